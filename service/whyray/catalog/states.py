@@ -1,0 +1,137 @@
+"""States of jobs and deliveries as one table: who moves what, from where to where. docs/operate.md is generated from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from whyray.errors import TransitionError
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    WAITING = "waiting"
+    SENT = "sent"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+State = TypeVar("State", JobState, DeliveryState)
+
+
+@dataclass(frozen=True)
+class Transition(Generic[State]):
+    """One permitted move: `actor` does it, with `effect`."""
+
+    action: str
+    source: State
+    to: State
+    actor: str
+    effect: str
+
+
+J, D = JobState, DeliveryState
+
+JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
+    Transition("claim", J.QUEUED, J.RUNNING, "worker", "takes the lease; the attempt is counted"),
+    Transition("claim", J.RUNNING, J.RUNNING, "worker", "takes over a job whose lease has run out"),
+    Transition(
+        "finish", J.RUNNING, J.DONE, "worker", "results and deliveries are in the catalog in the same transaction"
+    ),
+    Transition("defer", J.RUNNING, J.WAITING, "worker", "a retriable error; tried again after the back-off"),
+    Transition("fail", J.RUNNING, J.FAILED, "worker", "a permanent error, or the last attempt: the dead letter"),
+    Transition("due", J.WAITING, J.QUEUED, "schedule", "the back-off is over"),
+    Transition("cancel", J.QUEUED, J.CANCELLED, "administrator", "never runs"),
+    Transition("cancel", J.WAITING, J.CANCELLED, "administrator", "never runs again"),
+    Transition("cancel", J.RUNNING, J.CANCELLING, "administrator", "the worker stops at its next batch"),
+    Transition("stopped", J.CANCELLING, J.CANCELLED, "worker", "nothing was delivered"),
+    Transition("finish", J.CANCELLING, J.CANCELLED, "worker", "the cancel came before the end: nothing is delivered"),
+    Transition("retry", J.FAILED, J.QUEUED, "administrator", "attempts start from 0"),
+    Transition("retry", J.CANCELLED, J.QUEUED, "administrator", "attempts start from 0"),
+    Transition("retry", J.WAITING, J.QUEUED, "administrator", "at once instead of after the back-off"),
+    Transition("repeat", J.DONE, J.QUEUED, "administrator", "runs again; equal input makes the same objects once"),
+    Transition(
+        "supersede", J.QUEUED, J.SUPERSEDED, "routing", "late instances came; a job of the next revision replaces it"
+    ),
+    Transition("supersede", J.WAITING, J.SUPERSEDED, "routing", "as above"),
+    Transition("supersede", J.RUNNING, J.SUPERSEDED, "routing", "as above; the worker stops at its next batch"),
+    Transition("supersede", J.FAILED, J.SUPERSEDED, "routing", "as above"),
+    Transition("supersede", J.DONE, J.SUPERSEDED, "routing", "as above; its results are marked superseded"),
+)
+
+DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
+    Transition("claim", D.QUEUED, D.SENDING, "delivery", "takes the lease; the attempt is counted"),
+    Transition("claim", D.SENDING, D.SENDING, "delivery", "takes over a delivery whose lease has run out"),
+    Transition("sent", D.SENDING, D.SENT, "delivery", "the peer answered success or a warning, which is kept"),
+    Transition("defer", D.SENDING, D.WAITING, "delivery", "a retriable error; tried again after the back-off"),
+    Transition("fail", D.SENDING, D.FAILED, "delivery", "a permanent refusal, or the last attempt: the dead letter"),
+    Transition("due", D.WAITING, D.QUEUED, "schedule", "the back-off is over"),
+    Transition("commit", D.SENT, D.COMMITTED, "delivery", "the peer committed to storing it"),
+    Transition("uncommitted", D.SENT, D.WAITING, "delivery", "the peer could not commit; sent again"),
+    Transition("cancel", D.QUEUED, D.CANCELLED, "administrator", "never sent"),
+    Transition("cancel", D.WAITING, D.CANCELLED, "administrator", "never sent again"),
+    Transition("retry", D.FAILED, D.QUEUED, "administrator", "attempts start from 0"),
+    Transition("retry", D.CANCELLED, D.QUEUED, "administrator", "attempts start from 0"),
+    Transition("retry", D.WAITING, D.QUEUED, "administrator", "at once instead of after the back-off"),
+    Transition("repeat", D.SENT, D.QUEUED, "administrator", "sent once more"),
+    Transition("repeat", D.COMMITTED, D.QUEUED, "administrator", "sent once more"),
+)
+
+_JOB_NEXT = {(each.action, each.source): each.to for each in JOB_TRANSITIONS}
+_DELIVERY_NEXT = {(each.action, each.source): each.to for each in DELIVERY_TRANSITIONS}
+
+
+def job_after(action: str, state: JobState) -> JobState:
+    """The state that `action` leads to from `state`.
+
+    Raises
+    ------
+    TransitionError
+        If the table has no such move.
+    """
+    found = _JOB_NEXT.get((action, state))
+    if found is None:
+        raise TransitionError(f"a job that is {state.value} cannot {action}")
+    return found
+
+
+def delivery_after(action: str, state: DeliveryState) -> DeliveryState:
+    """The state that `action` leads to from `state`.
+
+    Raises
+    ------
+    TransitionError
+        If the table has no such move.
+    """
+    found = _DELIVERY_NEXT.get((action, state))
+    if found is None:
+        raise TransitionError(f"a delivery that is {state.value} cannot {action}")
+    return found
+
+
+def job_sources(action: str) -> tuple[JobState, ...]:
+    """All states of a job from which `action` is permitted."""
+    return tuple(state for name, state in _JOB_NEXT if name == action)
+
+
+def delivery_sources(action: str) -> tuple[DeliveryState, ...]:
+    """All states of a delivery from which `action` is permitted."""
+    return tuple(state for name, state in _DELIVERY_NEXT if name == action)

@@ -1,0 +1,146 @@
+"""The one error taxonomy: what went wrong, whether trying again can help, and what an operator should do.
+
+Whether a failure is permanent or retriable is a property of its class, decided where it is raised and obeyed
+everywhere: the queue, the delivery and the command line all ask `error.retriable` and nothing else.
+No message may carry a patient's name or identifier; UIDs are allowed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WhyRayError(Exception):
+    """Base of all errors that WhyRay raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What was expected and what was found, with the UID or name of the thing concerned.
+    advice
+        What the operator should do; the class's own advice where none is given.
+    """
+
+    retriable: ClassVar[bool] = False
+    default_advice: ClassVar[str] = "Look up the message in docs/operate.md."
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice or self.default_advice
+
+    @property
+    def code(self) -> str:
+        """The class's name: what catalogs, metrics and pages file this failure under."""
+        return type(self).__name__
+
+
+class PermanentError(WhyRayError):
+    """Doing the same thing again gives the same failure."""
+
+
+class RetriableError(WhyRayError):
+    """The same thing may succeed later; the queue tries again with back-off."""
+
+    retriable = True
+    default_advice = "WhyRay tries again by itself; look at the other side if this lasts."
+
+
+# --- configuration -----------------------------------------------------------------------------------------------
+class ConfigError(PermanentError):
+    """A configuration or template file can't be obeyed; `line` (1-based) where known."""
+
+    default_advice = "Correct the file at the line named; `whyray config check` tells whether it is right."
+
+    def __init__(self, message: str, *, line: int | None = None, advice: str | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}", advice=advice)
+        self.line = line
+
+
+# --- packages and models -----------------------------------------------------------------------------------------
+class PackageError(PermanentError):
+    """A model package is missing, incomplete, changed behind its report, or its graph does not load."""
+
+    default_advice = "`whyray package check NAME` shows what is wrong with the package."
+
+
+class TierMissing(PermanentError):  # noqa: N818 - named for what is missing
+    """A method needs more of a model than this model can give."""
+
+    default_advice = "Take another method, or a package whose report shows the tier that this method needs."
+
+
+class ModelOutputError(PermanentError):
+    """A model answered with NaN, infinity or a shape that its manifest does not promise."""
+
+    default_advice = "Try the study with `whyray explain`; report the case to the package's author."
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+class ImageError(PermanentError):
+    """The pixels or the geometry of a study don't give what the package needs."""
+
+    default_advice = "Check the study in a viewer; narrow the route's `when` if such studies should not come here."
+
+
+class DecodeError(ImageError):
+    """Pixel data is truncated, absent, or in a transfer syntax that can't be decoded."""
+
+
+class GeometryError(ImageError):
+    """Slices can't be sorted into one volume: mixed orientations, missing positions, no slices."""
+
+
+# --- explanations ------------------------------------------------------------------------------------------------
+class ExplanationError(PermanentError):
+    """A method can't explain this answer; the result says so instead of showing a picture."""
+
+    default_advice = "The answer itself stands; ask for another method in the route's `explain`."
+
+
+# --- network -----------------------------------------------------------------------------------------------------
+class PeerUnreachable(RetriableError):  # noqa: N818
+    """No connection, an aborted association, or no answer in time."""
+
+    default_advice = "Check that the peer runs and that host, port and firewall are right."
+
+
+class PeerBusy(RetriableError):  # noqa: N818
+    """The peer answered with a status that says 'later' (A7xx, or a transient rejection)."""
+
+    default_advice = "The peer is out of resources; WhyRay tries again by itself."
+
+
+class PeerRefused(PermanentError):  # noqa: N818
+    """The peer rejected the association or the object for good."""
+
+    default_advice = "Ask the peer's administrator to accept WhyRay's AE title and these SOP classes, then retry."
+
+
+# --- work --------------------------------------------------------------------------------------------------------
+class Cancelled(PermanentError):  # noqa: N818
+    """An administrator cancelled the work; never retried, never counted as a failure."""
+
+    default_advice = "Retry the job to run it after all."
+
+
+class LeaseLost(RetriableError):  # noqa: N818
+    """Another worker holds this job now; this one stops without writing anything."""
+
+
+class ResourceExhausted(RetriableError):  # noqa: N818
+    """Not enough memory or disk for this job at present."""
+
+    default_advice = "Free disk or memory on the worker; the job is tried again."
+
+
+class NotFound(PermanentError):  # noqa: N818
+    """No such study, job, result, route, destination or package."""
+
+    default_advice = "List what exists: `whyray status`, `whyray package list`."
+
+
+class TransitionError(PermanentError):
+    """A state change that the transition table doesn't allow."""
+
+    default_advice = "docs/operate.md lists which state can become which."

@@ -1,0 +1,61 @@
+"""What explanation methods say: typed values on known grids, never pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tier = Literal["T0", "T1", "T2"]
+"""What a method needs of a model: T0 its answers alone, T1 inner activations from the same graph, T2 gradients."""
+
+Kind = Literal[
+    "attribution map",
+    "case-based",
+    "concept attribution",
+    "concept learning",
+    "counterfactual",
+    "language description",
+    "latent space",
+    "anatomical prior",
+    "internal representation",
+]
+"""The nine types of interpretability of Salahuddin et al. 2022 (arXiv 2111.02398)."""
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A float array on the model's input grid that says how much each place counted for one target.
+
+    Attributes
+    ----------
+    values
+        float32, the spatial shape of the model's input. Unsigned maps are ≥ 0; signed maps keep their sign (positive: for
+        the target, negative: against it). Never normalised: the unit is `unit`.
+    target
+        Name of the explained target.
+    method
+        Kebab-case name of the method.
+    signed
+        Whether negative values mean something.
+    unit
+        What one unit of `values` is, e.g. 'logit', 'logit per activation', 'probability'.
+    layer
+        The tensor whose activations were used; None for methods that use none.
+    parameters
+        All parameters in force, defaults included.
+    evidence
+        Self-checks of the method, by name: e.g. {'completeness_gap': 0.003}.
+    """
+
+    values: NDArray[np.float32]
+    target: str
+    method: str
+    signed: bool
+    unit: str
+    layer: str | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,111 @@
+"""What the house knows of an image: frames with known geometry, their values, and the grid of a model's tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+FloatArray = NDArray[np.float32]
+Affine = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of one instance.
+
+    Attributes
+    ----------
+    sop_instance_uid
+        Of the instance that holds the frame.
+    frame_number
+        1-based, as in Referenced Frame Number (0008,1160).
+    shape
+        (rows, columns).
+    spacing
+        (between rows, between columns) in mm; None where the source does not say.
+    to_patient
+        4 × 4, from (column index, row index, 0, 1) to (x, y, z, 1) in mm of the patient coordinate system: equation
+        C.7.6.2.1-1 of PS3.3. None where the source has no position (projection radiographs, most ultrasound).
+    """
+
+    sop_instance_uid: str
+    frame_number: int
+    shape: tuple[int, int]
+    spacing: tuple[float, float] | None
+    to_patient: Affine | None
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """What one run of a model sees: one planar frame, or one volume of frames sorted along their normal.
+
+    Attributes
+    ----------
+    kind
+        `planar` (exactly one frame) or `volume` (two frames or more, each with `to_patient`).
+    frames
+        In the order of the first axis of the arrays below.
+    headers
+        SOP Instance UID → data set without pixel data, as received (character set and private tags included).
+    modality
+        (frames, rows, columns) float32 in modality units (after the modality LUT; HU for CT).
+    display
+        (frames, rows, columns) or (frames, rows, columns, 3) float32 in 0..1: what a viewer shows by default, after
+        VOI LUT or window and photometric interpretation; 1 is white.
+    padding
+        (frames, rows, columns): True where Pixel Padding Value marks 'no image'.
+    """
+
+    kind: Literal["planar", "volume"]
+    frames: tuple[SourceFrame, ...]
+    headers: Mapping[str, Dataset]
+    modality: FloatArray
+    display: FloatArray
+    padding: BoolArray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frames, rows, columns)."""
+        frames, rows, columns = self.modality.shape
+        return frames, rows, columns
+
+    @property
+    def header(self) -> Dataset:
+        """The data set of the first frame's instance: study, series and patient level attributes."""
+        return self.headers[self.frames[0].sop_instance_uid]
+
+
+@dataclass(frozen=True)
+class ModelGrid:
+    """The grid of a model's tensor, and the one affine that says where it lies.
+
+    Attributes
+    ----------
+    shape
+        Spatial shape of the tensor: (rows, columns) or (slices, rows, columns).
+    to_reference
+        Homogeneous, float64, of voxel centres. Planar, 3 × 3: (row, column) index of the grid → (row, column) index of
+        the source frame. Volume, 4 × 4: (slice, row, column) index of the grid → (x, y, z) mm in patient coordinates.
+    """
+
+    shape: tuple[int, ...]
+    to_reference: Affine
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """The tensor of a model and where it came from.
+
+    `tensor` is (1, channels, *grid.shape) float32 (or (1, *grid.shape, channels) for an NHWC package), in the scale that
+    the manifest asks for. `valid` is True on grid voxels that lie inside the source (False in letterbox padding).
+    """
+
+    tensor: FloatArray
+    grid: ModelGrid
+    valid: BoolArray

@@ -1,0 +1,158 @@
+"""`model.yaml`: what a model package says about itself, validated.
+
+A package is a folder `NAME/VERSION/` holding `model.yaml` and the files that it names. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def _inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise ValueError(f"{path!r} leaves the package folder; name a file inside it")
+    return path
+
+
+PackagePath = Annotated[str, AfterValidator(_inside)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CodedConcept(_Strict):
+    """A triple of PS3.3 section 8.8: code value, coding scheme designator, code meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+class Intensity(_Strict):
+    """From stored values to the numbers that the model was trained on.
+
+    `source`: `voi` takes the image as displayed (modality LUT, VOI LUT or window, photometric interpretation) in 0..1;
+    `modality` takes modality units (HU for CT). `window` (centre, width) maps modality units to 0..1 linearly with
+    clipping and is needed by `modality`. Then `(v - mean) / std` per channel.
+    """
+
+    source: Literal["voi", "modality"] = "voi"
+    window: tuple[float, float] | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _window_where_needed(self) -> Intensity:
+        if self.source == "modality" and self.window is None:
+            raise ValueError("intensity.source 'modality' needs a window: [centre, width]")
+        return self
+
+
+class InputSpec(_Strict):
+    """The tensor that the graph takes, and how an image becomes it.
+
+    `shape` is the spatial shape: (rows, columns), or (slices, rows, columns) for a volume. `fit` says how a planar
+    image of another shape gets there: `pad` keeps the aspect ratio and letterboxes with `pad_value` (in 0..1 before
+    mean/std), `stretch` does not, `crop` keeps it and cuts the centre. A volume is resampled to `spacing` (mm along
+    slices, rows, columns), centred, cropped or padded to `shape`; where `spacing` is absent, the whole field of view
+    is fitted into `shape`. A package whose `shape` is smaller than the volume is run once on that grid.
+    """
+
+    name: str
+    layout: Literal["NCHW", "NHWC", "NCDHW"] = "NCHW"
+    kind: Literal["planar", "volume"] = "planar"
+    shape: tuple[int, ...]
+    channels: int = 1
+    spacing: tuple[float, float, float] | None = None
+    fit: Literal["pad", "stretch", "crop"] = "pad"
+    pad_value: float = 0.0
+    intensity: Intensity = Intensity()
+    modalities: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> InputSpec:
+        wanted = 3 if self.kind == "volume" else 2
+        if len(self.shape) != wanted or min(self.shape) < 1:
+            raise ValueError(f"a {self.kind} input needs {wanted} positive sizes in shape, got {list(self.shape)}")
+        for field in ("mean", "std"):
+            if len(getattr(self.intensity, field)) not in (1, self.channels):
+                raise ValueError(f"intensity.{field} needs 1 or {self.channels} values")
+        if min(self.intensity.std) <= 0:
+            raise ValueError("intensity.std must be positive")
+        return self
+
+
+class OutputSpec(_Strict):
+    """The graph's answer. `activation` turns the named output into probabilities; `none` means that it is the answer.
+
+    Explanations are of the named output before activation. `features` names the tensor whose activations the class
+    activation maps use, `embedding` the vector that stands for the case; either may be left out and is then found.
+    """
+
+    name: str
+    activation: Literal["sigmoid", "softmax", "none"] = "sigmoid"
+    features: str | None = None
+    embedding: str | None = None
+
+
+class TargetSpec(_Strict):
+    """One thing that the model answers about, in the order of the output's channels.
+
+    `threshold`: the finding is reported as present at this probability or above (for a regression: at this value).
+    `calibration` (a, b): the probability shown is sigmoid(a * logit + b) (Platt 1999), fitted on held-out data.
+    `background`: a segmentation class that is never reported or explained.
+    """
+
+    name: str
+    code: CodedConcept | None = None
+    anatomy: CodedConcept | None = None
+    threshold: float = 0.5
+    calibration: tuple[float, float] | None = None
+    unit: CodedConcept | None = None
+    background: bool = False
+
+
+class Manifest(_Strict):
+    """All of `model.yaml`."""
+
+    name: str
+    version: str
+    title: str
+    manufacturer: str
+    task: Literal["classification", "multi-label", "regression", "segmentation"]
+    graph: PackagePath = "model.onnx"
+    card: PackagePath = "MODEL_CARD.md"
+    licence: str
+    intended_use: str
+    input: InputSpec
+    output: OutputSpec
+    targets: tuple[TargetSpec, ...] = Field(min_length=1)
+    artefacts: dict[str, PackagePath] = Field(default_factory=dict)
+    methods: dict[str, dict[str, object]] = Field(default_factory=dict)
+    """Parameters of explanation methods that this package prefers to the paper's: {method: {parameter: value}}."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r} must be lower-case letters, digits and hyphens")
+        if not VERSION.fullmatch(self.version):
+            raise ValueError(f"version {self.version!r} must be MAJOR.MINOR.PATCH")
+        names = [target.name for target in self.targets]
+        if len(set(names)) != len(names):
+            raise ValueError("target names must be unique")
+        if (
+            self.task == "segmentation"
+            and self.output.activation == "sigmoid"
+            and any(target.background for target in self.targets)
+        ):
+            raise ValueError("a sigmoid segmentation has no background channel")
+        return self

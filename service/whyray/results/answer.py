@@ -1,0 +1,110 @@
+"""What results are made of: the answers of one package about one source image, with explanations in its geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from whyray.imaging.source import BoolArray, FloatArray, SourceImage
+from whyray.models.manifest import TargetSpec
+from whyray.quality.card import QualityCard
+
+ResultKind = Literal["sc", "seg", "pm", "sr"]
+
+
+@dataclass(frozen=True)
+class PackageIdentity:
+    """Which package answered. `digest` is the SHA-256 (hex) over all files of the package."""
+
+    name: str
+    version: str
+    title: str
+    manufacturer: str
+    task: Literal["classification", "multi-label", "regression", "segmentation"]
+    digest: str
+
+
+@dataclass(frozen=True)
+class MapInSource:
+    """A heatmap brought back to the source frames, with its quality card.
+
+    Attributes
+    ----------
+    method, layer, parameters, unit, signed
+        As in `whyray.explain.Heatmap`.
+    values
+        (frames, rows, columns) float32, in the source geometry; 0 where the model saw nothing.
+    covered
+        (frames, rows, columns): where the model's field of view lies.
+    region
+        (frames, rows, columns): the salient region, by `region_rule` (words, e.g. 'at least 50 % of the maximum').
+    card
+        Its measured quality. Where `card.withheld`, no picture, region or map of it may be made, and the SR says why.
+    """
+
+    method: str
+    values: FloatArray
+    covered: BoolArray
+    region: BoolArray
+    region_rule: str
+    signed: bool
+    unit: str
+    card: QualityCard
+    layer: str | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer about one target.
+
+    `probability` in 0..1 (calibrated where the package has a calibration) or None for a regression; `value` the
+    regression value, or the volume in ml (area in mm² for planar) of a segment; `mask` the segment of a segmentation.
+    """
+
+    target: TargetSpec
+    present: bool
+    probability: float | None
+    value: float | None = None
+    maps: tuple[MapInSource, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Methods that could not explain this answer, and why, for the SR and the report."""
+    mask: BoolArray | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All findings of one run, and what the results need to say where they come from.
+
+    `at` is timezone-aware. `supersedes` holds the SOP Instance UIDs of earlier results that this answer replaces;
+    `revision` counts from 1 and is shown from 2 on.
+    """
+
+    package: PackageIdentity
+    image: SourceImage
+    findings: tuple[Finding, ...]
+    route: str
+    at: datetime
+    revision: int = 1
+    supersedes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One DICOM object made from an answer.
+
+    `picture` is an 8-bit RGB array (rows, columns, 3) of what a person sees in it, where it has a picture of its own.
+    """
+
+    kind: ResultKind
+    dataset: Dataset
+    finding: str | None
+    method: str | None
+    description: str
+    picture: NDArray[np.uint8] | None = None

@@ -1,0 +1,20 @@
+"""Fixtures that every room's tests share: where the real images are, when they are there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images for tests; a clone without it skips what needs it, by name."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("WHYRAY_TEST_DATA", beside))
+    if not (folder / "nih-cxr" / "labels.csv").is_file():
+        pytest.skip(
+            f"real test images are not at {folder}; set WHYRAY_TEST_DATA to the folder that holds nih-cxr and head-ct"
+        )
+    return folder
