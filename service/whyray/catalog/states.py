@@ -63,7 +63,6 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
     Transition("cancel", J.WAITING, J.CANCELLED, "administrator", "never runs again"),
     Transition("cancel", J.RUNNING, J.CANCELLING, "administrator", "the worker stops at its next batch"),
     Transition("stopped", J.CANCELLING, J.CANCELLED, "worker", "nothing was delivered"),
-    Transition("finish", J.CANCELLING, J.CANCELLED, "worker", "the cancel came before the end: nothing is delivered"),
     Transition("retry", J.FAILED, J.QUEUED, "administrator", "attempts start from 0"),
     Transition("retry", J.CANCELLED, J.QUEUED, "administrator", "attempts start from 0"),
     Transition("retry", J.WAITING, J.QUEUED, "administrator", "at once instead of after the back-off"),

@@ -1,0 +1,95 @@
+"""Opening the catalog: SQLite in WAL mode by default, PostgreSQL by URL; migrated to the newest schema on opening."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.orm import Session
+
+_MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+class Catalog:
+    """A connection pool to the catalog and the clock that its rows are stamped with.
+
+    Safe for threads; not for use across a fork. `begin()` opens a write transaction, `read()` one that never writes.
+    """
+
+    def __init__(self, url: str | URL, *, clock: Clock = system_clock, migrate: bool = True) -> None:
+        self.url = make_url(url)
+        self.clock = clock
+        self.engine = _engine(self.url)
+        if migrate:
+            upgrade(self.engine)
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A transaction that is committed, durably, when the block ends, and rolled back if it raises."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; objects stay usable after it."""
+        with Session(self.engine.execution_options(whyray_read=True), expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def sqlite_url(path: Path) -> URL:
+    """The URL of a SQLite catalog in a file."""
+    return URL.create("sqlite", database=str(path))
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False}, pool_size=10, max_overflow=40)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        # pysqlite would begin transactions late and commit before DDL by itself; WhyRay says BEGIN itself, below
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA busy_timeout=60000")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE takes the write lock at once: a read that later writes would fail with 'database is locked'
+        reading = connection.get_execution_options().get("whyray_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest revision; safe when several processes start together."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,185 @@
+"""Deliveries in the catalog: claimed per destination, moved only along `states.DELIVERY_TRANSITIONS`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from whyray.catalog import events
+from whyray.catalog.states import DeliveryState, delivery_after
+from whyray.catalog.tables import Delivery, ResultRow
+from whyray.errors import NotFound, WhyRayError
+
+LEASE = timedelta(seconds=120)
+"""How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
+
+
+def claim_batch(session: Session, destination: str, owner: str, now: datetime, *, most: int = 50) -> list[Delivery]:
+    """Take up to `most` deliveries that are due for one destination, most urgent and oldest first, with their results."""
+    abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
+    found = list(
+        session.scalars(
+            select(Delivery)
+            .options(joinedload(Delivery.result).joinedload(ResultRow.job))
+            .where(Delivery.destination == destination, (Delivery.state == DeliveryState.QUEUED) | abandoned)
+            .order_by(Delivery.priority, Delivery.created_at, Delivery.result_id)
+            .limit(most)
+            .with_for_update(skip_locked=True, of=Delivery)
+        )
+    )
+    for each in found:
+        each.state = delivery_after("claim", each.state)
+        each.attempt += 1
+        each.lease_owner, each.lease_until = owner, now + LEASE
+    return found
+
+
+def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
+    """The delivery.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    query = select(Delivery).where(Delivery.id == delivery_id)
+    delivery = session.scalar(query.with_for_update() if lock else query)
+    if delivery is None:
+        raise NotFound(f"no delivery {delivery_id}")
+    return delivery
+
+
+def sent(session: Session, delivery_id: str, owner: str, status: int, words: str, now: datetime) -> None:
+    """The peer took it, with success or a warning: `status` is the peer's own."""
+    delivery = get(session, delivery_id, lock=True)
+    if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
+        return
+    delivery.state = delivery_after("sent", delivery.state)
+    delivery.status, delivery.status_text, delivery.sent_at = status, words, now
+    delivery.error_code = delivery.error_message = delivery.error_advice = None
+    delivery.lease_owner = delivery.lease_until = None
+
+
+def stop(
+    session: Session,
+    delivery_id: str,
+    owner: str,
+    error: WhyRayError,
+    now: datetime,
+    *,
+    status: int | None,
+    retry_after: timedelta | None,
+) -> DeliveryState:
+    """Close an attempt that failed: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
+    delivery = get(session, delivery_id, lock=True)
+    if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
+        return delivery.state
+    delivery.lease_owner = delivery.lease_until = None
+    delivery.status, delivery.status_text = status, None
+    delivery.error_code, delivery.error_message, delivery.error_advice = error.code, error.message, error.advice
+    if retry_after is not None:
+        delivery.state, delivery.not_before = delivery_after("defer", delivery.state), now + retry_after
+    else:
+        delivery.state = delivery_after("fail", delivery.state)
+        events.record(
+            session,
+            now,
+            "error",
+            "delivery.failed",
+            f"{delivery.destination} did not take {delivery.result.sop_instance_uid}: {error.code}: {error.message}",
+            job=delivery.result.job_id,
+        )
+    return delivery.state
+
+
+def ask_commitment(session: Session, delivery_ids: Sequence[str], transaction_uid: str, now: datetime) -> None:
+    """Note that the peer was asked to commit to storing these."""
+    for each in session.scalars(select(Delivery).where(Delivery.id.in_(delivery_ids)).with_for_update()):
+        each.commitment_uid, each.commitment_asked_at = transaction_uid, now
+
+
+def commitment_reported(
+    session: Session, transaction_uid: str, committed: Sequence[str], failed: dict[str, int], now: datetime
+) -> int:
+    """Enter the peer's report, by SOP Instance UID; says how many deliveries it moved. A failed one is sent again."""
+    moved = 0
+    rows = session.scalars(
+        select(Delivery)
+        .options(joinedload(Delivery.result))
+        .where(Delivery.commitment_uid == transaction_uid, Delivery.state == DeliveryState.SENT)
+        .with_for_update(of=Delivery)
+    )
+    for each in rows:
+        uid = each.result.sop_instance_uid
+        if uid in committed:
+            each.state = delivery_after("commit", each.state)
+        elif uid in failed:
+            each.state, each.not_before = delivery_after("uncommitted", each.state), now
+            each.error_code = "CommitmentFailed"
+            each.error_message = f"the peer could not commit to {uid}: failure reason 0x{failed[uid]:04X}"
+            each.error_advice = "WhyRay sends it again; look at the peer's log if this repeats."
+        else:
+            continue
+        moved += 1
+    return moved
+
+
+def cancel(session: Session, delivery_id: str, now: datetime, *, actor: str) -> DeliveryState:
+    """Cancel a delivery that waits.
+
+    Raises
+    ------
+    NotFound, TransitionError
+        If there is none, or it is being sent or past that.
+    """
+    delivery = get(session, delivery_id, lock=True)
+    delivery.state = delivery_after("cancel", delivery.state)
+    events.record(
+        session, now, "info", "admin.cancel", f"delivery {delivery_id} to {delivery.destination}", actor=actor
+    )
+    return delivery.state
+
+
+def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> DeliveryState:
+    """Queue again, from attempt 0.
+
+    Raises
+    ------
+    NotFound, TransitionError
+        If there is none, or it is queued or being sent.
+    """
+    delivery = get(session, delivery_id, lock=True)
+    done = delivery.state in (DeliveryState.SENT, DeliveryState.COMMITTED)
+    delivery.state = delivery_after("repeat" if done else "retry", delivery.state)
+    delivery.attempt, delivery.not_before = 0, None
+    delivery.commitment_uid = delivery.commitment_asked_at = None
+    events.record(session, now, "info", "admin.retry", f"delivery {delivery_id} to {delivery.destination}", actor=actor)
+    return delivery.state
+
+
+def wake(session: Session, now: datetime) -> int:
+    """Queue the waiting deliveries whose back-off is over; says how many."""
+    due = list(
+        session.scalars(
+            select(Delivery)
+            .where(Delivery.state == DeliveryState.WAITING, Delivery.not_before <= now)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    for each in due:
+        each.state = delivery_after("due", each.state)
+    return len(due)
+
+
+def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:
+    """How many deliveries are in each state, by destination."""
+    found: dict[str, dict[DeliveryState, int]] = {}
+    rows = session.execute(
+        select(Delivery.destination, Delivery.state, func.count()).group_by(Delivery.destination, Delivery.state)
+    )
+    for destination, state, number in rows:
+        found.setdefault(destination, {})[state] = int(number)
+    return found

@@ -1,0 +1,59 @@
+"""Events: what happened, for operators and auditors. No message names a person."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from whyray.catalog.tables import Event
+
+Severity = Literal["info", "warning", "error"]
+
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_log = logging.getLogger("whyray.events")
+
+
+def record(
+    session: Session,
+    at: datetime,
+    severity: Severity,
+    kind: str,
+    message: str,
+    *,
+    actor: str = "whyray",
+    study: str | None = None,
+    job: str | None = None,
+) -> Event:
+    """Add one event to the running transaction and to the log.
+
+    Parameters
+    ----------
+    kind
+        Dotted, e.g. 'instance.conflict', 'job.failed', 'config.reloaded', 'admin.retry'.
+    actor
+        Who did it: 'whyray', or the administrator's log-in name.
+    """
+    event = Event(
+        at=at, severity=severity, kind=kind, actor=actor, study_instance_uid=study, job_id=job, message=message
+    )
+    session.add(event)
+    _log.log(_LEVELS[severity], "%s: %s", kind, message)
+    return event
+
+
+def recent(
+    session: Session, *, limit: int = 100, kind: str | None = None, study: str | None = None, job: str | None = None
+) -> list[Event]:
+    """The newest events first."""
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    if kind is not None:
+        query = query.where(Event.kind == kind)
+    if study is not None:
+        query = query.where(Event.study_instance_uid == study)
+    if job is not None:
+        query = query.where(Event.job_id == job)
+    return list(session.scalars(query))

@@ -1,0 +1,332 @@
+"""Jobs in the catalog: created once, claimed by lease, moved only along `states.JOB_TRANSITIONS`.
+
+A message of the queue says 'look at this job' and nothing else. `claim` decides: a doubled, late or lost message
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from whyray.catalog import events
+from whyray.catalog.states import JobState, job_after
+from whyray.catalog.tables import Delivery, Job, ResultRow, Study
+from whyray.errors import Cancelled, LeaseLost, NotFound, WhyRayError
+
+PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
+LEASE = timedelta(seconds=60)
+"""How long a worker may be silent before another takes its job over; it renews at each step of progress."""
+
+
+@dataclass(frozen=True)
+class NewResult:
+    """A result whose bytes are durable in storage, and where it shall go."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    kind: str
+    finding: str | None
+    method: str | None
+    description: str
+    grade: str | None
+    key: str
+    picture_key: str | None
+    sha256: str
+    destinations: tuple[str, ...]
+
+
+def create(
+    session: Session,
+    *,
+    study: Study,
+    route: str,
+    package: str,
+    input_digest: str,
+    series_uids: Sequence[str],
+    priority: int,
+    now: datetime,
+) -> Job | None:
+    """Create the job, superseding what the same route and package made of fewer instances; None if it exists."""
+    earlier = list(
+        session.scalars(
+            select(Job)
+            .where(Job.study_id == study.id, Job.route == route, Job.package == package)
+            .order_by(Job.revision.desc())
+            .with_for_update()
+        )
+    )
+    if any(each.input_digest == input_digest for each in earlier):
+        return None
+    for old in earlier:
+        if old.state in (JobState.SUPERSEDED, JobState.CANCELLED, JobState.CANCELLING):
+            continue
+        old.state = job_after("supersede", old.state)
+        session.execute(update(ResultRow).where(ResultRow.job_id == old.id).values(superseded=True))
+        events.record(
+            session,
+            now,
+            "info",
+            "job.superseded",
+            f"{route}: {package} ran on fewer instances of study {study.study_instance_uid}; a new revision replaces it",
+            study=study.study_instance_uid,
+            job=old.id,
+        )
+    job = Job(
+        id=str(uuid.uuid4()),
+        study_id=study.id,
+        route=route,
+        package=package,
+        input_digest=input_digest,
+        series_uids=list(series_uids),
+        priority=priority,
+        state=JobState.QUEUED,
+        revision=1 + max((each.revision for each in earlier), default=0),
+        created_at=now,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def get(session: Session, job_id: str, *, lock: bool = False) -> Job:
+    """The job.
+
+    Raises
+    ------
+    NotFound
+        If there is none.
+    """
+    query = select(Job).where(Job.id == job_id)
+    job = session.scalar(query.with_for_update() if lock else query)
+    if job is None:
+        raise NotFound(f"no job {job_id}")
+    return job
+
+
+def claim(session: Session, job_id: str, owner: str, now: datetime) -> Job | None:
+    """Take the lease, if the job is queued, or running under a lease that ran out; else None: nothing to do."""
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+    if job is None:
+        return None
+    abandoned = job.state is JobState.RUNNING and (job.lease_until is None or job.lease_until <= now)
+    if job.state is not JobState.QUEUED and not abandoned:
+        return None
+    job.state = job_after("claim", job.state)
+    job.attempt += 1
+    job.lease_owner, job.lease_until = owner, now + LEASE
+    job.started_at, job.finished_at = now, None
+    job.progress, job.progress_text = 0.0, "starting"
+    job.error_code = job.error_message = job.error_advice = None
+    return job
+
+
+def renew(session: Session, job_id: str, owner: str, progress: float, words: str, now: datetime) -> None:
+    """Renew the lease and say how far the work is.
+
+    Raises
+    ------
+    Cancelled
+        If an administrator cancelled the job or a newer revision superseded it.
+    LeaseLost
+        If another worker holds the job.
+    """
+    job = get(session, job_id, lock=True)
+    _check_owner(job, owner)
+    job.lease_until, job.progress, job.progress_text = now + LEASE, progress, words[:255]
+
+
+def _check_owner(job: Job, owner: str) -> None:
+    if job.state in (JobState.CANCELLING, JobState.CANCELLED):
+        raise Cancelled(f"job {job.id} was cancelled")
+    if job.state is JobState.SUPERSEDED:
+        raise Cancelled(f"job {job.id} was superseded by a newer revision")
+    if job.state is not JobState.RUNNING or job.lease_owner != owner:
+        raise LeaseLost(f"job {job.id} is {job.state.value} under another lease")
+
+
+def finish(
+    session: Session,
+    job_id: str,
+    owner: str,
+    results: Sequence[NewResult],
+    findings: list[dict[str, Any]],
+    now: datetime,
+) -> None:
+    """Enter the results and their deliveries, and close the job, in the running transaction.
+
+    Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries.
+
+    Raises
+    ------
+    Cancelled, LeaseLost
+        As `renew`; then nothing is entered.
+    """
+    job = get(session, job_id, lock=True)
+    _check_owner(job, owner)
+    known = set(
+        session.scalars(
+            select(ResultRow.sop_instance_uid).where(
+                ResultRow.sop_instance_uid.in_([each.sop_instance_uid for each in results])
+            )
+        )
+    )
+    for each in results:
+        if each.sop_instance_uid in known:
+            continue
+        row = ResultRow(
+            job_id=job.id,
+            sop_instance_uid=each.sop_instance_uid,
+            sop_class_uid=each.sop_class_uid,
+            series_instance_uid=each.series_instance_uid,
+            kind=each.kind,
+            finding=each.finding,
+            method=each.method,
+            description=each.description[:255],
+            grade=each.grade,
+            key=each.key,
+            picture_key=each.picture_key,
+            sha256=each.sha256,
+            created_at=now,
+        )
+        session.add(row)
+        row.deliveries = [
+            Delivery(id=str(uuid.uuid4()), destination=name, priority=job.priority, created_at=now)
+            for name in each.destinations
+        ]
+    job.state = job_after("finish", job.state)
+    job.findings = findings
+    job.finished_at, job.lease_owner, job.lease_until = now, None, None
+    job.progress, job.progress_text = 1.0, None
+
+
+def stop(
+    session: Session,
+    job_id: str,
+    owner: str,
+    error: WhyRayError,
+    now: datetime,
+    *,
+    retry_after: timedelta | None,
+) -> JobState:
+    """Close an attempt that failed: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
+    job = get(session, job_id, lock=True)
+    if job.lease_owner != owner:
+        return job.state
+    job.lease_owner, job.lease_until, job.progress_text = None, None, None
+    if job.state is JobState.CANCELLING:
+        job.state, job.finished_at = job_after("stopped", job.state), now
+        return job.state
+    if job.state is not JobState.RUNNING:
+        return job.state
+    job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
+    if retry_after is not None:
+        job.state, job.not_before = job_after("defer", job.state), now + retry_after
+    else:
+        job.state, job.finished_at = job_after("fail", job.state), now
+        events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
+    return job.state
+
+
+def cancel(session: Session, job_id: str, now: datetime, *, actor: str) -> JobState:
+    """Cancel at once, or ask the worker to stop at its next batch.
+
+    Raises
+    ------
+    NotFound, TransitionError
+        If there is no such job, or it is past cancelling.
+    """
+    job = get(session, job_id, lock=True)
+    job.state = job_after("cancel", job.state)
+    if job.state is JobState.CANCELLED:
+        job.finished_at = now
+    events.record(session, now, "info", "admin.cancel", f"job {job_id}: {job.state.value}", actor=actor, job=job_id)
+    return job.state
+
+
+def retry(session: Session, job_id: str, now: datetime, *, actor: str) -> JobState:
+    """Queue a failed, cancelled, waiting or finished job again, from attempt 0.
+
+    Raises
+    ------
+    NotFound, TransitionError
+        If there is no such job, or it is queued, running or superseded.
+    """
+    job = get(session, job_id, lock=True)
+    job.state = job_after("repeat" if job.state is JobState.DONE else "retry", job.state)
+    job.attempt, job.not_before, job.dispatched_at, job.finished_at = 0, None, None, None
+    job.lease_owner = job.lease_until = None
+    job.progress, job.progress_text = 0.0, None
+    events.record(session, now, "info", "admin.retry", f"job {job_id} is queued again", actor=actor, job=job_id)
+    return job.state
+
+
+def wake(session: Session, now: datetime) -> int:
+    """Queue the waiting jobs whose back-off is over, and close cancelled ones whose worker died; says how many."""
+    due = list(
+        session.scalars(
+            select(Job).where(Job.state == JobState.WAITING, Job.not_before <= now).with_for_update(skip_locked=True)
+        )
+    )
+    for job in due:
+        job.state, job.dispatched_at = job_after("due", job.state), None
+    orphans = list(
+        session.scalars(
+            select(Job)
+            .where(Job.state == JobState.CANCELLING, Job.lease_until <= now)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    for job in orphans:
+        job.state, job.finished_at, job.lease_owner = job_after("stopped", job.state), now, None
+    return len(due) + len(orphans)
+
+
+def to_dispatch(session: Session, now: datetime, *, again_after: timedelta) -> list[Job]:
+    """Jobs that need a message: never sent, lost on the way (older than `again_after`), or abandoned by their worker.
+
+    They are marked as sent; most urgent first. A message too many is harmless.
+    """
+    sent_long_ago = Job.dispatched_at.is_(None) | (Job.dispatched_at <= now - again_after)
+    abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
+    found = list(
+        session.scalars(
+            select(Job)
+            .where((Job.state == JobState.QUEUED) & sent_long_ago | abandoned & sent_long_ago)
+            .order_by(Job.priority, Job.created_at)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    for job in found:
+        job.dispatched_at = now
+    return found
+
+
+def earlier_results(session: Session, job: Job) -> list[ResultRow]:
+    """The results of earlier revisions that this job's results replace."""
+    return list(
+        session.scalars(
+            select(ResultRow)
+            .join(Job)
+            .where(
+                Job.study_id == job.study_id,
+                Job.route == job.route,
+                Job.package == job.package,
+                Job.revision < job.revision,
+            )
+            .order_by(ResultRow.id)
+        )
+    )
+
+
+def tally(session: Session) -> dict[JobState, int]:
+    """How many jobs are in each state."""
+    rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
+    return {state: int(number) for state, number in rows}

@@ -1,0 +1,175 @@
+"""Studies, series and instances in the catalog: what came in, and what routing has dealt with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from whyray.catalog import events
+from whyray.catalog.tables import Instance, ResultRow, Series, Study
+
+
+@dataclass(frozen=True)
+class Received:
+    """What intake knows of one object once its bytes are durable in storage under `key`."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    modality: str | None
+    sha256: str
+    size: int
+    key: str
+    calling_ae: str
+    own_result: bool = False
+
+
+class Arrival(StrEnum):
+    """How the catalog took an object."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    """Same UID, same bytes: nothing new; the stored copy stays, the one just written may be removed."""
+    CONFLICT = "conflict"
+    """Same UID, other bytes: kept apart as a further variant, and an event raised."""
+
+
+def add_instance(session: Session, received: Received, now: datetime) -> Arrival:
+    """Enter one object; the caller commits, and only then may the peer be told 'success'."""
+    same_uid = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
+    if any(each.sha256 == received.sha256 for each in same_uid):
+        return Arrival.DUPLICATE
+    study = _study(session, received.study_instance_uid, now)
+    series = session.scalar(
+        select(Series).where(Series.study_id == study.id, Series.series_instance_uid == received.series_instance_uid)
+    )
+    if series is None:
+        series = Series(study=study, series_instance_uid=received.series_instance_uid, modality=received.modality)
+        session.add(series)
+    session.add(
+        Instance(
+            series=series,
+            sop_instance_uid=received.sop_instance_uid,
+            sop_class_uid=received.sop_class_uid,
+            transfer_syntax_uid=received.transfer_syntax_uid,
+            sha256=received.sha256,
+            size=received.size,
+            key=received.key,
+            variant=len(same_uid),
+            calling_ae=received.calling_ae,
+            received_at=now,
+            own_result=received.own_result,
+        )
+    )
+    if not received.own_result and not same_uid:
+        if study.serial == study.settled_serial:
+            study.opened_at = now
+        study.serial += 1
+        study.last_received_at = now
+        study.expires_at = None
+    if same_uid:
+        events.record(
+            session,
+            now,
+            "warning",
+            "instance.conflict",
+            f"instance {received.sop_instance_uid} came again with other bytes from {received.calling_ae}; "
+            f"both are kept, the first one stays in use",
+            study=received.study_instance_uid,
+        )
+        return Arrival.CONFLICT
+    return Arrival.NEW
+
+
+def _study(session: Session, uid: str, now: datetime) -> Study:
+    study = session.scalar(select(Study).where(Study.study_instance_uid == uid).with_for_update())
+    if study is None:
+        study = Study(
+            study_instance_uid=uid,
+            serial=0,
+            settled_serial=0,
+            first_received_at=now,
+            last_received_at=now,
+            opened_at=now,
+        )
+        session.add(study)
+        session.flush()
+    return study
+
+
+def release(session: Session, study_uids: Collection[str], now: datetime) -> None:
+    """Note that an association which brought instances of these studies has ended."""
+    session.execute(update(Study).where(Study.study_instance_uid.in_(study_uids)).values(released_at=now))
+
+
+def unsettled(session: Session) -> list[Study]:
+    """Studies with instances that routing has not dealt with yet, oldest first."""
+    return list(
+        session.scalars(select(Study).where(Study.serial > Study.settled_serial).order_by(Study.last_received_at))
+    )
+
+
+def settle(session: Session, study_id: int, serial: int, note: str, *, expires_at: datetime | None = None) -> None:
+    """Routing has dealt with all up to `serial`. What came since then keeps the study unsettled."""
+    session.execute(
+        update(Study)
+        .where(Study.id == study_id, Study.settled_serial < serial)
+        .values(settled_serial=serial, note=note, expires_at=expires_at)
+    )
+
+
+def describe(session: Session, study_id: int, note: str) -> None:
+    """Say what routing waits for."""
+    session.execute(update(Study).where(Study.id == study_id, Study.note.is_distinct_from(note)).values(note=note))
+
+
+def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
+    """The instances that routing may use, by Series Instance UID: no own results, no conflicting variants."""
+    rows = session.execute(
+        select(Series.series_instance_uid, Instance)
+        .join(Instance, Instance.series_id == Series.id)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.variant == 0)
+        .order_by(Series.id, Instance.id)
+    )
+    grouped: dict[str, list[Instance]] = {}
+    for uid, instance in rows:
+        grouped.setdefault(uid, []).append(instance)
+    return grouped
+
+
+def input_digest(instances: Iterable[Instance]) -> str:
+    """SHA-256 (hex) over the sorted digests of what a job takes."""
+    return hashlib.sha256("".join(sorted(each.sha256 for each in instances)).encode()).hexdigest()
+
+
+def is_own(session: Session, sop_instance_uid: str) -> bool:
+    """Whether the catalog says that WhyRay made this object."""
+    return session.scalar(select(ResultRow.id).where(ResultRow.sop_instance_uid == sop_instance_uid)) is not None
+
+
+def holds(session: Session, sop_instance_uid: str, sop_class_uid: str) -> bool:
+    """Whether this instance is safe here: the question that storage commitment asks."""
+    found = session.scalar(
+        select(Instance.id).where(
+            Instance.sop_instance_uid == sop_instance_uid, Instance.sop_class_uid == sop_class_uid
+        )
+    )
+    return found is not None
+
+
+def counts(session: Session, study_id: int) -> tuple[int, int]:
+    """(series, instances) of a study that were received and are not own results."""
+    row = session.execute(
+        select(func.count(func.distinct(Series.id)), func.count(Instance.id))
+        .join(Instance, Instance.series_id == Series.id)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.variant == 0)
+    ).one()
+    return int(row[0]), int(row[1])

@@ -1,0 +1,235 @@
+"""The catalog's tables. The catalog is the truth: what is not in here did not happen.
+
+It holds UIDs, states and figures; no patient name, identifier or birth date is ever written to it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import TypeDecorator
+
+from whyray.catalog.states import DeliveryState, JobState
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware datetimes in UTC on every database; naive ones are refused."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Store as naive UTC, which SQLite and PostgreSQL order alike."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the catalog takes timezone-aware datetimes only")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give back what was stored, in UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class _EnumText(TypeDecorator[Any]):
+    """A StrEnum kept as its text, so that a database is readable and a new state needs no migration."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, kind: type[JobState] | type[DeliveryState]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> JobState | DeliveryState | None:  # noqa: ARG002
+        return None if value is None else self.kind(value)
+
+
+class Base(DeclarativeBase):
+    """Metadata that the migrations are compared with."""
+
+
+class Study(Base):
+    """One study. `serial` grows with every stored instance; `settled_serial` is the last one that routing has dealt with.
+
+    `released_at` is the end of the last association that brought an instance of it. `opened_at` is when the first
+    instance after the last settling came: the ceiling `at_most` counts from there.
+    """
+
+    __tablename__ = "studies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    serial: Mapped[int] = mapped_column(Integer, default=0)
+    settled_serial: Mapped[int] = mapped_column(Integer, default=0)
+    first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    note: Mapped[str | None] = mapped_column(Text)
+    """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
+    jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
+
+    __table_args__ = (Index("ix_studies_unsettled", "settled_serial", "serial"),)
+
+
+class Series(Base):
+    """One series of a study."""
+
+    __tablename__ = "series"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    series_instance_uid: Mapped[str] = mapped_column(String(64), index=True)
+    modality: Mapped[str | None] = mapped_column(String(16))
+    study: Mapped[Study] = relationship(back_populates="series")
+    instances: Mapped[list[Instance]] = relationship(back_populates="series", cascade="all, delete-orphan")
+
+    __table_args__ = (UniqueConstraint("study_id", "series_instance_uid"),)
+
+
+class Instance(Base):
+    """One received object. The same SOP Instance UID with other bytes is another row, `variant` 1 and up.
+
+    `own_result` marks what WhyRay made itself and got back: kept, never routed. `key` is where storage has the bytes.
+    """
+
+    __tablename__ = "instances"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), index=True)
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(255), unique=True)
+    variant: Mapped[int] = mapped_column(Integer, default=0)
+    calling_ae: Mapped[str] = mapped_column(String(64))
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    own_result: Mapped[bool] = mapped_column(default=False)
+    series: Mapped[Series] = relationship(back_populates="instances")
+
+    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"),)
+
+
+class Job(Base):
+    """One package applied to one study under one route. `input_digest` is over the digests of the instances it takes."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"), index=True)
+    route: Mapped[str] = mapped_column(String(128))
+    package: Mapped[str] = mapped_column(String(128))
+    input_digest: Mapped[str] = mapped_column(String(64))
+    series_uids: Mapped[list[str]] = mapped_column(JSON)
+    priority: Mapped[int] = mapped_column(Integer, default=2)
+    """0 stat, 1 urgent, 2 routine."""
+    state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED, index=True)
+    revision: Mapped[int] = mapped_column(Integer, default=1)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    dispatched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    progress: Mapped[float] = mapped_column(default=0.0)
+    progress_text: Mapped[str | None] = mapped_column(String(255))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_advice: Mapped[str | None] = mapped_column(Text)
+    findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """One dict a finding for pages and reports: name, probability, present, grade, reasons."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    study: Mapped[Study] = relationship(back_populates="jobs")
+    results: Mapped[list[ResultRow]] = relationship(back_populates="job", cascade="all, delete-orphan")
+
+    __table_args__ = (
+        UniqueConstraint("study_id", "route", "package", "input_digest"),
+        Index("ix_jobs_due", "state", "priority", "created_at"),
+    )
+
+
+class ResultRow(Base):
+    """One DICOM object that a job made. `picture_key` is its PNG in storage, where it has a picture."""
+
+    __tablename__ = "results"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    series_instance_uid: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16))
+    finding: Mapped[str | None] = mapped_column(String(128))
+    method: Mapped[str | None] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(String(255))
+    grade: Mapped[str | None] = mapped_column(String(8))
+    key: Mapped[str] = mapped_column(String(255))
+    picture_key: Mapped[str | None] = mapped_column(String(255))
+    sha256: Mapped[str] = mapped_column(String(64))
+    superseded: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    job: Mapped[Job] = relationship(back_populates="results")
+    deliveries: Mapped[list[Delivery]] = relationship(back_populates="result", cascade="all, delete-orphan")
+
+
+class Delivery(Base):
+    """One result on its way to one destination. `status` is the PACS's own DICOM or HTTP status, shown as it came."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    result_id: Mapped[int] = mapped_column(ForeignKey("results.id", ondelete="CASCADE"), index=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    priority: Mapped[int] = mapped_column(Integer, default=2)
+    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    status: Mapped[int | None] = mapped_column(Integer)
+    status_text: Mapped[str | None] = mapped_column(Text)
+    commitment_uid: Mapped[str | None] = mapped_column(String(64), index=True)
+    """Transaction UID of the storage commitment request in flight."""
+    commitment_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_advice: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    result: Mapped[ResultRow] = relationship(back_populates="deliveries")
+
+    __table_args__ = (
+        UniqueConstraint("result_id", "destination"),
+        Index("ix_deliveries_due", "destination", "state", "priority", "created_at"),
+    )
+
+
+class Event(Base):
+    """Something that an operator may want to know later. Append-only; `message` names UIDs, never a person."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    severity: Mapped[str] = mapped_column(String(8))
+    kind: Mapped[str] = mapped_column(String(48), index=True)
+    actor: Mapped[str] = mapped_column(String(64))
+    study_instance_uid: Mapped[str | None] = mapped_column(String(64), index=True)
+    job_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    message: Mapped[str] = mapped_column(Text)
+
+
+class Process(Base):
+    """A running role, by its last sign of life."""
+
+    __tablename__ = "processes"
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
