@@ -1,0 +1,48 @@
+# `make demo` sets everything up and runs the main job; `make test` sets up and passes the tests.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := deploy/constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint types unit bench clean help
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "WhyRay needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) torch==2.13.0
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed ## install, then run the main job on an embedded PACS until Ctrl-C
+	$(BIN)/whyray demo $(DEMO)
+
+test: apt $(VENV)/installed-dev lint types unit ## install what the tests need, then run lint, types and all tests
+
+.PHONY: apt
+apt:
+	@bash tests/install_peers.sh
+
+lint: $(VENV)/installed-dev ## ruff: lint and format
+	$(BIN)/ruff check service tests
+	$(BIN)/ruff format --check service tests
+
+types: $(VENV)/installed-dev ## mypy, strict on service/
+	$(BIN)/mypy
+
+unit: $(VENV)/installed-dev ## all tests
+	$(BIN)/python -m pytest -m "not benchmark and not gpu" $(PYTEST)
+
+bench: $(VENV)/installed-dev ## speed, side by side with peers
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

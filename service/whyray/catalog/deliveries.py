@@ -18,7 +18,7 @@ LEASE = timedelta(seconds=120)
 
 
 def claim_batch(session: Session, destination: str, owner: str, now: datetime, *, most: int = 50) -> list[Delivery]:
-    """Take up to `most` deliveries that are due for one destination, most urgent and oldest first, with their results."""
+    """Take up to `most` deliveries due for one destination, most urgent and oldest first, with their results."""
     abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
     found = list(
         session.scalars(
@@ -73,7 +73,7 @@ def stop(
     status: int | None,
     retry_after: timedelta | None,
 ) -> DeliveryState:
-    """Close an attempt that failed: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
     delivery = get(session, delivery_id, lock=True)
     if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
         return delivery.state

@@ -75,7 +75,7 @@ def create(
             now,
             "info",
             "job.superseded",
-            f"{route}: {package} ran on fewer instances of study {study.study_instance_uid}; a new revision replaces it",
+            f"{route}: {package} ran on fewer instances of {study.study_instance_uid}; a new revision replaces it",
             study=study.study_instance_uid,
             job=old.id,
         )
@@ -216,7 +216,7 @@ def stop(
     *,
     retry_after: timedelta | None,
 ) -> JobState:
-    """Close an attempt that failed: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
     job = get(session, job_id, lock=True)
     if job.lease_owner != owner:
         return job.state

@@ -1,4 +1,4 @@
-"""States of jobs and deliveries as one table: who moves what, from where to where. docs/operate.md is generated from it."""
+"""States of jobs and deliveries as one table: who moves what, from where to where. docs/operate.md shows it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Base(DeclarativeBase):
 
 
 class Study(Base):
-    """One study. `serial` grows with every stored instance; `settled_serial` is the last one that routing has dealt with.
+    """One study. `serial` grows with every stored instance; `settled_serial` is the last that routing has dealt with.
 
     `released_at` is the end of the last association that brought an instance of it. `opened_at` is when the first
     instance after the last settling came: the ceiling `at_most` counts from there.
@@ -119,7 +119,7 @@ class Instance(Base):
 
 
 class Job(Base):
-    """One package applied to one study under one route. `input_digest` is over the digests of the instances it takes."""
+    """One package applied to one study under one route. `input_digest` is over the digests of its instances."""
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
