@@ -128,6 +128,12 @@ class LeaseLost(RetriableError):  # noqa: N818
     """Another worker holds this job now; this one stops without writing anything."""
 
 
+class InputChanged(PermanentError):  # noqa: N818
+    """The instances that a job was created for are not all there any more."""
+
+    default_advice = "Send the study again from the PACS."
+
+
 class ResourceExhausted(RetriableError):  # noqa: N818
     """Not enough memory or disk for this job at present."""
 

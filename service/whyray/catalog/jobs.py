@@ -7,7 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from whyray.catalog import events
+from whyray.catalog import events, studies
 from whyray.catalog.states import JobState, job_after
-from whyray.catalog.tables import Delivery, Job, ResultRow, Study
-from whyray.errors import Cancelled, LeaseLost, NotFound, WhyRayError
+from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
+from whyray.errors import Cancelled, InputChanged, LeaseLost, NotFound, WhyRayError
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=60)
@@ -49,12 +49,19 @@ def create(
     study: Study,
     route: str,
     package: str,
-    input_digest: str,
-    series_uids: Sequence[str],
+    instances: Mapping[str, Sequence[Instance]],
     priority: int,
     now: datetime,
 ) -> Job | None:
-    """Create the job, superseding what the same route and package made of fewer instances; None if it exists."""
+    """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
+
+    Parameters
+    ----------
+    instances
+        What the job takes, by Series Instance UID; as `studies.routable` gives it.
+    """
+    taken = [each for group in instances.values() for each in group]
+    input_digest = studies.input_digest(taken)
     earlier = list(
         session.scalars(
             select(Job)
@@ -85,7 +92,8 @@ def create(
         route=route,
         package=package,
         input_digest=input_digest,
-        series_uids=list(series_uids),
+        series_uids=list(instances),
+        through_instance=max(each.id for each in taken),
         priority=priority,
         state=JobState.QUEUED,
         revision=1 + max((each.revision for each in earlier), default=0),
@@ -306,6 +314,24 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta) -> l
     )
     for job in found:
         job.dispatched_at = now
+    return found
+
+
+def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
+    """The instances that the job takes, by Series Instance UID, as they were when it was created.
+
+    Raises
+    ------
+    InputChanged
+        If some of them are gone.
+    """
+    found = {
+        uid: [each for each in group if each.id <= job.through_instance]
+        for uid, group in studies.routable(session, job.study_id).items()
+        if uid in job.series_uids
+    }
+    if studies.input_digest(each for group in found.values() for each in group) != job.input_digest:
+        raise InputChanged(f"job {job.id}: instances that it was created for are no longer in the catalog")
     return found
 
 

@@ -128,6 +128,8 @@ class Job(Base):
     package: Mapped[str] = mapped_column(String(128))
     input_digest: Mapped[str] = mapped_column(String(64))
     series_uids: Mapped[list[str]] = mapped_column(JSON)
+    through_instance: Mapped[int] = mapped_column(Integer)
+    """The newest `Instance.id` that it takes: what came later belongs to the next revision."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
     """0 stat, 1 urgent, 2 routine."""
     state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED, index=True)

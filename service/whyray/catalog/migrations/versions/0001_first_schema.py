@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("package", sa.String(length=128), nullable=False),
         sa.Column("input_digest", sa.String(length=64), nullable=False),
         sa.Column("series_uids", sa.JSON(), nullable=False),
+        sa.Column("through_instance", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
