@@ -128,6 +128,18 @@ class LeaseLost(RetriableError):  # noqa: N818
     """Another worker holds this job now; this one stops without writing anything."""
 
 
+class WorkerLost(PermanentError):  # noqa: N818
+    """Worker after worker died in the same job: killed for memory, a fault in native code, or a stall."""
+
+    default_advice = "Look at the worker's log and the memory that the package needs; then retry the job."
+
+
+class InternalError(PermanentError):
+    """A defect in WhyRay or in a library that it uses; the worker's log holds the trace."""
+
+    default_advice = "Report it with the worker's log; the study itself may be fine."
+
+
 class InputChanged(PermanentError):  # noqa: N818
     """The instances that a job was created for are not all there any more."""
 

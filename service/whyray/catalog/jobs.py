@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from whyray.catalog import events, studies
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
-from whyray.errors import Cancelled, InputChanged, LeaseLost, NotFound, WhyRayError
+from whyray.errors import Cancelled, InputChanged, LeaseLost, NotFound, WhyRayError, WorkerLost
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=60)
@@ -119,13 +119,19 @@ def get(session: Session, job_id: str, *, lock: bool = False) -> Job:
     return job
 
 
-def claim(session: Session, job_id: str, owner: str, now: datetime) -> Job | None:
-    """Take the lease, if the job is queued, or running under a lease that ran out; else None: nothing to do."""
+def claim(session: Session, job_id: str, owner: str, now: datetime, *, most_attempts: int = 5) -> Job | None:
+    """Take the lease, if the job is queued, or running under a lease that ran out; else None: nothing to do.
+
+    A job whose workers died `most_attempts` times is failed instead: it would take every worker down in turn.
+    """
     job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
     if job is None:
         return None
     abandoned = job.state is JobState.RUNNING and (job.lease_until is None or job.lease_until <= now)
     if job.state is not JobState.QUEUED and not abandoned:
+        return None
+    if abandoned and job.attempt >= most_attempts:
+        _fail(session, job, WorkerLost(f"the worker died {job.attempt} times in job {job.id}"), now)
         return None
     job.state = job_after("claim", job.state)
     job.attempt += 1
@@ -234,13 +240,19 @@ def stop(
         return job.state
     if job.state is not JobState.RUNNING:
         return job.state
-    job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
-    if retry_after is not None:
-        job.state, job.not_before = job_after("defer", job.state), now + retry_after
+    if retry_after is None:
+        _fail(session, job, error, now)
     else:
-        job.state, job.finished_at = job_after("fail", job.state), now
-        events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
+        job.state, job.not_before = job_after("defer", job.state), now + retry_after
+        job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
     return job.state
+
+
+def _fail(session: Session, job: Job, error: WhyRayError, now: datetime) -> None:
+    job.state, job.finished_at = job_after("fail", job.state), now
+    job.lease_owner, job.lease_until, job.progress_text = None, None, None
+    job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
+    events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
 
 
 def cancel(session: Session, job_id: str, now: datetime, *, actor: str) -> JobState:
