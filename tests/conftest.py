@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["peers"]  # real peers: Orthanc, storescp, Redis
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
