@@ -6,7 +6,7 @@ Use the modules as namespaces, within one transaction::
         jobs.claim(session, job_id, owner, catalog.clock())
 """
 
-from whyray.catalog import deliveries, events, jobs, processes, studies
+from whyray.catalog import deliveries, events, jobs, keys, processes, studies
 from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
 from whyray.catalog.states import DELIVERY_TRANSITIONS, JOB_TRANSITIONS, DeliveryState, JobState
 from whyray.catalog.tables import Base, Delivery, Event, Instance, Job, Process, ResultRow, Series, Study
@@ -30,6 +30,7 @@ __all__ = [
     "deliveries",
     "events",
     "jobs",
+    "keys",
     "processes",
     "sqlite_url",
     "studies",

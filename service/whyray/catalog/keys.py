@@ -1,0 +1,17 @@
+"""Which storage keys the catalog knows: what the sweep of orphans spares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import select, union_all
+from sqlalchemy.orm import Session
+
+from whyray.catalog.tables import Instance, ResultRow
+
+
+def known(session: Session, keys: Collection[str]) -> set[str]:
+    """Of these storage keys, those under which an instance, a result or a result's picture is kept."""
+    columns = (Instance.key, ResultRow.key, ResultRow.picture_key)
+    found = session.scalars(union_all(*(select(column).where(column.in_(keys)) for column in columns)))
+    return {key for key in found if key is not None}

@@ -1,0 +1,109 @@
+"""What WhyRay asks of the place where bytes live. A folder is the default; an object store can stand in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Bytes that survive a crash. `sha256` (hex) is over all but a writer's `prefix`; `size` counts all."""
+
+    key: str
+    sha256: str
+    size: int
+
+
+class Writer(Protocol):
+    """One object on its way in: written in pieces, then committed or discarded, once."""
+
+    @property
+    def path(self) -> Path:
+        """A local file with the bytes written so far, prefix included; gone after `commit` or `discard`."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Append.
+
+        Raises
+        ------
+        ResourceExhausted
+            If the bytes can't be written: disk full, quota, read-only.
+        """
+        ...
+
+    def commit(self) -> Stored:
+        """Make the object durable under a new key: after this returns, not even a power cut takes it away.
+
+        Raises
+        ------
+        ResourceExhausted
+            As `write`; then nothing is kept.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Remove what was written; harmless after `commit` and when called twice."""
+        ...
+
+
+class Storage(Protocol):
+    """Durable bytes under keys. Each write gets a key of its own, so that removing one copy never takes another's."""
+
+    def writer(self, *, suffix: str = "", prefix: bytes = b"") -> Writer:
+        """Begin an object. `suffix` ends its key ('.dcm'); `prefix` comes first and is not part of its digest."""
+        ...
+
+    def put(self, source: bytes | Path | Iterable[bytes], *, suffix: str = "") -> Stored:
+        """Keep bytes, a finished file's content (the file stays) or a stream of pieces, durably.
+
+        Raises
+        ------
+        ResourceExhausted
+            If the bytes can't be written; then nothing is kept.
+        """
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """Open for reading.
+
+        Raises
+        ------
+        NotFound
+            If there are no bytes under this key.
+        """
+        ...
+
+    def path(self, key: str) -> Path:
+        """A local file with these bytes, to be read only.
+
+        Raises
+        ------
+        NotFound
+            If there are no bytes under this key.
+        """
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether there are bytes under this key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove; harmless if there is nothing."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How many bytes can still be written."""
+        ...
+
+    def stale(self, before: datetime) -> Iterator[str]:
+        """Keys of objects that were written before `before`."""
+        ...
+
+    def clear_unfinished(self, before: datetime) -> int:
+        """Remove what writers that died before `before` left behind; says how many."""
+        ...
