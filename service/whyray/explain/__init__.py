@@ -1,1 +1,41 @@
-""""""
+"""Explanations of models' answers: arrays in, typed values out."""
+
+from whyray.explain import grad_cam as _grad_cam
+from whyray.explain.case import Attribution, Case, Progress, predicted_regions
+from whyray.explain.explain import explain, explainable, why_not
+from whyray.explain.registry import (
+    AttributionMap,
+    Method,
+    Parameters,
+    checked_parameters,
+    method_named,
+    methods,
+    register,
+    required_tier,
+)
+from whyray.explain.types import Heatmap, Kind, Tier
+
+REGISTERED = (_grad_cam,)
+"""Modules whose import registers methods."""
+
+__all__ = [
+    "REGISTERED",
+    "Attribution",
+    "AttributionMap",
+    "Case",
+    "Heatmap",
+    "Kind",
+    "Method",
+    "Parameters",
+    "Progress",
+    "Tier",
+    "checked_parameters",
+    "explain",
+    "explainable",
+    "method_named",
+    "methods",
+    "predicted_regions",
+    "register",
+    "required_tier",
+    "why_not",
+]

@@ -33,8 +33,8 @@ class Heatmap:
     Attributes
     ----------
     values
-        float32, the spatial shape of the model's input. Unsigned maps are ≥ 0; signed maps keep their sign (positive: for
-        the target, negative: against it). Never normalised: the unit is `unit`.
+        float32, the spatial shape of the model's input. Unsigned maps are ≥ 0; signed maps keep their sign
+        (positive: for the target, negative: against it). Never normalised: the unit is `unit`.
     target
         Name of the explained target.
     method

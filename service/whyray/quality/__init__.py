@@ -1,1 +1,16 @@
-""""""
+"""The measured trustworthiness of explanations."""
+
+from whyray.quality.assess import Budget, assess, map_health
+from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
+from whyray.quality.region import salient_region
+
+__all__ = [
+    "Aspect",
+    "Budget",
+    "Grade",
+    "Measurement",
+    "QualityCard",
+    "assess",
+    "map_health",
+    "salient_region",
+]

@@ -1,0 +1,129 @@
+"""What a method is given: one image, the model's run on it, the targets, and a counted way to ask the model again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import ExplanationError
+from whyray.models import Model, Run
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Progress = Callable[[int, int, str], None]
+"""(done, total, words): called between batches; may raise Cancelled."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a method found for one target, in the order of the case's targets: the variable part of a Heatmap."""
+
+    values: FloatArray
+    layer: str | None = None
+    evidence: dict[str, float] = field(default_factory=dict)
+
+
+class Case:
+    """One image that is explained for one or several targets.
+
+    The score of a target is its logit (a regression's value); for a segmentation it is the mean of the target's logits
+    over the region that the model itself gave to the target (after Vinogradova et al. 2020, eq. 2, divided by
+    the region's size so that scores of large and small segments compare).
+
+    Attributes
+    ----------
+    x
+        (1, C, *spatial) float32, channels-first.
+    targets
+        Output channels that are explained.
+    """
+
+    def __init__(
+        self, model: Model, x: FloatArray, targets: Sequence[int], *, progress: Progress | None = None, words: str = ""
+    ) -> None:
+        self.model = model
+        self.x = x
+        self.targets = tuple(targets)
+        self._progress = progress
+        self._words = words
+
+    @property
+    def run(self) -> Run:
+        """The model's run on `x`: logits, features, embedding. Shared by everything that is asked about this image."""
+        return self.model.run(self.x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the input and so of every heatmap."""
+        return self.x.shape[2:]
+
+    @cached_property
+    def regions(self) -> FloatArray | None:
+        """(targets, *output grid): weights 1/size on the segment of each target; None unless a segmentation."""
+        masks = predicted_regions(self.model, self.run.logits)
+        if masks is None:
+            return None
+        picked: FloatArray = masks[list(self.targets)].astype(np.float32)
+        sizes = picked.reshape(len(picked), -1).sum(axis=1)
+        if not sizes.all():
+            missing = [self.model.targets[t] for t, size in zip(self.targets, sizes, strict=True) if not size]
+            raise ExplanationError(
+                f"{self.model.identity} finds no {', '.join(missing)} in this image: no segment to explain",
+                advice="Explain the segments that were found.",
+            )
+        weights: FloatArray = picked / sizes.reshape(-1, *[1] * (picked.ndim - 1))
+        return weights.astype(np.float32)
+
+    def scores_of(self, logits: FloatArray) -> FloatArray:
+        """(N, targets): scores from logits (N, all targets, ...)."""
+        picked: FloatArray = logits[:, list(self.targets)]
+        if self.regions is None:
+            return picked
+        flat = picked.reshape(*picked.shape[:2], -1)
+        scores: FloatArray = np.einsum("ntv,tv->nt", flat, self.regions.reshape(len(self.targets), -1))
+        return scores.astype(np.float32)
+
+    @cached_property
+    def score(self) -> FloatArray:
+        """(targets,): scores of the image as it is."""
+        only: FloatArray = self.scores_of(self.run.logits)[0]
+        return only
+
+    def scores(self, batches: Iterable[FloatArray], total: int) -> Iterator[FloatArray]:
+        """Scores (n, targets) of each batch (n, C, *spatial) in turn; progress is told before each, of `total`."""
+        done = 0
+        for batch in batches:
+            self.tell(done, total)
+            yield self.scores_of(self.model.batch_logits(batch))
+            done += len(batch)
+        self.tell(done, total)
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell progress; raises Cancelled where the listener does."""
+        if self._progress is not None:
+            self._progress(done, total, self._words)
+
+    def chunks(self, count: int) -> Iterator[slice]:
+        """Slices that cut `count` items into forward passes of the model's batch size."""
+        step = self.model.batch_size
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
+
+
+def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
+    """(targets, *output grid): where a segmentation says each target is; None for other tasks.
+
+    Softmax: the class of the largest probability. Sigmoid: at or above the target's threshold.
+    """
+    if model.task != "segmentation":
+        return None
+    answer = model.answer(logits[:1])[0]
+    if model.activation == "softmax":
+        winner = answer.argmax(axis=0)
+        return np.stack([winner == channel for channel in range(len(answer))])
+    thresholds = np.array([each.threshold for each in model.manifest.targets], np.float32)
+    return np.asarray(answer >= thresholds.reshape(-1, *[1] * (answer.ndim - 1)))

@@ -1,0 +1,46 @@
+"""Grad-CAM and Seg-Grad-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from whyray.explain.case import Attribution, Case
+from whyray.explain.grid import upsample
+from whyray.explain.registry import AttributionMap, Parameters, register
+from whyray.explain.types import Tier
+from whyray.explain.weights import feature_gradient
+
+
+@register
+class GradCam(AttributionMap):
+    """Gradient-weighted class activation mapping (Selvaraju et al. 2017, eq. 1 and 2).
+
+    alpha_k = mean over positions of d score / d A_k; map = ReLU(sum_k alpha_k A_k), linearly upsampled to the input.
+    With a head of global average pooling and one linear layer, alpha comes from its weights, for all targets at
+    once and from the run that gave the answer; else the head alone is run backward.
+    """
+
+    name: ClassVar[str] = "grad-cam"
+    tier: ClassVar[Tier] = "T1"
+
+    def attribute(self, case: Case, parameters: Parameters) -> Sequence[Attribution]:  # noqa: ARG002
+        """One map a target; no further forward pass."""
+        gradient = feature_gradient(case)
+        maps = np.maximum(np.tensordot(gradient.mean, gradient.features, axes=1), 0)
+        return [
+            Attribution(upsample(each, case.shape), gradient.layer, {"engine_parity": gradient.gap}) for each in maps
+        ]
+
+
+@register
+class SegGradCam(GradCam):
+    """Grad-CAM for segmentation (Vinogradova et al. 2020, eq. 2): the score is taken over the predicted segment.
+
+    The same numbers as `grad-cam` on a segmentation model; refused by name for other tasks.
+    """
+
+    name: ClassVar[str] = "seg-grad-cam"
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation",)

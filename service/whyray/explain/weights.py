@@ -1,0 +1,74 @@
+"""The gradient of each target's score at the feature maps: from the head's closed form, else by running it backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import TierMissing
+from whyray.explain.case import Case
+from whyray.models.gradient import parity_gap
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureGradient:
+    """Feature maps of a case and how the scores change with them.
+
+    Attributes
+    ----------
+    features
+        (channels, *grid).
+    mean
+        (targets, channels): the gradient of each target's score, averaged over positions (Grad-CAM's alpha).
+    gap
+        Difference of the head that was used to ONNX Runtime's logits of the same run, relative (see `parity_gap`).
+    layer
+        Name of the tensor.
+    """
+
+    features: FloatArray
+    mean: FloatArray
+    gap: float
+    layer: str
+    _full: FloatArray | None = None
+    _regions: FloatArray | None = None
+
+    def full(self) -> FloatArray:
+        """(targets, channels, *grid): the gradient at each position."""
+        if self._full is not None:
+            return self._full
+        positions = prod(self.features.shape[1:])
+        shaped = self.mean.reshape(*self.mean.shape, *[1] * (self.features.ndim - 1))
+        if self._regions is not None:
+            return np.asarray(shaped * positions * self._regions[:, None], np.float32)
+        return np.broadcast_to(shaped, (len(self.mean), *self.features.shape))
+
+
+def feature_gradient(case: Case, *, at_positions: bool = False) -> FeatureGradient:
+    """The gradient for all targets of a case; `at_positions` where a method needs more than its mean.
+
+    Raises TierMissing where the model has no feature maps or its head can't be run backward.
+    """
+    model, run = case.model, case.run
+    if model.features_name is None or run.features is None:
+        raise TierMissing(f"{model.identity} has no feature maps")
+    features = run.features[0]
+    head = model.head
+    targets = list(case.targets)
+    positions = prod(features.shape[1:])
+    if head is not None and not (at_positions and head.kind == "positional"):
+        mean = head.weight[targets] / positions
+        gap = 0.0
+        if head.kind == "pooled":
+            pooled = features.reshape(len(features), -1).mean(axis=1)
+            gap = parity_gap(head.weight @ pooled + head.bias, run.logits[0])
+        regions = case.regions if head.kind == "pointwise" else None
+        return FeatureGradient(features, mean, gap, model.features_name, _regions=regions)
+    full, gap = model.head_gradient(run.features, run.logits, targets, case.regions)
+    mean = full.reshape(*full.shape[:2], -1).mean(axis=2)
+    return FeatureGradient(features, mean, gap, model.features_name, _full=full)

@@ -1,0 +1,194 @@
+"""Looking into an ONNX graph: loading it safely, its shapes, what lies before the activation, and cutting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import PackageError
+from whyray.models.manifest import InputSpec
+
+ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "softmax"}
+_TRANSPARENT = {"Identity", "Dropout", "Cast"}
+
+
+class Graph:
+    """One ONNX graph with its constants, shapes and connections at hand; never changed in place.
+
+    `shapes` maps tensor names to shapes for a batch of one (from shape inference; a name may be missing, and a size
+    that inference can't tell is None).
+    """
+
+    def __init__(self, proto: Any, spec: InputSpec, where: str) -> None:
+        self.proto = proto
+        self.where = where
+        self.constants: dict[str, Any] = {each.name: each for each in proto.graph.initializer}
+        for node in proto.graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = node
+        self.producer = {output: node for node in proto.graph.node for output in node.output if output}
+        self.consumers: dict[str, list[Any]] = {}
+        for node in proto.graph.node:
+            for each in node.input:
+                self.consumers.setdefault(each, []).append(node)
+        self.input = self._only_input(spec)
+        self.shapes = self._infer_shapes(spec)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the graph's outputs."""
+        return [each.name for each in self.proto.graph.output]
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the graph declares that it takes any batch size; a declaration only, see `Model.batchable`."""
+        value = next(each for each in self.proto.graph.input if each.name == self.input)
+        return not value.type.tensor_type.shape.dim or not value.type.tensor_type.shape.dim[0].HasField("dim_value")
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """The value of a constant tensor, or None where `name` is computed."""
+        from onnx import numpy_helper
+
+        holder = self.constants.get(name)
+        if holder is None:
+            return None
+        if not hasattr(holder, "op_type"):
+            return np.asarray(numpy_helper.to_array(holder))
+        for attribute in holder.attribute:
+            if attribute.name == "value":
+                return np.asarray(numpy_helper.to_array(attribute.t))
+        return None
+
+    def before_activation(self, output: str) -> tuple[str, str | None]:
+        """The tensor before a final sigmoid or softmax, and which of them it was (None: there is none)."""
+        name = output
+        while (node := self.producer.get(name)) is not None:
+            if node.op_type in ACTIVATIONS:
+                return node.input[0], ACTIVATIONS[node.op_type]
+            if node.op_type not in _TRANSPARENT:
+                break
+            name = node.input[0]
+        return output, None
+
+    def between(self, start: str, end: str) -> list[Any] | None:
+        """Nodes from tensor `start` to tensor `end` in graph order; None where ways from the input pass it by."""
+        wanted, needed = {end}, []
+        for node in reversed(self.proto.graph.node):
+            if not wanted.intersection(node.output):
+                continue
+            if start in node.output:
+                continue
+            needed.append(node)
+            wanted.update(each for each in node.input if each and each != start)
+        if self.input in wanted and start != self.input:
+            return None
+        return [node for node in reversed(needed) if node.op_type != "Constant"]
+
+    def cut(self, start: str, end: str) -> Any:
+        """The model from `start` (its only input) to `end` (its only output), with a batch of any size."""
+        import onnx
+
+        nodes = self.between(start, end)
+        if nodes is None:
+            raise PackageError(f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}")
+        names = {each for node in nodes for each in node.input}
+        constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
+        shape = self.shapes.get(start)
+        symbolic = None if shape is None else ["N", *shape[1:]]
+        graph = onnx.helper.make_graph(
+            [*constants, *nodes],
+            "head",
+            [onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, symbolic)],
+            [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, None)],
+            [each for each in self.proto.graph.initializer if each.name in names],
+        )
+        head = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)
+        head.ir_version = self.proto.ir_version
+        return head
+
+    def with_outputs(self, names: list[str]) -> bytes:
+        """The serialised graph with exactly these tensors as outputs, inner ones included."""
+        import onnx
+
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        declared = {each.name: each for each in (*self.proto.graph.output, *self.proto.graph.value_info)}
+        del copy.graph.output[:]
+        for name in names:
+            if name not in self.producer:
+                raise PackageError(
+                    f"{self.where}: the graph has no tensor {name!r}",
+                    advice=f"Name one that it has, e.g. {', '.join(list(self.producer)[-5:])}.",
+                )
+            known = declared.get(name)
+            copy.graph.output.append(onnx.ValueInfoProto(name=name) if known is None else known)
+        return bytes(copy.SerializeToString())
+
+    def _only_input(self, spec: InputSpec) -> str:
+        inputs = [each.name for each in self.proto.graph.input if each.name not in self.constants]
+        if inputs != [spec.name]:
+            raise PackageError(
+                f"{self.where}: input.name says {spec.name!r}, but the graph's inputs are {inputs}",
+                advice="Name the graph's one input in model.yaml; graphs with several inputs can't be run.",
+            )
+        return spec.name
+
+    def _infer_shapes(self, spec: InputSpec) -> dict[str, tuple[int | None, ...]]:
+        import onnx
+
+        fixed = onnx.ModelProto()
+        fixed.CopyFrom(self.proto)
+        value = next(each for each in fixed.graph.input if each.name == spec.name)
+        if value.type.tensor_type.HasField("shape"):
+            for dim, size in zip(value.type.tensor_type.shape.dim, (1, *item_shape(spec)), strict=False):
+                dim.dim_value = size
+        del fixed.graph.value_info[:]
+        for output in fixed.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        try:
+            inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        except Exception:  # a graph that inference can't read may still run; shapes are then unknown
+            return {}
+        return {
+            each.name: tuple(
+                dim.dim_value if dim.HasField("dim_value") else None for dim in each.type.tensor_type.shape.dim
+            )
+            for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
+            if each.type.tensor_type.HasField("shape")
+        }
+
+
+def item_shape(spec: InputSpec) -> tuple[int, ...]:
+    """The shape of one item in the graph's layout, without the batch."""
+    return (*spec.shape, spec.channels) if spec.layout == "NHWC" else (spec.channels, *spec.shape)
+
+
+def read_graph(path: Path, spec: InputSpec) -> Graph:
+    """Load an ONNX file with its external data, which must lie inside the file's folder.
+
+    Raises PackageError where the file is no ONNX graph, or where external data is missing or lies elsewhere.
+    """
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    root = path.parent.resolve()
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        for tensor in proto.graph.initializer:
+            if uses_external_data(tensor):
+                location = ExternalDataInfo(tensor).location
+                if not (root / location).resolve().is_relative_to(root):
+                    raise PackageError(
+                        f"{path}: weights of {tensor.name!r} lie at {location!r}, outside the package folder",
+                        advice="Save the model with its external data beside it, in the package folder.",
+                    )
+        onnx.load_external_data_for_model(proto, str(root))
+        onnx.checker.check_model(proto)
+    except PackageError:
+        raise
+    except Exception as error:  # protobuf, onnx.checker and the file system each have their own classes
+        raise PackageError(f"{path}: not a readable ONNX graph: {error}") from error
+    return Graph(proto, spec, str(path))

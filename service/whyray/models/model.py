@@ -1,0 +1,379 @@
+"""A loaded model: one ONNX graph, its answers, and its inner activations from the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import ModelOutputError, PackageError, TierMissing
+from whyray.models.graph import Graph, item_shape, read_graph
+from whyray.models.head import AffineHead, affine_head, find_features
+from whyray.models.manifest import Manifest, TargetSpec
+from whyray.models.package import Package, read_package
+from whyray.models.registry import find_package
+from whyray.models.session import RuntimeOptions, open_session
+
+if TYPE_CHECKING:
+    from whyray.models.gradient import HeadGradient, Twin
+
+FloatArray = NDArray[np.float32]
+Tier = Literal["T0", "T1", "T2"]
+_BATCH_ELEMENTS = 2_000_000
+_BATCH_MOST = 8
+_BATCH_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one forward pass gave.
+
+    Attributes
+    ----------
+    logits
+        (N, targets) or (N, targets, *spatial) float32: the named output before activation; a regression's values.
+    features
+        (N, channels, *feature grid) float32, or None where the graph has no feature maps.
+    embedding
+        (N, D) float32, or None where the manifest names none.
+    """
+
+    logits: FloatArray
+    features: FloatArray | None
+    embedding: FloatArray | None
+
+
+class Model:
+    """A model package that can be run. Sessions, closed forms and twins are made when first needed.
+
+    Arrays are in the layout of the manifest where a docstring says `layout`, else channels-first: (N, C, *spatial).
+    """
+
+    def __init__(self, package: Package, options: RuntimeOptions) -> None:
+        self.package = package
+        self.options = options
+        self._last: tuple[bytes, Run] | None = None
+        self._batch_proof: bool | None = None
+        self.forwards = 0
+        """Items that went through the graph so far: what an explanation or a metric cost."""
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+    @property
+    def manifest(self) -> Manifest:
+        """All of model.yaml."""
+        return self.package.manifest
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over all files of the package."""
+        return self.package.digest
+
+    @property
+    def identity(self) -> str:
+        """`NAME@VERSION`, for messages and logs."""
+        return f"{self.manifest.name}@{self.manifest.version}"
+
+    @property
+    def task(self) -> str:
+        """classification, multi-label, regression or segmentation."""
+        return self.manifest.task
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of all targets, in the order of the output's channels."""
+        return tuple(each.name for each in self.manifest.targets)
+
+    @property
+    def explainable_targets(self) -> tuple[str, ...]:
+        """Targets without the background of a segmentation."""
+        return tuple(each.name for each in self.manifest.targets if not each.background)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of a batch of one in the layout of the manifest, e.g. (1, 1, 224, 224)."""
+        return (1, *item_shape(self.manifest.input))
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Shape of a heatmap: the input without batch and channels."""
+        return self.manifest.input.shape
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime's execution providers in use, preferred first."""
+        return tuple(self._session.get_providers())
+
+    def target_index(self, name: str) -> int:
+        """The output channel of a target; ModelOutputError where the package has no such target."""
+        if name not in self.targets:
+            raise ModelOutputError(
+                f"{self.identity} has no target {name!r}; it has {', '.join(self.targets)}",
+                advice="Name one of the package's targets.",
+            )
+        return self.targets.index(name)
+
+    # --- tiers ------------------------------------------------------------------------------------------------------
+    @cached_property
+    def tier(self) -> Tier:
+        """What explanations this model can give: read from the onboarding report, else measured now (seconds)."""
+        reported = self.reported_tier
+        if reported is not None:
+            return reported
+        if self._twin_or_reason[0] is not None:
+            return "T2"
+        return "T1" if self.features_name is not None else "T0"
+
+    @property
+    def reported_tier(self) -> Tier | None:
+        """The tier that onboarding measured; None without a report. A package changed since then is refused."""
+        path = self.package.report
+        if not path.is_file():
+            return None
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            digest, tier = report["digest"], report["tier"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PackageError(f"{path}: not an onboarding report: {error!r}", advice="Onboard it again.") from error
+        if digest != self.digest:
+            raise PackageError(
+                f"{path}: the package was changed after it was onboarded: {self.digest[:12]} now, {digest[:12]} then",
+                advice=f"`whyray package onboard` {self.identity} again, or restore its files.",
+            )
+        if tier not in ("T0", "T1", "T2"):
+            raise PackageError(f"{path}: tier {tier!r} is none of T0, T1, T2", advice="Onboard it again.")
+        return tier  # type: ignore[no-any-return]
+
+    def twin(self, method: str) -> Twin:
+        """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""
+        twin, reason = self._twin_or_reason
+        if twin is None:
+            raise TierMissing(f"{method} needs gradients (T2), and {self.identity} has no verified twin: {reason}")
+        return twin
+
+    @cached_property
+    def _twin_or_reason(self) -> tuple[Twin | None, str]:
+        from whyray.models.gradient import verified_twin
+
+        return verified_twin(self)
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+    def predict(self, x: NDArray[Any]) -> FloatArray:
+        """The answer about `x` (N, item in layout): probabilities after activation and calibration.
+
+        Shape (N, targets), or (N, targets, *spatial) for a segmentation. A regression's values are as they are.
+        Raises ModelOutputError for a wrong shape, NaN or infinity, on the way in and out.
+        """
+        return self.answer(self.logits(x))
+
+    def logits(self, x: NDArray[Any]) -> FloatArray:
+        """The named output before activation, for `x` (N, item in layout)."""
+        return self.run(self.channels_first(x)).logits
+
+    def embedding(self, x: NDArray[Any]) -> FloatArray:
+        """(N, D): the vector that stands for each case; ModelOutputError where the manifest names none."""
+        found = self.run(self.channels_first(x)).embedding
+        if found is None:
+            raise ModelOutputError(
+                f"{self.identity}: model.yaml names no embedding", advice="Name a tensor in output.embedding."
+            )
+        return found
+
+    def answer(self, logits: FloatArray) -> FloatArray:
+        """From logits to probabilities: activation, then each target's own calibration (Platt 1999)."""
+        activation = self.activation
+        if activation == "sigmoid":
+            answer = _sigmoid(logits)
+        elif activation == "softmax":
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            answer = shifted / shifted.sum(axis=1, keepdims=True)
+        else:
+            answer = logits.copy()
+        for channel, target in enumerate(self.manifest.targets):
+            if target.calibration is not None:
+                a, b = target.calibration
+                answer[:, channel] = _sigmoid(a * logits[:, channel] + b)
+        return answer.astype(np.float32)
+
+    @cached_property
+    def activation(self) -> str:
+        """What turns logits into the answer: the manifest's activation, or the one found at the graph's end."""
+        found = self._logits_and_activation[1]
+        return found or self.manifest.output.activation
+
+    # --- running ----------------------------------------------------------------------------------------------------
+    def channels_first(self, x: NDArray[Any]) -> FloatArray:
+        """`x` in layout → (N, C, *spatial) float32, checked; a batch axis that is missing is added."""
+        array = np.asarray(x, np.float32)
+        if array.shape == self.input_shape[1:]:
+            array = array[None]
+        if array.shape[1:] != self.input_shape[1:] or not len(array):
+            raise ModelOutputError(
+                f"{self.identity}: expected an input of shape (N, {', '.join(map(str, self.input_shape[1:]))}), "
+                f"found {array.shape}",
+                advice="Prepare the image by the package's manifest.",
+            )
+        if not np.isfinite(array).all():
+            raise ModelOutputError(f"{self.identity}: the input has NaN or infinite values")
+        return np.moveaxis(array, -1, 1) if self.manifest.input.layout == "NHWC" else array
+
+    def run(self, x: FloatArray) -> Run:
+        """One forward pass of channels-first `x`; the last run of one item is kept: asking twice is free."""
+        if len(x) != 1:
+            return Run(self.batch_logits(x), None, None)
+        key = hashlib.blake2b(x.tobytes(), digest_size=16).digest()
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._forward(x, inner=True))
+        return self._last[1]
+
+    def forget(self) -> None:
+        """Drop the kept run, so that the next one is computed: for measurements of time."""
+        self._last = None
+
+    def batch_logits(self, x: FloatArray) -> FloatArray:
+        """Logits of channels-first `x` (N, C, *spatial) in one pass, or one by one where the graph's batch is fixed."""
+        if len(x) > 1 and not self.batchable(x):
+            return np.concatenate([self._forward(x[each : each + 1], inner=False).logits for each in range(len(x))])
+        return self._forward(x, inner=False).logits
+
+    def batchable(self, x: FloatArray) -> bool:
+        """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
+        if self._batch_proof is None:
+            self._batch_proof = self.graph.dynamic_batch and self._batch_equals_singles(x[:3])
+        return self._batch_proof
+
+    @property
+    def batch_size(self) -> int:
+        """Items in one forward pass of a perturbation method."""
+        if self.options.batch_size is not None:
+            return max(1, self.options.batch_size)
+        return max(1, min(_BATCH_MOST, _BATCH_ELEMENTS // prod(self.input_shape)))
+
+    def _batch_equals_singles(self, x: FloatArray) -> bool:
+        try:
+            together = self._forward(x, inner=False).logits
+        except PackageError:
+            return False
+        alone = np.concatenate([self._forward(each[None], inner=False).logits for each in x])
+        return bool(np.abs(together - alone).max() <= _BATCH_TOLERANCE * (1 + np.abs(alone).max()))
+
+    def _forward(self, x: FloatArray, *, inner: bool) -> Run:
+        names = self._tapped if inner else self._tapped[:1]
+        fed = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
+        fed = np.ascontiguousarray(fed, dtype=self._input_type)
+        try:
+            outputs = self._session.run(list(names), {self.graph.input: fed})
+        except Exception as error:  # ONNX Runtime's own classes, which it does not document
+            raise PackageError(f"{self.identity}: the graph does not run on {fed.shape}: {error}") from error
+        self.forwards += len(x)
+        found = dict(zip(names, (np.asarray(each, np.float32) for each in outputs), strict=True))
+        return Run(
+            self._checked(found[self._tapped[0]], len(x)),
+            found.get(self.features_name or ""),
+            None if (vector := found.get(self.manifest.output.embedding or "")) is None else vector.reshape(len(x), -1),
+        )
+
+    def _checked(self, logits: FloatArray, batch: int) -> FloatArray:
+        count = len(self.targets)
+        segmentation = self.task == "segmentation"
+        if self.manifest.input.layout == "NHWC" and logits.ndim == 4 and logits.shape[-1] == count:
+            logits = np.moveaxis(logits, -1, 1)
+        if not segmentation and logits.size == batch * count:
+            logits = logits.reshape(batch, count)
+        rank = 2 + len(self.spatial_shape) * segmentation
+        if logits.ndim != rank or logits.shape[:2] != (batch, count):
+            raise ModelOutputError(
+                f"{self.identity}: expected {count} targets for {batch} inputs in an output of {rank} axes, "
+                f"found shape {logits.shape}",
+                advice="Make targets in model.yaml match the output's channels.",
+            )
+        if not np.isfinite(logits).all():
+            raise ModelOutputError(f"{self.identity}: the output {self._tapped[0]!r} has NaN or infinite values")
+        return logits
+
+    # --- the graph --------------------------------------------------------------------------------------------------
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph, read; PackageError where it does not load or does not fit the manifest."""
+        graph = read_graph(self.package.graph, self.manifest.input)
+        if self.manifest.output.name not in graph.producer:
+            raise PackageError(
+                f"{graph.where}: output.name says {self.manifest.output.name!r}, but the outputs are {graph.outputs}",
+                advice="Name one of the graph's outputs in model.yaml.",
+            )
+        return graph
+
+    @property
+    def logits_name(self) -> str:
+        """The tensor that is explained."""
+        return self._logits_and_activation[0]
+
+    @cached_property
+    def features_name(self) -> str | None:
+        """The tensor of the class activation maps: the manifest's, else the last spatial one; None without one."""
+        named = self.manifest.output.features
+        if named is None:
+            return find_features(self.graph, self.logits_name, len(self.spatial_shape))
+        if named not in self.graph.producer:
+            raise PackageError(
+                f"{self.graph.where}: output.features says {named!r}, and the graph has no such tensor",
+                advice="Name an inner tensor of the graph, or leave output.features out.",
+            )
+        return named
+
+    @cached_property
+    def head(self) -> AffineHead | None:
+        """The head in closed form, or None where it has none."""
+        if self.features_name is None:
+            return None
+        return affine_head(self.graph, self.features_name, self.logits_name, self.options)
+
+    @cached_property
+    def head_gradient(self) -> HeadGradient:
+        """The gradient of the logits with respect to the features; TierMissing where there is none."""
+        from whyray.models.gradient import HeadGradient
+
+        return HeadGradient(self)
+
+    @cached_property
+    def _logits_and_activation(self) -> tuple[str, str | None]:
+        if self.manifest.output.activation != "none":
+            return self.manifest.output.name, None
+        return self.graph.before_activation(self.manifest.output.name)
+
+    @cached_property
+    def _tapped(self) -> tuple[str, ...]:
+        wanted = (self.logits_name, self.features_name, self.manifest.output.embedding)
+        return tuple(dict.fromkeys(each for each in wanted if each is not None))
+
+    @cached_property
+    def _session(self) -> Any:
+        return open_session(self.graph.with_outputs(list(self._tapped)), self.options, name=str(self.package.graph))
+
+    @cached_property
+    def _input_type(self) -> Any:
+        return np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
+
+
+def load_package(reference: str | Path, *, search: Iterable[Path] = (), options: RuntimeOptions | None = None) -> Model:
+    """A model from a package: a folder, or NAME[@VERSION] of an installed one (see `find_package`).
+
+    Nothing heavy happens until the first answer is asked for. Raises NotFound, PackageError.
+    """
+    return Model(read_package(find_package(reference, search)), options or RuntimeOptions())
+
+
+def target_spec(model: Model, name: str) -> TargetSpec:
+    """The manifest's entry of a target."""
+    return model.manifest.targets[model.target_index(name)]
+
+
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)

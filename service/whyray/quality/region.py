@@ -1,0 +1,26 @@
+"""Where a map points: the salient region, by a rule that can be said in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRACTION = 0.5
+"""Of the maximum: above the 15-20 % of CAM boxes (Zhou et al. 2016, section 3.2), which flood a radiograph."""
+
+
+def salient_region(
+    values: NDArray[np.float32], valid: NDArray[np.bool_] | None, signed: bool, *, fraction: float = FRACTION
+) -> tuple[NDArray[np.bool_], str]:
+    """The places that count most for the target, and the rule in words. Empty where nothing counts for it.
+
+    `values` in any spatial shape; `valid` is False where the map must not be believed (padding) or None. Of a signed
+    map only positive values count: those that speak for the target.
+    """
+    inside = np.ones(values.shape, bool) if valid is None else valid
+    positive = np.where(inside & np.isfinite(values), values, 0)
+    peak = float(positive.max(initial=0))
+    rule = f"at least {fraction:.0%} of the {'largest positive value' if signed else 'maximum'}"
+    if peak <= 0:
+        return np.zeros(values.shape, bool), f"{rule}; nothing is positive"
+    return np.asarray(positive >= fraction * peak), rule

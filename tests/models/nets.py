@@ -1,0 +1,222 @@
+"""Small nets of each kind, exported and packed as a site would: what the engine's tests run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PlainCnn(nn.Module):
+    """Convolutions, global average pooling, linear."""
+
+    def __init__(self, channels: int = 1, targets: int = 3, dims: int = 2) -> None:
+        super().__init__()
+        conv, norm = (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        self.body = nn.Sequential(
+            conv(channels, 8, 3, padding=1), norm(8), nn.ReLU(), conv(8, 12, 3, stride=2, padding=1), nn.ReLU()
+        )
+        self.last = nn.Sequential(conv(12, 16, 3, padding=1), nn.ReLU())
+        self.pool = nn.AdaptiveAvgPool2d(1) if dims == 2 else nn.AdaptiveAvgPool3d(1)
+        self.linear = nn.Linear(16, targets)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.pool(self.last(self.body(x))).flatten(1))
+
+
+class FlattenCnn(nn.Module):
+    """A head of two layers after flattening: no closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Sequential(
+            nn.Conv2d(1, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.ReLU()
+        )
+        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(8 * 8 * 8, 10), nn.ReLU(), nn.Linear(10, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.last(x))
+
+
+class Residual(nn.Module):
+    """A residual net whose addition is followed by an activation."""
+
+    def __init__(self, dims: int = 2) -> None:
+        super().__init__()
+        conv = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.stem = nn.Sequential(conv(1, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.first = nn.Sequential(conv(8, 8, 3, padding=1), nn.ReLU(), conv(8, 8, 3, padding=1))
+        self.second = nn.Sequential(conv(8, 8, 3, padding=1), nn.ReLU(), conv(8, 8, 3, padding=1))
+        self.last = nn.ReLU()
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.relu(x + self.first(x))
+        x = self.last(x + self.second(x))
+        return self.linear(x.flatten(2).mean(dim=2))
+
+
+class Dense(nn.Module):
+    """A densely connected net: concatenations, batch norm before activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, stride=2, padding=1)
+        self.first = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 6, 3, padding=1))
+        self.second = nn.Sequential(nn.BatchNorm2d(14), nn.ReLU(), nn.Conv2d(14, 6, 3, padding=1))
+        self.last = nn.Sequential(nn.BatchNorm2d(20), nn.ReLU())
+        self.linear = nn.Linear(20, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = torch.cat([x, self.first(x)], dim=1)
+        x = self.last(torch.cat([x, self.second(x)], dim=1))
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class UNet(nn.Module):
+    """Two levels, one skip, a 1 × 1 (× 1) convolution as head."""
+
+    def __init__(self, dims: int = 2) -> None:
+        super().__init__()
+        conv, up = (nn.Conv2d, nn.ConvTranspose2d) if dims == 2 else (nn.Conv3d, nn.ConvTranspose3d)
+        self.pool = F.max_pool2d if dims == 2 else F.max_pool3d
+        self.down = nn.Sequential(conv(1, 6, 3, padding=1), nn.ReLU())
+        self.low = nn.Sequential(conv(6, 8, 3, padding=1), nn.ReLU())
+        self.up = up(8, 6, 2, stride=2)
+        self.last = nn.Sequential(conv(12, 8, 3, padding=1), nn.ReLU())
+        self.head = conv(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        high = self.down(x)
+        return self.head(self.last(torch.cat([self.up(self.low(self.pool(high, 2))), high], dim=1)))
+
+
+class TinyViT(nn.Module):
+    """Patches, two attention blocks, mean over tokens."""
+
+    def __init__(self, size: int = 32, patch: int = 8, width: int = 16) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, patch, stride=patch)
+        self.position = nn.Parameter(torch.randn(1, (size // patch) ** 2, width) * 0.2)
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(5)])
+        self.qkv = nn.ModuleList([nn.Linear(width, 3 * width) for _ in range(2)])
+        self.mix = nn.ModuleList([nn.Linear(width, width) for _ in range(2)])
+        self.mlp = nn.ModuleList(
+            [nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)) for _ in range(2)]
+        )
+        self.linear = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.position
+        for block in range(2):
+            q, k, v = self.qkv[block](self.norms[2 * block](tokens)).chunk(3, dim=-1)
+            weights = torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, dim=-1)
+            tokens = tokens + self.mix[block](weights @ v)
+            tokens = tokens + self.mlp[block](self.norms[2 * block + 1](tokens))
+        return self.linear(self.norms[4](tokens).mean(dim=1))
+
+
+@dataclass(frozen=True)
+class Kind:
+    make: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    channels: int = 1
+    task: str = "multi-label"
+
+
+KINDS = {
+    "plain": Kind(PlainCnn, (32, 32)),
+    "plain-3d": Kind(lambda: PlainCnn(dims=3), (8, 12, 16)),
+    "rgb": Kind(lambda: PlainCnn(channels=3), (24, 32), 3),
+    "flatten": Kind(FlattenCnn, (32, 32)),
+    "residual": Kind(Residual, (32, 32)),
+    "residual-3d": Kind(lambda: Residual(dims=3), (8, 12, 16)),
+    "dense": Kind(Dense, (32, 32)),
+    "unet": Kind(UNet, (32, 32), task="segmentation"),
+    "unet-3d": Kind(lambda: UNet(dims=3), (8, 12, 16), task="segmentation"),
+    "vit": Kind(TinyViT, (32, 32)),
+}
+
+
+def make(name: str, seed: int = 0) -> nn.Module:
+    """A net of that kind with seeded weights and batch norms that do something, in eval mode."""
+    torch.manual_seed(seed)
+    net = KINDS[name].make()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.running_mean = torch.randn_like(module.running_mean) * 0.1
+            module.running_var = torch.rand_like(module.running_var) + 0.5
+    return net.eval()
+
+
+def image(name: str, seed: int = 1) -> Tensor:
+    """A smooth random image of the net's input shape, (1, C, *spatial)."""
+    kind = KINDS[name]
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, kind.channels, *[max(2, size // 4) for size in kind.shape], generator=generator)
+    mode = "bilinear" if len(kind.shape) == 2 else "trilinear"
+    return F.interpolate(coarse, size=kind.shape, mode=mode)
+
+
+def manifest(name: str, **changes: object) -> dict[str, object]:
+    """A manifest for that kind; keys with a dot change inner entries."""
+    kind = KINDS[name]
+    volume = len(kind.shape) == 3
+    content: dict[str, object] = {
+        "name": name,
+        "version": "1.0.0",
+        "title": name,
+        "manufacturer": "tests",
+        "task": kind.task,
+        "licence": "Apache-2.0",
+        "intended_use": "tests",
+        "input": {
+            "name": "x",
+            "layout": "NCDHW" if volume else "NCHW",
+            "kind": "volume" if volume else "planar",
+            "shape": list(kind.shape),
+            "channels": kind.channels,
+        },
+        "output": {"name": "logits", "activation": "softmax" if kind.task == "segmentation" else "sigmoid"},
+        "targets": [{"name": each} for each in ("one", "two", "three")],
+    }
+    for key, value in changes.items():
+        place = content
+        *outer, last = key.split("__")
+        for part in outer:
+            place = place[part]  # type: ignore[assignment]
+        place[last] = value
+    return content
+
+
+def write_manifest(folder: Path, content: dict[str, object]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump(content))
+    (folder / "MODEL_CARD.md").write_text("for tests")
+    return folder
+
+
+def pack(root: Path, name: str, net: nn.Module | None = None, *, dynamic: bool = True, **changes: object) -> Path:
+    """Export a net and write its package; returns the folder NAME/VERSION."""
+    net = make(name) if net is None else net
+    folder = write_manifest(root / name / "1.0.0", manifest(name, **changes))
+    x = torch.cat([image(name), image(name, 2)])[: 2 if dynamic else 1]
+    torch.onnx.export(
+        net,
+        (x,),
+        folder / "model.onnx",
+        input_names=["x"],
+        output_names=["logits"],
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
+        external_data=False,
+        verbose=False,
+    )
+    return folder
