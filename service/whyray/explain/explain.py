@@ -28,22 +28,32 @@ def explain(
 ) -> list[Heatmap]: ...
 @overload
 def explain(
+    model: Model,
+    x: NDArray[Any],
+    *,
+    target: list[str] | tuple[str, ...],
+    method: str = ...,
+    progress: Progress | None = ...,
+    **parameters: Any,
+) -> list[Heatmap]: ...
+@overload
+def explain(
     model: Model, x: NDArray[Any], *, target: str, method: str = ..., progress: Progress | None = ..., **parameters: Any
 ) -> Heatmap: ...
 def explain(
     model: Model,
     x: NDArray[Any],
     *,
-    target: str = "all",
+    target: str | list[str] | tuple[str, ...] = "all",
     method: str = "grad-cam",
     progress: Progress | None = None,
     **parameters: Any,
 ) -> Heatmap | list[Heatmap]:
-    """Why the model answers as it does about `x`: one Heatmap, or a list for `target='all'` from one shared run.
+    """Why the model answers as it does about `x`: one Heatmap, or a list for several targets from one shared run.
 
     `x` is one image in the layout of the manifest, (1, ...) or without the batch axis. `parameters` come before those
-    that the manifest prefers, and those before the paper's. With 'all', background and segments that the
-    model did not find are left out. `progress(done, total, words)` is called between batches and may raise Cancelled.
+    that the manifest prefers, and those before the paper's. `target` is a name, a list of names, or 'all'; of several
+    targets, background and segments that the model did not find are left out. `progress(done, total, words)` is called between batches and may raise Cancelled.
 
     Raises ConfigError (unknown method or parameter), TierMissing, ExplanationError (nothing to explain, or a method
     that failed its own check), ModelOutputError.
@@ -56,9 +66,13 @@ def explain(
     image = model.channels_first(x)
     if len(image) != 1:
         raise ExplanationError(f"expected one image, found {len(image)}", advice="Explain images one at a time.")
-    names = explainable(model, image) if target == "all" else (target,)
+    names = (target,) if isinstance(target, str) and target != "all" else _several(model, image, target)
     case = Case(
-        model, image, [model.target_index(name) for name in names], progress=progress, words=f"{method} of {target}"
+        model,
+        image,
+        [model.target_index(name) for name in names],
+        progress=progress,
+        words=f"{method} of {', '.join(names)}",
     )
     found = chosen.attribute(case, checked) if names else []
     heatmaps = [
@@ -74,7 +88,13 @@ def explain(
         )
         for name, each in zip(names, found, strict=True)
     ]
-    return heatmaps if target == "all" else heatmaps[0]
+    return heatmaps[0] if isinstance(target, str) and target != "all" else heatmaps
+
+
+def _several(model: Model, image: NDArray[np.float32], target: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    for name in () if isinstance(target, str) else target:
+        model.target_index(name)
+    return tuple(each for each in explainable(model, image) if isinstance(target, str) or each in target)
 
 
 def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
