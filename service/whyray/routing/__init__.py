@@ -1,1 +1,27 @@
-""""""
+"""Rules: which series go to which packages. Pure functions of the configuration and of headers; no I/O."""
+
+from whyray.routing.loop_guard import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL, is_own_result
+from whyray.routing.match import (
+    ClauseResult,
+    Match,
+    RouteMatch,
+    Routing,
+    Series,
+    match_series,
+    match_study,
+    routes_for,
+)
+
+__all__ = [
+    "EQUIPMENT_MANUFACTURER",
+    "EQUIPMENT_MODEL",
+    "ClauseResult",
+    "Match",
+    "RouteMatch",
+    "Routing",
+    "Series",
+    "is_own_result",
+    "match_series",
+    "match_study",
+    "routes_for",
+]

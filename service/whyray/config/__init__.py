@@ -1,0 +1,82 @@
+"""`whyray.yaml`: read, checked, explained; what it says as values that never change."""
+
+from whyray.config.conditions import AllOf, AnyOf, Clause, Condition, Not, parse_condition
+from whyray.config.house import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
+from whyray.config.load import example_config, load_config, read_config
+from whyray.config.model import Config
+from whyray.config.network import (
+    AssociationTimeouts,
+    Destination,
+    DicomDestination,
+    DicomWebDestination,
+    Listener,
+    ListenerLimits,
+    Login,
+    Peer,
+    Retry,
+)
+from whyray.config.problems import Problem
+from whyray.config.routes import (
+    Budget,
+    Completion,
+    ExpectedCount,
+    MethodWish,
+    Otherwise,
+    PackageReference,
+    Priority,
+    ResultKind,
+    Route,
+    Send,
+    TargetWish,
+)
+from whyray.config.schema import config_schema
+from whyray.config.secrets import Secret
+from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+
+__all__ = [
+    "Admin",
+    "AllOf",
+    "AnyOf",
+    "AssociationTimeouts",
+    "Budget",
+    "Catalog",
+    "Clause",
+    "Completion",
+    "Condition",
+    "Config",
+    "Destination",
+    "DicomDestination",
+    "DicomWebDestination",
+    "ExpectedCount",
+    "Listener",
+    "ListenerLimits",
+    "Login",
+    "MethodWish",
+    "Not",
+    "Otherwise",
+    "PackageReference",
+    "Packages",
+    "Peer",
+    "Priority",
+    "Problem",
+    "Queue",
+    "ResultKind",
+    "Retention",
+    "Retry",
+    "Route",
+    "Secret",
+    "Send",
+    "Storage",
+    "TargetWish",
+    "Templates",
+    "Workers",
+    "config_schema",
+    "example_config",
+    "format_duration",
+    "format_size",
+    "load_config",
+    "parse_condition",
+    "parse_duration",
+    "parse_size",
+    "read_config",
+]

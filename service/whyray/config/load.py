@@ -1,0 +1,160 @@
+"""From a file to a `Config`, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from whyray.config.lines import Document, read_yaml
+from whyray.config.model import Config
+from whyray.config.problems import Place, Problem, config_error, did_you_mean
+from whyray.config.references import reference_faults
+from whyray.config.schema import choices_at
+from whyray.errors import ConfigError
+
+_LONGEST_FOUND = 60
+_EMPTY_LIST = "at least one item is needed"
+
+
+def load_config(path: str | Path, *, environ: Mapping[str, str] | None = None, read_secrets: bool = True) -> Config:
+    """The configuration in a file.
+
+    Parameters
+    ----------
+    path
+        The YAML file; relative paths in it are relative to its folder.
+    environ
+        Where `{env: NAME}` is looked up; the process's environment by default.
+    read_secrets
+        False to check a file on another machine than the one that has its secrets; they are then empty.
+
+    Raises
+    ------
+    ConfigError
+        Naming every problem with line, place, what was found and a suggestion.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", advice="Save the file as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}",
+            advice="`whyray config example > whyray.yaml` writes one to begin with.",
+        ) from None
+    config, problems = read_config(text, folder=path.absolute().parent, environ=environ, read_secrets=read_secrets)
+    if config is None:
+        raise config_error(problems, str(path))
+    return config
+
+
+def read_config(
+    text: str, *, folder: Path, environ: Mapping[str, str] | None = None, read_secrets: bool = True
+) -> tuple[Config | None, tuple[Problem, ...]]:
+    """The configuration in a text, or None and all problems, in the order of their lines."""
+    document, yaml_problems = read_yaml(text)
+    if document.data is None and yaml_problems:
+        return None, yaml_problems
+    data = _without_empty_sections(document.data)
+    context = {
+        "folder": folder,
+        "environ": os.environ if environ is None else environ,
+        "read_secrets": read_secrets,
+    }
+    problems = list(yaml_problems)
+    config = None
+    try:
+        config = Config.model_validate(data, context=context)
+    except ValidationError as error:
+        problems += [_problem(each, document) for each in error.errors(include_url=False)]
+    problems += [
+        Problem(fault.place, fault.message, document.line(fault.place), fault.suggestion)
+        for fault in reference_faults(data)
+    ]
+    if problems or config is None:
+        return None, _in_order(problems)
+    config._document = document
+    return config, ()
+
+
+def example_config() -> str:
+    """A commented configuration to begin with."""
+    return resources.files("whyray.config").joinpath("example.yaml").read_text("utf-8")
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    """By line, each once, without 'needs one item' where the item is there and wrong itself."""
+    unique = {(problem.place, problem.message): problem for problem in problems}
+    places = [problem.place for problem in unique.values()]
+    telling = [
+        problem
+        for problem in unique.values()
+        if not (
+            problem.message == _EMPTY_LIST
+            and any(place[:-1] == problem.place and isinstance(place[-1], int) for place in places if place)
+        )
+    ]
+    return tuple(sorted(telling, key=lambda problem: problem.line or 0))
+
+
+def _without_empty_sections(data: object) -> object:
+    """A section whose lines are all commented out counts as left out; so does an empty file."""
+    if data is None:
+        return {}
+    return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+def _problem(error: Any, document: Document) -> Problem:
+    """One of pydantic's errors in our words. `error`: pydantic_core.ErrorDetails."""
+    kind, place, context = error["type"], _written_place(error["loc"], document), error.get("ctx") or {}
+    message, suggestion = error["msg"], context.get("suggestion") or None
+    found: object = error["input"]
+    if kind == "extra_forbidden":
+        key, choices = place[-1], choices_at(place[:-1])
+        message, suggestion = f"no such key '{key}'", did_you_mean(key, choices, what="keys are")
+    elif kind == "missing":
+        message = f"the key '{place[-1]}' is missing"
+        place, found = place[:-1], None
+    elif kind == "literal_error":
+        choices = choices_at(place)
+        message, suggestion = f"not one of {', '.join(choices)}", did_you_mean(found, choices)
+    elif kind in ("model_type", "model_attributes_type", "dict_type"):
+        message = "a mapping of keys is needed here"
+    elif kind in ("tuple_type", "list_type"):
+        message = "a list is needed here"
+    elif kind == "too_short":
+        message = _EMPTY_LIST
+    elif found is None:
+        message, suggestion = "nothing is written here", "write a value, or leave the key out"
+    elif kind not in ("condition", "reference"):
+        message = message.removeprefix("Input should be ").removeprefix("Value error, ")
+        message = message if message != error["msg"] or kind == "value_error" else message[:1].lower() + message[1:]
+        message = f"must be {message}" if error["msg"].startswith("Input should be ") else message
+    if kind != "secret" and "secret" not in kind:
+        message += _found(found, message)
+    return Problem(place, message, document.line(place), suggestion)
+
+
+def _found(value: object, message: str) -> str:
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if not isinstance(value, str | int | float) or f"'{value}'" in message:
+        return ""
+    text = str(value)
+    return f", found '{text if len(text) <= _LONGEST_FOUND else text[:_LONGEST_FOUND] + '…'}'"
+
+
+def _written_place(location: tuple[str | int, ...], document: Document) -> Place:
+    """The place without the steps that name a validator's alternatives or a mapping's key ('[key]')."""
+    place: Place = ()
+    for index, step in enumerate(location):
+        last = index == len(location) - 1
+        if (*place, step) in document.lines or (last and step != "[key]"):
+            place = (*place, step)
+    return place

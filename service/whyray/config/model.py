@@ -1,0 +1,92 @@
+"""The whole configuration as one value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from whyray.config.base import Section
+from whyray.config.house import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
+from whyray.config.lines import Document
+from whyray.config.network import Destination, Listener
+from whyray.config.problems import Place
+from whyray.config.references import reference_faults
+from whyray.config.routes import Otherwise, OtherwiseValue, Route
+from whyray.config.values import FolderPath, UidRoot, parse_duration
+
+
+class Config(Section):
+    """All of `whyray.yaml`."""
+
+    listener: Listener = Listener()
+    """The storage SCP: who may send what here."""
+    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], Destination] = Field(
+        default_factory=dict
+    )
+    """Who receives results: a name of your choice → an AE (host, port, ae_title) or a DICOMweb service (url)."""
+    routes: tuple[Route, ...] = ()
+    """Which series go to which packages; a series may match several routes."""
+    otherwise: OtherwiseValue = Otherwise(parse_duration("24h"))
+    """What becomes of a study that no route matched: `keep DURATION` or `discard`."""
+    state: FolderPath = Field(default=Path("whyray-state"), validate_default=True)
+    """Folder of everything that has no place of its own below; relative to the configuration file."""
+    storage: Storage = Storage()
+    """Where the bytes lie."""
+    catalog: Catalog = Catalog()
+    """Where the rows lie."""
+    queue: Queue = Queue()
+    """The broker."""
+    admin: Admin = Admin()
+    """HTTP API and web page."""
+    retention: Retention = Retention()
+    """How long things are kept."""
+    packages: Packages = Packages()
+    """Where model packages are looked for."""
+    templates: Templates = Templates()
+    """A site's own wording and layouts."""
+    workers: Workers = Workers()
+    """Who computes."""
+    uid_root: UidRoot | None = None
+    """Root of the UIDs of results; UUID-derived UIDs (2.25) where left out."""
+
+    _document: Document = PrivateAttr(default_factory=lambda: Document(None))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        faults = [
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    "reference", "{reason}", {"reason": fault.message, "suggestion": fault.suggestion or ""}
+                ),
+                loc=fault.place,
+                input=fault.found,
+            )
+            for fault in reference_faults(self.model_dump(by_alias=True))
+        ]
+        if faults:
+            raise ValidationError.from_exception_data("Config", faults)
+        return self
+
+    def line(self, place: Place) -> int | None:
+        """The line (1-based) of a place such as ('routes', 0, 'run'); None if this was not read from a file."""
+        return self._document.line(place)
+
+    @property
+    def storage_folder(self) -> Path:
+        """Where bytes lie."""
+        return self.storage.folder or self.state / "instances"
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy URL of the catalog; may hold a password, so never log it."""
+        if self.catalog.url is not None:
+            return self.catalog.url.reveal()
+        return f"sqlite:///{self.state / 'catalog.sqlite'}"
+
+    @property
+    def redis_url(self) -> str | None:
+        """URL of the broker; None where the embedded one is meant. May hold a password, so never log it."""
+        return self.queue.url.reveal() if self.queue.url is not None else None

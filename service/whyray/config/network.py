@@ -1,0 +1,283 @@
+"""Sections about peers: the listener, and the destinations of results."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+from pydicom.uid import UID_dictionary
+
+from whyray.config.base import Section
+from whyray.config.problems import nearest
+from whyray.config.secrets import SecretValue
+from whyray.config.values import AETitle, Count, Duration, FolderPath, Port, Size
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+_WEB_URL = re.compile(r"https?://[^/@\s]+(/[^\s?#]*)?")
+_DIGITS_AND_DOTS = re.compile(r"[\d.]+(/\d*)?", re.ASCII)
+ANY_ADDRESS = "any"
+
+TRANSFER_SYNTAXES: Mapping[str, str] = {
+    entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and entry[4]
+}
+"""{keyword: UID} of all transfer syntaxes in PS3.6 table A-1."""
+
+
+def _check_address(address: str) -> str:
+    if address == ANY_ADDRESS:
+        return address
+    try:
+        return str(ipaddress.ip_network(address)) if "/" in address else str(ipaddress.ip_address(address))
+    except ValueError as error:
+        if "/" in address or ":" in address or _DIGITS_AND_DOTS.fullmatch(address) or not _HOST.fullmatch(address):
+            raise PydanticCustomError(
+                "address",
+                "not an address: {reason}",
+                {
+                    "reason": str(error),
+                    "suggestion": "write an IP address, a network such as 10.0.0.0/24, a host name, or any",
+                },
+            ) from None
+        return address
+
+
+def _check_host(host: str) -> str:
+    if host == ANY_ADDRESS or "/" in host:
+        raise PydanticCustomError("address", "one host is needed here: an IP address or a host name")
+    return _check_address(host)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_peer(value: object) -> object:
+    return {"address": value} if isinstance(value, str | list) else value
+
+
+def _check_web_url(url: str) -> str:
+    # 'secret' as the error's type keeps a password in the URL out of the message.
+    if not _WEB_URL.fullmatch(url):
+        raise PydanticCustomError("secret", "a URL such as https://host:8443/dicom-web is needed, without a password")
+    return url.rstrip("/")
+
+
+def _transfer_syntax(name: str) -> str:
+    uid = TRANSFER_SYNTAXES.get(name, name)
+    if uid not in TRANSFER_SYNTAXES.values():
+        near = nearest(name, TRANSFER_SYNTAXES)
+        raise PydanticCustomError(
+            "transfer_syntax",
+            "not a transfer syntax",
+            {"suggestion": f"did you mean '{near}'?" if near else "e.g. ExplicitVRLittleEndian, JPEG2000Lossless"},
+        )
+    return uid
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+Host = Annotated[str, AfterValidator(_check_host), WithJsonSchema({"type": "string", "title": "host"})]
+TransferSyntax = Annotated[
+    str, AfterValidator(_transfer_syntax), WithJsonSchema({"type": "string", "title": "transfer syntax"})
+]
+
+
+class Peer(Section):
+    """One AE that may open associations; `PACS_MAIN: 10.0.0.5` is short for `PACS_MAIN: {address: 10.0.0.5}`."""
+
+    address: Annotated[tuple[Address, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    """Where it may call from: an IP address, a network (10.0.0.0/24), a host name, `any`, or a list of these."""
+
+    def admits(self, address: str, resolve: Callable[[str], frozenset[str]] = lambda _: frozenset()) -> bool:
+        """Whether a connection from this IP address may be this peer.
+
+        `resolve` gives the IP addresses of a host name (an empty set if it has none now); host names admit nothing
+        without it.
+        """
+        caller = _ip(address)
+        for allowed in self.address:
+            if allowed == ANY_ADDRESS:
+                return True
+            try:
+                network = ipaddress.ip_network(allowed)
+            except ValueError:
+                if any(_ip(each) == caller for each in resolve(allowed)):
+                    return True
+                continue
+            if caller.version == network.version and caller in network:
+                return True
+        return False
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    # A dual-stack socket reports IPv4 callers as ::ffff:10.0.0.5.
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+class ListenerLimits(Section):
+    """What the listener bears before it says 'later' or aborts."""
+
+    max_associations: Count = 50
+    """Associations at the same time; one more is rejected as 'local limit exceeded'."""
+    max_pdu: Size = 128 * 1024
+    """Largest PDU that is accepted; 0B means no limit."""
+    acse_timeout: Duration = timedelta(seconds=30)
+    """Longest wait for an association request or its end."""
+    dimse_timeout: Duration = timedelta(seconds=60)
+    """Longest wait for the rest of a message."""
+    network_timeout: Duration = timedelta(minutes=5)
+    """An association that is silent for so long is aborted."""
+    max_instance_size: Size = 4 * 1024**3
+    """A larger instance is refused with status A700 before it fills the disk."""
+    min_free_disk: Size = 2 * 1024**3
+    """Below this free space on the storage folder, instances are refused with status A700 ('out of resources')."""
+
+
+class Listener(Section):
+    """The storage SCP: who may send what here."""
+
+    ae_title: AETitle = "WHYRAY"
+    """Called AE title; associations to any other are rejected."""
+    address: Host = "0.0.0.0"
+    """The local address to listen on: all of them by default, since only the peers named are let in."""
+    port: Port = 11112
+    """TCP port."""
+    peers: dict[AETitle, Annotated[Peer, BeforeValidator(_as_peer)]] = Field(default_factory=dict)
+    """Who may send: calling AE title → address. Re-read while running."""
+    accept_unknown_peers: bool = False
+    """Let in AE titles that `peers` doesn't name, from any address. Needs `address` to be written."""
+    limits: ListenerLimits = ListenerLimits()
+    """Limits and time-outs; re-read while running, for new associations."""
+
+    @model_validator(mode="after")
+    def _openness_is_explicit(self) -> Listener:
+        if self.accept_unknown_peers and "address" not in self.model_fields_set:
+            raise PydanticCustomError(
+                "listener",
+                "accept_unknown_peers: true lets in everybody who reaches the port",
+                {"suggestion": "write the address to listen on too, e.g. address: 127.0.0.1"},
+            )
+        return self
+
+
+class Retry(Section):
+    """How often and how patiently a retriable failure is tried again; permanent ones are not."""
+
+    attempts: Count = 20
+    """Attempts in all; then the work is marked failed and waits for an administrator."""
+    delay: Duration = timedelta(seconds=30)
+    """Wait before the second attempt."""
+    multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
+    """Each further wait is so many times longer."""
+    ceiling: Duration = timedelta(hours=1)
+    """No wait is longer than this."""
+
+    def wait(self, attempts: int) -> timedelta:
+        """The wait after so many failed attempts (≥ 1)."""
+        # Beyond 2**64 the ceiling holds anyway; a larger exponent would overflow a float.
+        factor = self.multiplier ** min(attempts - 1, 19)
+        return min(self.delay * factor, self.ceiling)
+
+
+class AssociationTimeouts(Section):
+    """Time-outs of one association out."""
+
+    connect: Duration = timedelta(seconds=10)
+    """For the TCP connection."""
+    acse: Duration = timedelta(seconds=30)
+    """For the answer to the association request."""
+    dimse: Duration = timedelta(minutes=2)
+    """For the answer to each message."""
+
+
+class DicomDestination(Section):
+    """A destination that is reached by C-STORE."""
+
+    ae_title: AETitle
+    """Called AE title of the peer."""
+    host: Host
+    """Its IP address or host name."""
+    port: Port = 104
+    """Its TCP port."""
+    calling_ae_title: AETitle | None = None
+    """AE title that WhyRay calls itself; the listener's where left out."""
+    storage_commitment: bool = False
+    """Ask the peer to commit to keeping what it received (Storage Commitment Push Model, PS3.4 annex J)."""
+    commitment_within: Duration = timedelta(hours=1)
+    """How long to wait for the commitment before sending again."""
+    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+        TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
+        TRANSFER_SYNTAXES["ImplicitVRLittleEndian"],
+    )
+    """What to propose, preferred first: keywords of PS3.6, e.g. JPEGLSLossless, or UIDs."""
+    max_pdu: Size = 128 * 1024
+    """Largest PDU that WhyRay accepts from it; 0B means no limit."""
+    associations: Count = 1
+    """Associations to it at the same time."""
+    timeouts: AssociationTimeouts = AssociationTimeouts()
+    """Time-outs."""
+    retry: Retry = Retry()
+    """What to do after a failure that may pass."""
+
+    @property
+    def kind(self) -> Literal["dicom"]:
+        """Which kind of destination this is."""
+        return "dicom"
+
+
+class Login(Section):
+    """A name and its password."""
+
+    user: Annotated[str, Field(min_length=1, max_length=100)]
+    """The name."""
+    password: SecretValue
+    """Its password, from the environment or a file."""
+
+
+class DicomWebDestination(Section):
+    """A destination that is reached by STOW-RS."""
+
+    url: Annotated[str, AfterValidator(_check_web_url), WithJsonSchema({"type": "string", "format": "uri"})]
+    """Base URL of the DICOMweb service; `/studies` is appended."""
+    token: SecretValue | None = None
+    """Bearer token."""
+    login: Login | None = None
+    """HTTP basic authentication."""
+    ca_file: FolderPath | None = None
+    """PEM file of the authorities to trust instead of the system's."""
+    timeout: Duration = timedelta(minutes=2)
+    """For each request."""
+    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+        TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
+    )
+    """Preferred first."""
+    retry: Retry = Retry()
+    """What to do after a failure that may pass."""
+
+    @property
+    def kind(self) -> Literal["dicomweb"]:
+        """Which kind of destination this is."""
+        return "dicomweb"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> DicomWebDestination:
+        if self.token is not None and self.login is not None:
+            raise PydanticCustomError("destination", "token and login exclude each other")
+        return self
+
+
+def _destination_kind(value: object) -> str:
+    if isinstance(value, DicomWebDestination) or (isinstance(value, Mapping) and "url" in value):
+        return "dicomweb"
+    return "dicom"
+
+
+Destination = Annotated[
+    Annotated[DicomDestination, Tag("dicom")] | Annotated[DicomWebDestination, Tag("dicomweb")],
+    Discriminator(_destination_kind),
+]

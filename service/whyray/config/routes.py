@@ -1,0 +1,287 @@
+"""Routes: which series go to which packages, which explanations, which destinations, at what priority."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from whyray.config.base import Section
+from whyray.config.conditions import AllOf, ConditionValue
+from whyray.config.values import Duration, format_duration, parse_duration
+
+ResultKind = Literal["sc", "seg", "pm", "sr"]
+Priority = Literal["stat", "urgent", "routine"]
+
+_REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
+_METHOD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
+_TOP = re.compile(r"top-([1-9]\d{0,2})", re.ASCII)
+_KEEP = re.compile(r"keep (.+)")
+
+
+@dataclass(frozen=True)
+class PackageReference:
+    """`NAME`, or `NAME@PREFIX` where the newest version that begins with PREFIX (whole numbers) is meant."""
+
+    name: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+    def admits(self, version: str) -> bool:
+        """Whether this version of the package is meant: `1.2` admits 1.2.9, not 1.20.0."""
+        return self.version is None or f"{version}.".startswith(f"{self.version}.")
+
+
+@dataclass(frozen=True)
+class MethodWish:
+    """An explanation method and the parameters that the route gives it."""
+
+    name: str
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class TargetWish:
+    """Which answers are explained: all that are present, the `count` most probable, all, or those named."""
+
+    rule: Literal["present", "top", "all", "named"]
+    count: int = 0
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"top-{self.count}" if self.rule == "top" else ", ".join(self.names) or self.rule
+
+
+@dataclass(frozen=True)
+class Otherwise:
+    """What becomes of a study that no route matched: kept for `keep`, or discarded at once (None)."""
+
+    keep: timedelta | None
+
+    def __str__(self) -> str:
+        return "discard" if self.keep is None else f"keep {format_duration(self.keep)}"
+
+
+def _package(value: object) -> PackageReference:
+    if isinstance(value, PackageReference):
+        return value
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise PydanticCustomError(
+            "package", "a package is NAME or NAME@VERSION", {"suggestion": "e.g. cxr-findings@1 or cxr-findings@1.0.2"}
+        )
+    return PackageReference(match.group(1), match.group(2))
+
+
+def _methods(value: object) -> object:
+    """A list of names and of one-key mappings, or one mapping, into a list of wishes; places in the file are kept."""
+    if isinstance(value, str):
+        return [value]
+    return [{name: below} for name, below in value.items()] if isinstance(value, Mapping) else value
+
+
+def _method(value: object) -> MethodWish:
+    if isinstance(value, MethodWish):
+        return value
+    if isinstance(value, str):
+        value = {value: None}
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise PydanticCustomError(
+            "method", "a method is a name, or a name with its parameters", {"suggestion": "e.g. rise: {masks: 2000}"}
+        )
+    name, parameters = next(iter(value.items()))
+    if not _METHOD.fullmatch(str(name)):
+        raise PydanticCustomError("method", "a method's name is lower-case words joined by hyphens")
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise PydanticCustomError(
+            "method", "{name} needs a mapping of parameters", {"name": name, "suggestion": f"e.g. {name}: {{seed: 1}}"}
+        )
+    return MethodWish(str(name), {str(key): _plain(each) for key, each in (parameters or {}).items()})
+
+
+def _plain(value: object) -> object:
+    """A float as float: in parameters the way of writing has no meaning."""
+    return float(value) if isinstance(value, float) else value
+
+
+def _targets(value: object) -> TargetWish:
+    if isinstance(value, TargetWish):
+        return value
+    if isinstance(value, list | tuple) and value and all(isinstance(each, str) and each for each in value):
+        return TargetWish("named", names=tuple(value))
+    if value == "present":
+        return TargetWish("present")
+    if value == "all":
+        return TargetWish("all")
+    if isinstance(value, str) and (match := _TOP.fullmatch(value)):
+        return TargetWish("top", count=int(match.group(1)))
+    raise PydanticCustomError(
+        "targets", "targets are present, all, top-N, or a list of target names", {"suggestion": "e.g. top-3"}
+    )
+
+
+def _write_targets(wish: TargetWish) -> object:
+    return list(wish.names) if wish.rule == "named" else str(wish)
+
+
+def _otherwise(value: object) -> Otherwise:
+    if isinstance(value, Otherwise):
+        return value
+    if value == "discard":
+        return Otherwise(None)
+    if isinstance(value, str) and (match := _KEEP.fullmatch(value)):
+        try:
+            return Otherwise(parse_duration(match.group(1)))
+        except ValueError as error:
+            raise PydanticCustomError("otherwise", "{reason}", {"reason": str(error)}) from None
+    raise PydanticCustomError("otherwise", "otherwise is 'keep DURATION' or 'discard'", {"suggestion": "e.g. keep 24h"})
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_METHOD_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{_METHOD.pattern}$"},
+        {"type": "object", "minProperties": 1, "maxProperties": 1},
+    ],
+    "title": "method",
+}
+PackageName = Annotated[
+    PackageReference,
+    PlainValidator(_package),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE.pattern}$", "title": "package"}),
+]
+Method = Annotated[
+    MethodWish,
+    PlainValidator(_method),
+    PlainSerializer(lambda wish: {wish.name: dict(wish.parameters)} if wish.parameters else wish.name),
+    WithJsonSchema(_METHOD_SCHEMA),
+]
+Targets = Annotated[
+    TargetWish,
+    PlainValidator(_targets),
+    PlainSerializer(_write_targets),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^(present|all|top-[1-9][0-9]{0,2})$"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+            "title": "targets",
+        }
+    ),
+]
+OtherwiseValue = Annotated[
+    Otherwise,
+    PlainValidator(_otherwise),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^(discard|keep .+)$", "title": "otherwise"}),
+]
+
+
+class ExpectedCount(Section):
+    """Ask an archive by C-FIND how many instances there should be."""
+
+    source: Annotated[str, Field(alias="from")]
+    """Name of the destination to ask."""
+    level: Literal["series", "study"] = "study"
+    """Compare NumberOfSeriesRelatedInstances, or NumberOfStudyRelatedInstances."""
+
+
+class Completion(Section):
+    """When a study is held to be complete; the first rule that fires decides."""
+
+    on_release: bool = False
+    """When the association that brought it is released."""
+    quiet_for: Duration = timedelta(seconds=60)
+    """When nothing has come for so long."""
+    at_most: Duration = timedelta(hours=2)
+    """Never wait longer than this after the first instance."""
+    expect: ExpectedCount | None = None
+    """Where given, quiet time and release count only once the expected number of instances is here."""
+    if_incomplete: Literal["process", "skip"] = "process"
+    """What to do when `at_most` is over and instances are still missing."""
+
+    @model_validator(mode="after")
+    def _quiet_before_ceiling(self) -> Completion:
+        if self.quiet_for > self.at_most:
+            raise PydanticCustomError(
+                "complete",
+                "quiet_for ({quiet}) is longer than at_most ({most}), so it could never decide",
+                {"quiet": format_duration(self.quiet_for), "most": format_duration(self.at_most)},
+            )
+        return self
+
+
+class Send(Section):
+    """What is sent where."""
+
+    to: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    """Names of destinations."""
+    kinds: Annotated[tuple[ResultKind, ...], BeforeValidator(_one_or_more), Field(alias="as", min_length=1)] = (
+        "sc",
+        "seg",
+        "pm",
+        "sr",
+    )
+    """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report)."""
+
+
+class Budget(Section):
+    """What one job may cost."""
+
+    quality_forwards: Annotated[int, Field(ge=0, strict=True)] = 100
+    """Forward passes of the model for the quality card of one explanation."""
+    job_time: Duration = timedelta(minutes=30)
+    """A job that runs longer is stopped and failed."""
+
+
+class Route(Section):
+    """One rule: series that meet `when`, in studies that meet `study`, go to the packages of `run`."""
+
+    model_config = ConfigDict(title="Route")
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """Unique name; it appears in results, in the catalog and on the admin page."""
+    when: ConditionValue
+    """Condition on each series; `{}` takes every series."""
+    study: ConditionValue = AllOf()
+    """Condition on the study as a whole, e.g. `NumberOfStudyRelatedSeries: {range: {min: 2}}`."""
+    complete: Completion = Completion()
+    """When the study is complete enough to start."""
+    run: Annotated[tuple[PackageName, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    """Package, or list of packages: `NAME` or `NAME@VERSION`, where 1 means the newest 1.x.y."""
+    explain: Annotated[tuple[Method, ...], BeforeValidator(_methods)] = (MethodWish("grad-cam", {}),)
+    """Explanation methods: a list of names, or `{method: {parameter: value}}`."""
+    targets: Targets = TargetWish("present")
+    """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
+    send: Send | None = None
+    """Where results go; without it they stay in WhyRay and on its admin page."""
+    priority: Priority = "routine"
+    """Place in the queue: stat before urgent before routine."""
+    dry_run: bool = False
+    """Run and keep the results, but send nothing."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
+    """Language of the results' wording, as far as the templates have it."""
+    budget: Budget = Budget()
+    """Limits of cost."""
+    enabled: bool = True
+    """A route that is false here is read and checked but never matches."""

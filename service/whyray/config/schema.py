@@ -1,0 +1,71 @@
+"""The JSON Schema of `whyray.yaml`, for editors and for suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from whyray.config.conditions import condition_schema
+from whyray.config.model import Config
+from whyray.config.problems import Place
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the configuration file."""
+    schema: dict[str, Any] = Config.model_json_schema(by_alias=True, mode="validation")
+    definitions = schema.setdefault("$defs", {})
+    for field in ("when", "study"):
+        entry = definitions["Route"]["properties"][field]
+        description = entry.get("description")
+        definitions["Route"]["properties"][field] = {"$ref": "#/$defs/condition", "description": description}
+    definitions["condition"] = condition_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "whyray.yaml"}
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return config_schema()
+
+
+def choices_at(place: Place) -> tuple[str, ...]:
+    """What may be written at a place: the keys of a mapping, or the words of a fixed vocabulary."""
+    found: dict[str, None] = {}
+    for node in _nodes(_schema(), place):
+        found.update(dict.fromkeys(node.get("properties", ())))
+        found.update(dict.fromkeys(each for each in node.get("enum", ()) if isinstance(each, str)))
+        if isinstance(node.get("const"), str):
+            found[node["const"]] = None
+    return tuple(found)
+
+
+def _nodes(schema: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
+    nodes = list(_alternatives(schema))
+    for step in place:
+        below = [each for node in nodes for child in _children(node, step) for each in _alternatives(child)]
+        # A step without children is a name that the validator gave to one of its alternatives.
+        nodes = below or nodes
+    yield from nodes
+
+
+def _children(node: Mapping[str, Any], step: str | int) -> Iterator[Mapping[str, Any]]:
+    if isinstance(step, int):
+        if isinstance(node.get("items"), Mapping):
+            yield node["items"]
+    elif step in node.get("properties", {}):
+        yield node["properties"][step]
+    elif node.get("type") == "object":
+        for key in ("additionalProperties",):
+            if isinstance(node.get(key), Mapping):
+                yield node[key]
+        yield from node.get("patternProperties", {}).values()
+
+
+def _alternatives(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "$ref" in node:
+        yield from _alternatives(_schema()["$defs"][node["$ref"].rsplit("/", 1)[-1]])
+        return
+    yield node
+    for key in ("anyOf", "oneOf", "allOf"):
+        for each in node.get(key, ()):
+            yield from _alternatives(each)

@@ -1,0 +1,155 @@
+"""Which routes take which series, and which clause refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from whyray.config import Clause, Condition, Config, PackageReference, Route
+from whyray.config.attributes import keyword_of, parse_attribute
+from whyray.routing.elements import Element, find
+from whyray.routing.operators import clauses_of, evaluate, top_level
+
+_LONGEST_FOUND = 80
+_PATIENT_GROUP = 0x0010
+# Attributes of group 0010 that say nothing about who the patient is.
+_SHOWN_OF_PATIENT = frozenset({"PatientSex", "PatientAge", "PatientSize", "PatientWeight", "PatientIdentityRemoved"})
+
+
+@dataclass(frozen=True)
+class ClauseResult:
+    """One clause that must hold: its words, whether it held, and what was found (never who the patient is)."""
+
+    text: str
+    matched: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Match:
+    """Whether a route takes a series (or its study), clause by clause."""
+
+    route: str
+    matched: bool
+    clauses: tuple[ClauseResult, ...]
+
+    @property
+    def refusals(self) -> tuple[ClauseResult, ...]:
+        """The clauses that did not hold."""
+        return tuple(clause for clause in self.clauses if not clause.matched)
+
+
+@dataclass(frozen=True)
+class Series:
+    """What routing knows of one series: UID, the header of any one instance, and how many instances are here."""
+
+    uid: str
+    header: Dataset
+    instances: int = 1
+
+
+@dataclass(frozen=True)
+class RouteMatch:
+    """One route, the packages that it runs, and the Series Instance UIDs that they run on."""
+
+    route: Route
+    packages: tuple[PackageReference, ...]
+    series: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What becomes of one study. `otherwise` is true only if no route matched any of its series."""
+
+    matches: tuple[RouteMatch, ...]
+    otherwise: bool
+
+
+def match_series(route: Route, header: Dataset, *, instances: int | None = None) -> Match:
+    """Whether a route's `when` holds for a series, by the header of one of its instances.
+
+    `instances`, where given, stands for NumberOfSeriesRelatedInstances, whatever the header says.
+    """
+    counts = Dataset()
+    if instances is not None:
+        counts.NumberOfSeriesRelatedInstances = instances
+    return _match(route, route.when, (header,), counts)
+
+
+def match_study(route: Route, series: Sequence[Series]) -> Match:
+    """Whether a route's `study` holds for a study.
+
+    A clause holds if it holds for any of the series, except that NumberOfStudyRelatedSeries,
+    NumberOfStudyRelatedInstances, ModalitiesInStudy and SOPClassesInStudy are counted here.
+    """
+    return _match(route, route.study, tuple(each.header for each in series), _study_counts(series))
+
+
+def routes_for(config: Config, series: Sequence[Series]) -> Routing:
+    """Which routes run which packages on which series of one study.
+
+    Disabled routes never match. The caller leaves WhyRay's own results out (`is_own_result`).
+    """
+    matches = []
+    for route in config.routes:
+        if not route.enabled or not match_study(route, series).matched:
+            continue
+        taken = tuple(each.uid for each in series if match_series(route, each.header, instances=each.instances).matched)
+        if taken:
+            matches.append(RouteMatch(route, route.run, taken))
+    return Routing(tuple(matches), otherwise=not matches)
+
+
+def _match(route: Route, condition: Condition, headers: tuple[Dataset, ...], counts: Dataset) -> Match:
+    cache: dict[str, tuple[Element, ...]] = {}
+
+    def elements(clause: Clause) -> tuple[Element, ...]:
+        if clause.path.text not in cache:
+            counted = find((counts,), clause.path)
+            cache[clause.path.text] = counted or find(headers, clause.path)
+        return cache[clause.path.text]
+
+    results = tuple(
+        ClauseResult(str(part), evaluate(part, elements), _found(part, elements)) for part in top_level(condition)
+    )
+    return Match(route.name, all(each.matched for each in results), results)
+
+
+def _found(part: Condition, elements: Callable[[Clause], tuple[Element, ...]]) -> str:
+    """What the attributes of a condition hold, for people; 'absent' where they hold nothing."""
+    by_path = {clause.path.text: _shown(clause, elements(clause)) for clause in clauses_of(part)}
+    if len(by_path) == 1:
+        return next(iter(by_path.values()))
+    return "; ".join(f"{path}: {text}" for path, text in by_path.items())
+
+
+def _shown(clause: Clause, elements: tuple[Element, ...]) -> str:
+    if not any(element.present for element in elements):
+        return "absent"
+    if _names_the_patient(clause, elements):
+        return "present, not shown"
+    texts = dict.fromkeys(text for element in elements for text in element.texts)
+    text = ", ".join(texts) or "present"
+    return text if len(text) <= _LONGEST_FOUND else f"{text[:_LONGEST_FOUND]}…"
+
+
+def _names_the_patient(clause: Clause, elements: tuple[Element, ...]) -> bool:
+    attribute = clause.path.last
+    confidential = attribute.tag >> 16 == _PATIENT_GROUP and keyword_of(attribute) not in _SHOWN_OF_PATIENT
+    return confidential or any(element.vr == "PN" for element in elements)
+
+
+def _study_counts(series: Sequence[Series]) -> Dataset:
+    counts = Dataset()
+    counts.NumberOfStudyRelatedSeries = len({each.uid for each in series})
+    counts.NumberOfStudyRelatedInstances = sum(each.instances for each in series)
+    counts.ModalitiesInStudy = _values(series, "Modality")
+    counts.SOPClassesInStudy = _values(series, "SOPClassUID")
+    return counts
+
+
+def _values(series: Sequence[Series], keyword: str) -> list[str]:
+    path = parse_attribute(keyword)
+    return sorted({text for each in series for element in find((each.header,), path) for text in element.texts})
