@@ -1,1 +1,24 @@
-""""""
+"""Instances → sorted images with geometry → model tensors, and every value back to its source pixel."""
+
+from whyray.imaging.back import mask_to_source, scores_to_source, to_source
+from whyray.imaging.geometry import EdgeLetters, frame_pixel_to_patient, orientation_letters
+from whyray.imaging.model_input import to_model
+from whyray.imaging.read import Refusal, StudyImages, read_images
+from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
+
+__all__ = [
+    "EdgeLetters",
+    "ModelGrid",
+    "ModelInput",
+    "Refusal",
+    "SourceFrame",
+    "SourceImage",
+    "StudyImages",
+    "frame_pixel_to_patient",
+    "mask_to_source",
+    "orientation_letters",
+    "read_images",
+    "scores_to_source",
+    "to_model",
+    "to_source",
+]

@@ -60,6 +60,9 @@ class SourceImage:
         VOI LUT or window and photometric interpretation; 1 is white.
     padding
         (frames, rows, columns): True where Pixel Padding Value marks 'no image'.
+    notes
+        What a reader of the result should know of how the image was read (a window that was replaced, a gap between
+        slices); UIDs and numbers only.
     """
 
     kind: Literal["planar", "volume"]
@@ -68,6 +71,7 @@ class SourceImage:
     modality: FloatArray
     display: FloatArray
     padding: BoolArray
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,8 +106,8 @@ class ModelGrid:
 class ModelInput:
     """The tensor of a model and where it came from.
 
-    `tensor` is (1, channels, *grid.shape) float32 (or (1, *grid.shape, channels) for an NHWC package), in the scale that
-    the manifest asks for. `valid` is True on grid voxels that lie inside the source (False in letterbox padding).
+    `tensor` is (1, channels, *grid.shape) float32 (or (1, *grid.shape, channels) for an NHWC package), in the scale
+    that the manifest asks for. `valid` is True on grid voxels that lie inside the source (False in letterbox padding).
     """
 
     tensor: FloatArray

@@ -1,0 +1,129 @@
+"""From a model's grid back to every pixel of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from whyray.errors import GeometryError
+from whyray.imaging.kernels import inside, sampling_matrix
+from whyray.imaging.planar import planar_to_frame
+from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame, SourceImage
+
+ALONG = 1e-7
+"""A grid axis whose index moves by less than this a pixel does not depend on that pixel index."""
+
+
+def to_source(
+    values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int = 1
+) -> tuple[FloatArray, BoolArray]:
+    """Carry values (*grid.shape) back to the source: (frames, rows, columns) float32, and where the grid covers it.
+
+    Every source pixel's position goes through the inverse of `grid.to_reference`; `order` 1 interpolates linearly, 0
+    takes the nearest. Values outside the grid are 0 and not covered.
+    Raises GeometryError when values, grid and image don't belong together.
+    """
+    out = np.zeros(image.shape, np.float32)
+    covered = np.zeros(image.shape, np.bool_)
+    for index, (sampled, within) in enumerate(_each_frame(values[None], grid, image, order)):
+        np.multiply(sampled[0], within, out=out[index])
+        covered[index] = within
+    return out, covered
+
+
+def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[Any], BoolArray]:
+    """Carry a boolean or label array (*grid.shape) back by nearest neighbour, in its own type; 0 outside the grid."""
+    out = np.zeros(image.shape, mask.dtype)
+    covered = np.zeros(image.shape, np.bool_)
+    # Labels travel as their rank among those present, which float32 carries exactly whatever the labels are.
+    labels, ranks = np.unique(mask, return_inverse=True)
+    ranked = ranks.reshape(1, *mask.shape)
+    for index, (sampled, within) in enumerate(_each_frame(ranked, grid, image, 0)):
+        out[index] = np.where(within, labels[np.rint(sampled[0]).astype(np.intp)], np.zeros((), mask.dtype))
+        covered[index] = within
+    return out, covered
+
+
+def scores_to_source(scores: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[np.uint8], BoolArray]:
+    """Carry a segmentation's scores (classes, *grid.shape) back: class index per source pixel, 0 outside the grid.
+
+    Each class is interpolated linearly and the largest taken at each pixel, so that borders are smooth where the
+    source is finer than the grid; `mask_to_source` of an argmax would show the grid's voxels as steps.
+    Raises GeometryError for more than 256 classes.
+    """
+    if len(scores) > 256:
+        raise GeometryError(f"expected at most 256 classes, found {len(scores)}")
+    out = np.zeros(image.shape, np.uint8)
+    covered = np.zeros(image.shape, np.bool_)
+    for index, (sampled, within) in enumerate(_each_frame(scores, grid, image, 1)):
+        out[index] = np.where(within, sampled.argmax(axis=0), 0)
+        covered[index] = within
+    return out, covered
+
+
+def _each_frame(
+    channels: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int
+) -> Iterator[tuple[FloatArray, BoolArray]]:
+    """Yield, for each frame, the channels (channels, rows, columns) and the mask of pixels that the grid covers."""
+    if channels.shape[1:] != grid.shape:
+        raise GeometryError(f"expected values on a grid of {grid.shape}, found {channels.shape[1:]}")
+    if (len(grid.shape) == 2) != (image.kind == "planar"):
+        raise GeometryError(f"expected a grid for a {image.kind} image, found one of {len(grid.shape)} dimensions")
+    if image.kind == "planar":
+        pairs = [planar_to_frame(channel, grid, image.frames[0].shape, order) for channel in channels]
+        yield np.stack([pair[0] for pair in pairs]), pairs[0][1]
+        return
+    to_grid = np.linalg.inv(grid.to_reference)
+    for frame in image.frames:
+        if frame.to_patient is None:
+            raise GeometryError(
+                f"instance {frame.sop_instance_uid}: expected a position in a volume's slice, found none"
+            )
+        yield _slice_of(channels, grid, to_grid @ frame.to_patient, frame, order)
+
+
+def _slice_of(
+    channels: NDArray[Any], grid: ModelGrid, pixel_to_grid: NDArray[np.float64], frame: SourceFrame, order: int
+) -> tuple[FloatArray, BoolArray]:
+    by_column, by_row, constant = pixel_to_grid[:3, 0], pixel_to_grid[:3, 1], pixel_to_grid[:3, 3]
+    across, down = int(np.abs(by_column).argmax()), int(np.abs(by_row).argmax())
+    through = 3 - across - down
+    oblique = np.abs(np.delete(by_column, across)).max() > ALONG or np.abs(np.delete(by_row, down)).max() > ALONG
+    if across == down or oblique:
+        return _point_by_point(channels, grid, pixel_to_grid, frame, order)
+    rows = constant[down] + by_row[down] * np.arange(frame.shape[0])
+    columns = constant[across] + by_column[across] * np.arange(frame.shape[1])
+    height = constant[through : through + 1]
+    at_height = sampling_matrix(height, grid.shape[through], step=1.0, order=order)[0]
+    vertical = sampling_matrix(rows, grid.shape[down], step=float(by_row[down]), order=order)
+    horizontal = sampling_matrix(columns, grid.shape[across], step=float(by_column[across]), order=order)
+    within = np.outer(inside(rows, grid.shape[down]), inside(columns, grid.shape[across]))
+    within &= inside(height, grid.shape[through])[0]
+    sampled = np.empty((len(channels), *frame.shape), np.float32)
+    for channel, values in enumerate(channels):
+        slab = np.zeros(np.delete(np.asarray(grid.shape), through), np.float32)
+        for index in np.flatnonzero(at_height):
+            slab += at_height[index] * np.take(values, index, axis=through).astype(np.float32)
+        # What is left of the grid's axes is in rising order; the frame wants (down, across).
+        sampled[channel] = vertical @ (slab if down < across else slab.T) @ horizontal.T
+    return sampled, within
+
+
+def _point_by_point(
+    channels: NDArray[Any], grid: ModelGrid, pixel_to_grid: NDArray[np.float64], frame: SourceFrame, order: int
+) -> tuple[FloatArray, BoolArray]:
+    rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in frame.shape), indexing="ij")
+    at = [
+        pixel_to_grid[axis, 0] * columns + pixel_to_grid[axis, 1] * rows + pixel_to_grid[axis, 3] for axis in range(3)
+    ]
+    within = np.ones(frame.shape, np.bool_)
+    for axis in range(3):
+        within &= inside(at[axis], grid.shape[axis])
+    sampled = np.stack(
+        [map_coordinates(channel.astype(np.float32), at, order=order, mode="nearest") for channel in channels]
+    )
+    return sampled, within

@@ -1,0 +1,198 @@
+"""Where pixels lie: PS3.3 section C.7.6.2 for positions, 10.7 for spacings, C.7.6.1.1.1 for letters at the edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydicom import Dataset
+
+from whyray.errors import GeometryError
+from whyray.imaging.functional_groups import group_item, holder_of
+from whyray.imaging.source import Affine, SourceFrame, SourceImage
+
+MILLIMETRES_PER_CENTIMETRE = 10.0
+CENTIMETRES = 3
+"""Physical Units X Direction (0018,6024) of ultrasound regions."""
+
+
+@dataclass(frozen=True)
+class EdgeLetters:
+    """Patient directions at the four edges of a frame as shown (R L A P H F, or two of them); empty where unknown."""
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+def frame_geometry(header: Dataset, frame_number: int) -> tuple[tuple[float, float] | None, Affine | None]:
+    """Spacing (between rows, between columns; mm) and pixel → patient affine of one frame; None where not given.
+
+    Raises GeometryError when a position or an orientation is given that can't be one.
+    """
+    spacing = pixel_spacing(header, frame_number)
+    position = _position(header, frame_number)
+    orientation = _orientation(header, frame_number)
+    if position is None or orientation is None or spacing is None:
+        return spacing, None
+    row, column = orientation
+    return spacing, plane_affine(position, row, column, spacing)
+
+
+def plane_affine(position: ArrayLike, row: ArrayLike, column: ArrayLike, spacing: tuple[float, float]) -> Affine:
+    """Equation C.7.6.2.1-1: (column index, row index, 0, 1) → (x, y, z, 1) in mm; third column is the unit normal."""
+    affine = np.eye(4)
+    affine[:3, 0] = np.asarray(row, dtype=np.float64) * spacing[1]
+    affine[:3, 1] = np.asarray(column, dtype=np.float64) * spacing[0]
+    affine[:3, 2] = np.cross(np.asarray(row, dtype=np.float64), np.asarray(column, dtype=np.float64))
+    affine[:3, 3] = position
+    return affine
+
+
+def pixel_spacing(header: Dataset, frame_number: int) -> tuple[float, float] | None:
+    """Distance between rows and between columns in mm, from the first attribute that gives a positive one."""
+    measures = group_item(header, frame_number, "PixelMeasuresSequence")
+    for holder in (measures, header):
+        spacing = None if holder is None else _positive_pair(holder.get("PixelSpacing"))
+        if spacing is not None:
+            return spacing
+    at_detector = _positive_pair(header.get("ImagerPixelSpacing"))
+    if at_detector is not None:
+        magnification = _number(header.get("EstimatedRadiographicMagnificationFactor")) or 1.0
+        magnification = magnification if magnification > 0 else 1.0
+        return at_detector[0] / magnification, at_detector[1] / magnification
+    return _positive_pair(header.get("NominalScannedPixelSpacing")) or _ultrasound_spacing(header)
+
+
+def frame_pixel_to_patient(frame: SourceFrame, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:
+    """Patient coordinates (mm), shape (..., 3), of pixel centres given by row and column indices of shape (...).
+
+    Raises GeometryError where the frame has no position.
+    """
+    if frame.to_patient is None:
+        raise GeometryError(f"instance {frame.sop_instance_uid}: expected Image Position (Patient), found none")
+    rows, columns = np.broadcast_arrays(np.asarray(rows, np.float64), np.asarray(columns, np.float64))
+    return (
+        frame.to_patient[:3, 3]
+        + columns[..., None] * frame.to_patient[:3, 0]
+        + rows[..., None] * frame.to_patient[:3, 1]
+    )
+
+
+def orientation_letters(image: SourceImage, index: int = 0) -> EdgeLetters:
+    """Letters for the four edges of `image.frames[index]`: from its position, else from Patient Orientation."""
+    frame = image.frames[index]
+    if frame.to_patient is not None:
+        right = _letters_of(frame.to_patient[:3, 0])
+        bottom = _letters_of(frame.to_patient[:3, 1])
+    else:
+        given = image.headers[frame.sop_instance_uid].get("PatientOrientation") or ["", ""]
+        right, bottom = (_known_letters(str(value)) for value in (given if len(given) == 2 else ["", ""]))
+    return EdgeLetters(left=_opposite(right), right=right, top=_opposite(bottom), bottom=bottom)
+
+
+def _letters_of(direction: NDArray[np.float64]) -> str:
+    """Up to two letters, strongest first; a component below 0.2 (12 degrees) is left out."""
+    unit = direction / np.linalg.norm(direction)
+    pairs = [("L", "R"), ("P", "A"), ("H", "F")]
+    order = sorted(range(3), key=lambda axis: -abs(unit[axis]))
+    return "".join(pairs[axis][0 if unit[axis] > 0 else 1] for axis in order[:2] if abs(unit[axis]) > 0.2)
+
+
+def _known_letters(value: str) -> str:
+    value = value.strip().upper()
+    return value if value and set(value) <= set("RLAPHF") else ""
+
+
+def _opposite(letters: str) -> str:
+    return letters.translate(str.maketrans("RLAPHF", "LRPAFH"))
+
+
+def _position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:
+    holder = holder_of(header, frame_number, "PlanePositionSequence", "ImagePositionPatient")
+    if holder is not None:
+        return _vector(holder.ImagePositionPatient, 3, "Image Position (Patient)", header)
+    return _nuclear_position(header, frame_number)
+
+
+def _orientation(header: Dataset, frame_number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    holder = holder_of(header, frame_number, "PlaneOrientationSequence", "ImageOrientationPatient")
+    if holder is None:
+        holder = _detector(header)
+    if holder is None:
+        return None
+    cosines = _vector(holder.ImageOrientationPatient, 6, "Image Orientation (Patient)", header)
+    row, column = cosines[:3], cosines[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if abs(lengths[0] - 1) > 0.05 or abs(lengths[1] - 1) > 0.05 or abs(row @ column) > 0.05:
+        raise GeometryError(
+            f"instance {header.get('SOPInstanceUID')}: expected two orthogonal unit vectors in Image Orientation "
+            f"(Patient), found {cosines.round(4).tolist()}"
+        )
+    row = row / lengths[0]
+    column = column - row * (row @ column)
+    return row, column / np.linalg.norm(column)
+
+
+def _detector(header: Dataset) -> Dataset | None:
+    """The detector of a reconstructed tomographic nuclear medicine image: PS3.3 sections C.8.4.11 and C.8.4.15."""
+    image_type = [str(value) for value in header.get("ImageType") or []]
+    detectors = header.get("DetectorInformationSequence") or []
+    if len(image_type) < 3 or image_type[2] != "RECON TOMO" or not detectors:
+        return None
+    first = detectors[0]
+    complete = first.get("ImagePositionPatient") and first.get("ImageOrientationPatient")
+    return first if complete and header.get("SpacingBetweenSlices") else None
+
+
+def _nuclear_position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:
+    detector, orientation = _detector(header), None
+    if detector is not None:
+        orientation = _orientation(header, frame_number)
+    if detector is None or orientation is None:
+        return None
+    first = _vector(detector.ImagePositionPatient, 3, "Image Position (Patient)", header)
+    slices = header.get("SliceVector")
+    index = frame_number if not slices else int(slices[frame_number - 1])
+    return first + np.cross(*orientation) * float(header.SpacingBetweenSlices) * (index - 1)
+
+
+def _vector(values: object, length: int, name: str, header: Dataset) -> NDArray[np.float64]:
+    numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if numbers.shape != (length,) or not np.isfinite(numbers).all():
+        raise GeometryError(
+            f"instance {header.get('SOPInstanceUID')}: expected {length} numbers in {name}, found {numbers.size}"
+        )
+    return numbers
+
+
+def _positive_pair(values: object) -> tuple[float, float] | None:
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != 2:
+        return None
+    first, second = _number(values[0]), _number(values[1])
+    if first is None or second is None or first <= 0 or second <= 0:
+        return None
+    return first, second
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _ultrasound_spacing(header: Dataset) -> tuple[float, float] | None:
+    """From Sequence of Ultrasound Regions where all regions measured in cm agree: PS3.3 section C.8.5.5."""
+    found = set()
+    for region in header.get("SequenceOfUltrasoundRegions") or []:
+        if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == CENTIMETRES:
+            across, down = _number(region.get("PhysicalDeltaX")), _number(region.get("PhysicalDeltaY"))
+            if across and down:
+                found.add((abs(down) * MILLIMETRES_PER_CENTIMETRE, abs(across) * MILLIMETRES_PER_CENTIMETRE))
+    return found.pop() if len(found) == 1 else None

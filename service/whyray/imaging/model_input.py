@@ -1,0 +1,72 @@
+"""From a source image to the tensor that a package's graph takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from whyray.errors import ImageError
+from whyray.imaging.photometry import LUMA
+from whyray.imaging.planar import planar_grid, planar_to_grid
+from whyray.imaging.source import FloatArray, ModelInput, SourceImage
+from whyray.imaging.volume import volume_grid, volume_to_grid
+
+if TYPE_CHECKING:
+    from whyray.models.manifest import InputSpec
+
+
+def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
+    """Return the tensor for a package, and the grid that says where it lies.
+
+    Intensities are mapped to 0..1 pixel by pixel first (so that padding and metal don't bleed into their neighbours),
+    then resampled, then brought to the manifest's mean and std. Voxels outside the source get `pad_value`.
+    Raises ImageError when the package wants another kind of image, another modality, or more than the image gives.
+    """
+    _refuse_what_does_not_fit(image, spec)
+    if image.kind == "planar":
+        grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
+        values, valid = planar_to_grid(model_intensity(image, spec, 0), grid)
+    else:
+        grid = volume_grid(image.frames, (spec.shape[0], spec.shape[1], spec.shape[2]), spec.spacing)
+        values, valid = volume_to_grid(image.frames, lambda index: model_intensity(image, spec, index), grid)
+    np.clip(values, 0, 1, out=values)
+    values[~valid] = spec.pad_value
+    if values.ndim == len(grid.shape):
+        values = np.repeat(values[..., None], spec.channels, axis=-1)
+    values -= np.asarray(spec.intensity.mean, np.float32)
+    values /= np.asarray(spec.intensity.std, np.float32)
+    if spec.layout != "NHWC":
+        values = np.moveaxis(values, -1, 0)
+    return ModelInput(np.ascontiguousarray(values[None], dtype=np.float32), grid, valid)
+
+
+def model_intensity(image: SourceImage, spec: InputSpec, index: int) -> FloatArray:
+    """One frame in 0..1 before mean and std: (rows, columns), or (rows, columns, 3) for a package of three channels."""
+    if spec.intensity.source == "modality":
+        assert spec.intensity.window is not None
+        centre, width = spec.intensity.window
+        values = (image.modality[index] - np.float32(centre - width / 2)) / np.float32(width)
+        values = np.clip(values, 0, 1)
+    else:
+        values = image.display[index]
+        if values.ndim == 3 and spec.channels == 1:
+            values = values @ LUMA
+    padding = image.padding[index]
+    if padding.any():
+        values = np.where(padding.reshape(*padding.shape, *[1] * (values.ndim - 2)), np.float32(spec.pad_value), values)
+    return np.asarray(values, dtype=np.float32)
+
+
+def _refuse_what_does_not_fit(image: SourceImage, spec: InputSpec) -> None:
+    series = image.header.get("SeriesInstanceUID")
+    if image.kind != spec.kind:
+        raise ImageError(f"series {series}: the package expects a {spec.kind} image, found a {image.kind} one")
+    modality = str(image.header.get("Modality") or "")
+    if spec.modalities and modality not in spec.modalities:
+        raise ImageError(f"series {series}: the package expects {' or '.join(spec.modalities)}, found {modality!r}")
+    colour = image.display.ndim == 4
+    if colour and spec.intensity.source == "modality":
+        raise ImageError(f"series {series}: the package expects modality units, found a colour image")
+    if colour and spec.intensity.source == "voi" and spec.channels not in (1, 3):
+        raise ImageError(f"series {series}: the package expects {spec.channels} channels, found a colour image")

@@ -1,0 +1,192 @@
+"""Instances of one study → source images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from whyray.errors import ImageError, WhyRayError
+from whyray.imaging.decode import stored_frames
+from whyray.imaging.grouping import Group, group_series
+from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
+from whyray.imaging.photometry import (
+    LUMA,
+    MONOCHROME,
+    LookupTable,
+    Window,
+    as_rgb,
+    modality_values,
+    padding_mask,
+    percentile_window,
+    shows_something,
+    voi_of,
+)
+from whyray.imaging.source import BoolArray, FloatArray, SourceImage
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What can't be used, and why. `sop_instance_uids` is empty for a file that names no instance."""
+
+    sop_instance_uids: tuple[str, ...]
+    error: WhyRayError
+
+
+@dataclass(frozen=True)
+class StudyImages:
+    """All images of a study that can be used, and all that can't.
+
+    `images`: series in the order of their first instance; in a series, volumes and frames in the order found.
+    """
+
+    images: tuple[SourceImage, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+    def or_raise(self) -> tuple[SourceImage, ...]:
+        """Return the images; where there is none, raise the first refusal's error."""
+        if self.images:
+            return self.images
+        if self.refusals:
+            raise self.refusals[0].error
+        raise ImageError("expected at least one instance, found none")
+
+
+def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
+    """Read the instances of one study.
+
+    Files are read twice, header and then pixels, so that a volume costs 2.25 times its float32 size and one instance.
+    The same SOP Instance UID given twice counts once. One slice that can't be decoded refuses its whole volume.
+    Raises ResourceExhausted when memory does not suffice; everything else that is wrong is a refusal.
+    """
+    refusals: list[Refusal] = []
+    series: dict[str, dict[str, Instance]] = defaultdict(dict)
+    images: list[SourceImage] = []
+    with quiet():
+        for source in sources:
+            try:
+                instance = open_instance(source if isinstance(source, Dataset) else Path(source))
+            except ImageError as error:
+                refusals.append(Refusal(_named(source), error))
+                continue
+            series[instance.series].setdefault(instance.uid, instance)
+        for instances in series.values():
+            groups = _groups(list(instances.values()), refusals)
+            for group in groups:
+                try:
+                    images.append(_image(group))
+                except ImageError as error:
+                    refusals.append(Refusal(group.uids, error))
+    return StudyImages(tuple(images), tuple(refusals))
+
+
+def _named(source: Path | str | Dataset) -> tuple[str, ...]:
+    if isinstance(source, Dataset):
+        uid = text(source, "SOPInstanceUID")
+        return (uid,) if uid else ()
+    return ()
+
+
+def _groups(instances: Sequence[Instance], refusals: list[Refusal]) -> list[Group]:
+    try:
+        grouping = group_series(instances)
+    except ImageError as error:
+        refusals.append(Refusal(tuple(instance.uid for instance in instances), error))
+        return []
+    refusals.extend(Refusal(uids, error) for uids, error in grouping.refused)
+    return grouping.groups
+
+
+def _image(group: Group) -> SourceImage:
+    """Decode a group's pixels. Colour volumes keep three samples in `display`."""
+    first = group.members[0].instance
+    shape = (len(group.members), *first.shape)
+    colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
+    modality = np.empty(shape, np.float32)
+    padding = np.zeros(shape, np.bool_)
+    display = np.empty((*shape, 3) if colour else shape, np.float32)
+    wanted: dict[str, dict[int, int]] = defaultdict(dict)
+    instances: dict[str, Instance] = {}
+    for place, member in enumerate(group.members):
+        wanted[member.instance.uid][member.frame.frame_number] = place
+        instances[member.instance.uid] = member.instance
+    for uid, places in wanted.items():
+        _fill(instances[uid], places, modality, display, padding)
+    notes = group.notes
+    if not colour:
+        notes += _render(group, modality, display, padding)
+    return SourceImage(
+        kind=group.kind,
+        frames=tuple(member.frame for member in group.members),
+        headers={uid: instance.header for uid, instance in instances.items()},
+        modality=modality,
+        display=display,
+        padding=padding,
+        notes=notes,
+    )
+
+
+def _fill(
+    instance: Instance, places: dict[int, int], modality: FloatArray, display: FloatArray, padding: BoolArray
+) -> None:
+    data = instance.with_pixels()
+    last = max(places)
+    with refusing_as_image_error(instance.uid):
+        for number, stored in enumerate(stored_frames(data), start=1):
+            if number in places:
+                place = places[number]
+                if stored.shape[:2] != modality.shape[1:]:
+                    raise ImageError(
+                        f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}"
+                    )
+                if display.ndim == 4:
+                    display[place] = as_rgb(instance.header, stored)
+                    modality[place] = display[place] @ (LUMA * np.float32(255))
+                else:
+                    modality[place] = modality_values(instance.header, number, stored)
+                    padding[place] = padding_mask(instance.header, stored)
+            if number == last:
+                return
+
+
+def _render(group: Group, modality: FloatArray, display: FloatArray, padding: BoolArray) -> tuple[str, ...]:
+    """Fill `display` frame by frame; return what had to be decided for the source."""
+    lookups = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
+    shown = modality[~padding] if padding.any() else modality.reshape(-1)
+    if not np.isfinite(shown).all():
+        raise ImageError(f"instance {group.uids[0]}: expected finite modality values, found NaN or infinity")
+    usable = [voi for voi in lookups if voi is not None]
+    notes: tuple[str, ...] = ()
+    fallback: Window | None = None
+    if not usable and _is_eight_bit(group.members[0].instance):
+        fallback = Window(127.5, 255.0, "LINEAR_EXACT")
+    elif not usable:
+        fallback = percentile_window(shown)
+        notes = ("no window in the source: shown from the 0.5th to the 99.5th percentile",)
+    elif not any(shows_something(voi, shown) for voi in _distinct(usable)):
+        fallback = percentile_window(shown)
+        notes = ("the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile",)
+    for place, (member, voi) in enumerate(zip(group.members, lookups, strict=True)):
+        chosen = fallback or voi or usable[0]
+        display[place] = chosen.apply(modality[place])
+        if text(member.instance.header, "PhotometricInterpretation") == "MONOCHROME1":
+            np.subtract(1, display[place], out=display[place])
+        display[place][padding[place]] = 0
+    return notes
+
+
+def _distinct(usable: Sequence[Window | LookupTable]) -> list[Window | LookupTable]:
+    windows = dict.fromkeys(voi for voi in usable if isinstance(voi, Window))
+    tables = [voi for voi in usable if isinstance(voi, LookupTable)]
+    return [*windows, *tables[:1]]
+
+
+def _is_eight_bit(instance: Instance) -> bool:
+    """Whether stored values are display values: 8 bits, unsigned, no modality transformation."""
+    header = instance.header
+    plain = "ModalityLUTSequence" not in header and float(header.get("RescaleSlope") or 1) == 1
+    return plain and int(header.BitsStored) == 8 and not int(header.get("PixelRepresentation") or 0)
