@@ -21,7 +21,7 @@ from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 from whyray.errors import Cancelled, InputChanged, LeaseLost, NotFound, WhyRayError, WorkerLost
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
 
 
@@ -309,17 +309,25 @@ def wake(session: Session, now: datetime) -> int:
     return len(due) + len(orphans)
 
 
-def to_dispatch(session: Session, now: datetime, *, again_after: timedelta) -> list[Job]:
-    """Jobs that need a message: never sent, lost on the way (older than `again_after`), or abandoned by their worker.
+def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | None) -> list[Job]:
+    """Jobs that need a message: never sent, lost on the way, or abandoned by their worker; most urgent first.
 
-    They are marked as sent; most urgent first. A message too many is harmless.
+    They are marked as sent. A message too many is harmless.
+
+    Parameters
+    ----------
+    again_after
+        A queued job whose message is older than this is taken to have lost it; None while messages are still waiting
+        in the broker, so that a long queue is not sent again and again.
     """
-    sent_long_ago = Job.dispatched_at.is_(None) | (Job.dispatched_at <= now - again_after)
-    abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
+    needs = Job.dispatched_at.is_(None)
+    if again_after is not None:
+        needs |= Job.dispatched_at <= now - again_after
+    expired = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
     found = list(
         session.scalars(
             select(Job)
-            .where((Job.state == JobState.QUEUED) & sent_long_ago | abandoned & sent_long_ago)
+            .where((Job.state == JobState.QUEUED) & needs | expired & (needs | (Job.dispatched_at <= Job.lease_until)))
             .order_by(Job.priority, Job.created_at)
             .with_for_update(skip_locked=True)
         )
@@ -327,6 +335,11 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta) -> l
     for job in found:
         job.dispatched_at = now
     return found
+
+
+def undispatch(session: Session, job_ids: Sequence[str]) -> None:
+    """Take back that a message was sent: the broker did not take it."""
+    session.execute(update(Job).where(Job.id.in_(job_ids)).values(dispatched_at=None))
 
 
 def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:

