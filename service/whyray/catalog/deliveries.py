@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from whyray.catalog import events
@@ -15,6 +15,19 @@ from whyray.errors import NotFound, WhyRayError
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
+RESEND_UNCOMMITTED = timedelta(seconds=30)
+"""Wait before what a peer did not commit to is sent again; doubled with each attempt, up to 128 times."""
+
+
+def due(session: Session, destination: str, now: datetime) -> bool:
+    """Whether `claim_batch` would find something: a look that needs no write lock."""
+    abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
+    found = session.scalar(
+        select(Delivery.id)
+        .where(Delivery.destination == destination, (Delivery.state == DeliveryState.QUEUED) | abandoned)
+        .limit(1)
+    )
+    return found is not None
 
 
 def claim_batch(session: Session, destination: str, owner: str, now: datetime, *, most: int = 50) -> list[Delivery]:
@@ -35,6 +48,31 @@ def claim_batch(session: Session, destination: str, owner: str, now: datetime, *
         each.attempt += 1
         each.lease_owner, each.lease_until = owner, now + LEASE
     return found
+
+
+def renew(session: Session, delivery_ids: Collection[str], owner: str, now: datetime) -> set[str]:
+    """Renew the leases that `owner` still holds on these; says which. The others are another sender's now."""
+    mine = set(
+        session.scalars(
+            select(Delivery.id)
+            .where(
+                Delivery.id.in_(delivery_ids), Delivery.lease_owner == owner, Delivery.state == DeliveryState.SENDING
+            )
+            .with_for_update()
+        )
+    )
+    session.execute(update(Delivery).where(Delivery.id.in_(mine)).values(lease_until=now + LEASE))
+    return mine
+
+
+def hand_back(session: Session, delivery_ids: Collection[str], owner: str) -> None:
+    """Queue again what was claimed and never tried; the attempt is not counted."""
+    rows = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.lease_owner == owner).with_for_update()
+    for each in session.scalars(rows):
+        if each.state is DeliveryState.SENDING:
+            each.state = delivery_after("hand-back", each.state)
+            each.attempt -= 1
+            each.lease_owner = each.lease_until = None
 
 
 def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
@@ -95,6 +133,21 @@ def stop(
     return delivery.state
 
 
+def uncommitted(session: Session, destination: str, asked_before: datetime, *, most: int = 500) -> list[Delivery]:
+    """What was sent and is not committed: never asked for, or asked before `asked_before` and not reported since."""
+    unanswered = Delivery.commitment_uid.is_not(None) & (Delivery.commitment_asked_at <= asked_before)
+    return list(
+        session.scalars(
+            select(Delivery)
+            .options(joinedload(Delivery.result))
+            .where(Delivery.destination == destination, Delivery.state == DeliveryState.SENT)
+            .where(Delivery.commitment_asked_at.is_(None) | unanswered)
+            .order_by(Delivery.sent_at, Delivery.result_id)
+            .limit(most)
+        )
+    )
+
+
 def ask_commitment(session: Session, delivery_ids: Sequence[str], transaction_uid: str, now: datetime) -> None:
     """Note that the peer was asked to commit to storing these."""
     for each in session.scalars(select(Delivery).where(Delivery.id.in_(delivery_ids)).with_for_update()):
@@ -117,7 +170,8 @@ def commitment_reported(
         if uid in committed:
             each.state = delivery_after("commit", each.state)
         elif uid in failed:
-            each.state, each.not_before = delivery_after("uncommitted", each.state), now
+            each.state = delivery_after("uncommitted", each.state)
+            each.not_before = now + RESEND_UNCOMMITTED * 2 ** min(each.attempt - 1, 7)
             each.error_code = "CommitmentFailed"
             each.error_message = f"the peer could not commit to {uid}: failure reason 0x{failed[uid]:04X}"
             each.error_advice = "WhyRay sends it again; look at the peer's log if this repeats."

@@ -81,6 +81,9 @@ DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
     Transition("claim", D.SENDING, D.SENDING, "delivery", "takes over a delivery whose lease has run out"),
     Transition("sent", D.SENDING, D.SENT, "delivery", "the peer answered success or a warning, which is kept"),
     Transition("defer", D.SENDING, D.WAITING, "delivery", "a retriable error; tried again after the back-off"),
+    Transition(
+        "hand-back", D.SENDING, D.QUEUED, "delivery", "its turn did not come before the association or the role ended"
+    ),
     Transition("fail", D.SENDING, D.FAILED, "delivery", "a permanent refusal, or the last attempt: the dead letter"),
     Transition("due", D.WAITING, D.QUEUED, "schedule", "the back-off is over"),
     Transition("commit", D.SENT, D.COMMITTED, "delivery", "the peer committed to storing it"),
