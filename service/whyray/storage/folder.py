@@ -1,9 +1,9 @@
 """Storage in a folder of one filesystem: local disk, or a share that keeps POSIX's promises on rename and fsync.
 
 `ROOT/incoming/` holds objects that are being written; `ROOT/ab/` the finished ones whose SHA-256 begins with ab. A key
-is 'ab/<sha256>-<token><suffix>': lower-case hexadecimal, digits and a suffix, so it is valid and distinct on filesystems
-that fold case too. The token makes each write's key its own: were equal contents one file, then removing an expired copy
-could take away the bytes of one that is just being acknowledged.
+is 'ab/<sha256>-<token><suffix>': lower-case hexadecimal, digits and a suffix, so that it is valid and distinct on
+filesystems that fold case too. The token makes each write's key its own: were equal contents one file, then removing an
+expired copy could take away the bytes of one that is just being acknowledged.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class FolderStorage:
         except BaseException:
             writer.discard()
             raise
+
+    def put_bytes(self, data: bytes, *, suffix: str = "") -> str:
+        """Keep bytes; says under which key; see `Storage.put_bytes`."""
+        return self.put(data, suffix=suffix).key
 
     def open(self, key: str) -> BinaryIO:
         """Open for reading; see `Storage.open`."""

@@ -68,6 +68,10 @@ class Storage(Protocol):
         """
         ...
 
+    def put_bytes(self, data: bytes, *, suffix: str = "") -> str:
+        """`put` for who needs the key alone."""
+        ...
+
     def open(self, key: str) -> BinaryIO:
         """Open for reading.
 

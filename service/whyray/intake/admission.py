@@ -1,0 +1,100 @@
+"""Who may open an association, and for which services: PS3.8 section 9.3.4, PS3.7 annex D."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pydicom.uid import UID_dictionary
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.service_class import ServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+
+from whyray.config.network import Listener
+from whyray.intake.part10 import TRANSFER_SYNTAXES
+
+VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+STORAGE_SERVICE = "1.2.840.10008.4.2"
+_COMPOSITE_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+_RESOLVED_FOR = 60.0
+
+Resolve = Callable[[str], frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An A-ASSOCIATE-RJ: result, source and reason of PS3.8 table 9-21, and the reason in words."""
+
+    result: int
+    source: int
+    reason: int
+    words: str
+
+
+def rejection(
+    listener: Listener, *, called: str, calling: str, address: str, in_use: int, resolve: Resolve
+) -> Rejection | None:
+    """Why this association may not be, or None if it may. `in_use` counts the associations that are open."""
+    if called != listener.ae_title:
+        return Rejection(1, 1, 7, f"it called {called!r}, but this is {listener.ae_title!r}")
+    peer = listener.peers.get(calling)
+    if peer is None and not listener.accept_unknown_peers:
+        return Rejection(1, 1, 3, "listener.peers does not name it")
+    if peer is not None and not peer.admits(address, resolve):
+        return Rejection(1, 1, 3, f"listener.peers does not allow it to call from {address}")
+    if in_use >= listener.limits.max_associations:
+        return Rejection(2, 3, 2, f"{in_use} associations are open, as many as listener.limits allows")
+    return None
+
+
+class HostNames:
+    """Looks names of peers up, and remembers for a minute: an association must not wait for DNS each time."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def __call__(self, name: str) -> frozenset[str]:
+        """Return the IP addresses of a host name; none if it has none now."""
+        until, addresses = self._known.get(name, (0.0, frozenset()))
+        if self._monotonic() >= until:
+            try:
+                addresses = frozenset(str(each[4][0]) for each in socket.getaddrinfo(name, None))
+            except OSError:
+                addresses = frozenset()
+            self._known[name] = (self._monotonic() + _RESOLVED_FOR, addresses)
+        return addresses
+
+
+def is_storage(abstract_syntax: str) -> bool:
+    """Whether this is a composite storage SOP class (PS3.4 table B.5-1), or one unknown here: private, or newer.
+
+    Non-patient objects (PS3.4 annex GG: hanging protocols, implant templates …) belong to no study and are not taken.
+    """
+    service = uid_to_service_class(abstract_syntax)
+    if service is uid_to_service_class(STORAGE_SERVICE):
+        return True
+    if abstract_syntax in UID_dictionary:
+        return service is ServiceClass and abstract_syntax.startswith(_COMPOSITE_STORAGE)
+    return True
+
+
+def supported(proposed: Iterable[PresentationContext], *, commitment: bool) -> list[PresentationContext]:
+    """What is accepted of the proposed contexts: one context an abstract syntax, transfer syntaxes in the peer's order.
+
+    The peer's order is kept so that it can send what it has, without decoding or encoding anything.
+    """
+    wanted: dict[str, list[str]] = {}
+    for context in proposed:
+        abstract = str(context.abstract_syntax)
+        if abstract in (VERIFICATION, STORAGE_COMMITMENT) and (commitment or abstract == VERIFICATION):
+            wanted[abstract] = list(_UNCOMPRESSED)
+        elif is_storage(abstract):
+            syntaxes = wanted.setdefault(abstract, [])
+            new = (str(each) for each in context.transfer_syntax if str(each) in TRANSFER_SYNTAXES)
+            syntaxes.extend(each for each in new if each not in syntaxes)
+    return [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]

@@ -1,0 +1,107 @@
+"""What intake reads of a received data set: its UIDs, its modality, and who made it. Nothing of the patient is read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+
+from whyray.intake.part10 import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
+from whyray.intake.structure import NotWhole, check_whole, inflate
+
+_LAST = 0x0020000E
+_WANTED = [
+    0x00080016,  # SOP Class UID
+    0x00080018,  # SOP Instance UID
+    0x00080060,  # Modality
+    0x00080070,  # Manufacturer, Manufacturer's Model Name, Device UID, Contributing Equipment: the loop guard's
+    0x00081090,
+    0x00181002,
+    0x0018A001,
+    0x0020000D,  # Study Instance UID
+    _LAST,  # Series Instance UID
+]
+_HEADER_OF_DEFLATED = 4 << 20
+_UID = re.compile(r"[0-9.]{1,64}")
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+
+
+class NotUnderstood(ValueError):  # noqa: N818
+    """The data set is not whole, or its UIDs are missing or no UIDs. The message names no other value."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the catalog needs to know of an instance; `header` holds no more than `Identity` and the loop guard need."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    modality: str | None
+    header: Dataset
+
+
+def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
+    """Check that the data set that begins at byte `start` of a file is whole, and read what identifies it.
+
+    Raises
+    ------
+    NotUnderstood
+        If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or has others than digits
+        and dots (PS3.5 section 9.1).
+    """
+    if path.stat().st_size <= start:
+        raise NotUnderstood("the data set is empty")
+    try:
+        header = _header(path, start, transfer_syntax_uid)
+    except NotWhole as error:
+        raise NotUnderstood(str(error)) from error
+    except Exception as error:  # pydicom raises what it likes on nonsense
+        raise NotUnderstood(f"the header can't be read ({type(error).__name__})") from error
+    return Identity(
+        study_instance_uid=_uid(header, "StudyInstanceUID"),
+        series_instance_uid=_uid(header, "SeriesInstanceUID"),
+        sop_instance_uid=_uid(header, "SOPInstanceUID"),
+        sop_class_uid=_uid(header, "SOPClassUID"),
+        modality=_code(header.get("Modality")),
+        header=header,
+    )
+
+
+def _header(path: Path, start: int, transfer_syntax_uid: str) -> Dataset:
+    implicit, little = transfer_syntax_uid == IMPLICIT_LITTLE, transfer_syntax_uid != EXPLICIT_BIG
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        begin: BinaryIO = file
+        if transfer_syntax_uid in DEFLATED:
+            begin = BytesIO(inflate(data, start, keep=_HEADER_OF_DEFLATED))
+        else:
+            check_whole(data, start, implicit=implicit, little=little)
+            file.seek(start)
+        return read_dataset(begin, implicit, little, stop_when=_past_the_last, specific_tags=list(_WANTED))
+
+
+def _past_the_last(tag: Any, _vr: str | None, _length: int) -> bool:
+    return bool(tag > _LAST)
+
+
+def _uid(header: Dataset, keyword: str) -> str:
+    value = header.get(keyword)
+    text = str(value).strip() if value else ""
+    if not text:
+        raise NotUnderstood(f"{keyword} is missing")
+    if not _UID.fullmatch(text):
+        raise NotUnderstood(f"{keyword} is not a UID")
+    return text
+
+
+def _code(value: object) -> str | None:
+    first = value if isinstance(value, str) or not isinstance(value, (list, tuple)) else (value[0] if value else None)
+    text = _NOT_PRINTABLE.sub("", str(first or "")).strip()[:16]
+    return text or None

@@ -1,0 +1,193 @@
+"""The storage SCP: starts, takes a new configuration while it runs, stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
+from pynetdicom.service_class import ServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+
+from whyray.catalog import Catalog
+from whyray.config.network import Listener
+from whyray.errors import ConfigError
+from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejection, supported
+from whyray.intake.arriving import Arriving
+from whyray.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.intake.reception import Reception, on_released, on_store
+from whyray.intake.registrar import Registrar
+from whyray.intake.server import IntakeServer
+from whyray.storage import Storage
+
+_NO_LIMIT = 1_000_000
+_CONNECTIONS_PER_ASSOCIATION = 4
+_log = logging.getLogger("whyray.intake")
+
+
+class StorageScp:
+    """A listening storage SCP; made by `start_listener`."""
+
+    def __init__(self, listener: Listener, reception: Reception, storage: Storage) -> None:
+        self._listener = listener
+        self._reception = reception
+        self._storage = storage
+        self._resolve = HostNames()
+        self._open: set[Any] = set()
+        self._lock = threading.Lock()
+        self._ae = AE(ae_title=listener.ae_title)
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._ae.maximum_associations = _NO_LIMIT  # counted in _on_requested, where probes don't count
+        self._ae.add_supported_context("1.2.840.10008.1.1")
+        self._apply_limits()
+        self._server = self._serve(listener)
+
+    @property
+    def port(self) -> int:
+        """The TCP port: the configured one, or the free one that was found for port 0."""
+        return int(self._server.server_address[1])
+
+    @property
+    def associations(self) -> int:
+        """How many associations are open."""
+        with self._lock:
+            self._open = {each for each in self._open if each.is_alive()}
+            return len(self._open)
+
+    def update(self, listener: Listener) -> None:
+        """Obey a new configuration; associations that are open go on.
+
+        Raises
+        ------
+        ConfigError
+            If the new address or port can't be listened on; then the old configuration stays in force.
+        """
+        old = self._listener
+        if (listener.address, listener.port) != (old.address, old.port):
+            former, self._server = self._server, self._serve(listener)
+            former.shutdown()
+        self._listener = listener
+        self._apply_limits()
+
+    def stop(self, *, grace: float = 5.0) -> None:
+        """Let nobody new in, give open associations `grace` seconds to end, abort the rest."""
+        self._server.shutdown()
+        deadline = time.monotonic() + grace
+        while self.associations and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._ae.shutdown()
+        self._reception.registrar.close()
+
+    def _apply_limits(self) -> None:
+        limits = self._listener.limits
+        self._ae.maximum_pdu_size = limits.max_pdu
+        self._ae.acse_timeout = limits.acse_timeout.total_seconds()
+        self._ae.dimse_timeout = limits.dimse_timeout.total_seconds()
+        self._ae.network_timeout = limits.network_timeout.total_seconds()
+
+    def _serve(self, listener: Listener) -> IntakeServer:
+        handlers = [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_SOP_COMMON, _on_sop_common),
+            (evt.EVT_C_STORE, on_store, [self._reception]),
+            (evt.EVT_RELEASED, on_released, [self._reception]),
+        ]
+        try:
+            server: IntakeServer = self._ae.make_server(
+                (listener.address, listener.port),
+                evt_handlers=handlers,
+                server_class=IntakeServer,
+                begin=self._begin,
+                stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
+                most_connections=lambda: self._listener.limits.max_associations * _CONNECTIONS_PER_ASSOCIATION,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"can't listen on {listener.address} port {listener.port}: {error.strerror}",
+                advice="Another program may have this port; name a free one in listener.port.",
+            ) from error
+        self._ae._servers.append(server)
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="whyray-listener", daemon=True
+        ).start()
+        return server
+
+    def _begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae: str) -> Arriving:
+        limits = self._listener.limits
+        return Arriving(
+            self._storage,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            calling_ae=calling_ae,
+            largest=limits.max_instance_size,
+            min_free=limits.min_free_disk,
+        )
+
+    def _on_requested(self, event: Any) -> None:
+        association, request = event.assoc, event.assoc.requestor.primitive
+        calling = str(request.calling_ae_title).strip()
+        address = str(association.requestor.address_info.address)
+        refused = rejection(
+            self._listener,
+            called=str(request.called_ae_title).strip(),
+            calling=calling,
+            address=address,
+            in_use=self.associations,
+            resolve=self._resolve,
+        )
+        if refused is not None:
+            self._reject(association, refused, calling, address)
+            return
+        with self._lock:
+            self._open.add(association)
+        association.acceptor.supported_contexts = supported(
+            request.presentation_context_definition_list, commitment=False
+        )
+
+    def _reject(self, association: Any, refused: Rejection, calling: str, address: str) -> None:
+        association.acse.send_reject(refused.result, refused.source, refused.reason)
+        evt.trigger(association, evt.EVT_REJECTED, {})
+        self._reception.rejected(calling, address, refused.words)
+        association.kill()
+
+
+def start_listener(
+    listener: Listener, catalog: Catalog, storage: Storage, *, is_own: Callable[[Dataset], bool] = lambda _: False
+) -> StorageScp:
+    """Start to listen.
+
+    Parameters
+    ----------
+    is_own
+        Whether WhyRay made this object itself, from a header that has the UIDs, Manufacturer, Manufacturer's Model
+        Name, Device UID and Contributing Equipment Sequence, where the object has them.
+
+    Raises
+    ------
+    ConfigError
+        If the address or port can't be listened on.
+    """
+    registrar = Registrar(catalog)
+    try:
+        return StorageScp(listener, Reception(storage, catalog, registrar, is_own), storage)
+    except BaseException:
+        registrar.close()
+        raise
+
+
+def _on_sop_common(event: Any) -> dict[Any, SOPClassCommonExtendedNegotiation]:
+    """Say of storage SOP classes that pynetdicom does not know that they are storage: it would abort at the C-STORE."""
+    services = {}
+    for context in event.assoc.acceptor.supported_contexts:
+        uid = context.abstract_syntax
+        if uid_to_service_class(uid) is ServiceClass:
+            services[uid] = item = SOPClassCommonExtendedNegotiation()
+            item.sop_class_uid, item.service_class_uid = uid, STORAGE_SERVICE
+    return services

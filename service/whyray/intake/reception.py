@@ -1,0 +1,176 @@
+"""What happens with an instance between its last byte and the peer's status."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom import Dataset
+
+from whyray.catalog import Catalog, events
+from whyray.catalog.studies import Arrival, Received, release
+from whyray.errors import ResourceExhausted
+from whyray.intake.arriving import Arriving, ObjectReceiver, arrived
+from whyray.intake.header import Identity, NotUnderstood, identify
+from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable
+from whyray.intake.registrar import Registrar
+from whyray.storage import Storage
+
+SUCCESS = 0x0000
+_QUIET = 60.0
+_MOST_REMEMBERED = 1000
+_log = logging.getLogger("whyray.intake")
+
+
+@dataclass
+class Reception:
+    """Takes instances in: storage first, then the catalog, then the status. `is_own` is the loop guard."""
+
+    storage: Storage
+    catalog: Catalog
+    registrar: Registrar
+    is_own: Callable[[Dataset], bool]
+    _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, arriving: Arriving | None, sop_class_uid: str, sop_instance_uid: str, calling_ae: str) -> Received:
+        """Keep what has arrived; returns when it is durable in storage and in the catalog.
+
+        Raises
+        ------
+        Refused
+            If it is not kept, with the status for the peer.
+        """
+        if arriving is None:
+            raise not_understood("there is no data set")
+        if arriving.refused is not None:
+            raise arriving.refused
+        try:
+            identity = identify(arriving.path, arriving.start, arriving.transfer_syntax_uid)
+        except NotUnderstood as error:
+            raise not_understood(str(error)) from error
+        try:
+            _compare(identity, sop_class_uid, sop_instance_uid)
+            return self._keep(arriving, identity, calling_ae)
+        except Refused as refused:
+            refused.study_uid = identity.study_instance_uid
+            raise
+
+    def _keep(self, arriving: Arriving, identity: Identity, calling_ae: str) -> Received:
+        own = self.is_own(identity.header)
+        try:
+            stored = arriving.commit()
+        except ResourceExhausted as error:
+            raise not_writable(error.message) from error
+        received = Received(
+            study_instance_uid=identity.study_instance_uid,
+            series_instance_uid=identity.series_instance_uid,
+            sop_instance_uid=identity.sop_instance_uid,
+            sop_class_uid=identity.sop_class_uid,
+            transfer_syntax_uid=arriving.transfer_syntax_uid,
+            modality=identity.modality,
+            sha256=stored.sha256,
+            size=stored.size,
+            key=stored.key,
+            calling_ae=calling_ae,
+            own_result=own,
+        )
+        try:
+            arrival = self.registrar.enter(received)
+        except Exception as error:
+            # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
+            # orphans has asked the catalog.
+            raise catalog_down(f"the catalog could not be written: {type(error).__name__}") from error
+        if arrival is Arrival.DUPLICATE:
+            self.storage.delete(stored.key)
+        return received
+
+    def report(self, refused: Refused, calling_ae: str) -> None:
+        """Log a C-STORE that was refused, and enter it as an event."""
+        message = f"C-STORE from {calling_ae} refused with 0x{refused.status:04X}: {refused.detail}"
+        severity: events.Severity = "error" if refused.status & 0xFF00 == 0xA700 else "warning"
+        self._say(severity, refused.kind, calling_ae, message, refused.study_uid)
+
+    def rejected(self, calling_ae: str, address: str, words: str) -> None:
+        """Log an association that was rejected, and enter it as an event."""
+        who = _printable(calling_ae)
+        self._say("warning", "intake.rejected", who, f"association from {who} at {address} rejected: {words}")
+
+    def _say(self, severity: events.Severity, kind: str, who: str, message: str, study_uid: str | None = None) -> None:
+        """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
+        now = time.monotonic()
+        with self._lock:
+            last, more = self._reported.get((kind, who), (-_QUIET, 0))
+            loud = now - last >= _QUIET
+            self._reported[kind, who] = (now, 0) if loud else (last, more + 1)
+            if len(self._reported) > _MOST_REMEMBERED:
+                self._reported.clear()
+        if loud:
+            self.note(severity, kind, message + (f"; {more} more since the last event" if more else ""), study_uid)
+        else:
+            _log.info("%s: %s", kind, message)
+
+    def note(self, severity: events.Severity, kind: str, message: str, study_uid: str | None = None) -> None:
+        """Enter an event, if the catalog takes it."""
+        try:
+            with self.catalog.begin() as session:
+                events.record(session, self.catalog.clock(), severity, kind, message, study=study_uid)
+        except Exception as error:
+            _log.error("an event could not be entered (%s): %s: %s", type(error).__name__, kind, message)
+
+    def released(self, study_uids: set[str]) -> None:
+        """Note the end of an association that brought instances of these studies."""
+        try:
+            with self.catalog.begin() as session:
+                release(session, study_uids, self.catalog.clock())
+        except Exception as error:
+            # routing then waits for quiet instead of the release
+            _log.error("the end of an association could not be entered: %s", type(error).__name__)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str) -> None:
+    if identity.sop_class_uid != sop_class_uid:
+        raise mismatch("SOP Class UID", sop_class_uid, identity.sop_class_uid)
+    if identity.sop_instance_uid != sop_instance_uid:
+        raise mismatch("SOP Instance UID", sop_instance_uid, identity.sop_instance_uid)
+
+
+def on_store(event: Any, reception: Reception) -> Dataset | int:
+    """C-STORE: PS3.4 section B.2.2. Success says that the instance is durable here, and in the catalog."""
+    request = event.request
+    receiver: ObjectReceiver = event.assoc.dimse
+    calling_ae = str(event.assoc.requestor.ae_title).strip()
+    arriving = arrived(request)
+    try:
+        received = reception.take(
+            arriving, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), calling_ae
+        )
+    except Refused as refused:
+        reception.report(refused, calling_ae)
+        return refused.response()
+    except Exception as error:
+        _log.exception("fault while taking an instance from %s", calling_ae)
+        fault = failed_here(error)
+        reception.report(fault, calling_ae)
+        return fault.response()
+    finally:
+        if arriving is not None:
+            arriving.close()
+    if not received.own_result:
+        receiver.study_uids.add(received.study_instance_uid)
+    return SUCCESS
+
+
+def on_released(event: Any, reception: Reception) -> None:
+    """The peer ended the association in good order: what it brought is likely to be whole."""
+    receiver: ObjectReceiver = event.assoc.dimse
+    if receiver.study_uids:
+        reception.released(receiver.study_uids)

@@ -1,0 +1,86 @@
+"""Why an instance is not taken: the statuses of PS3.4 table B.2-1 and the words that go with them.
+
+The words go to the peer as Error Comment (64 characters at most), to the log and to the catalog. They name no value of
+the data set but UIDs.
+"""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+_LONGEST_COMMENT = 64
+
+
+class Refused(Exception):  # noqa: N818
+    """A C-STORE that is answered with a failure.
+
+    Parameters
+    ----------
+    status
+        A7xx: later may do; A900: not what the command says; Cxxx: never.
+    kind
+        The event's kind: 'intake.' and a word.
+    words
+        For the peer.
+    detail
+        For the operator, where more is known.
+    """
+
+    def __init__(self, status: int, kind: str, words: str, detail: str = "") -> None:
+        super().__init__(words)
+        self.status, self.kind, self.words, self.detail = status, f"intake.{kind}", words, detail or words
+        self.study_uid: str | None = None
+
+    def response(self) -> Dataset:
+        """Status and Error Comment of the C-STORE response."""
+        response = Dataset()
+        response.Status = self.status
+        response.ErrorComment = self.words[:_LONGEST_COMMENT]
+        return response
+
+
+def disk_low() -> Refused:
+    """Less space is free than the configuration wants to keep."""
+    return Refused(
+        0xA700, "disk-low", "Out of resources: disk space low", "free disk is below listener.limits.min_free_disk"
+    )
+
+
+def not_writable(detail: str) -> Refused:
+    """Storage could not take the bytes."""
+    return Refused(0xA700, "storage-failed", "Out of resources: storage", detail)
+
+
+def catalog_down(detail: str) -> Refused:
+    """The bytes are on disk, but the catalog could not be told."""
+    return Refused(0xA701, "catalog-down", "Out of resources: catalog not available", detail)
+
+
+def too_large() -> Refused:
+    """The data set is larger than the configuration allows."""
+    return Refused(
+        0xA702,
+        "too-large",
+        "Out of resources: instance larger than allowed here",
+        "the data set is larger than listener.limits.max_instance_size",
+    )
+
+
+def mismatch(what: str, command: str, data_set: str) -> Refused:
+    """The data set is of another class or instance than the command says."""
+    return Refused(
+        0xA900,
+        "mismatch",
+        f"{what} differs between command and data set",
+        f"the command says {what} {command}, the data set {data_set}",
+    )
+
+
+def not_understood(reason: str) -> Refused:
+    """The data set can't be read."""
+    return Refused(0xC000, "not-understood", f"Cannot understand: {reason}", reason)
+
+
+def failed_here(error: Exception) -> Refused:
+    """A fault of WhyRay's own."""
+    return Refused(0x0110, "fault", "Processing failure", f"a fault of WhyRay: {type(error).__name__}; see the log")

@@ -1,0 +1,107 @@
+"""Sockets and threads of the listener: what pynetdicom's server leaves open, slow or global, closed here."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom._handlers import (
+    standard_dimse_recv_handler,
+    standard_dimse_sent_handler,
+    standard_pdu_recv_handler,
+    standard_pdu_sent_handler,
+)
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+from whyray.intake.arriving import Begin, ObjectReceiver
+
+_PIECE = 1 << 18
+_SMALLEST_LIMIT = 1 << 20
+_LOGGING = (
+    (evt.EVT_DIMSE_RECV, standard_dimse_recv_handler),
+    (evt.EVT_DIMSE_SENT, standard_dimse_sent_handler),
+    (evt.EVT_PDU_RECV, standard_pdu_recv_handler),
+    (evt.EVT_PDU_SENT, standard_pdu_sent_handler),
+)
+
+
+class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
+    """Listens, and makes an association of each connection.
+
+    Parameters
+    ----------
+    begin
+        Where a data set goes; see `Begin`.
+    stall
+        Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
+    most_connections
+        Connections beyond this number are closed at once, associations or not.
+    """
+
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(
+        self,
+        *arguments: Any,
+        begin: Begin,
+        stall: Callable[[], float],
+        most_connections: Callable[[], int],
+        **options: Any,
+    ) -> None:
+        self.begin, self._stall, self._most_connections = begin, stall, most_connections
+        super().__init__(*arguments, request_handler=_Connection, **options)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; a peer that stops in the middle of a PDU must not hold two threads for ever."""
+        connection, address = super().get_request()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.settimeout(self._stall())
+        return connection, address
+
+    def verify_request(self, _request: Any, _address: Any) -> bool:
+        """Whether there is room for one more connection."""
+        return len(self.active_associations) < self._most_connections()
+
+
+class _Connection(RequestHandler):  # type: ignore[misc]
+    def _create_association(self) -> Any:
+        association = super()._create_association()
+        for event, handler in _LOGGING:  # a formatted dump of every PDU
+            association.unbind(event, handler)
+        association.dimse = ObjectReceiver(association, self.server.begin)
+        # pynetdicom reads 4 KiB at a time
+        association.dul.socket.recv = partial(receive, association.dul.socket, self.server.ae.maximum_pdu_size)
+        association.bind(evt.EVT_CONN_CLOSE, _on_closed)
+        return association
+
+
+def receive(connection: Any, max_pdu: int, count: int) -> bytearray:
+    """Read `count` bytes, or fewer if the peer closes the connection; memory grows with what comes, not with `count`.
+
+    Raises
+    ------
+    OSError
+        If the peer announces a PDU above the limit, or stalls.
+    """
+    if max_pdu and count > max(max_pdu, _SMALLEST_LIMIT):
+        raise OSError(f"a PDU of {count} bytes was announced, {max_pdu} are allowed")
+    received = bytearray()
+    while len(received) < count:
+        piece = connection.socket.recv(min(count - len(received), _PIECE))
+        if not piece:
+            break
+        received += piece
+    return received
+
+
+def _on_closed(event: Any) -> None:
+    association = event.assoc
+    association.dimse.connection_closed()
+    if association.requestor.primitive is None:
+        # A probe that connects and leaves: the association's thread would wait for a request until its time-out.
+        association.dul.to_user_queue.put(None)
