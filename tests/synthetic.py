@@ -131,6 +131,26 @@ def stack(
     return [Plane(_triple(corner + table * step), _triple(row), _triple(column), spacing, shape) for step in along]
 
 
+def fan(
+    tilts: Sequence[float],
+    shape: tuple[int, int] = (48, 56),
+    *,
+    spacing: tuple[float, float] = (1.0, 1.0),
+    distance: float = 6.0,
+    rotation: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> list[Plane]:
+    """Return planes, centred on the table, whose gantry tilt (degrees about the row axis) changes along the series."""
+    turn = rotation_matrix(rotation)
+    planes = []
+    for index, tilt in enumerate(tilts):
+        gantry = turn @ rotation_matrix((tilt, 0.0, 0.0))
+        row, column = gantry @ np.array([1.0, 0, 0]), gantry @ np.array([0, 1.0, 0])
+        middle = turn @ np.array([0, 0, distance * (index - (len(tilts) - 1) / 2)])
+        corner = middle - row * spacing[1] * (shape[1] - 1) / 2 - column * spacing[0] * (shape[0] - 1) / 2
+        planes.append(Plane(_triple(corner), _triple(row), _triple(column), spacing, shape))
+    return planes
+
+
 def volume_of(planes: Sequence[Plane], of: Callable[[NDArray[np.float64]], NDArray[Any]]) -> NDArray[np.int16]:
     """Sample a function of patient position ((..., 3) mm → (...) HU) on the planes: (slices, rows, columns) int16."""
     return np.stack([np.round(of(plane.points())).astype(np.int16) for plane in planes])

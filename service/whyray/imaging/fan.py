@@ -27,6 +27,7 @@ def sample_fan(
     steps = grid.to_reference[:3, :3]
     smooth = [_blur(affines[0][:3, axis], steps) for axis in (1, 0)]
     normal = affines[:, :3, 2].mean(axis=0)
+    normal /= np.linalg.norm(normal)
     centres = affines[:, :3, 3] @ normal
     through = float(np.linalg.norm(normal @ steps))
     samples = int(np.clip(np.ceil(through / np.median(np.abs(np.diff(centres)))), 1, MOST_SAMPLES_THROUGH))

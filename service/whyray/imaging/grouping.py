@@ -15,7 +15,7 @@ from whyray.errors import GeometryError
 from whyray.imaging.functional_groups import group_item
 from whyray.imaging.geometry import frame_geometry
 from whyray.imaging.instance import Instance, refusing_as_image_error, text
-from whyray.imaging.source import SourceFrame
+from whyray.imaging.source import Affine, SourceFrame
 
 CROSS_SECTIONAL = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
@@ -198,7 +198,7 @@ def _stacks_up(members: Sequence[Member]) -> bool:
     order = np.argsort(signed_distances(members), kind="stable")
     ordered = [members[index] for index in order]
     for below, above in itertools.pairwise(ordered):
-        normal, origin = _normal(below), below.frame.to_patient[:3, 3]
+        normal, origin = _normal(below), _affine(below)[:3, 3]
         if np.min((_corners(above) - origin) @ normal) < SAME_PLANE_MM:
             return False
     return True
@@ -265,15 +265,20 @@ def _sorted_group(members: Sequence[Member]) -> Group:
 
 
 def _normal(member: Member) -> NDArray[np.float64]:
-    return member.frame.to_patient[:3, 2]  # type: ignore[index]
+    return _affine(member)[:3, 2]
 
 
 def _row(member: Member) -> NDArray[np.float64]:
-    direction = member.frame.to_patient[:3, 0]  # type: ignore[index]
-    return direction / np.linalg.norm(direction)  # type: ignore[no-any-return]
+    direction = _affine(member)[:3, 0]
+    return np.asarray(direction / np.linalg.norm(direction), dtype=np.float64)
 
 
 def _corners(member: Member) -> NDArray[np.float64]:
     rows, columns = member.frame.shape
     indices = np.array([[c, r, 0.0, 1.0] for r in (0, rows - 1) for c in (0, columns - 1)])
-    return (indices @ member.frame.to_patient.T)[:, :3]  # type: ignore[union-attr]
+    return np.asarray((indices @ _affine(member).T)[:, :3], dtype=np.float64)
+
+
+def _affine(member: Member) -> Affine:
+    assert member.frame.to_patient is not None, "only frames with a position are stacked"
+    return member.frame.to_patient

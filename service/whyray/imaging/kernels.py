@@ -12,25 +12,24 @@ def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, o
     """Weights (len(positions), size) that read a signal of `size` samples at `positions` (in sample indices).
 
     `step` is the distance between positions in samples. Order 1 is linear interpolation; where `step` exceeds 1 the
-    triangle is widened to `step`, which averages instead of skipping samples, and its first moment is set right where
-    it lies wholly inside: a linear function comes out exact. Order 0 takes the nearest sample. Outside, the end holds.
+    triangle is widened to `step`, which averages instead of skipping samples. Near an end it is narrowed, and its first
+    moment is set right, so that nothing shifts: a linear function comes out exact. Order 0 takes the nearest sample.
+    Beyond the first and last sample their values hold.
     """
     clamped = np.clip(positions, 0, size - 1)
     samples = np.arange(size)
     if order == 0:
         nearest = np.floor(clamped + 0.5).astype(np.intp)
         return np.asarray(nearest[:, None] == samples, dtype=np.float32)
-    reach = max(1.0, abs(step))
-    centres = np.clip(positions, -0.5, size - 0.5) if reach > 1 else clamped
-    offsets = samples - centres[:, None]
+    room = np.minimum(clamped + 1, size - clamped)
+    reach = np.minimum(max(1.0, abs(step)), room)[:, None]
+    offsets = samples - clamped[:, None]
     weights = np.maximum(0.0, 1.0 - np.abs(offsets) / reach)
     weights /= weights.sum(axis=1, keepdims=True)
-    if reach > 1:
-        first = (weights * offsets).sum(axis=1, keepdims=True)
-        spread = (weights * offsets**2).sum(axis=1, keepdims=True) - first**2
-        whole = ((centres >= reach - 1) & (centres <= size - reach))[:, None]
-        tilt = np.where(whole & (spread > 1e-9), first / np.maximum(spread, 1e-9), 0.0)
-        weights = weights * (1.0 - tilt * (offsets - first))
+    first = (weights * offsets).sum(axis=1, keepdims=True)
+    spread = (weights * offsets**2).sum(axis=1, keepdims=True) - first**2
+    tilt = np.where(spread > 1e-9, first / np.maximum(spread, 1e-9), 0.0)
+    weights *= 1.0 - tilt * (offsets - first)
     return weights.astype(np.float32)
 
 
