@@ -1,12 +1,21 @@
 """Explanations of models' answers: arrays in, typed values out."""
 
-from whyray.explain import grad_cam as _grad_cam
+from whyray.explain import (
+    eigen_cam,
+    grad_cam,
+    gradient_cams,
+    kernel_shap,
+    lime,
+    occlusion,
+    rise,
+    score_cams,
+)
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.explain import explain, explainable, why_not
 from whyray.explain.registry import (
     AttributionMap,
     Method,
-    Parameters,
+    MethodParameters,
     checked_parameters,
     method_named,
     methods,
@@ -15,7 +24,7 @@ from whyray.explain.registry import (
 )
 from whyray.explain.types import Heatmap, Kind, Tier
 
-REGISTERED = (_grad_cam,)
+REGISTERED = (eigen_cam, grad_cam, gradient_cams, kernel_shap, lime, occlusion, rise, score_cams)
 """Modules whose import registers methods."""
 
 __all__ = [
@@ -26,7 +35,7 @@ __all__ = [
     "Heatmap",
     "Kind",
     "Method",
-    "Parameters",
+    "MethodParameters",
     "Progress",
     "Tier",
     "checked_parameters",

@@ -53,7 +53,8 @@ def explain(
 
     `x` is one image in the layout of the manifest, (1, ...) or without the batch axis. `parameters` come before those
     that the manifest prefers, and those before the paper's. `target` is a name, a list of names, or 'all'; of several
-    targets, background and segments that the model did not find are left out. `progress(done, total, words)` is called between batches and may raise Cancelled.
+    targets, background and segments that the model did not find are left out. `progress(done, total, words)` is called
+    between batches and may raise Cancelled.
 
     Raises ConfigError (unknown method or parameter), TierMissing, ExplanationError (nothing to explain, or a method
     that failed its own check), ModelOutputError.

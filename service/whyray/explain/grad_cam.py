@@ -9,7 +9,7 @@ import numpy as np
 
 from whyray.explain.case import Attribution, Case
 from whyray.explain.grid import upsample
-from whyray.explain.registry import AttributionMap, Parameters, register
+from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.explain.weights import feature_gradient
 
@@ -26,7 +26,7 @@ class GradCam(AttributionMap):
     name: ClassVar[str] = "grad-cam"
     tier: ClassVar[Tier] = "T1"
 
-    def attribute(self, case: Case, parameters: Parameters) -> Sequence[Attribution]:  # noqa: ARG002
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target; no further forward pass."""
         gradient = feature_gradient(case)
         maps = np.maximum(np.tensordot(gradient.mean, gradient.features, axes=1), 0)

@@ -19,13 +19,13 @@ def upsample(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.fl
     for axis, size in zip(range(values.ndim - len(shape), values.ndim), shape, strict=True):
         if result.shape[axis] == size:
             continue
-        weights = _weights(result.shape[axis], size)
+        weights = axis_weights(result.shape[axis], size)
         result = np.moveaxis(np.tensordot(result, weights, axes=([axis], [1])), -1, axis)
     return np.ascontiguousarray(result, dtype=np.float32)
 
 
 @lru_cache(maxsize=64)
-def _weights(source: int, target: int) -> NDArray[np.float32]:
+def axis_weights(source: int, target: int) -> NDArray[np.float32]:
     """(target, source) matrix of one axis."""
     position = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     below = np.minimum(np.floor(position).astype(int), source - 1)

@@ -13,7 +13,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.types import Kind, Tier
 
 
-class Parameters(BaseModel):
+class MethodParameters(BaseModel):
     """Base of all methods' parameters: unknown names are errors, defaults are the paper's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +50,7 @@ class Method(Protocol):
     stochastic: ClassVar[bool]
     deliverable: ClassVar[bool]
     tasks: ClassVar[tuple[str, ...]]
-    Parameters: ClassVar[type[Parameters]]
+    Parameters: ClassVar[type[MethodParameters]]
 
     def attribute(self, case: Case, parameters: Any) -> Sequence[Attribution]:
         """One attribution for each of `case.targets`, sharing forward passes between them."""
@@ -66,7 +66,7 @@ class AttributionMap:
     stochastic: ClassVar[bool] = False
     deliverable: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ()
-    Parameters: ClassVar[type[Parameters]] = Parameters
+    Parameters: ClassVar[type[MethodParameters]] = MethodParameters
 
 
 _METHODS: dict[str, Method] = {}
@@ -101,7 +101,7 @@ def required_tier(name: str) -> Tier:
     return method_named(name).tier
 
 
-def checked_parameters(name: str, given: Mapping[str, object]) -> Parameters:
+def checked_parameters(name: str, given: Mapping[str, object]) -> MethodParameters:
     """A method's parameters with `given` in place of defaults; ConfigError names the parameter that is wrong."""
     method = method_named(name)
     try:

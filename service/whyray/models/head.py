@@ -85,13 +85,13 @@ def affine_head(graph: Graph, features: str, logits: str, options: RuntimeOption
         return pointwise
     if graph.shapes.get(logits, (0, 0, 0))[2:]:
         return None
-    head = _Head(graph, features, logits, options)
-    bias = head(np.zeros((1, *sizes), np.float32))[0]
+    head = HeadRun(graph, features, logits, options)
+    bias = head(np.zeros((1, *sizes), np.float32)).reshape(-1)
     weight = _linear_after_pool(graph, nodes)
     if weight is None or weight.shape != (len(bias), sizes[0]):
         weight = _probe(head, sizes, bias)
     random = np.random.default_rng(0).normal(size=(2, *sizes)).astype(np.float32)
-    expected = head(random)
+    expected = head(random).reshape(len(random), -1)
     axes = tuple(range(2, random.ndim))
     pooled = random.mean(axis=axes) @ weight.T + bias
     scale = float(np.abs(expected - bias).max()) + 1e-12
@@ -99,8 +99,8 @@ def affine_head(graph: Graph, features: str, logits: str, options: RuntimeOption
     return AffineHead(weight, bias, "pooled" if uniform else "positional")
 
 
-class _Head:
-    """The head alone in ONNX Runtime."""
+class HeadRun:
+    """The head alone in ONNX Runtime: features (N, channels, *grid) → logits (N, targets) or (N, targets, *spatial)."""
 
     def __init__(self, graph: Graph, features: str, logits: str, options: RuntimeOptions) -> None:
         self._session = open_session(graph.cut(features, logits).SerializeToString(), options, name=graph.where)
@@ -114,7 +114,7 @@ class _Head:
 
     def _run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         answer = self._session.run(None, {self._input: features})[0]
-        return np.asarray(answer, np.float32).reshape(len(features), -1)
+        return np.asarray(answer, np.float32)
 
 
 def _is_affine(nodes: list[Any], features: str) -> bool:
@@ -168,7 +168,7 @@ def _linear_after_pool(graph: Graph, nodes: list[Any]) -> NDArray[np.float32] | 
     return (weight if transposed else weight.T).astype(np.float32)
 
 
-def _probe(head: _Head, sizes: tuple[int, ...], bias: NDArray[np.float32]) -> NDArray[np.float32]:
+def _probe(head: HeadRun, sizes: tuple[int, ...], bias: NDArray[np.float32]) -> NDArray[np.float32]:
     channels = sizes[0]
     chunk = max(1, _PROBE_BYTES // (4 * prod(sizes)))
     rows = []
@@ -176,5 +176,5 @@ def _probe(head: _Head, sizes: tuple[int, ...], bias: NDArray[np.float32]) -> ND
         picked = np.arange(start, min(start + chunk, channels))
         ones = np.zeros((len(picked), *sizes), np.float32)
         ones[np.arange(len(picked)), picked] = 1.0
-        rows.append(head(ones) - bias)
+        rows.append(head(ones).reshape(len(ones), -1) - bias)
     return np.concatenate(rows).T.astype(np.float32)

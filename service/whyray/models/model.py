@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import ModelOutputError, PackageError, TierMissing
 from whyray.models.graph import Graph, item_shape, read_graph
-from whyray.models.head import AffineHead, affine_head, find_features
+from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
 from whyray.models.manifest import Manifest, TargetSpec
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
@@ -334,6 +334,13 @@ class Model:
         if self.features_name is None:
             return None
         return affine_head(self.graph, self.features_name, self.logits_name, self.options)
+
+    @cached_property
+    def head_run(self) -> HeadRun:
+        """The head alone, from features to logits; PackageError where the logits depend on more than the features."""
+        if self.features_name is None:
+            raise TierMissing(f"{self.identity} has no feature maps")
+        return HeadRun(self.graph, self.features_name, self.logits_name, self.options)
 
     @cached_property
     def head_gradient(self) -> HeadGradient:

@@ -1,0 +1,77 @@
+"""LIME for images and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from whyray.explain.case import Attribution, Case
+from whyray.explain.fill import Fill, filled
+from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.segments import coalition_scores, superpixels
+from whyray.explain.types import Tier
+
+
+class LimeParameters(MethodParameters):
+    """Defaults of the authors' lime package for images: 1,000 samples, kernel width 0.25, ridge of strength 1."""
+
+    samples: int = Field(default=1000, ge=10)
+    segments: int = Field(default=50, ge=2)
+    compactness: float = Field(default=0.1, gt=0)
+    kernel_width: float = Field(default=0.25, gt=0)
+    ridge: float = Field(default=1.0, ge=0)
+    fill: Fill = "mean"
+    seed: int = 0
+
+
+@register
+class Lime(AttributionMap):
+    """Local interpretable model-agnostic explanations (Ribeiro et al. 2016, eq. 1 and section 3.4) over SLIC segments.
+
+    A ridge regression of the score on which segments are shown, samples weighed by exp(-d^2 / width^2) with d the
+    cosine distance to the whole image. Each place gets its segment's coefficient; `fit` is the weighted R^2.
+    """
+
+    name: ClassVar[str] = "lime"
+    tier: ClassVar[Tier] = "T0"
+    signed: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
+    Parameters: ClassVar[type[MethodParameters]] = LimeParameters
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
+        """One map a target; one forward pass a sample, shared by all targets."""
+        assert isinstance(parameters, LimeParameters)
+        p = parameters
+        labels = superpixels(case.x, p.segments, p.compactness)
+        shown = np.random.default_rng(p.seed).random((p.samples, int(labels.max()) + 1)) < 0.5
+        shown[0] = True
+        scores = coalition_scores(case, labels, shown, filled(case.x, p.fill))
+        coefficients, fit = weighted_ridge(shown.astype(np.float64), scores, _kernel(shown, p.kernel_width), p.ridge)
+        return [
+            Attribution(each[labels].astype(np.float32), evidence={"fit": float(quality)})
+            for each, quality in zip(coefficients, fit, strict=True)
+        ]
+
+
+def weighted_ridge(
+    design: NDArray[np.float64], answers: NDArray[np.float64], weights: NDArray[np.float64], strength: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(targets, features) coefficients with a free intercept, and (targets,) R^2, of `answers` (n, targets)."""
+    share = weights / weights.sum()
+    centred = design - share @ design
+    aim = answers - share @ answers
+    gram = (centred * weights[:, None]).T @ centred + strength * np.eye(design.shape[1])
+    coefficients = np.linalg.lstsq(gram, (centred * weights[:, None]).T @ aim, rcond=None)[0]
+    explained: NDArray[np.float64] = np.asarray(coefficients.T, np.float64)
+    residual = share @ (aim - centred @ coefficients) ** 2
+    variance = share @ aim**2
+    return explained, np.asarray(1 - residual / np.where(variance > 0, variance, 1), np.float64)
+
+
+def _kernel(shown: NDArray[np.bool_], width: float) -> NDArray[np.float64]:
+    cosine = np.sqrt(shown.mean(axis=1))  # of a 0/1 vector with the vector of ones
+    return np.exp(-((1 - cosine) ** 2) / width**2) ** 0.5
