@@ -1,0 +1,58 @@
+"""Deliveries: list, detail, retry, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from whyray.admin import reading
+from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.describe import delivery_out
+from whyray.admin.schemas import DeliveryMoved, DeliveryOut, Page
+from whyray.catalog import Delivery, DeliveryState, deliveries
+from whyray.errors import NotFound
+
+router = APIRouter(tags=["deliveries"])
+
+
+@router.get("/deliveries", summary="List deliveries")
+def list_deliveries(
+    backend: Using,
+    paging: Paged,
+    state: Annotated[list[DeliveryState], Query(description="Only these states.")] = [],  # noqa: B006
+    destination: Annotated[str | None, Query(description="Only to this destination.")] = None,
+    route: Annotated[str | None, Query(description="Only of this route.")] = None,
+    study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
+) -> Page[DeliveryOut]:
+    """Deliveries, newest first, with the status that the PACS itself answered."""
+    conditions = reading.delivery_filters(state=state, destination=destination, route=route, study_uid=study)
+    with backend.catalog.read() as session:
+        total, rows = reading.page(session, reading.deliveries(conditions), paging.limit, paging.offset)
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[delivery_out(each) for each in rows])
+
+
+@router.get("/deliveries/{delivery_id}", summary="Show a delivery")
+def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
+    """One result on its way to one destination."""
+    with backend.catalog.read() as session:
+        found = session.scalar(reading.deliveries([Delivery.id == delivery_id]))
+        if found is None:
+            raise NotFound(f"no delivery {delivery_id}")
+        return delivery_out(found)
+
+
+@router.post("/deliveries/{delivery_id}/retry", summary="Send again")
+def retry_delivery(backend: Using, actor: Actor, delivery_id: str) -> DeliveryMoved:
+    """Queue it again, from attempt 0; what was sent already is sent once more."""
+    with backend.catalog.begin() as session:
+        state = deliveries.retry(session, delivery_id, backend.catalog.clock(), actor=actor)
+        return DeliveryMoved(id=delivery_id, state=state)
+
+
+@router.post("/deliveries/{delivery_id}/cancel", summary="Cancel a delivery")
+def cancel_delivery(backend: Using, actor: Actor, delivery_id: str) -> DeliveryMoved:
+    """Never send it; only while it is queued or waiting."""
+    with backend.catalog.begin() as session:
+        state = deliveries.cancel(session, delivery_id, backend.catalog.clock(), actor=actor)
+        return DeliveryMoved(id=delivery_id, state=state)

@@ -1,0 +1,63 @@
+"""Jobs: list, detail, retry, cancel; and bulk actions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+
+from whyray.admin import bulk, reading
+from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.describe import job_detail, job_out
+from whyray.admin.schemas import BulkIn, BulkOut, JobDetail, JobMoved, JobOut, Page
+from whyray.catalog import JobState, events, jobs
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get("/jobs", summary="List jobs")
+def list_jobs(
+    backend: Using,
+    paging: Paged,
+    state: Annotated[list[JobState], Query(description="Only these states.")] = [],  # noqa: B006
+    route: Annotated[str | None, Query(description="Only of this route.")] = None,
+    package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
+    destination: Annotated[str | None, Query(description="Only with results for this destination.")] = None,
+    study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
+    sort: Annotated[Literal["-created", "created"], Query(description="Newest or oldest first.")] = "-created",
+) -> Page[JobOut]:
+    """Jobs by the time of their creation."""
+    conditions = reading.job_filters(
+        state=state, route=route, package=package, destination=destination, study_uid=study
+    )
+    with backend.catalog.read() as session:
+        query = reading.jobs(conditions, oldest_first=sort == "created")
+        total, rows = reading.page(session, query, paging.limit, paging.offset)
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[job_out(each) for each in rows])
+
+
+@router.get("/jobs/{job_id}", summary="Show a job")
+def show_job(backend: Using, job_id: str) -> JobDetail:
+    """Its progress, error and advice, findings, results and deliveries, and events."""
+    with backend.catalog.read() as session:
+        return job_detail(reading.job(session, job_id), events.recent(session, job=job_id))
+
+
+@router.post("/jobs/{job_id}/retry", summary="Queue a job again")
+def retry_job(backend: Using, actor: Actor, job_id: str) -> JobMoved:
+    """Failed, cancelled, waiting and done jobs run again, from attempt 0; equal input makes the same objects once."""
+    with backend.catalog.begin() as session:
+        return JobMoved(id=job_id, state=jobs.retry(session, job_id, backend.catalog.clock(), actor=actor))
+
+
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job")
+def cancel_job(backend: Using, actor: Actor, job_id: str) -> JobMoved:
+    """Queued and waiting jobs are cancelled at once; a running one stops at its next batch."""
+    with backend.catalog.begin() as session:
+        return JobMoved(id=job_id, state=jobs.cancel(session, job_id, backend.catalog.clock(), actor=actor))
+
+
+@router.post("/bulk", summary="Retry or cancel many", tags=["deliveries"])
+def act_on_many(backend: Using, actor: Actor, wanted: BulkIn) -> BulkOut:
+    """Retry or cancel all jobs or deliveries of a state, route, package, destination or error."""
+    return bulk.act(backend.catalog, wanted, actor)

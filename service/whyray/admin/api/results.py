@@ -1,0 +1,107 @@
+"""Results: list, detail, picture, DICOM file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from whyray.admin import reading
+from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.describe import result_detail, result_out
+from whyray.admin.pictures import thumbnail
+from whyray.admin.schemas import Page, ResultDetail, ResultOut
+from whyray.catalog import events
+from whyray.errors import NotFound
+
+router = APIRouter(tags=["results"])
+_CHUNK = 1 << 20
+
+
+@router.get("/results", summary="List results")
+def list_results(
+    backend: Using,
+    paging: Paged,
+    study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
+    finding: Annotated[str | None, Query(description="Only of this finding.")] = None,
+    kind: Annotated[Literal["sc", "seg", "pm", "sr"] | None, Query(description="Only objects of this kind.")] = None,
+    grade: Annotated[Literal["green", "amber", "red"] | None, Query(description="Only of this quality grade.")] = None,
+    pictured: Annotated[bool | None, Query(description="Only with, or only without a picture.")] = None,
+    superseded: Annotated[bool, Query(description="Those that newer revisions replaced, too.")] = False,
+) -> Page[ResultOut]:
+    """Results, newest first."""
+    query = reading.results(
+        study_uid=study, finding=finding, kind=kind, grade=grade, pictured=pictured, superseded=superseded
+    )
+    with backend.catalog.read() as session:
+        total, rows = reading.page(session, query, paging.limit, paging.offset)
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[result_out(each) for each in rows])
+
+
+@router.get("/results/{sop_instance_uid}", summary="Show a result")
+def show_result(backend: Using, sop_instance_uid: str) -> ResultDetail:
+    """A result with its finding and deliveries."""
+    with backend.catalog.read() as session:
+        return result_detail(reading.result(session, sop_instance_uid))
+
+
+@router.get(
+    "/results/{sop_instance_uid}/picture",
+    summary="The picture of a result",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}, "description": "The picture."}, 304: {"description": "Unchanged."}},
+)
+def show_picture(
+    backend: Using,
+    request: Request,
+    sop_instance_uid: str,
+    width: Annotated[int | None, Query(ge=32, le=1024, description="Reduced to this width in pixels.")] = None,
+) -> Response:
+    """The overlay page as PNG, as it is burned into the Secondary Capture."""
+    with backend.catalog.read() as session:
+        row = reading.result(session, sop_instance_uid)
+    if row.picture_key is None:
+        raise NotFound(f"result {sop_instance_uid} ({row.kind}) has no picture")
+    # a result never changes: its digest is its version
+    headers = {"ETag": f'"{row.sha256[:32]}-{width or 0}"', "Cache-Control": "private, max-age=86400, immutable"}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    with backend.store.open(row.picture_key) as file:
+        png = file.read()
+    return Response(png if width is None else thumbnail(png, width), media_type="image/png", headers=headers)
+
+
+@router.get(
+    "/results/{sop_instance_uid}/dicom",
+    summary="The DICOM file of a result",
+    response_class=Response,
+    responses={200: {"content": {"application/dicom": {}}, "description": "The file (PS3.10)."}},
+)
+def download(backend: Using, actor: Actor, sop_instance_uid: str) -> Response:
+    """The object as it is sent to the PACS. It carries the patient's identity, so every download is an event."""
+    with backend.catalog.begin() as session:
+        row = reading.result(session, sop_instance_uid)
+        file = backend.store.open(row.key)
+        events.record(
+            session,
+            backend.catalog.clock(),
+            "info",
+            "admin.download",
+            f"DICOM file of result {sop_instance_uid}",
+            actor=actor,
+            study=row.job.study.study_instance_uid,
+            job=row.job_id,
+        )
+    return StreamingResponse(
+        _chunks(file),
+        media_type="application/dicom",
+        headers={"Content-Disposition": f'attachment; filename="{row.kind}-{sop_instance_uid}.dcm"'},
+    )
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

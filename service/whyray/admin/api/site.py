@@ -1,0 +1,119 @@
+"""The configuration in force: routes with a test, packages, destinations with C-ECHO."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, File, UploadFile
+
+from whyray.admin import figures
+from whyray.admin.backend import Actor, Backend, Using
+from whyray.admin.schemas import (
+    DestinationOut,
+    EchoOut,
+    PackageDetail,
+    PackageOut,
+    RouteOut,
+    RouteTestOut,
+    VerdictOut,
+)
+from whyray.admin.site import PackageInfo
+from whyray.catalog import events
+from whyray.errors import ConfigError, NotFound
+
+router = APIRouter(tags=["site"])
+_MOST_BYTES = 1 << 30
+
+
+@router.get("/routes", summary="List routes")
+def list_routes(backend: Using) -> list[RouteOut]:
+    """The routes of the configuration in force, in its order."""
+    return [RouteOut.model_validate(asdict(each)) for each in backend.site().routes]
+
+
+@router.post("/routes/test", summary="Try DICOM files against the routes")
+def try_routes(
+    backend: Using, files: Annotated[list[UploadFile], File(description="DICOM files; not kept.")]
+) -> RouteTestOut:
+    """Which routes match, and which clause refused and what it found. Nothing is stored or processed."""
+    if backend.tools.route_test is None:
+        raise _absent("routes can't be tried here")
+    with tempfile.TemporaryDirectory(prefix="whyray-route-test-") as folder:
+        paths = _save(files, Path(folder))
+        verdicts = backend.tools.route_test(paths)
+    return RouteTestOut(
+        files=len(paths),
+        verdicts=[VerdictOut.model_validate(asdict(each)) for each in verdicts],
+    )
+
+
+def _save(files: list[UploadFile], folder: Path) -> list[Path]:
+    # the client's own file names may name a patient: they are not used
+    paths = []
+    if sum(each.size or 0 for each in files) > _MOST_BYTES:
+        raise ConfigError(
+            f"the files have more than {_MOST_BYTES >> 30} GiB together",
+            advice="One instance of each series is enough to try the routes.",
+        )
+    for number, each in enumerate(files):
+        path = folder / f"{number}.dcm"
+        with path.open("wb") as out:
+            shutil.copyfileobj(each.file, out)
+        paths.append(path)
+    return paths
+
+
+@router.get("/packages", summary="List model packages")
+def list_packages(backend: Using) -> list[PackageOut]:
+    """The installed packages."""
+    return [PackageOut.model_validate(asdict(each)) for each in _packages(backend)]
+
+
+@router.get("/packages/{name}/{version}", summary="Show a model package")
+def show_package(backend: Using, name: str, version: str) -> PackageDetail:
+    """A package with its model card."""
+    for each in _packages(backend):
+        if (each.name, each.version) == (name, version):
+            return PackageDetail.model_validate(asdict(each))
+    raise NotFound(f"no package {name}@{version}")
+
+
+def _packages(backend: Backend) -> list[PackageInfo]:
+    if backend.tools.packages is None:
+        raise _absent("packages can't be listed here")
+    return list(backend.tools.packages())
+
+
+@router.get("/destinations", summary="List destinations")
+def list_destinations(backend: Using) -> list[DestinationOut]:
+    """Where results go, and how each destination fares."""
+    configured = {each.name: each for each in backend.site().destinations}
+    with backend.catalog.read() as session:
+        tallies = figures.destinations(session, configured)
+    return [
+        DestinationOut.model_validate(dict(each) | asdict(configured[each.destination]))
+        for each in tallies
+        if each.configured
+    ]
+
+
+@router.post("/destinations/{name}/echo", summary="Ask a destination whether it is there")
+def echo(backend: Using, actor: Actor, name: str) -> EchoOut:
+    """C-ECHO to an AE, or a request to a DICOMweb endpoint."""
+    if name not in {each.name for each in backend.site().destinations}:
+        raise NotFound(f"no destination {name!r} in the configuration", advice="GET /api/v1/destinations lists them.")
+    if backend.tools.echo is None:
+        raise _absent("destinations can't be asked from here")
+    outcome = backend.tools.echo(name)
+    said = "answered" if outcome.ok else f"did not answer: {outcome.message}"
+    with backend.catalog.begin() as session:
+        events.record(session, backend.catalog.clock(), "info", "admin.echo", f"{name} {said}", actor=actor)
+    return EchoOut.model_validate(asdict(outcome))
+
+
+def _absent(message: str) -> NotFound:
+    return NotFound(message, advice="Ask the admin process of `whyray serve` or `whyray admin`, which is given this.")

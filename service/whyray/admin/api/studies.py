@@ -1,0 +1,84 @@
+"""Studies, as received, with all that came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+
+from whyray.admin import reading
+from whyray.admin.backend import Paged, Using
+from whyray.admin.describe import event_out, job_out, result_out
+from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut, StudyState
+from whyray.catalog import Study, events
+
+router = APIRouter(tags=["studies"])
+_STATES: tuple[StudyState, ...] = get_args(StudyState)
+
+
+@router.get("/studies", summary="List studies")
+def list_studies(
+    backend: Using,
+    paging: Paged,
+    uid: Annotated[str | None, Query(description="Part of the Study Instance UID.", max_length=64)] = None,
+    state: Annotated[list[StudyState], Query(description="Only these states.")] = [],  # noqa: B006
+    sort: Annotated[Literal["-received", "received"], Query(description="Newest or oldest first.")] = "-received",
+) -> Page[StudyOut]:
+    """Studies by the time of their last instance."""
+    with backend.catalog.read() as session:
+        query = reading.studies(uid=uid, state=state, oldest_first=sort == "received")
+        total, rows = reading.page(session, query, paging.limit, paging.offset)
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=_lines(session, rows))
+
+
+@router.get("/studies/{study_instance_uid}", summary="Show a study")
+def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
+    """Its series, conflicts, jobs, results and events."""
+    with backend.catalog.read() as session:
+        study = reading.study(session, study_instance_uid)
+        line = _lines(session, [study])[0]
+        senders = reading.calling_aes(session, study.id)
+        newest_first = sorted(study.jobs, key=lambda each: (each.created_at, each.revision), reverse=True)
+        return StudyDetail(
+            **dict(line),
+            detail=[
+                SeriesOut(
+                    series_instance_uid=each.series_instance_uid,
+                    modality=each.modality,
+                    instances=each.instances,
+                    bytes=each.bytes,
+                    conflicts=each.conflicts,
+                    own_results=each.own_results,
+                    calling_aes=senders.get(each.series_instance_uid, []),
+                )
+                for each in reading.series_figures(session, [study.id])
+            ],
+            job_list=[job_out(each) for each in newest_first],
+            results=[result_out(row) for each in newest_first for row in each.results],
+            events=[event_out(each) for each in events.recent(session, study=study_instance_uid)],
+        )
+
+
+def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:
+    ids = [each.id for each in rows]
+    figures = reading.series_figures(session, ids)
+    states = reading.study_states(session, ids)
+    numbers = reading.job_numbers(session, ids)
+    return [
+        StudyOut(
+            study_instance_uid=study.study_instance_uid,
+            state=next(name for name in _STATES if name == states[study.id]),
+            note=study.note,
+            modalities=sorted({each.modality for each in figures if each.study_id == study.id and each.modality}),
+            series=sum(each.study_id == study.id and each.instances > 0 for each in figures),
+            instances=sum(each.instances for each in figures if each.study_id == study.id),
+            conflicts=sum(each.conflicts for each in figures if each.study_id == study.id),
+            jobs=numbers.get(study.id, 0),
+            first_received_at=study.first_received_at,
+            last_received_at=study.last_received_at,
+            expires_at=study.expires_at,
+        )
+        for study in rows
+    ]

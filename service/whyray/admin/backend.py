@@ -1,0 +1,44 @@
+"""What every endpoint works with, and how it comes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from whyray.admin.site import ResultStore, Site, Tools
+from whyray.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The catalog, the store, the configuration in force, and the tools of other rooms."""
+
+    catalog: Catalog
+    store: ResultStore
+    site: Callable[[], Site]
+    tools: Tools
+
+
+def _backend(request: Request) -> Backend:
+    found: Backend = request.app.state.backend
+    return found
+
+
+def _actor(request: Request) -> str:
+    return str(getattr(request.state, "actor", "anonymous"))
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50
+    offset: Annotated[int, Query(ge=0, description="From which on.")] = 0
+
+
+Using = Annotated[Backend, Depends(_backend)]
+Actor = Annotated[str, Depends(_actor)]
+Paged = Annotated[Paging, Depends()]

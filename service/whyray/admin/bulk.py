@@ -1,0 +1,105 @@
+"""One action on many jobs or deliveries, each along the transition table, in small transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from whyray.admin import reading
+from whyray.admin.describe import DELIVERY_ACTIONS, JOB_ACTIONS
+from whyray.admin.schemas import BulkIn, BulkOut
+from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, deliveries, events, jobs
+from whyray.catalog.states import State
+from whyray.errors import NotFound, TransitionError
+
+_AT_ONCE = 100
+"""Moves in one transaction: few enough that intake and workers are not kept from writing."""
+
+_ACT: dict[tuple[str, str], Callable[..., object]] = {
+    ("jobs", "retry"): jobs.retry,
+    ("jobs", "cancel"): jobs.cancel,
+    ("deliveries", "retry"): deliveries.retry,
+    ("deliveries", "cancel"): deliveries.cancel,
+}
+
+
+def act(catalog: Catalog, wanted: BulkIn, actor: str) -> BulkOut:
+    """Do it; says how many matched, moved, and had moved on by themselves meanwhile.
+
+    Raises
+    ------
+    TransitionError
+        If the transition table has no such move from this state, or the state is none of theirs.
+    """
+    with catalog.read() as session:
+        ids = _matching(session, wanted)
+    if wanted.dry_run:
+        return BulkOut(matched=len(ids), moved=0, refused=0)
+    moved = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        with catalog.begin() as session:
+            moved += _move(session, wanted, ids[start : start + _AT_ONCE], catalog.clock(), actor)
+    with catalog.begin() as session:
+        events.record(
+            session, catalog.clock(), "info", f"admin.bulk-{wanted.action}", _words(wanted, moved), actor=actor
+        )
+    return BulkOut(matched=len(ids), moved=moved, refused=len(ids) - moved)
+
+
+def _move(session: Session, wanted: BulkIn, ids: list[str], now: datetime, actor: str) -> int:
+    moved = 0
+    for each in ids:
+        # the state that was asked for, or nothing: a job that has moved on meanwhile is left alone
+        row: Job | Delivery | None
+        if wanted.of == "jobs":
+            row = session.get(Job, each, with_for_update=True)
+        else:
+            row = session.get(Delivery, each, with_for_update=True)
+        if row is None or row.state.value != wanted.state.value:
+            continue
+        try:
+            _ACT[wanted.of, wanted.action](session, each, now, actor=actor)
+        except (NotFound, TransitionError):
+            continue
+        moved += 1
+    return moved
+
+
+def _matching(session: Session, wanted: BulkIn) -> list[str]:
+    filters = {
+        "route": wanted.route,
+        "package": wanted.package,
+        "destination": wanted.destination,
+        "error_code": wanted.error_code,
+    }
+    conditions: list[ColumnElement[bool]]
+    if wanted.of == "jobs":
+        job_state = _as(JobState, wanted)
+        if job_state not in JOB_ACTIONS[wanted.action]:
+            raise TransitionError(f"a job that is {job_state.value} cannot {wanted.action}")
+        conditions = reading.job_filters(state=[job_state], **filters)
+        return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.priority, Job.created_at)))
+    delivery_state = _as(DeliveryState, wanted)
+    if delivery_state not in DELIVERY_ACTIONS[wanted.action]:
+        raise TransitionError(f"a delivery that is {delivery_state.value} cannot {wanted.action}")
+    conditions = reading.delivery_filters(state=[delivery_state], **filters)
+    return list(
+        session.scalars(select(Delivery.id).where(*conditions).order_by(Delivery.priority, Delivery.created_at))
+    )
+
+
+def _as(kind: type[State], wanted: BulkIn) -> State:
+    try:
+        return kind(wanted.state.value)
+    except ValueError as error:
+        raise TransitionError(f"{wanted.of} have no state {wanted.state.value!r}") from error
+
+
+def _words(wanted: BulkIn, moved: int) -> str:
+    chosen = wanted.model_dump(exclude_none=True, exclude={"of", "action", "dry_run"}, mode="json")
+    return f"{wanted.action} of {moved} {wanted.of} with " + ", ".join(
+        f"{key} {value}" for key, value in chosen.items()
+    )

@@ -1,0 +1,180 @@
+"""From the catalog's rows to what the API answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from whyray.admin.schemas import (
+    Action,
+    DeliveryOut,
+    ErrorOut,
+    EventOut,
+    FindingOut,
+    JobDetail,
+    JobOut,
+    ProcessOut,
+    ResultDetail,
+    ResultOut,
+)
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, ResultRow, processes
+from whyray.catalog.states import delivery_sources, job_sources
+
+_PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
+
+JOB_ACTIONS: dict[Action, frozenset[JobState]] = {
+    "retry": frozenset((*job_sources("retry"), *job_sources("repeat"))),
+    "cancel": frozenset(job_sources("cancel")),
+}
+DELIVERY_ACTIONS: dict[Action, frozenset[DeliveryState]] = {
+    "retry": frozenset((*delivery_sources("retry"), *delivery_sources("repeat"))),
+    "cancel": frozenset(delivery_sources("cancel")),
+}
+
+
+def job_actions(state: JobState) -> list[Action]:
+    """What an administrator may do with a job in this state."""
+    return [action for action, sources in JOB_ACTIONS.items() if state in sources]
+
+
+def delivery_actions(state: DeliveryState) -> list[Action]:
+    """What an administrator may do with a delivery in this state."""
+    return [action for action, sources in DELIVERY_ACTIONS.items() if state in sources]
+
+
+def error_of(row: Job | Delivery) -> ErrorOut | None:
+    """The error of the last attempt."""
+    if row.error_code is None:
+        return None
+    return ErrorOut(code=row.error_code, message=row.error_message or "", advice=row.error_advice)
+
+
+def findings_of(job: Job) -> list[FindingOut]:
+    """All findings, the present and most probable first."""
+    found = [FindingOut.model_validate(each) for each in job.findings]
+    return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
+
+
+def event_out(event: Event) -> EventOut:
+    """One event."""
+    return EventOut(
+        id=event.id,
+        at=event.at,
+        severity=event.severity,
+        kind=event.kind,
+        actor=event.actor,
+        study_instance_uid=event.study_instance_uid,
+        job_id=event.job_id,
+        message=event.message,
+    )
+
+
+def job_out(job: Job) -> JobOut:
+    """One line of the list of jobs; needs `job.study`."""
+    return JobOut(
+        id=job.id,
+        study_instance_uid=job.study.study_instance_uid,
+        route=job.route,
+        package=job.package,
+        priority=_PRIORITY.get(job.priority, "routine"),
+        state=job.state,
+        revision=job.revision,
+        attempt=job.attempt,
+        progress=job.progress,
+        progress_text=job.progress_text,
+        error=error_of(job),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        next_try_at=job.not_before if job.state is JobState.WAITING else None,
+        present=[each for each in findings_of(job) if each.present],
+        actions=job_actions(job.state),
+    )
+
+
+def job_detail(job: Job, found_events: list[Event]) -> JobDetail:
+    """A job with its results and deliveries."""
+    return JobDetail(
+        **dict(job_out(job)),
+        series_instance_uids=list(job.series_uids),
+        input_digest=job.input_digest,
+        worker=job.lease_owner,
+        lease_until=job.lease_until,
+        findings=findings_of(job),
+        results=[result_detail(each) for each in sorted(job.results, key=lambda row: row.id)],
+        events=[event_out(each) for each in found_events],
+    )
+
+
+def result_out(row: ResultRow) -> ResultOut:
+    """One result; needs `row.job.study`."""
+    finding = next((each for each in findings_of(row.job) if each.name == row.finding), None)
+    path = f"/api/v1/results/{row.sop_instance_uid}"
+    return ResultOut(
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        series_instance_uid=row.series_instance_uid,
+        study_instance_uid=row.job.study.study_instance_uid,
+        job_id=row.job_id,
+        package=row.job.package,
+        kind=row.kind,
+        finding=row.finding,
+        probability=None if finding is None else finding.probability,
+        method=row.method,
+        description=row.description,
+        grade=row.grade,
+        reasons=[] if finding is None else finding.reasons,
+        superseded=row.superseded,
+        created_at=row.created_at,
+        picture=None if row.picture_key is None else f"{path}/picture",
+        dicom=f"{path}/dicom",
+    )
+
+
+def result_detail(row: ResultRow) -> ResultDetail:
+    """A result with its deliveries."""
+    deliveries = sorted(row.deliveries, key=lambda each: each.destination)
+    return ResultDetail(**dict(result_out(row)), deliveries=[delivery_out(each) for each in deliveries])
+
+
+def delivery_out(row: Delivery) -> DeliveryOut:
+    """One delivery; needs `row.result.job.study`."""
+    commitment: Literal["asked", "committed"] | None = None
+    if row.state is DeliveryState.COMMITTED:
+        commitment = "committed"
+    elif row.commitment_asked_at is not None and row.state is DeliveryState.SENT:
+        commitment = "asked"
+    return DeliveryOut(
+        id=row.id,
+        job_id=row.result.job_id,
+        study_instance_uid=row.result.job.study.study_instance_uid,
+        sop_instance_uid=row.result.sop_instance_uid,
+        kind=row.result.kind,
+        description=row.result.description,
+        destination=row.destination,
+        state=row.state,
+        attempt=row.attempt,
+        status=row.status,
+        status_text=row.status_text,
+        error=error_of(row),
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        next_try_at=row.not_before if row.state is DeliveryState.WAITING else None,
+        commitment=commitment,
+        actions=delivery_actions(row.state),
+    )
+
+
+def process_out(process: Process, alive: bool) -> ProcessOut:
+    """One role."""
+    return ProcessOut(
+        name=process.name,
+        role=process.role,
+        alive=alive,
+        started_at=process.started_at,
+        seen_at=process.seen_at,
+        detail=process.detail,
+    )
+
+
+SILENCE = processes.ALIVE
+"""Silence after which a role is shown as gone."""

@@ -1,0 +1,129 @@
+"""What Prometheus scrapes: gauges read from the catalog at that moment. No label names a patient, study or job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+import whyray
+from whyray.admin import figures
+from whyray.admin.backend import Backend
+from whyray.catalog import DeliveryState, Event, Instance, Job, JobState, ResultRow, Study, jobs
+
+
+class CatalogCollector(Collector):
+    """Reads the catalog at each scrape, so that every admin process shows the same figures, also after a restart."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def collect(self) -> Iterator[Metric]:
+        """All metric families."""
+        info = GaugeMetricFamily(
+            "whyray_build_info", "Always 1; the label says which version runs.", labels=["version"]
+        )
+        info.add_metric([whyray.__version__], 1)
+        yield info
+        free = self._backend.store.free_bytes()
+        yield GaugeMetricFamily("whyray_storage_free_bytes", "Free space of the storage.", value=free)
+        with self._backend.catalog.read() as session:
+            yield from self._jobs(session)
+            yield from self._deliveries(session)
+            yield from self._intake(session)
+            yield from self._roles(session)
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing, so that registering does not read the catalog."""
+        return iter(())
+
+    def _jobs(self, session: Session) -> Iterator[Metric]:
+        states = GaugeMetricFamily("whyray_jobs", "Jobs in the catalog by state.", labels=["state"])
+        tally = jobs.tally(session)
+        for state in JobState:
+            states.add_metric([state.value], tally.get(state, 0))
+        yield states
+        failed = GaugeMetricFamily("whyray_jobs_failed", "Failed jobs by route and error.", labels=["route", "error"])
+        for route, code, count in session.execute(
+            select(Job.route, Job.error_code, func.count())
+            .where(Job.state == JobState.FAILED)
+            .group_by(Job.route, Job.error_code)
+        ):
+            failed.add_metric([route, code or ""], int(count))
+        yield failed
+        oldest = figures.queue(session).oldest_queued_at
+        yield GaugeMetricFamily(
+            "whyray_oldest_queued_job_age_seconds",
+            "Age of the job that is queued longest; 0 if none is.",
+            value=0 if oldest is None else (self._backend.catalog.clock() - oldest).total_seconds(),
+        )
+        grades = GaugeMetricFamily("whyray_results", "Results by kind and quality grade.", labels=["kind", "grade"])
+        for kind, grade, count in session.execute(
+            select(ResultRow.kind, ResultRow.grade, func.count())
+            .where(ResultRow.superseded.is_(False))
+            .group_by(ResultRow.kind, ResultRow.grade)
+        ):
+            grades.add_metric([kind, grade or "none"], int(count))
+        yield grades
+
+    def _deliveries(self, session: Session) -> Iterator[Metric]:
+        states = GaugeMetricFamily(
+            "whyray_deliveries", "Deliveries by destination and state.", labels=["destination", "state"]
+        )
+        ages = GaugeMetricFamily(
+            "whyray_oldest_queued_delivery_age_seconds",
+            "Age of the delivery that is queued longest; 0 if none is.",
+            labels=["destination"],
+        )
+        now = self._backend.catalog.clock()
+        names = [each.name for each in self._backend.site().destinations]
+        for each in figures.destinations(session, names):
+            for state in DeliveryState:
+                states.add_metric([each.destination, state.value], each.states.get(state, 0))
+            oldest = each.oldest_queued_at
+            ages.add_metric([each.destination], 0 if oldest is None else (now - oldest).total_seconds())
+        yield states
+        yield ages
+
+    def _intake(self, session: Session) -> Iterator[Metric]:
+        count, size = session.execute(select(func.count(), func.sum(Instance.size)).select_from(Instance)).one()
+        yield GaugeMetricFamily("whyray_instances_received", "Received instances in the catalog.", value=int(count))
+        yield GaugeMetricFamily("whyray_instances_bytes", "Bytes of the received instances.", value=int(size or 0))
+        last = session.scalar(select(func.max(Study.last_received_at)))
+        if last is not None:
+            yield GaugeMetricFamily(
+                "whyray_last_instance_timestamp_seconds", "When the last instance came.", value=last.timestamp()
+            )
+        waiting = session.scalar(select(func.count()).where(Study.serial > Study.settled_serial))
+        yield GaugeMetricFamily("whyray_studies_receiving", "Studies that routing still waits for.", value=waiting or 0)
+        conflicts = session.scalar(select(func.count()).where(Instance.variant > 0))
+        yield GaugeMetricFamily(
+            "whyray_instance_conflicts", "Instances whose UID came again with other content.", value=conflicts or 0
+        )
+        severities = GaugeMetricFamily("whyray_events", "Events in the catalog by severity.", labels=["severity"])
+        for severity, number in session.execute(select(Event.severity, func.count()).group_by(Event.severity)):
+            severities.add_metric([severity], int(number))
+        yield severities
+
+    def _roles(self, session: Session) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "whyray_processes", "Roles by whether they gave a sign of life in the last 30 s.", labels=["role", "alive"]
+        )
+        seen = figures.roles(session, self._backend.catalog.clock())
+        for role in sorted({each.role for each in seen}):
+            for alive in (True, False):
+                count = sum(each.role == role and each.alive is alive for each in seen)
+                family.add_metric([role, "true" if alive else "false"], count)
+        yield family
+
+
+def registry(backend: Backend) -> CollectorRegistry:
+    """WhyRay's own registry: nothing of the process or of other libraries gets into it."""
+    found = CollectorRegistry(auto_describe=False)
+    found.register(CatalogCollector(backend))
+    return found

@@ -1,0 +1,369 @@
+"""What the HTTP API answers with. No field carries a patient's name or identifier: the catalog has none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from whyray.catalog import DeliveryState, JobState
+
+Item = TypeVar("Item")
+StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
+Action = Literal["retry", "cancel"]
+
+UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Page(_Answer, Generic[Item]):
+    """One page of a list."""
+
+    total: int = Field(description="How many there are in all, with the filters applied.", examples=[1])
+    limit: int = Field(examples=[50])
+    offset: int = Field(examples=[0])
+    items: list[Item]
+
+
+class ErrorOut(_Answer):
+    """Why the last attempt did not succeed, and what to do."""
+
+    code: str = Field(examples=["PeerUnreachable"])
+    message: str
+    advice: str | None
+
+
+class FindingOut(_Answer):
+    """What the model says about one target, and how far its explanation can be trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str = Field(examples=["Cardiomegaly"])
+    probability: float | None = Field(None, ge=0, le=1, examples=[0.82])
+    value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
+    present: bool | None = None
+    grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
+    reasons: list[str] = []
+
+
+class DeliveryOut(_Answer):
+    """One result on its way to one destination. `status` is what the PACS itself answered."""
+
+    id: str
+    job_id: str
+    study_instance_uid: str = Field(examples=[UID_EXAMPLE])
+    sop_instance_uid: str = Field(examples=["2.25.1"])
+    kind: str = Field(examples=["sc"])
+    description: str
+    destination: str = Field(examples=["pacs"])
+    state: DeliveryState
+    attempt: int
+    status: int | None = Field(description="The peer's DICOM or HTTP status.", examples=[0xB000])
+    status_text: str | None = Field(examples=["0xB000 warning: coercion of data elements"])
+    error: ErrorOut | None
+    created_at: datetime
+    sent_at: datetime | None
+    next_try_at: datetime | None
+    commitment: Literal["asked", "committed"] | None = Field(description="Storage commitment, where it was asked for.")
+    actions: list[Action]
+
+
+class ResultOut(_Answer):
+    """One DICOM object that a job made."""
+
+    sop_instance_uid: str = Field(examples=["2.25.1"])
+    sop_class_uid: str
+    series_instance_uid: str
+    study_instance_uid: str = Field(examples=[UID_EXAMPLE])
+    job_id: str
+    package: str = Field(examples=["cxr-findings@1.0.0"])
+    kind: str = Field(examples=["sc"])
+    finding: str | None
+    probability: float | None
+    method: str | None = Field(examples=["grad-cam"])
+    description: str
+    grade: str | None = Field(examples=["green"])
+    reasons: list[str]
+    superseded: bool = Field(description="Late instances came; a newer revision of the job replaced it.")
+    created_at: datetime
+    picture: str | None = Field(description="Path of its PNG, where it has a picture.")
+    dicom: str = Field(description="Path of the DICOM file.")
+
+
+class ResultDetail(ResultOut):
+    """A result with its deliveries."""
+
+    deliveries: list[DeliveryOut]
+
+
+class JobOut(_Answer):
+    """One package applied to one study under one route."""
+
+    id: str
+    study_instance_uid: str = Field(examples=[UID_EXAMPLE])
+    route: str = Field(examples=["chest radiographs"])
+    package: str = Field(examples=["cxr-findings@1.0.0"])
+    priority: Literal["stat", "urgent", "routine"]
+    state: JobState
+    revision: int
+    attempt: int
+    progress: float = Field(ge=0, le=1)
+    progress_text: str | None = Field(examples=["grad-cam 4 of 14"])
+    error: ErrorOut | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    next_try_at: datetime | None
+    present: list[FindingOut] = Field(description="The findings that the model reports as present.")
+    actions: list[Action] = Field(description="What may be done from this state, by the transition table.")
+
+
+class EventOut(_Answer):
+    """Something that happened."""
+
+    id: int
+    at: datetime
+    severity: str = Field(examples=["warning"])
+    kind: str = Field(examples=["instance.conflict"])
+    actor: str = Field(examples=["whyray"])
+    study_instance_uid: str | None
+    job_id: str | None
+    message: str
+
+
+class JobDetail(JobOut):
+    """A job with all that came of it."""
+
+    series_instance_uids: list[str]
+    input_digest: str
+    worker: str | None = Field(description="Which worker holds it.")
+    lease_until: datetime | None
+    findings: list[FindingOut]
+    results: list[ResultDetail]
+    events: list[EventOut]
+
+
+class StudyOut(_Answer):
+    """One study, as received."""
+
+    study_instance_uid: str = Field(examples=[UID_EXAMPLE])
+    state: StudyState
+    note: str | None = Field(description="What routing last said of it.")
+    modalities: list[str] = Field(examples=[["DX"]])
+    series: int
+    instances: int
+    conflicts: int = Field(description="Instances whose UID came again with other content; kept apart, not used.")
+    jobs: int
+    first_received_at: datetime
+    last_received_at: datetime
+    expires_at: datetime | None
+
+
+class SeriesOut(_Answer):
+    """One series of a study."""
+
+    series_instance_uid: str
+    modality: str | None
+    instances: int
+    bytes: int
+    conflicts: int
+    own_results: int = Field(description="Objects of WhyRay that came back; kept, never routed.")
+    calling_aes: list[str]
+
+
+class StudyDetail(StudyOut):
+    """A study with all that came of it."""
+
+    detail: list[SeriesOut]
+    job_list: list[JobOut]
+    results: list[ResultOut]
+    events: list[EventOut]
+
+
+class ProcessOut(_Answer):
+    """A running role."""
+
+    name: str
+    role: str = Field(examples=["worker"])
+    alive: bool
+    started_at: datetime
+    seen_at: datetime
+    detail: dict[str, Any]
+
+
+class QueueOut(_Answer):
+    """What waits for a worker."""
+
+    queued: dict[str, int] = Field(description="Queued jobs by priority.", examples=[{"urgent": 2, "routine": 0}])
+    oldest_queued_at: datetime | None
+    next_retry_at: datetime | None
+
+
+class DestinationTally(_Answer):
+    """How one destination fares."""
+
+    destination: str
+    configured: bool
+    states: dict[DeliveryState, int]
+    oldest_queued_at: datetime | None
+    last_sent_at: datetime | None
+    last_error: ErrorOut | None
+
+
+class Remedy(_Answer):
+    """A bulk action that may help."""
+
+    label: str = Field(examples=["Retry all 4"])
+    body: BulkIn
+
+
+class AttentionOut(_Answer):
+    """One thing that is stuck, and what to do."""
+
+    severity: Literal["error", "warning"]
+    kind: str = Field(examples=["jobs.failed"])
+    title: str
+    message: str
+    advice: str
+    count: int
+    since: datetime | None
+    view: str = Field(
+        description="Fragment of the page that shows the things concerned.", examples=["jobs?state=failed"]
+    )
+    remedies: list[Remedy]
+
+
+class Overview(_Answer):
+    """Flow, failures and what to do, at a glance."""
+
+    version: str
+    notice: str = "Not for diagnostic use"
+    actor: str
+    jobs: dict[JobState, int]
+    studies: dict[StudyState, int]
+    deliveries: list[DestinationTally]
+    queue: QueueOut
+    processes: list[ProcessOut]
+    storage_free_bytes: int
+    attention: list[AttentionOut]
+
+
+class BulkIn(BaseModel):
+    """Which jobs or deliveries to act on. All filters must match; the state is required, so that nobody means 'all'."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    of: Literal["jobs", "deliveries"]
+    action: Action
+    state: JobState | DeliveryState = Field(examples=["failed"])
+    route: str | None = None
+    package: str | None = None
+    destination: str | None = None
+    error_code: str | None = None
+    dry_run: Annotated[bool, Field(description="Only say how many match.")] = False
+
+
+class BulkOut(_Answer):
+    """What a bulk action did."""
+
+    matched: int
+    moved: int
+    refused: int = Field(description="Those whose state had changed in the meantime.")
+
+
+class JobMoved(_Answer):
+    """The state that an action led to."""
+
+    id: str
+    state: JobState
+
+
+class DeliveryMoved(_Answer):
+    """The state that an action led to."""
+
+    id: str
+    state: DeliveryState
+
+
+class RouteOut(_Answer):
+    """One route of the configuration in force."""
+
+    name: str = Field(examples=["chest radiographs"])
+    when: str = Field(description="Its condition on each series, in words.", examples=["Modality in [CR, DX]"])
+    complete: str = Field(description="When a study is complete enough, in words.")
+    packages: list[str] = Field(examples=[["cxr-findings@1"]])
+    priority: str
+    explain: list[str]
+    send_to: list[str]
+    send_as: list[str]
+    dry_run: bool
+    enabled: bool
+
+
+class VerdictOut(_Answer):
+    """What one route says about one series of the files that were tried."""
+
+    route: str
+    series_instance_uid: str
+    matches: bool
+    refused_by: str | None = Field(examples=["Modality: in [CR, DX]"])
+    found: str | None = Field(examples=["CT"])
+
+
+class RouteTestOut(_Answer):
+    """The verdicts of all routes. The files were not kept."""
+
+    files: int
+    verdicts: list[VerdictOut]
+
+
+class PackageOut(_Answer):
+    """One installed model package."""
+
+    name: str
+    version: str
+    title: str
+    task: str
+    tier: str
+    targets: list[str]
+    digest: str
+    licence: str
+    intended_use: str
+
+
+class PackageDetail(PackageOut):
+    """A package with its model card."""
+
+    card: str = Field(description="Markdown.")
+
+
+class DestinationOut(DestinationTally):
+    """A destination with its address."""
+
+    kind: Literal["dicom", "dicomweb"]
+    address: str = Field(examples=["PACS_MAIN@10.0.0.5:104"])
+    storage_commitment: bool
+
+
+class EchoOut(_Answer):
+    """Whether the destination answered."""
+
+    ok: bool
+    milliseconds: float
+    message: str
+    advice: str | None
+
+
+class Health(_Answer):
+    """Whether this process can do its work."""
+
+    ready: bool
+    catalog: bool
+    storage: bool
+
+
+Remedy.model_rebuild()
+AttentionOut.model_rebuild()
+Overview.model_rebuild()

@@ -1,0 +1,58 @@
+"""Who may enter the admin endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from whyray.config import Config
+from whyray.errors import ConfigError
+
+_SHORTEST_TOKEN = 16
+_SHORTEST_PASSWORD = 8
+
+
+@dataclass(frozen=True)
+class AdminSettings:
+    """Access to the admin endpoint. There is no default password.
+
+    `tokens` and `logins` are secrets by the name under which their holders' actions are audited: a token stands alone,
+    a password needs its user's name. Where both are empty, only clients on this very machine are let in.
+    """
+
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
+    logins: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def local_only(self) -> bool:
+        """Whether there is nothing to log in with."""
+        return not self.tokens and not self.logins
+
+
+def settings_of(config: Config) -> AdminSettings:
+    """What the configuration's admin section says about access."""
+    admin = config.admin
+    return AdminSettings(
+        tokens={} if admin.token is None else {"token": admin.token.reveal()},
+        logins={each.user: each.password.reveal() for each in admin.logins},
+    )
+
+
+def check(settings: AdminSettings) -> None:
+    """Refuse secrets that can be guessed.
+
+    Raises
+    ------
+    ConfigError
+        If a token has fewer than 16, or a password fewer than 8 characters.
+    """
+    for kind, secrets, least in (
+        ("token", settings.tokens, _SHORTEST_TOKEN),
+        ("password", settings.logins, _SHORTEST_PASSWORD),
+    ):
+        for name, secret in secrets.items():
+            if len(secret) < least:
+                raise ConfigError(
+                    f"the admin {kind} of {name!r} has {len(secret)} characters, at least {least} are needed",
+                    advice="Make one with `openssl rand -hex 32` and keep it in a file or the environment.",
+                )

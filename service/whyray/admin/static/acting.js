@@ -1,0 +1,103 @@
+// Buttons that act: ask where many things are concerned, do it, say what came of it, show the new state.
+
+import { Problem, post } from "./api.js";
+import { facts, fullUid, grade, h, percent } from "./dom.js";
+
+let afterwards = () => {};
+export const onActed = (callback) => { afterwards = callback; };
+
+export function say(text, kind = "info") {
+  const line = h("p", { class: kind }, text);
+  document.getElementById("said").append(line);
+  setTimeout(() => line.remove(), kind === "error" ? 15000 : 6000);
+}
+
+export function ask(title, text, yes) {
+  const dialog = document.getElementById("ask");
+  document.getElementById("ask-title").textContent = title;
+  document.getElementById("ask-text").textContent = text;
+  document.getElementById("ask-yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+async function doing(button, work) {
+  button.disabled = true;
+  try {
+    await work();
+  } catch (error) {
+    say(error instanceof Problem ? `${error.message}. ${error.advice}` : `No answer: ${error.message}`, "error");
+  } finally {
+    button.disabled = false;
+    afterwards();
+  }
+}
+
+const ING = { retry: "Retry", cancel: "Cancel" };
+
+export function actions(kind, row, name) {
+  return row.actions.map((action) => h("button", {
+    type: "button", "data-key": `${action}-${row.id}`, "data-action": action, "aria-label": `${ING[action]} ${name}`,
+    onclick: (event) => doing(event.currentTarget, async () => {
+      if (action === "cancel" && !(await ask(`Cancel ${name}?`, "It can be retried later.", "Cancel it"))) return;
+      const moved = await post(`${kind}/${row.id}/${action}`);
+      say(`${name} is ${moved.state} now.`);
+    }),
+  }, row.state === "done" || row.state === "sent" || row.state === "committed" ? "Again" : ING[action])).flatMap((each) => [each, " "]);
+}
+
+export function bulk(label, body) {
+  return h("button", {
+    type: "button", "data-key": `bulk-${JSON.stringify(body)}`, "data-bulk": body.action,
+    onclick: (event) => doing(event.currentTarget, async () => {
+      const { matched } = await post("bulk", { ...body, dry_run: true });
+      const which = [body.route, body.package, body.destination, body.error_code].filter(Boolean).join(", ");
+      const what = `${matched} ${body.state} ${body.of}${which ? ` (${which})` : ""}`;
+      if (!(await ask(`${ING[body.action]} ${what}?`, "Each is an event with your name.", `${ING[body.action]} ${matched}`))) return;
+      const done = await post("bulk", body);
+      say(`${done.moved} of ${done.matched} ${body.of} moved` + (done.refused ? `; ${done.refused} had moved on meanwhile.` : "."));
+    }),
+  }, label);
+}
+
+export function echo(name) {
+  return h("button", {
+    type: "button", "data-key": `echo-${name}`, "aria-label": `Ask ${name} whether it is there`,
+    onclick: (event) => doing(event.currentTarget, async () => {
+      const answer = await post(`destinations/${encodeURIComponent(name)}/echo`);
+      say(answer.ok ? `${name} answered in ${Math.round(answer.milliseconds)} ms: ${answer.message}` : `${name} did not answer: ${answer.message}. ${answer.advice ?? ""}`, answer.ok ? "info" : "error");
+    }),
+  }, "C-ECHO");
+}
+
+export function enlarge(result) {
+  document.getElementById("large-title").textContent = result.description;
+  document.getElementById("large-body").replaceChildren(h("div", { class: "large-body" },
+    h("img", { src: result.picture, alt: described(result) }),
+    h("div", {},
+      h("p", {}, h("strong", {}, result.finding ?? "No single finding"), " ", percent(result.probability)),
+      h("p", {}, "Quality ", grade(result.grade)),
+      result.reasons.length ? h("ul", {}, result.reasons.map((each) => h("li", {}, each))) : null,
+      facts([["Method", result.method], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
+        ["Object", fullUid(result.sop_instance_uid)], ["Made", new Date(result.created_at).toLocaleString()],
+        ["Revision", result.superseded ? "superseded by a newer one" : "current"]]),
+      h("p", {}, h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
+      h("p", { class: "notice-large" }, "Not for diagnostic use."))));
+  document.getElementById("large").showModal();
+}
+
+const described = (result) => `Overlay: ${result.finding ?? "answer"}, ${percent(result.probability)}, ${result.method ?? "no method"}, quality ${result.grade ?? "not graded"}`;
+
+export function gallery(results) {
+  const pictured = results.filter((each) => each.picture);
+  if (pictured.length === 0) return h("p", { class: "quiet" }, "No pictures.");
+  return h("ul", { class: "gallery" }, pictured.map((each) => h("li", {},
+    h("button", { type: "button", "data-key": `pic-${each.sop_instance_uid}`, "aria-label": `Enlarge. ${described(each)}`, onclick: () => enlarge(each) },
+      h("img", { src: `${each.picture}?width=480`, alt: "", loading: "lazy" })),
+    h("div", { class: "words" },
+      h("p", {}, h("strong", {}, each.finding ?? each.description), " ", percent(each.probability)),
+      h("p", {}, grade(each.grade), " ", h("span", { class: "quiet" }, each.method ?? each.kind), each.superseded ? [" ", chip_superseded()] : null)))));
+}
+
+const chip_superseded = () => h("span", { class: "chip superseded", "data-mark": "↻" }, "superseded");

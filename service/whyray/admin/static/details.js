@@ -1,0 +1,61 @@
+// One job, one study: all that came of it.
+
+import { actions, gallery } from "./acting.js";
+import { age, bytes, chip, facts, fullUid, grade, h, panel, percent, table } from "./dom.js";
+import { objects } from "./lists.js";
+import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
+
+export const job = (id) => ({
+  title: `Job ${id.slice(0, 8)}`,
+  paths: () => [`jobs/${encodeURIComponent(id)}`],
+  body: ([it]) => [
+    panel(
+      h("p", {}, chip(it.state), " ", progress(it), " ", actions("jobs", it, `job ${it.id.slice(0, 8)}`)),
+      error(it),
+      facts([["Study", h("a", { href: `#studies/${it.study_instance_uid}`, "data-key": "study" }, fullUid(it.study_instance_uid))],
+        ["Series", it.series_instance_uids.map((each) => h("div", {}, fullUid(each)))], ["Route", it.route], ["Package", it.package],
+        ["Priority", it.priority], ["Revision", String(it.revision)], ["Attempts", String(it.attempt)], ["Worker", it.worker],
+        ["Created", age(it.created_at)], ["Started", it.started_at && age(it.started_at)], ["Finished", it.finished_at && age(it.finished_at)],
+        ["Job id", fullUid(it.id)]])),
+    panel(h("h2", {}, "Overlays"), gallery(it.results)),
+    panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [
+      each.name, probability(each), each.present === null ? "–" : each.present ? "yes" : "no", grade(each.grade),
+      each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
+    ]), { empty: "No findings yet." })),
+    it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
+    panel(table("Deliveries", DELIVERY_HEADS, deliveryRows(it.results.flatMap((each) => each.deliveries)), { empty: "Nothing to deliver yet." })),
+    panel(table("Events", EVENT_HEADS, eventRows(it.events))),
+  ],
+});
+
+function probability(each) {
+  if (each.probability === null) return each.value === null ? "–" : each.value.toPrecision(4);
+  return [h("span", { class: "share" }, percent(each.probability)), h("meter", { min: 0, max: 1, value: each.probability, "aria-label": `Probability of ${each.name}` })];
+}
+
+function error(it) {
+  if (!it.error) return null;
+  const past = !["failed", "waiting"].includes(it.state);
+  return h("div", { class: `box ${past ? "" : it.state === "failed" ? "error" : "warning"}` },
+    h("p", {}, h("strong", {}, past ? `Last attempt: ${it.error.code}` : it.error.code), ": ", it.error.message),
+    it.error.advice ? h("p", {}, h("strong", {}, "What to do: "), it.error.advice) : null);
+}
+
+export const study = (uid) => ({
+  title: "Study",
+  paths: () => [`studies/${encodeURIComponent(uid)}`],
+  body: ([it]) => [
+    panel(facts([["Study Instance UID", fullUid(it.study_instance_uid)], ["State", chip(it.state)], ["Routing says", it.note],
+      ["Instances", `${it.instances} in ${it.series} series`], ["First received", age(it.first_received_at)], ["Last received", age(it.last_received_at)],
+      ["Kept until", it.expires_at && age(it.expires_at)]]),
+    it.conflicts ? h("div", { class: "box warning" }, h("p", {}, `${it.conflicts} instances came again with other content. The first content is used; the other is kept apart.`),
+      h("p", {}, h("strong", {}, "What to do: "), "Ask the sender why one SOP Instance UID names two contents.")) : null),
+    panel(table("Jobs", JOB_HEADS, jobRows(it.job_list), { empty: "No route matched, or routing still waits." })),
+    panel(h("h2", {}, "Overlays"), gallery(it.results)),
+    it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
+    panel(table("Series", ["Series Instance UID", "Modality", "#Instances", "#Size", "#Conflicts", "#Own results", "From"], it.detail.map((each) => [
+      fullUid(each.series_instance_uid), each.modality ?? "–", String(each.instances), bytes(each.bytes), String(each.conflicts), String(each.own_results), each.calling_aes.join(", "),
+    ]))),
+    panel(table("Events", EVENT_HEADS, eventRows(it.events))),
+  ],
+});

@@ -1,0 +1,80 @@
+// Small builders of elements. Text is always set as text: nothing from the server is parsed as HTML.
+
+export function h(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class") node.className = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((each) => each !== null && each !== undefined && each !== false));
+  return node;
+}
+
+const MARKS = {
+  failed: "✕", error: "✕", red: "✕", gone: "✕", refused: "✕", waiting: "◷", warning: "!", amber: "!", receiving: "◷",
+  done: "✓", sent: "✓", committed: "✓", green: "✓", alive: "✓", match: "✓", running: "▶", sending: "▶", working: "▶",
+  queued: "·", info: "·", cancelled: "–", cancelling: "–", superseded: "↻", stopped: "–", unrouted: "·",
+};
+
+export const chip = (word, text = word) => h("span", { class: `chip ${word}`, "data-mark": MARKS[word] ?? "·" }, text);
+
+export const grade = (word) => (word ? chip(word) : h("span", { class: "quiet" }, "–"));
+
+export function uid(text, href) {
+  const short = text.length > 24 ? `${text.slice(0, 8)}…${text.slice(-12)}` : text;
+  const props = { class: "uid", title: text };
+  return href ? h("a", { ...props, href, "data-key": `${href} ${text}`, "aria-label": text }, short) : h("span", props, short);
+}
+
+export const fullUid = (text) => h("span", { class: "uid full" }, text);
+
+export function age(stamp) {
+  if (!stamp) return h("span", { class: "quiet" }, "–");
+  const node = h("time", { datetime: stamp, title: new Date(stamp).toLocaleString() });
+  tick(node);
+  return node;
+}
+
+function tick(node) {
+  const seconds = (Date.now() - Date.parse(node.dateTime)) / 1000;
+  const words = seconds < 0 ? `in ${span(-seconds)}` : seconds < 5 ? "now" : `${span(seconds)} ago`;
+  if (node.textContent !== words) node.textContent = words;
+}
+
+export function span(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} d`;
+}
+
+export const tickAll = () => document.querySelectorAll("time").forEach(tick);
+
+export function bytes(number) {
+  let rest = number;
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (rest < 1024) return `${rest < 10 && unit !== "B" ? rest.toFixed(1) : Math.round(rest)} ${unit}`;
+    rest /= 1024;
+  }
+  return `${rest.toFixed(1)} TiB`;
+}
+
+export const percent = (share) => (share === null || share === undefined ? "–" : `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`);
+
+export function table(caption, heads, rows, { hidden = false, empty = "None." } = {}) {
+  if (rows.length === 0) return h("div", {}, hidden ? null : h("h2", {}, caption), h("p", { class: "quiet" }, empty));
+  const head = heads.map((each) => h("th", { scope: "col", class: each.startsWith("#") ? "number" : null }, each.replace("#", "")));
+  return h("div", { class: "scroll" }, h("table", {},
+    h("caption", { class: hidden ? "seen-not" : null }, caption), h("thead", {}, h("tr", {}, head)),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, index) => {
+      const number = heads[index].startsWith("#") ? "number" : heads[index] === "Actions" ? "act" : null;
+      return index === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: number }, cell);
+    }))))));
+}
+
+export const facts = (pairs) => h("dl", { class: "facts" },
+  pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+
+export const panel = (...children) => h("section", { class: "panel" }, ...children);

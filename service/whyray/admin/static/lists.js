@@ -1,0 +1,92 @@
+// Lists with filters and paging: studies, jobs, results, deliveries, events.
+
+import { bulk, gallery } from "./acting.js";
+import { query } from "./api.js";
+import { age, chip, h, table, uid } from "./dom.js";
+import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
+
+const JOB_STATES = ["queued", "running", "waiting", "done", "failed", "cancelling", "cancelled", "superseded"];
+const DELIVERY_STATES = ["queued", "sending", "waiting", "sent", "committed", "failed", "cancelled"];
+const STUDY_STATES = ["receiving", "working", "done", "failed", "stopped", "unrouted"];
+
+function list({ title, filters, path, limit = 50, render, extra = () => null }) {
+  const names = filters.map((each) => each.name);
+  const chosen = (params) => Object.fromEntries(names.map((name) => [name, params.get(name) ?? ""]));
+  return {
+    title,
+    controls: (params, go) => h("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
+      filters.map((each) => field(each, params, go))),
+    paths: (params) => [path + query({ ...chosen(params), limit, offset: params.get("offset") ?? "" })],
+    body: ([page], params, go) => [extra(page, chosen(params)), h("section", { class: "panel" }, render(page.items), pager(page, params, go))],
+  };
+}
+
+function field({ name, label, options }, params, go) {
+  const change = (event) => {
+    const next = new URLSearchParams(params);
+    next.delete("offset");
+    if (event.target.value) next.set(name, event.target.value.trim());
+    else next.delete(name);
+    go(next);
+  };
+  const id = `filter-${name}`;
+  const value = params.get(name) ?? "";
+  const input = options
+    ? h("select", { id, onchange: change }, h("option", { value: "" }, "all"), options.map((each) => h("option", { value: each, selected: each === value }, each)))
+    : h("input", { id, value, onchange: change, autocomplete: "off", spellcheck: "false" });
+  return h("div", {}, h("label", { for: id }, label), input);
+}
+
+function pager({ total, limit, offset }, params, go) {
+  if (total <= limit && offset === 0) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
+  const to = (start) => () => { const next = new URLSearchParams(params); next.set("offset", String(start)); go(next); };
+  return h("nav", { class: "pager", "aria-label": "Pages" },
+    h("button", { type: "button", "data-key": "newer", disabled: offset === 0, onclick: to(Math.max(0, offset - limit)) }, "Newer"),
+    h("span", {}, `${offset + 1}–${Math.min(total, offset + limit)} of ${total}`),
+    h("button", { type: "button", "data-key": "older", disabled: offset + limit >= total, onclick: to(offset + limit) }, "Older"));
+}
+
+const acting = (of) => (page, { state, route, destination, study }) => {
+  const possible = page.items[0]?.actions ?? [];
+  if (study || !state || !possible.length || !["failed", "waiting", "queued"].includes(state)) return null;
+  const body = { of, state, ...(route ? { route } : {}), ...(destination ? { destination } : {}) };
+  return h("p", {}, possible.map((action) => [bulk(`${action === "retry" ? "Retry" : "Cancel"} all ${page.total}`, { ...body, action }), " "]));
+};
+
+export const jobs = list({
+  title: "Jobs", path: "jobs", extra: acting("jobs"),
+  filters: [{ name: "state", label: "State", options: JOB_STATES }, { name: "route", label: "Route" }, { name: "package", label: "Package" }, { name: "destination", label: "Destination" }, { name: "study", label: "Study Instance UID" }],
+  render: (items) => table("Jobs", JOB_HEADS, jobRows(items), { hidden: true, empty: "No such jobs." }),
+});
+
+export const deliveries = list({
+  title: "Deliveries", path: "deliveries", extra: acting("deliveries"),
+  filters: [{ name: "state", label: "State", options: DELIVERY_STATES }, { name: "destination", label: "Destination" }, { name: "route", label: "Route" }, { name: "study", label: "Study Instance UID" }],
+  render: (items) => table("Deliveries", DELIVERY_HEADS, deliveryRows(items), { hidden: true, empty: "No such deliveries." }),
+});
+
+export const studies = list({
+  title: "Studies", path: "studies",
+  filters: [{ name: "state", label: "State", options: STUDY_STATES }, { name: "uid", label: "Part of the Study Instance UID" }],
+  render: (items) => table("Studies", ["Study Instance UID", "State", "Modality", "#Series", "#Instances", "#Conflicts", "#Jobs", "Last received", "Routing says"], items.map((each) => [
+    uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), chip(each.state), each.modalities.join(", ") || "–",
+    String(each.series), String(each.instances), each.conflicts ? chip("warning", String(each.conflicts)) : "0", String(each.jobs), age(each.last_received_at), each.note ?? "–",
+  ]), { hidden: true, empty: "No such studies." }),
+});
+
+export const results = list({
+  title: "Results", path: "results", limit: 48,
+  filters: [{ name: "grade", label: "Quality grade", options: ["green", "amber", "red"] }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", options: ["sc", "seg", "pm", "sr"] }, { name: "study", label: "Study Instance UID" }],
+  render: (items) => [gallery(items), objects(items.filter((each) => !each.picture))],
+});
+
+export const objects = (items) => (items.length === 0 ? null : table("Objects without a picture of their own", ["Object", "Description", "Finding", "Quality", "Study", "Made", "File"], items.map((each) => [
+  each.kind.toUpperCase(), each.description, each.finding ?? "–", each.grade ? chip(each.grade) : "–",
+  uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM"),
+])));
+
+export const events = list({
+  title: "Events", path: "events", limit: 100,
+  filters: [{ name: "severity", label: "Severity", options: ["error", "warning", "info"] }, { name: "kind", label: "Kind, e.g. admin or job.failed" }, { name: "actor", label: "Who" }, { name: "study", label: "Study Instance UID" }],
+  render: (items) => table("Events", EVENT_HEADS, eventRows(items), { hidden: true, empty: "No such events." }),
+});

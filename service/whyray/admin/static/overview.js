@@ -1,0 +1,60 @@
+// The first view: what runs, what is stuck, what to do.
+
+import { bulk, gallery } from "./acting.js";
+import { age, bytes, chip, h, panel, table } from "./dom.js";
+import { eventRows, jobRows, JOB_HEADS, EVENT_HEADS } from "./rows.js";
+
+export const overview = {
+  title: "Overview",
+  paths: () => ["overview", "jobs?state=running&state=queued&state=cancelling&limit=8", "results?pictured=true&limit=6", "events?limit=8"],
+  body: ([now, active, results, events]) => [
+    tiles(now),
+    panel(h("h2", {}, "Needs attention"), attention(now.attention)),
+    panel(table("Running and queued", JOB_HEADS, jobRows(active.items), { empty: "Nothing runs or waits for a worker." })),
+    h("div", { class: "grid" }, panel(destinations(now.deliveries)), panel(processes(now.processes))),
+    panel(h("h2", {}, "Latest overlays"), gallery(results.items)),
+    panel(table("Latest events", EVENT_HEADS, eventRows(events.items))),
+  ],
+};
+
+function tiles(now) {
+  const link = (view, number) => h("a", { href: `#${view}`, "data-key": `tile-${view}` }, String(number ?? 0));
+  const tile = (name, value, kind) => h("div", { class: kind ?? null }, h("dt", {}, name), h("dd", {}, value));
+  const oldest = now.queue.oldest_queued_at;
+  return h("dl", { class: "tiles" },
+    tile("jobs queued", link("jobs?state=queued", now.jobs.queued)),
+    tile("jobs running", link("jobs?state=running", now.jobs.running)),
+    tile("jobs to be tried again", link("jobs?state=waiting", now.jobs.waiting), now.jobs.waiting ? "warn" : null),
+    tile("jobs failed", link("jobs?state=failed", now.jobs.failed), now.jobs.failed ? "bad" : null),
+    tile("jobs done", link("jobs?state=done", now.jobs.done)),
+    tile("studies arriving", link("studies?state=receiving", now.studies.receiving)),
+    tile("oldest queued", oldest ? age(oldest) : "–"),
+    tile("storage free", bytes(now.storage_free_bytes)));
+}
+
+function attention(items) {
+  if (items.length === 0) return h("p", { class: "allwell" }, "Nothing is stuck.");
+  return h("ul", { class: "attention" }, items.map((each) => h("li", { class: each.severity },
+    h("div", {},
+      h("h3", {}, chip(each.severity), " ", each.title, each.since ? [" · since ", age(each.since)] : null),
+      h("p", {}, each.message),
+      h("p", {}, h("strong", {}, "What to do: "), each.advice)),
+    h("div", { class: "buttons" },
+      each.view !== "overview" ? h("a", { class: "button", href: `#${each.view}`, "data-key": `show-${each.kind}-${each.view}` }, "Show") : null,
+      each.remedies.map((one) => bulk(one.label, one.body))))));
+}
+
+function destinations(rows) {
+  const number = (each, ...states) => String(states.reduce((sum, state) => sum + (each.states[state] ?? 0), 0));
+  return table("Destinations", ["Destination", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error"], rows.map((each) => [
+    h("a", { href: `#deliveries?destination=${encodeURIComponent(each.destination)}`, "data-key": `dest-${each.destination}` }, each.destination, each.configured ? "" : " (not configured)"),
+    number(each, "queued", "sending"), number(each, "waiting"), number(each, "failed"), number(each, "sent", "committed"),
+    age(each.last_sent_at), each.last_error ? h("span", { class: "err", title: each.last_error.message }, each.last_error.code) : "–",
+  ]), { empty: "No destinations." });
+}
+
+function processes(rows) {
+  return table("Processes", ["Process", "Role", "State", "Last sign of life", "Started"], rows.map((each) => [
+    h("span", { class: "uid" }, each.name), each.role, chip(each.alive ? "alive" : "gone"), age(each.seen_at), age(each.started_at),
+  ]), { empty: "No process has shown a sign of life." });
+}
