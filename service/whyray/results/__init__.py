@@ -1,1 +1,25 @@
-""""""
+"""DICOM results: what goes back to the PACS, made from an answer and its explanations."""
+
+from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, ResultKind
+from whyray.results.build import ALL_KINDS, build_results, encode, shown_maps, write_picture
+from whyray.results.description import describe
+from whyray.results.report import EarlierResult
+from whyray.results.templates import Templates, load_templates
+
+__all__ = [
+    "ALL_KINDS",
+    "Answer",
+    "EarlierResult",
+    "Finding",
+    "MapInSource",
+    "PackageIdentity",
+    "Result",
+    "ResultKind",
+    "Templates",
+    "build_results",
+    "describe",
+    "encode",
+    "load_templates",
+    "shown_maps",
+    "write_picture",
+]

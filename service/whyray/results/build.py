@@ -1,0 +1,265 @@
+"""From an answer to all of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydicom import Dataset
+
+from whyray.errors import ExplanationError
+from whyray.results.answer import Answer, Finding, MapInSource, Result, ResultKind
+from whyray.results.charset import set_character_set
+from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page
+from whyray.results.parametric_map import parametric_map
+from whyray.results.report import EarlierResult, Evidence, report
+from whyray.results.report_groups import Explained
+from whyray.results.secondary_capture import secondary_capture
+from whyray.results.segmentation import mask_segments, region_segments, segmentation
+from whyray.results.templates import Templates, Wording
+from whyray.results.uids import UidSource, map_key, map_keys, uid_source
+
+ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
+
+
+def build_results(
+    answer: Answer,
+    kinds: Sequence[ResultKind],
+    templates: Templates,
+    *,
+    language: str = "en",
+    uid_root: str | None = None,
+    previous: Sequence[EarlierResult] = (),
+) -> list[Result]:
+    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR.
+
+    The same answer, templates and options give the same bytes; UIDs don't depend on `answer.at`. Explanations whose
+    card says `withheld` appear in no picture, region or map: a page and the report say that and why.
+
+    Parameters
+    ----------
+    answer
+        Findings, with maps in the geometry of `answer.image`.
+    kinds
+        Which kinds to make. A report refers to those results that are made beside it.
+    language
+        Name of a wording template. Pages fall back to English where no installed font holds its characters.
+    uid_root
+        An organisation's UID root; None for 2.25 UIDs.
+    previous
+        What the catalog knows of the results named in `answer.supersedes`, for the report's predecessors.
+
+    Raises
+    ------
+    ExplanationError
+        If a map does not have the image's shape or holds values that are not finite.
+    ConfigError
+        If there is no wording in `language`, or `uid_root` is no UID root.
+    """
+    _check(answer)
+    uids = uid_source(answer, templates.version, language, uid_root)
+    builder = _Builder(answer, templates, uids, templates.wording(language), legible_wording(templates, language))
+    made: list[Result] = []
+    if "sc" in kinds:
+        made += builder.captures()
+    if "seg" in kinds:
+        made += builder.segmentations()
+    if "pm" in kinds:
+        made += builder.maps()
+    if "sr" in kinds:
+        made.append(builder.report(previous))
+    for result in made:
+        set_character_set(result.dataset, answer.image.header)
+    return made
+
+
+def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
+    """All maps that may be shown, with their findings, in the answer's order."""
+    return [(finding, each) for finding in answer.findings for each in finding.maps if not each.card.withheld]
+
+
+def encode(dataset: Dataset) -> bytes:
+    """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
+    with BytesIO() as file:
+        dataset.save_as(file, enforce_file_format=True)
+        return file.getvalue()
+
+
+def write_picture(result: Result, path: Path) -> None:
+    """Write the result's picture as a PNG file.
+
+    Raises
+    ------
+    ExplanationError
+        If this kind of result has no picture of its own.
+    """
+    if result.picture is None:
+        raise ExplanationError(
+            f"result {result.dataset.SOPInstanceUID} ({result.kind}) has no picture",
+            advice="Only Secondary Capture results have pictures.",
+        )
+    Image.fromarray(result.picture).save(path, format="PNG")
+
+
+class _Builder:
+    """Makes the results of one answer and remembers which object shows what, for the report."""
+
+    def __init__(
+        self, answer: Answer, templates: Templates, uids: UidSource, wording: Wording, page_wording: Wording
+    ) -> None:
+        self.answer = answer
+        self.templates = templates
+        self.uids = uids
+        self.wording = wording
+        self.page_wording = page_wording
+        self.shown = shown_maps(answer)
+        self._pages: dict[tuple[str, str], list[Dataset]] = {}
+        self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
+        self._heatmaps: dict[tuple[str, str], Dataset] = {}
+        self._masks: dict[str, tuple[Dataset, int]] = {}
+        self._notices: dict[str, Dataset] = {}
+        self._captures = 0
+
+    def captures(self) -> list[Result]:
+        """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
+        layout, wording, answer = self.templates.layout, self.page_wording, self.answer
+        made = []
+        for finding in answer.findings:
+            name = finding.target.name
+            shown = [each for one, each in self.shown if one is finding]
+            for each in shown:
+                pages = map_pages(answer, finding, each, layout, wording)
+                results = self._captured(pages, finding, each.method, map_key(each), f"{name} by {each.method}")
+                self._pages[name, map_key(each)] = [result.dataset for result in results]
+                made += results
+            if not shown and finding.mask is not None:
+                pages = mask_pages(answer, finding, finding.mask, layout, wording)
+                made += self._captured(pages, finding, None, "mask", f"{name}, segment")
+            withheld = [each for each in finding.maps if each.card.withheld]
+            if withheld or (finding.refused and finding.present and not shown):
+                page = notice_page(answer, finding, withheld, layout, wording)
+                results = self._captured([page], finding, None, "notice", f"{name}: explanation not shown")
+                self._notices[name] = results[0].dataset
+                made += results
+        return made
+
+    def segmentations(self) -> list[Result]:
+        """One object for all salient regions, one for all segments of a segmentation package."""
+        made = []
+        omit = self.templates.layout.segmentation.omit_empty_frames
+        regions = region_segments(self.templates, self.uids, self.shown)
+        if regions:
+            key = (
+                "regions" + map_keys([each for _, each in self.shown]) + str([one.target.name for one, _ in self.shown])
+            )
+            dataset = segmentation(
+                self.answer,
+                self.templates,
+                self.uids,
+                regions,
+                series=self.templates.series.seg,
+                key=key,
+                omit_empty_frames=omit,
+            )
+            for number, (finding, each) in enumerate(self.shown, start=1):
+                self._regions[finding.target.name, map_key(each)] = (dataset, number)
+            made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.shown)))
+        masked = [finding for finding in self.answer.findings if finding.mask is not None]
+        if masked:
+            dataset = segmentation(
+                self.answer,
+                self.templates,
+                self.uids,
+                mask_segments(self.answer, self.templates, self.uids, masked),
+                series=self.templates.series.segments,
+                key="segments" + str([finding.target.name for finding in masked]),
+                omit_empty_frames=omit,
+            )
+            for number, finding in enumerate(masked, start=1):
+                self._masks[finding.target.name] = (dataset, number)
+            description = "segments " + ", ".join(finding.target.name for finding in masked)
+            made.append(Result("seg", dataset, None, None, description))
+        return made
+
+    def maps(self) -> list[Result]:
+        """One Parametric Map for each shown heatmap."""
+        made = []
+        for number, (finding, each) in enumerate(self.shown, start=1):
+            dataset = parametric_map(self.answer, self.templates, self.uids, finding, each, instance_number=number)
+            self._heatmaps[finding.target.name, map_key(each)] = dataset
+            description = f"heatmap of {finding.target.name} by {each.method}"
+            made.append(Result("pm", dataset, finding.target.name, each.method, description))
+        return made
+
+    def report(self, previous: Sequence[EarlierResult]) -> Result:
+        """The report, which refers to all results made before it."""
+        explained: dict[str, list[Explained]] = {}
+        for finding, each in self.shown:
+            place = (finding.target.name, map_key(each))
+            explained.setdefault(finding.target.name, []).append(
+                Explained(each, self._heatmaps.get(place), self._regions.get(place), tuple(self._pages.get(place, ())))
+            )
+        evidence = Evidence(explained, self._masks, self._notices)
+        made_of = [
+            [finding.target.name, map_keys(finding.maps), sorted(finding.refused)] for finding in self.answer.findings
+        ]
+        referenced = [place for each in (self._pages, self._regions, self._heatmaps, self._masks) for place in each]
+        dataset = report(
+            self.answer,
+            self.templates,
+            self.uids,
+            evidence,
+            self.wording,
+            previous,
+            key=str(made_of) + str(referenced),
+        )
+        return Result("sr", dataset, None, None, "report of all findings")
+
+    def _captured(
+        self, pages: Sequence[Page], finding: Finding, method: str | None, key: str, description: str
+    ) -> list[Result]:
+        name, mode = finding.target.name, self.templates.layout.volume.pages
+        multi_frame = mode == "multiframe" and len(pages) > 1
+        groups = [list(pages)] if multi_frame else [[page] for page in pages]
+        made = []
+        for number, group in enumerate(groups, start=1):
+            self._captures += 1
+            dataset = secondary_capture(
+                self.answer,
+                self.templates,
+                self.uids,
+                group,
+                key=[name, key, mode, str(number)],
+                instance_number=self._captures,
+                description=description,
+                multi_frame=multi_frame,
+            )
+            made.append(Result("sc", dataset, name, method, description, group[0].picture))
+        return made
+
+
+def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
+    return ", ".join(dict.fromkeys(finding.target.name for finding, _ in shown))
+
+
+def _check(answer: Answer) -> None:
+    """Refuse maps that don't lie on the image: nothing downstream could notice."""
+    shape = answer.image.shape
+    study = answer.image.header.get("StudyInstanceUID")
+    for finding in answer.findings:
+        if finding.mask is not None and finding.mask.shape != shape:
+            raise ExplanationError(
+                f"study {study}: the segment {finding.target.name!r} has shape {finding.mask.shape}, the image {shape}"
+            )
+        for each in finding.maps:
+            where = f"study {study}: the map of {finding.target.name!r} by {each.method}"
+            if not each.values.shape == each.region.shape == each.covered.shape == shape:
+                raise ExplanationError(
+                    f"{where} has values {each.values.shape}, region {each.region.shape} and field of view "
+                    f"{each.covered.shape}; the image has {shape}"
+                )
+            if not np.isfinite(each.values).all():
+                raise ExplanationError(f"{where} holds values that are not finite")

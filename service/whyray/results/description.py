@@ -1,0 +1,89 @@
+"""What a person or a script wants to know of an answer, as plain values for report.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from whyray.quality.card import QualityCard
+from whyray.results.answer import Answer, Finding, MapInSource
+
+
+def describe(answer: Answer) -> list[dict[str, Any]]:
+    """One JSON-able dictionary for each finding: numbers, explanations with their quality, and what is missing and why.
+
+    It holds no pixel values, no patient attributes and no maps.
+    """
+    return [_finding(answer, finding) for finding in answer.findings]
+
+
+def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
+    package = answer.package
+    target = finding.target
+    return {
+        "finding": target.name,
+        "code": None if target.code is None else target.code.model_dump(),
+        "present": finding.present,
+        "probability": _number(finding.probability),
+        "threshold": target.threshold,
+        "value": _number(finding.value),
+        "unit": None if target.unit is None else target.unit.value,
+        "explanations": [_map(each) for each in finding.maps],
+        "refused": dict(finding.refused),
+        "package": {"name": package.name, "version": package.version, "digest": package.digest},
+        "study": str(answer.image.header.get("StudyInstanceUID")),
+        "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+        "route": answer.route,
+        "at": answer.at.isoformat(),
+        "revision": answer.revision,
+    }
+
+
+def _map(each: MapInSource) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "method": each.method,
+        "layer": each.layer,
+        "parameters": _plain(each.parameters),
+        "unit": each.unit,
+        "signed": each.signed,
+        "withheld": each.card.withheld,
+        "quality": _card(each.card),
+    }
+    if not each.card.withheld:
+        made["region"] = {"rule": each.region_rule, "share_of_image": float(each.region.mean())}
+        made["largest_value"] = float(abs(each.values).max(initial=0.0))
+    return made
+
+
+def _card(card: QualityCard) -> dict[str, Any]:
+    return {
+        "grade": card.grade.value,
+        "reasons": list(card.reasons),
+        "forwards": card.forwards,
+        "measurements": [
+            {
+                "name": each.name,
+                "aspect": each.aspect,
+                "value": _number(each.value),
+                "baseline": _number(each.baseline),
+                "grade": each.grade.value,
+                "rule": each.rule,
+                "source": each.source,
+            }
+            for each in card.measurements
+        ],
+    }
+
+
+def _number(value: float | None) -> float | None:
+    """JSON knows no NaN."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -1,0 +1,159 @@
+"""Functional groups of Segmentations and Parametric Maps: the source's geometry, frame by frame, to the digit.
+
+Positions, orientations and spacings are taken over as the source wrote them, so that a tilted series with changing
+slice distance comes back exactly in place (PS3.3 C.7.6.16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.tag import Tag
+from pydicom.valuerep import format_number_as_ds
+
+from whyray.imaging.source import SourceFrame, SourceImage
+from whyray.models.manifest import CodedConcept
+from whyray.results.coding import item
+from whyray.results.references import SOURCE_FOR_PROCESSING, source_image_items
+
+REFERENCED_SEGMENT_NUMBER = (Tag(0x0062, 0x000B), Tag(0x0062, 0x000A))
+IMAGE_POSITION_PATIENT = (Tag(0x0020, 0x0032), Tag(0x0020, 0x9113))
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where a frame lies, as decimal strings of the source; None where the source does not say."""
+
+    position: tuple[str, ...]
+    orientation: tuple[str, ...]
+
+
+def plane_of(image: SourceImage, frame: SourceFrame) -> Plane | None:
+    """Position and orientation of a frame in the patient, as the source's data set writes them."""
+    if frame.to_patient is None:
+        return None
+    header = image.headers[frame.sop_instance_uid]
+    column = frame.to_patient[:3, 0]
+    row = frame.to_patient[:3, 1]
+    computed = Plane(
+        position=_decimal_strings(frame.to_patient[:3, 3]),
+        orientation=_decimal_strings([*(column / np.linalg.norm(column)), *(row / np.linalg.norm(row))]),
+    )
+    position = functional_value(header, frame.frame_number, "PlanePositionSequence", "ImagePositionPatient")
+    orientation = functional_value(header, frame.frame_number, "PlaneOrientationSequence", "ImageOrientationPatient")
+    return Plane(
+        position=_written_or(position, computed.position), orientation=_written_or(orientation, computed.orientation)
+    )
+
+
+def functional_value(header: Dataset, frame_number: int, group: str, keyword: str) -> object:
+    """An attribute of a frame: from its own functional group, the shared one, or the top of the data set."""
+    for functional_groups, index in (
+        ("PerFrameFunctionalGroupsSequence", frame_number - 1),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        items = header.get(functional_groups)
+        if items and index < len(items) and items[index].get(group):
+            value = items[index].get(group)[0].get(keyword)
+            if value is not None:
+                return value
+    return header.get(keyword)
+
+
+def pixel_measures(image: SourceImage) -> Dataset | None:
+    """The Pixel Measures item (C.7.6.16.2.1); None where the source has no spacing."""
+    frame = image.frames[0]
+    if frame.spacing is None:
+        return None
+    header = image.headers[frame.sop_instance_uid]
+    made = Dataset()
+    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
+    made.PixelSpacing = list(_written_or(written, _decimal_strings(frame.spacing)))
+    thickness = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "SliceThickness")
+    if thickness:
+        made.SliceThickness = str(thickness)
+    distances = slice_distances(image)
+    if len(distances):
+        even = float(np.ptp(distances)) < _SAME
+        if even:
+            made.SpacingBetweenSlices = format_number_as_ds(float(np.mean(distances)))
+        if "SliceThickness" not in made:
+            made.SliceThickness = format_number_as_ds(float(np.min(distances)))
+    return made
+
+
+def slice_distances(image: SourceImage) -> NDArray[np.float64]:
+    """Distances between neighbouring slices along their normal in mm; empty without positions."""
+    affines = [frame.to_patient for frame in image.frames if frame.to_patient is not None]
+    if len(affines) < max(2, len(image.frames)):
+        return np.zeros(0)
+    first = affines[0]
+    normal = np.cross(first[:3, 0], first[:3, 1])
+    normal /= np.linalg.norm(normal)
+    along = np.array([each[:3, 3] @ normal for each in affines], dtype=np.float64)
+    return np.asarray(np.abs(np.diff(along)))
+
+
+def plane_position_item(plane: Plane) -> Dataset:
+    """The Plane Position (Patient) item (C.7.6.16.2.3)."""
+    made = Dataset()
+    made.ImagePositionPatient = list(plane.position)
+    return made
+
+
+def plane_orientation_item(plane: Plane) -> Dataset:
+    """The Plane Orientation (Patient) item (C.7.6.16.2.4)."""
+    made = Dataset()
+    made.ImageOrientationPatient = list(plane.orientation)
+    return made
+
+
+def derivation_item(image: SourceImage, frame: SourceFrame, derivation: CodedConcept) -> Dataset:
+    """The Derivation Image item (C.7.6.16.2.6): which frame of the source this frame was made from."""
+    made = Dataset()
+    made.DerivationCodeSequence = [item(derivation)]
+    made.SourceImageSequence = source_image_items(image, [frame], SOURCE_FOR_PROCESSING, locations_preserved="YES")
+    return made
+
+
+def frame_content_item(indices: Sequence[int]) -> Dataset:
+    """The Frame Content item (C.7.6.16.2.2)."""
+    made = Dataset()
+    made.DimensionIndexValues = list(indices) if len(indices) > 1 else indices[0]
+    return made
+
+
+def add_dimensions(made: Dataset, organization_uid: str, pointers: Iterable[tuple[Tag, Tag]]) -> None:
+    """The Multi-frame Dimension module (C.7.6.17): what the frames' indices count."""
+    organization = Dataset()
+    organization.DimensionOrganizationUID = organization_uid
+    made.DimensionOrganizationSequence = [organization]
+    indices = []
+    for pointer, group in pointers:
+        index = Dataset()
+        index.DimensionOrganizationUID = organization_uid
+        index.DimensionIndexPointer = pointer
+        index.FunctionalGroupPointer = group
+        indices.append(index)
+    made.DimensionIndexSequence = indices
+
+
+def _written_or(written: object, computed: tuple[str, ...]) -> tuple[str, ...]:
+    """The source's own digits where they say the same as what was read from them, else the computed ones."""
+    try:
+        digits = tuple(getattr(each, "original_string", None) or str(each) for each in written)  # type: ignore[attr-defined]
+        numbers = np.array(digits, dtype=float)
+    except (TypeError, ValueError):
+        return computed
+    if len(digits) != len(computed) or any(len(each) > 16 for each in digits):
+        return computed
+    return digits if np.allclose(numbers, np.array(computed, dtype=float), atol=_SAME) else computed
+
+
+def _decimal_strings(values: Iterable[float]) -> tuple[str, ...]:
+    return tuple(format_number_as_ds(float(each)) for each in values)

@@ -1,0 +1,86 @@
+"""One frame as a picture of given size: as displayed, and with a heatmap or a mask laid over it."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from whyray.imaging.source import BoolArray, FloatArray
+from whyray.results.templates import Colour, Layout
+
+Picture = NDArray[np.uint8]
+Size = tuple[int, int]
+"""(width, height) in pixels of the page."""
+
+
+def plain(display: FloatArray, size: Size) -> Picture:
+    """A frame as displayed, (rows, columns) or (rows, columns, 3) in 0..1, as RGB of `size`."""
+    pixels = np.rint(np.clip(display, 0, 1) * 255).astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    shrinks = size[0] < pixels.shape[1] or size[1] < pixels.shape[0]
+    resampling = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize(size, resampling))
+
+
+def with_heatmap(
+    background: Picture, values: FloatArray, region: BoolArray, top: float, layout: Layout, *, signed: bool
+) -> Picture:
+    """A heatmap and the outline of its region over a picture.
+
+    Parameters
+    ----------
+    background
+        (height, width, 3), from `plain`.
+    values, region
+        (rows, columns) of the source frame.
+    top
+        The value at the end of the colour scale; the scale begins at 0, or at -top for a signed map.
+    """
+    size = (background.shape[1], background.shape[0])
+    scaled = _resize(values, size) / top if top > 0 else np.zeros(background.shape[:2], np.float32)
+    strength = np.clip(np.abs(scaled), 0, 1)
+    start, end = layout.opacity.start, layout.opacity.top
+    alpha = (np.clip((strength - start) / (1 - start), 0, 1) * end)[..., np.newaxis]
+    colours = map_colours(scaled, layout, signed=signed)
+    blended = background * (1 - alpha) + colours * alpha
+    return with_outline(np.rint(blended).astype(np.uint8), region, layout.contour.colour, layout.contour.width)
+
+
+def with_mask(background: Picture, mask: BoolArray, layout: Layout) -> Picture:
+    """A mask as a tint with an outline over a picture."""
+    inside = _resize_mask(mask, (background.shape[1], background.shape[0]))
+    alpha = (inside * layout.opacity.top / 2)[..., np.newaxis]
+    blended = background * (1 - alpha) + np.array(layout.contour.colour) * alpha
+    return with_outline(np.rint(blended).astype(np.uint8), mask, layout.contour.colour, layout.contour.width)
+
+
+def with_outline(background: Picture, region: BoolArray, colour: Colour, width: int) -> Picture:
+    """The outline of a region, drawn inside it so that it never hides what is not part of it."""
+    inside = _resize_mask(region, (background.shape[1], background.shape[0]))
+    outline = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
+    drawn = background.copy()
+    drawn[outline] = colour
+    return drawn
+
+
+def map_colours(scaled: NDArray[np.float32], layout: Layout, *, signed: bool) -> NDArray[np.float64]:
+    """RGB 0..255 of values scaled to 0..1, or to -1..1 for a signed map."""
+    name = layout.colour_maps.signed if signed else layout.colour_maps.unsigned
+    share = (scaled + 1) / 2 if signed else scaled
+    table = matplotlib.colormaps[name](np.clip(share, 0, 1))
+    return np.asarray(table[..., :3], dtype=np.float64) * 255
+
+
+def _resize(values: FloatArray, size: Size) -> NDArray[np.float32]:
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+
+
+def _resize_mask(mask: BoolArray, size: Size) -> BoolArray:
+    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    # A region too thin for any page pixel to be half inside stays visible.
+    return share >= 0.5 if (share >= 0.5).any() else share > 0

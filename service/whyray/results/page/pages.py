@@ -1,0 +1,220 @@
+"""Pages about one finding: its maps over the image, its segment, or a plain notice where nothing may be shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pydicom import Dataset
+
+from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
+from whyray.quality.card import Grade, QualityCard
+from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.header import local_time
+from whyray.results.multi_frame import functional_value
+from whyray.results.orientation import frame_orientation
+from whyray.results.page.key_slices import key_slices
+from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
+from whyray.results.page.overlay import Picture, plain, with_heatmap, with_mask
+from whyray.results.templates import Colour, Layout, Wording
+
+_SHORT_DIGEST = 12
+Overlaid = Callable[[Picture, int], Picture]
+"""From the picture of a frame, and its index, to the same picture with something laid over it."""
+
+
+def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layout, wording: Wording) -> list[Page]:
+    """The pages of one explanation: original beside overlay; for a volume, of its key slices.
+
+    One page for a planar image or a montage; one a key slice (highest first) for `series` and `multiframe`.
+    """
+    top = float(np.abs(each.values).max(initial=0.0))
+    bar = ColourBar(top, each.signed, each.unit, (wording.negative, wording.positive) if each.signed else ("", ""))
+    words = _words_of_map(answer, finding, each, layout, wording)
+    caption = wording.overlay.format(method=each.method)
+    slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout.volume)
+
+    def overlaid(background: Picture, index: int) -> Picture:
+        return with_heatmap(background, each.values[index], each.region[index], top, layout, signed=each.signed)
+
+    return _pages(answer.image, slices, words, caption, overlaid, bar, layout, wording)
+
+
+def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
+    """The pages of a segment: original beside its outline; for a volume, of the slices that hold most of it."""
+    words = Words(
+        title=_title(finding),
+        subtitle=_subtitle(finding, wording),
+        badge=None,
+        banner=None,
+        legend=_legend_of_answer(answer, layout, wording),
+    )
+    volume = layout.volume
+    slices = [0] if answer.image.kind == "planar" else key_slices(mask.astype(np.float32), mask, volume)
+
+    def overlaid(background: Picture, index: int) -> Picture:
+        return with_mask(background, mask[index], layout)
+
+    caption = wording.segment.format(name=finding.target.name)
+    return _pages(answer.image, slices, words, caption, overlaid, None, layout, wording)
+
+
+def notice_page(
+    answer: Answer,
+    finding: Finding,
+    withheld: Sequence[MapInSource],
+    layout: Layout,
+    wording: Wording,
+) -> Page:
+    """A page without any picture: the finding, and why its explanations are not shown."""
+    colours = layout.colours
+    lines: list[tuple[str, Colour]] = []
+    for each in withheld:
+        lines.append((wording.withheld_because.format(method=each.method), colours.text))
+        lines += [(f"• {reason}", colours.red) for reason in each.card.reasons]
+    for method, reason in finding.refused.items():
+        lines.append((wording.refused_because.format(method=method, reason=reason), colours.text))
+    headline = wording.withheld if withheld else wording.refused
+    words = Words(
+        title=_title(finding),
+        subtitle=_subtitle(finding, wording),
+        badge=(wording.grades.red, colours.red) if withheld else None,
+        banner=(headline, colours.red),
+        legend=[*lines, ("", colours.text), *_legend_of_answer(answer, layout, wording)],
+    )
+    return compose(words, [], 1, None, layout)
+
+
+def _pages(
+    image: SourceImage,
+    slices: Sequence[int],
+    words: Words,
+    caption: str,
+    overlaid: Overlaid,
+    bar: ColourBar | None,
+    layout: Layout,
+    wording: Wording,
+) -> list[Page]:
+    montage = image.kind == "volume" and layout.volume.pages == "montage" and len(slices) > 1
+    columns = 4 if montage else 2
+    frame = image.frames[0]
+    header = image.headers[frame.sop_instance_uid]
+    size = panel_size(frame.shape, pixel_aspect(frame, header), columns, layout)
+    pairs = [_pair(image, index, size, caption, overlaid, wording) for index in slices]
+    if montage:
+        return [compose(words, [panel for pair in pairs for panel in pair], columns, bar, layout)]
+    return [compose(words, pair, columns, bar, layout) for pair in pairs]
+
+
+def _pair(
+    image: SourceImage, index: int, size: tuple[int, int], caption: str, overlaid: Overlaid, wording: Wording
+) -> list[Panel]:
+    frame = image.frames[index]
+    header = image.headers[frame.sop_instance_uid]
+    background = plain(image.display[index], size)
+    place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
+    orientation = frame_orientation(frame, header)
+    return [
+        Panel(
+            index, False, background, wording.original + place, orientation, _scale_bar(frame, header, size, wording)
+        ),
+        Panel(index, True, overlaid(background, index), caption + place, orientation),
+    ]
+
+
+def pixel_aspect(frame: SourceFrame, header: Dataset) -> float:
+    """Height over width of a pixel: from its spacing, else Pixel Aspect Ratio (0028,0034), else 1."""
+    if frame.spacing is not None and min(frame.spacing) > 0:
+        return frame.spacing[0] / frame.spacing[1]
+    ratio = functional_value(header, frame.frame_number, "", "PixelAspectRatio")
+    try:
+        vertical, horizontal = (float(each) for each in ratio)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return 1.0
+    return vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
+
+
+def _scale_bar(frame: SourceFrame, header: Dataset, size: tuple[int, int], wording: Wording) -> tuple[int, str] | None:
+    """A bar of 1, 2 or 5 times a power of ten mm, at most a third of the panel's width."""
+    if frame.spacing is None or frame.spacing[1] <= 0:
+        return None
+    millimetres_per_pixel = frame.spacing[1] * frame.shape[1] / size[0]
+    room = millimetres_per_pixel * size[0] / 3
+    power = 10.0 ** math.floor(math.log10(room))
+    length = max(step * power for step in (1, 2, 5) if step * power <= room)
+    text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    at_detector = not functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
+    if at_detector:
+        text += f" {wording.detector_plane}"
+    return round(length / millimetres_per_pixel), text
+
+
+def _title(finding: Finding) -> str:
+    if finding.probability is not None:
+        return f"{finding.target.name}   {finding.probability:.2f}"
+    if finding.value is not None:
+        return f"{finding.target.name}   {finding.value:.4g} {_unit(finding)}".rstrip()
+    return finding.target.name
+
+
+def _unit(finding: Finding) -> str:
+    unit = finding.target.unit
+    return "" if unit is None or unit.value == "1" else unit.value
+
+
+def _subtitle(finding: Finding, wording: Wording) -> str:
+    parts = []
+    if finding.probability is not None:
+        parts.append(wording.probability.format(value=f"{finding.probability:.3f}"))
+        parts.append(wording.threshold.format(value=f"{finding.target.threshold:.3g}"))
+    if finding.value is not None:
+        parts.append(wording.value.format(value=f"{finding.value:.4g} {_unit(finding)}".rstrip()))
+    parts.append(wording.present if finding.present else wording.absent)
+    return "  ·  ".join(parts)
+
+
+def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: Layout, wording: Wording) -> Words:
+    colours, card = layout.colours, each.card
+    scope = wording.scale_planar if answer.image.kind == "planar" else wording.scale_volume
+    method = [wording.method.format(method=each.method)]
+    if each.layer:
+        method.append(wording.layer.format(layer=each.layer))
+    method += [wording.unit.format(unit=each.unit), scope]
+    colour = getattr(colours, card.grade.value)
+    legend: list[tuple[str, Colour]] = [
+        ("  ·  ".join(method), colours.text),
+        (wording.region.format(rule=each.region_rule), colours.text),
+        (f"{wording.quality}: {_quality(card, wording)}", colour if card.grade is not Grade.GREEN else colours.text),
+        *_legend_of_answer(answer, layout, wording),
+    ]
+    amber = card.grade is Grade.AMBER
+    return Words(
+        title=_title(finding),
+        subtitle=_subtitle(finding, wording),
+        badge=(getattr(wording.grades, card.grade.value), colour),
+        banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
+        legend=legend,
+    )
+
+
+def _quality(card: QualityCard, wording: Wording) -> str:
+    grade = getattr(wording.grades, card.grade.value)
+    return f"{grade}  ·  {'; '.join(card.reasons) if card.reasons else wording.no_concerns}"
+
+
+def _legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:
+    package, colours = answer.package, layout.colours
+    made = wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip())
+    if answer.revision > 1:
+        made += "  ·  " + wording.revision.format(number=answer.revision)
+    return [
+        (
+            wording.package.format(
+                title=package.title, name=package.name, version=package.version, digest=package.digest[:_SHORT_DIGEST]
+            ),
+            colours.faint,
+        ),
+        (made, colours.amber if answer.revision > 1 else colours.faint),
+        (wording.not_for_diagnosis, colours.red),
+    ]

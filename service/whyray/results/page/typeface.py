@@ -1,0 +1,69 @@
+"""Fonts of pages: the first file of the layout's list that holds all characters of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+from matplotlib.ft2font import FT2Font
+from PIL import ImageFont
+
+from whyray.errors import ConfigError
+from whyray.results.templates import Fonts, Templates, Wording
+
+_FALLBACK_LANGUAGE = "en"
+
+
+def typeface(fonts: Fonts, text: str, size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font to draw `text` with; the first of the list where none holds all of its characters."""
+    names = fonts.bold if bold else fonts.regular
+    files = [path for name in names if (path := _font_file(name)) is not None]
+    if not files:
+        raise ConfigError(
+            f"layout.yaml: none of the fonts {', '.join(names)} is installed",
+            advice="Name a font file by its full path, or leave fonts as shipped.",
+        )
+    fitting = next((path for path in files if _holds(path, text)), files[0])
+    return _load(fitting, size)
+
+
+def legible_wording(templates: Templates, language: str) -> Wording:
+    """The wording of a language, or English where no installed font holds all of its characters."""
+    wording = templates.wording(language)
+    files = [path for name in templates.layout.fonts.regular if (path := _font_file(name)) is not None]
+    text = "".join(_strings(wording.model_dump()))
+    if any(_holds(path, text) for path in files):
+        return wording
+    return templates.wording(_FALLBACK_LANGUAGE)
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _strings(each)
+
+
+@lru_cache(maxsize=64)
+def _font_file(name: str) -> Path | None:
+    path = Path(name)
+    if not path.is_absolute():
+        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    return path if path.is_file() else None
+
+
+@lru_cache(maxsize=16)
+def _characters(path: Path) -> frozenset[int]:
+    return frozenset(FT2Font(str(path)).get_charmap())
+
+
+def _holds(path: Path, text: str) -> bool:
+    return all(ord(each) in _characters(path) for each in text if not each.isspace())
+
+
+@lru_cache(maxsize=128)
+def _load(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(path), size)

@@ -1,0 +1,179 @@
+"""The Structured Report of an answer: Comprehensive 3D SR, TID 1500 (PS3.16), one measurement group a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pydicom import Dataset
+
+import whyray
+from whyray.models.manifest import CodedConcept
+from whyray.results import content_items as sr
+from whyray.results.answer import Answer
+from whyray.results.coding import dcm
+from whyray.results.header import IMPLEMENTATION_CLASS_UID, new_dataset
+from whyray.results.references import evidence_items, instance_item, is_multi_frame
+from whyray.results.report_groups import Explained, finding_groups
+from whyray.results.templates import Templates, Wording
+from whyray.results.uids import UidSource
+
+SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.34"
+_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
+_QUALITATIVE = CodedConcept(value="C0034375", scheme="UMLS", meaning="Qualitative Evaluations")
+_COMMENT = dcm("121106", "Comment")
+
+
+@dataclass(frozen=True)
+class EarlierResult:
+    """A result of an earlier revision, as the catalog knows it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the report refers to: the other results, made before it.
+
+    `explained` is keyed by target name; `others` are objects that belong to the answer without being part of a group.
+    """
+
+    explained: dict[str, list[Explained]] = field(default_factory=dict)
+    masks: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
+    notices: dict[str, Dataset] = field(default_factory=dict)
+
+
+def report(
+    answer: Answer,
+    templates: Templates,
+    uids: UidSource,
+    evidence: Evidence,
+    wording: Wording,
+    earlier: Sequence[EarlierResult],
+    *,
+    key: str,
+) -> Dataset:
+    """The one report of an answer: all findings, their explanations and quality, and why one may be missing."""
+    made = new_dataset(
+        answer,
+        templates,
+        uids,
+        kind="sr",
+        series=templates.series.sr,
+        series_key="",
+        sop_class_uid=SOP_CLASS_UID,
+        sop_instance_uid=uids.uid("sr", key),
+        instance_number=1,
+    )
+    made.CompletionFlag = "COMPLETE"
+    made.PreliminaryFlag = "PRELIMINARY"
+    made.VerificationFlag = "UNVERIFIED"
+    made.ReferencedPerformedProcedureStepSequence = []
+    made.PerformedProcedureCodeSequence = []
+    predecessors = _predecessors(answer, earlier)
+    if predecessors:
+        made.PredecessorDocumentsSequence = predecessors
+    _add_coding_scheme(made, templates)
+    groups = finding_groups(answer, templates, uids, evidence.explained, evidence.masks, evidence.notices, wording)
+    root = sr.container(
+        dcm("126000", "Imaging Measurement Report"),
+        [
+            _language(wording),
+            *_observer(answer, templates),
+            sr.code("HAS CONCEPT MOD", dcm("121058", "Procedure reported"), templates.concepts.procedure),
+            _image_library(answer),
+            sr.container(dcm("126010", "Imaging Measurements"), groups),
+            sr.container(_QUALITATIVE, _statements(answer, wording)),
+        ],
+        template="1500",
+        root=True,
+    )
+    made.update(root)
+    made.CurrentRequestedProcedureEvidenceSequence = evidence_items(_all_referenced(answer, evidence))
+    return made
+
+
+def _language(wording: Wording) -> Dataset:
+    return sr.code("HAS CONCEPT MOD", dcm("121049", "Language of Content Item and Descendants"), wording.language)
+
+
+def _observer(answer: Answer, templates: Templates) -> list[Dataset]:
+    """TID 1002 and 1004: the device that observed, which is WhyRay with its package."""
+    equipment = templates.equipment
+    return [
+        sr.code("HAS OBS CONTEXT", dcm("121005", "Observer Type"), dcm("121007", "Device")),
+        sr.uid_reference("HAS OBS CONTEXT", dcm("121012", "Device Observer UID"), IMPLEMENTATION_CLASS_UID),
+        sr.text("HAS OBS CONTEXT", dcm("121013", "Device Observer Name"), f"{equipment.model} {whyray.__version__}"),
+        sr.text("HAS OBS CONTEXT", dcm("121014", "Device Observer Manufacturer"), equipment.manufacturer),
+        sr.text("HAS OBS CONTEXT", dcm("121015", "Device Observer Model Name"), answer.package.title),
+        sr.text("HAS OBS CONTEXT", dcm("121016", "Device Observer Serial Number"), equipment.serial_number),
+    ]
+
+
+def _image_library(answer: Answer) -> Dataset:
+    """TID 1600: all images that the model saw."""
+    image = answer.image
+    numbers: dict[str, list[int]] = {}
+    for frame in image.frames:
+        numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
+    entries = [
+        sr.image(
+            "CONTAINS",
+            None,
+            instance_item(image.headers[uid]),
+            frames=frames if is_multi_frame(image.headers[uid]) else (),
+        )
+        for uid, frames in numbers.items()
+    ]
+    group = sr.container(dcm("126200", "Image Library Group"), entries)
+    return sr.container(dcm("111028", "Image Library"), [group], template="1600")
+
+
+def _statements(answer: Answer, wording: Wording) -> list[Dataset]:
+    package = answer.package
+    statements = [
+        wording.not_for_diagnosis,
+        wording.package.format(title=package.title, name=package.name, version=package.version, digest=package.digest),
+    ]
+    if answer.revision > 1:
+        statements.append(wording.revision.format(number=answer.revision))
+    return [sr.text("CONTAINS", _COMMENT, statement) for statement in statements]
+
+
+def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Dataset]:
+    """Predecessor Documents Sequence (0040,A360): the reports that this one replaces."""
+    source = answer.image.header
+    headers = []
+    for each in earlier:
+        if each.sop_class_uid.startswith(_SR_CLASSES) and each.sop_instance_uid in answer.supersedes:
+            header = Dataset()
+            header.StudyInstanceUID = source.StudyInstanceUID
+            header.SeriesInstanceUID = each.series_instance_uid
+            header.SOPClassUID = each.sop_class_uid
+            header.SOPInstanceUID = each.sop_instance_uid
+            headers.append(header)
+    return list(evidence_items(headers))
+
+
+def _all_referenced(answer: Answer, evidence: Evidence) -> list[Dataset]:
+    sources = [
+        answer.image.headers[uid] for uid in dict.fromkeys(each.sop_instance_uid for each in answer.image.frames)
+    ]
+    results = [each for explained in evidence.explained.values() for one in explained for each in one.objects()]
+    results += [dataset for dataset, _ in evidence.masks.values()]
+    results += list(evidence.notices.values())
+    return sources + results
+
+
+def _add_coding_scheme(made: Dataset, templates: Templates) -> None:
+    scheme = templates.equipment.coding_scheme
+    one = Dataset()
+    one.CodingSchemeDesignator = scheme.designator
+    one.CodingSchemeName = scheme.name
+    one.CodingSchemeResponsibleOrganization = scheme.organisation
+    made.CodingSchemeIdentificationSequence = [one]
+
+
+__all__ = ["EarlierResult", "Evidence", "report"]

@@ -1,0 +1,245 @@
+"""Measurement groups of the report: one a finding, and one more for each further explanation of it.
+
+TID 1411 where a region of a volume is shown, TID 1410 for a planar one, TID 1501 where there is no region (PS3.16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+import whyray
+from whyray.models.manifest import CodedConcept
+from whyray.quality.card import Measurement, QualityCard
+from whyray.results import content_items as sr
+from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own, ucum
+from whyray.results.references import instance_item, is_multi_frame
+from whyray.results.templates import Concepts, Templates, Wording
+from whyray.results.uids import UidSource, map_key
+
+_COMMENT = dcm("121106", "Comment")
+_SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
+_SOURCE_FOR_SEGMENTATION = dcm("121233", "Source image for segmentation")
+_VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One explanation that is shown, and the objects that show it (None where that kind was not asked for)."""
+
+    map: MapInSource
+    heatmap: Dataset | None
+    region: tuple[Dataset, int] | None
+    """The Segmentation and the number of its segment."""
+    pages: tuple[Dataset, ...]
+
+    def objects(self) -> list[Dataset]:
+        """All objects that the report refers to."""
+        made = [] if self.heatmap is None else [self.heatmap]
+        if self.region is not None:
+            made.append(self.region[0])
+        return [*made, *self.pages]
+
+
+def finding_groups(
+    answer: Answer,
+    templates: Templates,
+    uids: UidSource,
+    explained: Mapping[str, Sequence[Explained]],
+    masks: Mapping[str, tuple[Dataset, int]],
+    notices: Mapping[str, Dataset],
+    wording: Wording,
+) -> list[Dataset]:
+    """All measurement groups, in the order of the answer's findings."""
+    writer = _Writer(answer, templates, uids, wording)
+    groups = []
+    for finding in answer.findings:
+        shown = explained.get(finding.target.name, ())
+        mask, notice = masks.get(finding.target.name), notices.get(finding.target.name)
+        groups.append(writer.finding(finding, shown[0] if shown else None, mask, notice))
+        groups += [writer.further(finding, each) for each in shown[1:]]
+    return groups
+
+
+@dataclass(frozen=True)
+class _Writer:
+    answer: Answer
+    templates: Templates
+    uids: UidSource
+    wording: Wording
+
+    @property
+    def concepts(self) -> Concepts:
+        return self.templates.concepts
+
+    @property
+    def scheme(self) -> str:
+        return self.templates.equipment.coding_scheme.designator
+
+    def finding(
+        self,
+        finding: Finding,
+        first: Explained | None,
+        mask: tuple[Dataset, int] | None,
+        notice: Dataset | None,
+    ) -> Dataset:
+        """The group of a finding: what the model says, the first explanation, and what is withheld or refused."""
+        region = mask or (first.region if first is not None else None)
+        children = [
+            *self._head(finding, "finding"),
+            *self._region(region),
+            *self._values(finding),
+            *(self._explanation(first) if first is not None else []),
+            *self._not_shown(finding, notice),
+        ]
+        return self._group(children, has_region=region is not None)
+
+    def further(self, finding: Finding, explained: Explained) -> Dataset:
+        """The group of a further explanation of a finding."""
+        children = [
+            *self._head(finding, map_key(explained.map)),
+            *self._region(explained.region),
+            *self._explanation(explained),
+        ]
+        return self._group(children, has_region=explained.region is not None)
+
+    def _group(self, children: Sequence[Dataset], *, has_region: bool) -> Dataset:
+        template = "1501" if not has_region else "1411" if self.answer.image.kind == "volume" else "1410"
+        return sr.container(dcm("125007", "Measurement Group"), children, template=template)
+
+    def _head(self, finding: Finding, key: str) -> list[Dataset]:
+        package, target = self.answer.package, finding.target
+        made = [
+            sr.text("HAS OBS CONTEXT", dcm("112039", "Tracking Identifier"), f"{package.name}: {target.name}"),
+            sr.uid_reference(
+                "HAS OBS CONTEXT",
+                dcm("112040", "Tracking Unique Identifier"),
+                self.uids.uid("tracking", target.name, key),
+            ),
+            sr.code("CONTAINS", dcm("121071", "Finding"), of_target(target, self.scheme)),
+        ]
+        if target.anatomy is not None:
+            made.append(sr.code("HAS CONCEPT MOD", _SITE, target.anatomy))
+        return [*made, *algorithm(package.name, package.version, [f"digest={package.digest}"])]
+
+    def _region(self, region: tuple[Dataset, int] | None) -> list[Dataset]:
+        """The segment, and the source images that it was made from: all frames for a volume, the frame for a plane."""
+        if region is None:
+            return []
+        dataset, number = region
+        image, reference = self.answer.image, instance_item(dataset)
+        if image.kind == "volume":
+            made = [sr.image("CONTAINS", dcm("121191", "Referenced Segment"), reference, segments=[number])]
+        else:
+            frame = _frame_of_segment(dataset, number)
+            name = dcm("121214", "Referenced Segmentation Frame")
+            made = [sr.image("CONTAINS", name, reference, frames=[frame])]
+        numbers: dict[str, list[int]] = {}
+        for each in image.frames:
+            numbers.setdefault(each.sop_instance_uid, []).append(each.frame_number)
+        for uid, frames in numbers.items():
+            header = image.headers[uid]
+            of_frames = frames if is_multi_frame(header) else ()
+            made.append(sr.image("CONTAINS", _SOURCE_FOR_SEGMENTATION, instance_item(header), frames=of_frames))
+        return made
+
+    def _values(self, finding: Finding) -> list[Dataset]:
+        target, concepts = finding.target, self.concepts
+        made = []
+        if finding.probability is not None:
+            made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
+            made.append(sr.number("CONTAINS", concepts.threshold, 100 * target.threshold, PERCENT))
+        if finding.value is not None:
+            made.append(sr.number("CONTAINS", self._value_concept(finding), finding.value, self._unit(finding)))
+        verdict = concepts.present if finding.present else concepts.absent
+        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict))
+        return made
+
+    def _value_concept(self, finding: Finding) -> CodedConcept:
+        if self.answer.package.task == "segmentation" or finding.mask is not None:
+            return self.concepts.volume if self.answer.image.kind == "volume" else self.concepts.area
+        return finding.target.code or self.concepts.value
+
+    def _unit(self, finding: Finding) -> CodedConcept:
+        if finding.target.unit is not None:
+            return finding.target.unit
+        if self.answer.package.task == "segmentation" or finding.mask is not None:
+            volume = self.answer.image.kind == "volume"
+            return ucum("ml", "milliliter") if volume else ucum("mm2", "square millimeter")
+        return NO_UNITS
+
+    def _explanation(self, explained: Explained) -> list[Dataset]:
+        each = explained.map
+        shown = [explained.heatmap] if explained.heatmap is not None else []
+        shown += list(explained.pages)
+        return [
+            *(
+                sr.image("CONTAINS", _VISUAL_EXPLANATION, instance_item(dataset), children=self._method(each))
+                for dataset in shown
+            ),
+            *self._quality(each),
+        ]
+
+    def _quality(self, each: MapInSource) -> list[Dataset]:
+        """The quality card: overall grade, then every measurement with how it was judged."""
+        card: QualityCard = each.card
+        grade = getattr(self.concepts.grades, card.grade.value)
+        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(each))]
+        return made + [self._measurement(one, each.method) for one in card.measurements]
+
+    def _measurement(self, one: Measurement, method: str) -> Dataset:
+        name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
+        judged = f"{method}: {one.grade.value}; {one.rule}; source: {one.source}"
+        if one.baseline is not None:
+            judged += f"; baseline {one.baseline:.6g}"
+        grade = getattr(self.concepts.grades, one.grade.value)
+        return sr.number(
+            "CONTAINS",
+            name,
+            one.value,
+            NO_UNITS,
+            [
+                sr.code("HAS PROPERTIES", self.concepts.quality_grade, grade),
+                sr.text("HAS PROPERTIES", _COMMENT, judged),
+            ],
+        )
+
+    def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
+        made = []
+        for each in finding.maps:
+            if each.card.withheld:
+                why = self.wording.withheld_because.format(method=each.method) + " " + "; ".join(each.card.reasons)
+                made.append(sr.text("CONTAINS", self.concepts.withheld, why))
+                made += self._quality(each)
+        for method, reason in finding.refused.items():
+            why = self.wording.refused_because.format(method=method, reason=reason)
+            made.append(sr.text("CONTAINS", self.concepts.refused, why))
+        if notice is not None:
+            made.append(sr.image("CONTAINS", self.concepts.withheld, instance_item(notice)))
+        return made
+
+    def _method(self, each: MapInSource) -> list[Dataset]:
+        parameters = [f"{name}={value}" for name, value in sorted(each.parameters.items())]
+        if each.layer is not None:
+            parameters.insert(0, f"layer={each.layer}")
+        return algorithm(each.method, whyray.__version__, parameters)
+
+
+def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Dataset]:
+    """TID 4019, Algorithm Identification."""
+    return [
+        sr.text("HAS CONCEPT MOD", dcm("111001", "Algorithm Name"), name),
+        sr.text("HAS CONCEPT MOD", dcm("111003", "Algorithm Version"), version),
+        *(sr.text("HAS CONCEPT MOD", dcm("111002", "Algorithm Parameters"), each) for each in parameters),
+    ]
+
+
+def _frame_of_segment(dataset: Dataset, number: int) -> int:
+    """1-based number of the first frame of a segment; 1 where it has none."""
+    for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
+        if int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == number:
+            return index
+    return 1

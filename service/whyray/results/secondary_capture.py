@@ -1,0 +1,86 @@
+"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom import Dataset
+
+from whyray.results.answer import Answer
+from whyray.results.coding import dcm, item
+from whyray.results.header import add_body_part, add_lossy, local_time, new_dataset, recognisable
+from whyray.results.orientation import frame_orientation
+from whyray.results.page import Page
+from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
+from whyray.results.templates import Templates
+from whyray.results.uids import UidSource
+
+SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
+MULTI_FRAME_TRUE_COLOUR = "1.2.840.10008.5.1.4.1.1.7.4"
+_DERIVATION = dcm("112187", "Unspecified method of calculation")
+
+
+def secondary_capture(
+    answer: Answer,
+    templates: Templates,
+    uids: UidSource,
+    pages: Sequence[Page],
+    *,
+    key: Sequence[str],
+    instance_number: int,
+    description: str,
+    multi_frame: bool = False,
+) -> Dataset:
+    """One object of one page, or with `multi_frame` of several pages of equal size.
+
+    `key` names what is on the pages, for the UID; `description` says it in words.
+    """
+    made = new_dataset(
+        answer,
+        templates,
+        uids,
+        kind="sc",
+        series=templates.series.sc,
+        series_key="",
+        sop_class_uid=MULTI_FRAME_TRUE_COLOUR if multi_frame else SINGLE_FRAME,
+        sop_instance_uid=uids.uid("sc", *key),
+        instance_number=instance_number,
+    )
+    image = answer.image
+    at = local_time(answer)
+    made.ConversionType = "WSD"
+    made.DateOfSecondaryCapture, made.TimeOfSecondaryCapture = at.strftime("%Y%m%d"), at.strftime("%H%M%S")
+    made.SecondaryCaptureDeviceManufacturer = templates.equipment.manufacturer
+    made.SecondaryCaptureDeviceManufacturerModelName = templates.equipment.model
+    made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
+    add_body_part(made, image.header)
+    made.ImageType = ["DERIVED", "SECONDARY"]
+    made.ImageComments = description[:1024]
+    made.DerivationDescription = description[:1024]
+    made.DerivationCodeSequence = [item(_DERIVATION)]
+    shown = sorted({panel.frame for page in pages for panel in page.panels}) or [0]
+    frames = [image.frames[index] for index in shown]
+    made.SourceImageSequence = source_image_items(image, frames, SOURCE_FOR_PROCESSING, locations_preserved="NO")
+    add_referenced_series(made, image)
+    made.BurnedInAnnotation = "YES"
+    made.RecognizableVisualFeatures = recognisable(answer) if any(page.panels for page in pages) else "NO"
+    orientation = frame_orientation(frames[0], image.headers[frames[0].sop_instance_uid])
+    made.PatientOrientation = list(orientation) if orientation and pages[0].panels else None
+    add_lossy(made, answer, required=False)
+    _add_pixels(made, pages, multi_frame=multi_frame)
+    return made
+
+
+def _add_pixels(made: Dataset, pages: Sequence[Page], *, multi_frame: bool) -> None:
+    rows, columns = pages[0].picture.shape[:2]
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
+    made.Rows, made.Columns = rows, columns
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
+    if multi_frame:
+        made.NumberOfFrames = len(pages)
+        made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
+        made.FrameLabelVector = [f"page {number}" for number in range(1, len(pages) + 1)]
+    pixels = np.stack([page.picture for page in pages]).tobytes()
+    made.PixelData = pixels + b"\0" * (len(pixels) % 2)
+    made["PixelData"].VR = "OB"

@@ -1,0 +1,319 @@
+"""`dicom_templates/`: what a site may change in results without code, validated.
+
+A site's folder overrides the shipped one file by file: a file that it doesn't hold is taken from the shipped folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+import whyray
+from whyray.errors import ConfigError
+from whyray.models.manifest import CodedConcept
+from whyray.results.yaml_file import read_template
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _as_concept(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) == 3:
+        return dict(zip(("value", "scheme", "meaning"), map(str, value), strict=True))
+    return value
+
+
+def _within_limits(concept: CodedConcept) -> CodedConcept:
+    if not concept.value or len(concept.scheme) > 16 or not 0 < len(concept.meaning) <= 64:
+        raise ValueError("a code has a value, a scheme of at most 16 and a meaning of at most 64 characters")
+    return concept
+
+
+Concept = Annotated[CodedConcept, BeforeValidator(_as_concept), AfterValidator(_within_limits)]
+Colour = tuple[
+    Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
+]
+
+
+def _with_fields(*allowed: str) -> AfterValidator:
+    def check(text: str) -> str:
+        found = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        if found - set(allowed):
+            raise ValueError(f"unknown field {sorted(found - set(allowed))}; known: {sorted(allowed) or 'none'}")
+        return text
+
+    return AfterValidator(check)
+
+
+Plain = Annotated[str, _with_fields()]
+ByMethod = Annotated[str, _with_fields("method")]
+
+
+class SeriesTemplate(_Strict):
+    """Number, modality and description of the series of one kind of result."""
+
+    number: int = Field(ge=1, le=2**31 - 1)
+    modality: str = Field(pattern=r"^[A-Z0-9_ ]{1,16}$")
+    description: Annotated[str, _with_fields("package", "version", "title", "method")]
+
+
+class SeriesTemplates(_Strict):
+    """`series.yaml`."""
+
+    sc: SeriesTemplate
+    seg: SeriesTemplate
+    segments: SeriesTemplate
+    pm: SeriesTemplate
+    sr: SeriesTemplate
+
+
+class CodingScheme(_Strict):
+    """Who answers for private codes."""
+
+    designator: str = Field(min_length=1, max_length=16)
+    name: str
+    organisation: str
+
+
+class Equipment(_Strict):
+    """`equipment.yaml`."""
+
+    manufacturer: str = Field(min_length=1, max_length=64)
+    model: str = Field(min_length=1, max_length=64)
+    serial_number: str = Field(min_length=1, max_length=64)
+    content_qualification: Literal["PRODUCT", "RESEARCH", "SERVICE"]
+    coding_scheme: CodingScheme
+
+
+class Grades(_Strict):
+    """The concepts of the three grades of a quality card."""
+
+    green: Concept
+    amber: Concept
+    red: Concept
+
+
+class Concepts(_Strict):
+    """`concepts.yaml`."""
+
+    quantities: dict[str, Concept]
+    other_quantity: Concept
+    region_category: Concept
+    region_type: Concept
+    segment_category: Concept
+    probability: Concept
+    threshold: Concept
+    area: Concept
+    volume: Concept
+    value: Concept
+    present: Concept
+    absent: Concept
+    quality_grade: Concept
+    grades: Grades
+    withheld: Concept
+    refused: Concept
+    measurements: dict[str, Concept]
+    procedure: Concept
+    algorithm_family: Concept
+
+    def quantity(self, method: str) -> CodedConcept:
+        """What a heatmap of `method` measures."""
+        return self.quantities.get(method, self.other_quantity)
+
+
+class PageLayout(_Strict):
+    """Sizes of a page in its own pixels."""
+
+    width_at_most: int = Field(ge=640, le=8192)
+    margin: int = Field(ge=0, le=200)
+    panel_at_least: int = Field(ge=64, le=4096)
+    panel_height_at_most: int = Field(ge=64, le=8192)
+
+
+class VolumeLayout(_Strict):
+    """How a volume becomes pages; `apart` is the least distance of two key slices, in slices."""
+
+    pages: Literal["montage", "series", "multiframe"]
+    key_slices: int = Field(ge=1, le=16)
+    apart: int = Field(ge=1)
+
+
+class ColourMaps(_Strict):
+    """Names of matplotlib's colour maps; rainbow maps, which show edges that are not there, are refused."""
+
+    unsigned: Literal["inferno", "viridis", "magma", "plasma", "cividis"]
+    signed: Literal["coolwarm", "RdBu_r", "PuOr_r", "berlin", "managua", "vanimo"]
+
+
+class Opacity(_Strict):
+    """Clear below `from` (share of the maximum), linear to `top` at the maximum."""
+
+    start: float = Field(alias="from", ge=0, lt=1)
+    top: float = Field(gt=0, le=1)
+
+
+class Contour(_Strict):
+    """The outline of a region; `width` in pixels of the page."""
+
+    colour: Colour
+    width: int = Field(ge=1, le=16)
+
+
+class Colours(_Strict):
+    """Colours of a page."""
+
+    background: Colour
+    text: Colour
+    faint: Colour
+    green: Colour
+    amber: Colour
+    red: Colour
+
+
+class Fonts(_Strict):
+    """Font files; the first that holds all characters of a text is taken."""
+
+    regular: tuple[str, ...] = Field(min_length=1)
+    bold: tuple[str, ...] = Field(min_length=1)
+
+
+class SegmentationLayout(_Strict):
+    """Options of Segmentation objects."""
+
+    omit_empty_frames: bool
+
+
+class Layout(_Strict):
+    """`layout.yaml`."""
+
+    page: PageLayout
+    volume: VolumeLayout
+    colour_maps: ColourMaps
+    opacity: Opacity
+    contour: Contour
+    colours: Colours
+    fonts: Fonts
+    segmentation: SegmentationLayout
+
+
+class GradeNames(_Strict):
+    """Names of the three grades of a quality card."""
+
+    green: Plain
+    amber: Plain
+    red: Plain
+
+
+class Wording(_Strict):
+    """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
+
+    language: Concept
+    not_for_diagnosis: Plain
+    probability: Annotated[str, _with_fields("value")]
+    threshold: Annotated[str, _with_fields("value")]
+    value: Annotated[str, _with_fields("value")]
+    present: Plain
+    absent: Plain
+    original: Plain
+    overlay: ByMethod
+    segment: Annotated[str, _with_fields("name")]
+    slice: Annotated[str, _with_fields("number", "total")]
+    method: ByMethod
+    layer: Annotated[str, _with_fields("layer")]
+    region: Annotated[str, _with_fields("rule")]
+    package: Annotated[str, _with_fields("title", "name", "version", "digest")]
+    quality: Plain
+    grades: GradeNames
+    no_concerns: Plain
+    low_reliability: Plain
+    withheld: Plain
+    withheld_because: ByMethod
+    refused: Plain
+    refused_because: Annotated[str, _with_fields("method", "reason")]
+    scale_planar: Plain
+    scale_volume: Plain
+    unit: Annotated[str, _with_fields("unit")]
+    detector_plane: Plain
+    made: Annotated[str, _with_fields("time")]
+    revision: Annotated[str, _with_fields("number")]
+    negative: Plain
+    positive: Plain
+
+
+@dataclass(frozen=True)
+class Templates:
+    """All templates in force. `version` is a digest of them: a change of wording gives results new UIDs."""
+
+    series: SeriesTemplates
+    equipment: Equipment
+    concepts: Concepts
+    layout: Layout
+    wordings: Mapping[str, Wording]
+    version: str
+
+    def wording(self, language: str) -> Wording:
+        """The wording of a language.
+
+        Raises
+        ------
+        ConfigError
+            If there is no `wording/LANGUAGE.yaml`.
+        """
+        if language not in self.wordings:
+            raise ConfigError(
+                f"no wording for language {language!r}; there are {', '.join(sorted(self.wordings))}",
+                advice=f"Add wording/{language}.yaml to the site's template folder, or name one that exists.",
+            )
+        return self.wordings[language]
+
+
+def load_templates(folder: Path | None = None) -> Templates:
+    """The shipped templates, with the files of a site's `folder` in place of those of the same name.
+
+    Raises
+    ------
+    ConfigError
+        If a file says something that is not allowed, with file and line; or if `folder` does not exist.
+    """
+    shipped = _shipped()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(
+            f"{folder}: no such folder of templates", advice="Create it, or leave the setting out to take the defaults."
+        )
+    known = {str(path.relative_to(shipped)): path for path in sorted(shipped.rglob("*.yaml"))}
+    own = {} if folder is None else {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.yaml"))}
+    for name in own:
+        if name not in known and Path(name).parent != Path("wording"):
+            raise ConfigError(f"{own[name]}: no template has this name; there are {', '.join(sorted(known))}")
+    files = {**known, **own}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
+    return Templates(
+        series=read_template(files["series.yaml"], SeriesTemplates),
+        equipment=read_template(files["equipment.yaml"], Equipment),
+        concepts=read_template(files["concepts.yaml"], Concepts),
+        layout=read_template(files["layout.yaml"], Layout),
+        wordings={
+            Path(name).stem: read_template(path, Wording)
+            for name, path in files.items()
+            if Path(name).parent == Path("wording")
+        },
+        version=digest.hexdigest()[:16],
+    )
+
+
+def _shipped() -> Path:
+    """The folder inside an installed wheel, or the one beside `service/` in a checkout."""
+    package = Path(whyray.__file__).resolve().parent
+    for folder in (package / "_templates", package.parents[1] / "dicom_templates"):
+        if folder.is_dir():
+            return folder
+    raise ConfigError("the shipped folder of templates is missing", advice="Install WhyRay again.")

@@ -1,0 +1,74 @@
+"""UIDs that follow from what a result is made of, so that the same work gives the same objects."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whyray.errors import ConfigError
+from whyray.results.answer import Answer, MapInSource
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.whyray")
+_LONGEST_UID = 64
+
+
+@dataclass(frozen=True)
+class UidSource:
+    """Makes UIDs from parts; equal parts give equal UIDs.
+
+    `root`: None for UUID-derived UIDs (2.25, PS3.5 B.2), else an organisation's own root without a trailing dot.
+    """
+
+    seed: str
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.root is not None and (
+            not re.fullmatch(r"[0-2](\.(0|[1-9]\d*))+", self.root) or len(self.root) > _LONGEST_UID - 20
+        ):
+            raise ConfigError(f"{self.root!r} is not a UID root of at most {_LONGEST_UID - 20} characters")
+
+    def uid(self, *parts: str) -> str:
+        """The UID of what these parts name."""
+        number = uuid.uuid5(_NAMESPACE, json.dumps([self.seed, *parts])).int
+        if self.root is None:
+            return f"2.25.{number}"
+        digits = _LONGEST_UID - len(self.root) - 1
+        return f"{self.root}.{number % 10**digits}"
+
+
+def uid_source(answer: Answer, template_version: str, language: str, root: str | None) -> UidSource:
+    """The source of all UIDs of one answer's results.
+
+    The time of the answer is left out on purpose: a job that is done twice gives the same UIDs.
+    """
+    frames = sorted((frame.sop_instance_uid, frame.frame_number) for frame in answer.image.frames)
+    seed = [
+        [[uid, str(number)] for uid, number in frames],
+        answer.package.name,
+        answer.package.version,
+        answer.package.digest,
+        answer.route,
+        str(answer.revision),
+        template_version,
+        language,
+    ]
+    return UidSource(json.dumps(seed), root)
+
+
+def map_key(each: MapInSource) -> str:
+    """What makes a map of one target differ from another: method, layer and parameters."""
+    return json.dumps([each.method, each.layer, dict(each.parameters)], sort_keys=True, default=str)
+
+
+def map_keys(maps: Sequence[MapInSource]) -> str:
+    """The keys of several maps, as one part of a UID."""
+    return json.dumps([map_key(each) for each in maps])
+
+
+def package_device_uid(digest: str, root: str | None) -> str:
+    """The Device UID of a model package: another one as soon as any of its files changes (IHE AI Results)."""
+    return UidSource("device", root).uid(digest)
