@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whyray.config import load_config
 from whyray.pipeline.embedded_redis import EmbeddedRedis
 
 _log = logging.getLogger("whyray.serve")
@@ -111,3 +112,18 @@ class Supervisor:
             role.process = None
         if self.redis is not None:
             self.redis.stop()
+
+
+def supervisor_of(config_path: Path) -> Supervisor:
+    """All roles that one machine needs, by its configuration.
+
+    Raises
+    ------
+    ConfigError
+        If the file can't be obeyed.
+    """
+    config = load_config(config_path)
+    roles = [Role(name, (name,)) for name in ("intake", "delivery", "admin")]
+    roles += [Role(f"worker {number + 1}", ("worker",)) for number in range(config.workers.count)]
+    redis = None if config.redis_url else EmbeddedRedis(config.state)
+    return Supervisor(config_path.resolve(), roles, redis=redis)

@@ -23,7 +23,7 @@ from whyray.pipeline.backoff import retry_after
 from whyray.pipeline.heartbeat import Heartbeat
 from whyray.pipeline.run import Progress, answer_images
 from whyray.pipeline.wishes import wish_of
-from whyray.results import ALL_KINDS, Answer, Result, Templates, build_results, describe
+from whyray.results import ALL_KINDS, Answer, EarlierResult, Result, Templates, build_results, describe, encode
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.worker")
@@ -48,7 +48,7 @@ class _Order:
     job: Job
     study_uid: str
     paths: tuple[Path, ...]
-    supersedes: tuple[str, ...]
+    previous: tuple[EarlierResult, ...]
 
 
 def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
@@ -109,11 +109,12 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
-        supersedes=order.supersedes,
+        supersedes=[each.sop_instance_uid for each in order.previous],
         progress=lambda done, words: progress(0.9 * done, words),
     )
     progress(0.92, "making the results")
-    results = [each for answer in answers for each in _results(answer, route, config, tools.templates())]
+    templates = tools.templates()
+    results = [each for answer in answers for each in _results(answer, route, config, templates, order.previous)]
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(each, answers, tools.storage, destinations) for each in results]
     progress(0.99, "entering the results")
@@ -142,7 +143,10 @@ def _order(job_id: str, tools: Tools) -> _Order:
             job=job,
             study_uid=job.study.study_instance_uid,
             paths=tuple(tools.storage.path(each.key) for each in instances),
-            supersedes=tuple(each.sop_instance_uid for each in jobs.earlier_results(session, job)),
+            previous=tuple(
+                EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
+                for each in jobs.earlier_results(session, job)
+            ),
         )
 
 
@@ -156,15 +160,15 @@ def _route(config: Config, name: str) -> Route:
     )
 
 
-def _results(answer: Answer, route: Route, config: Config, templates: Templates) -> list[Result]:
+def _results(
+    answer: Answer, route: Route, config: Config, templates: Templates, previous: Sequence[EarlierResult]
+) -> list[Result]:
     kinds = route.send.kinds if route.send else ALL_KINDS
-    return build_results(answer, kinds, templates, language=route.language, uid_root=config.uid_root)
+    return build_results(answer, kinds, templates, language=route.language, uid_root=config.uid_root, previous=previous)
 
 
 def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinations: Sequence[str]) -> NewResult:
-    buffer = io.BytesIO()
-    result.dataset.save_as(buffer, enforce_file_format=True)
-    stored = storage.put(buffer.getvalue(), suffix=".dcm")
+    stored = storage.put(encode(result.dataset), suffix=".dcm")
     picture_key = None
     if result.picture is not None:
         picture = io.BytesIO()

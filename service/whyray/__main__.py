@@ -1,0 +1,5 @@
+"""`python -m whyray`."""
+
+from whyray.cli import main
+
+main()

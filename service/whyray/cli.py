@@ -1,0 +1,77 @@
+"""One command, `whyray`: from a first try on files to a service of several machines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import whyray
+from whyray.commands import config, demo, explain, package, roles, route, send, status, template
+from whyray.errors import WhyRayError
+
+app = typer.Typer(
+    name="whyray",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    help="""Answers *why*: runs ONNX models on studies that the PACS sends, explains every answer, checks the
+explanation, and sends overlays and measurements back as DICOM. **Not for diagnostic use.**
+
+First steps:
+
+* `whyray demo`: the whole path on an embedded PACS, with real studies
+* `whyray explain FILE.dcm --package cxr-findings --out out/`: one file, no PACS
+* `whyray config example > whyray.yaml`, then `whyray config check`, then `whyray serve`
+""",
+)
+app.command(rich_help_panel="Try")(demo.demo)
+app.command(rich_help_panel="Try")(explain.explain)
+app.command(rich_help_panel="Try")(send.send)
+app.command(rich_help_panel="Run")(roles.serve)
+app.command(rich_help_panel="Run")(roles.intake)
+app.command(rich_help_panel="Run")(roles.worker)
+app.command(rich_help_panel="Run")(roles.delivery)
+app.command(rich_help_panel="Run")(roles.admin)
+app.command(rich_help_panel="Run")(status.status)
+app.add_typer(config.app, name="config", rich_help_panel="Set up")
+app.add_typer(route.app, name="route", rich_help_panel="Set up")
+app.add_typer(package.app, name="package", rich_help_panel="Set up")
+app.add_typer(template.app, name="template", rich_help_panel="Set up")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"whyray {whyray.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", envvar="WHYRAY_LOG_LEVEL")] = "",
+    _: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    level = (log_level or "info").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise typer.BadParameter(f"{log_level} is not one of debug, info, warning, error")
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    if level != "DEBUG":
+        # these log data sets, connections or SQL at INFO
+        for noisy in ("pynetdicom", "pydicom", "highdicom", "alembic", "httpx", "kombu", "celery", "amqp", "PIL"):
+            logging.getLogger(noisy).setLevel(logging.ERROR if noisy == "pydicom" else logging.WARNING)
+
+
+def main() -> None:
+    """Run the command; an error that WhyRay raises on purpose is told in two lines, without a trace."""
+    try:
+        app()
+    except WhyRayError as error:
+        console = Console(stderr=True, highlight=False)
+        console.print(f"{error.code}: {error.message}", style="bold red", markup=False)
+        console.print(error.advice, markup=False)
+        sys.exit(2)

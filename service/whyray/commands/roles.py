@@ -1,0 +1,63 @@
+"""`whyray serve` and its roles, one process each."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, handle)
+    return stop
+
+
+def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run all roles of this machine, with an embedded Redis where the configuration names none.
+
+    Each role is a process of its own and is started again when it ends. Stop with Ctrl-C or SIGTERM.
+    """
+    from whyray.pipeline.house import House
+    from whyray.serve import supervisor_of
+
+    House.open(config).close()  # faults of the file are told once, here, not by every role
+    supervisor = supervisor_of(config)
+    stop = _stop_on_signals()
+    supervisor.start()
+    supervisor.watch(stop)
+
+
+def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Receive studies (C-STORE), decide when they are complete, and queue jobs."""
+    from whyray.pipeline.roles import run_intake
+
+    run_intake(config, _stop_on_signals())
+
+
+def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run queued jobs: model, explanation, quality, results. One process a GPU."""
+    from whyray.pipeline.roles import run_worker
+
+    run_worker(config)
+
+
+def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send results to their destinations, each at its own pace."""
+    from whyray.pipeline.roles import run_delivery
+
+    run_delivery(config, _stop_on_signals())
+
+
+def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Serve the admin API and page."""
+    from whyray.pipeline.roles import run_admin
+
+    run_admin(config, _stop_on_signals())

@@ -1,0 +1,59 @@
+"""`whyray route test`: which routes would take a file, and which clause refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
+
+app = typer.Typer(no_args_is_help=True, help="Routes: what goes where.")
+
+
+@app.command(name="test")
+def test_route(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one study, one or more.", exists=True)],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Show for each series which routes match, and for the others the clause that refused and what was found.
+
+    Exit code 1 if no route takes anything.
+    """
+    from pydicom import dcmread
+
+    from whyray.config import load_config
+    from whyray.pipeline.files import instance_files
+    from whyray.routing import Series, is_own_result, match_series, match_study, routes_for
+
+    settings = load_config(config, read_secrets=False)
+    console = Console(highlight=False)
+    grouped: dict[str, Series] = {}
+    for path in instance_files(files):
+        header = dcmread(path, stop_before_pixels=True, force=True)
+        own = is_own_result(header, settings.uid_root, lambda _uid: False)
+        if own is not None:
+            console.print(f"{path}: never routed: {own}", markup=False)
+            continue
+        uid = str(header.get("SeriesInstanceUID", ""))
+        known = grouped.get(uid)
+        grouped[uid] = Series(uid, header, 1) if known is None else Series(uid, known.header, known.instances + 1)
+    series = list(grouped.values())
+    for route in settings.routes:
+        console.print(f"[bold]{route.name}[/]" + ("" if route.enabled else " (not enabled)"))
+        for clause in match_study(route, series).refusals:
+            console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
+        for each in series:
+            match = match_series(route, each.header, instances=each.instances)
+            console.print(f"  series {each.uid}: {'matches' if match.matched else 'refused'}", markup=False)
+            for clause in match.refusals:
+                console.print(f"    by: {clause.text}; found: {clause.found}", markup=False)
+    routing = routes_for(settings, series)
+    for taken in routing.matches:
+        packages = ", ".join(map(str, taken.packages))
+        console.print(f"→ {taken.route.name}: {packages} on {len(taken.series)} series", markup=False)
+    if routing.otherwise:
+        console.print(f"→ no route: {settings.otherwise}", markup=False)
+        raise typer.Exit(1)

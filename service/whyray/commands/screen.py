@@ -1,0 +1,62 @@
+"""What the terminal shows: progress, and tables of findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from whyray.pipeline.files import Report
+
+GRADES = {"green": "green", "amber": "yellow", "red": "red"}
+NOTICE = "Not for diagnostic use."
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float, str], None]]:
+    """A bar for one piece of work, called with the share done (0..1) and words."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def show(done: float, words: str) -> None:
+            bar.update(task, completed=done, description=words)
+
+        yield show
+
+
+def grade_text(grade: str | None) -> str:
+    """A grade in its colour; a dash where there is none."""
+    return "–" if grade is None else f"[{GRADES.get(grade, 'white')}]{grade}[/]"
+
+
+def number(value: object) -> str:
+    """A figure as people read it; a dash where there is none."""
+    return f"{value:.3g}" if isinstance(value, int | float) else "–"
+
+
+def print_report(report: Report, out: Path) -> None:
+    """What was found, how good the explanations are, and where the files are."""
+    console = Console()
+    table = Table(title=f"{report.package}", caption=NOTICE)
+    for name in ("finding", "present", "probability", "value", "method", "quality"):
+        table.add_column(name, justify="right" if name in ("probability", "value") else "left")
+    for finding in report.findings:
+        for index, each in enumerate(finding["explanations"] or [None]):
+            first = index == 0
+            table.add_row(
+                str(finding["finding"]) if first else "",
+                ("yes" if finding["present"] else "no") if first else "",
+                number(finding.get("probability")) if first else "",
+                number(finding.get("value")) if first else "",
+                each["method"] if each else "–",
+                grade_text(each["quality"]["grade"] if each else None),
+            )
+    console.print(table)
+    for words in report.refused:
+        console.print(f"[yellow]refused[/] {words}", highlight=False)
+    console.print(f"{len(report.files)} files in {out}", highlight=False)

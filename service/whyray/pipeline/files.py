@@ -1,0 +1,156 @@
+"""The same run without network, queue or catalog: files in; DICOM results, pictures and a report out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import whyray
+from whyray.errors import ImageError
+from whyray.imaging import read_images
+from whyray.models import Model
+from whyray.pipeline.run import Progress, Wish, answer_images
+from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
+
+NO_ROUTE = "command line"
+_PREAMBLE = 128
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images."""
+
+    package: str
+    digest: str
+    images: tuple[dict[str, Any], ...]
+    findings: tuple[dict[str, Any], ...]
+    refused: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def has_refusals(self) -> bool:
+        """Whether something that was asked for is missing or withheld."""
+        return bool(self.refused)
+
+
+def instance_files(paths: Iterable[Path]) -> list[Path]:
+    """The DICOM files among `paths` and in the folders among them; a file that is named is taken as it is.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += [each for each in sorted(path.rglob("*")) if each.is_file() and _is_part10(each)]
+        else:
+            found.append(path)
+    if not found:
+        raise ImageError("no DICOM file among the paths given", advice="Name .dcm files or a folder that holds some.")
+    return found
+
+
+def _is_part10(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+
+
+def explain_files(
+    files: Sequence[Path],
+    model: Model,
+    wish: Wish,
+    out: Path,
+    *,
+    templates: Templates,
+    at: datetime,
+    progress: Progress,
+    language: str = "en",
+    kinds: Sequence[ResultKind] = ALL_KINDS,
+) -> Report:
+    """Run `model` on `files` and write everything under `out`.
+
+    Raises
+    ------
+    ImageError, ModelOutputError
+        As `answer_images`.
+    """
+    progress(0.0, "reading the images")
+    found = read_images(files)
+    answers = answer_images(
+        found.or_raise(),
+        model,
+        wish,
+        route=NO_ROUTE,
+        at=at,
+        progress=lambda done, words: progress(0.9 * done, words),
+    )
+    progress(0.92, "writing the results")
+    written: list[str] = []
+    for answer in answers:
+        for result in build_results(answer, kinds, templates, language=language):
+            written += _write(result, out)
+    findings = tuple(finding for answer in answers for finding in describe(answer))
+    report = Report(
+        package=model.identity,
+        digest=model.digest,
+        images=tuple(
+            {
+                "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
+                "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
+                "kind": answer.image.kind,
+                "shape": list(answer.image.shape),
+            }
+            for answer in answers
+        ),
+        findings=findings,
+        refused=tuple(_refusals(findings))
+        + tuple(f"{each.error.code}: {each.error.message}" for each in found.refusals),
+        files=tuple(written),
+    )
+    _write_report(report, out)
+    return report
+
+
+def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for finding in findings:
+        for method, why in finding["refused"].items():
+            yield f"{method} of {finding['finding']}: {why}"
+        for each in finding["explanations"]:
+            if each["withheld"]:
+                yield f"{each['method']} of {finding['finding']}: withheld: {'; '.join(each['quality']['reasons'])}"
+
+
+def _write(result: Result, out: Path) -> list[str]:
+    uid = str(result.dataset.SOPInstanceUID)
+    stem = "-".join(part for part in (result.kind, result.finding, result.method) if part).lower().replace(" ", "_")
+    dicom = out / "dicom" / f"{stem}-{uid[-12:]}.dcm"
+    dicom.parent.mkdir(parents=True, exist_ok=True)
+    dicom.write_bytes(encode(result.dataset))
+    written = [str(dicom.relative_to(out))]
+    if result.picture is not None:
+        picture = out / "pictures" / f"{stem}-{uid[-12:]}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(result, picture)
+        written.append(str(picture.relative_to(out)))
+    return written
+
+
+def _write_report(report: Report, out: Path) -> None:
+    content = {
+        "notice": "Not for diagnostic use.",
+        "whyray": whyray.__version__,
+        "package": report.package,
+        "digest": report.digest,
+        "images": report.images,
+        "findings": report.findings,
+        "refused": report.refused,
+        "files": report.files,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")

@@ -1,0 +1,82 @@
+"""The state of the house in one look, from the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, deliveries, jobs, processes, studies
+
+_MOST_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class RoleState:
+    """One role and how long it has been silent, in seconds."""
+
+    role: str
+    name: str
+    silent_for: float
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One job or delivery in the dead letter, and what to do."""
+
+    what: str
+    id: str
+    error: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Roles, tallies (what, state, number), and the newest failures."""
+
+    roles: tuple[RoleState, ...]
+    tallies: tuple[tuple[str, str, int], ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether roles run and none is lost."""
+        return bool(self.roles) and all(each.alive for each in self.roles)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"healthy": self.healthy, **asdict(self)}
+
+
+def overview(catalog: Catalog) -> Overview:
+    """Read it."""
+    now = catalog.clock()
+    with catalog.read() as session:
+        roles = [
+            RoleState(
+                each.role,
+                each.name,
+                (now - each.seen_at).total_seconds(),
+                now - each.seen_at <= processes.ALIVE,
+            )
+            for each in processes.all_processes(session)
+        ]
+        tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
+        tallies += [("jobs", state.value, number) for state, number in jobs.tally(session).items()]
+        for destination, states in deliveries.tally(session).items():
+            tallies += [(f"deliveries to {destination}", state.value, number) for state, number in states.items()]
+        failed_jobs = session.scalars(
+            select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(_MOST_FAILURES)
+        )
+        failures = [_failure("job", each) for each in failed_jobs]
+        failed_deliveries = session.scalars(
+            select(Delivery).where(Delivery.state == DeliveryState.FAILED).limit(_MOST_FAILURES)
+        )
+        failures += [_failure(f"delivery to {each.destination}", each) for each in failed_deliveries]
+    return Overview(tuple(roles), tuple(tallies), tuple(failures))
+
+
+def _failure(what: str, row: Job | Delivery) -> Failure:
+    return Failure(what, row.id, f"{row.error_code}: {row.error_message}", row.error_advice or "")

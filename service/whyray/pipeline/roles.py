@@ -1,0 +1,185 @@
+"""What each role's process runs, wired from one configuration file."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from celery import Celery
+from pydicom import Dataset
+
+from whyray.catalog import studies
+from whyray.config import Config, DicomDestination, Route
+from whyray.pipeline.house import House, Presence
+from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, send
+from whyray.pipeline.retention import Retention
+from whyray.pipeline.route_studies import StudyRouter
+from whyray.pipeline.schedule import Schedule
+
+_log = logging.getLogger("whyray.roles")
+
+
+def run_intake(path: Path, stop: threading.Event) -> None:
+    """Listen, and run the schedule, until told to stop."""
+    from whyray.intake import start_listener
+    from whyray.routing import is_own_result
+
+    house = House.open(path)
+
+    def is_own(header: Dataset) -> bool:
+        def known(uid: str) -> bool:
+            with house.catalog.read() as session:
+                return studies.is_own(session, uid)
+
+        return is_own_result(header, house.config().uid_root, known) is not None
+
+    listener = start_listener(house.config().listener, house.catalog, house.storage, is_own=is_own)
+    schedule = schedule_of(house)
+    try:
+        with Presence(house, "intake", on_reload=lambda config: listener.update(config.listener)) as presence:
+            presence.note(ae_title=house.config().listener.ae_title, port=listener.port)
+            _log.info("listening as %s on port %d", house.config().listener.ae_title, listener.port)
+            schedule.run(stop)
+    finally:
+        listener.stop()
+        house.close()
+
+
+def schedule_of(house: House) -> Schedule:
+    """The clockwork of this house."""
+    app = celery_app(house.redis_url)
+    router = StudyRouter(
+        catalog=house.catalog,
+        config=house.config,
+        read_header=house.read_header,
+        resolve_package=lambda reference: _resolve(house, reference),
+        ask_expected=_ask_expected,
+    )
+    return Schedule(
+        catalog=house.catalog,
+        router=router,
+        retention=Retention(house.catalog, house.storage, house.config),
+        send=lambda job_id, priority: send(app, job_id, priority),
+        backlog=lambda: backlog(house.redis_url),
+    )
+
+
+def _resolve(house: House, reference: str) -> str:
+    from whyray.models import find_package
+
+    folder = find_package(reference, house.config().packages.folders)
+    return f"{folder.parent.name}@{folder.name}"
+
+
+def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Sequence[str]) -> int | None:
+    from whyray.intake.expected import Peer, expected_instances
+
+    expect = route.complete.expect
+    if expect is None:
+        return None
+    destination = config.destinations[expect.source]
+    assert isinstance(destination, DicomDestination)  # the configuration refuses any other
+    peer = Peer(
+        calling_ae=destination.calling_ae_title or config.listener.ae_title,
+        ae_title=destination.ae_title,
+        host=destination.host,
+        port=destination.port,
+    )
+    return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
+
+
+def worker_app(path: Path) -> tuple[Celery, Presence, House]:
+    """The Celery app whose task runs one job, with what it needs kept between jobs."""
+    from whyray.models import Model, RuntimeOptions, load_package
+    from whyray.pipeline.worker import Tools, run_job
+    from whyray.results import Templates, load_templates
+
+    house = House.open(path)
+    workers = house.config().workers
+    options = RuntimeOptions(device=workers.device, intra_op_threads=workers.threads)
+    presence = Presence(house, "worker")
+    loaded: dict[str, Model] = {}
+
+    def model(package: str) -> Model:
+        found = load_package(package, search=house.config().packages.folders, options=options)
+        kept = loaded.get(package)
+        if kept is None or kept.digest != found.digest:
+            loaded[package] = kept = found
+        return kept
+
+    @lru_cache(maxsize=2)
+    def templates_in(folder: Path | None) -> Templates:
+        return load_templates(folder)
+
+    tools = Tools(
+        catalog=house.catalog,
+        storage=house.storage,
+        config=house.config,
+        model=model,
+        templates=lambda: templates_in(house.config().templates.folder),
+        rng=random.Random(),
+    )
+    app = celery_app(house.redis_url)
+
+    @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
+    def run(job_id: str) -> None:
+        run_job(job_id, presence.name, tools)
+
+    return app, presence, house
+
+
+def run_worker(path: Path) -> None:
+    """Take jobs from the queue, one at a time, until told to stop.
+
+    The pool is `solo`: sessions of ONNX Runtime and torch don't survive a fork, and a worker has one GPU. The Celery
+    worker handles SIGTERM itself: it ends the job in hand, then stops.
+    """
+    import onnxruntime
+
+    app, presence, house = worker_app(path)
+    providers = ", ".join(onnxruntime.get_available_providers())
+    _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
+    try:
+        with presence:
+            presence.note(providers=providers, device=house.config().workers.device)
+            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat", "--quiet")
+            app.worker_main(["worker", *options, f"--hostname={presence.name}", "--loglevel=WARNING"])
+    finally:
+        house.close()
+
+
+def run_delivery(path: Path, stop: threading.Event) -> None:
+    """Send results until told to stop."""
+    from whyray.delivery import DeliveryService
+
+    house = House.open(path)
+    service = DeliveryService(house.catalog, house.storage, house.config)
+    try:
+        with Presence(house, "delivery"):
+            service.run(stop)
+    finally:
+        house.close()
+
+
+def run_admin(path: Path, stop: threading.Event) -> None:
+    """Serve the admin API and page until told to stop."""
+    from whyray.admin import create_app, serve_admin
+    from whyray.pipeline.admin_tools import admin_tools
+
+    house = House.open(path)
+    settings = house.config().admin
+    app = create_app(house.catalog, house.storage, house.config, tools=admin_tools(house))
+    server = serve_admin(app, settings.address, settings.port)
+    try:
+        with Presence(house, "admin") as presence:
+            presence.note(url=server.url)
+            _log.info("admin page on %s", server.url)
+            while server.alive and not stop.wait(0.5):
+                pass
+    finally:
+        server.stop()
+        house.close()
