@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gdcm
@@ -19,35 +19,31 @@ from whyray.imaging.instance import PIXEL_KEYWORDS
 ADVICE = "Ask the sender to send the instance again, or uncompressed; a viewer shows whether it is whole there."
 
 
-def stored_frames(data: Dataset) -> Iterator[NDArray[Any]]:
-    """Yield each frame's stored values: (rows, columns), or (rows, columns, 3) in RGB for YBR and RGB images.
+def stored_frames(data: Dataset, uid: str, wanted: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """Yield stored values of the wanted frames (1-based, rising): (rows, columns), or (rows, columns, 3) for colour.
 
-    PALETTE COLOR gives its indices. Unused high bits (overlays) are cleared and the sign is right.
+    Colour is RGB, whatever the photometric interpretation; PALETTE COLOR gives its indices. Unused high bits (overlays)
+    are cleared and the sign is right. `uid` names the instance in errors.
     Raises DecodeError: no pixel data, truncated, or a transfer syntax that can't be decoded; ResourceExhausted.
     """
-    uid = data.get("SOPInstanceUID")
     if not any(keyword in data for keyword in PIXEL_KEYWORDS):
         raise DecodeError(f"instance {uid}: expected pixel data, found none", advice=ADVICE)
     syntax = _transfer_syntax(data)
-    expected = int(data.get("NumberOfFrames") or 1)
-    count = 0
+    done = 0
     try:
-        for frame in _frames(data, syntax):
-            count += 1
-            if count > expected:
-                return
+        for frame in _frames(data, syntax, wanted):
             yield frame
+            done += 1
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to decode it") from error
     except Exception as error:
+        number = wanted[done] if done < len(wanted) else wanted[-1]
         reason = " ".join(str(error).split())[:200]
         raise DecodeError(
-            f"instance {uid}: expected {expected} frames in {syntax.name}, "
-            f"frame {count + 1} can't be decoded: {reason}",
-            advice=ADVICE,
+            f"instance {uid}: frame {number} in {syntax.name} can't be decoded: {reason}", advice=ADVICE
         ) from error
-    if count < expected:
-        raise DecodeError(f"instance {uid}: expected {expected} frames, found {count}", advice=ADVICE)
+    if done < len(wanted):
+        raise DecodeError(f"instance {uid}: expected frame {wanted[done]}, found no data for it", advice=ADVICE)
 
 
 def _transfer_syntax(data: Dataset) -> UID:
@@ -56,11 +52,13 @@ def _transfer_syntax(data: Dataset) -> UID:
     return UID(given) if given else ImplicitVRLittleEndian
 
 
-def _frames(data: Dataset, syntax: UID) -> Iterator[NDArray[Any]]:
+def _frames(data: Dataset, syntax: UID, wanted: Sequence[int]) -> Iterator[NDArray[Any]]:
     if syntax == JPEGExtended12Bit and int(data.BitsStored) > 8:
-        yield from _twelve_bit_jpeg(data)
+        chosen = set(wanted)
+        yield from (frame for number, frame in enumerate(_twelve_bit_jpeg(data), start=1) if number in chosen)
         return
-    for frame, _ in get_decoder(syntax).iter_array(data, raw=False):
+    # Naming the indices also avoids a fault of pydicom 3.0: without them, sign correction fails on read-only arrays.
+    for frame, _ in get_decoder(syntax).iter_array(data, raw=False, indices=[number - 1 for number in wanted]):
         yield frame
 
 

@@ -97,8 +97,8 @@ def as_rgb(header: Dataset, stored: NDArray[Any]) -> FloatArray:
     """Colour of one frame in 0..1, (rows, columns, 3)."""
     if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
         colours = apply_color_lut(stored, header)[..., :3]
-        # The palette says how deep its own values are, whatever the depth of the indices.
-        bits = 8 * colours.dtype.itemsize
+        # The palette's depth is its own, whatever the depth of the indices; some writers keep 8 bits in 16-bit words.
+        bits = 16 if colours.dtype.itemsize == 2 and colours.max() > 255 else 8
         return np.asarray(colours / np.float32(2**bits - 1), dtype=np.float32)
     if stored.ndim != 3 or stored.shape[2] != 3:
         raise ImageError(

@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from whyray.errors import ImageError, WhyRayError
 from whyray.imaging.decode import stored_frames
-from whyray.imaging.grouping import Group, group_series
+from whyray.imaging.grouping import Group, Member, group_series
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.photometry import (
     LUMA,
@@ -75,12 +75,11 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
                 continue
             series[instance.series].setdefault(instance.uid, instance)
         for instances in series.values():
-            groups = _groups(list(instances.values()), refusals)
-            for group in groups:
+            for batch in _batches(_groups(list(instances.values()), refusals)):
                 try:
-                    images.append(_image(group))
+                    images.extend(_images_of(batch))
                 except ImageError as error:
-                    refusals.append(Refusal(group.uids, error))
+                    refusals.append(Refusal(tuple(dict.fromkeys(uid for group in batch for uid in group.uids)), error))
     return StudyImages(tuple(images), tuple(refusals))
 
 
@@ -101,60 +100,83 @@ def _groups(instances: Sequence[Instance], refusals: list[Refusal]) -> list[Grou
     return grouping.groups
 
 
-def _image(group: Group) -> SourceImage:
-    """Decode a group's pixels. Colour volumes keep three samples in `display`."""
-    first = group.members[0].instance
-    shape = (len(group.members), *first.shape)
+@dataclass(frozen=True)
+class _Pixels:
+    """The arrays of SourceImage; `display` is still to be rendered where the image is monochrome."""
+
+    modality: FloatArray
+    display: FloatArray
+    padding: BoolArray
+
+
+def _batches(groups: Sequence[Group]) -> list[list[Group]]:
+    """What is decoded together: a volume by itself, all planar frames of one instance at once."""
+    batches: dict[object, list[Group]] = {}
+    for index, group in enumerate(groups):
+        batches.setdefault(index if group.kind == "volume" else group.uids[0], []).append(group)
+    return list(batches.values())
+
+
+def _images_of(batch: Sequence[Group]) -> list[SourceImage]:
+    members = [member for group in batch for member in group.members]
+    pixels = _decode(members)
+    images, start = [], 0
+    for group in batch:
+        place = slice(start, start + len(group.members))
+        start = place.stop
+        own = _Pixels(pixels.modality[place], pixels.display[place], pixels.padding[place])
+        notes = group.notes if own.display.ndim == 4 else group.notes + _render(group, own)
+        images.append(
+            SourceImage(
+                kind=group.kind,
+                frames=tuple(member.frame for member in group.members),
+                headers={member.instance.uid: member.instance.header for member in group.members},
+                modality=own.modality,
+                display=own.display,
+                padding=own.padding,
+                notes=notes,
+            )
+        )
+    return images
+
+
+def _decode(members: Sequence[Member]) -> _Pixels:
+    first = members[0].instance
+    shape = (len(members), *first.shape)
     colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
-    modality = np.empty(shape, np.float32)
-    padding = np.zeros(shape, np.bool_)
-    display = np.empty((*shape, 3) if colour else shape, np.float32)
+    pixels = _Pixels(
+        np.empty(shape, np.float32), np.empty((*shape, 3) if colour else shape, np.float32), np.zeros(shape, np.bool_)
+    )
     wanted: dict[str, dict[int, int]] = defaultdict(dict)
     instances: dict[str, Instance] = {}
-    for place, member in enumerate(group.members):
+    for place, member in enumerate(members):
         wanted[member.instance.uid][member.frame.frame_number] = place
         instances[member.instance.uid] = member.instance
     for uid, places in wanted.items():
-        _fill(instances[uid], places, modality, display, padding)
-    notes = group.notes
-    if not colour:
-        notes += _render(group, modality, display, padding)
-    return SourceImage(
-        kind=group.kind,
-        frames=tuple(member.frame for member in group.members),
-        headers={uid: instance.header for uid, instance in instances.items()},
-        modality=modality,
-        display=display,
-        padding=padding,
-        notes=notes,
-    )
+        with refusing_as_image_error(uid):
+            _fill(pixels, instances[uid], places)
+    return pixels
 
 
-def _fill(
-    instance: Instance, places: dict[int, int], modality: FloatArray, display: FloatArray, padding: BoolArray
-) -> None:
-    data = instance.with_pixels()
-    last = max(places)
-    with refusing_as_image_error(instance.uid):
-        for number, stored in enumerate(stored_frames(data), start=1):
-            if number in places:
-                place = places[number]
-                if stored.shape[:2] != modality.shape[1:]:
-                    raise ImageError(
-                        f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}"
-                    )
-                if display.ndim == 4:
-                    display[place] = as_rgb(instance.header, stored)
-                    modality[place] = display[place] @ (LUMA * np.float32(255))
-                else:
-                    modality[place] = modality_values(instance.header, number, stored)
-                    padding[place] = padding_mask(instance.header, stored)
-            if number == last:
-                return
+def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int]) -> None:
+    """Decode the frames of one instance into their places; `places` maps frame numbers to places."""
+    numbers = sorted(places)
+    header = instance.header
+    for number, stored in zip(numbers, stored_frames(instance.with_pixels(), instance.uid, numbers), strict=True):
+        place = places[number]
+        if stored.shape[:2] != pixels.modality.shape[1:]:
+            raise ImageError(f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}")
+        if pixels.display.ndim == 4:
+            pixels.display[place] = as_rgb(header, stored)
+            pixels.modality[place] = pixels.display[place] @ (LUMA * np.float32(255))
+        else:
+            pixels.modality[place] = modality_values(header, number, stored)
+            pixels.padding[place] = padding_mask(header, stored)
 
 
-def _render(group: Group, modality: FloatArray, display: FloatArray, padding: BoolArray) -> tuple[str, ...]:
+def _render(group: Group, pixels: _Pixels) -> tuple[str, ...]:
     """Fill `display` frame by frame; return what had to be decided for the source."""
+    modality, display, padding = pixels.modality, pixels.display, pixels.padding
     lookups = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
     shown = modality[~padding] if padding.any() else modality.reshape(-1)
     if not np.isfinite(shown).all():
