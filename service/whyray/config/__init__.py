@@ -1,5 +1,6 @@
 """`whyray.yaml`: read, checked, explained; what it says as values that never change."""
 
+from whyray.config.check import MethodFacts, PackageFacts, check_config
 from whyray.config.conditions import AllOf, AnyOf, Clause, Condition, Not, parse_condition
 from whyray.config.house import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.load import example_config, load_config, read_config
@@ -31,6 +32,7 @@ from whyray.config.routes import (
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
+from whyray.config.source import ConfigSource, Reload
 from whyray.config.values import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Completion",
     "Condition",
     "Config",
+    "ConfigSource",
     "Destination",
     "DicomDestination",
     "DicomWebDestination",
@@ -51,15 +54,18 @@ __all__ = [
     "Listener",
     "ListenerLimits",
     "Login",
+    "MethodFacts",
     "MethodWish",
     "Not",
     "Otherwise",
+    "PackageFacts",
     "PackageReference",
     "Packages",
     "Peer",
     "Priority",
     "Problem",
     "Queue",
+    "Reload",
     "ResultKind",
     "Retention",
     "Retry",
@@ -70,6 +76,7 @@ __all__ = [
     "TargetWish",
     "Templates",
     "Workers",
+    "check_config",
     "config_schema",
     "example_config",
     "format_duration",

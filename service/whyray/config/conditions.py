@@ -31,7 +31,7 @@ WORDS: tuple[str, ...] = (*OPERATORS, *(prefix + each for prefix in PREFIXES for
 COMBINATIONS = ("all", "any", "not")
 
 LONGEST_PATTERN = 200
-LONGEST_AGE_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
+_DAYS_OF_UNIT = {"D": 1.0, "W": 7.0, "M": 30.4375, "Y": 365.25}
 _AGE = re.compile(r"(\d{1,3})([DWMY])", re.ASCII)
 _MOMENT = {
     "DA": re.compile(r"\d{8}", re.ASCII),
@@ -210,6 +210,9 @@ class _Parser:
         if operator in ("equals", "in") and path.last.numeric:
             for text in texts:
                 self.number(text, path, place)
+        if operator in ("equals", "in") and path.last.vr == "CS":
+            for text in texts:
+                self.code(text, path, place)
         if operator == "matches":
             self.pattern(texts[0], place)
         return Clause(path, operator, texts)
@@ -230,6 +233,16 @@ class _Parser:
         if not finite and text:
             self.fault(place, text, f"{path.text} holds numbers (VR {path.last.vr}), '{text}' is none")
 
+    def code(self, text: str, path: AttributePath, place: Place) -> None:
+        # PS3.5 table 6.2-1: a lower-case code string is an error of the writer, and equality is exact.
+        if text != text.upper():
+            self.fault(
+                place,
+                text,
+                f"{path.text} holds codes in upper case (VR CS), '{text}' never equals one",
+                f"write '{text.upper()}', or contains: {text}, which ignores case",
+            )
+
     def pattern(self, text: str, place: Place) -> None:
         if len(text) > LONGEST_PATTERN:
             self.fault(place, text, f"a pattern has {LONGEST_PATTERN} characters at most, this one {len(text)}")
@@ -247,7 +260,14 @@ class _Parser:
             if key not in ("min", "max"):
                 self.fault((*place, str(key)), key, f"'{key}' is not an end of a range", "the ends are min and max")
         ends = {key: self.end(path, value[key], (*place, key)) for key in ("min", "max") if key in value}
-        return Clause(path, "range", low=ends.get("min"), high=ends.get("max"))
+        clause = Clause(path, "range", low=ends.get("min"), high=ends.get("max"))
+        if (
+            clause.low is not None
+            and clause.high is not None
+            and _measure(path, clause.low) > _measure(path, clause.high)
+        ):
+            return self.fault(place, None, f"min ({clause.low}) is above max ({clause.high}): nothing lies between")
+        return clause
 
     def end(self, path: AttributePath, value: object, place: Place) -> str:
         text, vr = self.text(value, place), path.last.vr
@@ -263,13 +283,23 @@ class _Parser:
         return text
 
 
+def _measure(path: AttributePath, end: str) -> tuple[float, str]:
+    """What orders two ends of a range that were written in the same way; equal where they can't be read."""
+    if path.last.vr in DATES:
+        return 0.0, end
+    try:
+        return (age_in_days(end) or 0.0) if path.last.vr == "AS" else float(end), ""
+    except ValueError:
+        return 0.0, ""
+
+
 _EXAMPLE = {"DA": "20260131", "TM": "083000", "DT": "20260131083000"}
 
 
 def age_in_days(text: str) -> float | None:
     """Days of an age string such as '018Y' (PS3.5 table 6.2-1, VR AS); a month is 30.4375 days. None if it is none."""
     match = _AGE.fullmatch(text.strip())
-    return int(match.group(1)) * LONGEST_AGE_UNIT[match.group(2)] if match else None
+    return int(match.group(1)) * _DAYS_OF_UNIT[match.group(2)] if match else None
 
 
 @cache

@@ -45,15 +45,30 @@ class Document:
     lines: Mapping[Place, int] = field(default_factory=dict)
 
     def line(self, place: Place) -> int | None:
-        """The line of the place, or of the nearest place above it that the file has; None for an empty file.
+        """The line of the place, or of the nearest place above it that the file has; None for an empty file."""
+        return self.lines.get(self.written(place))
 
-        Steps that the file does not have (the names that a validator gives to its alternatives) are passed over.
+    def written(self, place: Place) -> Place:
+        """The place as the file has it.
+
+        Steps that the file does not have (the names that a validator gives to its alternatives) are passed over; a
+        position in what was written as a mapping becomes the key at that position.
         """
         found: Place = ()
+        value = self.data
         for step in place:
+            if isinstance(value, dict) and isinstance(step, int) and step < len(value):
+                step = list(value)[step]
             if (*found, step) in self.lines:
                 found = (*found, step)
-        return self.lines.get(found)
+                value = _below(value, step)
+        return found
+
+
+def _below(value: object, step: str | int) -> object:
+    if isinstance(value, dict):
+        return value.get(step)
+    return value[step] if isinstance(value, list) and isinstance(step, int) else None
 
 
 class _Resolver(BaseResolver):

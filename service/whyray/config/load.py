@@ -59,8 +59,8 @@ def read_config(
 ) -> tuple[Config | None, tuple[Problem, ...]]:
     """The configuration in a text, or None and all problems, in the order of their lines."""
     document, yaml_problems = read_yaml(text)
-    if document.data is None and yaml_problems:
-        return None, yaml_problems
+    if document.data is None:
+        return None, yaml_problems or (Problem((), "the file is empty", None, "`whyray config example` prints one"),)
     data = _without_empty_sections(document.data)
     context = {
         "folder": folder,
@@ -104,9 +104,7 @@ def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
 
 
 def _without_empty_sections(data: object) -> object:
-    """A section whose lines are all commented out counts as left out; so does an empty file."""
-    if data is None:
-        return {}
+    """A section whose lines are all commented out counts as left out."""
     return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
@@ -152,9 +150,9 @@ def _found(value: object, message: str) -> str:
 
 def _written_place(location: tuple[str | int, ...], document: Document) -> Place:
     """The place without the steps that name a validator's alternatives or a mapping's key ('[key]')."""
-    place: Place = ()
-    for index, step in enumerate(location):
-        last = index == len(location) - 1
-        if (*place, step) in document.lines or (last and step != "[key]"):
-            place = (*place, step)
-    return place
+    place = document.written(location)
+    last = location[-1] if location else "[key]"
+    # What is missing is told by its name, though the file has no line for it.
+    if last == "[key]" or isinstance(last, int) or place == (*document.written(location[:-1]), last):
+        return place
+    return (*place, last)

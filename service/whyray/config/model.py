@@ -74,6 +74,10 @@ class Config(Section):
         """The line (1-based) of a place such as ('routes', 0, 'run'); None if this was not read from a file."""
         return self._document.line(place)
 
+    def written(self, place: Place) -> Place:
+        """The place as the file has it, or unchanged if this was not read from a file."""
+        return self._document.written(place) if self._document.lines else place
+
     @property
     def storage_folder(self) -> Path:
         """Where bytes lie."""

@@ -285,3 +285,16 @@ class Route(Section):
     """Limits of cost."""
     enabled: bool = True
     """A route that is false here is read and checked but never matches."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Route:
+        for field, names in (
+            ("run", [str(each) for each in self.run]),
+            ("explain", [each.name for each in self.explain]),
+        ):
+            twice = [name for index, name in enumerate(names) if name in names[:index]]
+            if twice:
+                raise PydanticCustomError(
+                    "route", "'{name}' is named twice in {field}", {"name": twice[0], "field": field}
+                )
+        return self

@@ -26,11 +26,11 @@ _SIZE_UNITS = {
     "TiB": 2**40,
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", re.ASCII)
-_UID_COMPONENT = re.compile(r"0|[1-9]\d*", re.ASCII)
+_UID_ROOT = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
 _LONGEST_DURATION = timedelta(weeks=5200)
 
-LONGEST_UID_ROOT = 24
-"""64 characters of a UID (PS3.5 section 9.1) less a dot and the 39 digits that a UUID can take."""
+LONGEST_UID_ROOT = 32
+"""64 characters of a UID (PS3.5 section 9.1) less a dot and 31 digits (103 bits) that make a result's UID its own."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -131,7 +131,7 @@ def check_ae_title(title: str) -> str:
 
 def _check_uid_root(root: str) -> str:
     root = root.rstrip(".")
-    if len(root) > LONGEST_UID_ROOT or not all(_UID_COMPONENT.fullmatch(each) for each in root.split(".")):
+    if len(root) > LONGEST_UID_ROOT or not _UID_ROOT.fullmatch(root):
         raise PydanticCustomError(
             "uid_root",
             "a UID root is numbers without leading zeros, joined by dots, {longest} characters at most",
@@ -180,5 +180,5 @@ FolderPath = Annotated[
 UidRoot = Annotated[
     str,
     AfterValidator(_check_uid_root),
-    WithJsonSchema({"type": "string", "pattern": r"^(0|[1-9]\d*)(\.(0|[1-9]\d*))*\.?$", "title": "UID root"}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-2](\.(0|[1-9]\d*))+\.?$", "title": "UID root"}),
 ]

@@ -1,0 +1,164 @@
+"""What a configuration asks of packages and methods, checked against those that there are, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from whyray.config.model import Config
+from whyray.config.problems import Place, Problem, did_you_mean, nearest
+from whyray.config.routes import MethodWish, Route
+from whyray.errors import WhyRayError
+
+Tier = Literal["T0", "T1", "T2"]
+"""What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
+
+
+class MethodFacts(Protocol):
+    """What the check asks of an explanation method; `whyray.explain.methods()` gives such objects."""
+
+    @property
+    def name(self) -> str:
+        """Kebab-case name."""
+        ...
+
+    @property
+    def tier(self) -> Tier:
+        """The least tier of a package that it can explain."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Its type of interpretability."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Tasks that it can explain; empty for all."""
+        ...
+
+    @property
+    def Parameters(self) -> type[BaseModel]:  # noqa: N802 - the methods' own name for it
+        """The pydantic class of its parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """What the check asks of a package. `tier_reason` says why it has no more than this tier."""
+
+    name: str
+    version: str
+    tier: Tier
+    task: str
+    targets: tuple[str, ...]
+    tier_reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def check_config(
+    config: Config, *, resolve_package: Callable[[str], PackageFacts], methods: Sequence[MethodFacts]
+) -> tuple[Problem, ...]:
+    """Everything that no package or method that there is can fulfil, with the lines of the file.
+
+    Parameters
+    ----------
+    resolve_package
+        'NAME' or 'NAME@PREFIX' → the facts of the package that is meant. Any WhyRayError that it raises is told as the
+        problem of the route, its advice as the suggestion. Called once for each reference.
+    methods
+        All methods that there are.
+    """
+    by_name = {method.name: method for method in methods}
+    packages: dict[str, PackageFacts | WhyRayError] = {}
+    problems: list[Problem] = []
+    for index, route in enumerate(config.routes):
+        found = []
+        for position, reference in enumerate(route.run):
+            text = str(reference)
+            if text not in packages:
+                packages[text] = _resolved(resolve_package, text)
+            fact = packages[text]
+            if isinstance(fact, PackageFacts):
+                found.append(fact)
+            else:
+                place = ("routes", index, "run", position)
+                problems.append(Problem(place, fact.message, None, fact.advice))
+        problems += _of_route(route, ("routes", index), found, by_name)
+    placed = (
+        Problem(config.written(each.place), each.message, config.line(each.place), each.suggestion) for each in problems
+    )
+    return tuple(sorted(placed, key=lambda problem: problem.line or 0))
+
+
+def _resolved(resolve: Callable[[str], PackageFacts], reference: str) -> PackageFacts | WhyRayError:
+    try:
+        return resolve(reference)
+    except WhyRayError as error:
+        return error
+
+
+def _of_route(
+    route: Route, place: Place, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]
+) -> Iterator[Problem]:
+    for position, wish in enumerate(route.explain):
+        at: Place = (*place, "explain", position)
+        method = methods.get(wish.name)
+        if method is None:
+            suggestion = did_you_mean(wish.name, sorted(methods), what="methods are")
+            yield Problem(at, f"no explanation method has the name '{wish.name}'", None, suggestion)
+            continue
+        for package in packages:
+            reason = _why_not(method, package)
+            if reason is not None:
+                yield Problem(at, reason, None, _instead(method, packages, methods))
+        yield from _of_parameters(wish, method, at)
+    targets = {target for package in packages for target in package.targets}
+    if len(packages) == len(route.run):
+        for position, name in enumerate(route.targets.names):
+            if name not in targets:
+                words = ", ".join(map(str, packages))
+                suggestion = did_you_mean(name, sorted(targets), what="targets are")
+                yield Problem((*place, "targets", position), f"{words} has no target '{name}'", None, suggestion)
+
+
+def _why_not(method: MethodFacts, package: PackageFacts) -> str | None:
+    if method.tier > package.tier:
+        why = f" ({package.tier_reason})" if package.tier_reason else ""
+        return f"'{method.name}' needs a package of tier {method.tier}, {package} has {package.tier}{why}"
+    if method.tasks and package.task not in method.tasks:
+        return f"'{method.name}' explains {', '.join(method.tasks)}; {package} is a model for {package.task}"
+    return None
+
+
+def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:
+    """The nearest method that all packages of the route can give: same kind first, then highest tier, then by name."""
+    able = [each for each in methods.values() if all(_why_not(each, package) is None for package in packages)]
+    if not able:
+        return "no method works with all packages of this route"
+    same_kind = [each for each in able if each.kind == method.kind] or able
+    near = nearest(method.name, [each.name for each in same_kind])
+    best = max(same_kind, key=lambda each: (each.tier, each.name == near, each.name))
+    return f"'{near or best.name}' works"
+
+
+def _of_parameters(wish: MethodWish, method: MethodFacts, place: Place) -> Iterator[Problem]:
+    try:
+        method.Parameters.model_validate(dict(wish.parameters))
+    except ValidationError as error:
+        known = sorted(method.Parameters.model_fields)
+        for each in error.errors(include_url=False):
+            name = str(each["loc"][0]) if each["loc"] else ""
+            at: Place = (*place, wish.name, *each["loc"])
+            if each["type"] == "extra_forbidden":
+                suggestion = did_you_mean(name, known, what="its parameters are") or "it has no parameters"
+                yield Problem(at, f"'{wish.name}' has no parameter '{name}'", None, suggestion)
+            else:
+                found = f", found '{each['input']}'" if isinstance(each["input"], str | int | float) else ""
+                message = each["msg"].removeprefix("Value error, ")
+                yield Problem(at, f"'{wish.name}': {message[:1].lower()}{message[1:]}{found}")

@@ -1,0 +1,184 @@
+"""The configuration in force, and its replacement while running."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from whyray.config.load import read_config
+from whyray.config.model import Config
+from whyray.config.network import DicomWebDestination
+from whyray.config.problems import Place, Problem, config_error, dotted
+from whyray.config.secrets import Secret
+from whyray.errors import ConfigError
+
+NEEDS_RESTART: tuple[Place, ...] = (
+    ("listener", "ae_title"),
+    ("listener", "address"),
+    ("listener", "port"),
+    ("state",),
+    ("storage",),
+    ("catalog",),
+    ("queue",),
+    ("admin", "address"),
+    ("admin", "port"),
+    ("workers", "count"),
+    ("workers", "device"),
+    ("workers", "threads"),
+)
+"""Settings that a running process keeps until it is started again; all others take effect with the reload."""
+
+Check = Callable[[Config], Sequence[Problem]]
+
+
+@dataclass(frozen=True)
+class Reload:
+    """What a look at the file brought.
+
+    Attributes
+    ----------
+    changed
+        Whether another configuration is in force than before.
+    errors
+        What is wrong with the new file; the old one stays in force. Told once for each state of the file.
+    restart
+        Dotted names of changed settings that take effect at the next start only.
+    """
+
+    changed: bool
+    errors: tuple[Problem, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+class ConfigSource:
+    """A configuration file and what it says now.
+
+    `.current` may be read from any thread at any time: it is one whole configuration, never a mixture of two.
+
+    Parameters
+    ----------
+    path
+        The file; read at once. Raises ConfigError if it can't be obeyed.
+    check
+        Further problems of a configuration that reads well, e.g. `check_config` with the registries.
+    environ
+        Where `{env: NAME}` is looked up; the process's environment by default.
+    settle, pause
+        A changed file is read again after so many seconds, until two readings agree, so that a file that is just being
+        written is not taken half-written; at most 20 times.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        check: Check = lambda _: (),
+        environ: Mapping[str, str] | None = None,
+        settle: float = 0.05,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self._check, self._environ, self._settle, self._pause = check, environ, settle, pause
+        self._lock = threading.Lock()
+        content = self._read()
+        config, problems = self._parse(content)
+        if config is None:
+            raise config_error(problems, str(self.path))
+        self._current = config
+        self._seen = self._digest(content, config)
+
+    @property
+    def current(self) -> Config:
+        """The configuration in force."""
+        return self._current
+
+    def reload_if_changed(self) -> Reload:
+        """Look at the file; put it in force if it says something new and can be obeyed.
+
+        Whether it changed is decided by content (its own and that of the files of its secrets), not by time stamps.
+        """
+        with self._lock:
+            try:
+                content = self._read()
+                if self._digest(content, self._current) == self._seen:
+                    return Reload(False)
+                content = self._settled(content)
+            except ConfigError as error:
+                return self._refused(f"unreadable: {error.message}", (Problem((), error.message),))
+            digest = self._digest(content, self._current)
+            if digest == self._seen:
+                return Reload(False)
+            config, problems = self._parse(content)
+            if config is None:
+                return self._refused(digest, problems)
+            restart = tuple(dotted(place) for place in NEEDS_RESTART if _at(self._current, place) != _at(config, place))
+            self._current = config
+            self._seen = self._digest(content, config)
+            return Reload(True, restart=restart)
+
+    def _refused(self, seen: str, problems: tuple[Problem, ...]) -> Reload:
+        if seen == self._seen:
+            return Reload(False)
+        self._seen = seen
+        return Reload(False, problems)
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {error.strerror or error}") from None
+
+    def _settled(self, content: bytes) -> bytes:
+        for _ in range(20):
+            self._pause(self._settle)
+            again = self._read()
+            if again == content:
+                break
+            content = again
+        return content
+
+    def _parse(self, content: bytes) -> tuple[Config | None, tuple[Problem, ...]]:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            return None, (Problem((), f"not UTF-8 at byte {error.start}", None, "save the file as UTF-8"),)
+        config, problems = read_config(text, folder=self.path.parent, environ=self._environ)
+        if config is not None:
+            problems = tuple(self._check(config))
+        return (None if problems else config), problems
+
+    def _digest(self, content: bytes, config: Config) -> str:
+        digest = hashlib.sha256(content)
+        for secret in secrets_of(config):
+            if secret.file is not None:
+                digest.update(_bytes_or_nothing(secret.file))
+        return digest.hexdigest()
+
+
+def secrets_of(config: Config) -> tuple[Secret, ...]:
+    """All secrets of a configuration."""
+    found: list[Secret | None] = [config.catalog.url, config.queue.url, config.admin.token]
+    found += [login.password for login in config.admin.logins]
+    for destination in config.destinations.values():
+        if isinstance(destination, DicomWebDestination):
+            found += [destination.token, destination.login.password if destination.login else None]
+    return tuple(secret for secret in found if secret is not None)
+
+
+def _bytes_or_nothing(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _at(value: object, place: Place) -> object:
+    for step in place:
+        value = getattr(value, str(step)) if isinstance(value, BaseModel) else None
+    return value
