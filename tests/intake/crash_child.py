@@ -1,0 +1,40 @@
+"""Runs listeners to be killed: forks one for each line on standard input, so that none pays for the imports again.
+
+`python crash_child.py FOLDER PORT`; answers each line with the process id of a listener that listens.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from intake.conftest import listener_settings
+
+from whyray.catalog import Catalog, sqlite_url
+from whyray.intake import start_listener
+from whyray.storage import FolderStorage
+
+
+def listen(folder: Path, port: int) -> None:
+    catalog = Catalog(sqlite_url(folder / "catalog.sqlite"))
+    start_listener(listener_settings(port=port), catalog, FolderStorage(folder / "instances"))
+    print(os.getpid(), flush=True)
+    threading.Event().wait()
+
+
+def main() -> None:
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                listen(folder, port)
+            finally:
+                os._exit(1)
+        os.waitpid(child, 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The promise of a Success: what was acknowledged is there after the process was killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from intake.scu import NoAssociation, Sender, digest, encode, small
+from peers import free_port
+from pydicom import dcmread
+from sqlalchemy import select
+
+from whyray.catalog import Catalog, Instance, keys, sqlite_url
+from whyray.storage import FolderStorage, sweep_orphans
+
+KILLS = 30
+SENDERS = 3
+
+
+class Listening:
+    """A listener in a process of its own, started again after each kill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        tests = Path(__file__).parents[1]
+        self._nursery = subprocess.Popen(
+            [sys.executable, str(tests / "intake" / "crash_child.py"), str(folder), str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(tests)},
+            text=True,
+        )
+
+    def start(self) -> int:
+        """The process id of a new listener, which listens."""
+        assert self._nursery.stdin is not None
+        assert self._nursery.stdout is not None
+        self._nursery.stdin.write("\n")
+        self._nursery.stdin.flush()
+        return int(self._nursery.stdout.readline())
+
+    def close(self) -> None:
+        self._nursery.communicate()
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Listening]:
+    found = Listening(tmp_path)
+    yield found
+    found.close()
+
+
+class Modality(threading.Thread):
+    """Sends one instance after another, and writes down which were acknowledged, as {SOP Instance UID: digest}."""
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name=name, daemon=True)
+        self.port = port
+        self.acknowledged: dict[str, str] = {}
+        self.unexpected: list[str] = []
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self.stopping.is_set():
+            try:
+                with Sender(self.port, calling=self.name) as sender:
+                    while not self.stopping.is_set():
+                        number += 1
+                        instance = small(number, study=f"{self.name}-{number // 10}", pixels=os.urandom(2048))
+                        data = encode(instance)
+                        status = sender.store(data, instance.SOPInstanceUID)
+                        if status.Status == 0:
+                            self.acknowledged[instance.SOPInstanceUID] = digest(data)
+                        else:
+                            self.unexpected.append(f"0x{status.Status:04X} {status.ErrorComment}")
+            except NoAssociation:
+                self.stopping.wait(0.005)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_instance_acknowledged_before_a_kill_is_in_the_catalog_and_in_storage_after_it(
+    listening: Listening, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("WHYRAY_TEST_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"WHYRAY_TEST_SEED={seed}")
+    moments = random.Random(seed)
+    senders = [Modality(f"MODALITY{number}", listening.port) for number in range(SENDERS)]
+    process = listening.start()
+    for sender in senders:
+        sender.start()
+    acknowledged_at_kills = []
+    for _ in range(KILLS):
+        time.sleep(moments.uniform(0.0, 0.6))  # the moment of the kill, not a wait for anything
+        os.kill(process, signal.SIGKILL)
+        acknowledged_at_kills.append(sum(len(sender.acknowledged) for sender in senders))
+        process = listening.start()
+    for sender in senders:
+        sender.stopping.set()
+    for sender in senders:
+        sender.join(timeout=60)
+    os.kill(process, signal.SIGKILL)
+
+    acknowledged = {uid: sha256 for sender in senders for uid, sha256 in sender.acknowledged.items()}
+    print(
+        f"{KILLS} kills, {len(acknowledged)} acknowledged, {len(set(acknowledged_at_kills))} different counts at kills"
+    )
+    assert [problem for sender in senders for problem in sender.unexpected] == []
+    assert len(set(acknowledged_at_kills)) > KILLS // 3, "the kills did not meet work in progress"
+    catalog, storage = Catalog(sqlite_url(tmp_path / "catalog.sqlite")), FolderStorage(tmp_path / "instances")
+    assert _missing(acknowledged, catalog, storage) == []
+    with catalog.read() as session:
+        swept = sweep_orphans(storage, lambda some: keys.known(session, some), datetime.now(UTC) + timedelta(days=1))
+    print(f"{swept} leftovers swept")
+    assert _missing(acknowledged, catalog, storage) == []
+    catalog.close()
+
+
+def _missing(acknowledged: dict[str, str], catalog: Catalog, storage: FolderStorage) -> list[str]:
+    with catalog.read() as session:
+        rows = {row.sop_instance_uid: row for row in session.scalars(select(Instance))}
+    missing = []
+    for uid, sha256 in acknowledged.items():
+        row = rows.get(uid)
+        if row is None:
+            missing.append(f"{uid}: no row")
+        elif row.sha256 != sha256:
+            missing.append(f"{uid}: another digest in the catalog")
+        elif not storage.exists(row.key):
+            missing.append(f"{uid}: no bytes")
+        elif digest(_data_set(storage.path(row.key))) != sha256:
+            missing.append(f"{uid}: other bytes")
+    return missing
+
+
+def _data_set(path: Path) -> bytes:
+    content = path.read_bytes()
+    meta = dcmread(path, specific_tags=[]).file_meta
+    return content[128 + 4 + 12 + meta.FileMetaInformationGroupLength :]
