@@ -143,6 +143,8 @@ def _window(each: MapInSource) -> Dataset:
     made = Dataset()
     made.WindowCenter = "0" if each.signed else _decimal(top / 2)
     made.WindowWidth = _decimal(2 * top if each.signed else top)
+    # The default LINEAR takes half a unit off each end and forbids widths below 1 (PS3.3 C.11.2.1.2.1).
+    made.VOILUTFunction = "LINEAR_EXACT"
     made.WindowCenterWidthExplanation = f"whole range of {each.method}"[:_LONGEST_LO]
     return made
 

@@ -15,7 +15,8 @@ from whyray.models.manifest import CodedConcept
 from whyray.quality.card import Measurement, QualityCard
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own, ucum
+from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
+from whyray.results.measured import value_concept, value_unit
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Concepts, Templates, Wording
 from whyray.results.uids import UidSource, map_key
@@ -153,23 +154,17 @@ class _Writer:
             made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
             made.append(sr.number("CONTAINS", concepts.threshold, 100 * target.threshold, PERCENT))
         if finding.value is not None:
-            made.append(sr.number("CONTAINS", self._value_concept(finding), finding.value, self._unit(finding)))
+            made.append(
+                sr.number(
+                    "CONTAINS",
+                    value_concept(self.answer, finding, concepts),
+                    finding.value,
+                    value_unit(self.answer, finding),
+                )
+            )
         verdict = concepts.present if finding.present else concepts.absent
         made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict))
         return made
-
-    def _value_concept(self, finding: Finding) -> CodedConcept:
-        if self.answer.package.task == "segmentation" or finding.mask is not None:
-            return self.concepts.volume if self.answer.image.kind == "volume" else self.concepts.area
-        return finding.target.code or self.concepts.value
-
-    def _unit(self, finding: Finding) -> CodedConcept:
-        if finding.target.unit is not None:
-            return finding.target.unit
-        if self.answer.package.task == "segmentation" or finding.mask is not None:
-            volume = self.answer.image.kind == "volume"
-            return ucum("ml", "milliliter") if volume else ucum("mm2", "square millimeter")
-        return NO_UNITS
 
     def _explanation(self, explained: Explained) -> list[Dataset]:
         each = explained.map

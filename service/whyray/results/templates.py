@@ -221,6 +221,8 @@ class Wording(_Strict):
     value: Annotated[str, _with_fields("value")]
     present: Plain
     absent: Plain
+    segment_found: Plain
+    segment_empty: Plain
     original: Plain
     overlay: ByMethod
     segment: Annotated[str, _with_fields("name")]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from whyray.imaging.source import BoolArray, FloatArray
-from whyray.results.templates import VolumeLayout
+from whyray.results.templates import Layout
 
 
-def key_slices(values: FloatArray, region: BoolArray, layout: VolumeLayout) -> list[int]:
-    """Indices of the key slices, highest first; slices without any attribution are none, but there is always one.
+def key_slices(values: FloatArray, region: BoolArray, layout: Layout) -> list[int]:
+    """Indices of the key slices, highest first; slices on which nothing is visible are none, but there is always one.
 
-    Slices are ranked by the sum of |values| inside the region, and by that of all values where no region is; each next
-    one lies at least `layout.apart` slices from those before, as long as there are such.
+    Slices are ranked by the sum of |values| inside the region, then by that of all values; each next one lies at least
+    `layout.volume.apart` slices from those before, as long as there are such.
 
     Parameters
     ----------
@@ -21,16 +21,18 @@ def key_slices(values: FloatArray, region: BoolArray, layout: VolumeLayout) -> l
     region
         (frames, rows, columns).
     """
+    volume = layout.volume
     strength = np.abs(values)
     inside = (strength * region).reshape(len(values), -1).sum(axis=1, dtype=np.float64)
-    if not inside.any():
-        inside = strength.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
-    ranked = [int(each) for each in np.argsort(-inside, kind="stable")]
-    candidates = [each for each in ranked if inside[each] > 0] or ranked[:1]
+    everywhere = strength.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+    highest = strength.reshape(len(values), -1).max(axis=1)
+    visible = highest > layout.opacity.start * highest.max()
+    ranked = [int(each) for each in np.lexsort((np.arange(len(values)), -everywhere, -inside))]
+    candidates = [each for each in ranked if visible[each]] or ranked[:1]
     chosen: list[int] = []
-    for apart in (layout.apart, 1):
+    for apart in (volume.apart, 1):
         for index in candidates:
-            if len(chosen) == layout.key_slices:
+            if len(chosen) == volume.key_slices:
                 return chosen
             if all(abs(index - other) >= apart for other in chosen):
                 chosen.append(index)

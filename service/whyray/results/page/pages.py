@@ -12,6 +12,7 @@ from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
 from whyray.quality.card import Grade, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.header import local_time
+from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
 from whyray.results.orientation import frame_orientation
 from whyray.results.page.key_slices import key_slices
@@ -33,7 +34,7 @@ def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layou
     bar = ColourBar(top, each.signed, each.unit, (wording.negative, wording.positive) if each.signed else ("", ""))
     words = _words_of_map(answer, finding, each, layout, wording)
     caption = wording.overlay.format(method=each.method)
-    slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout.volume)
+    slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout)
 
     def overlaid(background: Picture, index: int) -> Picture:
         return with_heatmap(background, each.values[index], each.region[index], top, layout, signed=each.signed)
@@ -44,14 +45,13 @@ def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layou
 def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
     """The pages of a segment: original beside its outline; for a volume, of the slices that hold most of it."""
     words = Words(
-        title=_title(finding),
-        subtitle=_subtitle(finding, wording),
+        title=_title(answer, finding),
+        subtitle=_subtitle(answer, finding, wording),
         badge=None,
         banner=None,
         legend=_legend_of_answer(answer, layout, wording),
     )
-    volume = layout.volume
-    slices = [0] if answer.image.kind == "planar" else key_slices(mask.astype(np.float32), mask, volume)
+    slices = [0] if answer.image.kind == "planar" else key_slices(mask.astype(np.float32), mask, layout)
 
     def overlaid(background: Picture, index: int) -> Picture:
         return with_mask(background, mask[index], layout)
@@ -77,8 +77,8 @@ def notice_page(
         lines.append((wording.refused_because.format(method=method, reason=reason), colours.text))
     headline = wording.withheld if withheld else wording.refused
     words = Words(
-        title=_title(finding),
-        subtitle=_subtitle(finding, wording),
+        title=_title(answer, finding),
+        subtitle=_subtitle(answer, finding, wording),
         badge=(wording.grades.red, colours.red) if withheld else None,
         banner=(headline, colours.red),
         legend=[*lines, ("", colours.text), *_legend_of_answer(answer, layout, wording)],
@@ -150,27 +150,30 @@ def _scale_bar(frame: SourceFrame, header: Dataset, size: tuple[int, int], wordi
     return round(length / millimetres_per_pixel), text
 
 
-def _title(finding: Finding) -> str:
+def _title(answer: Answer, finding: Finding) -> str:
     if finding.probability is not None:
         return f"{finding.target.name}   {finding.probability:.2f}"
     if finding.value is not None:
-        return f"{finding.target.name}   {finding.value:.4g} {_unit(finding)}".rstrip()
+        return f"{finding.target.name}   {finding.value:.4g} {_unit(answer, finding)}".rstrip()
     return finding.target.name
 
 
-def _unit(finding: Finding) -> str:
-    unit = finding.target.unit
-    return "" if unit is None or unit.value == "1" else unit.value
+def _unit(answer: Answer, finding: Finding) -> str:
+    unit = value_unit(answer, finding).value
+    return "" if unit == "1" else unit.replace("mm2", "mm²")
 
 
-def _subtitle(finding: Finding, wording: Wording) -> str:
+def _subtitle(answer: Answer, finding: Finding, wording: Wording) -> str:
     parts = []
     if finding.probability is not None:
         parts.append(wording.probability.format(value=f"{finding.probability:.3f}"))
         parts.append(wording.threshold.format(value=f"{finding.target.threshold:.3g}"))
     if finding.value is not None:
-        parts.append(wording.value.format(value=f"{finding.value:.4g} {_unit(finding)}".rstrip()))
-    parts.append(wording.present if finding.present else wording.absent)
+        parts.append(wording.value.format(value=f"{finding.value:.4g} {_unit(answer, finding)}".rstrip()))
+    if finding.mask is not None:
+        parts.append(wording.segment_found if finding.present else wording.segment_empty)
+    else:
+        parts.append(wording.present if finding.present else wording.absent)
     return "  ·  ".join(parts)
 
 
@@ -190,8 +193,8 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     ]
     amber = card.grade is Grade.AMBER
     return Words(
-        title=_title(finding),
-        subtitle=_subtitle(finding, wording),
+        title=_title(answer, finding),
+        subtitle=_subtitle(answer, finding, wording),
         badge=(getattr(wording.grades, card.grade.value), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
         legend=legend,

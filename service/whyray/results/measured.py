@@ -1,0 +1,28 @@
+"""What the value of a finding is and in which unit: the model's own words, or volume and area for segments."""
+
+from __future__ import annotations
+
+from whyray.models.manifest import CodedConcept
+from whyray.results.answer import Answer, Finding
+from whyray.results.coding import NO_UNITS, ucum
+from whyray.results.templates import Concepts
+
+
+def value_concept(answer: Answer, finding: Finding, concepts: Concepts) -> CodedConcept:
+    """What `finding.value` measures."""
+    if _is_segment(answer, finding):
+        return concepts.volume if answer.image.kind == "volume" else concepts.area
+    return finding.target.code or concepts.value
+
+
+def value_unit(answer: Answer, finding: Finding) -> CodedConcept:
+    """The unit of `finding.value`."""
+    if finding.target.unit is not None:
+        return finding.target.unit
+    if _is_segment(answer, finding):
+        return ucum("ml", "milliliter") if answer.image.kind == "volume" else ucum("mm2", "square millimeter")
+    return NO_UNITS
+
+
+def _is_segment(answer: Answer, finding: Finding) -> bool:
+    return answer.package.task == "segmentation" or finding.mask is not None

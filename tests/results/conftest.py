@@ -1,0 +1,74 @@
+"""Images to make results about, and the outside programs that judge the results."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from results.sources import SOURCES, image_named
+from whyray.imaging import SourceImage
+from whyray.results import Templates, load_templates
+
+
+@pytest.fixture(params=SOURCES)
+def any_image(request: pytest.FixtureRequest) -> SourceImage:
+    return image_named(request.param)
+
+
+@pytest.fixture(scope="session")
+def templates() -> Templates:
+    return load_templates()
+
+
+@pytest.fixture(scope="session")
+def tilted_image() -> SourceImage:
+    return image_named("tilted CT, Japanese")
+
+
+@pytest.fixture(scope="session")
+def dx_image() -> SourceImage:
+    return image_named("DX, Japanese")
+
+
+@pytest.fixture
+def errors_of(tmp_path: Path) -> Callable[[bytes], list[str]]:
+    """What dciodvfy calls an error in a DICOM file."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy (Debian package dicom3tools) is not installed")
+
+    def check(file: bytes) -> list[str]:
+        path = tmp_path / "object.dcm"
+        path.write_bytes(file)
+        found = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False)
+        lines = (found.stdout + found.stderr).decode(errors="replace").splitlines()
+        assert lines, "dciodvfy says at least which IOD it took the object for"
+        return [line for line in lines if line.startswith("Error")]
+
+    return check
+
+
+@pytest.fixture
+def dsrdump(tmp_path: Path) -> Callable[[bytes], str]:
+    """What dcmtk's dsrdump prints of a report; fails where it can't read it."""
+    if shutil.which("dsrdump") is None:
+        pytest.skip("dsrdump (Debian package dcmtk) is not installed")
+
+    def dump(file: bytes) -> str:
+        path = tmp_path / "report.dcm"
+        path.write_bytes(file)
+        found = subprocess.run(["dsrdump", "+Pu", str(path)], capture_output=True, check=False)
+        complaints = [
+            line
+            for line in found.stderr.decode(errors="replace").splitlines()
+            # dcmtk 3.6.7 has no checker for these character sets, and says so of the source too
+            if line.startswith(("E:", "F:", "W:")) and "haracter" not in line
+        ]
+        assert found.returncode == 0, found.stderr
+        assert not complaints
+        return found.stdout.decode(errors="replace")
+
+    return dump
