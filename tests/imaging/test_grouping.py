@@ -1,0 +1,158 @@
+"""Slices are put together by where they lie, and what does not belong together is kept apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+import synthetic
+from whyray.errors import GeometryError
+from whyray.imaging import read_images
+
+
+def heights(image: object) -> list[float]:
+    return [float(frame.to_patient[2, 3]) for frame in image.frames]  # type: ignore[attr-defined]
+
+
+def numbered(count: int, shape: tuple[int, int] = (8, 8)) -> np.ndarray:
+    return np.broadcast_to(np.arange(count, dtype=np.int16)[:, None, None], (count, *shape)).copy()
+
+
+def test_slices_are_sorted_by_geometry_and_never_by_instance_number() -> None:
+    planes = synthetic.stack(9, (8, 8), distance=2.0, rotation=(30, 20, 10))
+    made = synthetic.slices(numbered(9), planes, shuffled=True, rescale=(1.0, 0.0))
+    (image,) = read_images(made[::-1]).or_raise()
+    assert image.modality[:, 0, 0].tolist() == list(range(9))
+    assert [image.headers[f.sop_instance_uid].InstanceNumber for f in image.frames] != list(range(1, 10))
+
+
+def test_a_localiser_in_the_series_is_set_apart_from_its_volume() -> None:
+    axial = synthetic.slices(numbered(5), synthetic.stack(5, (8, 8)))
+    scout = synthetic.slices(numbered(1, (8, 8)), synthetic.stack(1, (8, 8), distance=[], rotation=(90, 0, 0)))[0]
+    scout.SOPInstanceUID += ".1"
+    marked = synthetic.slices(numbered(1), synthetic.stack(1, (8, 8), distance=[]))[0]
+    marked.SOPInstanceUID += ".2"
+    marked.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    images = read_images([scout, *axial, marked]).or_raise()
+    assert sorted((image.kind, image.shape[0]) for image in images) == [("planar", 1), ("planar", 1), ("volume", 5)]
+
+
+def test_a_series_of_three_orientations_becomes_three_volumes() -> None:
+    made = []
+    for index, rotation in enumerate([(0, 0, 0), (90, 0, 0), (0, 90, 0)]):
+        part = synthetic.slices(numbered(4), synthetic.stack(4, (8, 8), rotation=rotation))
+        for data in part:
+            data.SOPInstanceUID += f".{index}"
+        made += part
+    assert [image.shape for image in read_images(made).or_raise()] == [(4, 8, 8)] * 3
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [("AcquisitionNumber", (1, 2)), ("TemporalPositionIdentifier", (1, 2)), ("ConvolutionKernel", ("B30", "B70"))],
+)
+def test_two_phases_in_the_same_place_become_two_volumes(keyword: str, values: tuple[object, object]) -> None:
+    planes = synthetic.stack(5, (8, 8))
+    made = []
+    for value in values:
+        for data in synthetic.slices(numbered(5), planes):
+            data.SOPInstanceUID += f".{len(made)}"
+            setattr(data, keyword, value)
+            made.append(data)
+    assert [image.shape for image in read_images(made).or_raise()] == [(5, 8, 8)] * 2
+
+
+def test_slices_in_the_same_place_that_nothing_tells_apart_are_refused() -> None:
+    planes = synthetic.stack(5, (8, 8))
+    made = [*synthetic.slices(numbered(5), planes), *synthetic.slices(numbered(5), planes)]
+    for index, data in enumerate(made):
+        data.SOPInstanceUID += f".{index}"
+        data.ContentTime = f"10150{index}"
+    found = read_images(made)
+    assert not found.images
+    assert isinstance(found.refusals[0].error, GeometryError)
+    assert "same place" in found.refusals[0].error.message
+    assert len(found.refusals[0].sop_instance_uids) == 10
+
+
+def test_a_missing_slice_is_noted_as_a_gap_with_the_instance_before_it() -> None:
+    made = synthetic.slices(numbered(8), synthetic.stack(8, (8, 8), distance=2.5), shuffled=False)
+    (image,) = read_images(made[:4] + made[5:]).or_raise()
+    assert image.shape == (7, 8, 8)
+    assert len(image.notes) == 1
+    assert "gap of 5.00 mm" in image.notes[0]
+    assert str(made[3].SOPInstanceUID) in image.notes[0]
+
+
+def test_a_series_of_one_slice_is_planar_and_keeps_its_position() -> None:
+    made = synthetic.slices(numbered(1), synthetic.stack(1, (8, 8), distance=[]))
+    (image,) = read_images(made).or_raise()
+    assert image.kind == "planar"
+    assert image.frames[0].to_patient is not None
+
+
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_a_slice_that_does_not_say_where_it_lies_is_refused(keyword: str) -> None:
+    made = synthetic.slices(numbered(4), synthetic.stack(4, (8, 8)))
+    for data in made[1:3]:
+        delattr(data, keyword)
+    found = read_images(made)
+    assert any(isinstance(refusal.error, GeometryError) for refusal in found.refusals)
+    refused = {uid for refusal in found.refusals for uid in refusal.sop_instance_uids}
+    assert {made[1].SOPInstanceUID, made[2].SOPInstanceUID} <= refused
+
+
+def test_an_orientation_that_is_none_is_refused() -> None:
+    made = synthetic.slices(numbered(4), synthetic.stack(4, (8, 8)))
+    made[1].ImageOrientationPatient = [1, 0, 0, 1, 0, 0]
+    with pytest.raises(GeometryError, match="orthogonal unit vectors"):
+        read_images(made).or_raise()
+
+
+def test_an_enhanced_instance_becomes_a_volume_sorted_by_plane_position() -> None:
+    planes = synthetic.stack(5, (8, 8), distance=[1.0, 2.0, 4.0, 1.0], rotation=(10, 0, 0), tilt=10)
+    volume = numbered(5) * 100
+    scales = [(1.0, 0.0), (2.0, 0.0), (4.0, 0.0), (1.0, -10.0), (5.0, 0.0)]
+    made = synthetic.enhanced(volume, planes, order=[3, 0, 4, 1, 2], rescale=scales)
+    (image,) = read_images([made]).or_raise()
+    assert image.kind == "volume"
+    assert [frame.frame_number for frame in image.frames] == [2, 4, 5, 1, 3]
+    np.testing.assert_array_equal(image.modality, volume)
+    for frame, plane in zip(image.frames, planes, strict=True):
+        np.testing.assert_allclose(frame.to_patient[:3, 3], plane.position, atol=1e-6)  # type: ignore[index]
+
+
+def test_frames_without_positions_are_planar_each() -> None:
+    made = synthetic.enhanced(numbered(3), synthetic.stack(3, (8, 8)))
+    for group in made.PerFrameFunctionalGroupsSequence:
+        del group.PlanePositionSequence
+    images = read_images([made]).or_raise()
+    assert [(image.kind, image.frames[0].frame_number) for image in images] == [("planar", n) for n in (1, 2, 3)]
+
+
+def test_a_reconstructed_nuclear_tomogram_is_a_volume_along_its_slice_spacing() -> None:
+    made = synthetic.enhanced(numbered(4), synthetic.stack(4, (8, 8)))
+    del made.PerFrameFunctionalGroupsSequence, made.SharedFunctionalGroupsSequence
+    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.20"
+    made.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    detector = Dataset()
+    detector.ImagePositionPatient, detector.ImageOrientationPatient = [1, 2, 30], [1, 0, 0, 0, 1, 0]
+    made.DetectorInformationSequence = [detector]
+    made.PixelSpacing, made.SpacingBetweenSlices, made.SliceVector = [4, 4], -5, [1, 2, 3, 4]
+    (image,) = read_images([made]).or_raise()
+    assert image.kind == "volume"
+    assert heights(image) == [15, 20, 25, 30]
+    assert [frame.frame_number for frame in image.frames] == [4, 3, 2, 1]
+
+
+def test_radiographs_of_a_series_stay_apart() -> None:
+    made = [synthetic.radiograph(np.zeros((8, 8 + n)), number=n) for n in (1, 2)]
+    assert [image.shape for image in read_images(made).or_raise()] == [(1, 8, 9), (1, 8, 10)]
+
+
+def test_two_series_are_never_mixed() -> None:
+    planes = synthetic.stack(4, (8, 8))
+    made = [*synthetic.slices(numbered(4), planes, series="a"), *synthetic.slices(numbered(4), planes, series="b")]
+    images = read_images(made).or_raise()
+    assert len({image.header.SeriesInstanceUID for image in images}) == 2

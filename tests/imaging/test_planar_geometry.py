@@ -1,0 +1,207 @@
+"""Planar images keep their aspect ratio in millimetres and their place, into the model's grid and back to the pixel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import synthetic
+from whyray.errors import GeometryError, ImageError
+from whyray.imaging import (
+    EdgeLetters,
+    SourceImage,
+    frame_pixel_to_patient,
+    mask_to_source,
+    orientation_letters,
+    read_images,
+    to_model,
+    to_source,
+)
+from whyray.models.manifest import InputSpec, Intensity
+
+Fit = Literal["pad", "stretch", "crop"]
+SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
+sizes = st.tuples(st.integers(20, 90), st.integers(20, 90))
+spacings = st.tuples(st.floats(0.1, 0.6), st.floats(0.1, 0.6))
+fits: st.SearchStrategy[Fit] = st.sampled_from(["pad", "stretch", "crop"])
+
+
+def read(pixels: np.ndarray, **options: object) -> SourceImage:
+    options.setdefault("window", (2048, 4096))
+    (image,) = read_images([synthetic.radiograph(pixels, **options)]).or_raise()  # type: ignore[arg-type]
+    return image
+
+
+def spec(shape: tuple[int, int], fit: Fit, **options: object) -> InputSpec:
+    return InputSpec(name="x", shape=shape, fit=fit, **options)  # type: ignore[arg-type]
+
+
+@SETTINGS
+@given(sizes, spacings, sizes, fits)
+def test_a_linear_function_of_position_is_exact_both_ways(
+    shape: tuple[int, int], spacing: tuple[float, float], model: tuple[int, int], fit: Fit
+) -> None:
+    rows, columns = np.indices(shape)
+    pixels = np.rint(1000 + 2000 * rows / shape[0] + 1000 * columns / shape[1]).astype(int)
+    image = read(pixels, spacing=spacing)
+    exact = (1000 + 2000 * rows / shape[0] + 1000 * columns / shape[1] - 2047.5 + 4095 / 2) / 4095
+
+    made = to_model(image, spec(model, fit))
+
+    grid_rows, grid_columns = np.indices(model)
+    row = made.grid.to_reference[0, 0] * grid_rows + made.grid.to_reference[0, 2]
+    column = made.grid.to_reference[1, 1] * grid_columns + made.grid.to_reference[1, 2]
+    between = (row >= 0) & (row <= shape[0] - 1) & (column >= 0) & (column <= shape[1] - 1)
+    wanted = (1000 + 2000 * row / shape[0] + 1000 * column / shape[1] - 2047.5 + 4095 / 2) / 4095
+    np.testing.assert_allclose(made.tensor[0, 0][between], wanted[between], atol=0.6 / 4095)
+    in_frame = (row > -0.5) & (row < shape[0] - 0.5) & (column > -0.5) & (column < shape[1] - 0.5)
+    assert made.valid[in_frame].all()
+    assert (made.tensor[0, 0][~made.valid] == 0).all()
+
+    back, covered = to_source(wanted, made.grid, image)
+    inverse = np.linalg.inv(made.grid.to_reference)
+    at = np.stack([inverse[0, 0] * rows + inverse[0, 2], inverse[1, 1] * columns + inverse[1, 2]])
+    inside = ((at >= 0) & (at <= np.array(model)[:, None, None] - 1)).all(axis=0)
+    np.testing.assert_allclose(back[0][inside], exact[inside], atol=1e-5)
+    assert covered[0][inside].all()
+    if fit != "crop":
+        assert covered.all()
+
+
+@SETTINGS
+@given(sizes, spacings, sizes, fits, st.tuples(st.floats(0.3, 0.7), st.floats(0.3, 0.7)))
+def test_what_lights_up_at_a_place_of_the_grid_lights_up_there_in_the_source_to_within_a_pixel(
+    shape: tuple[int, int],
+    spacing: tuple[float, float],
+    model: tuple[int, int],
+    fit: Fit,
+    share: tuple[float, float],
+) -> None:
+    image = read(np.zeros(shape), spacing=spacing)
+    grid = to_model(image, spec(model, fit)).grid
+    lit = tuple(int(s * (n - 1)) for s, n in zip(share, model, strict=True))
+    at = grid.to_reference @ [*lit, 1]
+    if not all(1 < p < n - 2 for p, n in zip(at, shape, strict=False)):
+        return
+    heat = np.zeros(model, np.float32)
+    heat[lit] = 1
+    back, _ = to_source(heat, grid, image)
+    if not back.any():
+        return
+    found = np.array(np.unravel_index(back[0].argmax(), shape))
+    step = np.abs(grid.to_reference[[0, 1], [0, 1]])
+    assert (np.abs(found - at[:2]) <= np.maximum(1.0, step / 2) + 1e-6).all()
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_a_round_lesion_stays_round_under_anisotropic_spacing(fit: Fit) -> None:
+    spacing = (0.4, 0.1)
+    rows, columns = np.indices((100, 360))
+    distance = np.hypot((rows - 49.5) * spacing[0], (columns - 179.5) * spacing[1])
+    image = read(np.where(distance < 10, 4000, 0), spacing=spacing)
+    seen = to_model(image, spec((80, 72), fit)).tensor[0, 0] > 0.5
+    height, width = (np.ptp(np.flatnonzero(seen.any(axis=axis))) + 1 for axis in (1, 0))
+    assert abs(int(height) - int(width)) <= 1
+    stretched = to_model(image, spec((80, 72), "stretch")).tensor[0, 0] > 0.5
+    height, width = (np.ptp(np.flatnonzero(stretched.any(axis=axis))) + 1 for axis in (1, 0))
+    assert height == pytest.approx(80 * 20 / 40, abs=1.5)
+    assert width == pytest.approx(72 * 20 / 36, abs=1.5)
+
+
+def test_letterbox_is_centred_marked_invalid_and_filled_before_mean_and_std() -> None:
+    image = read(np.full((40, 80), 4095), spacing=(1.0, 1.0))
+    made = to_model(
+        image,
+        spec(
+            (16, 16), "pad", pad_value=0.5, channels=3, intensity=Intensity(mean=(0.5, 0.4, 0.3), std=(0.5, 0.2, 0.1))
+        ),
+    )
+    assert made.tensor.shape == (1, 3, 16, 16)
+    assert made.valid.any(axis=1).tolist() == [False] * 4 + [True] * 8 + [False] * 4
+    np.testing.assert_allclose(made.tensor[0, :, 0, 0], [0.0, 0.5, 2.0], atol=1e-6)
+    np.testing.assert_allclose(made.tensor[0, :, 8, 8], [1.0, 3.0, 7.0], atol=1e-5)
+
+
+def test_nhwc_is_the_same_picture_with_the_channels_last() -> None:
+    image = read(np.arange(4096).reshape(64, 64))
+    first = to_model(image, spec((24, 24), "pad", channels=3)).tensor
+    last = to_model(image, spec((24, 24), "pad", channels=3, layout="NHWC")).tensor
+    np.testing.assert_array_equal(np.moveaxis(last, -1, 1), first)
+
+
+def test_shrinking_averages_instead_of_skipping_pixels() -> None:
+    image = read(np.indices((256, 256)).sum(axis=0) % 2 * 4095)
+    values = to_model(image, spec((32, 32), "stretch")).tensor[0, 0, 1:-1, 1:-1]
+    np.testing.assert_allclose(values, 0.5, atol=0.01)
+
+
+def test_the_same_shape_changes_no_pixel() -> None:
+    image = read(np.random.default_rng(0).integers(0, 4096, (48, 64)))
+    made = to_model(image, spec((48, 64), "pad"))
+    np.testing.assert_allclose(made.tensor[0, 0], image.display[0], atol=1e-6)
+    np.testing.assert_allclose(to_source(made.tensor[0, 0], made.grid, image)[0], image.display, atol=1e-6)
+
+
+def test_cropped_margins_are_not_covered_and_carry_nothing() -> None:
+    image = read(np.zeros((40, 80)), spacing=(1.0, 1.0))
+    grid = to_model(image, spec((16, 16), "crop")).grid
+    for back, covered in (
+        to_source(np.ones((16, 16)), grid, image),
+        mask_to_source(np.ones((16, 16), bool), grid, image),
+    ):
+        assert covered[0].any(axis=0).tolist() == [False] * 20 + [True] * 40 + [False] * 20
+        assert (back[~covered] == 0).all()
+        assert (back[covered] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"spacing": (0.2, 0.3), "spacing_keyword": "PixelSpacing"}, (0.2, 0.3)),
+        ({"spacing": (0.2, 0.3), "spacing_keyword": "ImagerPixelSpacing"}, (0.2, 0.3)),
+        ({"spacing": (0.2, 0.3), "spacing_keyword": "NominalScannedPixelSpacing"}, (0.2, 0.3)),
+        ({"spacing": (0, 0), "spacing_keyword": "PixelSpacing"}, None),
+        ({"spacing": None}, None),
+    ],
+)
+def test_spacing_comes_from_the_first_attribute_that_gives_one(
+    options: dict[str, object], expected: tuple[float, float] | None
+) -> None:
+    assert read(np.zeros((8, 8)), **options).frames[0].spacing == expected
+
+
+def test_spacing_at_the_detector_is_divided_by_the_magnification() -> None:
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=(0.2, 0.3))
+    data.EstimatedRadiographicMagnificationFactor = 1.25
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == pytest.approx((0.16, 0.24))
+
+
+def test_letters_come_from_patient_orientation_or_from_the_position() -> None:
+    assert orientation_letters(read(np.zeros((8, 8)))) == EdgeLetters(left="R", right="L", top="H", bottom="F")
+    data = synthetic.radiograph(np.zeros((8, 8)))
+    data.PatientOrientation = ["P", "FL"]
+    assert orientation_letters(read_images([data]).or_raise()[0]) == EdgeLetters("A", "P", "HR", "FL")
+    del data.PatientOrientation
+    assert orientation_letters(read_images([data]).or_raise()[0]) == EdgeLetters("", "", "", "")
+    made = synthetic.slices(np.zeros((3, 8, 8), np.int16), synthetic.stack(3, (8, 8), tilt=18))
+    (volume,) = read_images(made).or_raise()
+    assert orientation_letters(volume, 1) == EdgeLetters(left="R", right="L", top="AF", bottom="PH")
+
+
+def test_pixels_have_patient_coordinates_only_where_the_source_has_a_position() -> None:
+    plane = synthetic.stack(1, (8, 9), distance=[], spacing=(2.0, 3.0), rotation=(10, 20, 30))[0]
+    (image,) = read_images(synthetic.slices(np.zeros((1, 8, 9), np.int16), [plane])).or_raise()
+    np.testing.assert_allclose(frame_pixel_to_patient(image.frames[0], 5, 2), plane.point(5, 2), atol=1e-6)
+    assert frame_pixel_to_patient(image.frames[0], np.zeros((4, 1)), np.zeros((1, 5))).shape == (4, 5, 3)
+    with pytest.raises(GeometryError, match="Image Position"):
+        frame_pixel_to_patient(read(np.zeros((8, 8))).frames[0], 0, 0)
+
+
+def test_a_radiograph_is_refused_by_a_volume_package() -> None:
+    with pytest.raises(ImageError, match="expects a volume image, found a planar"):
+        to_model(read(np.zeros((8, 8))), InputSpec(name="x", layout="NCDHW", kind="volume", shape=(4, 4, 4)))
