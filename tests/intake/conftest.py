@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from intake.scu import Sender
 from pydicom import Dataset
 from sqlalchemy import select
 
+from intake.scu import Sender
 from whyray.catalog import Catalog, Event, Instance, sqlite_url
 from whyray.config.network import Listener, ListenerLimits
 from whyray.intake import StorageScp, start_listener

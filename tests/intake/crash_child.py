@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 
 from intake.conftest import listener_settings
-
 from whyray.catalog import Catalog, sqlite_url
 from whyray.intake import start_listener
 from whyray.storage import FolderStorage
@@ -20,7 +19,8 @@ from whyray.storage import FolderStorage
 def listen(folder: Path, port: int) -> None:
     catalog = Catalog(sqlite_url(folder / "catalog.sqlite"))
     start_listener(listener_settings(port=port), catalog, FolderStorage(folder / "instances"))
-    print(os.getpid(), flush=True)
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
     threading.Event().wait()
 
 

@@ -16,7 +16,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.dimse_primitives import C_STORE
 
 
-class NoAssociation(Exception):
+class NoAssociationError(Exception):
     """The peer rejected, aborted or is gone."""
 
 
@@ -36,7 +36,7 @@ class Sender:
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
         self.association: Any = ae.associate("127.0.0.1", port, ae_title=called)
         if not self.association.is_established:
-            raise NoAssociation(str(self.association.acceptor.primitive))
+            raise NoAssociationError(str(self.association.acceptor.primitive))
         self._messages = 0
 
     def __enter__(self) -> Sender:
@@ -71,7 +71,7 @@ class Sender:
         request = C_STORE()
         request.MessageID, request.Priority = self._messages, 2
         request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class_uid, sop_instance_uid
-        request.DataSet = BytesIO(data)
+        request.DataSet = BytesIO(data) if data else None
         association._reactor_checkpoint.clear()
         while not association._is_paused and association.is_alive():
             time.sleep(0.0001)
@@ -81,7 +81,7 @@ class Sender:
         finally:
             association._reactor_checkpoint.set()
         if response is None:
-            raise NoAssociation("no response")
+            raise NoAssociationError("no response")
         status = Dataset()
         status.Status, status.ErrorComment = response.Status, response.ErrorComment or ""
         return status

@@ -39,6 +39,7 @@ class StorageScp:
         self._storage = storage
         self._resolve = HostNames()
         self._open: set[Any] = set()
+        self._stopped = False
         self._lock = threading.Lock()
         self._ae = AE(ae_title=listener.ae_title)
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -76,7 +77,10 @@ class StorageScp:
         self._apply_limits()
 
     def stop(self, *, grace: float = 5.0) -> None:
-        """Let nobody new in, give open associations `grace` seconds to end, abort the rest."""
+        """Let nobody new in, give open associations `grace` seconds to end, abort the rest; harmless when repeated."""
+        if self._stopped:
+            return
+        self._stopped = True
         self._server.shutdown()
         deadline = time.monotonic() + grace
         while self.associations and time.monotonic() < deadline:

@@ -44,7 +44,7 @@ def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> No
         position = walk.element(position, implicit, 0)
     rest = data[position:end]
     if rest.strip(b"\x00"):
-        raise NotWhole(f"{len(rest)} bytes are left after the last whole element at {position - start}")
+        raise NotWhole(f"truncated: {len(rest)} bytes are left after the last whole element")
 
 
 class _Walk:
@@ -58,7 +58,7 @@ class _Walk:
     def element(self, position: int, implicit: bool, depth: int) -> int:
         """The position after the element at `position`."""
         if position + 8 > self._end:
-            raise NotWhole(f"the data set ends within an element's header at byte {position}")
+            raise NotWhole(f"truncated within an element's header at byte {position}")
         group, number, vr, short = self._explicit.unpack_from(self._data, position)
         if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             vr, value = b"", position + 8
@@ -66,16 +66,14 @@ class _Walk:
         elif vr in _LONG:
             value = position + 12
             if value > self._end:
-                raise NotWhole(f"the data set ends within an element's header at byte {position}")
+                raise NotWhole(f"truncated within an element's header at byte {position}")
             (length,) = self._length.unpack_from(self._data, position + 8)
         else:
             value, length = position + 8, short
         if length == _UNDEFINED:
             return self._items(value, implicit or vr == b"UN", depth + 1)
         if value + length > self._end:
-            raise NotWhole(
-                f"element ({group:04X},{number:04X}) has {length} bytes, {self._end - value} are there: truncated"
-            )
+            raise NotWhole(f"truncated: ({group:04X},{number:04X}) has {length} bytes, {self._end - value} are there")
         return int(value + length)
 
     def _items(self, position: int, implicit: bool, depth: int) -> int:
@@ -83,7 +81,7 @@ class _Walk:
             raise NotWhole(f"sequences are nested deeper than {_DEEPEST}")
         while True:
             if position + 8 > self._end:
-                raise NotWhole("the data set ends within a sequence or the fragments of its pixels: truncated")
+                raise NotWhole("truncated within a sequence or the fragments of its pixels")
             tag = self._tag.unpack_from(self._data, position)
             (length,) = self._length.unpack_from(self._data, position + 4)
             position += 8
@@ -94,7 +92,7 @@ class _Walk:
             if length == _UNDEFINED:
                 position = self._until_item_end(position, implicit, depth)
             elif position + length > self._end:
-                raise NotWhole(f"an item has {length} bytes, {self._end - position} are there: truncated")
+                raise NotWhole(f"truncated: an item has {length} bytes, {self._end - position} are there")
             else:
                 position += length
 
@@ -103,7 +101,7 @@ class _Walk:
             if self._tag.unpack_from(self._data, position) == _ITEM_END:
                 return position + 8
             position = self.element(position, implicit, depth)
-        raise NotWhole("the data set ends within an item: truncated")
+        raise NotWhole("truncated within an item")
 
 
 def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
@@ -128,7 +126,7 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
     except zlib.error as error:
         raise NotWhole("the deflated data set is damaged") from error
     if not inflater.eof:
-        raise NotWhole("the deflated data set ends too early: truncated")
+        raise NotWhole("truncated: the deflated data set ends too early")
     return bytes(kept)
 
 
