@@ -197,7 +197,7 @@ def _with(**values: str) -> bytes:
     [
         (b"", 0xC000, "no data set"),
         (encode(small(1))[:-2], 0xC000, "truncated"),
-        (encode(small(1))[:300], 0xC000, "truncated"),
+        (encode(small(1))[:-300], 0xC000, "truncated"),
         (encode(small(1))[:20], 0xC000, "truncated"),
         (b"\x08\x00", 0xC000, "truncated: 2 bytes"),
         (b"this is no data set at all, but a text of some length", 0xC000, "Cannot understand"),
