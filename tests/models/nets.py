@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
+
+from whyray.models import Model, RuntimeOptions, load_package
 
 
 class PlainCnn(nn.Module):
@@ -41,6 +47,19 @@ class FlattenCnn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.last(x))
+
+
+class PoolCnn(nn.Module):
+    """Max pooling between convolutions, every step a module of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        self.last = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), nn.ReLU())
+        self.rest = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 8 * 8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.last(self.body(x)))
 
 
 class Residual(nn.Module):
@@ -77,7 +96,7 @@ class Dense(nn.Module):
         x = self.stem(x)
         x = torch.cat([x, self.first(x)], dim=1)
         x = self.last(torch.cat([x, self.second(x)], dim=1))
-        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return self.linear(functional.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
 class UNet(nn.Module):
@@ -86,7 +105,7 @@ class UNet(nn.Module):
     def __init__(self, dims: int = 2) -> None:
         super().__init__()
         conv, up = (nn.Conv2d, nn.ConvTranspose2d) if dims == 2 else (nn.Conv3d, nn.ConvTranspose3d)
-        self.pool = F.max_pool2d if dims == 2 else F.max_pool3d
+        self.pool = functional.max_pool2d if dims == 2 else functional.max_pool3d
         self.down = nn.Sequential(conv(1, 6, 3, padding=1), nn.ReLU())
         self.low = nn.Sequential(conv(6, 8, 3, padding=1), nn.ReLU())
         self.up = up(8, 6, 2, stride=2)
@@ -136,6 +155,7 @@ KINDS = {
     "plain-3d": Kind(lambda: PlainCnn(dims=3), (8, 12, 16)),
     "rgb": Kind(lambda: PlainCnn(channels=3), (24, 32), 3),
     "flatten": Kind(FlattenCnn, (32, 32)),
+    "pool": Kind(PoolCnn, (32, 32)),
     "residual": Kind(Residual, (32, 32)),
     "residual-3d": Kind(lambda: Residual(dims=3), (8, 12, 16)),
     "dense": Kind(Dense, (32, 32)),
@@ -162,7 +182,7 @@ def image(name: str, seed: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(1, kind.channels, *[max(2, size // 4) for size in kind.shape], generator=generator)
     mode = "bilinear" if len(kind.shape) == 2 else "trilinear"
-    return F.interpolate(coarse, size=kind.shape, mode=mode)
+    return functional.interpolate(coarse, size=kind.shape, mode=mode)
 
 
 def manifest(name: str, **changes: object) -> dict[str, object]:
@@ -220,3 +240,21 @@ def pack(root: Path, name: str, net: nn.Module | None = None, *, dynamic: bool =
         verbose=False,
     )
     return folder
+
+
+@lru_cache(maxsize=1)
+def _root() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="whyray-nets-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
+@lru_cache(maxsize=32)
+def packed(name: str) -> Path:
+    """The package of `make(name)`, exported once a session."""
+    return pack(_root(), name)
+
+
+def loaded(name: str) -> Model:
+    """A fresh model of that package, on one thread."""
+    return load_package(packed(name), options=RuntimeOptions(device="cpu", intra_op_threads=1))

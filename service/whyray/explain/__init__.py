@@ -1,12 +1,16 @@
 """Explanations of models' answers: arrays in, typed values out."""
 
 from whyray.explain import (
+    deep_lift,
     eigen_cam,
     grad_cam,
     gradient_cams,
+    gradients,
     kernel_shap,
     lime,
+    lrp,
     occlusion,
+    paths,
     rise,
     score_cams,
 )
@@ -24,7 +28,20 @@ from whyray.explain.registry import (
 )
 from whyray.explain.types import Heatmap, Kind, Tier
 
-REGISTERED = (eigen_cam, grad_cam, gradient_cams, kernel_shap, lime, occlusion, rise, score_cams)
+REGISTERED = (
+    deep_lift,
+    eigen_cam,
+    grad_cam,
+    gradient_cams,
+    gradients,
+    kernel_shap,
+    lime,
+    lrp,
+    occlusion,
+    paths,
+    rise,
+    score_cams,
+)
 """Modules whose import registers methods."""
 
 __all__ = [

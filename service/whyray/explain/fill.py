@@ -10,7 +10,7 @@ from scipy import ndimage
 from whyray.explain.case import FloatArray
 
 Fill = Literal["zero", "mean", "blur"]
-"""`zero`: 0 in the model's own scale, the papers' choice (a mean colour after their normalisation). `mean`: the image's own
+"""`zero`: 0 in the model's own scale, the papers' choice (a mean colour after their normalisation). `mean`: the image's
 mean per channel. `blur`: the image under a Gaussian with a sigma of an eighth of each axis."""
 
 

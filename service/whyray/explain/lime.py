@@ -74,4 +74,4 @@ def weighted_ridge(
 
 def _kernel(shown: NDArray[np.bool_], width: float) -> NDArray[np.float64]:
     cosine = np.sqrt(shown.mean(axis=1))  # of a 0/1 vector with the vector of ones
-    return np.exp(-((1 - cosine) ** 2) / width**2) ** 0.5
+    return np.asarray(np.exp(-((1 - cosine) ** 2) / width**2) ** 0.5, np.float64)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import TierMissing
+from whyray.models.rules import Rule, run_with_rule
 
 if TYPE_CHECKING:
     from whyray.models.model import Model
@@ -97,17 +98,49 @@ class Twin:
         self.module = to_torch(graph.cut(graph.input, model.logits_name)).to(device_of(model))
         self.device = device_of(model)
 
-    def logits(self, x: Any) -> Any:
-        """Torch logits (N, targets, ...) of a channels-first torch tensor."""
+    def logits(self, x: Any, rule: Rule | None = None, module: Any = None) -> Any:
+        """Torch logits (N, targets, ...) of a channels-first torch tensor.
+
+        `rule` may replace operators (see `rules`), and `module` stand for the twin's own (with batch norms folded).
+        """
         import torch
 
         fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
-        answer = self.module(fed)
+        answer = self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule)
         answer = answer[0] if isinstance(answer, (tuple, list)) else answer
         count = len(self._model.targets)
         if self._model.task != "segmentation":
             return answer.reshape(len(x), count)
         return torch.movedim(answer, -1, 1) if answer.shape[1] != count else answer
+
+    def scores(self, logits: Any, targets: Sequence[int], regions: FloatArray | None) -> Any:
+        """(N, targets) torch scores: logits, or a segmentation's sums of `regions` (targets, *grid) times logits."""
+        import torch
+
+        picked = logits[:, list(targets)]
+        if regions is None:
+            return picked
+        weights = torch.from_numpy(regions).to(picked.device)
+        return (picked * weights[None]).flatten(2).sum(dim=2)
+
+    def gradients(
+        self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None, rule: Rule | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradients (targets, N, C, *spatial) of each target's score at `x` (N, C, *spatial), and logits (N, ...).
+
+        One pass forward for all targets, one back for each.
+        """
+        import torch
+
+        leaf = torch.from_numpy(np.ascontiguousarray(x)).to(self.device).requires_grad_(True)
+        logits = self.logits(leaf, rule)
+        scores = self.scores(logits, targets, regions).sum(dim=0)
+        last = len(targets) - 1
+        found = [
+            torch.autograd.grad(score, leaf, retain_graph=number < last)[0].cpu().numpy()
+            for number, score in enumerate(scores)
+        ]
+        return np.stack(found), logits.detach().cpu().numpy()
 
 
 def verified_twin(model: Model) -> tuple[Twin | None, str]:

@@ -107,6 +107,7 @@ class HeadRun:
         self._input = features
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits of several items at once, or one by one where the head's batch is fixed."""
         try:
             return self._run(features)
         except Exception:  # a batch that is fixed to one inside the head; singles decide

@@ -1,0 +1,141 @@
+"""Maps of the plain gradient: gradient, input × gradient, SmoothGrad, and guided backpropagation for research."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from whyray.errors import TierMissing
+from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.types import Tier
+from whyray.models.gradient import PARITY, Twin, parity_gap
+from whyray.models.rules import Operator, Rule
+
+
+def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:
+    """(targets, C, *spatial) gradients at the image itself, and the twin's gap to ONNX Runtime on it.
+
+    Raises TierMissing where the twin answers otherwise than ONNX Runtime on this very image.
+    """
+    found, logits = case.model.twin(method).gradients(case.x, case.targets, case.regions, rule)
+    gap = checked_parity(case, logits)
+    return found[:, 0], gap
+
+
+def checked_parity(case: Case, logits: FloatArray) -> float:
+    """The gap of a twin's logits (1, ...) on the case's image to ONNX Runtime's; TierMissing where it is too large."""
+    gap = parity_gap(logits[:1], case.run.logits)
+    if not gap <= PARITY:
+        raise TierMissing(f"{case.model.identity}: the twin differs from ONNX Runtime by {gap:.2g} on this image")
+    return gap
+
+
+@register
+class Gradient(AttributionMap):
+    """The gradient's magnitude (Simonyan et al. 2014, section 3.1): max over channels of |d score / d x|."""
+
+    name: ClassVar[str] = "gradient"
+    tier: ClassVar[Tier] = "T2"
+    unit: ClassVar[str] = "logit per unit of input"
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
+        """One map a target; one pass forward, one back for each target."""
+        found, gap = gradients_at_image(case, self.name)
+        return [Attribution(np.abs(each).max(axis=0), evidence={"engine_parity": gap}) for each in found]
+
+
+@register
+class InputXGradient(AttributionMap):
+    """Input times gradient (Shrikumar et al. 2016), summed over channels, signed."""
+
+    name: ClassVar[str] = "input-x-gradient"
+    tier: ClassVar[Tier] = "T2"
+    signed: ClassVar[bool] = True
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
+        """One map a target; one pass forward, one back for each target."""
+        found, gap = gradients_at_image(case, self.name)
+        return [Attribution((each * case.x[0]).sum(axis=0), evidence={"engine_parity": gap}) for each in found]
+
+
+class SmoothGradParameters(MethodParameters):
+    """`noise`: standard deviation as a share of the image's range (section 3.2: 10 to 20 %)."""
+
+    samples: int = Field(default=50, ge=1)
+    noise: float = Field(default=0.15, gt=0)
+    seed: int = 0
+
+
+@register
+class SmoothGrad(AttributionMap):
+    """SmoothGrad (Smilkov et al. 2017, section 3): the mean gradient over noisy copies, max of |.| over channels."""
+
+    name: ClassVar[str] = "smooth-grad"
+    tier: ClassVar[Tier] = "T2"
+    unit: ClassVar[str] = "logit per unit of input"
+    stochastic: ClassVar[bool] = True
+    Parameters: ClassVar[type[MethodParameters]] = SmoothGradParameters
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
+        """One map a target; one pass forward a sample, one back for each target."""
+        assert isinstance(parameters, SmoothGradParameters)
+        p = parameters
+        twin = case.model.twin(self.name)
+        rng = np.random.default_rng(p.seed)
+        deviation = p.noise * float(case.x.max() - case.x.min())
+        total = np.zeros((len(case.targets), *case.x.shape[1:]))
+        for chunk in case.chunks(p.samples):
+            case.tell(chunk.start, p.samples)
+            size = (chunk.stop - chunk.start, *case.x.shape[1:])
+            noisy = case.x + deviation * rng.standard_normal(size).astype(np.float32)
+            total += twin.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
+        case.tell(p.samples, p.samples)
+        evidence = {"engine_parity": twin_parity(case, twin)}
+        return [Attribution(np.abs(each / p.samples).max(axis=0).astype(np.float32), None, evidence) for each in total]
+
+
+def twin_parity(case: Case, twin: Twin) -> float:
+    """The twin's gap on the image itself, for methods that never run it there; one forward pass."""
+    import torch
+
+    with torch.no_grad():
+        logits = twin.logits(torch.from_numpy(np.ascontiguousarray(case.x)).to(twin.device)).cpu().numpy()
+    return checked_parity(case, logits)
+
+
+@register
+class GuidedBackprop(AttributionMap):
+    """Guided backpropagation (Springenberg et al. 2015, section 3.4): negative gradients are cut at each ReLU.
+
+    For research only: its maps hardly depend on the trained weights (Adebayo et al. 2018), so it is not delivered.
+    Refused where it equals the plain gradient, that is, where no ReLU was met.
+    """
+
+    name: ClassVar[str] = "guided-backprop"
+    tier: ClassVar[Tier] = "T2"
+    signed: ClassVar[bool] = True
+    unit: ClassVar[str] = "logit per unit of input"
+    deliverable: ClassVar[bool] = False
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
+        """One map a target, summed over channels; one pass forward, one back for each target."""
+        met = 0
+
+        def rule(operator: Operator) -> Any:
+            nonlocal met
+            if operator.name not in ("relu", "clip"):
+                return None
+            met += 1
+            answer = operator()
+            if answer.requires_grad:
+                answer.register_hook(lambda gradient: gradient.clamp(min=0))
+            return answer
+
+        found, gap = gradients_at_image(case, self.name, rule)
+        if not met:
+            raise TierMissing(f"guided-backprop needs ReLUs, and {case.model.identity} has none")
+        return [Attribution(each.sum(axis=0), evidence={"engine_parity": gap}) for each in found]

@@ -1,0 +1,155 @@
+"""Gradients along a path: integrated gradients and expected gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from whyray.errors import ExplanationError
+from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.explain.fill import Fill, filled
+from whyray.explain.gradients import twin_parity
+from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.types import Tier
+
+
+def completeness_gap(attributions: FloatArray, difference: float) -> float:
+    """|sum of attributions - difference of scores|, relative to the difference.
+
+    Where the scores hardly differ (below 1 % of all that was attributed), relative to that 1 %.
+    """
+    total, size = float(attributions.sum(dtype=np.float64)), float(np.abs(attributions).sum(dtype=np.float64))
+    return abs(total - difference) / max(abs(difference), 0.01 * size, 1e-12)
+
+
+class IntegratedGradientsParameters(MethodParameters):
+    """`steps` doubles, up to `most_steps`, until the completeness gap is at most `tolerance` for every target."""
+
+    steps: int = Field(default=32, ge=2)
+    most_steps: int = Field(default=256, ge=2)
+    tolerance: float = Field(default=0.05, gt=0)
+    baseline: Fill = "zero"
+
+
+@register
+class IntegratedGradients(AttributionMap):
+    """Integrated gradients along a straight path from a baseline (Sundararajan et al. 2017, eq. 1).
+
+    Gauss-Legendre quadrature. Attributions are summed over channels, in units of the score (logit); they sum to
+    f(x) - f(baseline) up to `completeness_gap`, a share of that difference. Raises ExplanationError where the gap stays
+    above the tolerance at `most_steps`.
+    """
+
+    name: ClassVar[str] = "integrated-gradients"
+    tier: ClassVar[Tier] = "T2"
+    signed: ClassVar[bool] = True
+    Parameters: ClassVar[type[MethodParameters]] = IntegratedGradientsParameters
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
+        """One map a target; `steps` passes forward in all, and back for each target."""
+        assert isinstance(parameters, IntegratedGradientsParameters)
+        p = parameters
+        baseline = filled(case.x, p.baseline)
+        parity = twin_parity(case, case.model.twin(self.name))
+        difference = case.score - case.scores_of(case.model.batch_logits(baseline))[0]
+        steps = p.steps
+        while True:
+            maps = self._integrate(case, baseline, steps)
+            gaps = [completeness_gap(each, float(d)) for each, d in zip(maps, difference, strict=True)]
+            if max(gaps) <= p.tolerance:
+                break
+            if steps * 2 > p.most_steps:
+                worst = case.model.targets[case.targets[int(np.argmax(gaps))]]
+                raise ExplanationError(
+                    f"integrated-gradients of {worst}: attributions miss the difference by {max(gaps):.0%} after "
+                    f"{steps} steps, more than {p.tolerance:.0%}",
+                    advice="Raise most_steps, or take another baseline or method.",
+                )
+            steps *= 2
+        return [
+            Attribution(
+                each.sum(axis=0).astype(np.float32),
+                evidence={"completeness_gap": gap, "steps": float(steps), "engine_parity": parity},
+            )
+            for each, gap in zip(maps, gaps, strict=True)
+        ]
+
+    def _integrate(self, case: Case, baseline: FloatArray, steps: int) -> FloatArray:
+        twin = case.model.twin(self.name)
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        shares, weights = ((nodes + 1) / 2).astype(np.float32), weights / 2
+        inner = [1] * (case.x.ndim - 1)
+        total = np.zeros((len(case.targets), *case.x.shape[1:]))
+        for chunk in case.chunks(steps):
+            case.tell(chunk.start, steps)
+            points = baseline + shares[chunk].reshape(-1, *inner) * (case.x - baseline)
+            found = twin.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            total += np.tensordot(weights[chunk], found, axes=([0], [1]))
+        case.tell(steps, steps)
+        return np.asarray(total * (case.x - baseline)[0])
+
+
+class ExpectedGradientsParameters(MethodParameters):
+    """`references` names the package's artefact that holds reference images: .npy, (M, *item in layout)."""
+
+    samples: int = Field(default=200, ge=2)
+    references: str = "references"
+    seed: int = 0
+
+
+@register
+class ExpectedGradients(AttributionMap):
+    """Expected gradients (Erion et al. 2021, eq. 4): integrated gradients averaged over reference images.
+
+    Each sample draws a reference and a point of the path, stratified along it. `completeness_gap` compares the sum with
+    f(x) - mean f(drawn references); it shrinks with the samples and is measured, not enforced.
+    """
+
+    name: ClassVar[str] = "expected-gradients"
+    tier: ClassVar[Tier] = "T2"
+    signed: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
+    Parameters: ClassVar[type[MethodParameters]] = ExpectedGradientsParameters
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
+        """One map a target; a pass forward a sample and one a reference, and back for each target."""
+        assert isinstance(parameters, ExpectedGradientsParameters)
+        p = parameters
+        twin = case.model.twin(self.name)
+        references = self._references(case, p.references)
+        rng = np.random.default_rng(p.seed)
+        drawn = rng.integers(0, len(references), p.samples)
+        shares = rng.permutation((np.arange(p.samples) + rng.random(p.samples)) / p.samples).astype(np.float32)
+        used, times = np.unique(drawn, return_counts=True)
+        inner = [1] * (case.x.ndim - 1)
+        total = np.zeros((len(case.targets), *case.x.shape[1:]))
+        for chunk in case.chunks(p.samples):
+            case.tell(chunk.start, p.samples)
+            starts = references[drawn[chunk]]
+            way = case.x - starts
+            points = starts + shares[chunk].reshape(-1, *inner) * way
+            found = twin.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            total += (found * way[None]).sum(axis=1)
+        maps = total / p.samples
+        batches = (references[used[chunk]] for chunk in case.chunks(len(used)))
+        mean = np.average(np.concatenate(list(case.scores(batches, len(used)))), axis=0, weights=times)
+        parity = twin_parity(case, twin)
+        return [
+            Attribution(
+                each.sum(axis=0).astype(np.float32),
+                evidence={"completeness_gap": completeness_gap(each, float(gain)), "engine_parity": parity},
+            )
+            for each, gain in zip(maps, case.score - mean, strict=True)
+        ]
+
+    def _references(self, case: Case, artefact: str) -> FloatArray:
+        package = case.model.package
+        if artefact not in package.manifest.artefacts:
+            raise ExplanationError(
+                f"expected-gradients needs reference images, and {case.model.identity} has no artefact {artefact!r}",
+                advice="Add a .npy of reference images to artefacts in model.yaml, or take integrated-gradients.",
+            )
+        return case.model.channels_first(np.load(package.artefact(artefact), allow_pickle=False))

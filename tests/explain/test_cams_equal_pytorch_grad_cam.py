@@ -1,0 +1,125 @@
+"""Class activation maps against pytorch-grad-cam 1.5.7, before its normalisation; tolerance 1e-4 of the maximum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from explain.references import close, reference, upsampled
+from models import nets
+from whyray.explain import explain
+from whyray.explain.eigen_cam import first_component
+from whyray.models import Model
+
+TARGETS = ("one", "two", "three")
+CLASSES = ["plain", "rgb", "pool", "flatten", "residual", "dense"]
+
+
+def theirs(class_name: str, name: str, target: int, **options: object) -> np.ndarray:
+    """Their map at the features' grid, ReLU applied, not normalised."""
+    reference("pytorch_grad_cam")
+    package = reference("pytorch_grad_cam")
+    targets = [reference("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget(target)]
+    net, x = nets.make(name), nets.image(name)
+    cam = getattr(package, class_name)(net, [net.last], **options)
+    cam(x, targets=targets)
+    taps = cam.activations_and_grads
+    grads = taps.gradients[-1].numpy() if taps.gradients else None
+    values = cam.get_cam_image(x, net.last, targets, taps.activations[-1].numpy(), grads, False)
+    return np.asarray(values[0])
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    ("method", "class_name", "parameters"),
+    [
+        ("grad-cam", "GradCAM", {}),
+        ("grad-cam-plus-plus", "GradCAMPlusPlus", {"epsilon": 1e-6}),
+        ("layer-cam", "LayerCAM", {}),
+        ("hi-res-cam", "HiResCAM", {}),
+    ],
+)
+def test_gradient_cams_are_those_of_pytorch_grad_cam(
+    name: str, method: str, class_name: str, parameters: dict[str, float]
+) -> None:
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    maps = explain(model, x, target="all", method=method, **parameters)
+    compared = 0
+    for number, found in enumerate(maps):
+        expected = np.maximum(theirs(class_name, name, number), 0)
+        if expected.max() > 0:
+            close(found.values, upsampled(expected, found.values.shape))
+            compared += 1
+        else:
+            assert not found.values.any()
+    assert compared
+
+
+def test_grad_cam_in_three_dimensions_is_that_of_pytorch_grad_cam() -> None:
+    name = "plain-3d"
+    found = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="grad-cam")
+    for number, each in enumerate(found):
+        expected = upsampled(np.maximum(theirs("GradCAM", name, number), 0), each.values.shape)
+        close(each.values, expected)
+
+
+@pytest.mark.parametrize("name", ["plain", "flatten", "dense"])
+def test_eigen_cam_is_that_of_pytorch_grad_cam_up_to_its_arbitrary_sign(name: str) -> None:
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    features = model.run(x).features
+    assert features is not None
+    found = first_component(features[0], centre=True)
+    expected = theirs("EigenCAM", name, 0)
+    close(found * np.sign((found * expected).sum()), expected, 1e-3)
+
+
+@pytest.mark.parametrize("name", ["plain", "flatten", "residual"])
+def test_score_cam_is_that_of_pytorch_grad_cam_with_the_same_upsampling(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Theirs upsamples masks with align_corners=True, whose grid is not the feature maps'; all else is theirs.
+    def half_pixel(size: torch.Size) -> torch.nn.Module:
+        return torch.nn.Upsample(size=size, mode="bilinear", align_corners=False)
+
+    monkeypatch.setattr(torch.nn, "UpsamplingBilinear2d", half_pixel)
+    found = explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="score-cam")
+    for number, each in enumerate(found):
+        expected = np.maximum(theirs("ScoreCAM", name, number), 0)
+        close(each.values, upsampled(expected, each.values.shape))
+
+
+@pytest.mark.parametrize("name", ["plain", "flatten", "residual", "dense"])
+def test_ablation_cam_is_that_of_pytorch_grad_cam_where_the_score_is_positive(name: str) -> None:
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    logits = model.logits(x)[0]
+    number = int(logits.argmax())
+    assert logits[number] > 0
+    found = explain(model, x, target=TARGETS[number], method="ablation-cam")
+    expected = np.maximum(theirs("AblationCAM", name, number), 0)
+    close(found.values, upsampled(expected, found.values.shape), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-3d"])
+def test_seg_grad_cam_is_the_gradient_of_the_mean_logit_over_the_predicted_segment(name: str) -> None:
+    net, x = nets.make(name), nets.image(name)
+    taken: list[torch.Tensor] = []
+    net.last.register_forward_hook(lambda module, given, answer: taken.append(answer))
+    logits = net(x)
+    regions = logits.argmax(dim=1)[0]
+    for found in explain(nets.loaded(name), x.numpy(), target="all", method="seg-grad-cam"):
+        target = TARGETS.index(found.target)
+        score = logits[0, target][regions == target].mean()
+        (gradient,) = torch.autograd.grad(score, taken[0], retain_graph=True)
+        weights = gradient[0].flatten(1).mean(dim=1)
+        expected = torch.relu(torch.tensordot(weights, taken[0][0], dims=1)).detach().numpy()
+        close(found.values, expected)
+
+
+def test_all_targets_cost_one_forward_pass_and_the_second_method_none() -> None:
+    model: Model = nets.loaded("plain")
+    x = nets.image("plain").numpy()
+    explain(model, x, target="all", method="grad-cam")
+    assert model.forwards == 1
+    explain(model, x, target="all", method="layer-cam")
+    assert model.forwards == 1

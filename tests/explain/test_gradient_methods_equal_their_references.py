@@ -1,0 +1,157 @@
+"""Gradient methods against captum 0.9.0 and zennit 0.5.1, run on the net that was exported; tolerance as stated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import DeepLift, GuidedBackprop, InputXGradient, IntegratedGradients, Saliency
+from torch import nn
+
+from explain.references import close, reference
+from models import nets
+from whyray.explain import explain
+
+TARGETS = ("one", "two", "three")
+CLASSES = ["plain", "rgb", "plain-3d", "pool", "flatten", "residual", "dense", "vit"]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_gradient_and_input_x_gradient_are_those_of_captum(name: str) -> None:
+    net, x, model = nets.make(name), nets.image(name), nets.loaded(name)
+    for number in range(3):
+        found = explain(model, x.numpy(), target=TARGETS[number], method="gradient")
+        close(found.values, Saliency(net).attribute(x, target=number)[0].amax(dim=0).numpy())
+        found = explain(model, x.numpy(), target=TARGETS[number], method="input-x-gradient")
+        close(found.values, InputXGradient(net).attribute(x, target=number)[0].sum(dim=0).detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d", "residual", "vit"])
+def test_integrated_gradients_are_those_of_captum_at_the_same_steps(name: str) -> None:
+    net, x = nets.make(name), nets.image(name)
+    found = explain(
+        nets.loaded(name), x.numpy(), target="two", method="integrated-gradients", steps=16, most_steps=16, tolerance=9
+    )
+    expected = IntegratedGradients(net).attribute(x, target=1, n_steps=16, method="gausslegendre")
+    close(found.values, expected[0].sum(dim=0).detach().numpy())
+
+
+def test_integrated_gradients_double_their_steps_until_complete_or_fail_by_name() -> None:
+    from whyray.errors import ExplanationError
+
+    model, x = nets.loaded("flatten"), 4 * nets.image("flatten").numpy()
+    loose = explain(model, x, target="one", method="integrated-gradients", steps=2, tolerance=0.02, most_steps=1024)
+    assert loose.evidence["steps"] > 2
+    assert loose.evidence["completeness_gap"] <= 0.02
+    with pytest.raises(ExplanationError, match=r"integrated-gradients of .* after 2 steps"):
+        explain(model, x, target="all", method="integrated-gradients", steps=2, most_steps=2, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d", "pool", "flatten"])
+def test_deep_lift_is_that_of_captum(name: str) -> None:
+    net, x, model = nets.make(name), nets.image(name), nets.loaded(name)
+    _own_modules(net)
+    for number in range(3):
+        found = explain(model, x.numpy(), target=TARGETS[number], method="deep-lift")
+        expected = DeepLift(net).attribute(x, baselines=torch.zeros_like(x), target=number)
+        close(found.values, expected[0].sum(dim=0).detach().numpy(), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["residual", "residual-3d", "dense", "unet", "unet-3d"])
+def test_deep_lift_sums_to_the_difference_where_captum_refuses(name: str) -> None:
+    for found in explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="deep-lift"):
+        assert found.evidence["completeness_gap"] < 1e-3
+
+
+def test_deep_lift_refuses_attention_by_its_own_completeness_check() -> None:
+    from whyray.errors import ExplanationError
+
+    with pytest.raises(ExplanationError, match="deep-lift of"):
+        explain(nets.loaded("vit"), nets.image("vit").numpy(), target="all", method="deep-lift")
+
+
+@pytest.mark.parametrize("name", ["plain", "rgb", "pool", "flatten"])
+def test_guided_backpropagation_is_that_of_captum_and_differs_from_the_gradient(name: str) -> None:
+    net, x, model = nets.make(name), nets.image(name), nets.loaded(name)
+    found = explain(model, x.numpy(), target="one", method="guided-backprop")
+    expected = GuidedBackprop(net).attribute(x, target=0)[0].sum(dim=0).detach().numpy()
+    close(found.values, expected)
+    plain = Saliency(net).attribute(x, target=0, abs=False)[0].sum(dim=0).numpy()
+    assert np.abs(found.values - plain).max() > 0.1 * np.abs(plain).max()
+
+
+@pytest.mark.parametrize("name", ["plain", "rgb", "flatten", "pool"])
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
+def test_lrp_is_that_of_zennit_when_biases_absorb_as_they_do_there(name: str, composite: str) -> None:
+    zennit = reference("zennit")
+    composites, rules, types = (reference(f"{zennit.__name__}.{each}") for each in ("composites", "rules", "types"))
+    canonizers = [reference("zennit.canonizers").SequentialMergeBatchNorm()]
+    rule_set = {
+        "epsilon-plus-flat": lambda: composites.EpsilonPlusFlat(canonizers=canonizers),
+        "gamma": lambda: composites.LayerMapComposite(
+            [
+                (types.Activation, rules.Pass()),
+                (types.AvgPool, rules.Norm()),
+                (types.Convolution, rules.Gamma(gamma=0.25)),
+                (types.Linear, rules.Epsilon()),
+            ],
+            canonizers=canonizers,
+        ),
+    }[composite]()
+    net, x = nets.make(name), nets.image(name).requires_grad_(True)
+    _own_modules(net)
+    with rule_set.context(net) as changed:
+        logits = changed(x)
+        seed = torch.zeros_like(logits)
+        seed[0, 1] = logits[0, 1].detach()
+        (relevance,) = torch.autograd.grad(logits, x, seed)
+    found = explain(nets.loaded(name), x.detach().numpy(), target="two", method="lrp", composite=composite, bias=True)
+    close(found.values, relevance[0].sum(dim=0).numpy(), 2e-3)
+
+
+@pytest.mark.parametrize("name", ["plain", "plain-3d", "residual", "residual-3d", "dense", "pool", "flatten"])
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
+def test_lrp_conserves_the_score_through_residual_sums_and_concatenations(name: str, composite: str) -> None:
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    for found in explain(model, x, target="all", method="lrp", composite=composite):
+        score = model.logits(x)[0, model.target_index(found.target)]
+        assert found.values.sum() == pytest.approx(score, rel=0.02)
+
+
+def test_lrp_refuses_attention_by_name() -> None:
+    from whyray.errors import ExplanationError
+
+    with pytest.raises(ExplanationError, match=r"^lrp has no rule for \w+ of activations$"):
+        explain(nets.loaded("vit"), nets.image("vit").numpy(), target="one", method="lrp")
+
+
+def test_smooth_grad_is_the_mean_gradient_over_the_same_noise() -> None:
+    net, x = nets.make("rgb"), nets.image("rgb")
+    found = explain(nets.loaded("rgb"), x.numpy(), target="two", method="smooth-grad", samples=10, noise=0.2, seed=4)
+    rng = np.random.default_rng(4)
+    noise = np.concatenate([rng.standard_normal((n, *x.shape[1:])).astype(np.float32) for n in (8, 2)])
+    noisy = (x + 0.2 * (x.max() - x.min()) * torch.from_numpy(noise)).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(net(noisy)[:, 1].sum(), noisy)
+    close(found.values, gradient.mean(dim=0).abs().amax(dim=0).numpy(), 1e-3)
+
+
+def test_expected_gradients_with_one_reference_are_integrated_gradients_from_it(tmp_path) -> None:
+    from whyray.models import RuntimeOptions, load_package
+
+    reference_image = nets.image("plain", 7).numpy()
+    folder = nets.pack(tmp_path, "plain", artefacts={"references": "references.npy"})
+    np.save(folder / "references.npy", reference_image)
+    model = load_package(folder, options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    net, x = nets.make("plain"), nets.image("plain")
+    found = explain(model, x.numpy(), target="one", method="expected-gradients", samples=400)
+    expected = IntegratedGradients(net).attribute(x, baselines=torch.from_numpy(reference_image), target=0, n_steps=200)
+    close(found.values, expected[0, 0].detach().numpy(), 0.02)
+    assert found.evidence["completeness_gap"] < 0.02
+
+
+def _own_modules(net: nn.Module) -> None:
+    """References hook modules: each activation must be one of its own, which the exported nets compared here have."""
+    activations = [each for each in net.modules() if isinstance(each, nn.ReLU)]
+    assert activations
+    for each in activations:
+        each.inplace = False
