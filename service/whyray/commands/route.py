@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Routes: what goes where.")
 
 
 @app.command(name="test")
-def test_route(
+def try_files(
     files: Annotated[list[Path], typer.Argument(help="DICOM files of one study, one or more.", exists=True)],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:

@@ -1,0 +1,52 @@
+# syntax=docker/dockerfile:1
+# Two targets: `docker build --target cpu .` (default) and `docker build --target cuda .`.
+# The image holds no configuration: mount /etc/whyray (whyray.yaml, packages) and /var/lib/whyray (state).
+
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY service service
+COPY dicom_templates dicom_templates
+COPY deploy/constraints.txt deploy/constraints.txt
+RUN python -m venv /opt/whyray
+
+FROM build AS build-cpu
+RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.0 \
+ && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[cpu,postgres]'
+
+FROM build AS build-cuda
+# onnxruntime-gpu instead of, never beside, onnxruntime
+RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.0 \
+ && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[gpu,postgres]'
+
+FROM nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 AS cuda-base
+# the virtual environment was made for Debian's Python 3.11; it brings that interpreter along
+COPY --from=build /usr/local /usr/local
+RUN ldconfig
+
+FROM python:3.11-slim-bookworm AS cpu-base
+
+FROM cuda-base AS cuda
+COPY --from=build-cuda /opt/whyray /opt/whyray
+ENV PATH=/opt/whyray/bin:$PATH PYTHONUNBUFFERED=1 WHYRAY_CONFIG=/etc/whyray/whyray.yaml
+RUN useradd --system --uid 10001 --home-dir /var/lib/whyray --create-home whyray
+USER 10001
+WORKDIR /var/lib/whyray
+VOLUME ["/var/lib/whyray"]
+EXPOSE 11112 8080
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["whyray", "status", "--quiet"]
+ENTRYPOINT ["whyray"]
+CMD ["serve"]
+
+FROM cpu-base AS cpu
+COPY --from=build-cpu /opt/whyray /opt/whyray
+ENV PATH=/opt/whyray/bin:$PATH PYTHONUNBUFFERED=1 WHYRAY_CONFIG=/etc/whyray/whyray.yaml
+RUN useradd --system --uid 10001 --home-dir /var/lib/whyray --create-home whyray
+USER 10001
+WORKDIR /var/lib/whyray
+VOLUME ["/var/lib/whyray"]
+EXPOSE 11112 8080
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["whyray", "status", "--quiet"]
+ENTRYPOINT ["whyray"]
+CMD ["serve"]

@@ -1,0 +1,3 @@
+from pipeline_site import site
+
+__all__ = ["site"]
