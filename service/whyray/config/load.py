@@ -12,12 +12,16 @@ from pydantic import ValidationError
 
 from whyray.config.lines import Document, read_yaml
 from whyray.config.model import Config
-from whyray.config.problems import Place, Problem, config_error, did_you_mean
+from whyray.config.problems import Problem, config_error, did_you_mean
 from whyray.config.references import reference_faults
 from whyray.config.schema import choices_at
 from whyray.errors import ConfigError
 
 _LONGEST_FOUND = 60
+_OWN_WORDS = ("condition", "reference", "name")
+"""Types of errors whose message is left as it is."""
+_SECRET_KEYS = frozenset({"token", "password", "login", "logins"})
+"""Under these keys nothing that was found is printed: a person may have written a secret at the wrong place."""
 _EMPTY_LIST = "at least one item is needed"
 
 
@@ -110,15 +114,14 @@ def _without_empty_sections(data: object) -> object:
 
 def _problem(error: Any, document: Document) -> Problem:
     """One of pydantic's errors in our words. `error`: pydantic_core.ErrorDetails."""
-    kind, place, context = error["type"], _written_place(error["loc"], document), error.get("ctx") or {}
+    kind, place, context = error["type"], document.written(error["loc"]), error.get("ctx") or {}
     message, suggestion = error["msg"], context.get("suggestion") or None
     found: object = error["input"]
     if kind == "extra_forbidden":
         key, choices = place[-1], choices_at(place[:-1])
         message, suggestion = f"no such key '{key}'", did_you_mean(key, choices, what="keys are")
     elif kind == "missing":
-        message = f"the key '{place[-1]}' is missing"
-        place, found = place[:-1], None
+        message, found = f"the key '{error['loc'][-1]}' is missing", None
     elif kind == "literal_error":
         choices = choices_at(place)
         message, suggestion = f"not one of {', '.join(choices)}", did_you_mean(found, choices)
@@ -128,13 +131,12 @@ def _problem(error: Any, document: Document) -> Problem:
         message = "a list is needed here"
     elif kind == "too_short":
         message = _EMPTY_LIST
-    elif found is None:
+    elif found is None and kind not in _OWN_WORDS:
         message, suggestion = "nothing is written here", "write a value, or leave the key out"
-    elif kind not in ("condition", "reference"):
-        message = message.removeprefix("Input should be ").removeprefix("Value error, ")
-        message = message if message != error["msg"] or kind == "value_error" else message[:1].lower() + message[1:]
-        message = f"must be {message}" if error["msg"].startswith("Input should be ") else message
-    if kind != "secret" and "secret" not in kind:
+    elif kind not in _OWN_WORDS:
+        message = message.replace("Input should be ", "must be ", 1)
+        message = message[:1].lower() + message[1:]
+    if kind not in ("secret", "extra_forbidden") and _SECRET_KEYS.isdisjoint(place):
         message += _found(found, message)
     return Problem(place, message, document.line(place), suggestion)
 
@@ -146,13 +148,3 @@ def _found(value: object, message: str) -> str:
         return ""
     text = str(value)
     return f", found '{text if len(text) <= _LONGEST_FOUND else text[:_LONGEST_FOUND] + '…'}'"
-
-
-def _written_place(location: tuple[str | int, ...], document: Document) -> Place:
-    """The place without the steps that name a validator's alternatives or a mapping's key ('[key]')."""
-    place = document.written(location)
-    last = location[-1] if location else "[key]"
-    # What is missing is told by its name, though the file has no line for it.
-    if last == "[key]" or isinstance(last, int) or place == (*document.written(location[:-1]), last):
-        return place
-    return (*place, last)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from whyray.config.base import Section
@@ -17,15 +18,24 @@ from whyray.config.references import reference_faults
 from whyray.config.routes import Otherwise, OtherwiseValue, Route
 from whyray.config.values import FolderPath, UidRoot, parse_duration
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise PydanticCustomError("name", "a name is letters, digits, hyphens and underscores, 64 at most")
+    return name
+
+
+DestinationName = Annotated[str, AfterValidator(_check_name)]
+
 
 class Config(Section):
     """All of `whyray.yaml`."""
 
     listener: Listener = Listener()
     """The storage SCP: who may send what here."""
-    destinations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], Destination] = Field(
-        default_factory=dict
-    )
+    destinations: dict[DestinationName, Destination] = Field(default_factory=dict)
     """Who receives results: a name of your choice → an AE (host, port, ae_title) or a DICOMweb service (url)."""
     routes: tuple[Route, ...] = ()
     """Which series go to which packages; a series may match several routes."""

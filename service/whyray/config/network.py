@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydicom.uid import UID_dictionary
 
@@ -198,6 +207,8 @@ class AssociationTimeouts(Section):
 class DicomDestination(Section):
     """A destination that is reached by C-STORE."""
 
+    model_config = ConfigDict(title="by C-STORE")
+
     ae_title: AETitle
     """Called AE title of the peer."""
     host: Host
@@ -241,6 +252,8 @@ class Login(Section):
 
 class DicomWebDestination(Section):
     """A destination that is reached by STOW-RS."""
+
+    model_config = ConfigDict(title="by STOW-RS")
 
     url: Annotated[str, AfterValidator(_check_web_url), WithJsonSchema({"type": "string", "format": "uri"})]
     """Base URL of the DICOMweb service; `/studies` is appended."""

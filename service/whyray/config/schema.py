@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from whyray.config.base import Section
 from whyray.config.conditions import condition_schema
 from whyray.config.model import Config
 from whyray.config.problems import Place
@@ -14,13 +15,29 @@ from whyray.config.problems import Place
 def config_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the configuration file."""
     schema: dict[str, Any] = Config.model_json_schema(by_alias=True, mode="validation")
-    definitions = schema.setdefault("$defs", {})
+    definitions = schema["$defs"]
+    for model in _models(Section):
+        _write_defaults(model, schema if model is Config else definitions.get(model.__name__, {}))
     for field in ("when", "study"):
         entry = definitions["Route"]["properties"][field]
         description = entry.get("description")
         definitions["Route"]["properties"][field] = {"$ref": "#/$defs/condition", "description": description}
     definitions["condition"] = condition_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "whyray.yaml"}
+
+
+def _models(base: type[Section]) -> Iterator[type[Section]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _write_defaults(model: type[Section], node: dict[str, Any]) -> None:
+    """Defaults as a person writes them ('20s', '2GiB'), where pydantic puts them as JSON sees their Python values."""
+    written = model.model_construct().model_dump(mode="json", by_alias=True)
+    for key, child in node.get("properties", {}).items():
+        if child.get("default") is not None:
+            child["default"] = written[key]
 
 
 @cache
