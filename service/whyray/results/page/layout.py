@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from whyray.results.orientation import opposite
 from whyray.results.page.overlay import Picture, map_colours
@@ -168,14 +168,7 @@ def _draw_banner(
 ) -> None:
     text, colour = banner
     draw.rectangle(box, fill=colour)
-    size = round(text_size * 1.25)
-    room = box[2] - box[0] - 2 * layout.page.margin
-    font = typeface(layout.fonts, text, size, bold=True)
-    while size > 12 and draw.textlength(text, font=font) > room:
-        size -= 1
-        font = typeface(layout.fonts, text, size, bold=True)
-    while len(text) > 1 and draw.textlength(text, font=font) > room:
-        text = text.rstrip("…")[:-1] + "…"
+    text, font = _fitting(draw, text, round(text_size * 1.25), box[2] - box[0] - 2 * layout.page.margin, layout)
     draw.text((layout.page.margin, (box[1] + box[3]) / 2), text, font=font, fill=(0, 0, 0), anchor="lm")
 
 
@@ -190,8 +183,8 @@ def _draw_panel(
 ) -> Panel:
     height, width = panel.picture.shape[:2]
     canvas.paste(Image.fromarray(panel.picture), (left, top))
-    font = typeface(layout.fonts, panel.caption, text_size, bold=True)
-    draw.text((left, top - round(text_size * 1.5)), panel.caption, font=font, fill=layout.colours.text)
+    caption, font = _fitting(draw, panel.caption, text_size, width, layout)
+    draw.text((left, top - round(text_size * 1.5)), caption, font=font, fill=layout.colours.text)
     edge = max(4, text_size // 3)
     if panel.orientation is not None:
         at_left, at_right, at_top, at_bottom = panel_letters(panel.orientation)
@@ -229,9 +222,9 @@ def _draw_bar(
     layout: Layout,
 ) -> None:
     left, top, height = place
-    words = round(text_size * 3)
-    height = max(height - words, 20)
-    top += words // 2
+    above, below = round(text_size * 1.8), round(text_size * 3.2)
+    height = max(height - above - below, 20)
+    top += above
     wide = max(12, text_size)
     share = np.linspace(1, -1 if bar.signed else 0, height, dtype=np.float32)[:, np.newaxis]
     colours = map_colours(np.repeat(share, wide, axis=1), layout, signed=bar.signed)
@@ -249,10 +242,27 @@ def _draw_bar(
             fill=layout.colours.text,
             anchor="lm",
         )
-    for text, y, anchor in ((bar.ends[1], top - 6, "ls"), (bar.ends[0], top + height + 6, "lt")):
-        draw.text(
-            (left, y), text, font=typeface(layout.fonts, text, text_size), fill=layout.colours.faint, anchor=anchor
-        )
+    for text, y, anchor, colour in (
+        (bar.ends[1], top - text_size * 0.7, "ls", layout.colours.faint),
+        (bar.ends[0], top + height + text_size * 0.7, "lt", layout.colours.faint),
+        (bar.unit, top + height + text_size * 2, "lt", layout.colours.text),
+    ):
+        text, font = _fitting(draw, text, text_size, _bar_space(layout.page.width_at_most), layout, bold=False)
+        draw.text((left, y), text, font=font, fill=colour, anchor=anchor)
+
+
+def _fitting(
+    draw: ImageDraw.ImageDraw, text: str, size: int, room: int, layout: Layout, *, bold: bool = True
+) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The text and its font, smaller and at last cut short so that it fits into `room`."""
+    least = max(10, round(size * 0.7))
+    font = typeface(layout.fonts, text, size, bold=bold)
+    while size > least and draw.textlength(text, font=font) > room:
+        size -= 1
+        font = typeface(layout.fonts, text, size, bold=bold)
+    while len(text) > 1 and draw.textlength(text, font=font) > room:
+        text = text.rstrip("…")[:-1] + "…"
+    return text, font
 
 
 def _wrap(text: str, room: int, size: int, layout: Layout) -> list[str]:

@@ -116,10 +116,8 @@ def _pair(
     place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
     orientation = frame_orientation(frame, header)
     return [
-        Panel(
-            index, False, background, wording.original + place, orientation, _scale_bar(frame, header, size, wording)
-        ),
-        Panel(index, True, overlaid(background, index), caption + place, orientation),
+        Panel(index, False, background, wording.original + place, orientation, _scale_bar(frame, size)),
+        Panel(index, True, overlaid(background, index), caption, orientation),
     ]
 
 
@@ -135,7 +133,7 @@ def pixel_aspect(frame: SourceFrame, header: Dataset) -> float:
     return vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
 
 
-def _scale_bar(frame: SourceFrame, header: Dataset, size: tuple[int, int], wording: Wording) -> tuple[int, str] | None:
+def _scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:
     """A bar of 1, 2 or 5 times a power of ten mm, at most a third of the panel's width."""
     if frame.spacing is None or frame.spacing[1] <= 0:
         return None
@@ -144,10 +142,15 @@ def _scale_bar(frame: SourceFrame, header: Dataset, size: tuple[int, int], wordi
     power = 10.0 ** math.floor(math.log10(room))
     length = max(step * power for step in (1, 2, 5) if step * power <= room)
     text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
-    at_detector = not functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
-    if at_detector:
-        text += f" {wording.detector_plane}"
     return round(length / millimetres_per_pixel), text
+
+
+def _is_at_detector(image: SourceImage) -> bool:
+    """Whether the source's spacing is that of the detector, which the patient's organs are nearer than."""
+    frame = image.frames[0]
+    header = image.headers[frame.sop_instance_uid]
+    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
+    return frame.spacing is not None and not written
 
 
 def _title(answer: Answer, finding: Finding) -> str:
@@ -208,10 +211,12 @@ def _quality(card: QualityCard, wording: Wording) -> str:
 
 def _legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:
     package, colours = answer.package, layout.colours
+    at_detector = [(wording.detector_plane, colours.faint)] if _is_at_detector(answer.image) else []
     made = wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip())
     if answer.revision > 1:
         made += "  ·  " + wording.revision.format(number=answer.revision)
     return [
+        *at_detector,
         (
             wording.package.format(
                 title=package.title, name=package.name, version=package.version, digest=package.digest[:_SHORT_DIGEST]
