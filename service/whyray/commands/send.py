@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-
-_TARGET = re.compile(r"(?P<ae>[^@]{1,16})@(?P<host>\[[^\]]+\]|[^:]+):(?P<port>\d{1,5})")
 
 
 def send(
@@ -19,26 +16,20 @@ def send(
 ) -> None:
     """Send files by C-STORE and tell the peer's own status for each; exit code 1 if any was not taken."""
     from whyray.commands.screen import progress_bar
-    from whyray.delivery import send_files
-    from whyray.pipeline.files import instance_files
+    from whyray.delivery import Caller, parse_peer, send_files
 
-    match = _TARGET.fullmatch(to)
-    if match is None:
-        raise typer.BadParameter(f"{to!r} is not AE@host:port", param_hint="TO")
-    files = instance_files(paths)
+    peer = parse_peer(to)
     with progress_bar() as progress:
-        sent = send_files(
-            files,
-            ae_title=match["ae"],
-            host=match["host"].strip("[]"),
-            port=int(match["port"]),
-            calling_ae_title=calling,
-            progress=lambda done, total: progress(done / max(total, 1), f"{done} of {total} sent"),
+        outcomes = send_files(
+            paths,
+            peer,
+            caller=Caller(calling),
+            progress=lambda _outcome, done, total: progress(done / max(total, 1), f"{done} of {total}"),
         )
     console = Console(highlight=False)
-    failed = [each for each in sent if not each.ok]
-    for each in failed:
-        console.print(f"{each.path}: {each.words}", markup=False, style="red")
-    console.print(f"{len(sent) - len(failed)} of {len(sent)} taken by {match['ae']}", markup=False)
-    if failed:
+    refused = [each for each in outcomes if not each.stored]
+    for each in refused:
+        console.print(f"{each.file.path}: {each.words}", markup=False, style="red")
+    console.print(f"{len(outcomes) - len(refused)} of {len(outcomes)} taken by {peer.ae_title}", markup=False)
+    if refused:
         raise typer.Exit(1)

@@ -48,17 +48,17 @@ def _route_test(house: House, paths: Sequence[Path]) -> Sequence[RouteVerdict]:
 
 
 def _echo(house: House, name: str) -> EchoOutcome:
-    from whyray.delivery import echo
+    from whyray.delivery import Caller, echo
 
     config = house.config()
     if name not in config.destinations:
         raise NotFound(f"no destination {name!r}; there is: {', '.join(config.destinations) or 'none'}")
     started = time.monotonic()
     try:
-        words = echo(config.destinations[name], calling_ae_title=config.listener.ae_title)
+        answer = echo(config.destinations[name], Caller(config.listener.ae_title))
     except WhyRayError as error:
         return EchoOutcome(False, 1000 * (time.monotonic() - started), error.message, error.advice)
-    return EchoOutcome(True, 1000 * (time.monotonic() - started), words)
+    return EchoOutcome(True, 1000 * (time.monotonic() - started), answer.words)
 
 
 def _packages(house: House) -> Sequence[PackageInfo]:

@@ -154,12 +154,17 @@ def run_worker(path: Path) -> None:
 
 def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results until told to stop."""
-    from whyray.delivery import DeliveryService
+    from whyray.delivery import Caller, DeliveryService
 
     house = House.open(path)
-    service = DeliveryService(house.catalog, house.storage, house.config)
+
+    def caller(config: Config) -> Caller:
+        return Caller(config.listener.ae_title)
+
+    config = house.config()
+    service = DeliveryService(house.catalog, house.storage, config.destinations, caller=caller(config))
     try:
-        with Presence(house, "delivery"):
+        with Presence(house, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
             service.run(stop)
     finally:
         house.close()
