@@ -1,0 +1,95 @@
+"""Tissue labels of head CT, derived from HU and the shape of things, so that a network has more to learn than thresholds.
+
+background: everything outside the head, air in it, and the table and head holder, whatever their HU.
+soft-tissue: head outside skull and cranial cavity. bone: with marrow and thin plates closed. intracranial: what lies in
+the cranial cavity and is no air, up to where the cavity is no longer enclosed by bone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+CLASSES = ("background", "soft-tissue", "bone", "intracranial")
+BACKGROUND, SOFT_TISSUE, BONE, INTRACRANIAL = range(4)
+Mask = npt.NDArray[np.bool_]
+
+TISSUE_HU = -300.0
+BONE_HU = 220.0
+WALL_HU = 110.0
+HOLDER_MM, EARS_MM = 2.6, 4.0
+MARROW_MM, MARROW_HU, SMALLEST_BONE_MM3 = 1.5, -100.0, 80.0
+GAPS_MM, CAVITY_CORE_MM = 12.0, 7.0
+BROKEN_SLICES = 4
+
+
+def derive_labels(hu: npt.NDArray[np.float32], pixel: float, distance: float) -> npt.NDArray[np.uint8]:
+    """(S, R, C) HU to labels 0..3; `pixel` mm in the slices, `distance` mm between them (the mean, if it changes)."""
+    tissue = hu > TISSUE_HU
+    head = _head(tissue, pixel)
+    bone = _bone(hu, head, pixel, distance)
+    cavity = _cavity(bone, bone | (head & (hu > WALL_HU)), pixel)
+    labels = np.full(hu.shape, BACKGROUND, np.uint8)
+    labels[head] = SOFT_TISSUE
+    labels[cavity & tissue] = INTRACRANIAL
+    labels[bone] = BONE
+    return labels
+
+
+def _head(tissue: Mask, pixel: float) -> Mask:
+    """The largest thick thing, with its thin parts: table and head holder are thin shells and fall away."""
+    filled = np.stack([ndimage.binary_fill_holes(part) for part in tissue])
+    core = _largest(_opened(filled, HOLDER_MM, pixel))
+    return _dilated(core, EARS_MM, pixel) & tissue
+
+
+def _bone(hu: npt.NDArray[np.float32], head: Mask, pixel: float, distance: float) -> Mask:
+    dense = (hu > BONE_HU) & head
+    closed = _eroded(_dilated(dense, MARROW_MM, pixel), MARROW_MM, pixel) & (hu > MARROW_HU)
+    parts, _ = ndimage.label(closed, np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel())
+    keep = sizes * pixel * pixel * distance >= SMALLEST_BONE_MM3
+    keep[0] = False
+    return np.asarray((dense | closed) & keep[parts])
+
+
+def _cavity(bone: Mask, wall: Mask, pixel: float) -> Mask:
+    """What the skull encloses in its slices once its gaps are closed, without orbits and sinuses."""
+    closed = _eroded(_dilated(wall, GAPS_MM, pixel), GAPS_MM, pixel)
+    filled = np.stack([ndimage.binary_fill_holes(part) for part in closed])
+    enclosed = (filled | ndimage.binary_closing(filled, np.ones((BROKEN_SLICES + 1, 1, 1)))) & ~bone
+    core = _largest(_eroded(enclosed, CAVITY_CORE_MM, pixel))
+    return _dilated(core, CAVITY_CORE_MM + 2, pixel) & enclosed
+
+
+def _largest(mask: Mask) -> Mask:
+    parts, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray(parts == sizes.argmax())
+
+
+def _opened(mask: Mask, radius: float, pixel: float) -> Mask:
+    return _dilated(_eroded(mask, radius, pixel), radius, pixel)
+
+
+def _dilated(mask: Mask, radius: float, pixel: float) -> Mask:
+    """By a disc of `radius` mm in each slice."""
+    return np.asarray(_distance(~mask, pixel) <= radius)
+
+
+def _eroded(mask: Mask, radius: float, pixel: float) -> Mask:
+    return np.asarray(_distance(mask, pixel) > radius)
+
+
+def _distance(mask: Mask, pixel: float) -> npt.NDArray[np.float64]:
+    """mm in the slice to the nearest False; infinite where a slice has none."""
+    slices = mask if mask.ndim == 3 else mask[None]
+    found = [
+        np.full(part.shape, np.inf) if part.all() else ndimage.distance_transform_edt(part, sampling=pixel)
+        for part in slices
+    ]
+    return np.stack(found).reshape(mask.shape)

@@ -1,0 +1,91 @@
+"""From a trained torch module to a package's files: one ONNX graph, its manifest, its figures, its card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import yaml
+
+from whyray.models.manifest import Manifest
+
+MEBIBYTE = 1 << 20
+LARGEST = 12_000_000
+"""Bytes: a package's graph stays small enough to live in the repository."""
+
+
+def export_graph(
+    module: torch.nn.Module, example: torch.Tensor, path: Path, names: tuple[str, ...]
+) -> dict[str, float]:
+    """Write `module` as ONNX with a dynamic batch, all weights in the one file.
+
+    `names` names the tensors that the module returns; the first is the graph's output, the others stay inside it
+    under these names, so that explanations can tap them. Returns the largest differences that were measured:
+    `torch` (ONNX Runtime against torch) and `batch` (three items at once against one by one).
+    Raises RuntimeError where either is above 1e-3 of the answer's scale.
+    """
+    module.eval()
+    batch = torch.cat([example, example.flip(-1), example * 0.5])
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.onnx"
+        torch.onnx.export(
+            module,
+            (batch,),
+            draft,
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["image"],
+            output_names=list(names),
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(draft)
+    _keep_first_output(model)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString())
+    if path.stat().st_size > LARGEST:
+        raise RuntimeError(f"{path.name} has {path.stat().st_size} bytes, more than {LARGEST}")
+    return _parity(module, batch, path)
+
+
+def write_package(folder: Path, manifest: dict[str, Any], metrics: dict[str, Any], card: str) -> None:
+    """Write model.yaml (after validating it), metrics.json and MODEL_CARD.md beside the graph."""
+    Manifest.model_validate(manifest)
+    text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    (folder / "model.yaml").write_text(f"# Written by whyray.training; MODEL_CARD.md tells what was measured.\n{text}")
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (folder / "MODEL_CARD.md").write_text(card)
+
+
+def _keep_first_output(model: onnx.ModelProto) -> None:
+    inner = list(model.graph.output)[1:]
+    del model.graph.output[1:]
+    known = {value.name for value in model.graph.value_info}
+    model.graph.value_info.extend(value for value in inner if value.name not in known)
+    model.doc_string = ""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+
+
+def _parity(module: torch.nn.Module, batch: torch.Tensor, path: Path) -> dict[str, float]:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    array = batch.numpy()
+    together = session.run(None, {"image": array})[0]
+    singles = np.concatenate([session.run(None, {"image": array[i : i + 1]})[0] for i in range(len(array))])
+    with torch.no_grad():
+        expected = module(batch)[0].numpy()
+    scale = float(np.abs(expected).max()) + 1e-12
+    found = {
+        "torch": float(np.abs(together - expected).max()) / scale,
+        "batch": float(np.abs(together - singles).max()) / scale,
+    }
+    if max(found.values()) > 1e-3:
+        raise RuntimeError(f"{path.name}: ONNX Runtime differs from torch or from itself: {found}")
+    return {name: float(f"{value:.1e}") for name, value in found.items()}
