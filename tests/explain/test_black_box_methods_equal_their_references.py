@@ -97,7 +97,7 @@ def test_kernel_shap_is_that_of_the_shap_package_where_all_coalitions_are_seen()
 def test_kernel_shap_values_sum_to_the_difference_even_when_coalitions_are_sampled() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     found = explain(model, x, target="one", method="kernel-shap", segments=40, samples=200, fill="zero")
-    gain = model.logits(x)[0, 0] - model.logits(np.zeros_like(x))[0, 0]
+    gain = float(model.logits(x)[0, 0] - model.logits(np.zeros_like(x))[0, 0])
     assert found.values.sum() == pytest.approx(gain, abs=1e-4 * abs(gain) + 1e-6)
 
 

@@ -13,20 +13,23 @@ from whyray.explain.eigen_cam import first_component
 from whyray.models import Model
 
 TARGETS = ("one", "two", "three")
-CLASSES = ["plain", "rgb", "pool", "flatten", "residual", "dense"]
+CLASSES = ["plain", "rgb", "flatten", "residual", "dense"]
 
 
 def theirs(class_name: str, name: str, target: int, **options: object) -> np.ndarray:
     """Their map at the features' grid, ReLU applied, not normalised."""
-    reference("pytorch_grad_cam")
     package = reference("pytorch_grad_cam")
     targets = [reference("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget(target)]
     net, x = nets.make(name), nets.image(name)
+    taken: list[np.ndarray] = []
+    hook = net.last.register_forward_hook(lambda module, given, answer: taken.append(answer.detach().numpy()))
+    net(x)
+    hook.remove()
     cam = getattr(package, class_name)(net, [net.last], **options)
     cam(x, targets=targets)
     taps = cam.activations_and_grads
     grads = taps.gradients[-1].numpy() if taps.gradients else None
-    values = cam.get_cam_image(x, net.last, targets, taps.activations[-1].numpy(), grads, False)
+    values = cam.get_cam_image(x, net.last, targets, taken[0], grads, False)
     return np.asarray(values[0])
 
 
@@ -89,7 +92,7 @@ def test_score_cam_is_that_of_pytorch_grad_cam_with_the_same_upsampling(
         close(each.values, upsampled(expected, each.values.shape))
 
 
-@pytest.mark.parametrize("name", ["plain", "flatten", "residual", "dense"])
+@pytest.mark.parametrize("name", ["flatten", "residual", "dense"])
 def test_ablation_cam_is_that_of_pytorch_grad_cam_where_the_score_is_positive(name: str) -> None:
     model, x = nets.loaded(name), nets.image(name).numpy()
     logits = model.logits(x)[0]
