@@ -133,15 +133,18 @@ def stop(
     return delivery.state
 
 
-def uncommitted(session: Session, destination: str, asked_before: datetime, *, most: int = 500) -> list[Delivery]:
-    """What was sent and is not committed: never asked for, or asked before `asked_before` and not reported since."""
+def uncommitted(
+    session: Session, destination: str, *, asked_before: datetime, sent_before: datetime, most: int = 500
+) -> list[Delivery]:
+    """What is not committed: sent before `sent_before` and never asked for, or asked for before `asked_before`."""
+    forgotten = Delivery.commitment_asked_at.is_(None) & (Delivery.sent_at <= sent_before)
     unanswered = Delivery.commitment_uid.is_not(None) & (Delivery.commitment_asked_at <= asked_before)
     return list(
         session.scalars(
             select(Delivery)
             .options(joinedload(Delivery.result))
             .where(Delivery.destination == destination, Delivery.state == DeliveryState.SENT)
-            .where(Delivery.commitment_asked_at.is_(None) | unanswered)
+            .where(forgotten | unanswered)
             .order_by(Delivery.sent_at, Delivery.result_id)
             .limit(most)
         )

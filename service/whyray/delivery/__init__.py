@@ -1,1 +1,52 @@
-""""""
+"""Delivery: us → PACS. C-STORE and STOW-RS with the peer's own statuses, retries by error class, storage commitment.
+
+`DeliveryService(catalog, storage, destinations).run(stop)` is the role; `send_files` and `echo` need no catalog.
+"""
+
+from whyray.delivery.association import Caller, association
+from whyray.delivery.commitment import (
+    commitment_context,
+    commitment_handlers,
+    enter_report,
+    on_commitment_report,
+    request_commitment,
+)
+from whyray.delivery.cstore import store
+from whyray.delivery.echo import Echo, echo
+from whyray.delivery.lease import LeaseKeeper
+from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
+from whyray.delivery.retry import retry_after
+from whyray.delivery.send import find_files, parse_peer, send_files, summary
+from whyray.delivery.service import DeliveryService, Pace
+from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
+from whyray.delivery.stow import stow
+
+__all__ = [
+    "STATUSES",
+    "Caller",
+    "DeliveryService",
+    "Echo",
+    "LeaseKeeper",
+    "Meaning",
+    "Outcome",
+    "Outgoing",
+    "Pace",
+    "Verdict",
+    "association",
+    "commitment_context",
+    "commitment_handlers",
+    "describe",
+    "echo",
+    "enter_report",
+    "find_files",
+    "meaning",
+    "on_commitment_report",
+    "parse_peer",
+    "read_outgoing",
+    "request_commitment",
+    "retry_after",
+    "send_files",
+    "store",
+    "stow",
+    "summary",
+]

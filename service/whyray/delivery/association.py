@@ -1,0 +1,125 @@
+"""Associations out: opened with exactly the contexts that are needed, and failures told apart by what can be done."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from whyray.config import DicomDestination
+from whyray.delivery.statuses import rejection
+from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
+
+MOST_CONTEXTS = 128
+"""Presentation contexts of one association: identifiers are the odd numbers from 1 to 255 (PS3.8 section 9.3.2.2)."""
+
+MOST_BROKEN = 3
+"""So many associations in a row that broke without one object stored: the peer is at fault, not the objects."""
+
+EventHandlers = list[Any]
+"""pynetdicom's (event, handler) or (event, handler, arguments) tuples."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: WhyRay's AE title."""
+
+    ae_title: str = "WHYRAY"
+
+    def title_for(self, peer: DicomDestination) -> str:
+        """The AE title that this peer knows us by."""
+        return peer.calling_ae_title or self.ae_title
+
+
+def address(peer: DicomDestination) -> str:
+    """The peer for people: 'PACS_MAIN@10.0.0.5:104'."""
+    return f"{peer.ae_title}@{peer.host}:{peer.port}"
+
+
+@contextmanager
+def association(
+    peer: DicomDestination,
+    caller: Caller,
+    contexts: Sequence[PresentationContext],
+    *,
+    handlers: EventHandlers | None = None,
+) -> Iterator[Association]:
+    """An established association; released at the end, aborted if the block raises.
+
+    Raises
+    ------
+    PeerUnreachable
+        If there is no connection, no answer in time, or the peer aborts.
+    PeerBusy, PeerRefused
+        If the peer rejects the association, by its result; PeerRefused too if it accepts none of the contexts.
+    """
+    ae = AE(caller.title_for(peer))
+    ae.connection_timeout = peer.timeouts.connect.total_seconds()
+    ae.acse_timeout = peer.timeouts.acse.total_seconds()
+    ae.dimse_timeout = peer.timeouts.dimse.total_seconds()
+    ae.network_timeout = max(ae.dimse_timeout, 60.0)
+    connected: list[object] = []
+
+    def opened(event: evt.Event) -> None:
+        connected.append(event.address)
+        # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
+        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    link = ae.associate(
+        peer.host,
+        peer.port,
+        contexts=list(contexts),
+        ae_title=peer.ae_title,
+        max_pdu=peer.max_pdu,
+        evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
+    )
+    if not link.is_established:
+        raise _why_not(link, peer, caller, reached=bool(connected))
+    try:
+        yield link
+    except BaseException:
+        if link.is_established:
+            link.abort()
+        raise
+    if link.is_established:
+        link.release()
+
+
+def _why_not(link: Association, peer: DicomDestination, caller: Caller, *, reached: bool) -> WhyRayError:
+    name = address(peer)
+    answer = link.acceptor.primitive
+    if link.is_rejected and answer is not None:
+        return rejection(answer.result, answer.result_source, answer.diagnostic, name, caller.title_for(peer))
+    if link.rejected_contexts and not link.accepted_contexts:
+        return PeerRefused(f"{name} accepts none of what was proposed: {refusals(link.rejected_contexts)}")
+    if not reached:
+        return PeerUnreachable(f"{name} can't be connected to within {peer.timeouts.connect.total_seconds():.0f} s")
+    return PeerUnreachable(
+        f"{name} aborted, or did not answer the association request within {peer.timeouts.acse.total_seconds():.0f} s"
+    )
+
+
+_REFUSALS = {
+    1: "user rejection",
+    2: "no reason given",
+    3: "SOP Class not supported",
+    4: "transfer syntaxes not supported",
+}
+"""Result of a presentation context, PS3.8 table 9-18."""
+
+
+def refusals(contexts: Sequence[PresentationContext]) -> str:
+    """The SOP Classes of rejected contexts with the peer's reason: 'Segmentation Storage (SOP Class not supported)'."""
+    reasons = {str(each.abstract_syntax.name): _REFUSALS.get(each.result, str(each.result)) for each in contexts}
+    return ", ".join(f"{name} ({reason})" for name, reason in sorted(reasons.items()))
+
+
+def context(sop_class_uid: str, *transfer_syntax_uids: str) -> PresentationContext:
+    """One proposal: a SOP Class with the transfer syntaxes to choose from."""
+    return build_context(sop_class_uid, list(transfer_syntax_uids))

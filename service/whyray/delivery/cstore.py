@@ -1,0 +1,147 @@
+"""C-STORE of a batch over one association: bytes as they are on disk, each status as the peer gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import _config
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+
+from whyray.config import DicomDestination
+from whyray.delivery.association import (
+    MOST_CONTEXTS,
+    Caller,
+    EventHandlers,
+    address,
+    association,
+    context,
+    refusals,
+)
+from whyray.delivery.outgoing import Outcome, Outgoing, Report, without_identity
+from whyray.delivery.statuses import describe, error_of
+from whyray.errors import DecodeError, PeerRefused, PeerUnreachable, WhyRayError
+
+# A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
+# be converted to what the peer accepts are read first and given as such.
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+
+
+def store(
+    peer: DicomDestination,
+    caller: Caller,
+    files: Sequence[Outgoing],
+    report: Report,
+    *,
+    extra: Sequence[PresentationContext] = (),
+    handlers: EventHandlers | None = None,
+    proceed: Callable[[Outgoing], bool] = lambda _: True,
+    after: Callable[[Association], None] | None = None,
+) -> None:
+    """Send files over one association, telling `report` of each as soon as the peer has answered.
+
+    What `report` is not told of was never tried: the association ended before its turn, or `proceed` said no.
+
+    Parameters
+    ----------
+    extra
+        Further contexts to propose, such as storage commitment.
+    proceed
+        Asked with each file before it is sent; False leaves it out.
+    after
+        Called with the association when all files are through, before it is released.
+
+    Raises
+    ------
+    PeerUnreachable, PeerBusy, PeerRefused
+        If no association can be had: nothing was tried. (An association that breaks later is the outcome of the file
+        that was under way.)
+    """
+    with association(peer, caller, [*contexts_for(files), *extra], handlers=handlers) as link:
+        accepted = {(str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in link.accepted_contexts}
+        for number, file in enumerate(files):
+            if not proceed(file):
+                continue
+            outcome = _store_one(link, peer, file, accepted, number % 65535 + 1)
+            report(outcome)
+            if not link.is_established:
+                return
+        if after is not None:
+            after(link)
+
+
+def batches(files: Sequence[Outgoing], *, room: int = MOST_CONTEXTS) -> list[list[Outgoing]]:
+    """The files in order, cut where an association would need more than `room` presentation contexts."""
+    cut: list[list[Outgoing]] = [[]]
+    for file in files:
+        if cut[-1] and len(contexts_for([*cut[-1], file])) > room:
+            cut.append([])
+        cut[-1].append(file)
+    return cut if cut[0] else []
+
+
+def contexts_for(files: Iterable[Outgoing]) -> list[PresentationContext]:
+    """For each SOP Class: each stored transfer syntax by itself, and uncompressed little endian to fall back to."""
+    pairs = dict.fromkeys((file.sop_class_uid, file.transfer_syntax_uid) for file in files)
+    stored = [context(sop_class, syntax) for sop_class, syntax in pairs]
+    classes = dict.fromkeys(sop_class for sop_class, _ in pairs)
+    others = {sop_class: [each for each in UNCOMPRESSED if (sop_class, each) not in pairs] for sop_class in classes}
+    return stored + [context(sop_class, *syntaxes) for sop_class, syntaxes in others.items() if syntaxes]
+
+
+def _store_one(
+    link: Association, peer: DicomDestination, file: Outgoing, accepted: set[tuple[str, str]], message_id: int
+) -> Outcome:
+    name = address(peer)
+    try:
+        source = _source(link, name, file, accepted)
+        answer = link.send_c_store(source, msg_id=message_id)
+    except WhyRayError as error:
+        return Outcome(file, None, error.message, error)
+    except (OSError, AttributeError, ValueError, RuntimeError, EOFError) as error:
+        failure: WhyRayError = (
+            DecodeError(f"{file.sop_instance_uid} can't be read or encoded for {name}: {error}")
+            if link.is_established
+            else PeerUnreachable(f"{name} ended the association before {file.sop_instance_uid}")
+        )
+        return Outcome(file, None, failure.message, failure)
+    if "Status" not in answer:
+        lost = PeerUnreachable(
+            f"{name} aborted, or did not answer within {peer.timeouts.dimse.total_seconds():.0f} s, "
+            f"while {file.sop_instance_uid} was sent"
+        )
+        return Outcome(file, None, lost.message, lost)
+    status = int(answer.Status)
+    comment = without_identity(_comment(answer), file.path)
+    return Outcome(file, status, describe(status, comment), error_of(status, file.sop_instance_uid, name, comment))
+
+
+def _source(link: Association, name: str, file: Outgoing, accepted: set[tuple[str, str]]) -> Any:
+    if (file.sop_class_uid, file.transfer_syntax_uid) in accepted:
+        return file.path
+    syntax = UID(file.transfer_syntax_uid)
+    if any((file.sop_class_uid, each) in accepted for each in UNCOMPRESSED):
+        if not syntax.is_compressed or syntax.is_deflated:
+            return dcmread(file.path)
+        raise PeerRefused(
+            f"{name} takes {UID(file.sop_class_uid).name} but not in {syntax.name}, as {file.sop_instance_uid} is",
+            advice="Enable this transfer syntax at the peer, or send uncompressed objects there.",
+        )
+    rejected = [each for each in link.rejected_contexts if str(each.abstract_syntax) == file.sop_class_uid]
+    raise PeerRefused(
+        f"{name} does not accept {refusals(rejected) or UID(file.sop_class_uid).name}, for {file.sop_instance_uid}"
+    )
+
+
+def _comment(answer: Dataset) -> str:
+    words = [str(answer.get("ErrorComment") or "").strip()]
+    elements = answer.get("OffendingElement")
+    if elements:
+        listed = elements if isinstance(elements, list) or hasattr(elements, "append") else [elements]
+        words.append("offending: " + ", ".join(str(each) for each in listed))
+    return "; ".join(each for each in words if each)

@@ -1,0 +1,50 @@
+"""Whether a destination answers: C-ECHO, or for DICOMweb a search that returns one study at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httpx
+from pynetdicom.sop_class import Verification
+
+from whyray.config import Destination, DicomDestination
+from whyray.delivery.association import Caller, address, association, context
+from whyray.delivery.cstore import UNCOMPRESSED
+from whyray.delivery.statuses import describe
+from whyray.delivery.web import error_of_response, web_client
+from whyray.errors import PeerRefused, PeerUnreachable
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A destination's sign of life: its DICOM or HTTP status, and that in words."""
+
+    status: int
+    words: str
+
+
+def echo(destination: Destination, caller: Caller) -> Echo:
+    """Ask a destination whether it is there and would talk to WhyRay.
+
+    Raises
+    ------
+    PeerUnreachable, PeerBusy, PeerRefused
+        As a delivery to it would fail.
+    """
+    if isinstance(destination, DicomDestination):
+        with association(destination, caller, [context(str(Verification), *UNCOMPRESSED)]) as link:
+            answer = link.send_c_echo()
+        if "Status" not in answer:
+            raise PeerUnreachable(f"{address(destination)} accepted the association and did not answer C-ECHO")
+        if answer.Status != 0:
+            raise PeerRefused(f"{address(destination)} answered C-ECHO with {describe(int(answer.Status))}")
+        return Echo(0, describe(0))
+    with web_client(destination) as client:
+        try:
+            # application/dicom+json is what every QIDO-RS service has to offer (PS3.18 section 10.6.4)
+            response = client.get("/studies", params={"limit": 1}, headers={"Accept": "application/dicom+json"})
+        except httpx.HTTPError as error:
+            raise PeerUnreachable(f"{destination.url} does not answer: {type(error).__name__}") from error
+    if response.is_error:
+        raise error_of_response(response.status_code, destination.url)
+    return Echo(response.status_code, f"HTTP {response.status_code}")

@@ -1,0 +1,76 @@
+"""Leases kept while a batch is on its way, however long the peer takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from whyray.catalog import Catalog, deliveries
+
+_log = logging.getLogger("whyray.delivery")
+
+
+class LeaseKeeper:
+    """Renews the leases of a batch in a thread of its own, until the block ends.
+
+    `holds` says whether a delivery is still this sender's: when another took it over, it must not be sent here too.
+    """
+
+    def __init__(
+        self, catalog: Catalog, delivery_ids: Collection[str], owner: str, *, every: float | None = None
+    ) -> None:
+        self._catalog, self._owner = catalog, owner
+        self._open = set(delivery_ids)
+        self._every = deliveries.LEASE.total_seconds() / 4 if every is None else every
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def __enter__(self) -> LeaseKeeper:
+        """Start renewing."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop renewing."""
+        self._over.set()
+        self._thread.join()
+
+    def holds(self, delivery_id: str) -> bool:
+        """Whether the lease on it is still ours, as of the last renewal."""
+        with self._lock:
+            return delivery_id in self._open
+
+    def close(self, delivery_id: str) -> None:
+        """Renew this one no longer: its outcome is in the catalog."""
+        with self._lock:
+            self._open.discard(delivery_id)
+
+    def remaining(self) -> set[str]:
+        """What is still ours and not closed."""
+        with self._lock:
+            return set(self._open)
+
+    def renew(self) -> None:
+        """Renew now."""
+        asked = self.remaining()
+        if not asked:
+            return
+        with self._catalog.begin() as session:
+            mine = deliveries.renew(session, asked, self._owner, self._catalog.clock())
+        with self._lock:
+            # what was closed while the catalog was asked is not lost
+            lost = (asked - mine) & self._open
+            self._open -= lost
+        if lost:
+            _log.warning("%d deliveries were taken over by another sender", len(lost))
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            try:
+                self.renew()
+            except SQLAlchemyError:
+                _log.exception("leases could not be renewed; tried again in %.0f s", self._every)

@@ -1,0 +1,110 @@
+"""One file on its way to a peer, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+
+from whyray.errors import DecodeError, PeerUnreachable, WhyRayError
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A DICOM file (PS3.10) to send; `ticket` is the sender's own name for it, such as a delivery's id."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    ticket: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the peer said of one file.
+
+    Attributes
+    ----------
+    status
+        The peer's own: a DICOM status, or for STOW-RS an HTTP status or the failure or warning reason; None where it
+        gave none.
+    words
+        The status for people.
+    error
+        None if the object is stored.
+    """
+
+    file: Outgoing
+    status: int | None
+    words: str
+    error: WhyRayError | None
+
+    @property
+    def stored(self) -> bool:
+        """Whether the peer has it."""
+        return self.error is None
+
+    @property
+    def broke(self) -> bool:
+        """Whether the association ended with this file."""
+        return isinstance(self.error, PeerUnreachable)
+
+
+Report = Callable[[Outcome], None]
+"""Told of each outcome as soon as the peer has given it."""
+
+
+def read_outgoing(path: Path, ticket: str = "") -> Outgoing:
+    """What the file's meta information says of it.
+
+    Raises
+    ------
+    DecodeError
+        If the file can't be read, or is not a DICOM file with its meta information.
+    """
+    try:
+        meta = read_file_meta_info(path)
+        return Outgoing(
+            path,
+            str(meta.MediaStorageSOPClassUID),
+            str(meta.MediaStorageSOPInstanceUID),
+            str(meta.TransferSyntaxUID),
+            ticket,
+        )
+    except (OSError, InvalidDicomError, AttributeError, EOFError) as error:
+        raise DecodeError(
+            f"{path.name} is no DICOM file with meta information: {error}", advice="Send DICOM files (PS3.10) only."
+        ) from error
+
+
+_IDENTIFYING = ("PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthDate")
+_LONGEST_COMMENT = 256
+
+
+def without_identity(comment: str, path: Path) -> str:
+    """A peer's comment on a file, less the patient's name, identifiers and birth date that the file holds.
+
+    Comments are shown and kept; some archives quote the patient in them ("ID conflict with Doe^Jane").
+    """
+    if not comment:
+        return ""
+    patient = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
+    texts = (str(each) for keyword in _IDENTIFYING for each in _values(patient.get(keyword)))
+    parts = {part for text in texts for part in (text, *text.replace("=", "^").split("^")) if len(part) > 1}
+    for part in sorted(parts, key=len, reverse=True):
+        start = comment.casefold().find(part.casefold())
+        while start >= 0:
+            comment = f"{comment[:start]}[removed]{comment[start + len(part) :]}"
+            start = comment.casefold().find(part.casefold(), start + len("[removed]"))
+    return comment[:_LONGEST_COMMENT]
+
+
+def _values(value: object) -> list[object]:
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]

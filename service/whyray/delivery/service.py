@@ -1,0 +1,335 @@
+"""The delivery role: results from the catalog to their destinations, each destination in threads of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from pynetdicom.association import Association
+
+from whyray.catalog import Catalog, Delivery, DeliveryState, deliveries, events
+from whyray.config import Destination, DicomDestination
+from whyray.delivery.association import MOST_BROKEN, Caller, association
+from whyray.delivery.commitment import (
+    MOST_REFERENCES,
+    commitment_context,
+    commitment_handlers,
+    request_commitment,
+    uuid_uid,
+)
+from whyray.delivery.cstore import batches, store
+from whyray.delivery.lease import LeaseKeeper
+from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
+from whyray.delivery.retry import retry_after
+from whyray.delivery.stow import stow
+from whyray.errors import InternalError, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.storage import Storage
+
+_log = logging.getLogger("whyray.delivery")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the service looks, in seconds, and how much it takes at a time."""
+
+    look: float = 0.5
+    batch: int = 50
+    renew: float = deliveries.LEASE.total_seconds() / 4
+    linger: float = 1.0
+    """How long an association that asked for storage commitment stays open for the report."""
+    commitment_grace: float = 60.0
+    """What was sent so long ago and never asked for is asked for now; until then its own batch will."""
+
+
+class DeliveryService:
+    """Sends what is due to each destination; a dead destination holds up nobody but itself.
+
+    Parameters
+    ----------
+    destinations
+        By the names that routes and deliveries use.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        storage: Storage,
+        destinations: Mapping[str, Destination],
+        *,
+        caller: Caller | None = None,
+        rng: random.Random | None = None,
+        uid_source: Callable[[], str] = uuid_uid,
+        pace: Pace | None = None,
+    ) -> None:
+        self.catalog, self.storage = catalog, storage
+        self.clock = catalog.clock
+        self.caller = caller or Caller()
+        self.rng = rng or random.Random()
+        self.uid_source, self.pace = uid_source, pace or Pace()
+        self._destinations = dict(destinations)
+        self._lines: list[_Line] = []
+        self._strangers: set[str] = set()
+        self._lock = threading.Lock()
+
+    def reload(self, destinations: Mapping[str, Destination], caller: Caller | None = None) -> None:
+        """Take over changed settings; what is under way ends under the old ones."""
+        with self._lock:
+            self._destinations = dict(destinations)
+            self.caller = caller or self.caller
+
+    def run(self, stop_event: threading.Event) -> None:
+        """Deliver until `stop_event` is set; then finish the objects under way and hand the rest back."""
+        try:
+            while not stop_event.is_set():
+                self.tend()
+                stop_event.wait(self.pace.look)
+        finally:
+            for line in self._lines:
+                line.stop.set()
+            for line in self._lines:
+                line.join()
+            self._lines = []
+
+    def tend(self) -> None:
+        """One look: wake what waits, and see that each destination has its threads, under its present settings."""
+        try:
+            with self.catalog.begin() as session:
+                deliveries.wake(session, self.clock())
+            self._name_strangers()
+        except Exception:
+            _log.exception("the catalog could not be asked; tried again")
+        with self._lock:
+            wanted, caller = dict(self._destinations), self.caller
+        for line in self._lines:
+            if wanted.get(line.name) != line.destination or caller != line.caller:
+                line.stop.set()
+        self._lines = [line for line in self._lines if line.thread.is_alive()]
+        for name, destination in wanted.items():
+            if any(line.name == name for line in self._lines):
+                continue
+            for number in range(getattr(destination, "associations", 1)):
+                line = _Line(self, name, destination, caller, number)
+                self._lines.append(line)
+                line.thread.start()
+
+    def _name_strangers(self) -> None:
+        with self.catalog.read() as session:
+            waiting = {
+                name
+                for name, states in deliveries.tally(session).items()
+                if states.get(DeliveryState.QUEUED) or states.get(DeliveryState.WAITING)
+            }
+        strangers = waiting - set(self._destinations)
+        for name in sorted(strangers - self._strangers):
+            with self.catalog.begin() as session:
+                events.record(
+                    session,
+                    self.clock(),
+                    "warning",
+                    "delivery.unknown_destination",
+                    f"results wait for destination {name}, which the configuration no longer names; "
+                    "name it again, or cancel these deliveries",
+                )
+        self._strangers = strangers
+
+
+@dataclass
+class _Line:
+    """One thread that serves one destination."""
+
+    service: DeliveryService
+    name: str
+    destination: Destination
+    caller: Caller
+    number: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{self.name}:{uuid.uuid4().hex[:8]}"
+        self.thread = threading.Thread(target=self._run, name=f"delivery-{self.name}-{self.number}", daemon=True)
+        self.broken = 0
+
+    def join(self) -> None:
+        """Wait for the object under way."""
+        self.thread.join()
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            worked = False
+            try:
+                worked = self._turn()
+            except Exception:
+                # leases run out by themselves: whatever was claimed is taken up again
+                _log.exception("delivery to %s stumbled; it goes on", self.name)
+            if not worked:
+                self.stop.wait(self.service.pace.look)
+
+    def _turn(self) -> bool:
+        catalog, clock = self.service.catalog, self.service.clock
+        with catalog.read() as session:
+            due = deliveries.due(session, self.name, clock())
+        if due:
+            with catalog.begin() as session:
+                claimed = deliveries.claim_batch(session, self.name, self.owner, clock(), most=self.service.pace.batch)
+            if claimed:
+                Batch(self, claimed).send()
+                return True
+        return self.number == 0 and self._ask_commitments()
+
+    def _ask_commitments(self) -> bool:
+        """Ask for what was sent and never asked for, or not reported within its time."""
+        destination = self.destination
+        if not (isinstance(destination, DicomDestination) and destination.storage_commitment):
+            return False
+        catalog, clock = self.service.catalog, self.service.clock
+        with catalog.read() as session:
+            silent = deliveries.uncommitted(
+                session,
+                self.name,
+                asked_before=clock() - destination.commitment_within,
+                sent_before=clock() - timedelta(seconds=self.service.pace.commitment_grace),
+                most=MOST_REFERENCES,
+            )
+        if not silent:
+            return False
+        try:
+            with association(
+                destination, self.caller, [commitment_context()], handlers=commitment_handlers(catalog)
+            ) as link:
+                self.ask(link, silent)
+        except WhyRayError as error:
+            # asked again when the time for a report is over; the objects themselves are there
+            with catalog.begin() as session:
+                deliveries.ask_commitment(session, [each.id for each in silent], self.service.uid_source(), clock())
+                events.record(
+                    session,
+                    clock(),
+                    "warning",
+                    "delivery.commitment_refused",
+                    f"{self.name} could not be asked to commit to {len(silent)} objects: {error.code}: {error.message}",
+                )
+        return True
+
+    def ask(self, link: Association, sent: Sequence[Delivery]) -> None:
+        """Request commitment, and keep the association open a moment for a peer that reports on it."""
+        catalog = self.service.catalog
+        transaction = request_commitment(catalog, link, sent, uid_source=self.service.uid_source)
+        end = time.monotonic() + self.service.pace.linger
+        while transaction and link.is_established and time.monotonic() < end and not self.stop.is_set():
+            with catalog.read() as session:
+                states = [deliveries.get(session, each.id).state for each in sent]
+            if DeliveryState.SENT not in states:
+                return
+            time.sleep(0.05)
+
+
+class Batch:
+    """What one thread claimed at one time: sent, and each outcome entered as it comes."""
+
+    def __init__(self, line: _Line, claimed: Sequence[Delivery]) -> None:
+        self.line, self.service = line, line.service
+        self.rows = {each.id: each for each in claimed}
+        self.keeper = LeaseKeeper(self.service.catalog, self.rows, line.owner, every=self.service.pace.renew)
+        self.sent: list[Delivery] = []
+        # one draw for all, so that what fails together comes back together, in one association
+        self.jitter_seed = self.service.rng.random()
+
+    def send(self) -> None:
+        """Send all that is still ours; whatever happens, every delivery gets an outcome or is handed back."""
+        with self.keeper:
+            try:
+                files = self._files()
+                if files:
+                    self._transmit(files)
+            except WhyRayError as error:
+                for delivery_id in self.keeper.remaining():
+                    self._stop(delivery_id, error, None)
+            except Exception as error:
+                _log.exception("a batch to %s failed", self.line.name)
+                defect = InternalError(f"{type(error).__name__} while sending to {self.line.name}")
+                for delivery_id in self.keeper.remaining():
+                    self._stop(delivery_id, defect, None)
+            finally:
+                left = self.keeper.remaining()
+                if left:
+                    with self.service.catalog.begin() as session:
+                        deliveries.hand_back(session, left, self.line.owner)
+
+    def _files(self) -> list[Outgoing]:
+        found = []
+        for delivery_id, row in self.rows.items():
+            try:
+                if row.error_code == "CommitmentFailed" and row.attempt > self.line.destination.retry.attempts:
+                    raise PeerRefused(
+                        f"{self.line.name} took {row.result.sop_instance_uid} {row.attempt - 1} times and never "
+                        "committed to it",
+                        advice="Look at the peer's log, or take storage_commitment out of the destination; then retry.",
+                    )
+                found.append(read_outgoing(self.service.storage.path(row.result.key), delivery_id))
+            except WhyRayError as error:
+                self._stop(delivery_id, error, None)
+        # what broke an association before must not stand in front of the same others for ever
+        fresh = [file for file in found if self.rows[file.ticket].attempt <= 1]
+        again = [file for file in found if self.rows[file.ticket].attempt > 1]
+        self.service.rng.shuffle(again)
+        return fresh + again
+
+    def _transmit(self, files: Sequence[Outgoing]) -> None:
+        destination = self.line.destination
+        if not isinstance(destination, DicomDestination):
+            stow(destination, files, self._report, proceed=self._proceed)
+            return
+        commit = destination.storage_commitment
+        for part in batches(files, room=127 if commit else 128):
+            reached = len(self.keeper.remaining())
+            store(
+                destination,
+                self.line.caller,
+                part,
+                self._report,
+                extra=[commitment_context()] if commit else [],
+                handlers=commitment_handlers(self.service.catalog) if commit else None,
+                proceed=self._proceed,
+                after=self._commit if commit else None,
+            )
+            if self.line.broken >= MOST_BROKEN and self.keeper.remaining():
+                raise PeerUnreachable(f"{self.line.name} broke {self.line.broken} associations in a row")
+            if len(self.keeper.remaining()) == reached:
+                return
+
+    def _proceed(self, file: Outgoing) -> bool:
+        return not self.line.stop.is_set() and self.keeper.holds(file.ticket)
+
+    def _report(self, outcome: Outcome) -> None:
+        delivery_id = outcome.file.ticket
+        self.line.broken = self.line.broken + 1 if outcome.broke else 0
+        if outcome.error is not None:
+            self._stop(delivery_id, outcome.error, outcome.status)
+            return
+        with self.service.catalog.begin() as session:
+            deliveries.sent(
+                session, delivery_id, self.line.owner, outcome.status or 0, outcome.words, self.service.clock()
+            )
+        self.keeper.close(delivery_id)
+        self.sent.append(self.rows[delivery_id])
+
+    def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:
+        policy = self.line.destination.retry
+        wait = retry_after(error, self.rows[delivery_id].attempt, policy, random.Random(self.jitter_seed))
+        with self.service.catalog.begin() as session:
+            deliveries.stop(
+                session, delivery_id, self.line.owner, error, self.service.clock(), status=status, retry_after=wait
+            )
+        self.keeper.close(delivery_id)
+
+    def _commit(self, link: Association) -> None:
+        sent, self.sent = self.sent, []
+        self.line.ask(link, sent)

@@ -1,0 +1,175 @@
+"""STOW-RS (PS3.18 section 10.5): a batch streamed as multipart/related, and what the service said of each instance."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+from pydicom import Dataset
+
+from whyray.config import DicomWebDestination
+from whyray.delivery.outgoing import Outcome, Outgoing, Report
+from whyray.delivery.statuses import describe, error_of
+from whyray.delivery.web import error_of_response, web_client, words_of
+from whyray.errors import DecodeError, PeerBusy, PeerRefused, PeerUnreachable
+
+_PIECE = 1 << 18
+_MOST_BYTES = 64 << 20
+"""Bytes of one request, where it has more than one instance."""
+
+# One bad object makes some services refuse the whole request; each alone shows which it is.
+_DIVIDE = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+def stow(
+    peer: DicomWebDestination,
+    files: Sequence[Outgoing],
+    report: Report,
+    *,
+    proceed: Callable[[Outgoing], bool] = lambda _: True,
+) -> None:
+    """Send files, telling `report` of each.
+
+    Raises
+    ------
+    PeerUnreachable, PeerBusy, PeerRefused
+        If a request fails as a whole, and not because of what it holds: so fares all that `report` was not told of.
+    """
+    with web_client(peer) as client:
+        for batch in _requests(files):
+            _send(client, peer.url, [file for file in batch if proceed(file)], report)
+
+
+def _requests(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    batch: list[Outgoing] = []
+    size = 0
+    for file in files:
+        own = file.path.stat().st_size if file.path.exists() else 0
+        if batch and size + own > _MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += own
+    if batch:
+        yield batch
+
+
+def _send(client: httpx.Client, url: str, files: Sequence[Outgoing], report: Report) -> None:
+    readable = []
+    for file in files:
+        if file.path.is_file():
+            readable.append(file)
+        else:
+            gone = DecodeError(f"the file of {file.sop_instance_uid} is gone", advice="Repeat the job that made it.")
+            report(Outcome(file, None, gone.message, gone))
+    if not readable:
+        return
+    response = _post(client, url, readable)
+    answers = _answers(response)
+    if answers.named:
+        for file in readable:
+            report(_outcome(file, answers, response.status_code, url))
+    elif response.is_success:
+        # a service that stored all may leave the list out; one that says nothing of an object made no promise
+        for file in readable:
+            report(Outcome(file, response.status_code, words_of(response.status_code), None))
+    elif response.status_code in _DIVIDE and len(readable) > 1:
+        middle = len(readable) // 2
+        _send(client, url, readable[:middle], report)
+        _send(client, url, readable[middle:], report)
+    else:
+        error = error_of_response(response.status_code, url)
+        if response.status_code not in _DIVIDE:
+            raise error
+        report(Outcome(readable[0], response.status_code, words_of(response.status_code), error))
+
+
+def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Response:
+    boundary = secrets.token_hex(16)
+    heads = [
+        f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={file.transfer_syntax_uid}\r\n\r\n".encode()
+        for file in files
+    ]
+    tail = f"--{boundary}--\r\n".encode()
+    length = sum(len(head) + file.path.stat().st_size + 2 for head, file in zip(heads, files, strict=True)) + len(tail)
+
+    def body() -> Iterator[bytes]:
+        for head, file in zip(heads, files, strict=True):
+            yield head
+            with file.path.open("rb") as source:
+                while piece := source.read(_PIECE):
+                    yield piece
+            yield b"\r\n"
+        yield tail
+
+    try:
+        return client.post(
+            "/studies",
+            content=body(),
+            headers={
+                "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+                # a length known beforehand, since many services take no chunked requests
+                "Content-Length": str(length),
+                "Accept": "application/dicom+json",
+            },
+        )
+    except httpx.HTTPError as error:
+        raise PeerUnreachable(f"{url} did not take the request: {type(error).__name__}") from error
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """{SOP Instance UID: reason}; a stored instance's reason is its warning, or None."""
+
+    stored: dict[str, int | None]
+    failed: dict[str, int]
+
+    @property
+    def named(self) -> bool:
+        return bool(self.stored or self.failed)
+
+
+def _answers(response: httpx.Response) -> _Answers:
+    """The Store Instances Response (PS3.18 table 10.5.3-1); empty if the body holds none."""
+    try:
+        said = json.loads(response.content)
+        answer = Dataset.from_json(said[0] if isinstance(said, list) else said)
+        stored, failed = answer.get("ReferencedSOPSequence") or [], answer.get("FailedSOPSequence") or []
+        return _Answers(
+            {str(each.ReferencedSOPInstanceUID): _reason(each, "WarningReason") for each in stored},
+            {str(each.ReferencedSOPInstanceUID): _reason(each, "FailureReason") or 0 for each in failed},
+        )
+    except Exception:  # whatever a peer may have written there: what can't be read is no list
+        return _Answers({}, {})
+
+
+def _reason(item: Dataset, keyword: str) -> int | None:
+    value: Any = item.get(keyword)
+    return None if value in (None, "") else int(value)
+
+
+def _outcome(file: Outgoing, answers: _Answers, http: int, url: str) -> Outcome:
+    uid = file.sop_instance_uid
+    if uid in answers.failed:
+        reason = answers.failed[uid]
+        error = error_of(reason, uid, url) or PeerRefused(f"{url} lists {uid} as failed: {describe(reason)}")
+        return Outcome(file, reason, describe(reason), error)
+    if uid in answers.stored:
+        warning = answers.stored[uid]
+        return Outcome(file, http, words_of(http), None) if warning is None else Outcome(
+            file, warning, describe(warning), None
+        )  # fmt: skip
+    silent = PeerBusy(f"{url} answered {words_of(http)} and said nothing of {uid}")
+    return Outcome(file, http, silent.message, silent)

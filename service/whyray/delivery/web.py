@@ -1,0 +1,54 @@
+"""DICOMweb over HTTP: the client with its credentials, and what HTTP statuses mean for a delivery."""
+
+from __future__ import annotations
+
+import ssl
+from http import HTTPStatus
+
+import httpx
+
+from whyray.config import DicomWebDestination
+from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+
+_CONNECT_TIMEOUT = 10.0
+
+_BUSY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_PERMANENT_5XX = {HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED}
+_GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+_NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
+
+
+def web_client(destination: DicomWebDestination) -> httpx.Client:
+    """A client for one destination: base URL, token or log-in, trusted authorities, time-outs. Close it."""
+    headers = {"Authorization": f"Bearer {destination.token.reveal()}"} if destination.token is not None else {}
+    login = destination.login
+    return httpx.Client(
+        base_url=destination.url.rstrip("/"),
+        headers=headers,
+        auth=None if login is None else httpx.BasicAuth(login.user, login.password.reveal()),
+        verify=True if destination.ca_file is None else ssl.create_default_context(cafile=str(destination.ca_file)),
+        timeout=httpx.Timeout(destination.timeout.total_seconds(), connect=_CONNECT_TIMEOUT),
+        trust_env=True,
+    )
+
+
+def words_of(status: int) -> str:
+    """'HTTP 503 Service Unavailable'."""
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"
+
+
+def error_of_response(status: int, url: str) -> WhyRayError:
+    """The error that an HTTP status from 300 on amounts to: 408, 425, 429 and most 5xx may pass, the rest not."""
+    message = f"{url} answered {words_of(status)}"
+    if status in _NO_ENTRY:
+        return PeerRefused(message, advice="Correct the destination's token or login; then retry.")
+    if status in _GATEWAY:
+        return PeerUnreachable(message)
+    if status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PERMANENT_5XX):
+        return PeerBusy(message)
+    if status < HTTPStatus.BAD_REQUEST:
+        return PeerRefused(message, advice="The URL leads elsewhere; write the final one into the destination's url.")
+    return PeerRefused(message, advice="Check the destination's url, and that the service takes STOW-RS; then retry.")
