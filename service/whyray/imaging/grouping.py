@@ -144,14 +144,13 @@ def _is_slice(member: Member, instance: Instance) -> bool:
 def _stack_key(member: Member) -> Hashable:
     header = member.instance.header
     content = group_item(header, member.frame.frame_number, "FrameContentSequence")
-    spacing = member.frame.spacing
     return (
         member.frame.shape,
         str(member.instance.sop_class),
         int(header.get("SamplesPerPixel") or 1),
         text(header, "PhotometricInterpretation"),
         text(header, "FrameOfReferenceUID"),
-        None if spacing is None else (round(spacing[0], 4), round(spacing[1], 4)),
+        member.frame.spacing is None,
         "" if content is None else text(content, "StackID"),
     )
 

@@ -54,7 +54,8 @@ class SourceImage:
     headers
         SOP Instance UID → data set without pixel data, as received (character set and private tags included).
     modality
-        (frames, rows, columns) float32 in modality units (after the modality LUT; HU for CT).
+        (frames, rows, columns) float32 in modality units (after the modality LUT; HU for CT). For a colour image the
+        luma (ITU-R BT.601) of `display`, in 0..255.
     display
         (frames, rows, columns) or (frames, rows, columns, 3) float32 in 0..1: what a viewer shows by default, after
         VOI LUT or window and photometric interpretation; 1 is white.
