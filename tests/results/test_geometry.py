@@ -96,7 +96,7 @@ def test_a_lit_pixel_is_at_its_place_on_the_page(name, templates):
     (page,) = map_pages(answer, finding, finding.maps[0], templates.layout, templates.wording("en"))
     original, overlay = page.panels[:2]
     assert (original.frame, overlay.frame) == (frame, frame)
-    left, top, width, height = overlay.box
+    _left, _top, width, height = overlay.box
     pictures = [
         page.picture[panel.box[1] : panel.box[1] + height, panel.box[0] : panel.box[0] + width].astype(int)
         for panel in (original, overlay)

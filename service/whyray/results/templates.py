@@ -27,6 +27,8 @@ class _Strict(BaseModel):
 def _as_concept(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and len(value) == 3:
         return dict(zip(("value", "scheme", "meaning"), map(str, value), strict=True))
+    if not isinstance(value, (dict, CodedConcept)):
+        raise ValueError("a code is written [value, scheme, meaning]")
     return value
 
 

@@ -1,0 +1,225 @@
+"""The report says all that the pages say, in codes, and refers to everything it speaks of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from pydicom import Dataset
+
+from results.answers import AT, CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+from results.sources import image_named, read
+from results.test_validity import rich_answer
+from whyray.quality.card import Grade
+from whyray.results import ALL_KINDS, EarlierResult, Finding, build_results, describe, encode
+
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def report_of(answer, templates, kinds=ALL_KINDS, **options) -> Dataset:
+    return read(encode(build_results(answer, kinds, templates, **options)[-1].dataset))
+
+
+def meaning(item: Dataset) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return names[0].CodeMeaning if names else ""
+
+
+def groups_of(report: Dataset) -> list[Dataset]:
+    (measurements,) = [item for item in report.ContentSequence if meaning(item) == "Imaging Measurements"]
+    return list(measurements.ContentSequence)
+
+
+def children(item: Dataset, name: str) -> list[Dataset]:
+    return [each for each in item.get("ContentSequence", []) if meaning(each) == name]
+
+
+def value(item: Dataset) -> float:
+    return float(item.MeasuredValueSequence[0].NumericValue)
+
+
+def walk(item: Dataset):
+    for each in item.get("ContentSequence", []):
+        yield each
+        yield from walk(each)
+
+
+@pytest.fixture
+def image():
+    return image_named("tilted CT, Japanese")
+
+
+def test_each_finding_has_a_group_with_code_probability_and_verdict(image, templates):
+    cardiomegaly, nodule = groups_of(report_of(answer_about(image), templates))
+    code = children(cardiomegaly, "Finding")[0].ConceptCodeSequence[0]
+    assert (code.CodeValue, code.CodingSchemeDesignator) == ("8186001", "SCT")
+    assert value(children(cardiomegaly, "Certainty of Finding")[0]) == 82.0
+    assert value(children(cardiomegaly, "Decision threshold of the model")[0]) == 40.0
+    assert children(cardiomegaly, "Cardiomegaly")[0].ConceptCodeSequence[0].CodeMeaning == "Present"
+    assert children(nodule, "Nodule")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
+    assert children(cardiomegaly, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Heart"
+    uids = [children(group, "Tracking Unique Identifier")[0].UID for group in (cardiomegaly, nodule)]
+    assert len(set(uids)) == 2
+
+
+def test_model_and_method_are_identified_as_algorithms(image, templates):
+    group = groups_of(report_of(answer_about(image), templates))[0]
+    assert children(group, "Algorithm Name")[0].TextValue == "cxr-findings"
+    assert children(group, "Algorithm Version")[0].TextValue == "1.2.3"
+    explanation = children(group, "Visual explanation")[0]
+    assert children(explanation, "Algorithm Name")[0].TextValue == "grad-cam"
+    parameters = [each.TextValue for each in children(explanation, "Algorithm Parameters")]
+    assert parameters == ["layer=features.norm5", "relu=True"]
+
+
+def test_a_group_refers_to_its_segment_its_heatmap_and_its_pages(image, templates):
+    results = build_results(rich_answer(image), ALL_KINDS, templates)
+    by_uid = {result.dataset.SOPInstanceUID: result for result in results}
+    for group in groups_of(results[-1].dataset)[:2]:
+        (segment,) = children(group, "Referenced Segment")
+        reference = segment.ReferencedSOPSequence[0]
+        described = by_uid[reference.ReferencedSOPInstanceUID].dataset.SegmentSequence
+        method = described[reference.ReferencedSegmentNumber - 1].SegmentAlgorithmName
+        explained = [
+            by_uid[each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID]
+            for each in children(group, "Visual explanation")
+        ]
+        assert [each.kind for each in explained] == ["pm", "sc"]
+        assert {each.method for each in explained} == {method}
+        assert {each.finding for each in explained} == {"Cardiomegaly"}
+        assert len(children(group, "Source image for segmentation")) == len(image.frames)
+
+
+def test_a_planar_region_is_referred_to_by_its_frame(templates):
+    answer = rich_answer(image_named("DX, Japanese"))
+    results = build_results(answer, ALL_KINDS, templates)
+    first, second = groups_of(results[-1].dataset)[:2]
+    regions = results[[result.kind for result in results].index("seg")].dataset
+    for group, frame in ((first, 1), (second, 2)):
+        reference = children(group, "Referenced Segmentation Frame")[0].ReferencedSOPSequence[0]
+        assert reference.ReferencedSOPInstanceUID == regions.SOPInstanceUID
+        assert reference.ReferencedFrameNumber == frame
+
+
+def test_everything_that_the_report_speaks_of_is_listed_as_evidence_and_nothing_is_listed_twice(image, templates):
+    results = build_results(rich_answer(image), ALL_KINDS, templates)
+    report = results[-1].dataset
+    spoken = {
+        each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for each in walk(report) if each.ValueType == "IMAGE"
+    }
+    listed = [
+        instance.ReferencedSOPInstanceUID
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    ]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == spoken
+    shown = {result.dataset.SOPInstanceUID for result in results if result.kind in ("seg", "pm")}
+    assert shown | set(image.headers) <= spoken
+
+
+def test_the_quality_card_is_written_as_measurements_with_how_they_were_judged(image, templates):
+    group = groups_of(report_of(answer_about(image), templates))[0]
+    assert children(group, "Quality grade of the explanation")[0].ConceptCodeSequence[0].CodeValue == "green"
+    (deletion,) = children(group, "Deletion AUC")
+    assert value(deletion) == 0.21
+    (judged,) = children(deletion, "Comment")
+    for part in ("grad-cam: green", "below random orders", "Petsiuk 2018", "baseline 0.34"):
+        assert part in judged.TextValue
+
+
+def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_map(image, templates):
+    failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])
+    results = build_results(answer, ALL_KINDS, templates)
+    assert [result.kind for result in results] == ["sc", "sr"]
+    (group,) = groups_of(results[-1].dataset)
+    assert group.ContentTemplateSequence[0].TemplateIdentifier == "1501"
+    said, notice = children(group, "Explanation withheld")
+    assert "grad-cam failed its quality checks" in said.TextValue
+    assert "Deletion AUC 0.21" in said.TextValue
+    assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == results[0].dataset.SOPInstanceUID
+    assert not children(group, "Visual explanation")
+    assert value(children(group, "Certainty of Finding")[0]) == 80.0
+    grades = children(group, "Quality grade of the explanation")
+    assert [each.ConceptCodeSequence[0].CodeValue for each in grades] == ["red"]
+
+
+def test_a_refused_method_is_named_with_its_reason(image, templates):
+    finding = Finding(NODULE, present=False, probability=0.2, refused={"lrp": "no verified gradient engine"})
+    (group,) = groups_of(report_of(answer_about(image, [finding]), templates))
+    assert children(group, "Explanation not possible")[0].TextValue == "lrp: no verified gradient engine"
+
+
+def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates):
+    earlier = [EarlierResult(SR, "1.2.3.4", "1.2.3"), EarlierResult("1.2.840.10008.5.1.4.1.1.7", "1.2.3.5", "1.2.6")]
+    answer = answer_about(image, revision=2, supersedes=("1.2.3.4", "1.2.3.5"))
+    report = report_of(answer, templates, previous=earlier)
+    (study,) = report.PredecessorDocumentsSequence
+    assert study.StudyInstanceUID == image.header.StudyInstanceUID
+    (series,) = study.ReferencedSeriesSequence
+    (document,) = series.ReferencedSOPSequence
+    assert (series.SeriesInstanceUID, document.ReferencedSOPInstanceUID) == ("1.2.3", "1.2.3.4")
+    assert report.SeriesDescription.endswith(" r2")
+    assert any("Revision 2" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
+
+
+def test_a_first_report_has_no_predecessor(image, templates):
+    assert "PredecessorDocumentsSequence" not in report_of(answer_about(image), templates)
+
+
+def test_a_regression_value_and_a_segments_volume_are_measured_in_their_units(image, templates):
+    groups = groups_of(report_of(rich_answer(image), templates))
+    age = next(group for group in groups if children(group, "Age"))
+    assert value(children(age, "Value predicted by the model")[0]) == 61.5
+    segment = next(group for group in groups if children(group, "Heart segment"))
+    (volume,) = children(segment, "Volume")
+    assert value(volume) == 612.0
+    assert volume.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "ml"
+
+
+def test_dsrdump_reads_the_report_of_every_source(any_image, templates, dsrdump):
+    text = dsrdump(encode(build_results(answer_about(any_image), ALL_KINDS, templates)[-1].dataset))
+    assert "Comprehensive 3D SR" in text
+    assert text.count("Measurement Group") == 2
+    assert "Visual explanation" in text
+    assert "Cardiomegaly" in text
+
+
+def test_a_report_alone_refers_to_the_images_only(image, templates):
+    report = report_of(answer_about(image), templates, kinds=["sr"])
+    listed = {
+        each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for each in walk(report) if each.ValueType == "IMAGE"
+    }
+    assert listed == set(image.headers)
+
+
+def test_parametric_maps_code_what_they_measure(image, templates):
+    lit = blob(image, centre_of(image))
+    maps = tuple(a_map(image, lit, method=method) for method in ("grad-cam", "score-cam", "occlusion"))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
+    quantities = [
+        result.dataset.SharedFunctionalGroupsSequence[0]
+        .RealWorldValueMappingSequence[0]
+        .QuantityDefinitionSequence[0]
+        .ConceptCodeSequence[0]
+        .CodeValue
+        for result in build_results(answer, ["pm"], templates)
+    ]
+    assert quantities == ["130403", "130402", "130404"]
+
+
+def test_the_description_of_an_answer_is_json_and_names_no_patient(image, templates):
+    described = describe(replace(rich_answer(image), revision=3))
+    text = json.dumps(described)
+    assert "Yamada" not in text
+    assert "SYNTH" not in text
+    first, second = described[:2]
+    assert (first["finding"], first["probability"], first["revision"]) == ("Cardiomegaly", 0.9, 3)
+    assert first["at"] == AT.isoformat()
+    assert [each["quality"]["grade"] for each in first["explanations"]] == ["amber", "green", "red"]
+    assert first["refused"] == {"lrp": "the model has no verified gradient engine"}
+    assert second["explanations"][0]["withheld"]
+    assert "region" not in second["explanations"][0]
