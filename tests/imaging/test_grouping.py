@@ -123,6 +123,16 @@ def test_an_enhanced_instance_becomes_a_volume_sorted_by_plane_position() -> Non
         np.testing.assert_allclose(frame.to_patient[:3, 3], plane.position, atol=1e-6)  # type: ignore[index]
 
 
+def test_enhanced_instances_of_one_frame_each_are_slices_too() -> None:
+    planes = synthetic.stack(4, (8, 8), distance=2.0)
+    made = []
+    for index, plane in enumerate(planes):
+        made.append(synthetic.enhanced(numbered(4)[index : index + 1], [plane]))
+        made[-1].SOPInstanceUID += f".{index}"
+    (image,) = read_images(made[::-1]).or_raise()
+    assert image.modality[:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
 def test_frames_without_positions_are_planar_each() -> None:
     made = synthetic.enhanced(numbered(3), synthetic.stack(3, (8, 8)))
     for group in made.PerFrameFunctionalGroupsSequence:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import Dataset
 
 import synthetic
 from whyray.errors import GeometryError, ImageError
@@ -179,6 +181,20 @@ def test_spacing_at_the_detector_is_divided_by_the_magnification() -> None:
     data.EstimatedRadiographicMagnificationFactor = 1.25
     (image,) = read_images([data]).or_raise()
     assert image.frames[0].spacing == pytest.approx((0.16, 0.24))
+
+
+def test_spacing_of_ultrasound_comes_from_its_regions_where_they_agree() -> None:
+    data = synthetic.radiograph(np.zeros((8, 8)), spacing=None)
+    region = Dataset()
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX, region.PhysicalDeltaY = 0.05, -0.04
+    data.SequenceOfUltrasoundRegions = [region]
+    (image,) = read_images([data]).or_raise()
+    assert image.frames[0].spacing == pytest.approx((0.4, 0.5))
+    other = deepcopy(region)
+    other.PhysicalDeltaX = 0.06
+    data.SequenceOfUltrasoundRegions = [region, other]
+    assert read_images([data]).or_raise()[0].frames[0].spacing is None
 
 
 def test_letters_come_from_patient_orientation_or_from_the_position() -> None:

@@ -217,6 +217,31 @@ def test_slices_whose_tilt_changes_along_the_series_are_interpolated_from_their_
     np.testing.assert_allclose(back[between], ramp(source, gradient, 100.0)[between], atol=2e-5)
 
 
+def test_slices_that_zoom_along_the_series_keep_their_own_pixel_spacing() -> None:
+    wide, narrow = (synthetic.stack(8, (30, 30), spacing=(mm, mm), distance=3.0, tilt=8) for mm in (1.5, 1.2))
+    planes = wide[:4] + narrow[4:]
+    image = read_volume(planes)
+    source = positions(planes, image)
+    gradient = np.array([0.6, 0.48, 0.64])
+    image = replace(image, display=ramp(source, gradient, 100.0).astype(np.float32))
+    made = to_model(image, volume_spec((16, 24, 24)))
+    points = grid_points((16, 24, 24), made.grid.to_reference)
+    compared = well_inside(points, planes, margin=4.0)
+    assert compared.sum() > 500
+    np.testing.assert_allclose(made.tensor[0, 0][compared], ramp(points, gradient, 100.0)[compared], atol=2e-5)
+
+
+@pytest.mark.parametrize("tilts", [[10.0] * 6, [-4.0, 2.0, 0.0, 3.0, -1.0, 5.0]], ids=["parallel", "fanned"])
+def test_colour_volumes_are_resampled_channel_by_channel(tilts: list[float]) -> None:
+    image = read_volume(synthetic.fan(tilts, (20, 22), distance=5.0))
+    values = np.random.default_rng(2).random((*image.shape, 3)).astype(np.float32)
+    spec = InputSpec(name="x", layout="NCDHW", kind="volume", shape=(9, 12, 10), channels=3)
+    colour = to_model(replace(image, display=values), spec).tensor
+    for channel in range(3):
+        single = to_model(replace(image, display=values[..., channel].copy()), volume_spec((9, 12, 10))).tensor
+        np.testing.assert_allclose(colour[0, channel], single[0, 0], atol=1e-6)
+
+
 def test_the_grid_lies_head_up_back_down_left_right_whatever_the_acquisition() -> None:
     for rotation in [(0, 0, 0), (0, 0, 90), (90, 0, 0), (0, 90, 0), (180, 0, 0), (10, 80, -5)]:
         planes = synthetic.stack(6, (20, 20), distance=3.0, rotation=rotation)

@@ -138,7 +138,8 @@ def _is_slice(member: Member, instance: Instance) -> bool:
         return False
     if instance.sop_class in CROSS_SECTIONAL:
         return True
-    return instance.frame_count > 1 and member.frame.to_patient is not None
+    multi_frame = instance.frame_count > 1 or "SharedFunctionalGroupsSequence" in instance.header
+    return multi_frame and member.frame.to_patient is not None
 
 
 def _stack_key(member: Member) -> Hashable:
