@@ -3,6 +3,7 @@
 from whyray.admin.app import create_app
 from whyray.admin.server import AdminServer, serve_admin
 from whyray.admin.site import (
+    ClauseVerdict,
     DestinationInfo,
     EchoOutcome,
     PackageInfo,
@@ -12,9 +13,11 @@ from whyray.admin.site import (
     Site,
     Tools,
 )
+from whyray.admin.tools import tools_of
 
 __all__ = [
     "AdminServer",
+    "ClauseVerdict",
     "DestinationInfo",
     "EchoOutcome",
     "PackageInfo",
@@ -25,4 +28,5 @@ __all__ = [
     "Tools",
     "create_app",
     "serve_admin",
+    "tools_of",
 ]

@@ -129,7 +129,7 @@ def job_numbers(session: Session, study_ids: Sequence[int]) -> dict[int, int]:
 def study_states(session: Session, study_ids: Sequence[int]) -> dict[int, str]:
     """The state of each study."""
     rows = session.execute(select(Study.id, STUDY_STATE).where(Study.id.in_(study_ids)))
-    return dict(row.tuple() for row in rows)
+    return {row[0]: row[1] for row in rows}
 
 
 def study_tally(session: Session) -> dict[str, int]:

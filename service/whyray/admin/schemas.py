@@ -302,14 +302,21 @@ class RouteOut(_Answer):
     enabled: bool
 
 
+class ClauseOut(_Answer):
+    """One clause that must hold for a route to match."""
+
+    clause: str = Field(examples=["Modality in [CR, DX]"])
+    held: bool
+    found: str = Field(examples=["CT"])
+
+
 class VerdictOut(_Answer):
     """What one route says about one series of the files that were tried."""
 
     route: str
     series_instance_uid: str
     matches: bool
-    refused_by: str | None = Field(examples=["Modality: in [CR, DX]"])
-    found: str | None = Field(examples=["CT"])
+    clauses: list[ClauseOut]
 
 
 class RouteTestOut(_Answer):
@@ -331,6 +338,7 @@ class PackageOut(_Answer):
     digest: str
     licence: str
     intended_use: str
+    problem: str | None = Field(description="Why it can't be used.")
 
 
 class PackageDetail(PackageOut):

@@ -50,7 +50,7 @@ class DestinationInfo:
 
 @dataclass(frozen=True)
 class PackageInfo:
-    """One installed package. `card` is the model card as Markdown text."""
+    """One installed package. `card` is the model card as Markdown text; `problem` says why it can't be used."""
 
     name: str
     version: str
@@ -62,6 +62,7 @@ class PackageInfo:
     licence: str
     intended_use: str
     card: str
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,22 @@ def _destination(name: str, destination: DicomDestination | DicomWebDestination)
 
 
 @dataclass(frozen=True)
+class ClauseVerdict:
+    """One clause of a route: its words, whether it held, and what was found (never who the patient is)."""
+
+    clause: str
+    held: bool
+    found: str
+
+
+@dataclass(frozen=True)
 class RouteVerdict:
-    """What one route says about one series: `refused_by` is the clause that refused, `found` what it found there."""
+    """What one route says about one series, clause by clause."""
 
     route: str
     series_instance_uid: str
     matches: bool
-    refused_by: str | None = None
-    found: str | None = None
+    clauses: tuple[ClauseVerdict, ...]
 
 
 @dataclass(frozen=True)

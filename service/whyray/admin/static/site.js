@@ -29,8 +29,9 @@ function tester() {
     try {
       verdicts.replaceChildren(h("p", { class: "quiet" }, "reading …"));
       const answer = await post("routes/test", form);
-      verdicts.replaceChildren(panel(table(`What the routes say (${answer.files} files)`, ["Route", "Verdict", "Series", "Clause that refused", "Found"], answer.verdicts.map((each) => [
-        each.route, each.matches ? chip("match", "matches") : chip("refused", "refuses"), uid(each.series_instance_uid), each.refused_by ?? "–", each.found ?? "–",
+      verdicts.replaceChildren(panel(table(`What the routes say (${answer.files} files)`, ["Route", "Verdict", "Series", "Clauses, and what was found"], answer.verdicts.map((each) => [
+        each.route, each.matches ? chip("match", "matches") : chip("failed", "refuses"), uid(each.series_instance_uid),
+        each.clauses.map((one) => h("div", {}, chip(one.held ? "match" : "failed", one.held ? "holds" : "refused"), " ", h("code", {}, one.clause), " found: ", h("code", {}, one.found))),
       ]))));
     } catch (error) {
       verdicts.replaceChildren();
@@ -45,7 +46,7 @@ export const packages = {
   paths: () => ["packages"],
   body: ([items]) => [panel(table("Installed model packages", ["Package", "Title", "Task", "Tier", "#Targets", "Digest", "Licence"], items.map((each) => [
     h("a", { href: `#packages/${each.name}/${each.version}`, "data-key": `pkg-${each.name}-${each.version}` }, `${each.name}@${each.version}`),
-    each.title, each.task, each.tier, String(each.targets.length), uid(each.digest), each.licence,
+    each.problem ? h("span", { class: "err" }, each.problem) : each.title, each.task, each.tier, String(each.targets.length), uid(each.digest), each.licence,
   ]), { empty: "No packages." }))],
 };
 

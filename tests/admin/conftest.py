@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from admin.scene import Scene
+from fastapi.testclient import TestClient
+
+from whyray.admin import EchoOutcome, create_app, tools_of
+from whyray.catalog import studies
+
+
+@pytest.fixture(scope="session")
+def afternoon(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene(tmp_path_factory.mktemp("afternoon")).afternoon()
+
+
+@pytest.fixture
+def scene(afternoon: Scene, tmp_path: Path) -> Iterator[Scene]:
+    """An afternoon with one job in every state, to act on."""
+    found = afternoon.copy(tmp_path / "scene")
+    yield found
+    found.catalog.close()
+
+
+@pytest.fixture
+def client(scene: Scene) -> Iterator[TestClient]:
+    """A local client of an endpoint without token."""
+    with local_client(scene) as found:
+        yield found
+
+
+def local_client(scene: Scene, **more: object) -> TestClient:
+    def known(uid: str) -> bool:
+        with scene.catalog.read() as session:
+            return studies.is_own(session, uid)
+
+    def echo(name: str) -> EchoOutcome:
+        return EchoOutcome(name == "pacs", 3.5, "C-ECHO 0x0000" if name == "pacs" else "connection refused")
+
+    tools = tools_of(lambda: scene.config, known=known, echo=echo)
+    app = create_app(scene.catalog, scene.storage, lambda: scene.config, tools=tools)
+    options = {"base_url": "http://localhost:8080", "client": ("127.0.0.1", 50000), "follow_redirects": False} | more
+    return TestClient(app, **options)  # type: ignore[arg-type]

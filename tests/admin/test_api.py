@@ -1,0 +1,381 @@
+"""Every endpoint, on a catalog that the catalog's own functions filled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from admin.scene import FINDINGS, Scene
+from fastapi.testclient import TestClient
+from PIL import Image
+from pydicom import dcmread
+from synthetic import radiograph, write
+
+from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs
+
+JOB_STATES = {state.value for state in JobState}
+
+
+def get(client: TestClient, path: str, **query: object) -> Any:
+    response = client.get(f"/api/v1/{path}", params=query)  # type: ignore[arg-type]
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_the_overview_tallies_every_state_and_says_it_is_not_for_diagnostic_use(client: TestClient) -> None:
+    overview = get(client, "overview")
+    assert overview["jobs"] == {
+        "queued": 2,  # 'queued' and the new revision of 'superseded'
+        "running": 1,
+        "waiting": 1,
+        "done": 1,
+        "failed": 1,
+        "cancelling": 1,
+        "cancelled": 1,
+        "superseded": 1,
+    }
+    assert overview["notice"] == "Not for diagnostic use"
+    assert overview["queue"]["queued"] == {"stat": 0, "urgent": 2, "routine": 0}
+    assert overview["studies"]["receiving"] == 2
+    assert {each["name"]: each["alive"] for each in overview["processes"]} == {
+        "intake-1": True,
+        "worker-1": True,
+        "delivery-1": False,
+    }
+    pacs, research = overview["deliveries"]
+    assert pacs["states"] == {"committed": 1, "sent": 1, "failed": 1, "waiting": 1, "sending": 1}
+    assert research["states"] == {"waiting": 2, "queued": 3}
+    assert research["last_error"]["code"] == "PeerUnreachable"
+    assert overview["storage_free_bytes"] > 0
+
+
+def test_the_overview_says_what_is_stuck_and_what_to_do(client: TestClient) -> None:
+    attention = get(client, "overview")["attention"]
+    by_kind = {each["kind"]: each for each in attention}
+    assert {"jobs.failed", "jobs.waiting", "deliveries.failed", "deliveries.waiting", "process.gone"} <= set(by_kind)
+    assert by_kind["instance.conflict"]["count"] == 1
+    assert all(each["advice"] and each["title"] for each in attention)
+    assert "GeometryError" in by_kind["jobs.failed"]["title"]
+    severities = [each["severity"] for each in attention]
+    assert severities == sorted(severities)
+
+
+def test_a_remedy_offered_by_the_overview_can_be_sent_as_it_is(client: TestClient) -> None:
+    failed = next(each for each in get(client, "overview")["attention"] if each["kind"] == "jobs.failed")
+    answer = client.post("/api/v1/bulk", json=failed["remedies"][0]["body"])
+    assert answer.json() == {"matched": 1, "moved": 1, "refused": 0}
+    assert not [each for each in get(client, "overview")["attention"] if each["kind"] == "jobs.failed"]
+
+
+def test_deliveries_to_a_destination_that_the_configuration_no_longer_names_need_attention(
+    scene: Scene, client: TestClient
+) -> None:
+    named = {name: each for name, each in scene.config.destinations.items() if name != "research"}
+    scene.config = scene.config.model_copy(update={"destinations": named})
+    unknown = next(each for each in get(client, "overview")["attention"] if each["kind"] == "destination.unknown")
+    assert unknown["count"] == 5
+    for remedy in unknown["remedies"]:
+        assert client.post("/api/v1/bulk", json=remedy["body"]).status_code == 200
+    assert get(client, "deliveries", destination="research", state="cancelled")["total"] == 5
+
+
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        ("receiving", {"conflict", "arriving"}),
+        ("failed", {"failed"}),
+        ("done", {"done"}),
+        ("stopped", {"cancelled"}),
+        ("working", {"waiting", "cancelling", "running", "superseded", "queued"}),
+    ],
+)
+def test_studies_can_be_filtered_by_state(scene: Scene, client: TestClient, state: str, names: set[str]) -> None:
+    found = get(client, "studies", state=state)["items"]
+    assert {each["study_instance_uid"] for each in found} == {scene.uid(name) for name in names}
+    assert {each["state"] for each in found} == {state}
+
+
+def test_studies_can_be_found_by_part_of_their_uid(scene: Scene, client: TestClient) -> None:
+    found = get(client, "studies", uid=scene.uid("done")[8:25])
+    assert [each["study_instance_uid"] for each in found["items"]] == [scene.uid("done")]
+    assert get(client, "studies", uid="%")["total"] == 0
+
+
+def test_a_list_is_paged_without_losing_or_repeating_anything(client: TestClient) -> None:
+    pages = [get(client, "studies", limit=4, offset=offset, sort="received") for offset in (0, 4, 8)]
+    uids = [each["study_instance_uid"] for page in pages for each in page["items"]]
+    assert len(uids) == len(set(uids)) == pages[0]["total"] == 10
+    times = [each["last_received_at"] for page in pages for each in page["items"]]
+    assert times == sorted(times)
+
+
+def test_a_study_shows_its_series_conflicts_jobs_results_and_events(scene: Scene, client: TestClient) -> None:
+    conflict = get(client, f"studies/{scene.uid('conflict')}")
+    assert (conflict["instances"], conflict["conflicts"]) == (1, 1)
+    assert conflict["detail"][0]["calling_aes"] == ["PACS_MAIN"]
+    assert [each["kind"] for each in conflict["events"]] == ["instance.conflict"]
+    done = get(client, f"studies/{scene.uid('done')}")
+    assert [each["id"] for each in done["job_list"]] == [scene.jobs["done"]]
+    assert len(done["results"]) == 5
+    assert done["note"] == "chest radiographs: cxr-findings@1.0.0"
+
+
+@pytest.mark.parametrize("state", sorted(JOB_STATES))
+def test_jobs_can_be_filtered_by_each_state(client: TestClient, state: str) -> None:
+    found = get(client, "jobs", state=state)
+    assert found["total"] >= 1
+    assert {each["state"] for each in found["items"]} == {state}
+
+
+def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, client: TestClient) -> None:
+    assert get(client, "jobs", route="head CT")["total"] == 1
+    assert get(client, "jobs", package="cxr-findings")["total"] == get(client, "jobs")["total"]
+    assert get(client, "jobs", package="cxr-findings@2.0.0")["total"] == 0
+    assert [each["id"] for each in get(client, "jobs", destination="pacs")["items"]] == [scene.jobs["done"]]
+    assert get(client, "jobs", study=scene.uid("failed"))["items"][0]["id"] == scene.jobs["failed"]
+
+
+def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
+    job = get(client, f"jobs/{scene.jobs['done']}")
+    assert [(each["name"], each["probability"], each["grade"]) for each in job["findings"]] == [
+        (each["name"], each["probability"], each["grade"]) for each in FINDINGS
+    ]
+    assert [each["name"] for each in job["present"]] == ["Cardiomegaly", "Effusion"]
+    assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
+    effusion = job["results"][1]
+    assert (effusion["probability"], effusion["grade"]) == (0.61, "amber")
+    assert "deletion AUC" in effusion["reasons"][0]
+    to_pacs = {each["state"]: each for result in job["results"] for each in result["deliveries"][:1]}
+    assert to_pacs["committed"]["status"] == 0xB000
+    assert "coercion" in to_pacs["committed"]["status_text"]
+    assert to_pacs["waiting"]["status"] == 0xA700
+    assert to_pacs["failed"]["error"]["advice"]
+
+
+def test_a_failed_job_shows_its_error_and_advice(scene: Scene, client: TestClient) -> None:
+    job = get(client, f"jobs/{scene.jobs['failed']}")
+    assert job["error"]["code"] == "GeometryError"
+    assert "found 2 in 28 slices" in job["error"]["message"]
+    assert job["error"]["advice"]
+    assert job["actions"] == ["retry"]
+
+
+def test_a_running_job_shows_its_progress(scene: Scene, client: TestClient) -> None:
+    job = get(client, f"jobs/{scene.jobs['running']}")
+    assert (job["progress"], job["progress_text"], job["worker"]) == (0.45, "grad-cam 6 of 14", "worker-1")
+
+
+def test_retry_and_cancel_act_on_the_catalog_and_are_events_of_the_actor(scene: Scene, client: TestClient) -> None:
+    failed, queued = scene.jobs["failed"], scene.jobs["queued"]
+    assert client.post(f"/api/v1/jobs/{failed}/retry").json() == {"id": failed, "state": "queued"}
+    assert client.post(f"/api/v1/jobs/{queued}/cancel").json() == {"id": queued, "state": "cancelled"}
+    with scene.catalog.read() as session:
+        assert jobs.get(session, failed).state is JobState.QUEUED
+        assert jobs.get(session, queued).state is JobState.CANCELLED
+        (event,) = events.recent(session, job=queued)
+    assert (event.kind, event.actor) == ("admin.cancel", "local")
+
+
+def test_a_delivery_can_be_sent_again_and_cancelled(scene: Scene, client: TestClient) -> None:
+    (failed,) = get(client, "deliveries", state="failed")["items"]
+    assert client.post(f"/api/v1/deliveries/{failed['id']}/retry").json()["state"] == "queued"
+    waiting = get(client, "deliveries", state="waiting", destination="research")["items"][0]
+    assert client.post(f"/api/v1/deliveries/{waiting['id']}/cancel").json()["state"] == "cancelled"
+    with scene.catalog.read() as session:
+        assert deliveries.get(session, failed["id"]).state is DeliveryState.QUEUED
+    assert get(client, f"deliveries/{failed['id']}")["attempt"] == 0
+
+
+def test_a_bulk_action_moves_all_that_match_and_nothing_else(scene: Scene, client: TestClient) -> None:
+    wanted = {"of": "deliveries", "action": "retry", "state": "waiting", "destination": "research"}
+    tried = client.post("/api/v1/bulk", json=wanted | {"dry_run": True})
+    assert tried.json() == {"matched": 2, "moved": 0, "refused": 0}
+    assert client.post("/api/v1/bulk", json=wanted).json() == {"matched": 2, "moved": 2, "refused": 0}
+    assert get(client, "deliveries", state="waiting")["total"] == 1  # the one to pacs is left alone
+    assert get(client, "events", kind="admin.bulk-retry")["items"][0]["message"].startswith("retry of 2 deliveries")
+
+
+def test_a_bulk_action_of_one_route_leaves_the_other_routes_alone(scene: Scene, client: TestClient) -> None:
+    wanted = {"of": "jobs", "action": "retry", "state": "failed", "route": "chest radiographs"}
+    assert client.post("/api/v1/bulk", json=wanted).json()["matched"] == 0
+    assert client.post("/api/v1/bulk", json=wanted | {"route": "head CT"}).json()["moved"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "jobs/none", None, 404, "NotFound"),
+        ("GET", "studies/1.2.3", None, 404, "NotFound"),
+        ("GET", "results/1.2.3", None, 404, "NotFound"),
+        ("GET", "deliveries/none", None, 404, "NotFound"),
+        ("GET", "packages/none/1.0.0", None, 404, "NotFound"),
+        ("POST", "destinations/none/echo", None, 404, "NotFound"),
+        ("GET", "nothing", None, 404, "HttpError"),
+        ("GET", "jobs?state=lost", None, 422, "InvalidRequest"),
+        ("GET", "jobs?limit=0", None, 422, "InvalidRequest"),
+        ("POST", "bulk", {"of": "jobs", "action": "retry", "state": "running"}, 409, "TransitionError"),
+        ("POST", "bulk", {"of": "jobs", "action": "retry", "state": "sending"}, 409, "TransitionError"),
+        ("POST", "bulk", {"of": "jobs", "action": "delete", "state": "failed"}, 422, "InvalidRequest"),
+        ("POST", "bulk", {"of": "jobs", "action": "retry"}, 422, "InvalidRequest"),
+    ],
+)
+def test_a_refusal_is_a_problem_with_code_message_and_advice(
+    client: TestClient, method: str, path: str, body: object, status: int, code: str
+) -> None:
+    response = client.request(method, f"/api/v1/{path}", json=body)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == code
+    assert response.json()["message"]
+    assert response.json()["advice"]
+
+
+def test_an_action_that_the_state_does_not_allow_is_a_conflict(scene: Scene, client: TestClient) -> None:
+    response = client.post(f"/api/v1/jobs/{scene.jobs['running']}/retry")
+    assert (response.status_code, response.json()["message"]) == (409, "a job that is running cannot retry")
+
+
+def test_a_picture_comes_whole_reduced_and_not_twice(scene: Scene, client: TestClient) -> None:
+    result = get(client, "results", pictured=True)["items"][-1]
+    whole = client.get(result["picture"])
+    assert whole.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(whole.content)).size == (800, 500)
+    small = client.get(result["picture"], params={"width": 160})
+    assert Image.open(io.BytesIO(small.content)).size == (160, 100)
+    again = client.get(result["picture"], headers={"If-None-Match": whole.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    without = get(client, "results", pictured=False)["items"][0]
+    assert without["picture"] is None
+    assert client.get(f"/api/v1/results/{without['sop_instance_uid']}/picture").status_code == 404
+
+
+def test_a_dicom_file_is_downloaded_as_stored_and_the_download_is_an_event(scene: Scene, client: TestClient) -> None:
+    result = get(client, "results", kind="sr")["items"][0]
+    response = client.get(result["dicom"])
+    assert response.headers["content-type"] == "application/dicom"
+    assert dcmread(io.BytesIO(response.content)).SOPInstanceUID == result["sop_instance_uid"]
+    event = get(client, "events", kind="admin.download")["items"][0]
+    assert (event["actor"], event["study_instance_uid"]) == ("local", scene.uid("done"))
+
+
+def test_results_can_be_filtered(client: TestClient) -> None:
+    assert get(client, "results")["total"] == 5
+    assert get(client, "results", finding="Effusion")["total"] == 1
+    assert get(client, "results", grade="green", kind="sc")["total"] == 1
+    assert get(client, "results", study="1.2")["total"] == 0
+
+
+def test_events_can_be_filtered_by_kind_severity_and_actor(client: TestClient) -> None:
+    assert {each["kind"] for each in get(client, "events", kind="admin")["items"]} == {"admin.cancel"}
+    assert {each["severity"] for each in get(client, "events", severity="error")["items"]} == {"error"}
+    assert get(client, "events", actor="nobody")["total"] == 0
+    ids = [each["id"] for each in get(client, "events")["items"]]
+    assert ids == sorted(ids, reverse=True)
+
+
+def test_routes_are_shown_as_configured(client: TestClient) -> None:
+    chest, head = get(client, "routes")
+    assert chest["name"] == "chest radiographs"
+    assert "Modality" in chest["when"]
+    assert chest["send_to"] == ["pacs", "research"]
+    assert head["packages"] == ["head-ct-tissue@1"]
+
+
+def test_a_dropped_file_shows_which_routes_match_which_clause_refused_and_is_not_kept(
+    scene: Scene, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spool))
+    image = radiograph(np.zeros((64, 48), np.int16), modality="DX")
+    image.Manufacturer = "ACME"
+    content = write([image], tmp_path)[0].read_bytes()
+    answer = client.post("/api/v1/routes/test", files={"files": ("Doe Jane.dcm", content)}).json()
+    verdicts = {each["route"]: each for each in answer["verdicts"]}
+    assert verdicts["chest radiographs"]["matches"], verdicts
+    assert not verdicts["head CT"]["matches"]
+    (refused,) = [each for each in verdicts["head CT"]["clauses"] if not each["held"]]
+    assert "Modality" in refused["clause"]
+    assert refused["found"] == "DX"
+    assert list(spool.rglob("*")) == []
+    assert "Doe" not in str(answer)
+
+
+def test_a_dropped_result_of_whyray_matches_no_route(scene: Scene, client: TestClient) -> None:
+    result = get(client, "results", kind="sr")["items"][0]
+    content = client.get(result["dicom"]).content
+    for verdict in client.post("/api/v1/routes/test", files={"files": content}).json()["verdicts"]:
+        assert not verdict["matches"]
+        assert "a result of WhyRay" in verdict["clauses"][0]["found"]
+
+
+def test_a_dropped_file_that_is_no_dicom_is_refused(client: TestClient) -> None:
+    response = client.post("/api/v1/routes/test", files={"files": ("x.dcm", b"no DICOM")})
+    assert (response.status_code, response.json()["code"]) == (422, "DecodeError")
+
+
+def test_a_destination_is_asked_and_the_asking_is_an_event(client: TestClient) -> None:
+    assert client.post("/api/v1/destinations/pacs/echo").json()["ok"]
+    assert not client.post("/api/v1/destinations/research/echo").json()["ok"]
+    assert [each["message"] for each in get(client, "events", kind="admin.echo")["items"]] == [
+        "research did not answer: connection refused",
+        "pacs answered",
+    ]
+
+
+def test_destinations_show_their_address_and_how_they_fare(client: TestClient) -> None:
+    pacs, research = get(client, "destinations")
+    assert (pacs["address"], pacs["storage_commitment"]) == ("PACS_MAIN@10.0.0.5:104", True)
+    assert (research["kind"], research["states"]["waiting"]) == ("dicomweb", 2)
+
+
+def test_an_unchanged_answer_is_not_sent_again(scene: Scene, client: TestClient) -> None:
+    first = client.get("/api/v1/jobs")
+    again = client.get("/api/v1/jobs", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    client.post(f"/api/v1/jobs/{scene.jobs['failed']}/retry")
+    changed = client.get("/api/v1/jobs", headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+
+
+def test_the_openapi_description_tells_every_operation_with_summary_tag_and_problem(client: TestClient) -> None:
+    schema = get(client, "openapi.json")
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"], path
+            assert operation["tags"], path
+            if path.startswith("/api/"):
+                assert "application/problem+json" in operation["responses"]["404"]["content"], path
+    reference = client.get("/api/docs")
+    assert reference.status_code == 200
+    assert all(path in reference.text for path in schema["paths"])
+
+
+@pytest.mark.parametrize("path", ["overview", "studies", "jobs", "results", "deliveries", "events"])
+def test_no_answer_names_the_patient(client: TestClient, path: str) -> None:
+    text = client.get(f"/api/v1/{path}").text
+    assert "SECRET-1" not in text
+    assert "Doe" not in text
+
+
+def test_readiness_is_lost_with_the_catalog_and_liveness_is_not(
+    scene: Scene, client: TestClient, breaking: Callable[[Scene], None]
+) -> None:
+    assert client.get("/readyz").json() == {"ready": True, "catalog": True, "storage": True}
+    breaking(scene)
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["catalog"]) == (503, False)
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.fixture
+def breaking() -> Callable[[Scene], None]:
+    def lose_a_table(scene: Scene) -> None:
+        with scene.catalog.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE studies RENAME TO lost")
+
+    return lose_a_table
