@@ -10,11 +10,12 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
-from pydicom.uid import HTJ2KLossless
+from pydicom.uid import HTJ2KLossless, RLELossless
 
 import synthetic
 from whyray.errors import DecodeError, GeometryError, ImageError, WhyRayError
 from whyray.imaging import SourceImage, StudyImages, read_images
+from whyray.imaging.isolated import IsolatedGdcm
 
 WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
 DATA_STORE = Path(pydicom.__file__).parents[1] / "data_store" / "data"
@@ -185,6 +186,31 @@ def test_bytes_flipped_anywhere_never_raise_another_exception(tmp_path: Path) ->
             content[chance.randrange(132, len(whole) - 512)] = chance.randrange(256)
         damaged.write_bytes(content)
         read_images([damaged])
+
+
+def test_a_decoder_that_dies_costs_one_instance_and_the_next_is_decoded() -> None:
+    data = pydicom.dcmread(WHEEL / "SC_rgb_jpeg_gdcm.dcm")
+    with IsolatedGdcm() as isolated:
+        (whole,) = isolated.frames(data, [1])
+        assert isolated._child is not None
+        isolated._child.kill()
+        isolated._child.wait()
+        with pytest.raises(ValueError, match="died of this data"):
+            list(isolated.frames(data, [1]))
+        (again,) = isolated.frames(data, [1])
+    np.testing.assert_array_equal(whole, again)
+    assert isolated._child is None
+
+
+def test_an_rle_decoder_that_panics_is_a_decode_error() -> None:
+    made = synthetic.compress(synthetic.radiograph(np.zeros((40, 36))), RLELossless)
+    frame = next(pydicom.encaps.generate_frames(made.PixelData, number_of_frames=1))
+    run_of_128_zeros, start_of_second = b"\x81\x00", int.from_bytes(frame[8:12], "little")
+    overlong = frame[64:start_of_second] + run_of_128_zeros
+    offsets = frame[:8] + (64 + len(overlong)).to_bytes(4, "little") + frame[12:64]
+    made.PixelData = pydicom.encaps.encapsulate([offsets + overlong + frame[start_of_second:]])
+    found = read_images([made])
+    assert isinstance(found.refusals[0].error, DecodeError)
 
 
 def test_truncated_pixel_data_is_refused_and_names_the_instance() -> None:

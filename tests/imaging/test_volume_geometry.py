@@ -217,6 +217,30 @@ def test_slices_whose_tilt_changes_along_the_series_are_interpolated_from_their_
     np.testing.assert_allclose(back[between], ramp(source, gradient, 100.0)[between], atol=2e-5)
 
 
+def test_a_voxel_is_valid_exactly_where_the_slice_nearest_to_it_has_a_pixel() -> None:
+    planes = synthetic.stack(
+        7, (30, 26), spacing=(1.1, 0.9), distance=[2, 3, 1, 4, 2, 2], rotation=(20, 35, 5), tilt=24
+    )
+    made = to_model(read_volume(planes), volume_spec((20, 40, 44)))
+    points = grid_points((20, 40, 44), made.grid.to_reference)
+    offsets = points[..., None, :] - np.array([plane.position for plane in planes])
+    heights = offsets @ planes[0].normal
+    columns = offsets @ np.asarray(planes[0].row) / 0.9
+    rows = offsets @ np.asarray(planes[0].column) / 1.1
+    nearest = np.abs(heights).argmin(axis=-1)[..., None]
+    row, column = (np.take_along_axis(values, nearest, -1)[..., 0] for values in (rows, columns))
+    margins = np.stack([row + 0.5, 29.5 - row, column + 0.5, 25.5 - column])
+    # The first slice reaches half its distance to the second below itself, the last likewise above.
+    steps = heights[..., :-1] - heights[..., 1:]
+    margins = np.concatenate(
+        [margins, [heights[..., 0] + steps[..., 0] / 2, steps[..., -1] / 2 - heights[..., -1]]]
+    ).min(axis=0)
+    first, second = np.moveaxis(np.sort(np.abs(heights), axis=-1)[..., :2], -1, 0)
+    settled = (np.abs(margins) > 1e-3) & (second - first > 1e-3)
+    np.testing.assert_array_equal(made.valid[settled], (margins > 0)[settled])
+    assert 0.2 < made.valid.mean() < 0.95
+
+
 def test_slices_that_zoom_along_the_series_keep_their_own_pixel_spacing() -> None:
     wide, narrow = (synthetic.stack(8, (30, 30), spacing=(mm, mm), distance=3.0, tilt=8) for mm in (1.5, 1.2))
     planes = wide[:4] + narrow[4:]

@@ -5,25 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import gdcm
-import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, ImplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from whyray.errors import DecodeError, ResourceExhausted
 from whyray.imaging.instance import PIXEL_KEYWORDS
+from whyray.imaging.isolated import IsolatedGdcm
+
+PLUGINS = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    HTJ2K: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    RLELossless: "pylibjpeg",
+}
+"""One decoder a syntax, named, since pydicom would fall back on GDCM, which ends the process on some damaged data."""
+
+GDCM_ALONE = {JPEGLossless, JPEGLosslessSV1}
+"""Only GDCM decodes these under a permissive licence."""
+
+RUST_PANIC = "PanicException"
+"""What pylibjpeg-rle raises on damaged data: no Exception, and of a class that can't be imported."""
 
 ADVICE = "Ask the sender to send the instance again, or uncompressed; a viewer shows whether it is whole there."
 
 
-def stored_frames(data: Dataset, uid: str, wanted: Sequence[int]) -> Iterator[NDArray[Any]]:
+def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[NDArray[Any]]:
     """Yield stored values of the wanted frames (1-based, rising): (rows, columns), or (rows, columns, 3) for colour.
 
     Colour is RGB, whatever the photometric interpretation; PALETTE COLOR gives its indices. Unused high bits (overlays)
-    are cleared and the sign is right. `uid` names the instance in errors.
+    are cleared and the sign is right. `uid` names the instance in errors, `isolated` is the
+    process for what only GDCM decodes.
     Raises DecodeError: no pixel data, truncated, or a transfer syntax that can't be decoded; ResourceExhausted.
     """
     if not any(keyword in data for keyword in PIXEL_KEYWORDS):
@@ -31,12 +65,14 @@ def stored_frames(data: Dataset, uid: str, wanted: Sequence[int]) -> Iterator[ND
     syntax = _transfer_syntax(data)
     done = 0
     try:
-        for frame in _frames(data, syntax, wanted):
+        for frame in _frames(data, syntax, wanted, isolated):
             yield frame
             done += 1
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to decode it") from error
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != RUST_PANIC:
+            raise
         number = wanted[done] if done < len(wanted) else wanted[-1]
         reason = " ".join(str(error).split())[:200]
         raise DecodeError(
@@ -52,41 +88,12 @@ def _transfer_syntax(data: Dataset) -> UID:
     return UID(given) if given else ImplicitVRLittleEndian
 
 
-def _frames(data: Dataset, syntax: UID, wanted: Sequence[int]) -> Iterator[NDArray[Any]]:
-    if syntax == JPEGExtended12Bit and int(data.BitsStored) > 8:
-        chosen = set(wanted)
-        yield from (frame for number, frame in enumerate(_twelve_bit_jpeg(data), start=1) if number in chosen)
+def _frames(data: Dataset, syntax: UID, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[NDArray[Any]]:
+    if syntax in GDCM_ALONE or (syntax == JPEGExtended12Bit and int(data.BitsStored) > 8):
+        yield from isolated.frames(data, wanted)
         return
     # Naming the indices also avoids a fault of pydicom 3.0: without them, sign correction fails on read-only arrays.
-    for frame, _ in get_decoder(syntax).iter_array(data, raw=False, indices=[number - 1 for number in wanted]):
+    indices = [number - 1 for number in wanted]
+    decoder, plugin = get_decoder(syntax), PLUGINS.get(syntax, "")
+    for frame, _ in decoder.iter_array(data, raw=False, indices=indices, decoding_plugin=plugin):
         yield frame
-
-
-def _twelve_bit_jpeg(data: Dataset) -> Iterator[NDArray[Any]]:
-    """JPEG Process 4 with 12-bit samples by GDCM itself: pydicom's plugin declines it, its own decoder is GPL.
-
-    The result equals libjpeg-turbo's, bit for bit, on pydicom's JPEG-lossy.dcm and JPGExtended.dcm.
-    """
-    rows, columns, samples = int(data.Rows), int(data.Columns), int(data.SamplesPerPixel)
-    if samples != 1:
-        raise ValueError(f"12-bit JPEG with {samples} samples a pixel")
-    for encoded in generate_frames(data.PixelData, number_of_frames=int(data.get("NumberOfFrames") or 1)):
-        fragment = gdcm.Fragment()
-        fragment.SetByteStringValue(encoded)
-        fragments = gdcm.SequenceOfFragments.New()
-        fragments.AddFragment(fragment)
-        element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-        element.SetValue(fragments.__ref__())
-        image = gdcm.Image()
-        image.SetNumberOfDimensions(2)
-        image.SetDimensions((columns, rows, 1))
-        image.SetDataElement(element)
-        kind = gdcm.PhotometricInterpretation.GetPIType(str(data.PhotometricInterpretation))
-        image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-        image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(JPEGExtended12Bit))))
-        image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-        # GDCM hands bytes over as text with surrogates.
-        buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
-        if len(buffer) != rows * columns * 2:
-            raise ValueError(f"expected {rows * columns * 2} bytes, the decoder gave {len(buffer)}")
-        yield np.frombuffer(buffer, dtype="<u2").reshape(rows, columns)

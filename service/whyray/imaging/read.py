@@ -14,6 +14,7 @@ from whyray.errors import ImageError, WhyRayError
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.grouping import Group, Member, group_series
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
+from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.photometry import (
     LUMA,
     MONOCHROME,
@@ -70,7 +71,7 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
     refusals: list[Refusal] = []
     series: dict[str, dict[str, Instance]] = defaultdict(dict)
     images: list[SourceImage] = []
-    with quiet():
+    with quiet(), IsolatedGdcm() as isolated:
         for source in sources:
             try:
                 instance = open_instance(source if isinstance(source, Dataset) else Path(source))
@@ -81,7 +82,7 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
         for instances in series.values():
             for batch in _batches(_groups(list(instances.values()), refusals)):
                 try:
-                    images.extend(_images_of(batch))
+                    images.extend(_images_of(batch, isolated))
                 except ImageError as error:
                     refusals.append(Refusal(tuple(dict.fromkeys(uid for group in batch for uid in group.uids)), error))
     return StudyImages(tuple(images), tuple(refusals))
@@ -121,9 +122,9 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
     return list(batches.values())
 
 
-def _images_of(batch: Sequence[Group]) -> list[SourceImage]:
+def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
     members = [member for group in batch for member in group.members]
-    pixels = _decode(members)
+    pixels = _decode(members, isolated)
     images, start = [], 0
     for group in batch:
         place = slice(start, start + len(group.members))
@@ -144,7 +145,7 @@ def _images_of(batch: Sequence[Group]) -> list[SourceImage]:
     return images
 
 
-def _decode(members: Sequence[Member]) -> _Pixels:
+def _decode(members: Sequence[Member], isolated: IsolatedGdcm) -> _Pixels:
     first = members[0].instance
     shape = (len(members), *first.shape)
     colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
@@ -158,15 +159,16 @@ def _decode(members: Sequence[Member]) -> _Pixels:
         instances[member.instance.uid] = member.instance
     for uid, places in wanted.items():
         with refusing_as_image_error(uid):
-            _fill(pixels, instances[uid], places)
+            _fill(pixels, instances[uid], places, isolated)
     return pixels
 
 
-def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int]) -> None:
+def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int], isolated: IsolatedGdcm) -> None:
     """Decode the frames of one instance into their places; `places` maps frame numbers to places."""
     numbers = sorted(places)
     header = instance.header
-    for number, stored in zip(numbers, stored_frames(instance.with_pixels(), instance.uid, numbers), strict=True):
+    frames = stored_frames(instance.with_pixels(), instance.uid, numbers, isolated)
+    for number, stored in zip(numbers, frames, strict=True):
         place = places[number]
         if stored.shape[:2] != pixels.modality.shape[1:]:
             raise ImageError(f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}")
