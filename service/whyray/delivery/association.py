@@ -71,14 +71,17 @@ def association(
         # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
         event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    link = ae.associate(
-        peer.host,
-        peer.port,
-        contexts=list(contexts),
-        ae_title=peer.ae_title,
-        max_pdu=peer.max_pdu,
-        evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
-    )
+    try:
+        link = ae.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            max_pdu=peer.max_pdu,
+            evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
+        )
+    except OSError as error:
+        raise PeerUnreachable(f"{address(peer)} can't be found: {error.strerror}") from error
     if not link.is_established:
         raise _why_not(link, peer, caller, reached=bool(connected))
     try:

@@ -69,7 +69,9 @@ def store(
                 continue
             outcome = _store_one(link, peer, file, accepted, number % 65535 + 1)
             report(outcome)
-            if not link.is_established:
+            if outcome.broke or not link.is_established:
+                # pynetdicom may learn of the end a moment later; whatever is sent until then waits for its time-out
+                link.abort()
                 return
         if after is not None:
             after(link)

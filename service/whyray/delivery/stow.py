@@ -78,13 +78,10 @@ def _send(client: httpx.Client, url: str, files: Sequence[Outgoing], report: Rep
         return
     response = _post(client, url, readable)
     answers = _answers(response)
-    if answers.named:
+    if answers.named or response.is_success:
+        # an object counts as stored where the service names it, and only there: a bare 200 may have stored nothing
         for file in readable:
             report(_outcome(file, answers, response.status_code, url))
-    elif response.is_success:
-        # a service that stored all may leave the list out; one that says nothing of an object made no promise
-        for file in readable:
-            report(Outcome(file, response.status_code, words_of(response.status_code), None))
     elif response.status_code in _DIVIDE and len(readable) > 1:
         middle = len(readable) // 2
         _send(client, url, readable[:middle], report)
@@ -98,15 +95,13 @@ def _send(client: httpx.Client, url: str, files: Sequence[Outgoing], report: Rep
 
 def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Response:
     boundary = secrets.token_hex(16)
-    heads = [
-        f"--{boundary}\r\nContent-Type: application/dicom; transfer-syntax={file.transfer_syntax_uid}\r\n\r\n".encode()
-        for file in files
-    ]
+    # no transfer-syntax parameter, which the files carry anyhow: Orthanc's plugin drops such parts and answers 200
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     tail = f"--{boundary}--\r\n".encode()
-    length = sum(len(head) + file.path.stat().st_size + 2 for head, file in zip(heads, files, strict=True)) + len(tail)
+    length = sum(len(head) + file.path.stat().st_size + 2 for file in files) + len(tail)
 
     def body() -> Iterator[bytes]:
-        for head, file in zip(heads, files, strict=True):
+        for file in files:
             yield head
             with file.path.open("rb") as source:
                 while piece := source.read(_PIECE):
@@ -138,6 +133,7 @@ class _Answers:
 
     @property
     def named(self) -> bool:
+        """Whether the response says anything of any instance."""
         return bool(self.stored or self.failed)
 
 

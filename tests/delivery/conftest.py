@@ -1,0 +1,73 @@
+"""Fixtures of the delivery tests; the parts are in `delivery_house`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage, SecondaryCaptureImageStorage, StorageCommitmentPushModel, Verification
+
+from delivery_house import Clock, House, ScpFactory, TellingScp
+from peers import free_port
+from synthetic import ball, slices, stack, volume_of, write
+from whyray.catalog import Catalog, sqlite_url
+from whyray.storage import FolderStorage
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight small CT images of one series, valid and different."""
+    planes = stack(8, (24, 24), distance=3.0)
+    series = slices(volume_of(planes, ball((0.0, 0.0, 0.0), 6.0)), planes, modality="CT")
+    return write(series, tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    clock = Clock()
+    catalog = Catalog(sqlite_url(tmp_path / "catalog.sqlite"), clock=clock)
+    with ExitStack() as stack:
+        yield House(catalog, FolderStorage(tmp_path / "storage"), clock, stack)
+    catalog.close()
+
+
+@pytest.fixture
+def scp() -> Iterator[ScpFactory]:
+    """A factory of telling SCPs: `scp(answer=..., classes=..., syntaxes=..., commitment=...)`."""
+    with ExitStack() as stack:
+
+        def start(
+            answer: Callable[[str, int], int | Dataset | str] = lambda _uid, _count: 0x0000,
+            *,
+            ae_title: str = "TELLING",
+            classes: tuple[str, ...] = (CTImageStorage, SecondaryCaptureImageStorage),
+            syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+            commitment: bool = False,
+            require_called: bool = False,
+            allow_calling: tuple[str, ...] = (),
+            most: int = 10,
+        ) -> TellingScp:
+            told = TellingScp(free_port(), ae_title, answer)
+            ae = AE(ae_title)
+            ae.require_called_aet = require_called
+            ae.require_calling_aet = list(allow_calling)
+            ae.maximum_associations = most
+            ae.add_supported_context(Verification)
+            for each in classes:
+                ae.add_supported_context(each, list(syntaxes))
+            handlers = [(evt.EVT_C_STORE, told.on_store), (evt.EVT_ACCEPTED, told.on_association)]
+            if commitment:
+                ae.add_supported_context(StorageCommitmentPushModel)
+                handlers.append((evt.EVT_N_ACTION, told.on_action))
+            server = ae.start_server(("127.0.0.1", told.port), block=False, evt_handlers=handlers)
+            # the server looks up twice a second: the next test need not wait for that
+            stack.callback(threading.Thread(target=server.shutdown).start)
+            return told
+
+        yield start

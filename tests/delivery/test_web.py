@@ -1,0 +1,219 @@
+"""STOW-RS to Orthanc's DICOMweb, and to a service that answers as it is told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydicom import dcmread
+
+from delivery_house import PATIENT, House
+from peers import OrthancServer, free_port
+from whyray.catalog import DeliveryState
+from whyray.config import DicomWebDestination, Secret
+from whyray.delivery import Caller, echo, send_files
+from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable
+
+Answer = tuple[int, object]
+
+
+@dataclass
+class WebService:
+    """What it was posted (SOP Instance UIDs a request) and the answer that it gives."""
+
+    url: str
+    answer: Callable[[list[str]], Answer]
+    requests: list[list[str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def destination(self, **options: object) -> DicomWebDestination:
+        return DicomWebDestination(
+            **{"url": self.url, "retry": PATIENT, "timeout": timedelta(seconds=5)} | options  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[[Callable[[list[str]], Answer]], WebService]]:
+    """A factory of DICOMweb services that answer STOW-RS as `answer(uids)` says."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Callable[[list[str]], Answer]) -> WebService:
+        service = WebService("", answer)
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+                parts = BytesParser().parsebytes(head + body).get_payload()
+                uids = [
+                    str(dcmread(BytesIO(part.get_payload(decode=True))).SOPInstanceUID)  # type: ignore[union-attr,arg-type]
+                    for part in parts
+                ]
+                service.requests.append(uids)
+                service.headers.append(dict(self.headers))
+                self._say(*service.answer(uids))
+
+            def do_GET(self) -> None:
+                self._say(*service.answer([]))
+
+            def _say(self, status: int, said: object) -> None:
+                content = b"" if said is None else json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/dicom+json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        service.url = f"http://127.0.0.1:{server.server_port}/dicom-web"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return service
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def listed(stored: list[str], failed: dict[str, int], warned: dict[str, int] | None = None) -> object:
+    """A Store Instances Response in DICOM JSON."""
+
+    def item(uid: str, tag: str = "", reason: int | None = None) -> dict[str, object]:
+        found: dict[str, object] = {
+            "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+            "00081155": {"vr": "UI", "Value": [uid]},
+        }
+        return found | ({tag: {"vr": "US", "Value": [reason]}} if reason is not None else {})
+
+    answer = {}
+    if stored:
+        items = [item(uid, "00081196", (warned or {}).get(uid)) for uid in stored]
+        answer["00081199"] = {"vr": "SQ", "Value": items}
+    if failed:
+        answer["00081198"] = {"vr": "SQ", "Value": [item(uid, "00081197", why) for uid, why in failed.items()]}
+    return answer
+
+
+def test_orthanc_holds_what_it_was_given_by_stow(
+    house: House, shared_orthanc: OrthancServer, images: list[Path]
+) -> None:
+    uids = house.results(images, "web")
+    destination = DicomWebDestination(url=shared_orthanc.dicomweb_url)
+    with house.delivering({"web": destination}):
+        rows = house.until_state("web", DeliveryState.SENT)
+    assert {row.status for row in rows} == {200}
+    held = shared_orthanc.instances()
+    assert set(uids) <= set(held)
+    for path in images:
+        original = dcmread(path)
+        assert dcmread(BytesIO(shared_orthanc.file(held[str(original.SOPInstanceUID)]))) == original
+    assert echo(destination, Caller()).status == 200
+
+
+def test_each_instance_gets_the_status_that_the_response_gives_it(
+    house: House, web: Callable[..., WebService], images: list[Path]
+) -> None:
+    uids = house.results(images[:5], "web")
+
+    def answer(sent: list[str]) -> Answer:
+        return 202, listed([uids[0], uids[1]], {uids[2]: 0xA700, uids[3]: 0x0122}, {uids[1]: 0xB000})
+
+    with house.delivering({"web": web(answer).destination()}):
+        rows = house.until_settled("web")
+    assert [row.state for row in rows] == [
+        DeliveryState.SENT,
+        DeliveryState.SENT,
+        DeliveryState.WAITING,
+        DeliveryState.FAILED,
+        DeliveryState.WAITING,
+    ]
+    assert [row.status for row in rows] == [202, 0xB000, 0xA700, 0x0122, 202]
+    assert "said nothing of" in (rows[4].error_message or "")
+
+
+@pytest.mark.parametrize(
+    ("http", "state", "code"),
+    [
+        (401, DeliveryState.FAILED, "PeerRefused"),
+        (404, DeliveryState.FAILED, "PeerRefused"),
+        (308, DeliveryState.FAILED, "PeerRefused"),
+        (429, DeliveryState.WAITING, "PeerBusy"),
+        (500, DeliveryState.WAITING, "PeerBusy"),
+        (503, DeliveryState.WAITING, "PeerUnreachable"),
+    ],
+)
+def test_an_answer_for_all_is_obeyed_by_its_http_status(
+    house: House, web: Callable[..., WebService], images: list[Path], http: int, state: DeliveryState, code: str
+) -> None:
+    house.results(images[:2], "web")
+    with house.delivering({"web": web(lambda _: (http, None)).destination()}):
+        rows = house.until_settled("web")
+    assert {row.state for row in rows} == {state}
+    assert {row.error_code for row in rows} == {code}
+    assert all(f"HTTP {http}" in (row.error_message or "") for row in rows)
+
+
+def test_a_200_that_names_no_instance_is_no_promise(
+    house: House, web: Callable[..., WebService], images: list[Path]
+) -> None:
+    house.results(images[:2], "web")
+    with house.delivering({"web": web(lambda _: (200, listed([], {}))).destination()}):
+        rows = house.until_state("web", DeliveryState.WAITING)
+    assert {row.error_code for row in rows} == {"PeerBusy"}
+
+
+def test_one_bad_object_does_not_condemn_the_request_that_it_is_in(
+    house: House, web: Callable[..., WebService], images: list[Path]
+) -> None:
+    uids = house.results(images, "web")
+    service = web(lambda sent: (400, None) if uids[5] in sent else (200, listed(sent, {})))
+    with house.delivering({"web": service.destination()}):
+        rows = house.until_settled("web")
+    assert [row.state for row in rows] == [
+        DeliveryState.FAILED if uid == uids[5] else DeliveryState.SENT for uid in uids
+    ]
+    assert rows[5].status == 400
+
+
+def test_the_token_is_sent_and_an_unreachable_service_is_tried_again(
+    house: House, web: Callable[..., WebService], images: list[Path]
+) -> None:
+    service = web(lambda sent: (200, listed(sent, {})))
+    token = Secret({"env": "TOKEN"}, SecretStr("s3cret"))
+    house.results(images[:1], "web", "nowhere")
+    nowhere = DicomWebDestination(url=f"http://127.0.0.1:{free_port()}/dicom-web", retry=PATIENT)
+    with house.delivering({"web": service.destination(token=token), "nowhere": nowhere}):
+        house.until_state("web", DeliveryState.SENT)
+        (row,) = house.until_state("nowhere", DeliveryState.WAITING)
+    assert service.headers[0]["Authorization"] == "Bearer s3cret"
+    assert row.error_code == "PeerUnreachable"
+    assert "s3cret" not in repr(service.destination(token=token))
+
+
+def test_echo_of_a_web_service_fails_as_a_delivery_would(web: Callable[..., WebService]) -> None:
+    for http, error in ((403, PeerRefused), (500, PeerBusy), (504, PeerUnreachable)):
+        with pytest.raises(error, match=f"HTTP {http}"):
+            echo(web(lambda _, http=http: (http, None)).destination(), Caller())
+    assert echo(web(lambda _: (204, None)).destination(), Caller()).status == 204
+
+
+def test_files_are_sent_to_a_web_service_with_an_outcome_each(
+    web: Callable[..., WebService], images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("no DICOM")
+    service = web(lambda sent: (200, listed(sent, {})))
+    outcomes = send_files([*images[:2], tmp_path], service.destination())
+    assert [each.stored for each in outcomes] == [True, True, False]
