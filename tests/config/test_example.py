@@ -23,7 +23,7 @@ def test_the_example_can_be_obeyed_with_every_commented_setting_switched_on(tmp_
     (tmp_path / "token").write_text("t")
     text = "\n".join(_switched_on(line) for line in example_config().splitlines())
     text = text.replace("/run/secrets/whyray-admin", str(tmp_path / "token"))
-    environ = {name: "x://y" for name in ("WHYRAY_ARCHIVE_TOKEN", "WHYRAY_CATALOG_URL", "WHYRAY_ADMIN_PASSWORD")}
+    environ = dict.fromkeys(("WHYRAY_ARCHIVE_TOKEN", "WHYRAY_CATALOG_URL", "WHYRAY_ADMIN_PASSWORD"), "x://y")
     config, problems = read_config(text, folder=tmp_path, environ=environ)
     assert problems == ()
     assert config is not None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+OneOrMore: TypeAlias = Item | Annotated[tuple[Item, ...], Field(min_length=1)]
+"""How the JSON Schema shows a list that may be written as its only item."""
 
 
 class Section(BaseModel):

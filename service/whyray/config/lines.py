@@ -21,6 +21,7 @@ from whyray.config.problems import Place, Problem
 
 _TAG = "tag:yaml.org,2002:"
 _MOST_VALUES = 100_000
+_TOO_DEEP = Problem((), "nested or repeated too deeply")
 
 
 class WrittenFloat(float):
@@ -109,11 +110,13 @@ def read_yaml(text: str) -> tuple[Document, tuple[Problem, ...]]:
         return Document(None), (Problem((), f"not YAML: {message}", mark.line + 1 if mark else None, hint),)
     except yaml.YAMLError as error:
         return Document(None), (Problem((), f"not YAML: {' '.join(str(error).split())}"),)
+    except RecursionError:
+        return Document(None), (_TOO_DEEP,)
     reading = _Reading()
     try:
         data = reading.value(node, ()) if node is not None else None
     except (_Refused, RecursionError):
-        reading.problems.append(Problem((), "nested or repeated too deeply"))
+        reading.problems.append(_TOO_DEEP)
         data = None
     return Document(data, reading.lines), tuple(reading.problems)
 

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydicom.uid import UID_dictionary
 
-from whyray.config.base import Section
+from whyray.config.base import OneOrMore, Section
 from whyray.config.problems import nearest
 from whyray.config.secrets import SecretValue
 from whyray.config.values import AETitle, Count, Duration, FolderPath, Port, Size
@@ -98,7 +98,9 @@ TransferSyntax = Annotated[
 class Peer(Section):
     """One AE that may open associations; `PACS_MAIN: 10.0.0.5` is short for `PACS_MAIN: {address: 10.0.0.5}`."""
 
-    address: Annotated[tuple[Address, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    address: Annotated[
+        tuple[Address, ...], BeforeValidator(_as_list, json_schema_input_type=OneOrMore[str]), Field(min_length=1)
+    ]
     """Where it may call from: an IP address, a network (10.0.0.0/24), a host name, `any`, or a list of these."""
 
     def admits(self, address: str, resolve: Callable[[str], frozenset[str]] = lambda _: frozenset()) -> bool:
@@ -156,7 +158,9 @@ class Listener(Section):
     """The local address to listen on: all of them by default, since only the peers named are let in."""
     port: Port = 11112
     """TCP port."""
-    peers: dict[AETitle, Annotated[Peer, BeforeValidator(_as_peer)]] = Field(default_factory=dict)
+    peers: dict[AETitle, Annotated[Peer, BeforeValidator(_as_peer, json_schema_input_type=Peer | OneOrMore[str])]] = (
+        Field(default_factory=dict)
+    )
     """Who may send: calling AE title → address. Re-read while running."""
     accept_unknown_peers: bool = False
     """Let in AE titles that `peers` doesn't name, from any address. Needs `address` to be written."""

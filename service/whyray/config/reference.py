@@ -62,8 +62,10 @@ def _objects_below(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterat
             yield from ((suffix, below) for suffix, below in _objects_below(each, schema) if "description" in below)
     if isinstance(node.get("items"), Mapping):
         yield from ((f"[]{suffix}", below) for suffix, below in _objects_below(node["items"], schema))
-    if isinstance(node.get("additionalProperties"), Mapping):
-        yield from ((f".NAME{suffix}", below) for suffix, below in _objects_below(node["additionalProperties"], schema))
+    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    for each in named:
+        if isinstance(each, Mapping):
+            yield from ((f".NAME{suffix}", below) for suffix, below in _objects_below(each, schema))
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

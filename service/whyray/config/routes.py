@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from whyray.config.base import Section
+from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
@@ -234,9 +234,15 @@ class Completion(Section):
 class Send(Section):
     """What is sent where."""
 
-    to: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    to: Annotated[
+        tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=OneOrMore[str]), Field(min_length=1)
+    ]
     """Names of destinations."""
-    kinds: Annotated[tuple[ResultKind, ...], BeforeValidator(_one_or_more), Field(alias="as", min_length=1)] = (
+    kinds: Annotated[
+        tuple[ResultKind, ...],
+        BeforeValidator(_one_or_more, json_schema_input_type=OneOrMore[ResultKind]),
+        Field(alias="as", min_length=1),
+    ] = (
         "sc",
         "seg",
         "pm",
@@ -267,9 +273,16 @@ class Route(Section):
     """Condition on the study as a whole, e.g. `NumberOfStudyRelatedSeries: {range: {min: 2}}`."""
     complete: Completion = Completion()
     """When the study is complete enough to start."""
-    run: Annotated[tuple[PackageName, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    run: Annotated[
+        tuple[PackageName, ...],
+        BeforeValidator(_one_or_more, json_schema_input_type=OneOrMore[PackageName]),
+        Field(min_length=1),
+    ]
     """Package, or list of packages: `NAME` or `NAME@VERSION`, where 1 means the newest 1.x.y."""
-    explain: Annotated[tuple[Method, ...], BeforeValidator(_methods)] = (MethodWish("grad-cam", {}),)
+    explain: Annotated[
+        tuple[Method, ...],
+        BeforeValidator(_methods, json_schema_input_type=OneOrMore[Method] | dict[str, dict[str, object] | None]),
+    ] = (MethodWish("grad-cam", {}),)
     """Explanation methods: a list of names, or `{method: {parameter: value}}`."""
     targets: Targets = TargetWish("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""

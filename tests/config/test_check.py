@@ -1,0 +1,97 @@
+"""A wish that no package or method can meet is refused when the file is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from whyray.config import PackageFacts, Problem, check_config, read_config
+from whyray.config.check import Tier
+from whyray.errors import NotFound
+
+
+class NoParameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RiseParameters(NoParameters):
+    masks: int = Field(2000, ge=1)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Method:
+    name: str
+    tier: Tier
+    kind: str = "attribution map"
+    tasks: tuple[str, ...] = ()
+    Parameters: type[BaseModel] = NoParameters
+
+
+METHODS = (
+    Method("grad-cam", "T1"),
+    Method("occlusion", "T0"),
+    Method("rise", "T0", Parameters=RiseParameters),
+    Method("integrated-gradients", "T2"),
+    Method("seg-grad-cam", "T1", tasks=("segmentation",)),
+    Method("similar-cases", "T1", kind="case-based"),
+)
+PACKAGES = {
+    "cxr@1": PackageFacts("cxr", "1.0.3", "T1", "multi-label", ("Effusion", "Mass"), "no verified gradient engine"),
+    "opaque": PackageFacts("opaque", "2.0.0", "T0", "classification", ("Mass",)),
+}
+
+
+def resolve(reference: str) -> PackageFacts:
+    if reference not in PACKAGES:
+        raise NotFound(f"no package '{reference}'", advice="did you mean 'cxr@1'?")
+    return PACKAGES[reference]
+
+
+def check(rest: str) -> tuple[Problem, ...]:
+    text = "routes:\n  - name: a\n    when: {}\n" + "".join(f"    {line}\n" for line in rest.splitlines())
+    config, problems = read_config(text, folder=Path("/"))
+    assert problems == ()
+    assert config is not None
+    return check_config(config, resolve_package=resolve, methods=METHODS)
+
+
+def test_what_can_be_met_has_no_problems() -> None:
+    assert check("run: cxr@1\nexplain: [grad-cam, {rise: {masks: 10}}]\ntargets: [Mass]") == ()
+
+
+@pytest.mark.parametrize(
+    ("rest", "line", "words"),
+    [
+        ("run: cxr@9", 4, ["routes[0].run", "no package 'cxr@9'", "did you mean 'cxr@1'?"]),
+        ("run: [cxr@1, cxr@9]", 4, ["routes[0].run[1]"]),
+        ("run: cxr@1\nexplain: [grad-cam, ris]", 5, ["explain[1]", "no explanation method", "did you mean 'rise'?"]),
+        (
+            "run: cxr@1\nexplain:\n  - grad-cam\n  - integrated-gradients",
+            7,
+            ["needs a package of tier T2, cxr@1.0.3 has T1 (no verified gradient engine)", "'grad-cam' works"],
+        ),
+        ("run: cxr@1\nexplain: [seg-grad-cam]", 5, ["explains segmentation", "multi-label", "'grad-cam' works"]),
+        ("run: opaque\nexplain: [grad-cam]", 5, ["has T0", "works"]),
+        ("run: cxr@1\nexplain:\n  grad-cam: {}\n  rise: {mask: 3}", 7, ["no parameter 'mask'", "'masks'?"]),
+        ("run: cxr@1\nexplain: [{rise: {masks: 0}}]", 5, ["explain[0].rise.masks", "found '0'"]),
+        ("run: cxr@1\nexplain: [{grad-cam: {x: 0}}]", 5, ["it has no parameters"]),
+        ("run: cxr@1\ntargets: [Mass, Effusio]", 5, ["targets[1]", "has no target", "did you mean 'Effusion'?"]),
+    ],
+)  # fmt: skip
+def test_a_wish_that_cannot_be_met_is_told_with_line_and_what_would_work(
+    rest: str, line: int, words: list[str]
+) -> None:
+    (problem,) = check(rest)
+    assert problem.line == line
+    for word in words:
+        assert word in str(problem)
+
+
+def test_what_would_work_works_with_all_packages_of_the_route() -> None:
+    problems = check("run: [cxr@1, opaque]\nexplain: [integrated-gradients]")
+    assert len(problems) == 2
+    assert all(problem.suggestion in ("'rise' works", "'occlusion' works") for problem in problems)

@@ -1,0 +1,168 @@
+"""A configuration is replaced as a whole, by content, and only by one that can be obeyed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from whyray.config import Config, ConfigSource, Problem, Reload
+from whyray.errors import ConfigError
+
+
+def at_once(_: float) -> None:
+    """No pause between the two readings of a changed file."""
+
+
+def text(name: str, peers: int = 1) -> str:
+    listed = ", ".join(f"PEER_{index}: 10.0.0.{index}" for index in range(1, peers + 1))
+    return f"listener: {{peers: {{{listed}}}}}\nroutes:\n  - {{name: {name}, when: {{}}, run: p}}\n"
+
+
+def source(file: Path, content: str = text("first")) -> ConfigSource:
+    file.write_text(content)
+    return ConfigSource(file, pause=at_once)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "whyray.yaml"
+
+
+def test_nothing_happens_while_the_file_stays_the_same(file: Path) -> None:
+    config = source(file)
+    os.utime(file, (1, 1))
+    assert config.reload_if_changed() == Reload(False)
+
+
+def test_a_changed_file_is_put_in_force(file: Path) -> None:
+    config = source(file)
+    file.write_text(text("second", peers=3))
+    assert config.reload_if_changed() == Reload(True)
+    assert config.current.routes[0].name == "second"
+    assert set(config.current.listener.peers) == {"PEER_1", "PEER_2", "PEER_3"}
+    assert config.reload_if_changed() == Reload(False)
+
+
+def test_a_file_that_is_replaced_by_rename_with_the_same_size_and_time_is_seen(file: Path) -> None:
+    config = source(file, text("aaaaa"))
+    before = file.stat()
+    new = file.with_suffix(".new")
+    new.write_text(text("bbbbb"))
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.replace(file)
+    assert config.reload_if_changed().changed
+    assert config.current.routes[0].name == "bbbbb"
+
+
+def test_a_broken_file_leaves_the_old_one_in_force_and_is_told_once(file: Path) -> None:
+    config = source(file)
+    file.write_text(text("second") + "listner: {}\n")
+    reload = config.reload_if_changed()
+    assert not reload.changed
+    assert [problem.line for problem in reload.errors] == [4]
+    assert config.current.routes[0].name == "first"
+    assert config.reload_if_changed() == Reload(False)
+    file.write_text(text("third"))
+    assert config.reload_if_changed() == Reload(True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"routes: ["])
+def test_an_empty_or_unreadable_file_leaves_the_old_one_in_force(file: Path, content: bytes) -> None:
+    config = source(file)
+    file.write_bytes(content)
+    assert config.reload_if_changed().errors
+    assert config.current.routes[0].name == "first"
+
+
+def test_a_file_that_is_gone_is_told_once_and_one_that_is_back_is_not_a_change(file: Path) -> None:
+    config = source(file)
+    file.unlink()
+    assert "No such file" in str(config.reload_if_changed().errors[0])
+    assert config.reload_if_changed() == Reload(False)
+    file.write_text(text("first"))
+    config.reload_if_changed()
+    assert config.current.routes[0].name == "first"
+
+
+def test_a_half_written_file_is_read_again_until_it_stays_the_same(file: Path) -> None:
+    writes = [text("second", peers=2)]
+
+    def write_the_rest(_: float) -> None:
+        if writes:
+            file.write_text(writes.pop())
+
+    file.write_text(text("first", peers=2))
+    config = ConfigSource(file, pause=write_the_rest)
+    file.write_text("listener: {peers: {}}\n")
+    assert config.reload_if_changed().changed
+    assert set(config.current.listener.peers) == {"PEER_1", "PEER_2"}
+    assert config.current.routes[0].name == "second"
+
+
+def test_further_checks_can_refuse_a_file(file: Path) -> None:
+    def check(config: Config) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(("routes", index), "unwanted", config.line(("routes", index)))
+            for index, route in enumerate(config.routes)
+            if route.name == "unwanted"
+        )
+
+    file.write_text(text("first"))
+    config = ConfigSource(file, check=check, pause=at_once)
+    file.write_text(text("unwanted"))
+    assert str(config.reload_if_changed().errors[0]) == "line 3: routes[0]: unwanted"
+    assert config.current.routes[0].name == "first"
+    with pytest.raises(ConfigError, match="unwanted"):
+        ConfigSource(file, check=check)
+
+
+def test_a_changed_file_of_a_secret_is_a_change(file: Path) -> None:
+    (file.parent / "token").write_text("old")
+    config = source(file, "admin: {token: {file: token}}\n")
+    (file.parent / "token").write_text("new")
+    assert config.reload_if_changed().changed
+    assert config.current.admin.token is not None
+    assert config.current.admin.token.reveal() == "new"
+
+
+def test_settings_that_need_a_restart_are_named(file: Path) -> None:
+    config = source(file, "listener: {port: 1}\n")
+    file.write_text("listener: {port: 2, peers: {A: any}}\nworkers: {count: 2}\n")
+    assert config.reload_if_changed() == Reload(True, restart=("listener.port", "workers.count"))
+
+
+def test_readers_never_see_a_mixture_while_files_are_swapped_under_them(file: Path) -> None:
+    contents = [text(f"n{count}", peers=count) for count in range(1, 6)]
+    config = source(file, contents[0])
+    mixtures: list[Config] = []
+    changes: list[Reload] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen = config.current
+            if seen.routes[0].name != f"n{len(seen.listener.peers)}":
+                mixtures.append(seen)
+
+    def reload() -> None:
+        while not done.is_set():
+            changes.append(config.reload_if_changed())
+
+    threads = [threading.Thread(target=each) for each in (read, read, reload, reload)]
+    for thread in threads:
+        thread.start()
+    for turn in range(60):
+        new = file.with_suffix(f".{turn}")
+        new.write_text(contents[turn % 5])
+        new.replace(file)
+    file.write_text(contents[4])
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    config.reload_if_changed()
+    assert not mixtures
+    assert not [problem for each in changes for problem in each.errors]
+    assert config.current.routes[0].name == "n5"
