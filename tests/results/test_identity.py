@@ -114,3 +114,26 @@ def test_the_side_of_a_paired_organ_is_told(templates):
         assert result.dataset.Laterality == "R"
     for result in build_results(answer_about(image_named("DX, Japanese")), ["sc", "pm"], templates):
         assert "Laterality" not in result.dataset
+
+
+def test_a_deidentified_source_that_names_no_method_gives_valid_objects(templates, errors_of):
+    sources = tilted()
+    for source in sources:
+        source.PatientIdentityRemoved = "YES"
+    for result in build_results(answer_about(image_of(sources)), ALL_KINDS, templates):
+        assert result.dataset.PatientIdentityRemoved == "YES"
+        assert errors_of(encode(result.dataset)) == []
+
+
+def test_a_real_series_with_changing_tilt_and_distance_gives_valid_objects_in_place(shared_data, templates, errors_of):
+    files = sorted(
+        path for path in (shared_data / "head-ct" / "ge-human-28-variable-tilt").rglob("*") if path.is_file()
+    )
+    image = image_of(files)
+    assert len(image.frames) == 28
+    for result in build_results(answer_about(image), ALL_KINDS, templates):
+        assert errors_of(encode(result.dataset)) == []
+        if result.kind in ("seg", "pm"):
+            for frame, group in zip(image.frames, result.dataset.PerFrameFunctionalGroupsSequence, strict=True):
+                header = image.headers[frame.sop_instance_uid]
+                assert list(group.PlanePositionSequence[0].ImagePositionPatient) == list(header.ImagePositionPatient)

@@ -1,13 +1,14 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, ResultKind
-from whyray.results.build import ALL_KINDS, build_results, encode, shown_maps, write_picture
+from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
 from whyray.results.description import describe
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, load_templates
 
 __all__ = [
     "ALL_KINDS",
+    "EVERY_KIND",
     "Answer",
     "EarlierResult",
     "Finding",

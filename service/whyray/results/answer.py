@@ -15,7 +15,8 @@ from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 from whyray.models.manifest import TargetSpec
 from whyray.quality.card import QualityCard
 
-ResultKind = Literal["sc", "seg", "pm", "sr"]
+ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko"]
+"""Secondary Capture, Segmentation, Parametric Map, Structured Report, presentation state, key objects."""
 
 
 @dataclass(frozen=True)

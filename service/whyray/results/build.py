@@ -13,8 +13,10 @@ from pydicom import Dataset
 from whyray.errors import ExplanationError
 from whyray.results.answer import Answer, Finding, MapInSource, Result, ResultKind
 from whyray.results.charset import set_character_set
+from whyray.results.key_objects import key_objects
 from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page
 from whyray.results.parametric_map import parametric_map
+from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.secondary_capture import secondary_capture
@@ -23,6 +25,9 @@ from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key, map_keys, uid_source
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
+"""What is made where nobody says otherwise."""
+EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "ko")
+"""All that can be made."""
 
 
 def build_results(
@@ -34,7 +39,7 @@ def build_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
 ) -> list[Result]:
-    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR.
+    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, KO.
 
     The same answer, templates and options give the same bytes; UIDs don't depend on `answer.at`. Explanations whose
     card says `withheld` appear in no picture, region or map: a page and the report say that and why.
@@ -71,6 +76,10 @@ def build_results(
         made += builder.maps()
     if "sr" in kinds:
         made.append(builder.report(previous))
+    if "gsps" in kinds:
+        made += builder.presentation_states()
+    if "ko" in kinds:
+        made += builder.key_objects()
     for result in made:
         set_character_set(result.dataset, answer.image.header)
     return made
@@ -217,6 +226,30 @@ class _Builder:
             key=str(made_of) + str(referenced),
         )
         return Result("sr", dataset, None, None, "report of all findings")
+
+    def presentation_states(self) -> list[Result]:
+        """Outlines on the originals, for each shown map that has a region and lies on monochrome images."""
+        made = []
+        outlined = [(finding, each) for finding, each in self.shown if can_be_outlined(self.answer, each)]
+        for number, (finding, each) in enumerate(outlined, start=1):
+            dataset = presentation_state(
+                self.answer, self.templates, self.uids, finding, each, self.wording, instance_number=number
+            )
+            description = f"outline of {finding.target.name} by {each.method}"
+            made.append(Result("gsps", dataset, finding.target.name, each.method, description))
+        return made
+
+    def key_objects(self) -> list[Result]:
+        """Key slices of each shown map, with its pages where they are made."""
+        made = []
+        for number, (finding, each) in enumerate(self.shown, start=1):
+            pages = self._pages.get((finding.target.name, map_key(each)), [])
+            dataset = key_objects(
+                self.answer, self.templates, self.uids, finding, each, self.wording, pages, instance_number=number
+            )
+            description = f"key slices of {finding.target.name} by {each.method}"
+            made.append(Result("ko", dataset, finding.target.name, each.method, description))
+        return made
 
     def _captured(
         self, pages: Sequence[Page], finding: Finding, method: str | None, key: str, description: str

@@ -113,6 +113,12 @@ def local_time(answer: Answer) -> datetime:
     return answer.at.astimezone(timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes)))
 
 
+def add_anatomy(made: Dataset, source: Dataset) -> None:
+    """Body part, laterality and anatomic region of an image."""
+    add_body_part(made, source)
+    copy_valid(made, source, "AnatomicRegionSequence")
+
+
 def add_body_part(made: Dataset, source: Dataset) -> None:
     """Body part, and laterality (2C of General Series) from wherever the source's object keeps it.
 
@@ -120,7 +126,6 @@ def add_body_part(made: Dataset, source: Dataset) -> None:
     neither side nor pairing is known.
     """
     copy_valid(made, source, "BodyPartExamined")
-    copy_valid(made, source, "AnatomicRegionSequence")
     if str(made.get("BodyPartExamined") or "") not in _UNPAIRED:
         made.Laterality = laterality(source)
 
@@ -198,6 +203,9 @@ def _add_patient_and_study(made: Dataset, source: Dataset) -> None:
         setattr(made, keyword, identity(source, keyword))
     for keyword in _OPTIONAL:
         copy_valid(made, source, keyword)
+    removed = str(made.get("PatientIdentityRemoved") or "") == "YES"
+    if removed and not ("DeidentificationMethod" in made or "DeidentificationMethodCodeSequence" in made):
+        made.DeidentificationMethod = "not stated by the source"  # 1C: the source left it out
 
 
 def identity(source: Dataset, keyword: str) -> str:

@@ -8,7 +8,7 @@ from pydicom import Dataset
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.coding import NO_UNITS, dcm, item, of_target
-from whyray.results.header import add_body_part, add_lossy, new_dataset
+from whyray.results.header import add_anatomy, add_lossy, new_dataset
 from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
     Plane,
@@ -56,7 +56,7 @@ def parametric_map(
         method=each.method,
     )
     image = answer.image
-    add_body_part(made, image.header)
+    add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "PRIMARY", "VOLUME" if image.kind == "volume" else "OTHER", "QUANTITY"]
     made.ContentLabel = "HEATMAP"
     made.ContentDescription = f"{finding.target.name} by {each.method}"[:_LONGEST_LO]

@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from whyray.results.answer import Answer
 from whyray.results.coding import dcm, item
-from whyray.results.header import add_body_part, add_lossy, local_time, new_dataset, recognisable
+from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable
 from whyray.results.orientation import frame_orientation
 from whyray.results.page import Page
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
@@ -54,7 +54,7 @@ def secondary_capture(
     made.SecondaryCaptureDeviceManufacturer = templates.equipment.manufacturer
     made.SecondaryCaptureDeviceManufacturerModelName = templates.equipment.model
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
-    add_body_part(made, image.header)
+    add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.ImageComments = description[:1024]
     made.DerivationDescription = description[:1024]

@@ -74,6 +74,8 @@ class SeriesTemplates(_Strict):
     segments: SeriesTemplate
     pm: SeriesTemplate
     sr: SeriesTemplate
+    gsps: SeriesTemplate
+    ko: SeriesTemplate
 
 
 class CodingScheme(_Strict):

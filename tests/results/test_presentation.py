@@ -1,0 +1,117 @@
+"""Outlines on the originals, and the slices worth looking at first."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from skimage.measure import points_in_poly
+
+from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
+from results.sources import SOURCES, image_named, read
+from results.test_validity import rich_answer
+from whyray.quality.card import Grade
+from whyray.results import EVERY_KIND, Finding, build_results, encode
+from whyray.results.presentation_state import outlines
+
+PROGRAMS = ("dcmpschk", "dcmp2pgm")
+
+
+@pytest.fixture
+def dcmtk():
+    if any(shutil.which(program) is None for program in PROGRAMS):
+        pytest.skip(f"{', '.join(PROGRAMS)} (Debian package dcmtk) are not installed")
+
+
+def enclosed(curves, shape):
+    """The pixels whose centres lie inside the outlines, holes left out: the even-odd rule."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    centres = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
+    inside = np.zeros(len(centres), bool)
+    for curve in curves:
+        inside ^= points_in_poly(centres, curve)
+    return inside.reshape(shape)
+
+
+def test_outlines_enclose_exactly_the_pixels_of_the_region():
+    random = np.random.default_rng(5)
+    ring = np.zeros((30, 40), bool)
+    ring[4:25, 6:36], ring[10:18, 12:30] = True, False
+    edge = np.zeros((9, 7), bool)
+    edge[:3, 4:] = edge[8, 0] = True
+    for region in (ring, edge, random.random((20, 25)) > 0.6, np.ones((3, 4), bool)):
+        np.testing.assert_array_equal(enclosed(outlines(region), region.shape), region)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_presentation_states_and_key_objects_are_valid(source, templates, errors_of):
+    image = image_named(source)
+    results = build_results(rich_answer(image), EVERY_KIND, templates)
+    kinds = [result.kind for result in results]
+    assert kinds.count("gsps") == (0 if image.display.ndim == 4 else 2)
+    assert kinds.count("ko") == 2
+    for result in results:
+        if result.kind in ("gsps", "ko"):
+            assert errors_of(encode(result.dataset)) == [], (result.kind, result.description)
+
+
+@pytest.mark.parametrize("source", ["real chest CR", "tilted CT, Japanese", "enhanced MR volume", "DX, Japanese"])
+def test_dcmtk_accepts_the_presentation_state(source, templates, dcmtk, tmp_path):
+    for result in build_results(rich_answer(image_named(source)), ["gsps"], templates):
+        path = tmp_path / "state.dcm"
+        path.write_bytes(encode(result.dataset))
+        checked = subprocess.run(["dcmpschk", str(path)], capture_output=True, check=False)
+        assert b"Test passed" in checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("source", ["real chest CR", "real CT"])
+def test_an_image_looks_as_before_under_its_presentation_state(source, templates, dcmtk, tmp_path):
+    (path,) = SOURCES[source]()
+    (result,) = build_results(answer_about(image_named(source)), ["gsps"], templates)
+    state = tmp_path / "state.dcm"
+    state.write_bytes(encode(result.dataset))
+    for arguments, name in (([], "plain"), (["-p", str(state)], "state")):
+        subprocess.run(["dcmp2pgm", *arguments, str(path), str(tmp_path / name)], capture_output=True, check=True)
+    plain, with_state = ((tmp_path / name).read_bytes() for name in ("plain", "state"))
+    assert len(plain) > 1000
+    assert plain == with_state
+
+
+def test_outlines_lie_on_the_frames_that_hold_the_region_and_carry_a_label(templates):
+    image = image_named("enhanced MR volume")
+    each = a_map(image, blob(image, centre_of(image), 0.3), grade=Grade.AMBER)
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    dataset = read(encode(build_results(answer, ["gsps"], templates)[0].dataset))
+    held = [index for index in range(len(image.frames)) if each.region[index].any()]
+    assert len(held) > 1
+    for annotation, index in zip(dataset.GraphicAnnotationSequence, held, strict=True):
+        assert annotation.ReferencedImageSequence[0].ReferencedFrameNumber == image.frames[index].frame_number
+        curves = [np.reshape(item.GraphicData, (-1, 2)) for item in annotation.GraphicObjectSequence]
+        np.testing.assert_array_equal(enclosed(curves, image.shape[1:]), each.region[index])
+        text = annotation.TextObjectSequence[0].UnformattedTextValue
+        for part in ("Cardiomegaly 0.82 (grad-cam)", "LOW RELIABILITY", "Not for diagnostic use"):
+            assert part in text
+
+
+def test_what_is_withheld_has_neither_outline_nor_key_slices(templates):
+    image = image_named("tilted CT, Japanese")
+    failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])
+    assert build_results(answer, ["gsps", "ko"], templates) == []
+
+
+def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates, dsrdump):
+    image = image_named("tilted CT, Japanese")
+    centre = (6, 20, 20)
+    each = a_map(image, blob(image, centre, 0.3))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    page, selection = build_results(answer, ["sc", "ko"], templates)
+    text, *images = selection.dataset.ContentSequence
+    assert text.TextValue.startswith("Cardiomegaly 0.82: Method: grad-cam. Not for diagnostic use")
+    named = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in images]
+    assert named[0] == image.frames[6].sop_instance_uid
+    assert named[-1] == page.dataset.SOPInstanceUID
+    assert len(set(named)) == len(named) == templates.layout.volume.key_slices + 1
+    assert "Key Object Selection" in dsrdump(encode(selection.dataset))
