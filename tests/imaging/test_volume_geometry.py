@@ -221,7 +221,8 @@ def test_a_voxel_is_valid_exactly_where_the_slice_nearest_to_it_has_a_pixel() ->
     planes = synthetic.stack(
         7, (30, 26), spacing=(1.1, 0.9), distance=[2, 3, 1, 4, 2, 2], rotation=(20, 35, 5), tilt=24
     )
-    made = to_model(read_volume(planes), volume_spec((20, 40, 44)))
+    image = read_volume(planes)
+    made = to_model(replace(image, display=np.ones(image.shape, np.float32)), volume_spec((20, 40, 44)))
     points = grid_points((20, 40, 44), made.grid.to_reference)
     offsets = points[..., None, :] - np.array([plane.position for plane in planes])
     heights = offsets @ planes[0].normal
@@ -239,6 +240,7 @@ def test_a_voxel_is_valid_exactly_where_the_slice_nearest_to_it_has_a_pixel() ->
     settled = (np.abs(margins) > 1e-3) & (second - first > 1e-3)
     np.testing.assert_array_equal(made.valid[settled], (margins > 0)[settled])
     assert 0.2 < made.valid.mean() < 0.95
+    np.testing.assert_allclose(made.tensor[0, 0][made.valid], 1, atol=1e-5)
 
 
 def test_slices_that_zoom_along_the_series_keep_their_own_pixel_spacing() -> None:
