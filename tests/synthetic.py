@@ -372,7 +372,7 @@ def _start(
     data.StudyTime = data.SeriesTime = data.AcquisitionTime = data.ContentTime = "101500"
     data.StudyID, data.AccessionNumber, data.ReferringPhysicianName = "1", "ACC1", ""
     data.StudyDescription, data.SeriesDescription = "Synthetic", f"Synthetic {modality}"
-    data.Modality, data.Manufacturer, data.ManufacturerModelName = modality, "WhyRay tests", "synthetic"
+    data.Modality, data.Manufacturer, data.ManufacturerModelName = modality, "Synthetic", "synthetic"
     data.DeviceSerialNumber, data.SoftwareVersions = "1", "1"
     data.SeriesNumber, data.InstanceNumber = series_number, number
     data.Laterality = ""

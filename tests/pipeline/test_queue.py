@@ -124,8 +124,8 @@ def test_what_was_kept_long_enough_goes_with_its_bytes_and_what_failed_stays(
     schedule.router.step()
     run_job(site.jobs()[1].id, "worker-1", site.tools())
     with site.catalog.begin() as session:
-        for delivery in session.scalars(select(__import__("whyray.catalog", fromlist=["Delivery"]).Delivery)):
-            delivery.state = "sent"
+        for delivery in session.scalars(select(Delivery)):
+            delivery.state = DeliveryState.SENT
         keys = list(session.scalars(select(Instance.key).order_by(Instance.id)))
     site.clock.tick(40 * 24 * 3600)
     assert schedule.retention.step() == 1

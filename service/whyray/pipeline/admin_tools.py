@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from whyray.admin import EchoOutcome, PackageInfo, RouteVerdict, Tools
+from whyray.admin import ClauseVerdict, EchoOutcome, PackageInfo, RouteVerdict, Tools
 from whyray.errors import DecodeError, NotFound, WhyRayError
 from whyray.pipeline.house import House
 
@@ -34,14 +34,12 @@ def _route_test(house: House, paths: Sequence[Path]) -> Sequence[RouteVerdict]:
             raise DecodeError("the file is no DICOM file (PS3.10)", advice="Drop a .dcm file.") from None
         for route in house.config().routes:
             match = match_series(route, header)
-            first = match.refusals[0] if match.refusals else None
             verdicts.append(
                 RouteVerdict(
                     route=route.name,
                     series_instance_uid=str(header.get("SeriesInstanceUID", "")),
                     matches=match.matched and route.enabled,
-                    refused_by=first.text if first else None if route.enabled else "the route is not enabled",
-                    found=first.found if first else None,
+                    clauses=tuple(ClauseVerdict(each.text, each.matched, each.found) for each in match.clauses),
                 )
             )
     return verdicts

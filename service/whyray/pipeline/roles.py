@@ -146,7 +146,7 @@ def run_worker(path: Path) -> None:
     try:
         with presence:
             presence.note(providers=providers, device=house.config().workers.device)
-            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat", "--quiet")
+            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
             app.worker_main(["worker", *options, f"--hostname={presence.name}", "--loglevel=WARNING"])
     finally:
         house.close()

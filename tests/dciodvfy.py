@@ -1,0 +1,20 @@
+"""What dciodvfy (dicom3tools) calls an error in a DICOM object."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from peers import require
+
+
+def errors_of(file: bytes) -> list[str]:
+    """The error lines; skips by name where the program is missing."""
+    program = require("dciodvfy", "dicom3tools")
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as kept:
+        Path(kept.name).write_bytes(file)
+        found = subprocess.run([program, kept.name], capture_output=True, check=False)
+    lines = (found.stdout + found.stderr).decode(errors="replace").splitlines()
+    assert lines, "dciodvfy says at least which IOD it took the object for"
+    return [line for line in lines if line.startswith("Error")]

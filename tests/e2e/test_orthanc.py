@@ -1,0 +1,274 @@
+"""The main job with Orthanc as the PACS, which routes by itself whatever is stored into it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset, dcmread
+
+from dciodvfy import errors_of
+from e2e.studies import BALL, SPOT, SentStudy, made, real_chest
+from peers import Modality, OrthancServer, _orthanc_factory, free_port, until
+from planted import planted_package
+from running import Running
+from whyray.catalog import DeliveryState, JobState
+
+RULE = Path(__file__).parents[2] / "deploy" / "orthanc" / "route-to-whyray.lua"
+KINDS = {
+    "1.2.840.10008.5.1.4.1.1.7": "sc",
+    "1.2.840.10008.5.1.4.1.1.66.4": "seg",
+    "1.2.840.10008.5.1.4.1.1.30": "pm",
+    "1.2.840.10008.5.1.4.1.1.88.34": "sr",
+}
+
+
+@dataclass
+class Hospital:
+    orthanc: OrthancServer
+    whyray: Running
+    studies: dict[str, SentStudy]
+
+    def results(self, name: str) -> dict[str, list[Dataset]]:
+        """What Orthanc holds in this study beyond what was stored into it, by kind."""
+        study = self.studies[name]
+        sent = {str(each.SOPInstanceUID) for each in study.headers}
+        found: dict[str, list[Dataset]] = {}
+        for uid, identifier in self.orthanc.instances(study.uid).items():
+            if uid not in sent:
+                dataset = dcmread(io.BytesIO(self.orthanc.file(identifier)))
+                found.setdefault(KINDS[dataset.SOPClassUID], []).append(dataset)
+        return found
+
+    def identifier(self, study: str, sop_instance_uid: str) -> str:
+        return self.orthanc.instances(self.studies[study].uid)[sop_instance_uid]
+
+
+def routes() -> list[dict[str, object]]:
+    send = {"to": ["orthanc"], "as": ["sc", "seg", "pm", "sr"]}
+    quickly = {"on_release": False, "quiet_for": "1s", "at_most": "5m"}
+    return [
+        {
+            "name": "films",
+            "when": {"Modality": {"in": ["CR", "DX"]}, "PatientID": {"contains": "SYNTH"}},
+            "complete": quickly,
+            "run": "planted",
+            "send": send,
+        },
+        {
+            "name": "balls",
+            "when": {"Modality": "CT", "BodyPartExamined": "PHANTOM"},
+            "complete": quickly,
+            "run": "planted-volume",
+            "send": send,
+        },
+        {
+            "name": "chest",
+            "when": {"Modality": "CR", "not": {"PatientID": {"contains": "SYNTH"}}},
+            "complete": quickly,
+            "run": "cxr-findings",
+            "send": send,
+            "priority": "stat",
+        },
+        {
+            "name": "heads",
+            "when": {"Modality": "CT", "not": {"BodyPartExamined": "PHANTOM"}},
+            "complete": quickly,
+            "run": "head-ct-tissue",
+            "explain": ["seg-grad-cam"],
+            "targets": "top-1",
+            "send": send,
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    folder = tmp_path_factory.mktemp("hospital")
+    planted_package(folder / "packages", shape=(128, 128), modalities=("CR", "DX"))
+    planted_package(
+        folder / "packages",
+        name="planted-volume",
+        kind="volume",
+        shape=(40, 64, 64),
+        spacing=(1.0, 1.0, 1.0),
+        window=(-350.0, 1300.0),
+        modalities=("CT",),
+    )
+    port = free_port()
+    with ExitStack() as stack:
+        peers = {"WHYRAY": Modality("WHYRAY", "127.0.0.1", port)}
+        orthanc = _orthanc_factory(folder, stack)(modalities=peers, lua=RULE.read_text())
+        whyray = Running(
+            folder / "whyray",
+            {
+                "destinations": {
+                    "orthanc": {
+                        "ae_title": "ORTHANC",
+                        "host": "127.0.0.1",
+                        "port": orthanc.dicom_port,
+                        "storage_commitment": True,
+                    }
+                },
+                "packages": {"folders": [str(folder / "packages")]},
+                "routes": routes()[:3],  # TEMP
+            },
+            port=port,
+        )
+        stack.callback(whyray.stop)
+        whyray.start()
+        studies = [*made(folder / "studies"), *real_chest()]  # TEMP
+        for study in studies:
+            orthanc.upload(study.paths)
+        hospital = Hospital(orthanc, whyray, {each.name: each for each in studies})
+        whyray.wait_for(
+            lambda: (
+                len(whyray.jobs()) == len(studies)
+                and all(each.state is JobState.DONE for each in whyray.jobs())
+                and all(each.state is DeliveryState.COMMITTED for each in whyray.deliveries())
+            ),
+            what="all results back and committed",
+            deadline=100,
+        )
+        yield hospital
+
+
+def _real_heads() -> list[SentStudy]:
+    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "head-ct" / "ge-human-28-variable-tilt"
+    paths = tuple(sorted(folder.glob("*.dcm"))) if folder.is_dir() else ()
+    return [SentStudy("real head, variable tilt", paths, "heads")] if paths else []
+
+
+STUDIES = (
+    "monochrome 1",
+    "japanese, JPEG 2000",
+    "cyrillic, JPEG-LS",
+    "RLE",
+    "oblique CT",
+    "tilted CT",
+    "fanned CT",
+    "real chest",
+    "real head, variable tilt",
+)
+
+
+@pytest.fixture(params=STUDIES)
+def name(request: pytest.FixtureRequest, hospital: Hospital) -> str:
+    if request.param not in hospital.studies:
+        pytest.skip(f"{request.param}: the real images are not here (see tests/conftest.py)")
+    return str(request.param)
+
+
+def test_all_kinds_of_result_come_back_into_the_same_study(hospital: Hospital, name: str) -> None:
+    results = hospital.results(name)
+    assert set(results) == {"sc", "seg", "pm", "sr"}
+    source = hospital.studies[name].headers[0]
+    for dataset in (each for group in results.values() for each in group):
+        assert dataset.StudyInstanceUID == source.StudyInstanceUID
+        assert str(dataset.PatientName) == str(source.PatientName)
+        assert dataset.PatientID == source.PatientID
+        assert dataset.get("SpecificCharacterSet") == source.get("SpecificCharacterSet")
+
+
+def test_dciodvfy_finds_no_error_in_what_the_pacs_holds(hospital: Hospital, name: str) -> None:
+    study = hospital.studies[name]
+    sent = {str(each.SOPInstanceUID) for each in study.headers}
+    for uid, identifier in hospital.orthanc.instances(study.uid).items():
+        if uid not in sent:
+            assert errors_of(hospital.orthanc.file(identifier)) == []
+
+
+def test_orthancs_preview_of_the_page_is_the_picture_that_whyray_shows(hospital: Hospital, name: str) -> None:
+    for page in hospital.results(name)["sc"]:
+        identifier = hospital.identifier(name, page.SOPInstanceUID)
+        answer = httpx.get(f"{hospital.orthanc.url}/instances/{identifier}/preview", timeout=60)
+        preview = np.asarray(Image.open(io.BytesIO(answer.raise_for_status().content)).convert("RGB"))
+        (row,) = [each for each in hospital.whyray.results() if each.sop_instance_uid == page.SOPInstanceUID]
+        shown = httpx.get(f"{hospital.whyray.api}/results/{row.id}/picture", timeout=30).raise_for_status()
+        np.testing.assert_array_equal(preview, np.asarray(Image.open(io.BytesIO(shown.content)).convert("RGB")))
+
+
+@pytest.mark.parametrize("film", ["monochrome 1", "japanese, JPEG 2000", "cyrillic, JPEG-LS", "RLE"])
+def test_the_planted_spot_of_a_radiograph_is_lit_up_in_every_object_to_one_pixel(hospital: Hospital, film: str) -> None:
+    results = hospital.results(film)
+    wanted = np.zeros((128, 112), bool)
+    wanted[SPOT] = True
+    (heatmap,) = results["pm"]
+    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(128, 112)
+    (region,) = results["seg"]
+    for lit in (values > values.max() / 2, region.pixel_array.reshape(128, 112) > 0):
+        rows, columns = np.nonzero(lit)
+        expected_rows, expected_columns = np.nonzero(wanted)
+        for found, expected in ((rows, expected_rows), (columns, expected_columns)):
+            assert abs(int(found.min()) - int(expected.min())) <= 1
+            assert abs(int(found.max()) - int(expected.max())) <= 1
+
+
+@pytest.mark.parametrize("volume", ["oblique CT", "tilted CT", "fanned CT"])
+def test_the_planted_ball_of_a_volume_is_lit_up_in_every_object_to_one_voxel(hospital: Hospital, volume: str) -> None:
+    results = hospital.results(volume)
+    (heatmap,) = results["pm"]
+    (region,) = results["seg"]
+    shape = (heatmap.NumberOfFrames, heatmap.Rows, heatmap.Columns)
+    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(shape)
+    for dataset, lit in ((heatmap, values > values.max() / 2), (region, region.pixel_array.reshape(shape) > 0)):
+        points = _patient_points(dataset)[lit]
+        np.testing.assert_allclose(points.mean(axis=0), BALL, atol=1.1)
+        assert np.linalg.norm(points - np.array(BALL), axis=1).max() <= 5.0 + 1.6
+
+
+def _patient_points(dataset: Dataset) -> np.ndarray:
+    """(frames, rows, columns, 3): by PS3.3 equation C.7.6.2.1-1, from what the object says of itself."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    frames = []
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        source = group if "PlaneOrientationSequence" in group else shared
+        orientation = np.array(source.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+        measures = (group if "PixelMeasuresSequence" in group else shared).PixelMeasuresSequence[0]
+        by_row, by_column = map(float, measures.PixelSpacing)
+        rows = np.arange(dataset.Rows)[:, None, None] * by_row * orientation[3:]
+        columns = np.arange(dataset.Columns)[None, :, None] * by_column * orientation[:3]
+        frames.append(position + rows + columns)
+    return np.stack(frames)
+
+
+def test_the_real_chest_radiograph_is_answered_with_probabilities_and_measured_explanations(hospital: Hospital) -> None:
+    (job,) = [each for each in hospital.whyray.jobs() if each.route == "chest"]
+    assert len(job.findings) == 14
+    assert all(0 <= each["probability"] <= 1 for each in job.findings)
+    explained = [each for each in job.findings if each["explanations"]]
+    assert explained
+    for finding in explained:
+        for each in finding["explanations"]:
+            assert each["quality"]["grade"] in ("green", "amber", "red")
+            assert {"deletion", "insertion"} & {
+                word for m in each["quality"]["measurements"] for word in m["name"].split()
+            }
+
+
+def test_results_that_come_back_are_kept_and_never_processed(hospital: Hospital) -> None:
+    before = len(hospital.whyray.jobs())
+    study = hospital.studies["RLE"]
+    for identifier in hospital.orthanc.instances(study.uid).values():
+        hospital.orthanc.post("/modalities/WHYRAY/store", identifier)
+    until(
+        lambda: any(each["own_results"] for each in [hospital.whyray.get(f"/studies/{study.uid}")]), what="own results"
+    )
+    assert len(hospital.whyray.jobs()) == before
+
+
+def test_the_log_names_no_patient(hospital: Hospital) -> None:
+    log = hospital.whyray.log.read_text()
+    for study in hospital.studies.values():
+        header = study.headers[0]
+        family = str(header.PatientName).split("^")[0].split("=")[0]
+        assert not family or family not in log
+        assert not header.PatientID or str(header.PatientID) not in log

@@ -1,0 +1,140 @@
+"""The service as a whole: dead destinations, reloading, cancel and retry by the API, loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from peers import StoreScp, StoreScpFactory, free_port, until
+from planted import planted_package
+from running import Running
+from synthetic import JAPANESE, radiograph, write
+from whyray.catalog import DeliveryState, Event, JobState
+from whyray.config import DicomDestination
+from whyray.delivery import Caller, send_files
+
+Serve = Callable[..., Running]
+RETRY = {"delay": "1s", "ceiling": "2s", "attempts": 1000}
+
+
+def destination(archive: StoreScp) -> dict[str, object]:
+    return {"ae_title": archive.ae_title, "host": archive.host, "port": archive.port, "retry": RETRY}
+
+
+def route(to: list[str], **changes: object) -> dict[str, object]:
+    return {
+        "name": "films",
+        "when": {"Modality": {"in": ["CR", "DX"]}},
+        "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
+        "run": "planted",
+        "send": {"to": to, "as": ["sc", "seg", "pm", "sr"]},
+        **changes,
+    }
+
+
+def film(folder: Path, name: str, **options: object) -> list[Path]:
+    pixels = np.full((64, 56), 300, np.uint16)
+    pixels[20:30, 30:40] = 4000
+    return write([radiograph(pixels, study=name, series=name, **options)], folder / name)  # type: ignore[arg-type]
+
+
+def send(running: Running, paths: list[Path]) -> None:
+    peer = DicomDestination(ae_title="WHYRAY", host="127.0.0.1", port=running.port)
+    assert all(each.stored for each in send_files(paths, peer, caller=Caller("TESTS")))
+
+
+def test_a_day_at_the_hospital(serve: Serve, storescp: StoreScpFactory, tmp_path: Path) -> None:
+    """One service, from first study to reload, so that its start is paid for once."""
+    planted_package(tmp_path / "packages", shape=(64, 64), modalities=("CR", "DX"))
+    archive = storescp(ae_title="ARCHIVE")
+    dead = {"ae_title": "DEAD", "host": "127.0.0.1", "port": free_port(), "retry": RETRY}
+    running = serve(
+        {
+            "destinations": {"archive": destination(archive), "dead": dead},
+            "packages": {"folders": [str(tmp_path / "packages")]},
+            "routes": [route(["dead", "archive"])],
+        }
+    )
+    _a_dead_destination_does_not_hold_up_the_living_one(running, archive, tmp_path)
+    _a_failed_job_is_retried_by_the_api_and_succeeds(running, tmp_path)
+    _late_instances_replace_the_earlier_results_visibly(running, archive, tmp_path)
+    _a_broken_configuration_is_reported_and_the_old_one_stays_in_force(running, tmp_path)
+    _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running, tmp_path)
+
+
+def _a_dead_destination_does_not_hold_up_the_living_one(running: Running, archive: StoreScp, folder: Path) -> None:
+    send(running, film(folder, "first", patient=JAPANESE))
+    running.wait_for(
+        lambda: (
+            [each.state for each in running.deliveries() if each.destination == "archive"] == [DeliveryState.SENT] * 4
+        ),
+        what="four results in the archive",
+    )
+    assert set(archive.files()) == {each.sop_instance_uid for each in running.results()}
+    waiting = [each for each in running.deliveries() if each.destination == "dead"]
+    assert {each.state for each in waiting} <= {DeliveryState.WAITING, DeliveryState.QUEUED, DeliveryState.SENDING}
+    until(lambda: any(each.error_code == "PeerUnreachable" for each in running.deliveries()), what="the reason")
+
+
+def _a_failed_job_is_retried_by_the_api_and_succeeds(running: Running, folder: Path) -> None:
+    graph = folder / "packages" / "planted" / "1.0.0" / "model.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(b"not a graph")
+    send(running, film(folder, "second"))
+    job = until(
+        lambda: next((each for each in running.jobs() if each.state is JobState.FAILED), None),
+        what="the failed job",
+        deadline=60,
+    )
+    assert (job.error_code, bool(job.error_advice)) == ("PackageError", True)
+    graph.write_bytes(whole)
+    answer = httpx.post(f"{running.api}/jobs/{job.id}/retry", timeout=30)
+    assert answer.status_code == 200, answer.text
+    running.wait_for(
+        lambda: all(each.state is JobState.DONE for each in running.jobs()) and len(running.jobs()) == 2,
+        what="the retried job",
+    )
+    refused = httpx.post(f"{running.api}/jobs/{job.id}/cancel", timeout=30)
+    assert refused.status_code == 409
+
+
+def _late_instances_replace_the_earlier_results_visibly(running: Running, archive: StoreScp, folder: Path) -> None:
+    earlier = {each.sop_instance_uid for each in running.results()}
+    send(running, film(folder, "second", number=2))
+    running.wait_for(
+        lambda: any(each.revision == 2 and each.state is JobState.DONE for each in running.jobs()), what="revision 2"
+    )
+    assert any(each.state is JobState.SUPERSEDED for each in running.jobs())
+    fresh = [each for each in running.results() if each.sop_instance_uid not in earlier]
+    assert fresh
+    assert sum(each.superseded for each in running.results()) == 4
+    running.wait_for(lambda: {each.sop_instance_uid for each in fresh} <= set(archive.files()), what="delivery")
+
+
+def _a_broken_configuration_is_reported_and_the_old_one_stays_in_force(running: Running, folder: Path) -> None:
+    good = running.path.read_text()
+    running.path.write_text(good.replace("run: planted", "run: plantd"))
+    event = until(lambda: running.events("config.refused"), what="the refusal", deadline=30)[0]
+    assert "plantd" in event.message
+    assert "line" in event.message
+    before = len(running.jobs())
+    send(running, film(folder, "third", patient=JAPANESE))
+    running.wait_for(lambda: len(running.jobs()) == before + 1, what="a job under the old configuration")
+    running.path.write_text(good)
+
+
+def _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running: Running, folder: Path) -> None:
+    peers = {"FRIEND": {"address": "127.0.0.1"}}
+    running.write(listener={"accept_unknown_peers": False, "peers": peers})
+    peer = DicomDestination(ae_title="WHYRAY", host="127.0.0.1", port=running.port)
+    paths = film(folder, "fourth")
+
+    def taken(name: str) -> bool:
+        return all(each.stored for each in send_files(paths, peer, caller=Caller(name)))
+
+    until(lambda: not taken("TESTS"), what="the refusal of a stranger", deadline=30)
+    assert taken("FRIEND")
+    assert any("TESTS" in each.message for each in running.rows(Event) if each.kind.startswith("association"))
