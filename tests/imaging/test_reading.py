@@ -213,6 +213,18 @@ def test_an_rle_decoder_that_panics_is_a_decode_error() -> None:
     assert isinstance(found.refusals[0].error, DecodeError)
 
 
+@pytest.mark.parametrize("tag", [b"\x28\x00\x50\x10", b"\x28\x00\x53\x10", b"\x20\x00\x32\x00", b"\x28\x00\x04\x00"])
+def test_an_attribute_of_an_unknown_type_refuses_its_image_and_raises_nothing(tag: bytes, tmp_path: Path) -> None:
+    made = synthetic.slices(np.zeros((2, 8, 8), np.int16), synthetic.stack(2, (8, 8)))
+    paths = synthetic.write(made, tmp_path)
+    content = paths[0].read_bytes()
+    start = content.index(tag)
+    paths[0].write_bytes(content[: start + 4] + b"Dg" + content[start + 6 :])
+    found = read_images(paths)
+    assert found.refusals
+    assert all(isinstance(refusal.error, ImageError) for refusal in found.refusals)
+
+
 def test_truncated_pixel_data_is_refused_and_names_the_instance() -> None:
     made = synthetic.radiograph(np.zeros((16, 16)))
     made.PixelData = made.PixelData[:100]

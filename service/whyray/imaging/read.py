@@ -82,7 +82,8 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
         for instances in series.values():
             for batch in _batches(_groups(list(instances.values()), refusals)):
                 try:
-                    images.extend(_images_of(batch, isolated))
+                    with refusing_as_image_error(batch[0].uids[0]):
+                        images.extend(_images_of(batch, isolated))
                 except ImageError as error:
                     refusals.append(Refusal(tuple(dict.fromkeys(uid for group in batch for uid in group.uids)), error))
     return StudyImages(tuple(images), tuple(refusals))
@@ -97,7 +98,8 @@ def _unopened(source: Path | str | Dataset, error: ImageError) -> Refusal:
 
 def _groups(instances: Sequence[Instance], refusals: list[Refusal]) -> list[Group]:
     try:
-        grouping = group_series(instances)
+        with refusing_as_image_error(instances[0].uid):
+            grouping = group_series(instances)
     except ImageError as error:
         refusals.append(Refusal(tuple(instance.uid for instance in instances), error))
         return []
