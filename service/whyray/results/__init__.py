@@ -2,12 +2,14 @@
 
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, ResultKind
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
+from whyray.results.compression import COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, load_templates
 
 __all__ = [
     "ALL_KINDS",
+    "COMPRESSIONS",
     "EVERY_KIND",
     "Answer",
     "EarlierResult",
@@ -18,6 +20,8 @@ __all__ = [
     "ResultKind",
     "Templates",
     "build_results",
+    "can_be_compressed",
+    "compressed",
     "describe",
     "encode",
     "load_templates",

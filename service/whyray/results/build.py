@@ -65,8 +65,9 @@ def build_results(
         If there is no wording in `language`, or `uid_root` is no UID root.
     """
     _check(answer)
-    uids = uid_source(answer, templates.version, language, uid_root)
-    builder = _Builder(answer, templates, uids, templates.wording(language), legible_wording(templates, language))
+    wording, page_wording = templates.wording(language), legible_wording(templates, language)
+    uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root)
+    builder = _Builder(answer, templates, uids, wording, page_wording)
     made: list[Result] = []
     if "sc" in kinds:
         made += builder.captures()

@@ -184,7 +184,7 @@ def _draw_panel(
     height, width = panel.picture.shape[:2]
     canvas.paste(Image.fromarray(panel.picture), (left, top))
     caption, font = _fitting(draw, panel.caption, text_size, width, layout)
-    draw.text((left, top - round(text_size * 1.5)), caption, font=font, fill=layout.colours.text)
+    draw.text((left, top - round(text_size * 0.5)), caption, font=font, fill=layout.colours.text, anchor="ls")
     edge = max(4, text_size // 3)
     if panel.orientation is not None:
         at_left, at_right, at_top, at_bottom = panel_letters(panel.orientation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ from whyray.errors import ConfigError
 from whyray.results.templates import Fonts, Templates, Wording
 
 _FALLBACK_LANGUAGE = "en"
+_SYSTEM_FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 
 
 def typeface(fonts: Fonts, text: str, size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
@@ -49,10 +51,16 @@ def _strings(value: object) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _font_file(name: str) -> Path | None:
+    """A full path; else a file of matplotlib's fonts, of a Python package (`package/file`), or of the system."""
     path = Path(name)
-    if not path.is_absolute():
-        path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    return path if path.is_file() else None
+    candidates = [path if path.is_absolute() else Path(matplotlib.get_data_path()) / "fonts" / "ttf" / path]
+    if not path.is_absolute() and len(path.parts) > 1:
+        package = find_spec(path.parts[0])
+        folders = () if package is None else package.submodule_search_locations or ()
+        candidates += [Path(folder).joinpath(*path.parts[1:]) for folder in folders]
+    elif not path.is_absolute():
+        candidates += [found for folder in _SYSTEM_FONTS for found in sorted(folder.rglob(name))]
+    return next((each for each in candidates if each.is_file()), None)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,43 @@
+"""Compressed results are the same results: same pixels, same identity, valid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from results.answers import answer_about
+from results.sources import read
+from whyray.errors import ConfigError
+from whyray.results import ALL_KINDS, COMPRESSIONS, build_results, compressed, encode
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("pages", ["montage", "multiframe"])
+def test_compressed_pages_have_the_same_pixels_and_identity(compression, pages, tilted_image, templates, errors_of):
+    from dataclasses import replace
+
+    volume = templates.layout.volume.model_copy(update={"pages": pages, "key_slices": 2})
+    edited = replace(templates, layout=templates.layout.model_copy(update={"volume": volume}))
+    (result,) = build_results(answer_about(tilted_image), ["sc"], edited)
+    file = encode(result.dataset)
+    small = compressed(file, compression)
+    assert len(small) < len(file) / 3
+    dataset = read(small)
+    assert dataset.file_meta.TransferSyntaxUID == COMPRESSIONS[compression]
+    assert dataset.SOPInstanceUID == result.dataset.SOPInstanceUID
+    assert dataset.get("LossyImageCompression") != "01"
+    np.testing.assert_array_equal(dataset.pixel_array, read(file).pixel_array)
+    assert errors_of(small) == []
+    assert compressed(file, compression) == small
+
+
+def test_what_has_no_compression_stays_as_it_is(tilted_image, templates):
+    for result in build_results(answer_about(tilted_image), ALL_KINDS, templates)[1:]:
+        file = encode(result.dataset)
+        assert compressed(file, "jpeg-ls") == file
+
+
+def test_a_compression_that_is_not_there_is_refused(tilted_image, templates):
+    (result,) = build_results(answer_about(tilted_image), ["sr"], templates)
+    with pytest.raises(ConfigError, match="no compression 'zip'; there are jpeg-2000, jpeg-ls, rle"):
+        compressed(encode(result.dataset), "zip")
