@@ -51,6 +51,10 @@ class Case:
         self._progress = progress
         self._words = words
 
+    def for_targets(self, targets: Sequence[int]) -> Case:
+        """The same image and listener for other targets."""
+        return Case(self.model, self.x, targets, progress=self._progress, words=self._words)
+
     @property
     def run(self) -> Run:
         """The model's run on `x`: logits, features, embedding. Shared by everything that is asked about this image."""

@@ -11,6 +11,7 @@ from pydantic import Field
 from whyray.errors import TierMissing
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
 from whyray.models.gradient import PARITY, Twin, parity_gap
 from whyray.models.rules import Operator, Rule
@@ -80,6 +81,10 @@ class SmoothGrad(AttributionMap):
     stochastic: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = SmoothGradParameters
 
+    def cost(self, parameters: Any) -> int:
+        """A pass forward and back for each sample."""
+        return 3 * int(parameters.samples)
+
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one pass forward a sample, one back for each target."""
         assert isinstance(parameters, SmoothGradParameters)
@@ -87,15 +92,20 @@ class SmoothGrad(AttributionMap):
         twin = case.model.twin(self.name)
         rng = np.random.default_rng(p.seed)
         deviation = p.noise * float(case.x.max() - case.x.min())
-        total = np.zeros((len(case.targets), *case.x.shape[1:]))
-        for chunk in case.chunks(p.samples):
+        halves = np.zeros((2, len(case.targets), *case.x.shape[1:]))
+        for number, chunk in enumerate(case.chunks(p.samples)):
             case.tell(chunk.start, p.samples)
             size = (chunk.stop - chunk.start, *case.x.shape[1:])
             noisy = case.x + deviation * rng.standard_normal(size).astype(np.float32)
-            total += twin.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
+            halves[number % 2] += twin.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
         case.tell(p.samples, p.samples)
-        evidence = {"engine_parity": twin_parity(case, twin)}
-        return [Attribution(np.abs(each / p.samples).max(axis=0).astype(np.float32), None, evidence) for each in total]
+        parity = twin_parity(case, twin)
+        first, second = np.abs(halves).max(axis=2)
+        maps = np.abs(halves.sum(axis=0) / p.samples).max(axis=1).astype(np.float32)
+        return [
+            Attribution(each, evidence={"engine_parity": parity, "split_half_dice": top_dice(*pair)})
+            for each, *pair in zip(maps, first, second, strict=True)
+        ]
 
 
 def twin_parity(case: Case, twin: Twin) -> float:

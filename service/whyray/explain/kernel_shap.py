@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,10 @@ class KernelShap(AttributionMap):
     stochastic: ClassVar[bool] = True
     unit: ClassVar[str] = "logit per voxel"
     Parameters: ClassVar[type[MethodParameters]] = KernelShapParameters
+
+    def cost(self, parameters: Any) -> int:
+        """One a coalition."""
+        return int(parameters.samples) or 2 * int(parameters.segments) + 2048
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one forward pass a coalition, shared by all targets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pydantic import Field
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.repeat import top_dice
 from whyray.explain.segments import coalition_scores, superpixels
 from whyray.explain.types import Tier
 
@@ -42,6 +43,10 @@ class Lime(AttributionMap):
     stochastic: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = LimeParameters
 
+    def cost(self, parameters: Any) -> int:
+        """One a sample."""
+        return int(parameters.samples)
+
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one forward pass a sample, shared by all targets."""
         assert isinstance(parameters, LimeParameters)
@@ -50,10 +55,19 @@ class Lime(AttributionMap):
         shown = np.random.default_rng(p.seed).random((p.samples, int(labels.max()) + 1)) < 0.5
         shown[0] = True
         scores = coalition_scores(case, labels, shown, filled(case.x, p.fill))
-        coefficients, fit = weighted_ridge(shown.astype(np.float64), scores, _kernel(shown, p.kernel_width), p.ridge)
+        weights = _kernel(shown, p.kernel_width)
+
+        def fitted(part: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            return weighted_ridge(shown[part].astype(np.float64), scores[part], weights[part], p.ridge)
+
+        coefficients, fit = fitted(slice(None))
+        halves = [fitted(slice(start, None, 2))[0] for start in range(2)]
         return [
-            Attribution(each[labels].astype(np.float32), evidence={"fit": float(quality)})
-            for each, quality in zip(coefficients, fit, strict=True)
+            Attribution(
+                each[labels].astype(np.float32),
+                evidence={"fit": float(quality), "split_half_dice": top_dice(*(half[labels] for half in pair))},
+            )
+            for each, quality, *pair in zip(coefficients, fit, *halves, strict=True)
         ]
 
 

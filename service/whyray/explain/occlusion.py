@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -38,6 +38,10 @@ class Occlusion(AttributionMap):
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = OcclusionParameters
+
+    def cost(self, parameters: Any) -> int:  # noqa: ARG002
+        """One a window: 15 along each of two axes by default."""
+        return 225
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one forward pass a window, shared by all targets."""

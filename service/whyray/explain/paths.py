@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -47,6 +47,10 @@ class IntegratedGradients(AttributionMap):
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = IntegratedGradientsParameters
+
+    def cost(self, parameters: Any) -> int:
+        """A pass forward and back for each step."""
+        return 3 * int(parameters.steps)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; `steps` passes forward in all, and back for each target."""
@@ -113,6 +117,10 @@ class ExpectedGradients(AttributionMap):
     signed: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = ExpectedGradientsParameters
+
+    def cost(self, parameters: Any) -> int:
+        """A pass forward and back for each sample."""
+        return 3 * int(parameters.samples)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; a pass forward a sample and one a reference, and back for each target."""

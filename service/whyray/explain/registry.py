@@ -52,6 +52,10 @@ class Method(Protocol):
     tasks: ClassVar[tuple[str, ...]]
     Parameters: ClassVar[type[MethodParameters]]
 
+    def cost(self, parameters: Any) -> int:
+        """About how many forward passes it takes, a pass back counting as two; at the parameters given."""
+        ...
+
     def attribute(self, case: Case, parameters: Any) -> Sequence[Attribution]:
         """One attribution for each of `case.targets`, sharing forward passes between them."""
         ...
@@ -67,6 +71,10 @@ class AttributionMap:
     deliverable: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ()
     Parameters: ClassVar[type[MethodParameters]] = MethodParameters
+
+    def cost(self, parameters: Any) -> int:  # noqa: ARG002
+        """One run, and for gradients the way back."""
+        return 3 if getattr(self, "tier", "T0") == "T2" else 1
 
 
 _METHODS: dict[str, Method] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +13,7 @@ from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import axis_weights
 from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
 
 
@@ -44,36 +46,72 @@ class Rise(AttributionMap):
     stochastic: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = RiseParameters
 
+    def cost(self, parameters: Any) -> int:
+        """One a mask."""
+        return int(parameters.masks)
+
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; one forward pass a mask, shared by all targets."""
         assert isinstance(parameters, RiseParameters)
         p = parameters
         sampler = masks(case.shape, p.cells, p.keep, np.random.default_rng(p.seed))
         hidden = filled(case.x, p.fill)
-        weighted = np.zeros((len(case.targets), *case.shape))
-        summed = np.zeros(case.shape)
-        score_sum = np.zeros(len(case.targets))
-        current: list[FloatArray] = []
+        drawn: list[FloatArray] = []
 
         def shown() -> Iterator[FloatArray]:
             for chunk in case.chunks(p.masks):
-                drawn = np.stack([next(sampler) for _ in range(chunk.stop - chunk.start)])
-                current.append(drawn)
-                yield hidden + (case.x - hidden) * drawn[:, None]
+                drawn.append(np.stack([next(sampler) for _ in range(chunk.stop - chunk.start)]))
+                yield hidden + (case.x - hidden) * drawn[-1][:, None]
 
-        for scores in case.scores(shown(), p.masks):
-            drawn = current.pop()
-            # Relative to the score of the whole image, so that float32 sums lose nothing.
-            weighted += np.tensordot((scores - case.score).T, drawn, axes=1)
-            score_sum += (scores - case.score).sum(axis=0, dtype=np.float64)
-            summed += drawn.sum(axis=0)
-        mean_mask, mean_score = summed / p.masks, score_sum / p.masks
+        halves = (_Sums(case), _Sums(case))
+        for number, scores in enumerate(case.scores(shown(), p.masks)):
+            halves[number % 2].add(scores, drawn.pop())
+        maps = (halves[0] + halves[1]).maps(p)
+        repeats = (
+            [top_dice(*pair) for pair in zip(halves[0].maps(p), halves[1].maps(p), strict=True)]
+            if halves[1].count
+            else [0.0] * len(maps)
+        )
+        return [
+            Attribution(each.astype(np.float32), evidence={"split_half_dice": repeat})
+            for each, repeat in zip(maps, repeats, strict=True)
+        ]
+
+
+class _Sums:
+    """Sums over masks from which either estimator follows. Scores are relative to the whole image's, for precision."""
+
+    def __init__(self, case: Case) -> None:
+        self._level = case.score.astype(np.float64)
+        self._weighted = np.zeros((len(case.targets), *case.shape))
+        self._masks = np.zeros(case.shape)
+        self._scores = np.zeros(len(case.targets))
+        self.count = 0
+
+    def add(self, scores: FloatArray, drawn: FloatArray) -> None:
+        relative = (scores - self._level).astype(np.float32)
+        self._weighted += np.tensordot(relative.T, drawn, axes=1)
+        self._scores += relative.sum(axis=0, dtype=np.float64)
+        self._masks += drawn.sum(axis=0)
+        self.count += len(drawn)
+
+    def __add__(self, other: _Sums) -> _Sums:
+        both = copy.copy(self)
+        both._weighted = self._weighted + other._weighted
+        both._masks = self._masks + other._masks
+        both._scores = self._scores + other._scores
+        both.count = self.count + other.count
+        return both
+
+    def maps(self, p: RiseParameters) -> FloatArray:
+        """(targets, *spatial)."""
+        axes = (-1, *[1] * self._masks.ndim)
         if p.centred:
-            outer = mean_score.reshape(-1, *[1] * len(case.shape)) * mean_mask
-            maps = (weighted / p.masks - outer) / (p.keep * (1 - p.keep))
-        else:
-            maps = (weighted + case.score.reshape(-1, *[1] * len(case.shape)) * summed) / (p.masks * p.keep)
-        return [Attribution(each.astype(np.float32)) for each in maps]
+            outer = (self._scores / self.count).reshape(axes) * (self._masks / self.count)
+            return np.asarray((self._weighted / self.count - outer) / (p.keep * (1 - p.keep)), np.float32)
+        return np.asarray(
+            (self._weighted + self._level.reshape(axes) * self._masks) / (self.count * p.keep), np.float32
+        )
 
 
 def masks(shape: tuple[int, ...], cells: int, keep: float, rng: np.random.Generator) -> Iterator[FloatArray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -35,6 +35,10 @@ class ScoreCam(AttributionMap):
     tier: ClassVar[Tier] = "T1"
     unit: ClassVar[str] = "activation"
     Parameters: ClassVar[type[MethodParameters]] = ScoreCamParameters
+
+    def cost(self, parameters: Any) -> int:
+        """One a channel."""
+        return int(parameters.channels or 1000)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; as many forward passes as channels are scored."""

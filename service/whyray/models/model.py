@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 Tier = Literal["T0", "T1", "T2"]
+T = TypeVar("T")
 _BATCH_ELEMENTS = 2_000_000
 _BATCH_MOST = 8
 _BATCH_TOLERANCE = 1e-4
@@ -61,6 +63,7 @@ class Model:
         self.package = package
         self.options = options
         self._last: tuple[bytes, Run] | None = None
+        self._kept: tuple[bytes, dict[Hashable, Any]] = (b"", {})
         self._batch_proof: bool | None = None
         self.forwards = 0
         """Items that went through the graph so far: what an explanation or a metric cost."""
@@ -228,14 +231,34 @@ class Model:
         """One forward pass of channels-first `x`; the last run of one item is kept: asking twice is free."""
         if len(x) != 1:
             return Run(self.batch_logits(x), None, None)
-        key = hashlib.blake2b(x.tobytes(), digest_size=16).digest()
+        key = _fingerprint(x)
         if self._last is None or self._last[0] != key:
             self._last = (key, self._forward(x, inner=True))
         return self._last[1]
 
+    def keep(self, x: FloatArray, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for the image `x` under `key`; kept until another image comes."""
+        image = _fingerprint(x)
+        if self._kept[0] != image:
+            self._kept = (image, {})
+        if key not in self._kept[1]:
+            self._kept[1][key] = make()
+        found: T = self._kept[1][key]
+        return found
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Whatever is run within, what is kept of the last image is kept afterwards."""
+        last, kept = self._last, self._kept
+        try:
+            yield
+        finally:
+            self._last, self._kept = last, kept
+
     def forget(self) -> None:
-        """Drop the kept run, so that the next one is computed: for measurements of time."""
+        """Drop what is kept of the last image, so that it is computed again: for measurements of time."""
         self._last = None
+        self._kept = (b"", {})
 
     def batch_logits(self, x: FloatArray) -> FloatArray:
         """Logits of channels-first `x` (N, C, *spatial) in one pass, or one by one where the graph's batch is fixed."""
@@ -380,6 +403,10 @@ def load_package(reference: str | Path, *, search: Iterable[Path] = (), options:
 def target_spec(model: Model, name: str) -> TargetSpec:
     """The manifest's entry of a target."""
     return model.manifest.targets[model.target_index(name)]
+
+
+def _fingerprint(x: FloatArray) -> bytes:
+    return hashlib.blake2b(x.tobytes(), digest_size=16).digest()
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:

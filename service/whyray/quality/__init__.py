@@ -1,6 +1,7 @@
 """The measured trustworthiness of explanations."""
 
-from whyray.quality.assess import Budget, assess, map_health
+from whyray.quality.assess import assess, map_health
+from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
 from whyray.quality.region import salient_region
 

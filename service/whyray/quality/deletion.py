@@ -13,96 +13,91 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Case
-from whyray.quality.cells import BoolArray, Cells, cut, replacement
+from whyray.quality.cells import BoolArray, Cells, cut, edge_map, order_by, replacement
 
 FloatArray = NDArray[np.float32]
+Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Areas under the curves of one order, in units of the score (logit).
+    """Areas under the curves of one order, one number a target, in units of the score (logit).
 
     `deletion`: mean score while cells are replaced in the order; lower is better. `insertion`: mean score while cells
     come back in the order; higher is better. `gap` is insertion minus deletion: its mean over random orders is exactly
     0, since the reverse of an order has the opposite gap.
     """
 
-    deletion: float
-    insertion: float
+    deletion: Scores
+    insertion: Scores
 
     @property
-    def gap(self) -> float:
+    def gap(self) -> Scores:
         """Insertion minus deletion."""
         return self.insertion - self.deletion
 
 
+@dataclass(frozen=True)
+class Null:
+    """What knows nothing of the model's reasons: random orders, and the order of an edge map. Shared by all maps."""
+
+    random: tuple[Curves, ...]
+    edges: Curves
+    whole: Scores
+    gone: Scores
+    parity: float
+    forwards: int
+
+
 class Perturbation:
-    """One image, its replacement and its cells; scores curves of any order, counting nothing twice."""
+    """One image, its replacement and its cells; scores curves of any order, for all targets of the case at once."""
 
     def __init__(self, case: Case, valid: BoolArray | None, steps: int) -> None:
         self._case = case
-        self._cells = cut(case.shape, valid)
+        self.cells: Cells = cut(case.shape, valid)
         self._replaced = replacement(case.x, valid)
-        self._counts = np.unique(np.round(np.linspace(0, len(self._cells), steps + 1)).astype(int))[1:-1]
-        self._ends: tuple[float, float] | None = None
-        self.parity = 0.0
-
-    @property
-    def cells(self) -> Cells:
-        """The cells that orders sort."""
-        return self._cells
+        self._counts = np.unique(np.round(np.linspace(0, len(self.cells), steps + 1)).astype(int))[1:-1]
 
     @property
     def forwards_per_order(self) -> int:
         """Forward passes of one order's two curves, without the two ends that all orders share."""
         return 2 * len(self._counts)
 
-    def ends(self) -> tuple[float, float]:
-        """(score of the whole image, score of the whole replacement); two forward passes, once.
+    def null(self, orders: int, rng: np.random.Generator) -> Null:
+        """Curves of `orders` random orders and of the edge map, and the two ends of all curves.
 
-        The whole image goes in a batch with the replacement, and `parity` is how far its score then is from its score
-        alone, relative to the difference of the two.
+        `parity` is how far the whole image's scores in a batch are from its scores alone, relative to the largest.
         """
-        if self._ends is None:
-            both = np.concatenate([self._case.x, self._replaced])
-            whole, gone = (float(each) for each in self._scores(both))
-            alone = float(self._case.score[0])
-            self.parity = abs(whole - alone) / max(1.0, abs(alone))
-            self._ends = whole, gone
-        return self._ends
+        both = np.concatenate([self._case.x, self._replaced])
+        whole, gone = self._case.scores_of(self._case.model.batch_logits(both)).astype(np.float64)
+        parity = float(np.abs(whole - self._case.score).max() / max(1.0, np.abs(self._case.score).max()))
+        edges = order_by(self.cells.means(edge_map(self._case.x)), rng)
+        first, *rest = self.curves([edges, *(rng.permutation(len(self.cells)) for _ in range(orders))], whole, gone)
+        cost = 2 + self.forwards_per_order * (1 + orders)
+        return Null(tuple(rest), first, whole, gone, parity, cost)
 
-    def curves(self, orders: list[NDArray[np.intp]]) -> list[Curves]:
+    def curves(self, orders: list[NDArray[np.intp]], whole: Scores, gone: Scores) -> list[Curves]:
         """The curves of several orders of the cells, in shared batches."""
-        whole, gone = self.ends()
-        images = (image for order in orders for image in self._images(order))
         count = len(self._counts)
-        scores = np.array(list(self._streamed(images, len(orders) * 2 * count))).reshape(len(orders), 2, count)
-        share = np.concatenate([[0], self._counts / len(self._cells), [1]])
+        images = (image for order in orders for image in self._images(order))
+        scores = self._streamed(images, len(orders) * 2 * count).reshape(len(orders), 2, count, -1)
+        share = np.concatenate([[0], self._counts / len(self.cells), [1]])
         results = []
         for deleting, inserting in scores:
-            down = np.concatenate([[whole], deleting, [gone]])
-            up = np.concatenate([[gone], inserting, [whole]])
-            results.append(Curves(_area(down, share), _area(up, share)))
+            down = np.concatenate([whole[None], deleting, gone[None]])
+            up = np.concatenate([gone[None], inserting, whole[None]])
+            results.append(Curves(np.trapezoid(down, share, axis=0), np.trapezoid(up, share, axis=0)))
         return results
 
     def _images(self, order: NDArray[np.intp]) -> Iterator[FloatArray]:
         for count in self._counts:
-            yield np.where(self._cells.mask(order, count), self._replaced[0], self._case.x[0])
+            yield np.where(self.cells.mask(order, count), self._replaced[0], self._case.x[0])
         for count in self._counts:
-            yield np.where(self._cells.mask(order, count), self._case.x[0], self._replaced[0])
+            yield np.where(self.cells.mask(order, count), self._case.x[0], self._replaced[0])
 
-    def _streamed(self, images: Iterator[FloatArray], total: int) -> Iterator[float]:
+    def _streamed(self, images: Iterator[FloatArray], total: int) -> Scores:
         def batches() -> Iterator[FloatArray]:
             for chunk in self._case.chunks(total):
                 yield np.stack([next(images) for _ in range(chunk.stop - chunk.start)])
 
-        for scores in self._case.scores(batches(), total):
-            yield from (float(each) for each in scores[:, 0])
-
-    def _scores(self, images: FloatArray) -> FloatArray:
-        found: FloatArray = self._case.scores_of(self._case.model.batch_logits(images))[:, 0]
-        return found
-
-
-def _area(scores: NDArray[np.float64], share: NDArray[np.float64]) -> float:
-    return float(np.trapezoid(scores, share))
+        return np.concatenate(list(self._case.scores(batches(), total))).astype(np.float64)

@@ -1,0 +1,54 @@
+"""Whether a map can be read: how much of it says how much."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.quality.card import Grade, Measurement
+
+FloatArray = NDArray[np.float32]
+SPARSE = 0.2
+
+
+def complexity(values: FloatArray) -> list[Measurement]:
+    """Sparseness and entropy of a map's magnitudes. No forward pass."""
+    magnitude = np.abs(values.astype(np.float64)).ravel()
+    index = gini(magnitude)
+    flat = float(np.log(magnitude.size))
+    return [
+        Measurement(
+            "sparseness",
+            "complexity",
+            index,
+            0.0,
+            Grade.GREEN if index >= SPARSE else Grade.AMBER,
+            f"Gini index; 0: all places count the same; green from {SPARSE}",
+            "Chalasani et al. 2020, section 3; threshold WhyRay's",
+        ),
+        Measurement(
+            "entropy",
+            "complexity",
+            entropy(magnitude),
+            flat,
+            Grade.GREEN,
+            "for comparison only: nats, the baseline is that of a flat map",
+            "Bhatt et al. 2020, definition 4",
+        ),
+    ]
+
+
+def gini(magnitude: NDArray[np.float64]) -> float:
+    """Gini index of non-negative numbers, 0..1."""
+    ordered = np.sort(magnitude)
+    total = ordered.sum()
+    if total == 0:
+        return 0.0
+    ranks = np.arange(1, len(ordered) + 1)
+    return float(((2 * ranks - len(ordered) - 1) * ordered).sum() / (len(ordered) * total))
+
+
+def entropy(magnitude: NDArray[np.float64]) -> float:
+    """Shannon entropy in nats of magnitudes taken as a distribution."""
+    share = magnitude[magnitude > 0] / magnitude.sum()
+    return float(-(share * np.log(share)).sum())

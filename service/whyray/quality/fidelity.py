@@ -1,0 +1,96 @@
+"""Whether the map says what the model does: deletion and insertion, completeness."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whyray.explain import Case, Heatmap, explainable
+from whyray.quality.budget import Budget
+from whyray.quality.card import Grade, Measurement
+from whyray.quality.cells import BoolArray, order_by
+from whyray.quality.deletion import Curves, Null, Perturbation
+
+COMPLETE, INCOMPLETE = 0.05, 0.2
+_RISE = "Petsiuk et al. 2018, section 4.2, against random orders"
+
+
+def fidelity(
+    case: Case, heatmap: Heatmap, budget: Budget, seed: int, valid: BoolArray | None
+) -> tuple[list[Measurement], Null]:
+    """Deletion and insertion of one map. Random orders and the edge map are run once for all maps of the image."""
+    names = explainable(case.model, case.x)
+    names = names if heatmap.target in names else (*names, heatmap.target)
+    several = case.for_targets([case.model.target_index(name) for name in names])
+    perturbation = Perturbation(several, valid, budget.steps)
+    affordable = (budget.forwards - 2) // perturbation.forwards_per_order - 2
+    orders = max(2, min(budget.random_orders, affordable))
+    fresh = False
+
+    def make() -> Null:
+        nonlocal fresh
+        fresh = True
+        return perturbation.null(orders, np.random.default_rng(seed))
+
+    mask = None if valid is None else valid.tobytes()
+    null = case.model.keep(case.x, ("null", names, seed, budget.steps, orders, mask), make)
+    order = order_by(perturbation.cells.means(heatmap.values), np.random.default_rng(seed))
+    own = perturbation.curves([order], null.whole, null.gone)[0]
+    cost = perturbation.forwards_per_order + (null.forwards if fresh else 0)
+    return _graded(own, null, names.index(heatmap.target), cost), null
+
+
+def _graded(own: Curves, null: Null, target: int, cost: int) -> list[Measurement]:
+    # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
+    spread = float(np.sqrt(np.mean([each.gap[target] ** 2 for each in null.random])))
+    gap, edges = float(own.gap[target]), float(null.edges.gap[target])
+    beyond = gap / spread if spread > 0 else 0.0
+    grade = Grade.GREEN if beyond >= 2 and gap >= edges else Grade.AMBER if beyond >= 1 else Grade.RED
+    rule = (
+        f"{beyond:.1f} standard deviations better than {len(null.random)} random orders, the edge map {edges:.3g}; "
+        "green from 2 and not below the edge map, red below 1"
+    )
+    deletion, insertion = (
+        float(np.mean([getattr(each, name)[target] for each in null.random])) for name in ("deletion", "insertion")
+    )
+    return [
+        Measurement("insertion - deletion AUC", "fidelity", gap, 0.0, grade, rule, _RISE, cost),
+        Measurement(
+            "deletion AUC",
+            "fidelity",
+            float(own.deletion[target]),
+            deletion,
+            Grade.GREEN if own.deletion[target] < deletion else Grade.AMBER,
+            "green below the mean of random orders, else amber",
+            _RISE,
+        ),
+        Measurement(
+            "insertion AUC",
+            "fidelity",
+            float(own.insertion[target]),
+            insertion,
+            Grade.GREEN if own.insertion[target] > insertion else Grade.AMBER,
+            "green above the mean of random orders, else amber",
+            _RISE,
+        ),
+    ]
+
+
+def completeness(heatmap: Heatmap) -> list[Measurement]:
+    """The gap of methods that promise to share out the whole score; nothing for others. No forward pass."""
+    source = {
+        "completeness_gap": "Sundararajan et al. 2017, axiom of completeness",
+        "conservation_gap": "Bach et al. 2015, conservation",
+    }
+    return [
+        Measurement(
+            name.replace("_gap", " gap"),
+            "fidelity",
+            value,
+            0.0,
+            Grade.GREEN if value <= COMPLETE else Grade.AMBER if value <= INCOMPLETE else Grade.RED,
+            f"green up to {COMPLETE:.0%} of the score's difference, red above {INCOMPLETE:.0%}",
+            source[name],
+        )
+        for name, value in heatmap.evidence.items()
+        if name in source
+    ]

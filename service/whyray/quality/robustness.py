@@ -1,0 +1,119 @@
+"""Whether the map depends on what it should: on the target, and not on noise, on a pixel's shift or on the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from whyray.errors import ExplanationError, ModelOutputError
+from whyray.explain import Case, Heatmap, checked_parameters, explain, explainable, method_named
+from whyray.quality.card import Grade, Measurement
+from whyray.quality.similarity import rank_correlation, structural_similarity
+
+SAME_MAP = 0.95
+STABLE, UNSTABLE = 0.8, 0.5
+REPEATED, UNREPEATED = 0.6, 0.3
+NOISE = 0.01
+_ARUN = "Arun et al. 2021, utility criteria; thresholds WhyRay's"
+
+
+def cost_of(heatmap: Heatmap) -> int:
+    """About how many forward passes making this map took."""
+    return method_named(heatmap.method).cost(checked_parameters(heatmap.method, heatmap.parameters))
+
+
+def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affordable: int) -> Iterator[Measurement]:
+    """Rank correlation with the map of the strongest other target: a map that is the same for all explains none.
+
+    Taken from `others` where it is there; else made now, where `affordable` forward passes allow it.
+    """
+    names = [each for each in explainable(case.model, case.x) if each != heatmap.target]
+    if not names:
+        return
+    answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)
+    rival = max(names, key=lambda name: answer[case.model.target_index(name)])
+    known = {each.target: each for each in others if each.method == heatmap.method}
+    cost = 0
+    if rival not in known:
+        cost = cost_of(heatmap)
+        if cost > affordable:
+            return
+        try:
+            known[rival] = _again(case, heatmap, target=rival)
+        except ExplanationError:
+            return
+    alike = rank_correlation(heatmap.values, known[rival].values)
+    yield Measurement(
+        "target-swap similarity",
+        "sanity",
+        alike,
+        None,
+        Grade.GREEN if alike < SAME_MAP else Grade.AMBER,
+        f"green below {SAME_MAP}: the map of {rival} is another one; findings may share a place, so never red",
+        "Adebayo et al. 2018, section 3, by target instead of weights; threshold WhyRay's",
+        cost,
+    )
+
+
+def stability(case: Case, heatmap: Heatmap, rng: np.random.Generator, *, affordable: int) -> Iterator[Measurement]:
+    """SSIM of the map with that of the image under 1 % noise, and under a shift by one pixel, shifted back."""
+    cost = cost_of(heatmap) + 1
+    spread = float(case.x.max() - case.x.min())
+    noisy = (case.x + NOISE * spread * rng.standard_normal(case.x.shape)).astype(np.float32)
+    axes = tuple(range(2, case.x.ndim))
+    shifted = np.roll(case.x, 1, axis=axes[-2:])
+    inside = (slice(None),) * (len(axes) - 2) + (slice(1, -1),) * 2
+    for name, image, back in (("noise", noisy, 0), ("1-pixel shift", shifted, -1)):
+        if cost > affordable:
+            return
+        affordable -= cost
+        try:
+            again = _again(Case(case.model, image, case.targets), heatmap).values
+        except (ExplanationError, ModelOutputError):
+            value = 0.0
+        else:
+            again = np.roll(again, back, axis=(-2, -1)) if back else again
+            value = structural_similarity(heatmap.values[inside], again[inside])
+        yield Measurement(
+            f"stability under {name}",
+            "robustness",
+            value,
+            None,
+            Grade.GREEN if value >= STABLE else Grade.AMBER if value >= UNSTABLE else Grade.RED,
+            f"SSIM; green from {STABLE}, red below {UNSTABLE}",
+            _ARUN,
+            cost,
+        )
+
+
+def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
+    """Dice of the top 10 % under another seed, for stochastic methods; from split halves where the method kept them."""
+    from whyray.explain.repeat import TOP, top_dice
+
+    if not method_named(heatmap.method).stochastic:
+        return
+    cost, value, words = 0, heatmap.evidence.get("split_half_dice"), "two halves of its samples"
+    if value is None:
+        cost, words = cost_of(heatmap), "two seeds"
+        if cost > affordable:
+            return
+        seed = heatmap.parameters.get("seed", 0)
+        value = top_dice(heatmap.values, _again(case, heatmap, seed=int(str(seed)) + 1).values)
+    yield Measurement(
+        "repeatability",
+        "robustness",
+        value,
+        TOP,
+        Grade.GREEN if value >= REPEATED else Grade.AMBER if value >= UNREPEATED else Grade.RED,
+        f"Dice of the top {TOP:.0%} between {words}; green from {REPEATED}, red below {UNREPEATED}",
+        _ARUN,
+        cost,
+    )
+
+
+def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
+    x = np.moveaxis(case.x, 1, -1) if case.model.manifest.input.layout == "NHWC" else case.x
+    parameters: dict[str, Any] = {**heatmap.parameters, **changes}
+    return explain(case.model, x, target=target or heatmap.target, method=heatmap.method, **parameters)

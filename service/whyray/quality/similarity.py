@@ -1,0 +1,29 @@
+"""How alike two maps are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+def structural_similarity(first: FloatArray, second: FloatArray) -> float:
+    """SSIM (Wang et al. 2004), -1..1, of two maps each scaled to the range of the first; 2-D or 3-D."""
+    from skimage.metrics import structural_similarity as ssim
+
+    window = min(7, *(size - (size + 1) % 2 for size in first.shape))
+    low, spread = float(first.min()), float(first.max() - first.min())
+    if spread == 0:
+        return 1.0 if np.array_equal(first, second) else 0.0
+    scaled = [((each - low) / spread).astype(np.float64) for each in (first, second)]
+    return float(ssim(*scaled, win_size=window, data_range=1.0))
+
+
+def rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    """Spearman's rank correlation over all places, -1..1; 0 where a map is constant."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(spearmanr(first.ravel(), second.ravel()).statistic)
