@@ -28,6 +28,7 @@ from pydicom.uid import JPEGExtended12Bit
 
 ERROR = b"error"
 IMAGE_PIXEL_GROUP = 0x0028
+PIXEL_DATA = 0x7FE00010
 
 
 class IsolatedGdcm:
@@ -86,9 +87,9 @@ class IsolatedGdcm:
 def _only_pixels(data: Dataset) -> bytes:
     """A file of what a decoder needs and nothing of the patient."""
     pixels = Dataset()
-    for element in data:
-        if element.tag.group == IMAGE_PIXEL_GROUP or element.keyword in ("PixelData", "NumberOfFrames"):
-            pixels.add(element)
+    for tag in data.keys():  # noqa: SIM118 - iterating the data set itself would parse every other element
+        if tag.group == IMAGE_PIXEL_GROUP or tag == PIXEL_DATA:
+            pixels.add(data[tag])
     pixels.file_meta = pydicom.dataset.FileMetaDataset()
     pixels.file_meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
     buffer = io.BytesIO()
