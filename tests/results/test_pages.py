@@ -132,6 +132,28 @@ def test_low_values_are_clear_and_the_highest_are_half_transparent(smooth_image,
     np.testing.assert_allclose(overlay[high, inner], (original[high, inner] + top_of_inferno) / 2, atol=1.5)
 
 
+def test_what_the_model_did_not_see_is_darkened_and_said(smooth_image, templates, monkeypatch):
+    covered = np.ones(smooth_image.shape, bool)
+    covered[:, :, :80] = False
+    each = replace(a_map(smooth_image, np.zeros(smooth_image.shape, np.float32)), covered=covered)
+    answer = answer_about(smooth_image, [Finding(NODULE, present=True, probability=0.9, maps=(each,))])
+    pages = []
+    words = words_on(
+        monkeypatch,
+        lambda: pages.extend(map_pages(answer, answer.findings[0], each, templates.layout, templates.wording("en"))),
+    )
+    assert "Darkened: outside what the model saw" in words
+    original, overlay = (
+        pages[0].picture[top : top + height, left : left + width].astype(float)
+        for left, top, width, height in (panel.box for panel in pages[0].panels)
+    )
+    height, width = overlay.shape[:2]
+    band = slice(round(height * 0.6), round(height * 0.8))
+    unseen, seen = slice(round(width * 0.1), round(width * 0.35)), slice(round(width * 0.45), round(width * 0.55))
+    np.testing.assert_allclose(overlay[band, unseen], 0.4 * original[band, unseen], atol=1)
+    np.testing.assert_array_equal(overlay[band, seen], original[band, seen])
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (100, 1200), (1200, 100), (2400, 3000)])
 def test_pages_of_any_image_fit_and_stay_legible(shape, templates):
     image = image_of([synthetic.radiograph(np.zeros(shape), modality="CR")])

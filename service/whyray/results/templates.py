@@ -234,6 +234,7 @@ class Wording(_Strict):
     method: ByMethod
     layer: Annotated[str, _with_fields("layer")]
     region: Annotated[str, _with_fields("rule")]
+    unseen: Plain
     package: Annotated[str, _with_fields("title", "name", "version", "digest")]
     quality: Plain
     grades: GradeNames

@@ -14,6 +14,8 @@ from whyray.results.templates import Colour, Layout
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
 """(width, height) in pixels of the page."""
+_UNSEEN = 0.4
+"""Share of its brightness that a place keeps which the model did not see."""
 
 
 def plain(display: FloatArray, size: Size) -> Picture:
@@ -67,6 +69,14 @@ def with_outline(background: Picture, region: BoolArray, colour: Colour, width: 
     return drawn
 
 
+def dimmed_where_unseen(background: Picture, covered: BoolArray) -> Picture:
+    """The picture, darker where the model's field of view does not reach: no attribution there means nothing."""
+    if covered.all():
+        return background
+    seen = _resize_share(covered, (background.shape[1], background.shape[0]))[..., np.newaxis]
+    return np.rint(background * (_UNSEEN + (1 - _UNSEEN) * seen)).astype(np.uint8)
+
+
 def map_colours(scaled: NDArray[np.float32], layout: Layout, *, signed: bool) -> NDArray[np.float64]:
     """RGB 0..255 of values scaled to 0..1, or to -1..1 for a signed map."""
     name = layout.colour_maps.signed if signed else layout.colour_maps.unsigned
@@ -81,6 +91,10 @@ def _resize(values: FloatArray, size: Size) -> NDArray[np.float32]:
 
 
 def _resize_mask(mask: BoolArray, size: Size) -> BoolArray:
-    share = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+    share = _resize_share(mask, size)
     # A region too thin for any page pixel to be half inside stays visible.
     return share >= 0.5 if (share >= 0.5).any() else share > 0
+
+
+def _resize_share(mask: BoolArray, size: Size) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))

@@ -17,7 +17,7 @@ from whyray.results.multi_frame import functional_value
 from whyray.results.orientation import frame_orientation
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
-from whyray.results.page.overlay import Picture, plain, with_heatmap, with_mask
+from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask
 from whyray.results.templates import Colour, Layout, Wording
 
 _SHORT_DIGEST = 12
@@ -37,7 +37,8 @@ def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layou
     slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout)
 
     def overlaid(background: Picture, index: int) -> Picture:
-        return with_heatmap(background, each.values[index], each.region[index], top, layout, signed=each.signed)
+        seen = dimmed_where_unseen(background, each.covered[index])
+        return with_heatmap(seen, each.values[index], each.region[index], top, layout, signed=each.signed)
 
     return _pages(answer.image, slices, words, caption, overlaid, bar, layout, wording)
 
@@ -191,6 +192,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     legend: list[tuple[str, Colour]] = [
         ("  ·  ".join(method), colours.text),
         (wording.region.format(rule=each.region_rule), colours.text),
+        *([] if each.covered.all() else [(wording.unseen, colours.text)]),
         (f"{wording.quality}: {_quality(card, wording)}", colour if card.grade is not Grade.GREEN else colours.text),
         *_legend_of_answer(answer, layout, wording),
     ]
