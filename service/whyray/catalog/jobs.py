@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from whyray.catalog import events, studies
@@ -62,6 +62,8 @@ def create(
     """
     taken = [each for group in instances.values() for each in group]
     input_digest = studies.input_digest(taken)
+    # two routers at once: the rows below may not exist yet, so that only the study's lock keeps them apart
+    session.execute(select(Study.id).where(Study.id == study.id).with_for_update())
     earlier = list(
         session.scalars(
             select(Job)
@@ -320,7 +322,7 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
         A queued job whose message is older than this is taken to have lost it; None while messages are still waiting
         in the broker, so that a long queue is not sent again and again.
     """
-    needs = Job.dispatched_at.is_(None)
+    needs: ColumnElement[bool] = Job.dispatched_at.is_(None)
     if again_after is not None:
         needs |= Job.dispatched_at <= now - again_after
     expired = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)

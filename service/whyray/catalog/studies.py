@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from whyray.catalog import events
@@ -44,10 +45,11 @@ class Arrival(StrEnum):
 
 def add_instance(session: Session, received: Received, now: datetime) -> Arrival:
     """Enter one object; the caller commits, and only then may the peer be told 'success'."""
+    # the study's lock comes first: two processes that get the same instance at once must not both find it new
+    study = _study(session, received.study_instance_uid, now)
     same_uid = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
     if any(each.sha256 == received.sha256 for each in same_uid):
         return Arrival.DUPLICATE
-    study = _study(session, received.study_instance_uid, now)
     series = session.scalar(
         select(Series).where(Series.study_id == study.id, Series.series_instance_uid == received.series_instance_uid)
     )
@@ -63,7 +65,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             sha256=received.sha256,
             size=received.size,
             key=received.key,
-            variant=len(same_uid),
+            variant=1 + max((each.variant for each in same_uid), default=-1),
             calling_ae=received.calling_ae,
             received_at=now,
             own_result=received.own_result,
@@ -90,18 +92,18 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
 
 
 def _study(session: Session, uid: str, now: datetime) -> Study:
-    study = session.scalar(select(Study).where(Study.study_instance_uid == uid).with_for_update())
-    if study is None:
-        study = Study(
-            study_instance_uid=uid,
-            serial=0,
-            settled_serial=0,
-            first_received_at=now,
-            last_received_at=now,
-            opened_at=now,
-        )
-        session.add(study)
-        session.flush()
+    query = select(Study).where(Study.study_instance_uid == uid).with_for_update()
+    study = session.scalar(query)
+    if study is not None:
+        return study
+    study = Study(
+        study_instance_uid=uid, serial=0, settled_serial=0, first_received_at=now, last_received_at=now, opened_at=now
+    )
+    try:
+        with session.begin_nested():
+            session.add(study)
+    except IntegrityError:  # another process entered it in the meantime
+        return session.scalars(query).one()
     return study
 
 

@@ -115,7 +115,7 @@ class Instance(Base):
     own_result: Mapped[bool] = mapped_column(default=False)
     series: Mapped[Series] = relationship(back_populates="instances")
 
-    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"),)
+    __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), UniqueConstraint("sop_instance_uid", "variant"))
 
 
 class Job(Base):

@@ -122,6 +122,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key"),
         sa.UniqueConstraint("sop_instance_uid", "sha256"),
+        sa.UniqueConstraint("sop_instance_uid", "variant"),
     )
     with op.batch_alter_table("instances", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_instances_series_id"), ["series_id"], unique=False)

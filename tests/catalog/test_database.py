@@ -1,0 +1,102 @@
+"""The catalog's database: migrations make what the tables say, together, durably, and only once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from catalog.conftest import Postgres
+from catalog.rows import NOON, received
+from whyray.catalog import Base, Catalog, events, sqlite_url, studies
+
+
+def test_the_migrations_make_exactly_what_the_tables_say(catalog: Catalog) -> None:
+    with catalog.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_migrations_make_the_unique_constraints_that_the_tables_say(catalog: Catalog) -> None:
+    found = inspect(catalog.engine)
+    for table in Base.metadata.tables.values():
+        wanted = {
+            tuple(column.name for column in each.columns)
+            for each in table.constraints
+            if type(each).__name__ == "UniqueConstraint"
+        }
+        made = {tuple(each["column_names"]) for each in found.get_unique_constraints(table.name)}
+        assert made == wanted, table.name
+
+
+def test_processes_that_start_together_migrate_once(tmp_path: Path, postgres: Postgres) -> None:
+    for url in (sqlite_url(tmp_path / "new.sqlite"), postgres.new_database("together")):
+        problems: list[Exception] = []
+
+        def start(url=url, problems=problems) -> None:  # type: ignore[no-untyped-def]
+            try:
+                Catalog(url).close()
+            except Exception as error:
+                problems.append(error)
+
+        threads = [threading.Thread(target=start) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+
+
+def test_sqlite_waits_for_the_disk_before_it_says_committed(tmp_path: Path) -> None:
+    catalog = Catalog(sqlite_url(tmp_path / "catalog.sqlite"))
+    with catalog.read() as session:
+        pragma = {
+            name: session.connection().exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    catalog.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(catalog: Catalog) -> None:
+    def fail_half_way() -> None:
+        with catalog.begin() as session:
+            studies.add_instance(session, received(1), NOON)
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
+    with catalog.read() as session:
+        assert studies.unsettled(session) == []
+
+
+def test_a_read_session_writes_nothing(catalog: Catalog) -> None:
+    with catalog.read() as session:
+        events.record(session, NOON, "info", "test", "never written")
+    with catalog.read() as session:
+        assert events.recent(session) == []
+
+
+def test_times_without_a_zone_are_refused(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        events.record(session, datetime(2026, 1, 1), "info", "test", "no zone")
+        with pytest.raises(StatementError, match="timezone-aware"):
+            session.flush()
+        session.rollback()
+
+
+def test_two_objects_cannot_share_a_key(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+        studies.add_instance(session, replace(received(2), key=received(1).key), NOON)
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()

@@ -1,0 +1,148 @@
+"""Studies in the catalog: arrivals, duplicates, conflicts, what routing sees; and many writers at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from catalog.rows import NOON, job, received, result
+from whyray.catalog import Catalog, Event, Instance, Series, Study, jobs, keys, studies
+from whyray.catalog.studies import Arrival
+
+
+def _study(catalog: Catalog, number: int = 1) -> Study:
+    with catalog.read() as session:
+        return session.scalars(select(Study).where(Study.study_instance_uid == f"1.2.{number}")).one()
+
+
+def test_an_instance_is_new_once_then_a_duplicate_and_with_other_bytes_a_conflict(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        arrivals = [
+            studies.add_instance(session, each, NOON)
+            for each in (
+                received(1),
+                received(1, copy=1),
+                received(1, content="other", copy=2),
+                received(1, content="other", copy=3),
+                received(1, content="third", copy=4),
+            )
+        ]
+    assert arrivals == [Arrival.NEW, Arrival.DUPLICATE, Arrival.CONFLICT, Arrival.DUPLICATE, Arrival.CONFLICT]
+    with catalog.read() as session:
+        assert list(session.scalars(select(Instance.variant).order_by(Instance.id))) == [0, 1, 2]
+        assert session.scalar(select(func.count(Event.id)).where(Event.kind == "instance.conflict")) == 2
+        assert studies.counts(session, 1) == (1, 1)
+        assert [each.variant for each in studies.routable(session, 1)["1.2.1.1"]] == [0]
+
+
+def test_only_new_foreign_instances_reopen_a_settled_study(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+        studies.settle(session, 1, 1, "done", expires_at=NOON + timedelta(hours=24))
+    later = NOON + timedelta(hours=1)
+    for again in (received(1, copy=1), received(1, content="other"), received(2, own_result=True)):
+        with catalog.begin() as session:
+            studies.add_instance(session, again, later)
+            assert studies.unsettled(session) == []
+    assert _study(catalog).expires_at == NOON + timedelta(hours=24)
+    with catalog.begin() as session:
+        studies.add_instance(session, received(3), later)
+        assert [each.study_instance_uid for each in studies.unsettled(session)] == ["1.2.1"]
+    found = _study(catalog)
+    assert (found.serial, found.opened_at, found.expires_at) == (2, later, None)
+
+
+def test_settling_does_not_cover_what_came_while_routing_was_at_work(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+    seen = _study(catalog).serial
+    with catalog.begin() as session:
+        studies.add_instance(session, received(2), NOON)
+    with catalog.begin() as session:
+        studies.settle(session, 1, seen, "routed")
+        assert len(studies.unsettled(session)) == 1
+
+
+def test_an_instance_is_held_under_its_own_class_only(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+        assert studies.holds(session, "1.2.1.1.1", "1.2.840.10008.5.1.4.1.1.2")
+        assert not studies.holds(session, "1.2.1.1.1", "1.2.840.10008.5.1.4.1.1.4")
+        assert not studies.holds(session, "1.2.1.1.2", "1.2.840.10008.5.1.4.1.1.2")
+
+
+def test_the_catalog_knows_the_keys_of_instances_results_and_pictures(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        created = job(session)
+        jobs.claim(session, created.id, "worker", NOON)
+        jobs.finish(session, created.id, "worker", [result("1")], [], NOON)
+        instance = received(0).key
+        asked = {instance, "key-1", "picture-1", "aa/unknown"}
+        assert keys.known(session, asked) == {instance, "key-1", "picture-1"}
+        assert keys.known(session, []) == set()
+
+
+@pytest.mark.timeout(120)
+def test_many_writers_of_the_same_instances_lose_none_and_double_none(catalog: Catalog) -> None:
+    arrivals: Counter[Arrival] = Counter()
+    problems: list[Exception] = []
+    together = threading.Barrier(4)
+    lock = threading.Lock()
+
+    def write(writer: int) -> None:
+        together.wait()
+        for number in range(12):
+            try:
+                with catalog.begin() as session:
+                    arrival = studies.add_instance(session, received(number, study=number % 4, copy=writer), NOON)
+                with lock:
+                    arrivals[arrival] += 1
+            except Exception as error:
+                problems.append(error)
+
+    _in_threads(write, 4)
+    assert problems == []
+    assert arrivals == {Arrival.NEW: 12, Arrival.DUPLICATE: 36}
+    with catalog.read() as session:
+        assert session.scalar(select(func.count(Study.id))) == 4
+        assert session.scalar(select(func.count(Series.id))) == 4
+        assert sum(session.scalars(select(Study.serial))) == 12
+
+
+@pytest.mark.timeout(120)
+def test_two_routers_at_once_create_one_job(catalog: Catalog) -> None:
+    with catalog.begin() as session:
+        studies.add_instance(session, received(1), NOON)
+    created: list[str] = []
+    problems: list[Exception] = []
+    together = threading.Barrier(4)
+
+    def route(_: int) -> None:
+        together.wait()
+        try:
+            with catalog.begin() as session:
+                study = session.scalars(select(Study)).one()
+                instances = studies.routable(session, study.id)
+                made = jobs.create(
+                    session, study=study, route="r", package="p@1", instances=instances, priority=2, now=NOON
+                )
+                if made is not None:
+                    created.append(made.id)
+        except Exception as error:
+            problems.append(error)
+
+    _in_threads(route, 4)
+    assert problems == []
+    assert len(created) == 1
+
+
+def _in_threads(work, count: int) -> None:  # type: ignore[no-untyped-def]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
