@@ -62,8 +62,11 @@ def _options(
     )
     if level != "DEBUG":
         # these log data sets, connections or SQL at INFO
-        for noisy in ("pynetdicom", "pydicom", "highdicom", "alembic", "httpx", "kombu", "celery", "amqp", "PIL"):
-            logging.getLogger(noisy).setLevel(logging.ERROR if noisy == "pydicom" else logging.WARNING)
+        for noisy in ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        # warnings of these quote data elements; what matters of them is told as WhyRay's own errors
+        for quoting in ("pydicom", "pynetdicom", "highdicom"):
+            logging.getLogger(quoting).setLevel(logging.CRITICAL)
 
 
 def main() -> None:

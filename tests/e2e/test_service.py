@@ -137,4 +137,4 @@ def _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running: Runn
 
     until(lambda: not taken("TESTS"), what="the refusal of a stranger", deadline=30)
     assert taken("FRIEND")
-    assert any("TESTS" in each.message for each in running.rows(Event) if each.kind.startswith("association"))
+    assert any("TESTS" in each.message for each in running.rows(Event) if each.kind == "intake.rejected")

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.catalog import Catalog, events, processes
 from whyray.config import Config, ConfigSource
+from whyray.config.problems import config_error
 from whyray.pipeline.embedded_redis import embedded_url
 from whyray.storage import FolderStorage, Storage
 
@@ -113,9 +114,11 @@ class Presence:
     def _reload(self) -> None:
         outcome = self._house.source.reload_if_changed()
         if outcome.errors:
-            self._event("error", "config.refused", f"the new {self._house.path.name} is not used: {outcome.errors}")
+            words = config_error(outcome.errors, self._house.path.name).message
+            self._event("error", "config.refused", f"the old configuration stays in force: {words}")
         elif outcome.changed:
-            self._event("info", "config.reloaded", f"{self._house.path.name} was read anew")
+            later = f"; at the next start only: {', '.join(outcome.restart)}" if outcome.restart else ""
+            self._event("info", "config.reloaded", f"{self._house.path.name} was read anew{later}")
             if self._on_reload is not None:
                 self._on_reload(self._house.config())
 
