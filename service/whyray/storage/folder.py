@@ -52,13 +52,18 @@ class FolderStorage:
         self.root = root
         self._token = token
         self._incoming = root / "incoming"
-        _guarded(lambda: self._incoming.mkdir(parents=True, exist_ok=True), self._incoming)
+        self._synced: set[str] = set()
+        _guarded(self._make, self._incoming)
+
+    def _make(self) -> None:
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        _sync_folder(self.root.parent)
 
     def writer(self, *, suffix: str = "", prefix: bytes = b"") -> FolderWriter:
         """Begin an object; see `Storage.writer`."""
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"a key's suffix is '.' and lower-case letters or digits, not {suffix!r}")
-        return FolderWriter(self.root, self._incoming, self._token, suffix, prefix)
+        return FolderWriter(self.root, self._incoming, self._synced, self._token, suffix, prefix)
 
     def put(self, source: bytes | Path | Iterable[bytes], *, suffix: str = "") -> Stored:
         """Keep bytes, a file's content or a stream of pieces, durably; see `Storage.put`."""
@@ -128,8 +133,10 @@ class FolderStorage:
 class FolderWriter:
     """One object on its way into a `FolderStorage`; see `Writer`."""
 
-    def __init__(self, root: Path, incoming: Path, token: Callable[[], str], suffix: str, prefix: bytes) -> None:
-        self._root, self._token, self._suffix = root, token, suffix
+    def __init__(
+        self, root: Path, incoming: Path, synced: set[str], token: Callable[[], str], suffix: str, prefix: bytes
+    ) -> None:
+        self._root, self._synced, self._token, self._suffix = root, synced, token, suffix
         self._digest = hashlib.sha256()
         self._size = 0
         self.path = incoming / f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -161,9 +168,10 @@ class FolderWriter:
     def _publish(self, shard: Path, target: Path) -> None:
         os.fsync(self._file.fileno())
         self._file.close()
-        if not shard.is_dir():
+        if shard.name not in self._synced:  # another process may have made it, and not have synced it yet
             shard.mkdir(exist_ok=True)
             _sync_folder(self._root)
+            self._synced.add(shard.name)
         self.path.rename(target)
         _sync_folder(shard)
 
