@@ -54,6 +54,7 @@ SOURCES: dict[str, Callable[[], list[Path | Dataset]]] = {
     "real chest CR": lambda: [_real("RG1_UNCR.dcm")],
     "real tibia CR, JPEG 2000": lambda: [_real("RG3_J2KI.dcm")],
     "real CT": lambda: [_real("CT_small.dcm")],
+    "real CT without slice thickness": lambda: [_real("explicit_VR-UN.dcm")],
     "real MR": lambda: [_real("MR_small.dcm")],
     "real US in colour": lambda: [_real("US1_UNCR.dcm")],
     "real enhanced MR": lambda: [_real("emri_small.dcm")],

@@ -84,6 +84,9 @@ def pixel_measures(image: SourceImage) -> Dataset | None:
             made.SpacingBetweenSlices = format_number_as_ds(float(np.mean(distances)))
         if "SliceThickness" not in made:
             made.SliceThickness = format_number_as_ds(float(np.min(distances)))
+    if "SliceThickness" not in made and frame.to_patient is not None:
+        # Type 1C: a value is needed, and a single slice that names none is taken to be as thick as its pixels are wide.
+        made.SliceThickness = made.PixelSpacing[0]
     return made
 
 
