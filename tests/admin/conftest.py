@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from admin.scene import Scene
 from fastapi.testclient import TestClient
 
-from whyray.admin import EchoOutcome, create_app, tools_of
+from admin.scene import Scene
+from whyray.admin import create_app, tools_of
 from whyray.catalog import studies
 
 
@@ -36,10 +36,7 @@ def local_client(scene: Scene, **more: object) -> TestClient:
         with scene.catalog.read() as session:
             return studies.is_own(session, uid)
 
-    def echo(name: str) -> EchoOutcome:
-        return EchoOutcome(name == "pacs", 3.5, "C-ECHO 0x0000" if name == "pacs" else "connection refused")
-
-    tools = tools_of(lambda: scene.config, known=known, echo=echo)
+    tools = tools_of(lambda: scene.config, known=known)
     app = create_app(scene.catalog, scene.storage, lambda: scene.config, tools=tools)
     options = {"base_url": "http://localhost:8080", "client": ("127.0.0.1", 50000), "follow_redirects": False} | more
     return TestClient(app, **options)  # type: ignore[arg-type]

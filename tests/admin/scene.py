@@ -210,7 +210,9 @@ class Scene:
         with self.catalog.begin() as session:
             taken = deliveries.claim_batch(session, "pacs", "delivery-1", self.now)
             ids = [each.id for each in taken]
-            deliveries.sent(session, ids[0], "delivery-1", 0xB000, "0xB000 warning: coercion of data elements", self.now)
+            deliveries.sent(
+                session, ids[0], "delivery-1", 0xB000, "0xB000 warning: coercion of data elements", self.now
+            )
             deliveries.sent(session, ids[1], "delivery-1", 0x0000, "0x0000 success", self.now)
             deliveries.ask_commitment(session, ids[:2], "2.25.77", self.now)
             session.flush()

@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from admin.conftest import local_client
-from admin.scene import CONFIG, Scene, config_of
 from fastapi.testclient import TestClient
 
+from admin.conftest import local_client
+from admin.scene import CONFIG, Scene, config_of
 from whyray.admin import create_app, serve_admin
 from whyray.errors import ConfigError
 

@@ -6,18 +6,20 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from admin.conftest import local_client
-from admin.scene import Scene
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from admin.conftest import local_client
+from admin.scene import Scene
 from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS, Delivery, Job
 
 _BY_ADMINISTRATOR = {
     "jobs": {(each.source.value, each.to.value) for each in JOB_TRANSITIONS if each.actor == "administrator"},
-    "deliveries": {(each.source.value, each.to.value) for each in DELIVERY_TRANSITIONS if each.actor == "administrator"},
+    "deliveries": {
+        (each.source.value, each.to.value) for each in DELIVERY_TRANSITIONS if each.actor == "administrator"
+    },
 }
 _ACTION = st.tuples(st.sampled_from(["jobs", "deliveries"]), st.integers(0, 30), st.sampled_from(["retry", "cancel"]))
 _BULK = st.fixed_dictionaries(
@@ -50,7 +52,9 @@ def test_no_action_leaves_the_transition_table(
         refused = _do(client, before, step)
         after = states(scene)
         for kind, permitted in _BY_ADMINISTRATOR.items():
-            moves = {(before[kind][id_], after[kind][id_]) for id_ in before[kind] if before[kind][id_] != after[kind][id_]}
+            moves = {
+                (before[kind][id_], after[kind][id_]) for id_ in before[kind] if before[kind][id_] != after[kind][id_]
+            }
             assert moves <= permitted
             assert not refused or not moves
     scene.catalog.close()

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from admin.scene import FINDINGS, Scene
 from fastapi.testclient import TestClient
 from PIL import Image
 from pydicom import dcmread
-from synthetic import radiograph, write
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
 
+from admin.scene import CONFIG, FINDINGS, Scene, config_of
+from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs
 
 JOB_STATES = {state.value for state in JobState}
@@ -277,6 +279,19 @@ def test_events_can_be_filtered_by_kind_severity_and_actor(client: TestClient) -
     assert ids == sorted(ids, reverse=True)
 
 
+def test_packages_are_listed_with_their_model_card_and_broken_ones_with_their_problem(
+    scene: Scene, client: TestClient, tmp_path: Path
+) -> None:
+    (tmp_path / "torn" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "torn" / "1.0.0" / "model.yaml").write_text("name: torn\n")
+    scene.config = config_of(CONFIG + f"packages: {{folders: ['{tmp_path}']}}\n", scene.folder)
+    packages = {each["name"]: each for each in get(client, "packages")}
+    assert "version" in packages["torn"]["problem"]
+    for each in packages.values():
+        shown = get(client, f"packages/{each['name']}/{each['version']}")
+        assert each["problem"] or (len(shown["digest"]) == 64 and shown["card"] and shown["targets"])
+
+
 def test_routes_are_shown_as_configured(client: TestClient) -> None:
     chest, head = get(client, "routes")
     assert chest["name"] == "chest radiographs"
@@ -318,13 +333,25 @@ def test_a_dropped_file_that_is_no_dicom_is_refused(client: TestClient) -> None:
     assert (response.status_code, response.json()["code"]) == (422, "DecodeError")
 
 
-def test_a_destination_is_asked_and_the_asking_is_an_event(client: TestClient) -> None:
-    assert client.post("/api/v1/destinations/pacs/echo").json()["ok"]
-    assert not client.post("/api/v1/destinations/research/echo").json()["ok"]
-    assert [each["message"] for each in get(client, "events", kind="admin.echo")["items"]] == [
-        "research did not answer: connection refused",
-        "pacs answered",
-    ]
+def test_a_destination_is_asked_and_the_asking_is_an_event(scene: Scene, client: TestClient) -> None:
+    peer = AE("PACS_MAIN")
+    peer.add_supported_context(Verification)
+    server = peer.start_server(("127.0.0.1", 0), block=False)
+    try:
+        port = server.socket.getsockname()[1]
+        here = CONFIG.replace("host: 10.0.0.5,", f"host: 127.0.0.1, port: {port},")
+        scene.config = config_of(here, scene.folder)
+        answered = client.post("/api/v1/destinations/pacs/echo").json()
+    finally:
+        server.shutdown()
+    silent = client.post("/api/v1/destinations/pacs/echo").json()
+    assert answered["ok"]
+    assert answered["milliseconds"] > 0
+    assert not silent["ok"]
+    assert silent["advice"]
+    newest, before = get(client, "events", kind="admin.echo")["items"]
+    assert before["message"] == "pacs answered"
+    assert newest["message"].startswith("pacs did not answer:")
 
 
 def test_destinations_show_their_address_and_how_they_fare(client: TestClient) -> None:

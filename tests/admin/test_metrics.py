@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from admin.scene import Scene
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from admin.scene import Scene
 from whyray.catalog import JobState
 
 

@@ -6,6 +6,7 @@ Models and network are imported when a tool is used: an admin process of its own
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from whyray.admin.site import ClauseVerdict, EchoOutcome, PackageInfo, RouteVerdict, Tools
 from whyray.config import Config
-from whyray.errors import DecodeError
+from whyray.errors import DecodeError, PackageError, WhyRayError
 from whyray.routing import Match, Series, is_own_result, match_series, match_study
 
 
@@ -23,7 +24,6 @@ def tools_of(
     config_source: Callable[[], Config],
     *,
     known: Callable[[str], bool],
-    echo: Callable[[str], EchoOutcome] | None = None,
 ) -> Tools:
     """All tools that this installation can give.
 
@@ -31,12 +31,10 @@ def tools_of(
     ----------
     known
         Whether the catalog has a result of this SOP Instance UID: WhyRay's own results match no route.
-    echo
-        Asks the destination of that name.
     """
     return Tools(
         route_test=lambda paths: try_routes(config_source(), paths, known),
-        echo=echo,
+        echo=lambda name: ask(config_source(), name),
         packages=lambda: installed_packages(config_source().packages.folders),
     )
 
@@ -63,6 +61,18 @@ def try_routes(config: Config, paths: Sequence[Path], known: Callable[[str], boo
             matches = all(clause.held for clause in clauses)
             verdicts.append(RouteVerdict(route.name, each.uid, matches, clauses))
     return verdicts
+
+
+def ask(config: Config, name: str) -> EchoOutcome:
+    """Whether a destination of the configuration answers, and how fast."""
+    from whyray.delivery import Caller, echo
+
+    began = time.perf_counter()
+    try:
+        answer = echo(config.destinations[name], Caller(config.listener.ae_title))
+    except WhyRayError as error:
+        return EchoOutcome(False, 1e3 * (time.perf_counter() - began), error.message, error.advice)
+    return EchoOutcome(True, 1e3 * (time.perf_counter() - began), answer.words)
 
 
 def _guard(own: str | None) -> list[ClauseVerdict]:
@@ -108,7 +118,6 @@ def _package(folder: Path, name: str, version: str, problem: str | None) -> Pack
 def _read(
     folder: Path, name: str, version: str, problem: str | None, _files: tuple[tuple[int, int], ...]
 ) -> PackageInfo:
-    from whyray.errors import PackageError
     from whyray.models import read_package
 
     if problem is None:

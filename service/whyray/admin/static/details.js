@@ -10,7 +10,7 @@ export const job = (id) => ({
   paths: () => [`jobs/${encodeURIComponent(id)}`],
   body: ([it]) => [
     panel(
-      h("p", {}, chip(it.state), " ", progress(it), " ", actions("jobs", it, `job ${it.id.slice(0, 8)}`)),
+      h("p", {}, chip(it.state), " ", ["running", "cancelling", "waiting"].includes(it.state) ? progress(it) : "", " ", actions("jobs", it, `job ${it.id.slice(0, 8)}`)),
       error(it),
       facts([["Study", h("a", { href: `#studies/${it.study_instance_uid}`, "data-key": "study" }, fullUid(it.study_instance_uid))],
         ["Series", it.series_instance_uids.map((each) => h("div", {}, fullUid(each)))], ["Route", it.route], ["Package", it.package],

@@ -8,7 +8,7 @@ export function h(tag, props = {}, ...children) {
     else if (name === "class") node.className = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((each) => each !== null && each !== undefined && each !== false));
+  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined && each !== false));
   return node;
 }
 

@@ -35,11 +35,11 @@ export const deliveryRows = (deliveries) => deliveries.map((each) => [
 ]);
 
 export function answer(each) {
-  const status = each.status === null ? null : h("code", {}, each.status_text?.startsWith("HTTP") ? "" : `0x${each.status.toString(16).toUpperCase().padStart(4, "0")} `);
-  const words = each.status_text ?? "";
+  // the words of the delivery room begin with the status itself; without words it is shown bare
+  const words = each.status_text ?? (each.status === null ? "" : `0x${each.status.toString(16).toUpperCase().padStart(4, "0")}`);
   const error = each.error && !["sent", "committed"].includes(each.state)
     ? h("div", { class: "err" }, `${each.error.code}: ${each.error.message}`, each.error.advice ? h("div", { class: "quiet" }, each.error.advice) : null) : null;
-  return status || words || error ? [status, words, error] : h("span", { class: "quiet" }, "–");
+  return words || error ? [words, error] : h("span", { class: "quiet" }, "–");
 }
 
 export const EVENT_HEADS = ["When", "Severity", "What", "Who", "Message", "About"];

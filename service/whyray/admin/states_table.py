@@ -1,0 +1,23 @@
+"""The tables of states in docs/operate.md, made from the catalog's transition tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS
+from whyray.catalog.states import Transition
+
+
+def states_table() -> dict[str, str]:
+    """By 'jobs' and 'deliveries': a Markdown table of who moves what from where to where, with what effect."""
+    return {"jobs": _markdown(JOB_TRANSITIONS), "deliveries": _markdown(DELIVERY_TRANSITIONS)}
+
+
+def _markdown(transitions: Sequence[Transition[Any]]) -> str:
+    lines = ["| from | to | by | action | effect |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| {each.source.value} | {each.to.value} | {each.actor} | {each.action} | {each.effect} |"
+        for each in transitions
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,186 @@
+"""The live page in a real browser: what it shows, that its buttons act, and that everybody can use it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from admin import browser
+from admin.browser import Page
+from admin.conftest import local_client
+from admin.scene import CONFIG, Scene, config_of
+from whyray.admin import serve_admin
+from whyray.catalog import Delivery, JobState, jobs
+from whyray.errors import ImageError
+
+TOKEN = "0123456789abcdef0123"
+VIEWS = ("overview", "studies", "jobs", "results", "deliveries", "events", "routes", "packages", "destinations")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("chromium or chromedriver is not installed: apt-get install chromium chromium-driver")
+    found = browser.start(chromium, chromedriver, tmp_path_factory.mktemp("profile"))
+    yield found
+    found.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, scene: Scene) -> Iterator[Page]:
+    server = serve_admin(local_client(scene).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+    yield Page(driver, server.url)
+    driver.get("about:blank")
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def still(driver: webdriver.Chrome, afternoon: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page for tests that only look: `afternoon` served once."""
+    scene = afternoon.copy(tmp_path_factory.mktemp("still"))
+    server = serve_admin(local_client(scene).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+    yield Page(driver, server.url)
+    driver.get("about:blank")
+    server.stop()
+
+
+def state_of(scene: Scene, name: str) -> JobState:
+    with scene.catalog.read() as session:
+        return jobs.get(session, scene.jobs[name]).state
+
+
+def test_the_overview_shows_what_is_stuck_and_what_to_do(still: Page) -> None:
+    still.open().shows("What to do:")
+    still.shows("1 job of route “head CT” failed: GeometryError")
+    still.shows("research has not yet taken 2 results: PeerUnreachable")
+    assert "Not for diagnostic use" in still.text("header")
+    assert still.complaints() == []
+
+
+def test_retry_on_a_failed_job_queues_it_and_the_page_shows_it(scene: Scene, page: Page) -> None:
+    page.open(f"jobs/{scene.jobs['failed']}").shows("expected one orientation, found 2 in 28 slices")
+    page.press("[data-action=retry]")
+    page.shows("is queued now", "#said")
+    page.until(lambda: page.find(".panel .chip").text.endswith("queued"), "the new state")
+    assert state_of(scene, "failed") is JobState.QUEUED
+    assert page.complaints() == []
+
+
+def test_cancel_asks_first_and_keeping_changes_nothing(scene: Scene, page: Page) -> None:
+    page.open(f"jobs/{scene.jobs['queued']}")
+    page.press("[data-action=cancel]")
+    page.shows("Cancel job", "#ask")
+    page.press("#ask button[value=no]")
+    page.until(lambda: not page.find("#ask").is_displayed(), "the question closed")
+    assert state_of(scene, "queued") is JobState.QUEUED
+    page.press("[data-action=cancel]")
+    page.press("#ask-yes")
+    page.until(lambda: page.find(".panel .chip").text.endswith("cancelled"), "the new state")
+    assert state_of(scene, "queued") is JobState.CANCELLED
+
+
+def test_a_bulk_retry_says_how_many_it_concerns_and_then_moves_them(scene: Scene, page: Page) -> None:
+    page.open("deliveries?state=waiting&destination=research")
+    page.press("[data-bulk=retry]")
+    page.shows("Retry 2 waiting deliveries (research)?", "#ask")
+    page.press("#ask-yes")
+    page.shows("2 of 2 deliveries moved", "#said")
+    page.shows("No such deliveries.")
+    with scene.catalog.read() as session:
+        states = [each.state.value for each in session.query(Delivery).filter_by(destination="research")]
+    assert states == ["queued"] * 5
+
+
+def test_the_page_follows_the_catalog_without_being_touched(scene: Scene, page: Page) -> None:
+    page.open(f"jobs/{scene.jobs['running']}").shows("grad-cam 6 of 14")
+    with scene.catalog.begin() as session:
+        jobs.renew(session, scene.jobs["running"], "worker-1", 0.8, "grad-cam 11 of 14", scene.now)
+    page.shows("grad-cam 11 of 14")
+    assert page.find("progress").get_attribute("value") == "0.8"
+    with scene.catalog.begin() as session:
+        error = ImageError("<b>no</b> pixel data")
+        jobs.stop(session, scene.jobs["running"], "worker-1", error, scene.now, retry_after=None)
+    page.shows("<b>no</b> pixel data")  # as text: nothing is parsed as HTML
+
+
+def test_a_filter_keeps_the_focus_while_the_list_is_drawn_anew(scene: Scene, page: Page) -> None:
+    page.open("jobs")
+    page.shows("done")
+    page.find("#filter-study").send_keys(scene.uid("failed") + Keys.ENTER)
+    page.until(lambda: len(page.all("tbody tr")) == 1, "one job")
+    assert page.driver.switch_to.active_element.get_attribute("id") == "filter-study"
+
+
+def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_grade(still: Page) -> None:
+    still.open("results")
+    still.press(".gallery li:nth-child(2) button")
+    for text in ("Cardiomegaly", "87 %", "green", "grad-cam", "Not for diagnostic use"):
+        still.shows(text, "#large")
+    size = "return document.querySelector('#large img')?.naturalWidth"
+    still.until(lambda: still.driver.execute_script(size) == 800, "the picture at full resolution")
+    still.find("#large").send_keys(Keys.ESCAPE)
+    still.until(lambda: not still.find("#large").is_displayed(), "the dialog closed by the keyboard")
+    small = "return document.querySelector('.gallery img').naturalWidth"
+    assert still.driver.execute_script(small) == 480
+    assert still.complaints() == []
+
+
+def test_a_dropped_file_shows_the_clause_that_refused(scene: Scene, page: Page, tmp_path: Path) -> None:
+    result = local_client(scene).get("/api/v1/results", params={"kind": "sr"}).json()["items"][0]
+    (tmp_path / "Doe Jane.dcm").write_bytes(local_client(scene).get(result["dicom"]).content)
+    page.open("routes")
+    page.find("#try-files").send_keys(str(tmp_path / "Doe Jane.dcm"))
+    page.shows("not a result of WhyRay itself", "#controls")
+    assert "Doe" not in page.text()
+
+
+def test_a_lost_connection_is_told(driver: webdriver.Chrome, scene: Scene) -> None:
+    server = serve_admin(local_client(scene).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+    page = Page(driver, server.url).open()
+    page.shows("live,", "#live")
+    server.stop()
+    page.shows("no connection", "#live")
+    driver.get("about:blank")
+
+
+def test_with_a_token_the_page_asks_for_it(driver: webdriver.Chrome, scene: Scene) -> None:
+    scene.config = config_of(CONFIG + "admin: {token: {env: TOKEN}}\n", scene.folder, TOKEN=TOKEN)
+    server = serve_admin(local_client(scene).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+    page = Page(driver, server.url)
+    page.driver.get(server.url)
+    page.shows("Log in")
+    page.find("#password").send_keys("wrong" + Keys.ENTER)
+    page.shows("That is not right")
+    page.find("#password").send_keys(TOKEN + Keys.ENTER)
+    page.shows("Needs attention")
+    assert "token" in page.text("header")
+    page.press("header button")
+    page.shows("Log in")
+    driver.get("about:blank")
+    server.stop()
+
+
+@pytest.mark.parametrize("view", [*VIEWS, "job", "study"])
+def test_a_view_can_be_used_with_keyboard_and_screen_reader(afternoon: Scene, still: Page, view: str) -> None:
+    fragment = {"job": f"jobs/{afternoon.jobs['done']}", "study": f"studies/{afternoon.uid('done')}"}.get(view, view)
+    still.open(fragment)
+    still.until(lambda: "reading …" not in still.text() and still.all("#body *"), "the view")
+    assert still.driver.execute_script(_FAULTS) == []
+    assert still.complaints() == []
+
+
+_FAULTS = (Path(__file__).parent / "accessibility.js").read_text("utf-8")
+
+
+def test_the_first_tab_stop_skips_to_the_content(still: Page) -> None:
+    still.open()
+    still.shows("Needs attention")
+    still.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert still.driver.switch_to.active_element.text == "Skip to content"
