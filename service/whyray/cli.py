@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -67,6 +68,7 @@ def _options(
         # warnings of these quote data elements; what matters of them is told as WhyRay's own errors
         for quoting in ("pydicom", "pynetdicom", "highdicom"):
             logging.getLogger(quoting).setLevel(logging.CRITICAL)
+            warnings.filterwarnings("ignore", module=quoting)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,10 +49,13 @@ class Supervisor:
     running forgives. Work in hand is safe: acknowledged means in the catalog, and leases run out.
     """
 
-    def __init__(self, config: Path, roles: Sequence[Role], *, redis: EmbeddedRedis | None) -> None:
+    def __init__(
+        self, config: Path, roles: Sequence[Role], *, redis: EmbeddedRedis | None, log: Path | None = None
+    ) -> None:
         self.config = config
         self.roles = list(roles)
         self.redis = redis
+        self.log = log
 
     def start(self) -> None:
         """Start Redis, where it is ours, and all roles."""
@@ -88,11 +92,15 @@ class Supervisor:
 
     def _start(self, role: Role) -> None:
         role.started = time.monotonic()
-        role.process = subprocess.Popen(
-            [sys.executable, "-m", "whyray", *role.arguments, "--config", str(self.config)],
-            preexec_fn=_die_with_parent,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+        with ExitStack() as stack:
+            log = stack.enter_context(self.log.open("ab")) if self.log else None
+            role.process = subprocess.Popen(
+                [sys.executable, "-m", "whyray", *role.arguments, "--config", str(self.config)],
+                preexec_fn=_die_with_parent,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=log,
+            )
         _log.info("%s started, process %d", role.name, role.process.pid)
 
     def stop(self, *, timeout: float = 15.0) -> None:
@@ -114,8 +122,8 @@ class Supervisor:
             self.redis.stop()
 
 
-def supervisor_of(config_path: Path) -> Supervisor:
-    """All roles that one machine needs, by its configuration.
+def supervisor_of(config_path: Path, *, log: Path | None = None) -> Supervisor:
+    """All roles that one machine needs, by its configuration; they write to `log`, or to where this process writes.
 
     Raises
     ------
@@ -126,4 +134,4 @@ def supervisor_of(config_path: Path) -> Supervisor:
     roles = [Role(name, (name,)) for name in ("intake", "delivery", "admin")]
     roles += [Role(f"worker {number + 1}", ("worker",)) for number in range(config.workers.count)]
     redis = None if config.redis_url else EmbeddedRedis(config.state)
-    return Supervisor(config_path.resolve(), roles, redis=redis)
+    return Supervisor(config_path.resolve(), roles, redis=redis, log=log)

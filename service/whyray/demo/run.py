@@ -1,0 +1,320 @@
+"""The demo: an embedded PACS, the whole service beside it, real studies through both, and what came back."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import yaml
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, processes, sqlite_url
+from whyray.demo.archive import ArchivePacs
+from whyray.demo.orthanc import find_orthanc
+from whyray.demo.orthanc_pacs import OrthancPacs
+from whyray.demo.pacs import DemoPacs, Modality
+from whyray.demo.studies import DemoStudy, demo_studies
+from whyray.serve import supervisor_of
+from whyray.storage import FolderStorage
+
+NOTICE = "Not for diagnostic use."
+_KINDS: dict[str, str] = {
+    SecondaryCaptureImageStorage: "sc",
+    SegmentationStorage: "seg",
+    ParametricMapStorage: "pm",
+    Comprehensive3DSRStorage: "sr",
+}
+_METHODS = {"cxr-findings": ["grad-cam"], "head-ct-tissue": ["seg-grad-cam"]}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the demo keeps its things: studies and service state inside a hidden folder, results in the open."""
+
+    out: Path
+
+    @property
+    def work(self) -> Path:
+        return self.out / ".work"
+
+    @property
+    def config(self) -> Path:
+        return self.work / "whyray.yaml"
+
+
+def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float) -> int:
+    """Run the demo; the exit code: 0 if every expected result came back into the PACS.
+
+    Parameters
+    ----------
+    out
+        Folder for dicom/ and pictures/; what an earlier demo left in it is replaced.
+    once
+        End when the results are back; else stay until Ctrl-C.
+    pacs
+        'auto', 'orthanc' or 'archive'.
+    admin_port
+        0 takes a free one; a port in use is replaced by a free one.
+    within
+        Seconds to wait for the results.
+    """
+    console, place = Console(highlight=False), _Place(out.resolve())
+    for old in (place.work, place.out / "dicom", place.out / "pictures"):
+        shutil.rmtree(old, ignore_errors=True)
+    place.work.mkdir(parents=True)
+    whyray_port, admin_port = _free_port(0), _free_port(admin_port)
+    with ExitStack() as stack, _ending() as end:
+        console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
+        peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
+        stack.callback(peer.stop)
+        peer.start()
+        console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
+        _write_config(place.config, whyray_port, admin_port, peer)
+        supervisor = supervisor_of(place.config, log=place.out / "whyray.log")
+        supervisor.start()
+        watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
+        watcher.start()
+        stack.callback(watcher.join)
+        stack.callback(end.set)
+        catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
+        stack.callback(catalog.close)
+        if not _wait(lambda: _alive(catalog), end, 120):
+            console.print(f"[red]WhyRay did not start: see {place.out / 'whyray.log'}[/]")
+            return 1
+        studies = demo_studies(place.work / "studies")
+        for study in studies:
+            peer.store(study.paths)
+        console.print(f"sent {len(studies)} studies into the PACS by C-STORE; it routes them to WhyRay")
+        complete = _follow(console, catalog, peer, studies, end, within)
+        _save(place, catalog, peer, studies)
+        _print_results(console, catalog, place)
+        missing = _missing(peer, studies)
+        for words in missing:
+            console.print(f"[red]missing[/] {words}")
+        if once:
+            return 0 if complete and not missing else 1
+        console.print(f"admin page: [bold]http://127.0.0.1:{admin_port}/[/]")
+        if peer.web_url:
+            console.print(f"the PACS's own page: {peer.web_url}")
+        console.print("Ctrl-C ends the demo.")
+        end.wait()
+    return 0
+
+
+def _pacs(folder: Path, wanted: str, whyray: Modality) -> DemoPacs:
+    """Orthanc where it is wanted or installed, else the small archive of our own."""
+    port = _free_port(0)
+    if wanted == "orthanc" or (wanted == "auto" and find_orthanc() is not None):
+        return OrthancPacs(folder, dicom_port=port, http_port=_free_port(0), whyray=whyray)
+    return ArchivePacs(folder, dicom_port=port, whyray=whyray)
+
+
+@contextmanager
+def _ending() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that everything is stopped in order."""
+    end = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        end.set()
+
+    former = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield end
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
+
+
+def _free_port(wanted: int) -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None:
+    send = {"to": ["pacs"], "as": ["sc", "seg", "pm", "sr"]}
+    content = {
+        "listener": {
+            "ae_title": "WHYRAY",
+            "address": "127.0.0.1",
+            "port": port,
+            "peers": {pacs.ae_title: {"address": pacs.host}},
+        },
+        "destinations": {
+            "pacs": {
+                "ae_title": pacs.ae_title,
+                "host": pacs.host,
+                "port": pacs.dicom_port,
+                "storage_commitment": True,
+            }
+        },
+        "routes": [
+            {
+                "name": "chest radiographs",
+                "when": {"Modality": {"in": ["CR", "DX"]}},
+                "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
+                "run": "cxr-findings@1",
+                "explain": _METHODS["cxr-findings"],
+                "targets": "present",
+                "send": send,
+                "priority": "urgent",
+            },
+            {
+                "name": "head CT",
+                "when": {"Modality": "CT"},
+                "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
+                "run": "head-ct-tissue@1",
+                "explain": _METHODS["head-ct-tissue"],
+                "send": send,
+            },
+        ],
+        "state": str(path.parent / "state"),
+        "admin": {"address": "127.0.0.1", "port": admin_port},
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+
+
+def _wait(condition: Callable[[], bool], end: threading.Event, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while not end.is_set() and time.monotonic() < deadline:
+        if condition():
+            return True
+        end.wait(0.2)
+    return False
+
+
+def _alive(catalog: Catalog) -> bool:
+    try:
+        with catalog.read() as session:
+            return {"intake", "worker", "delivery", "admin"} <= {each.role for each in processes.all_processes(session)}
+    except OperationalError:
+        return False
+
+
+def _follow(
+    console: Console,
+    catalog: Catalog,
+    pacs: DemoPacs,
+    studies: Sequence[DemoStudy],
+    end: threading.Event,
+    within: float,
+) -> bool:
+    """Show jobs and deliveries as they go, until all are done or time is up."""
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+
+        def look() -> bool:
+            live.update(_progress_table(catalog, studies))
+            return _settled(catalog, studies) and not _missing(pacs, studies)
+
+        return _wait(look, end, within)
+
+
+def _settled(catalog: Catalog, studies: Sequence[DemoStudy]) -> bool:
+    with catalog.read() as session:
+        jobs = list(session.scalars(select(Job)))
+        deliveries = list(session.scalars(select(Delivery)))
+    ended = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.SUPERSEDED)
+    sent = (DeliveryState.SENT, DeliveryState.COMMITTED, DeliveryState.FAILED, DeliveryState.CANCELLED)
+    return (
+        len({each.study_id for each in jobs}) >= len(studies)
+        and all(each.state in ended for each in jobs)
+        and all(each.state in sent for each in deliveries)
+    )
+
+
+def _progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
+    table = Table(caption=NOTICE)
+    for name in ("study", "package", "job", "progress", "back in the PACS"):
+        table.add_column(name)
+    with catalog.read() as session:
+        for study in studies:
+            row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
+            jobs = [] if row is None else sorted(row.jobs, key=lambda each: each.revision)
+            if not jobs:
+                table.add_row(study.title, study.package, "arriving" if row is None else row.note or "received", "", "")
+                continue
+            job = jobs[-1]
+            deliveries = [each for result in job.results for each in result.deliveries]
+            back = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in deliveries)
+            words = f"{100 * job.progress:3.0f} % {job.progress_text or job.error_message or ''}"
+            table.add_row(study.title, job.package, job.state.value, words, f"{back} of {len(deliveries)}")
+    return table
+
+
+def _kind(dataset: Dataset) -> str:
+    return _KINDS.get(str(dataset.SOPClassUID), str(dataset.Modality).lower())
+
+
+def _missing(pacs: DemoPacs, studies: Sequence[DemoStudy]) -> list[str]:
+    missing = []
+    for study in studies:
+        kinds = {_kind(dcmread(each, stop_before_pixels=True)) for each in pacs.results(study.study_instance_uid)}
+        missing += [f"{study.title}: {kind}" for kind in study.kinds if kind not in kinds]
+    return missing
+
+
+def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[DemoStudy]) -> None:
+    """Leave what came back into the PACS, and the pictures, in the output folder."""
+    for study in studies:
+        folder = place.out / "dicom" / study.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, path in enumerate(pacs.results(study.study_instance_uid), start=1):
+            kind = _kind(dcmread(path, stop_before_pixels=True))
+            shutil.copyfile(path, folder / f"{kind}-{number:02d}.dcm")
+    storage = FolderStorage(place.work / "state" / "instances")
+    names = {each.study_instance_uid: each.name for each in studies}
+    with catalog.read() as session:
+        for row in session.scalars(select(ResultRow).where(ResultRow.picture_key.is_not(None)).order_by(ResultRow.id)):
+            stem = "-".join([names[row.job.study.study_instance_uid], row.finding or row.kind, row.method or "page"])
+            target = place.out / "pictures" / f"{stem.lower().replace(' ', '_')}-{row.id}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(storage.path(str(row.picture_key)).read_bytes())
+
+
+def _print_results(console: Console, catalog: Catalog, place: _Place) -> None:
+    table = Table(title="results", caption=NOTICE)
+    for name in ("package", "finding", "probability", "value", "method", "quality", "why"):
+        table.add_column(name)
+    with catalog.read() as session:
+        for job in session.scalars(select(Job).order_by(Job.created_at)):
+            if job.state is JobState.FAILED:
+                table.add_row(job.package, "[red]failed[/]", "", "", "", "", f"{job.error_message} {job.error_advice}")
+            for finding in job.findings:
+                for each in finding["explanations"]:
+                    table.add_row(
+                        job.package,
+                        finding["finding"],
+                        _number(finding["probability"]),
+                        _number(finding["value"]),
+                        each["method"],
+                        each["quality"]["grade"] + (" (withheld)" if each["withheld"] else ""),
+                        "; ".join(each["quality"]["reasons"][:1]),
+                    )
+    console.print(table)
+    console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
