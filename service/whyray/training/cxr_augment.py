@@ -81,7 +81,7 @@ def _another_sharpness(pixels: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _poses(count: int, random: torch.Generator) -> Tensor:
-    """(N, 2, 3): rotation to 8 degrees, scale 0.8 to 1.18, aspect to 12 %, shift to 8 %; output to input coordinates."""
+    """(N, 2, 3): rotation to 8 degrees, scale 0.8 to 1.18, aspect to 12 %, shift to 8 %; output to input."""
     angle = _uniform(count, -8.0, 8.0, random).flatten() * math.pi / 180
     scale = _uniform(count, 0.8, 1.18, random).flatten()
     aspect = torch.exp(_uniform(count, -0.12, 0.12, random).flatten())

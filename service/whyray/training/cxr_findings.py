@@ -94,7 +94,7 @@ def _progress(console: Console) -> Progress:
 def _cross_validate(
     data: Radiographs, small: Radiographs, fold_of: npt.NDArray[np.int64], recipe: Recipe, seed: int, progress: Progress
 ) -> tuple[FloatArray, FloatArray]:
-    """Logits and the share of evidence in the expected region, (N, 14) each, of models that had not seen the patient."""
+    """Logits and the share of evidence in the region, (N, 14) each, of models that had not seen the patient."""
     answers, inside = np.full(data.labels.shape, np.nan), np.full(data.labels.shape, np.nan)
     for fold in np.unique(fold_of):
         bar = progress.add_task(f"fold {fold + 1} of {len(np.unique(fold_of))}", total=recipe.epochs)
@@ -116,7 +116,7 @@ def _evidence_in_region(student: Student, images: npt.NDArray[np.uint8]) -> Floa
         for part in torch.from_numpy(images).split(32):
             maps = torch.einsum("kc,nchw->nkhw", weight, student(plain(part, INPUT_SIZE))[1]).relu()
             shares.append((maps * regions).sum(dim=(2, 3)) / maps.sum(dim=(2, 3)).clamp_min(1e-6))
-    return torch.cat(shares).double().numpy()
+    return np.asarray(torch.cat(shares).double().numpy())
 
 
 def _figures(
@@ -151,7 +151,9 @@ def _figures(
         }
     return {
         "mean_auc": figures.mean_auc_interval(data.labels, answers, seed),
-        "teacher_mean_auc": figures.rounded(np.nanmean([each["teacher_auc"] for each in findings.values()])),
+        "teacher_mean_auc": figures.rounded(
+            float(np.nanmean([figures.auc(data.labels[:, k], data.teacher[:, k]) for k in range(len(FINDINGS))]))
+        ),
         "findings": findings,
     }
 

@@ -39,7 +39,7 @@ class Recipe:
     frozen_blocks: int = 5
 
 
-class Student(nn.Module):
+class Student(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """(N, 1, 224, 224) in 0..1 to logits (N, 14), features (N, 304, 14, 14) and embedding (N, 304).
 
     logits = weight @ mean(features) + bias, so that Grad-CAM of a finding is its weights times the features.
@@ -76,7 +76,8 @@ class Student(nn.Module):
             twin.head.bias.copy_(self.head.bias - (self.head.weight / self.spread) @ self.centre)
             twin.centre.zero_()
             twin.spread.fill_(1.0)
-        return twin.eval()
+        twin.eval()
+        return twin
 
 
 def teach(
@@ -85,7 +86,7 @@ def teach(
     """Train one student on `data`, and in each epoch on a random share of `small`; `tell(epoch, loss)` after each."""
     torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)
-    student = Student(recipe.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student = Student(recipe.dropout).to(memory_format=torch.channels_last)
     student.backbone.freeze_first(recipe.frozen_blocks)
     goal = goals(data)
     _begin_with_ridge(student, data, goal, recipe.ridge)
@@ -128,14 +129,15 @@ def teach(
             losses.append(float(loss.detach()))
         tell(epoch, float(np.mean(losses)))
     taught: Student = average.module
-    return taught.eval()
+    taught.eval()
+    return taught
 
 
-def logits(student: Student, images: FloatArray | np.ndarray) -> FloatArray:  # type: ignore[type-arg]
+def logits(student: Student, images: FloatArray | np.ndarray) -> FloatArray:
     """(N, H, W) uint8 to (N, 14)."""
     with torch.no_grad():
         parts = [student(plain(part, INPUT_SIZE))[0] for part in torch.from_numpy(images).split(32)]
-    return torch.cat(parts).double().numpy()
+    return np.asarray(torch.cat(parts).double().numpy())
 
 
 @dataclass(frozen=True)

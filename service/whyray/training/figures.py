@@ -53,7 +53,7 @@ def dice(truth: npt.NDArray[np.bool_], answer: npt.NDArray[np.bool_]) -> float:
 def platt(logit: Array, target: Array) -> tuple[float, float]:
     """(a, b) of sigmoid(a * logit + b), by maximum likelihood against targets in 0..1 (Platt 1999).
 
-    Hard targets get Platt's correction, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so that few positives don't give certainty.
+    Hard targets get Platt's correction, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so that few positives give no certainty.
     """
     positive, negative = float((target == 1).sum()), float((target == 0).sum())
     smooth = np.where(target == 1, (positive + 1) / (positive + 2), np.where(target == 0, 1 / (negative + 2), target))

@@ -1,4 +1,4 @@
-"""Head CT series as the training script takes them, and their sampling at any place of the patient coordinate system."""
+"""Head CT series as the training script takes them, and sampling at any place of the patient."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def sample(volume: npt.NDArray[np.float32], indices: FloatArray, order: int, out
 def windowed(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """HU to 0..1, as `intensity` in model.yaml says."""
     centre, width = WINDOW
-    return np.clip((hu - centre) / width + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((hu - centre) / width + 0.5, 0, 1), dtype=np.float32)
 
 
 def _interpolate(values: FloatArray, knots: FloatArray) -> FloatArray:
@@ -115,4 +115,4 @@ def _interpolate(values: FloatArray, knots: FloatArray) -> FloatArray:
 
 def _hounsfield(data: pydicom.Dataset) -> npt.NDArray[np.float32]:
     hu = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
-    return np.maximum(hu, AIR).astype(np.float32)
+    return np.asarray(np.maximum(hu, AIR), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Tissue labels of head CT, derived from HU and the shape of things, so that a network has more to learn than thresholds.
+"""Tissue labels of head CT, derived from HU and shape, so that a network has more to learn than thresholds.
 
 background: everything outside the head, air in it, and the table and head holder, whatever their HU.
 soft-tissue: head outside skull and cranial cavity. bone: with marrow and thin plates closed. intracranial: what lies in
@@ -41,7 +41,7 @@ def _head(tissue: Mask, pixel: float) -> Mask:
     """The largest thick thing, with its thin parts: table and head holder are thin shells and fall away."""
     filled = np.stack([ndimage.binary_fill_holes(part) for part in tissue])
     core = _largest(_opened(filled, HOLDER_MM, pixel))
-    return _dilated(core, EARS_MM, pixel) & tissue
+    return np.asarray(_dilated(core, EARS_MM, pixel) & tissue)
 
 
 def _bone(hu: npt.NDArray[np.float32], head: Mask, pixel: float, distance: float) -> Mask:
@@ -60,7 +60,7 @@ def _cavity(bone: Mask, wall: Mask, pixel: float) -> Mask:
     filled = np.stack([ndimage.binary_fill_holes(part) for part in closed])
     enclosed = (filled | ndimage.binary_closing(filled, np.ones((BROKEN_SLICES + 1, 1, 1)))) & ~bone
     core = _largest(_eroded(enclosed, CAVITY_CORE_MM, pixel))
-    return _dilated(core, CAVITY_CORE_MM + 2, pixel) & enclosed
+    return np.asarray(_dilated(core, CAVITY_CORE_MM + 2, pixel) & enclosed)
 
 
 def _largest(mask: Mask) -> Mask:

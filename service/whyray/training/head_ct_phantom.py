@@ -1,7 +1,7 @@
 """Heads that never were: procedural phantoms in HU with their labels, evaluated at any points, so at any orientation.
 
-Skull, brain, ventricles, bleeding, calcification, scalp, orbits, sinuses, face bones, neck, table and holder, each drawn
-at random; shapes are bent by a smooth random field. They teach what two series can't: that heads differ.
+Skull, brain, ventricles, bleeding, calcification, scalp, orbits, sinuses, face bones, neck, table and holder, each
+drawn at random; shapes are bent by a smooth random field. They teach what two series can't: that heads differ.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _bent(points: FloatArray, random: np.random.Generator) -> FloatArray:
         for axis in range(3):
             direction = random.normal(size=3)
             direction *= 2 * np.pi / (wavelength * np.linalg.norm(direction))
-            bent[..., axis] += random.uniform(0, 0.03) * wavelength * np.sin(points @ direction + random.uniform(0, 6.3))
+            bent[..., axis] += (
+                random.uniform(0, 0.03) * wavelength * np.sin(points @ direction + random.uniform(0, 6.3))
+            )
     return bent
 
 
@@ -80,13 +82,15 @@ def _soft_parts(canvas: _Canvas, radii: FloatArray, random: np.random.Generator)
     head = canvas.ellipsoid(np.zeros(3), scalp) < 1
     lower = canvas.points[..., 0] < 0
     neck_back, neck_wide = random.uniform(45, 75), random.uniform(45, 65)
-    neck = (
-        ((canvas.points[..., 1] - 15) / neck_back) ** 2 + (canvas.points[..., 2] / neck_wide) ** 2 < 1
-    ) & lower
+    neck = (((canvas.points[..., 1] - 15) / neck_back) ** 2 + (canvas.points[..., 2] / neck_wide) ** 2 < 1) & lower
     face = canvas.ellipsoid(np.array([-65.0, -35.0, 0.0]), np.array([random.uniform(50, 70), 62.0, 60.0])) < 1
     canvas.paint(head | neck | face, random.uniform(20, 65), SOFT_TISSUE)
     fat = canvas.labels == SOFT_TISSUE
-    canvas.paint(fat & (canvas.ellipsoid(np.zeros(3), radii + random.uniform(2, 6)) > 1) & ~neck, random.uniform(-120, 20), SOFT_TISSUE)
+    canvas.paint(
+        fat & (canvas.ellipsoid(np.zeros(3), radii + random.uniform(2, 6)) > 1) & ~neck,
+        random.uniform(-120, 20),
+        SOFT_TISSUE,
+    )
     for side in (-1.0, 1.0):
         ear = canvas.ellipsoid(np.array([-25.0, 10.0, side * (scalp[2] + 2)]), np.array([25.0, 12.0, 9.0])) < 1
         canvas.paint(ear, random.uniform(-80, 40), SOFT_TISSUE)
@@ -118,7 +122,9 @@ def _face(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> No
 def _skull_and_brain(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> None:
     thickness = random.uniform(3.0, 9.0)
     depth = canvas.ellipsoid(np.zeros(3), radii)
-    floor = canvas.points[..., 0] > -radii[0] * random.uniform(0.72, 0.92) + 0.25 * canvas.points[..., 1] * random.random()
+    floor = (
+        canvas.points[..., 0] > -radii[0] * random.uniform(0.72, 0.92) + 0.25 * canvas.points[..., 1] * random.random()
+    )
     skull = (depth < 1) & floor
     canvas.paint(skull, random.uniform(650, 1500), BONE)
     marrow = np.abs(depth - (1 - 0.5 * thickness / radii[1])) < 0.15 * thickness / radii[1]
@@ -146,7 +152,9 @@ def _skull_and_brain(canvas: _Canvas, radii: FloatArray, random: np.random.Gener
         falx = (np.abs(canvas.points[..., 2]) < 1.5) & (canvas.points[..., 0] > 10)
         canvas.paint(inside & falx, random.uniform(50, 250), INTRACRANIAL)
     if random.random() < 0.15:
-        burr = canvas.ellipsoid(radii * random.normal(size=3) * 0.4 + np.array([radii[0] * 0.7, 0, 0]), np.full(3, 12.0))
+        burr = canvas.ellipsoid(
+            radii * random.normal(size=3) * 0.4 + np.array([radii[0] * 0.7, 0, 0]), np.full(3, 12.0)
+        )
         canvas.paint((burr < 1) & skull & ~inside, 30.0, SOFT_TISSUE)
 
 

@@ -18,7 +18,7 @@ def _block(inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)) 
     return nn.Sequential(*layers)
 
 
-class UNet3d(nn.Module):
+class UNet3d(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """(N, 1, D, H, W) to logits (N, classes, D, H, W) and the last decoder activation (N, widths[0], D, H, W).
 
     D is a multiple of 4, H and W of 8. The first step down leaves the slices alone, so that voxels become more nearly

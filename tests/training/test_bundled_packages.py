@@ -1,0 +1,70 @@
+"""What the shipped packages promise: valid manifests, graphs that load, figures that agree with their cards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import yaml
+
+import whyray.demo
+from whyray.models.manifest import Manifest
+from whyray.training.cxr_card import chest_card, chest_manifest
+from whyray.training.head_ct_card import head_card, head_manifest
+
+PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
+
+
+@pytest.fixture(params=PACKAGES, ids=[path.parent.parent.name for path in PACKAGES])
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.param.parent
+
+
+def manifest_of(folder: Path) -> Manifest:
+    return Manifest.model_validate(yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8")))
+
+
+def test_both_packages_are_there():
+    assert {path.parent.parent.name for path in PACKAGES} == {"cxr-findings", "head-ct-tissue"}
+
+
+def test_the_manifest_is_valid_and_names_its_own_folder(folder):
+    manifest = manifest_of(folder)
+    assert (folder.parent.name, folder.name) == (manifest.name, manifest.version)
+
+
+def test_the_graph_is_small_and_holds_its_own_weights(folder):
+    assert [path.name for path in folder.iterdir() if path.suffix in {".onnx", ".data"}] == ["model.onnx"]
+    assert (folder / "model.onnx").stat().st_size <= 12_000_000
+
+
+def test_a_batch_of_three_equals_three_singles(folder):
+    manifest = manifest_of(folder)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    shape = (3, manifest.input.channels, *manifest.input.shape)
+    batch = np.random.default_rng(0).random(shape, dtype=np.float32)
+    together = session.run([manifest.output.name], {manifest.input.name: batch})[0]
+    singles = [session.run([manifest.output.name], {manifest.input.name: batch[i : i + 1]})[0] for i in range(3)]
+    assert together.shape[1] == len(manifest.targets)
+    np.testing.assert_allclose(together, np.concatenate(singles), atol=1e-4 * np.abs(together).max())
+
+
+def test_the_tensors_that_explanations_tap_have_the_names_in_the_manifest(folder):
+    manifest = manifest_of(folder)
+    graph = onnx.load(folder / "model.onnx").graph
+    tensors = {output for node in graph.node for output in node.output}
+    assert {manifest.output.features, manifest.output.embedding} - {None} <= tensors
+    assert [output.name for output in graph.output] == [manifest.output.name]
+
+
+def test_every_figure_in_the_card_and_the_manifest_is_a_measured_one(folder):
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    chest = folder.parent.name == "cxr-findings"
+    assert card == (chest_card(metrics) if chest else head_card(metrics))
+    expected = chest_manifest(metrics) if chest else head_manifest()
+    assert manifest_of(folder) == Manifest.model_validate(expected)
