@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from peers import require
 from results.sources import SOURCES, image_named
 from whyray.imaging import SourceImage
 from whyray.results import Templates, load_templates
@@ -37,8 +37,7 @@ def dx_image() -> SourceImage:
 @pytest.fixture
 def errors_of(tmp_path: Path) -> Callable[[bytes], list[str]]:
     """What dciodvfy calls an error in a DICOM file."""
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy (Debian package dicom3tools) is not installed")
+    require("dciodvfy", "dicom3tools")
 
     def check(file: bytes) -> list[str]:
         path = tmp_path / "object.dcm"
@@ -54,8 +53,7 @@ def errors_of(tmp_path: Path) -> Callable[[bytes], list[str]]:
 @pytest.fixture
 def dsrdump(tmp_path: Path) -> Callable[[bytes], str]:
     """What dcmtk's dsrdump prints of a report; fails where it can't read it."""
-    if shutil.which("dsrdump") is None:
-        pytest.skip("dsrdump (Debian package dcmtk) is not installed")
+    require("dsrdump", "dcmtk")
 
     def dump(file: bytes) -> str:
         path = tmp_path / "report.dcm"

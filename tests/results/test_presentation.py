@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 from skimage.measure import points_in_poly
 
+from peers import require
 from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
 from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
@@ -16,13 +16,11 @@ from whyray.quality.card import Grade
 from whyray.results import EVERY_KIND, Finding, build_results, encode
 from whyray.results.presentation_state import outlines
 
-PROGRAMS = ("dcmpschk", "dcmp2pgm")
-
 
 @pytest.fixture
 def dcmtk():
-    if any(shutil.which(program) is None for program in PROGRAMS):
-        pytest.skip(f"{', '.join(PROGRAMS)} (Debian package dcmtk) are not installed")
+    for program in ("dcmpschk", "dcmp2pgm"):
+        require(program, "dcmtk")
 
 
 def enclosed(curves, shape):
