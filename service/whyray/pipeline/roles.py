@@ -31,11 +31,7 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     house = House.open(path)
 
     def is_own(header: Dataset) -> bool:
-        def known(uid: str) -> bool:
-            with house.catalog.read() as session:
-                return studies.is_own(session, uid)
-
-        return is_own_result(header, house.config().uid_root, known) is not None
+        return is_own_result(header, house.config().uid_root, lambda uid: _known(house, uid)) is not None
 
     listener = start_listener(house.config().listener, house.catalog, house.storage, is_own=is_own)
     schedule = schedule_of(house)
@@ -47,6 +43,11 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     finally:
         listener.stop()
         house.close()
+
+
+def _known(house: House, sop_instance_uid: str) -> bool:
+    with house.catalog.read() as session:
+        return studies.is_own(session, sop_instance_uid)
 
 
 def schedule_of(house: House) -> Schedule:
@@ -172,12 +173,11 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
 
 def run_admin(path: Path, stop: threading.Event) -> None:
     """Serve the admin API and page until told to stop."""
-    from whyray.admin import create_app, serve_admin
-    from whyray.pipeline.admin_tools import admin_tools
+    from whyray.admin import create_app, serve_admin, tools_of
 
     house = House.open(path)
     settings = house.config().admin
-    app = create_app(house.catalog, house.storage, house.config, tools=admin_tools(house))
+    app = create_app(house.catalog, house.storage, house.config, tools=tools_of(house.config, known=lambda uid: _known(house, uid)))
     server = serve_admin(app, settings.address, settings.port)
     try:
         with Presence(house, "admin") as presence:
