@@ -24,7 +24,8 @@ import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from whyray.demo.orthanc import Modality, OrthancServer, find_orthanc
+from whyray.demo.modality import Modality
+from whyray.demo.orthanc import OrthancServer, find_orthanc
 
 T = TypeVar("T")
 

@@ -8,26 +8,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from whyray.demo.modality import Modality
 from whyray.errors import PeerUnreachable
 
 _PROGRAMS = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/bin/Orthanc", "/usr/local/sbin/Orthanc")
 _PLUGIN_FOLDERS = (Path("/usr/share/orthanc/plugins"), Path("/usr/local/share/orthanc/plugins"))
 _DICOMWEB = "libOrthancDicomWeb.so"
-
-
-@dataclass(frozen=True)
-class Modality:
-    """A peer that Orthanc knows by a name of its own."""
-
-    ae_title: str
-    host: str
-    port: int
 
 
 def find_orthanc() -> str | None:
