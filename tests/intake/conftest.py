@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -76,8 +76,16 @@ def listen(catalog: Catalog, storage: FolderStorage) -> Iterator[Callable[..., R
     """Starts a listener; `listen(limits={...}, peers={...}, is_own=...)`."""
     with ExitStack() as stack:
 
-        def start(*, is_own: Callable[[Dataset], bool] = lambda _: False, **settings: Any) -> Running:
-            scp = start_listener(listener_settings(**settings), catalog, storage, is_own=is_own)
+        def start(
+            *,
+            is_own: Callable[[Dataset], bool] = lambda _: False,
+            report_to: Callable[[str], tuple[str, int] | None] = lambda _: None,
+            handlers: Sequence[tuple[Any, ...]] = (),
+            **settings: Any,
+        ) -> Running:
+            scp = start_listener(
+                listener_settings(**settings), catalog, storage, is_own=is_own, report_to=report_to, handlers=handlers
+            )
             stack.callback(scp.stop, grace=2.0)
             return Running(scp, catalog, storage)
 

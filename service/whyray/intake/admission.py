@@ -19,7 +19,7 @@ VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_SERVICE = "1.2.840.10008.4.2"
 _COMPOSITE_STORAGE = "1.2.840.10008.5.1.4.1.1."
-_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 _RESOLVED_FOR = 60.0
 
 Resolve = Callable[[str], frozenset[str]]
@@ -83,18 +83,23 @@ def is_storage(abstract_syntax: str) -> bool:
     return True
 
 
-def supported(proposed: Iterable[PresentationContext], *, commitment: bool) -> list[PresentationContext]:
+def supported(proposed: Iterable[PresentationContext]) -> list[PresentationContext]:
     """What is accepted of the proposed contexts: one context an abstract syntax, transfer syntaxes in the peer's order.
 
-    The peer's order is kept so that it can send what it has, without decoding or encoding anything.
+    The peer's order is kept so that it can send what it has, without decoding or encoding anything. Storage commitment
+    is accepted in both roles: a peer asks us, or reports what we asked it.
     """
     wanted: dict[str, list[str]] = {}
     for context in proposed:
         abstract = str(context.abstract_syntax)
-        if abstract in (VERIFICATION, STORAGE_COMMITMENT) and (commitment or abstract == VERIFICATION):
-            wanted[abstract] = list(_UNCOMPRESSED)
+        if abstract in (VERIFICATION, STORAGE_COMMITMENT):
+            wanted[abstract] = list(UNCOMPRESSED)
         elif is_storage(abstract):
             syntaxes = wanted.setdefault(abstract, [])
             new = (str(each) for each in context.transfer_syntax if str(each) in TRANSFER_SYNTAXES)
             syntaxes.extend(each for each in new if each not in syntaxes)
-    return [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
+    contexts = [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
+    for context in contexts:
+        if context.abstract_syntax == STORAGE_COMMITMENT:
+            context.scu_role = context.scp_role = True
+    return contexts

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydicom import Dataset
 from pynetdicom import AE
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from whyray.errors import PeerRefused, PeerUnreachable
 

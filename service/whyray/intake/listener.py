@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydicom import Dataset
@@ -17,8 +17,9 @@ from pynetdicom.sop_class import uid_to_service_class
 from whyray.catalog import Catalog
 from whyray.config.network import Listener
 from whyray.errors import ConfigError
-from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejection, supported
+from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
 from whyray.intake.arriving import Arriving
+from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.intake.reception import Reception, on_released, on_store
 from whyray.intake.registrar import Registrar
@@ -33,8 +34,17 @@ _log = logging.getLogger("whyray.intake")
 class StorageScp:
     """A listening storage SCP; made by `start_listener`."""
 
-    def __init__(self, listener: Listener, reception: Reception, storage: Storage) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        reception: Reception,
+        storage: Storage,
+        report_to: ReportTo,
+        handlers: Sequence[tuple[Any, ...]],
+    ) -> None:
         self._listener = listener
+        self._handlers = handlers
+        self._commitment = CommitmentProvider(reception.catalog, report_to, lambda: self._listener.ae_title)
         self._reception = reception
         self._storage = storage
         self._resolve = HostNames()
@@ -45,7 +55,7 @@ class StorageScp:
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._ae.maximum_associations = _NO_LIMIT  # counted in _on_requested, where probes don't count
-        self._ae.add_supported_context("1.2.840.10008.1.1")
+        self._ae.add_supported_context(VERIFICATION)
         self._apply_limits()
         self._server = self._serve(listener)
 
@@ -85,6 +95,7 @@ class StorageScp:
         deadline = time.monotonic() + grace
         while self.associations and time.monotonic() < deadline:
             time.sleep(0.02)
+        self._commitment.close()
         self._ae.shutdown()
         self._reception.registrar.close()
 
@@ -101,6 +112,8 @@ class StorageScp:
             (evt.EVT_SOP_COMMON, _on_sop_common),
             (evt.EVT_C_STORE, on_store, [self._reception]),
             (evt.EVT_RELEASED, on_released, [self._reception]),
+            (evt.EVT_N_ACTION, self._commitment.on_action),
+            *self._handlers,
         ]
         try:
             server: IntakeServer = self._ae.make_server(
@@ -151,9 +164,7 @@ class StorageScp:
             return
         with self._lock:
             self._open.add(association)
-        association.acceptor.supported_contexts = supported(
-            request.presentation_context_definition_list, commitment=False
-        )
+        association.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
 
     def _reject(self, association: Any, refused: Rejection, calling: str, address: str) -> None:
         association.acse.send_reject(refused.result, refused.source, refused.reason)
@@ -163,7 +174,13 @@ class StorageScp:
 
 
 def start_listener(
-    listener: Listener, catalog: Catalog, storage: Storage, *, is_own: Callable[[Dataset], bool] = lambda _: False
+    listener: Listener,
+    catalog: Catalog,
+    storage: Storage,
+    *,
+    is_own: Callable[[Dataset], bool] = lambda _: False,
+    report_to: ReportTo = lambda _: None,
+    handlers: Sequence[tuple[Any, ...]] = (),
 ) -> StorageScp:
     """Start to listen.
 
@@ -172,6 +189,11 @@ def start_listener(
     is_own
         Whether WhyRay made this object itself, from a header that has the UIDs, Manufacturer, Manufacturer's Model
         Name, Device UID and Contributing Equipment Sequence, where the object has them.
+    report_to
+        Where a peer that asks for storage commitment listens for the report; see `ReportTo`. Peers that it does not
+        know are told on the association on which they asked, if they keep it open.
+    handlers
+        Further pynetdicom event handlers: `whyray.delivery.commitment_handlers` takes in peers' own reports.
 
     Raises
     ------
@@ -180,7 +202,9 @@ def start_listener(
     """
     registrar = Registrar(catalog)
     try:
-        return StorageScp(listener, Reception(storage, catalog, registrar, is_own), storage)
+        return StorageScp(
+            listener, Reception(storage, catalog, registrar, is_own), storage, report_to=report_to, handlers=handlers
+        )
     except BaseException:
         registrar.close()
         raise
