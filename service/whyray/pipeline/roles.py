@@ -177,7 +177,8 @@ def run_admin(path: Path, stop: threading.Event) -> None:
 
     house = House.open(path)
     settings = house.config().admin
-    app = create_app(house.catalog, house.storage, house.config, tools=tools_of(house.config, known=lambda uid: _known(house, uid)))
+    tools = tools_of(house.config, known=lambda uid: _known(house, uid))
+    app = create_app(house.catalog, house.storage, house.config, tools=tools)
     server = serve_admin(app, settings.address, settings.port)
     try:
         with Presence(house, "admin") as presence:
