@@ -130,9 +130,7 @@ class Model:
         reported = self.reported_tier
         if reported is not None:
             return reported
-        if self._twin_or_reason[0] is not None:
-            return "T2"
-        return "T1" if self.features_name is not None else "T0"
+        return self.measured_tier()
 
     @property
     def reported_tier(self) -> Tier | None:
@@ -332,6 +330,25 @@ class Model:
                 advice="Name one of the graph's outputs in model.yaml.",
             )
         return graph
+
+    def with_graph(self, proto: Any) -> Model:
+        """The same package with another graph of the same shape, e.g. one with randomised weights."""
+        other = Model(self.package, self.options)
+        other.__dict__["graph"] = Graph(proto, self.manifest.input, f"{self.graph.where} (changed)")
+        return other
+
+    @property
+    def tier_reason(self) -> str:
+        """Why the tier is not a higher one; empty for T2."""
+        twin, reason = self._twin_or_reason
+        features = "" if self.features_name is not None else "no feature maps; "
+        return "" if twin is not None else f"{features}{reason}"
+
+    def measured_tier(self) -> Tier:
+        """The tier as it is now, whatever a report says."""
+        if self._twin_or_reason[0] is not None:
+            return "T2"
+        return "T1" if self.features_name is not None else "T0"
 
     @property
     def logits_name(self) -> str:

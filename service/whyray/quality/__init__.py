@@ -3,6 +3,7 @@
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
+from whyray.quality.onboard import onboard
 from whyray.quality.region import salient_region
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "QualityCard",
     "assess",
     "map_health",
+    "onboard",
     "salient_region",
 ]

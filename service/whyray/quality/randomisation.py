@@ -1,0 +1,64 @@
+"""The sanity check of Adebayo et al. 2018: a map must change when the weights that it explains are randomised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.models import Model
+from whyray.quality.similarity import structural_similarity
+
+FloatArray = NDArray[np.float32]
+STAGES = (0.0, 0.25, 0.5, 1.0)
+"""Shares of the weight tensors, from the logits back, that are randomised; 0 stands for the last layer alone."""
+
+
+def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Model]]:
+    """Models with weights shuffled within each tensor, cascading from the last layer to the first, and their names.
+
+    Shuffling keeps each tensor's distribution, so that activations stay in range.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.graph.proto)
+    used = [name for node in reversed(proto.graph.node) for name in node.input]
+    holders = {each.name: each for each in proto.graph.initializer}
+    weights = list(dict.fromkeys(name for name in used if name in holders and len(holders[name].dims) > 1))
+    done = 0
+    for share in STAGES:
+        wanted = max(1, round(share * len(weights)))
+        for name in weights[done:wanted]:
+            values = numpy_helper.to_array(holders[name])
+            shuffled = rng.permutation(values.ravel()).reshape(values.shape)
+            holders[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(shuffled), name))
+        done = max(done, wanted)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        yield ("last layer" if share == 0 else f"{share:.0%} of the weights"), model.with_graph(copy)
+
+
+def alike(first: FloatArray, second: FloatArray) -> float:
+    """SSIM of two maps, each divided by its own largest magnitude."""
+    scaled = [each / max(float(np.abs(each).max()), 1e-12) for each in (first, second)]
+    return structural_similarity(*(each.astype(np.float32) for each in scaled))
+
+
+def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pairs: int = 50) -> float:
+    """Mean SSIM of up to `pairs` pairs of maps of different images (Arun et al. 2021): what unrelated maps share.
+
+    With fewer than three maps, pairs of smooth random maps stand in for them.
+    """
+    from scipy import ndimage
+
+    if len(maps) < 3:
+        shape = maps[0].shape
+        sigma = [size / 16 for size in shape]
+        maps = [ndimage.gaussian_filter(rng.random(shape), sigma).astype(np.float32) for _ in range(11)]
+    chosen = list(combinations(range(len(maps)), 2))
+    picked = [chosen[each] for each in rng.permutation(len(chosen))[:pairs]]
+    return float(np.mean([alike(maps[a], maps[b]) for a, b in picked]))
