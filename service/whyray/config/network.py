@@ -181,13 +181,13 @@ class Listener(Section):
 class Retry(Section):
     """How often and how patiently a retriable failure is tried again; permanent ones are not."""
 
-    attempts: Count = 20
-    """Attempts in all; then the work is marked failed and waits for an administrator."""
-    delay: Duration = timedelta(seconds=30)
+    attempts: Count = 200
+    """Attempts in all: 200 of them last two days. Then the work is marked failed and waits for an administrator."""
+    delay: Duration = timedelta(seconds=10)
     """Wait before the second attempt."""
     multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
     """Each further wait is so many times longer."""
-    ceiling: Duration = timedelta(hours=1)
+    ceiling: Duration = timedelta(minutes=15)
     """No wait is longer than this."""
 
     def wait(self, attempts: int) -> timedelta:
