@@ -16,19 +16,25 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 from delivery_house import QUICK, House, ScpFactory, TellingScp
 from peers import Modality, OrthancFactory, free_port, until
 from whyray.catalog import DeliveryState
-from whyray.config import DicomDestination
+from whyray.config import DicomDestination, Listener
 from whyray.delivery import commitment_handlers
+from whyray.demo.archive import ArchivePacs
+from whyray.intake import start_listener
 
 
 @pytest.fixture
 def listener(house: House) -> Iterator[int]:
-    """The port of a listener with the handlers that delivery gives to the intake."""
-    ae = AE("WHYRAY")
-    ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    port = free_port()
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=commitment_handlers(house.catalog))
-    yield port
-    server.shutdown()
+    """The port of the intake's own listener, with the handlers that delivery gives it."""
+    settings = Listener(ae_title="WHYRAY", address="127.0.0.1", port=free_port(), accept_unknown_peers=True)
+    running = start_listener(
+        settings,
+        house.catalog,
+        house.storage,
+        is_own=lambda _header: False,
+        handlers=commitment_handlers(house.catalog),
+    )
+    yield running.port
+    running.stop()
 
 
 def report(request: Dataset, *failed: str) -> tuple[int, Dataset]:
@@ -75,6 +81,20 @@ def test_orthanc_commits_to_what_it_was_sent(
     with house.delivering({"pacs": destination}):
         house.until_state("pacs", DeliveryState.COMMITTED)
     assert set(pacs.instances()) == set(uids)
+
+
+def test_the_demos_archive_commits_to_what_it_was_sent(
+    house: House, listener: int, images: list[Path], tmp_path: Path
+) -> None:
+    pacs = ArchivePacs(tmp_path / "pacs", dicom_port=free_port(), whyray=Modality("WHYRAY", "127.0.0.1", listener))
+    pacs.start()
+    house.results(images, "pacs")
+    destination = DicomDestination(
+        ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK, storage_commitment=True
+    )
+    with house.delivering({"pacs": destination}):
+        house.until_state("pacs", DeliveryState.COMMITTED)
+    pacs.stop()
 
 
 def test_orthanc_that_lost_an_object_gets_it_again(

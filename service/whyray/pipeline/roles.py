@@ -25,6 +25,7 @@ _log = logging.getLogger("whyray.roles")
 
 def run_intake(path: Path, stop: threading.Event) -> None:
     """Listen, and run the schedule, until told to stop."""
+    from whyray.delivery import commitment_handlers
     from whyray.intake import start_listener
     from whyray.routing import is_own_result
 
@@ -33,7 +34,13 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     def is_own(header: Dataset) -> bool:
         return is_own_result(header, house.config().uid_root, lambda uid: _known(house, uid)) is not None
 
-    listener = start_listener(house.config().listener, house.catalog, house.storage, is_own=is_own)
+    listener = start_listener(
+        house.config().listener,
+        house.catalog,
+        house.storage,
+        is_own=is_own,
+        handlers=commitment_handlers(house.catalog),
+    )
     schedule = schedule_of(house)
     try:
         with Presence(house, "intake", on_reload=lambda config: listener.update(config.listener)) as presence:
