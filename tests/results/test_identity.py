@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 from pydicom.dataelem import DataElement
 
 import synthetic
 from results.answers import answer_about, image_of
 from results.sources import SOURCES, image_named, read, tilted
-from whyray.results import ALL_KINDS, build_results, encode
+from whyray.errors import ImageError
+from whyray.results import ALL_KINDS, EVERY_KIND, build_results, encode
 
 PATIENTS = {
     "Latin": synthetic.LATIN,
@@ -138,3 +142,32 @@ def test_a_real_series_with_changing_tilt_and_distance_gives_valid_objects_in_pl
             for frame, group in zip(image.frames, result.dataset.PerFrameFunctionalGroupsSequence, strict=True):
                 header = image.headers[frame.sop_instance_uid]
                 assert list(group.PlanePositionSequence[0].ImagePositionPatient) == list(header.ImagePositionPatient)
+
+
+def test_names_with_backslashes_and_line_breaks_stay_one_value(templates, errors_of):
+    image = image_named("tilted CT, Japanese")
+    answer = answer_about(image)
+    odd = answer.findings[0].target.model_copy(update={"name": "Mass\\nodule\n" + "long " * 20, "code": None})
+    odd_finding = replace(answer.findings[0], target=odd, refused={"lrp": "failed:\n\tout of memory"})
+    answer = replace(answer, findings=(odd_finding, replace(odd_finding, maps=())))
+    for result in build_results(answer, EVERY_KIND, templates):
+        dataset = read(encode(result.dataset))
+        assert errors_of(encode(result.dataset)) == []
+        if result.kind == "seg":
+            assert dataset.SegmentSequence[0].SegmentLabel.startswith("Mass/nodule long")
+
+
+def test_a_source_without_a_uid_that_results_have_to_name_is_refused(templates):
+    image = image_named("tilted CT, Japanese")
+    headers = {uid: deepcopy(header) for uid, header in image.headers.items()}
+    del headers[image.frames[3].sop_instance_uid].SeriesInstanceUID
+    with pytest.raises(ImageError, match="has no SeriesInstanceUID"):
+        build_results(answer_about(replace(image, headers=headers)), ["sr"], templates)
+
+
+def test_an_attribute_with_several_values_keeps_them(templates):
+    sources = tilted()
+    for source in sources:
+        source.AccessionNumber = ["A1", "A2"]
+    for result in build_results(answer_about(image_of(sources)), ["pm"], templates):
+        assert list(read(encode(result.dataset)).AccessionNumber) == ["A1", "A2"]

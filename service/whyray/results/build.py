@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pydicom import Dataset
 
-from whyray.errors import ExplanationError
+from whyray.errors import ExplanationError, ImageError
 from whyray.results.answer import Answer, Finding, MapInSource, Result, ResultKind
 from whyray.results.charset import set_character_set
 from whyray.results.key_objects import key_objects
@@ -61,6 +61,8 @@ def build_results(
     ------
     ExplanationError
         If a map does not have the image's shape or holds values that are not finite.
+    ImageError
+        If an instance of the source lacks a UID that results have to name.
     ConfigError
         If there is no wording in `language`, or `uid_root` is no UID root.
     """
@@ -280,7 +282,11 @@ def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
 
 
 def _check(answer: Answer) -> None:
-    """Refuse maps that don't lie on the image: nothing downstream could notice."""
+    """Refuse images that can't be referred to, and maps that don't lie on them: nothing downstream could notice."""
+    for uid, header in answer.image.headers.items():
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
+            if not header.get(keyword):
+                raise ImageError(f"instance {uid} has no {keyword}, which its results have to name")
     shape = answer.image.shape
     study = answer.image.header.get("StudyInstanceUID")
     for finding in answer.findings:

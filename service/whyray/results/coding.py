@@ -10,7 +10,8 @@ from pydicom import Dataset
 from whyray.models.manifest import CodedConcept, TargetSpec
 
 LONGEST_VALUE = 16
-LONGEST_MEANING = 64
+LONGEST_TEXT = 64
+LONGEST_SHORT_TEXT = 1024
 
 
 def item(concept: CodedConcept) -> Dataset:
@@ -21,8 +22,14 @@ def item(concept: CodedConcept) -> Dataset:
     else:
         made.LongCodeValue = concept.value
     made.CodingSchemeDesignator = concept.scheme
-    made.CodeMeaning = concept.meaning[:LONGEST_MEANING]
+    made.CodeMeaning = one_value(concept.meaning)
     return made
+
+
+def one_value(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Text fit for one value of LO or ST: a backslash would begin a second one, control characters are forbidden."""
+    plain = "".join(" " if ord(each) < 32 else each for each in text.replace("\\", "/"))
+    return plain[:longest].rstrip()
 
 
 def dcm(value: str, meaning: str) -> CodedConcept:
@@ -40,7 +47,7 @@ def own(name: str, designator: str) -> CodedConcept:
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not slug or len(slug) > LONGEST_VALUE or not name.isascii():
         slug = "x-" + hashlib.sha256(name.encode()).hexdigest()[: LONGEST_VALUE - 2]
-    return CodedConcept(value=slug, scheme=designator, meaning=name[:LONGEST_MEANING])
+    return CodedConcept(value=slug, scheme=designator, meaning=one_value(name))
 
 
 def of_target(target: TargetSpec, designator: str) -> CodedConcept:

@@ -33,9 +33,10 @@ def container(
 
 
 def text(relationship: Relationship, name: CodedConcept, value: str) -> Dataset:
-    """A TEXT item."""
+    """A TEXT item; lines are parted as DICOM wants it, other control characters become spaces."""
     made = _named(relationship, "TEXT", name)
-    made.TextValue = value
+    lines = ("".join(each if ord(each) >= 32 else " " for each in line) for line in value.splitlines())
+    made.TextValue = "\r\n".join(lines)
     return made
 
 

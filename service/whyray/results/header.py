@@ -13,12 +13,13 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
+from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 import whyray
 from whyray.results.answer import Answer, ResultKind
-from whyray.results.coding import dcm, item
+from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, package_device_uid
 
@@ -66,7 +67,6 @@ _OPTIONAL = (
     "ClinicalTrialSubjectReadingID",
     "TimezoneOffsetFromUTC",
 )
-_LONGEST_LO = 64
 _PATIENT_SEXES = ("M", "F", "O", "")
 
 
@@ -214,7 +214,7 @@ def identity(source: Dataset, keyword: str) -> str:
         value = source.get(keyword)
     except Exception:  # any value that pydicom can't read at all
         return ""
-    text = "" if value is None else str(value)
+    text = "" if value is None else "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
     vr = dictionary_VR(keyword)
     if vr == "DA":
         text = text.replace(".", "")
@@ -231,7 +231,7 @@ def _series_description(answer: Answer, series: SeriesTemplate, method: str) -> 
     package = answer.package
     text = series.description.format(package=package.name, version=package.version, title=package.title, method=method)
     suffix = f" r{answer.revision}" if answer.revision > 1 else ""
-    return text[: _LONGEST_LO - len(suffix)].rstrip() + suffix
+    return one_value(text, LONGEST_TEXT - len(suffix)) + suffix
 
 
 def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: UidSource) -> None:
@@ -263,9 +263,9 @@ def _package_equipment(answer: Answer, uids: UidSource) -> Dataset:
     package = answer.package
     made = Dataset()
     made.PurposeOfReferenceCodeSequence = [item(dcm("109102", "Processing Equipment"))]
-    made.Manufacturer = package.manufacturer[:_LONGEST_LO]
-    made.ManufacturerModelName = f"{package.title} ({package.name})"[:_LONGEST_LO]
-    made.SoftwareVersions = [package.version, package.digest[:_LONGEST_LO]]
+    made.Manufacturer = one_value(package.manufacturer)
+    made.ManufacturerModelName = one_value(f"{package.title} ({package.name})")
+    made.SoftwareVersions = [package.version, package.digest[:LONGEST_TEXT]]
     made.DeviceUID = package_device_uid(package.digest, uids.root)
     made.ContributionDateTime = answer.at.strftime("%Y%m%d%H%M%S%z")
     made.ContributionDescription = "AI model that gave the answers and was explained"

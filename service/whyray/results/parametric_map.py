@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import NO_UNITS, dcm, item, of_target
+from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
 from whyray.results.header import add_anatomy, add_lossy, new_dataset
 from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
@@ -26,7 +26,6 @@ from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.30"
-_LONGEST_LO = 64
 _QUANTITY = CodedConcept(value="246205007", scheme="SCT", meaning="Quantity")
 _FINDING = dcm("121071", "Finding")
 # CID 7203 has no word for attribution; highdicom's choice is a generic one too.
@@ -59,7 +58,7 @@ def parametric_map(
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "PRIMARY", "VOLUME" if image.kind == "volume" else "OTHER", "QUANTITY"]
     made.ContentLabel = "HEATMAP"
-    made.ContentDescription = f"{finding.target.name} by {each.method}"[:_LONGEST_LO]
+    made.ContentDescription = one_value(f"{finding.target.name} by {each.method}")
     made.ContentCreatorName = None
     made.ContentQualification = templates.equipment.content_qualification
     made.PatientOrientation = None
@@ -145,14 +144,14 @@ def _window(each: MapInSource) -> Dataset:
     made.WindowWidth = _decimal(2 * top if each.signed else top)
     # The default LINEAR takes half a unit off each end and forbids widths below 1 (PS3.3 C.11.2.1.2.1).
     made.VOILUTFunction = "LINEAR_EXACT"
-    made.WindowCenterWidthExplanation = f"whole range of {each.method}"[:_LONGEST_LO]
+    made.WindowCenterWidthExplanation = one_value(f"whole range of {each.method}")
     return made
 
 
 def _mapping(templates: Templates, finding: Finding, each: MapInSource) -> Dataset:
     """The Real World Value Mapping (C.7.6.16.2.11): stored values are the values; what they are is coded (CID 217)."""
     made = Dataset()
-    made.LUTExplanation = f"{each.method} of {finding.target.name}, {each.unit}"[:_LONGEST_LO]
+    made.LUTExplanation = one_value(f"{each.method} of {finding.target.name}, {each.unit}")
     made.LUTLabel = "HEATMAP"
     made.MeasurementUnitsCodeSequence = [item(NO_UNITS)]
     made.RealWorldValueIntercept, made.RealWorldValueSlope = 0.0, 1.0

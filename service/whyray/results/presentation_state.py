@@ -17,6 +17,7 @@ from skimage import measure
 from whyray.imaging.source import BoolArray, SourceFrame
 from whyray.quality.card import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
 from whyray.results.multi_frame import functional_value
 from whyray.results.references import instance_item, is_multi_frame
@@ -25,7 +26,6 @@ from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.11.1"
 _LAYER = "WHYRAY"
-_LONGEST_LO = 64
 _TOLERANCE = 0.3
 """How far a simplified outline may lie from the region's edge, in pixels of the source."""
 
@@ -70,7 +70,7 @@ def presentation_state(
         delattr(made, keyword)
     made.PresentationCreationDate, made.PresentationCreationTime = made.SeriesDate, made.SeriesTime
     made.ContentLabel = "OUTLINE"
-    made.ContentDescription = f"{finding.target.name} by {each.method}"[:_LONGEST_LO]
+    made.ContentDescription = one_value(f"{finding.target.name} by {each.method}")
     made.ContentCreatorName = None
     frames = _outlined_frames(answer, each)
     add_body_part(made, answer.image.header)

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.results.answer import Answer
-from whyray.results.coding import dcm, item
+from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, one_value
 from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable
 from whyray.results.orientation import frame_orientation
 from whyray.results.page import Page
@@ -56,8 +56,8 @@ def secondary_capture(
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "SECONDARY"]
-    made.ImageComments = description[:1024]
-    made.DerivationDescription = description[:1024]
+    made.ImageComments = one_value(description, LONGEST_SHORT_TEXT)
+    made.DerivationDescription = one_value(description, LONGEST_SHORT_TEXT)
     made.DerivationCodeSequence = [item(_DERIVATION)]
     shown = sorted({panel.frame for page in pages for panel in page.panels}) or [0]
     frames = [image.frames[index] for index in shown]

@@ -12,7 +12,7 @@ import whyray
 from whyray.imaging.source import BoolArray
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import dcm, item, of_target
+from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value
 from whyray.results.header import add_lossy, copy_valid, new_dataset
 from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
@@ -31,7 +31,6 @@ from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.4"
 SEGMENTATION_DERIVATION = dcm("113076", "Segmentation")
-_LONGEST_LO = 64
 # Okabe and Ito's colours, distinct for colour-blind readers too, as sRGB.
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
@@ -155,13 +154,13 @@ def _overlap(segments: Sequence[Segment]) -> bool:
 def _segment_item(segment: Segment, number: int, templates: Templates) -> Dataset:
     made = Dataset()
     made.SegmentNumber = number
-    made.SegmentLabel = segment.label[:_LONGEST_LO]
-    made.SegmentDescription = segment.description[:1024]
+    made.SegmentLabel = one_value(segment.label)
+    made.SegmentDescription = one_value(segment.description, LONGEST_SHORT_TEXT)
     made.SegmentAlgorithmType = "AUTOMATIC"
-    made.SegmentAlgorithmName = segment.algorithm[:_LONGEST_LO]
+    made.SegmentAlgorithmName = one_value(segment.algorithm)
     algorithm = Dataset()
     algorithm.AlgorithmFamilyCodeSequence = [item(templates.concepts.algorithm_family)]
-    algorithm.AlgorithmName = segment.algorithm[:_LONGEST_LO]
+    algorithm.AlgorithmName = one_value(segment.algorithm)
     algorithm.AlgorithmVersion = segment.version
     if segment.parameters:
         algorithm.AlgorithmParameters = segment.parameters
@@ -174,7 +173,7 @@ def _segment_item(segment: Segment, number: int, templates: Templates) -> Datase
     anatomy = segment.finding.target.anatomy
     if anatomy is not None:
         made.AnatomicRegionSequence = [item(anatomy)]
-    made.TrackingID = segment.label
+    made.TrackingID = one_value(segment.label)
     made.TrackingUID = segment.tracking_uid
     made.RecommendedDisplayCIELabValue = _cielab(_COLOURS[(number - 1) % len(_COLOURS)])
     return made

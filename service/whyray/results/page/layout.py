@@ -48,13 +48,20 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Words:
-    """All text of a page but the captions. Colours are names of the layout's colours."""
+    """All text of a page but the captions; line breaks become spaces, since names and reasons come from elsewhere."""
 
     title: str
     subtitle: str
     badge: tuple[str, Colour] | None
     banner: tuple[str, Colour] | None
     legend: Sequence[tuple[str, Colour]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", _one_line(self.title))
+        object.__setattr__(self, "subtitle", _one_line(self.subtitle))
+        object.__setattr__(self, "legend", [(_one_line(text), colour) for text, colour in self.legend])
+        if self.banner is not None:
+            object.__setattr__(self, "banner", (_one_line(self.banner[0]), self.banner[1]))
 
 
 @dataclass(frozen=True)
@@ -183,7 +190,7 @@ def _draw_panel(
 ) -> Panel:
     height, width = panel.picture.shape[:2]
     canvas.paste(Image.fromarray(panel.picture), (left, top))
-    caption, font = _fitting(draw, panel.caption, text_size, width, layout)
+    caption, font = _fitting(draw, _one_line(panel.caption), text_size, width, layout)
     draw.text((left, top - round(text_size * 0.5)), caption, font=font, fill=layout.colours.text, anchor="ls")
     edge = max(4, text_size // 3)
     if panel.orientation is not None:
@@ -247,8 +254,14 @@ def _draw_bar(
         (bar.ends[0], top + height + text_size * 0.7, "lt", layout.colours.faint),
         (bar.unit, top + height + text_size * 2, "lt", layout.colours.text),
     ):
-        text, font = _fitting(draw, text, text_size, _bar_space(layout.page.width_at_most), layout, bold=False)
+        text, font = _fitting(
+            draw, _one_line(text), text_size, _bar_space(layout.page.width_at_most), layout, bold=False
+        )
         draw.text((left, y), text, font=font, fill=colour, anchor=anchor)
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _fitting(
