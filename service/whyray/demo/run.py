@@ -33,6 +33,7 @@ from whyray.demo.orthanc import find_orthanc
 from whyray.demo.orthanc_pacs import OrthancPacs
 from whyray.demo.pacs import DemoPacs, Modality
 from whyray.demo.studies import DemoStudy, demo_studies
+from whyray.pipeline.house import House
 from whyray.serve import supervisor_of
 from whyray.storage import FolderStorage
 
@@ -89,6 +90,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         peer.start()
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         _write_config(place.config, whyray_port, admin_port, peer)
+        House.open(place.config).close()  # what is wrong is told here, once, and not by every role
         supervisor = supervisor_of(place.config, log=place.out / "whyray.log")
         supervisor.start()
         watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
