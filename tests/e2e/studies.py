@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,22 @@ import pydicom.data
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from planted import planted_package
 from synthetic import CYRILLIC, JAPANESE, ball, compress, fan, radiograph, slices, stack, volume_of, write
+from whyray.models import list_packages
 
 SPOT = (slice(30, 42), slice(70, 86))
 """Rows and columns of the bright spot in every made radiograph (128 × 112 pixels, 0.4 × 0.25 mm)."""
 BALL = (6.0, -5.0, 4.0)
 """Centre (mm, patient coordinates) of the bright ball in every made volume; its radius is 5 mm."""
+
+KINDS = {
+    "1.2.840.10008.5.1.4.1.1.7": "sc",
+    "1.2.840.10008.5.1.4.1.1.66.4": "seg",
+    "1.2.840.10008.5.1.4.1.1.30": "pm",
+    "1.2.840.10008.5.1.4.1.1.88.34": "sr",
+}
+"""Kinds of result by SOP class."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +81,53 @@ def made(folder: Path) -> list[SentStudy]:
 def real_chest() -> list[SentStudy]:
     """A real chest radiograph (pydicom-data), uncompressed: MONOCHROME1, no window that fits, spacing 0\\0."""
     return [SentStudy("real chest", (Path(pydicom.data.get_testdata_file("RG1_UNCI.dcm")),), "chest")]
+
+
+def real_head() -> list[SentStudy]:
+    """A real head CT whose gantry tilt and slice distance change along the series; none where the data are missing."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("WHYRAY_TEST_DATA", beside)) / "head-ct" / "ge-human-28-variable-tilt"
+    paths = tuple(sorted(each for each in folder.glob("*") if each.is_file())) if folder.is_dir() else ()
+    return [SentStudy("real head, variable tilt", paths, "heads")] if paths else []
+
+
+def planted_packages(folder: Path) -> None:
+    """The packages that light up the spot of every made radiograph, and the ball of every made volume."""
+    planted_package(folder, shape=(128, 128), modalities=("CR", "DX"))
+    planted_package(
+        folder,
+        name="planted-volume",
+        kind="volume",
+        shape=(40, 64, 64),
+        spacing=(1.0, 1.0, 1.0),
+        window=(-350.0, 1300.0),
+        modalities=("CT",),
+    )
+
+
+def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
+    """A route for each of the studies above, with all kinds of result to one destination."""
+    common = {
+        "complete": {"on_release": on_release, "quiet_for": "1s", "at_most": "5m"},
+        "send": {"to": [destination], "as": ["sc", "seg", "pm", "sr"]},
+    }
+    made_film, made_volume = {"PatientID": {"contains": "SYNTH"}}, {"BodyPartExamined": "PHANTOM"}
+    return [
+        {"name": "films", "when": {"Modality": {"in": ["CR", "DX"]}, **made_film}, "run": "planted", **common},
+        {"name": "balls", "when": {"Modality": "CT", **made_volume}, "run": "planted-volume", **common},
+        {
+            "name": "chest",
+            "when": {"Modality": "CR", "not": made_film},
+            "run": "cxr-findings",
+            "priority": "stat",
+            **common,
+        },
+        {"name": "heads", "when": {"Modality": "CT", "not": made_volume}, **_head_package(), **common},
+    ]
+
+
+def _head_package() -> dict[str, object]:
+    bundled = {each.name for each in list_packages()}
+    if "head-ct-tissue" in bundled:
+        return {"run": "head-ct-tissue", "explain": ["seg-grad-cam"], "targets": "top-1"}
+    return {"run": "planted-volume"}

@@ -3,10 +3,12 @@
 from whyray.imaging.back import mask_to_source, scores_to_source, to_source
 from whyray.imaging.geometry import EdgeLetters, frame_pixel_to_patient, orientation_letters
 from whyray.imaging.model_input import to_model
+from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 
 __all__ = [
+    "WRAPPED",
     "EdgeLetters",
     "ModelGrid",
     "ModelInput",
@@ -15,10 +17,12 @@ __all__ = [
     "SourceImage",
     "StudyImages",
     "frame_pixel_to_patient",
+    "is_picture",
     "mask_to_source",
     "orientation_letters",
     "read_images",
     "scores_to_source",
     "to_model",
     "to_source",
+    "wrap_picture",
 ]
