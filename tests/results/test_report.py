@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydicom import Dataset
 
@@ -209,6 +210,24 @@ def test_parametric_maps_code_what_they_measure(image, templates):
         for result in build_results(answer, ["pm"], templates)
     ]
     assert quantities == ["130403", "130402", "130404"]
+
+
+def test_a_signed_map_stays_signed_and_its_window_lies_around_zero(templates):
+    for name in ("tilted CT, Japanese", "DX, Japanese"):
+        image = image_named(name)
+        lit = blob(image, centre_of(image))
+        signed = lit - 2 * np.roll(lit, 5, axis=2)
+        each = a_map(image, signed, method="integrated-gradients", signed=True)
+        answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(each,))])
+        heatmap = read(encode(build_results(answer, ["pm"], templates)[0].dataset))
+        np.testing.assert_array_equal(heatmap.pixel_array.reshape(image.shape), each.values)
+        shared = heatmap.SharedFunctionalGroupsSequence[0]
+        mapping = shared.RealWorldValueMappingSequence[0]
+        assert mapping.DoubleFloatRealWorldValueFirstValueMapped == each.values.min() < 0
+        assert mapping.DoubleFloatRealWorldValueLastValueMapped == each.values.max()
+        window = shared.FrameVOILUTSequence[0]
+        assert (float(window.WindowCenter), window.VOILUTFunction) == (0.0, "LINEAR_EXACT")
+        assert float(window.WindowWidth) == pytest.approx(2 * np.abs(each.values).max())
 
 
 def test_the_description_of_an_answer_is_json_and_names_no_patient(image, templates):
