@@ -84,6 +84,7 @@ class DeliveryService:
         with self._lock:
             self._destinations = dict(destinations)
             self.caller = caller or self.caller
+            self._stop_changed()
 
     def run(self, stop_event: threading.Event) -> None:
         """Deliver until `stop_event` is set; then finish the objects under way and hand the rest back."""
@@ -108,9 +109,7 @@ class DeliveryService:
             _log.exception("the catalog could not be asked; tried again")
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
-        for line in self._lines:
-            if wanted.get(line.name) != line.destination or caller != line.caller:
-                line.stop.set()
+            self._stop_changed()
         self._lines = [line for line in self._lines if line.thread.is_alive()]
         for name, destination in wanted.items():
             if any(line.name == name for line in self._lines):
@@ -119,6 +118,11 @@ class DeliveryService:
                 line = _Line(self, name, destination, caller, number)
                 self._lines.append(line)
                 line.thread.start()
+
+    def _stop_changed(self) -> None:
+        for line in list(self._lines):
+            if self._destinations.get(line.name) != line.destination or self.caller != line.caller:
+                line.stop.set()
 
     def _name_strangers(self) -> None:
         with self.catalog.read() as session:
@@ -247,7 +251,7 @@ class Batch:
         with self.keeper:
             try:
                 files = self._files()
-                if files:
+                if files and not self.line.stop.is_set():
                     self._transmit(files)
             except WhyRayError as error:
                 for delivery_id in self.keeper.remaining():
