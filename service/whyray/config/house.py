@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whyray.config.base import Section
-from whyray.config.network import Host, Login, Retry
+from whyray.config.network import Host, Login, Retry, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
 from whyray.config.values import Count, Duration, FolderPath, Port
 
@@ -50,7 +49,7 @@ class Admin(Section):
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Admin:
-        if not self.token and not self.logins and not _loopback(self.address):
+        if not self.token and not self.logins and not is_loopback(self.address):
             raise PydanticCustomError(
                 "admin",
                 "the admin page would be open to everybody who reaches {address}",
@@ -60,13 +59,6 @@ class Admin(Section):
         if len(set(users)) != len(users):
             raise PydanticCustomError("admin", "a user is named twice in logins")
         return self
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Retention(Section):

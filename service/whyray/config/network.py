@@ -30,6 +30,7 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.
 _WEB_URL = re.compile(r"https?://[^/@\s]+(/[^\s?#]*)?")
 _DIGITS_AND_DOTS = re.compile(r"[\d.]+(/\d*)?", re.ASCII)
 ANY_ADDRESS = "any"
+_SHORTEST_TOKEN = 16
 
 TRANSFER_SYNTAXES: Mapping[str, str] = {
     entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and entry[4]
@@ -130,6 +131,44 @@ def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine itself reaches this local address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class DicomWebListener(Section):
+    """STOW-RS beside C-STORE: POST to /dicom-web/studies. Beyond this machine, put a proxy that speaks TLS in front."""
+
+    address: Host = "127.0.0.1"
+    """Local address to listen on. Any other than this machine's own needs tokens."""
+    port: Port = 8081
+    """TCP port."""
+    tokens: dict[AETitle, SecretValue] = Field(default_factory=dict)
+    """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, only clients on
+    this machine may. Re-read while running."""
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> DicomWebListener:
+        if not self.tokens and not is_loopback(self.address):
+            raise PydanticCustomError(
+                "dicomweb",
+                "everybody who reaches {address} could send",
+                {"address": self.address, "suggestion": "give it tokens, or address: 127.0.0.1"},
+            )
+        for name, token in self.tokens.items():
+            # an empty one was not read: the file is checked without its secrets
+            if 0 < len(token.reveal()) < _SHORTEST_TOKEN:
+                raise PydanticCustomError(
+                    "dicomweb",
+                    "the token of {name} has fewer than {least} characters",
+                    {"name": name, "least": _SHORTEST_TOKEN, "suggestion": "make one with `openssl rand -hex 32`"},
+                )
+        return self
+
+
 class ListenerLimits(Section):
     """What the listener bears before it says 'later' or aborts."""
 
@@ -166,6 +205,8 @@ class Listener(Section):
     """Let in AE titles that `peers` doesn't name, from any address. Needs `address` to be written."""
     limits: ListenerLimits = ListenerLimits()
     """Limits and time-outs; re-read while running, for new associations."""
+    dicomweb: DicomWebListener | None = None
+    """STOW-RS, by HTTP; off where left out."""
 
     @model_validator(mode="after")
     def _openness_is_explicit(self) -> Listener:

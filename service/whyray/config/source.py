@@ -22,6 +22,8 @@ NEEDS_RESTART: tuple[Place, ...] = (
     ("listener", "ae_title"),
     ("listener", "address"),
     ("listener", "port"),
+    ("listener", "dicomweb", "address"),
+    ("listener", "dicomweb", "port"),
     ("state",),
     ("storage",),
     ("catalog",),
@@ -165,6 +167,8 @@ def secrets_of(config: Config) -> tuple[Secret, ...]:
     """All secrets of a configuration."""
     found: list[Secret | None] = [config.catalog.url, config.queue.url, config.admin.token]
     found += [login.password for login in config.admin.logins]
+    if config.listener.dicomweb is not None:
+        found += config.listener.dicomweb.tokens.values()
     for destination in config.destinations.values():
         if isinstance(destination, DicomWebDestination):
             found += [destination.token, destination.login.password if destination.login else None]

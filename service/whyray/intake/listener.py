@@ -20,6 +20,7 @@ from whyray.errors import ConfigError
 from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
 from whyray.intake.arriving import Arriving
 from whyray.intake.commitment import CommitmentProvider, ReportTo
+from whyray.intake.dicomweb import start_dicomweb
 from whyray.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.intake.reception import Reception, on_released, on_store
 from whyray.intake.registrar import Registrar
@@ -28,6 +29,7 @@ from whyray.storage import Storage
 
 _NO_LIMIT = 1_000_000
 _CONNECTIONS_PER_ASSOCIATION = 4
+_HTTP_GRACE = 5.0
 _log = logging.getLogger("whyray.intake")
 
 
@@ -58,6 +60,16 @@ class StorageScp:
         self._ae.add_supported_context(VERIFICATION)
         self._apply_limits()
         self._server = self._serve(listener)
+        try:
+            self._dicomweb = start_dicomweb(lambda: self._listener, reception, self._begin)
+        except BaseException:
+            self._server.shutdown()
+            raise
+
+    @property
+    def dicomweb_port(self) -> int | None:
+        """The TCP port of STOW-RS; None where it is off."""
+        return self._dicomweb.port if self._dicomweb is not None else None
 
     @property
     def port(self) -> int:
@@ -72,7 +84,7 @@ class StorageScp:
             return len(self._open)
 
     def update(self, listener: Listener) -> None:
-        """Obey a new configuration; associations that are open go on.
+        """Obey a new configuration; associations that are open go on. Address and port of STOW-RS stay as they are.
 
         Raises
         ------
@@ -95,6 +107,8 @@ class StorageScp:
         deadline = time.monotonic() + grace
         while self.associations and time.monotonic() < deadline:
             time.sleep(0.02)
+        if self._dicomweb is not None:
+            self._dicomweb.stop(within=grace + _HTTP_GRACE)
         self._commitment.close()
         self._ae.shutdown()
         self._reception.registrar.close()

@@ -37,8 +37,16 @@ class Reception:
     _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, arriving: Arriving | None, sop_class_uid: str, sop_instance_uid: str, calling_ae: str) -> Received:
-        """Keep what has arrived; returns when it is durable in storage and in the catalog.
+    def take(
+        self,
+        arriving: Arriving | None,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        calling_ae: str,
+        *,
+        study_uid: str | None = None,
+    ) -> Received:
+        """Keep what has arrived, of `study_uid` alone where given; returns when it is durable in storage and catalog.
 
         Raises
         ------
@@ -54,7 +62,7 @@ class Reception:
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
         try:
-            _compare(identity, sop_class_uid, sop_instance_uid)
+            _compare(identity, sop_class_uid, sop_instance_uid, study_uid)
             return self._keep(arriving, identity, calling_ae)
         except Refused as refused:
             refused.study_uid = identity.study_instance_uid
@@ -89,16 +97,16 @@ class Reception:
             self.storage.delete(stored.key)
         return received
 
-    def report(self, refused: Refused, calling_ae: str) -> None:
-        """Log a C-STORE that was refused, and enter it as an event."""
-        message = f"C-STORE from {calling_ae} refused with 0x{refused.status:04X}: {refused.detail}"
+    def report(self, refused: Refused, calling_ae: str, *, service: str = "C-STORE") -> None:
+        """Log an instance that was refused, and enter it as an event."""
+        message = f"{service} from {calling_ae} refused with 0x{refused.status:04X}: {refused.detail}"
         severity: events.Severity = "error" if refused.status & 0xFF00 == 0xA700 else "warning"
         self._say(severity, refused.kind, calling_ae, message, refused.study_uid)
 
-    def rejected(self, calling_ae: str, address: str, words: str) -> None:
-        """Log an association that was rejected, and enter it as an event."""
+    def rejected(self, calling_ae: str, address: str, words: str, *, what: str = "association") -> None:
+        """Log an association or request that was rejected, and enter it as an event."""
         who = _printable(calling_ae)
-        self._say("warning", "intake.rejected", who, f"association from {who} at {address} rejected: {words}")
+        self._say("warning", "intake.rejected", who, f"{what} from {who} at {address} rejected: {words}")
 
     def _say(self, severity: events.Severity, kind: str, who: str, message: str, study_uid: str | None = None) -> None:
         """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
@@ -136,11 +144,13 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
-def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str) -> None:
+def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str, study_uid: str | None) -> None:
     if identity.sop_class_uid != sop_class_uid:
         raise mismatch("SOP Class UID", sop_class_uid, identity.sop_class_uid)
     if identity.sop_instance_uid != sop_instance_uid:
         raise mismatch("SOP Instance UID", sop_instance_uid, identity.sop_instance_uid)
+    if study_uid is not None and identity.study_instance_uid != study_uid:
+        raise mismatch("Study Instance UID", study_uid, identity.study_instance_uid)
 
 
 def on_store(event: Any, reception: Reception) -> Dataset | int:

@@ -1,7 +1,7 @@
 """Why an instance is not taken: the statuses of PS3.4 table B.2-1 and the words that go with them.
 
 The words go to the peer as Error Comment (64 characters at most), to the log and to the catalog. They name no value of
-the data set but UIDs.
+the data set but UIDs. By STOW-RS the statuses are Failure Reasons (PS3.18 table I.2-2).
 """
 
 from __future__ import annotations
@@ -79,6 +79,18 @@ def mismatch(what: str, command: str, data_set: str) -> Refused:
 def not_understood(reason: str) -> Refused:
     """The data set can't be read."""
     return Refused(0xC000, "not-understood", f"Cannot understand: {reason}", reason)
+
+
+def class_not_supported(sop_class_uid: str) -> Refused:
+    """Not a composite storage SOP class; by C-STORE its presentation context is refused before."""
+    words = "SOP Class not supported"
+    return Refused(0x0122, "class", words, f"{words}: {sop_class_uid}")
+
+
+def syntax_not_supported(transfer_syntax_uid: str) -> Refused:
+    """A transfer syntax whose objects can't be kept whole; by C-STORE its presentation context is refused before."""
+    words = "Transfer syntax not supported"
+    return Refused(0xC122, "syntax", words, f"{words}: {transfer_syntax_uid}")
 
 
 def failed_here(error: Exception) -> Refused:

@@ -1,0 +1,195 @@
+"""STOW-RS over HTTP (PS3.18 section 10.5): who may send, and the body on its way from the socket into a request."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import json
+import re
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from email.message import Message
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from whyray.config.network import DicomWebListener, Listener
+from whyray.errors import ConfigError
+from whyray.http_server import HttpServer, listen, serve_http
+from whyray.intake.arriving import Begin
+from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.reception import Reception
+from whyray.intake.stow import MEDIA_TYPE, StoreRequest
+
+PATH = "/dicom-web/studies"
+LOCAL_SENDER = "STOW-RS"
+"""The calling AE that the catalog names where there are no tokens, and so no names."""
+_WHAT = "DICOMweb listener"
+_ANSWER = "application/dicom+json"
+_ACCEPTABLE = (_ANSWER, "application/json", "application/*", "*/*")
+_UID = re.compile(r"[0-9.]{1,64}")
+_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def start_dicomweb(listener: Callable[[], Listener], reception: Reception, begin: Begin) -> HttpServer | None:
+    """Serve STOW-RS if the configuration has it; `listener` gives the configuration in force.
+
+    Raises
+    ------
+    ConfigError
+        If the address or port can't be listened on, or strangers would be let in.
+    """
+    settings = listener().dicomweb
+    if settings is None:
+        return None
+    socket = listen(settings.address, settings.port, what=_WHAT)
+    if not settings.tokens and not ipaddress.ip_address(socket.getsockname()[0]).is_loopback:
+        socket.close()
+        raise ConfigError(
+            f"everybody who reaches {settings.address} could send by STOW-RS",
+            advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
+        )
+    return serve_http(_Service(listener, reception, begin).app(), socket, settings.address, what=_WHAT)
+
+
+class _Service:
+    def __init__(self, listener: Callable[[], Listener], reception: Reception, begin: Begin) -> None:
+        self._listener, self._reception, self._begin = listener, reception, begin
+        self._in_use = 0
+        self._lock = threading.Lock()
+
+    def app(self) -> Starlette:
+        routes = [Route(path, self._post, methods=["POST"]) for path in (PATH, PATH + "/{study}")]
+        return Starlette(routes=routes)
+
+    async def _post(self, request: Request) -> Response:
+        listener = self._listener()
+        sender = _sender(request, listener.dicomweb)
+        if isinstance(sender, Response):
+            words = bytes(sender.body).decode()
+            address = request.client.host if request.client else "unknown"
+            await run_in_threadpool(self._reception.rejected, "somebody", address, words, what="STOW-RS")
+            return sender
+        boundary = _boundary(request)
+        if isinstance(boundary, Response):
+            return boundary
+        study = request.path_params.get("study")
+        if study is not None and not _UID.fullmatch(study):
+            return _refusal(HTTPStatus.BAD_REQUEST, "the study in the path is not a UID")
+        if self._in_use >= listener.limits.max_associations:
+            return _later("as many requests run as listener.limits allows")
+        self._in_use += 1
+        try:
+            return await self._store(request, boundary, StoreRequest(self._reception, self._begin, sender, study))
+        finally:
+            self._in_use -= 1
+
+    async def _store(self, request: Request, boundary: str, store: StoreRequest) -> Response:
+        stall = self._listener().limits.dimse_timeout.total_seconds()
+        broken = None
+        try:
+            reader = MultipartReader(boundary, store)
+            async for piece in _pieces(request, stall):
+                await run_in_threadpool(reader.feed, piece)
+            reader.close()
+        except MalformedMultipart as error:
+            broken = str(error)
+        except ClientDisconnect:
+            return _refusal(HTTPStatus.BAD_REQUEST, "the client went away")  # to nobody
+        except TimeoutError:
+            broken = "the rest of the body did not come in time"
+        finally:
+            store.close()
+        if broken is not None:
+            await run_in_threadpool(store.broken, broken)
+        elif store.study_uids:
+            await run_in_threadpool(self._reception.released, store.study_uids)
+        if broken is not None and not store.stored:
+            return _refusal(HTTPStatus.BAD_REQUEST, broken)
+        status = store.status
+        body = json.dumps(store.response().to_json_dict())
+        return Response(body, status, _retry(status), media_type=_ANSWER)
+
+
+async def _pieces(request: Request, stall: float) -> AsyncIterator[bytes]:
+    stream = request.stream()
+    while True:
+        async with asyncio.timeout(stall):
+            try:
+                piece = await anext(stream)
+            except StopAsyncIteration:
+                return
+        if piece:
+            yield piece
+
+
+def _sender(request: Request, settings: DicomWebListener | None) -> str | Response:
+    """Who sends: the name of the bearer token, or, where there are no tokens, this machine."""
+    if settings is None:
+        return _refusal(HTTPStatus.FORBIDDEN, "STOW-RS has been taken out of the configuration")
+    if settings.tokens:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = {name: each.reveal() for name, each in settings.tokens.items()}
+        name = _holder(token.strip(), given) if scheme.lower() == "bearer" else None
+        if name is not None:
+            return name
+        challenge = {"WWW-Authenticate": 'Bearer realm="WhyRay"'}
+        return _refusal(HTTPStatus.UNAUTHORIZED, "a bearer token of listener.dicomweb is needed", challenge)
+    # the Host header must name this machine, so that no page of another site reaches it by DNS rebinding
+    host = urlsplit("//" + request.headers.get("host", "")).hostname or ""
+    proxied = any(each in request.headers for each in _PROXY_HEADERS)
+    if request.client is None or proxied or host not in _LOCAL_NAMES or not _is_local(request.client.host):
+        return _refusal(HTTPStatus.FORBIDDEN, "without tokens, only direct clients on this machine may send")
+    return LOCAL_SENDER
+
+
+def _holder(token: str, tokens: Mapping[str, str]) -> str | None:
+    found = None
+    digest = hashlib.sha256(token.encode()).digest()
+    for name, expected in tokens.items():  # all of them, in the same time
+        if secrets.compare_digest(digest, hashlib.sha256(expected.encode()).digest()):
+            found = name
+    return found
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _boundary(request: Request) -> str | Response:
+    """The boundary of a body that can be taken, asked for in a form that can be given."""
+    accepted = [each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "*/*").split(",")]
+    if not any(each in _ACCEPTABLE for each in accepted):
+        return _refusal(HTTPStatus.NOT_ACCEPTABLE, f"the answer is {_ANSWER}")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no content encoding is taken")
+    message = Message()
+    message["content-type"] = request.headers.get("content-type", "")
+    parts = str(message.get_param("type") or MEDIA_TYPE).lower()
+    if message.get_content_type() != "multipart/related" or parts != MEDIA_TYPE:
+        return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f'send multipart/related; type="{MEDIA_TYPE}"')
+    boundary = message.get_boundary()
+    return boundary if boundary else _refusal(HTTPStatus.BAD_REQUEST, "the content type names no boundary")
+
+
+def _later(words: str) -> Response:
+    return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, words, _retry(HTTPStatus.SERVICE_UNAVAILABLE))
+
+
+def _retry(status: HTTPStatus) -> dict[str, str]:
+    return {"Retry-After": "30"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+
+
+def _refusal(status: HTTPStatus, words: str, headers: Mapping[str, str] | None = None) -> Response:
+    return PlainTextResponse(words, status, dict(headers or {}))

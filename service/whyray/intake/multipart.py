@@ -1,0 +1,151 @@
+"""Multipart bodies (RFC 2046 section 5.1) taken apart as they come, in memory of one piece and one part's header."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+_LONGEST_HEADER = 16 << 10
+_LONGEST_BOUNDARY = 256  # RFC 2046 allows 70, but Orthanc's are longer
+_CRLF, _HEADER_END, _LAST = b"\r\n", b"\r\n\r\n", b"--"
+
+
+class MalformedMultipart(ValueError):  # noqa: N818
+    """The body is no multipart body of this boundary. The message quotes nothing of it."""
+
+
+class Parts(Protocol):
+    """Where parts go: `begin`, then `data` as often as there is some, then `end`, if the part does end."""
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """A part begins; names of headers are in lower case."""
+        ...
+
+    def data(self, piece: bytes) -> None:
+        """More of the part's body."""
+        ...
+
+    def end(self) -> None:
+        """The boundary after the part was met."""
+        ...
+
+
+class MultipartReader:
+    """Takes a body in pieces of any size and tells `parts` what is in it.
+
+    Raises
+    ------
+    MalformedMultipart
+        If the boundary is empty, longer than 256 characters or not ASCII.
+    """
+
+    def __init__(self, boundary: str, parts: Parts) -> None:
+        if not 0 < len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii():
+            raise MalformedMultipart("the boundary has no allowed form")
+        self._delimiter = b"\r\n--" + boundary.encode()
+        self._parts = parts
+        self._held = bytearray(_CRLF)  # the first boundary has none before it
+        self._step = self._preamble
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece.
+
+        Raises
+        ------
+        MalformedMultipart
+            If the body breaks the rules; nothing may be fed after that.
+        """
+        self._held += piece
+        while self._step():
+            pass
+
+    def close(self) -> None:
+        """The body has ended.
+
+        Raises
+        ------
+        MalformedMultipart
+            If its closing boundary did not come.
+        """
+        if self._step != self._epilogue:
+            raise MalformedMultipart("the closing boundary is missing")
+
+    def _preamble(self) -> bool:
+        found = self._held.find(self._delimiter)
+        if found < 0:
+            del self._held[: -len(self._delimiter)]
+            return False
+        del self._held[: found + len(self._delimiter)]
+        self._step = self._after_boundary
+        return True
+
+    def _after_boundary(self) -> bool:
+        if len(self._held) < 2:
+            return False
+        if self._held.startswith(_LAST):
+            self._step = self._epilogue
+            return True
+        end = self._held.find(_CRLF)
+        if end < 0:
+            if len(self._held) > _LONGEST_HEADER:
+                raise MalformedMultipart("a boundary's line does not end")
+            return False
+        if self._held[:end].strip(b" \t"):
+            raise MalformedMultipart("there is more than the boundary on its line")
+        del self._held[:end]  # its CRLF may be the first half of what ends an empty header
+        self._step = self._header
+        return True
+
+    def _header(self) -> bool:
+        end = self._held.find(_HEADER_END)
+        if end < 0 or end > _LONGEST_HEADER:
+            if len(self._held) > _LONGEST_HEADER:
+                raise MalformedMultipart("a part's header is too long")
+            return False
+        lines = bytes(self._held[:end]).decode("latin-1").split("\r\n")
+        del self._held[: end + len(_CRLF)]  # the second CRLF may belong to a boundary: a part without a body
+        self._parts.begin(_headers(lines))
+        self._step = self._body_begins
+        return True
+
+    def _body_begins(self) -> bool:
+        if self._delimiter.startswith(bytes(self._held)):
+            return False
+        if not self._held.startswith(self._delimiter):
+            del self._held[: len(_CRLF)]
+        self._step = self._body
+        return True
+
+    def _body(self) -> bool:
+        found = self._held.find(self._delimiter)
+        if found < 0:
+            whole = len(self._held) - len(self._delimiter) + 1
+            if whole > 0:
+                self._parts.data(bytes(self._held[:whole]))
+                del self._held[:whole]
+            return False
+        if found:
+            self._parts.data(bytes(self._held[:found]))
+        del self._held[: found + len(self._delimiter)]
+        self._parts.end()
+        self._step = self._after_boundary
+        return True
+
+    def _epilogue(self) -> bool:
+        self._held.clear()
+        return False
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if line[:1] in (" ", "\t") and name:
+            found[name] += " " + line.strip()  # folded
+        elif line:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise MalformedMultipart("a line of a part's header has no colon")
+            name = name.strip().lower()
+            found[name] = value.strip()
+    return found

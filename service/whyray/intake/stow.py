@@ -1,0 +1,172 @@
+"""One STOW-RS request (PS3.18 section 10.5): its parts become instances as by C-STORE, its answer says what became."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from pydicom import Dataset
+
+from whyray.intake.admission import is_storage
+from whyray.intake.arriving import Arriving, Begin
+from whyray.intake.file_meta import FileMeta, read_file_meta
+from whyray.intake.header import NotUnderstood
+from whyray.intake.part10 import TRANSFER_SYNTAXES
+from whyray.intake.reception import Reception
+from whyray.intake.refusals import Refused, class_not_supported, failed_here, not_understood, syntax_not_supported
+
+MEDIA_TYPE = "application/dicom"
+_OUT_OF_RESOURCES = (0xA700, 0xA701)
+_log = logging.getLogger("whyray.intake")
+
+
+@dataclass
+class StoreRequest:
+    """The parts of one request on their way in; never more than a part's File Meta Information is held in memory.
+
+    Parameters
+    ----------
+    begin_data_set
+        Where a data set goes.
+    sender
+        Whom the catalog names as the calling AE.
+    study
+        The Study Instance UID in the request's path; instances of any other study are refused.
+    """
+
+    reception: Reception
+    begin_data_set: Begin
+    sender: str
+    study: str | None = None
+    study_uids: set[str] = field(default_factory=set)
+    """Studies of instances that were stored and are to be routed."""
+    stored: list[tuple[str, str]] = field(default_factory=list)
+    """(SOP class, SOP instance) of each."""
+    failed: list[tuple[str, str, Refused]] = field(default_factory=list)
+    other_failures: list[Refused] = field(default_factory=list)
+    """Of parts whose instance is not known."""
+    _head: bytearray = field(default_factory=bytearray)
+    _meta: FileMeta | None = None
+    _arriving: Arriving | None = None
+    _refused: Refused | None = None
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """A part begins."""
+        self._head, self._meta, self._arriving, self._refused = bytearray(), None, None, None
+        media_type = headers.get("content-type", MEDIA_TYPE).partition(";")[0].strip().lower()
+        if media_type != MEDIA_TYPE:
+            self._refused = not_understood(f"the part is not {MEDIA_TYPE}")
+        elif headers.get("content-encoding", "identity").lower() != "identity":
+            self._refused = not_understood("the part has a content encoding")
+
+    def data(self, piece: bytes) -> None:
+        """More of a part: first its File Meta Information, then its data set, which goes to storage as it comes."""
+        if self._refused is not None:
+            return
+        if self._arriving is not None:
+            self._arriving.write(piece)
+            return
+        self._head += piece
+        try:
+            self._meta = read_file_meta(self._head)
+        except NotUnderstood as error:
+            self._refused = not_understood(str(error))
+            return
+        if self._meta is not None:
+            self._open(self._meta)
+
+    def _open(self, meta: FileMeta) -> None:
+        if not is_storage(meta.sop_class_uid):
+            self._refused = class_not_supported(meta.sop_class_uid)
+        elif meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
+            self._refused = syntax_not_supported(meta.transfer_syntax_uid)
+        else:
+            self._arriving = self.begin_data_set(
+                meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, self.sender
+            )
+            self._arriving.write(bytes(self._head[meta.length :]))
+        self._head.clear()
+
+    def end(self) -> None:
+        """A part is whole: make its instance durable, in storage and in the catalog, or note why not."""
+        arriving, self._arriving = self._arriving, None
+        try:
+            self._take(arriving)
+        except Refused as refused:
+            self._fail(refused)
+        except Exception as error:
+            _log.exception("fault while taking an instance from %s", self.sender)
+            self._fail(failed_here(error))
+        finally:
+            self._meta = self._refused = None
+            if arriving is not None:
+                arriving.close()
+
+    def _take(self, arriving: Arriving | None) -> None:
+        if self._refused is not None:
+            raise self._refused
+        meta = self._meta
+        if meta is None:
+            raise not_understood("truncated: the part ends within the File Meta Information")
+        received = self.reception.take(
+            arriving, meta.sop_class_uid, meta.sop_instance_uid, self.sender, study_uid=self.study
+        )
+        self.stored.append((meta.sop_class_uid, meta.sop_instance_uid))
+        if not received.own_result:
+            self.study_uids.add(received.study_instance_uid)
+
+    def _fail(self, refused: Refused) -> None:
+        self.reception.report(refused, self.sender, service="STOW-RS")
+        if self._meta is None:
+            self.other_failures.append(refused)
+        else:
+            self.failed.append((self._meta.sop_class_uid, self._meta.sop_instance_uid, refused))
+
+    def broken(self, words: str) -> None:
+        """The body broke off, or is none: the part that has not ended is not taken."""
+        self.close()
+        self._fail(not_understood(words))
+
+    def close(self) -> None:
+        """Remove what has not become an instance; harmless when repeated."""
+        if self._arriving is not None:
+            self._arriving.close()
+            self._arriving = None
+
+    @property
+    def status(self) -> HTTPStatus:
+        """Of the response: PS3.18 table 10.5.3-1, and 503 where all failed for want of resources: later may do."""
+        failures = [refused for _, _, refused in self.failed] + self.other_failures
+        if not failures:
+            return HTTPStatus.OK if self.stored else HTTPStatus.BAD_REQUEST
+        if self.stored:
+            return HTTPStatus.ACCEPTED
+        later = all(each.status in _OUT_OF_RESOURCES for each in failures)
+        return HTTPStatus.SERVICE_UNAVAILABLE if later else HTTPStatus.CONFLICT
+
+    def response(self) -> Dataset:
+        """The Store Instances Response Module (PS3.18 table I.1-1); WhyRay stores what came, so it warns of nothing."""
+        response = Dataset()
+        response.RetrieveURL = None  # nothing is retrieved from WhyRay
+        if self.stored:
+            response.ReferencedSOPSequence = [_item(each) for each in self.stored]
+            for item in response.ReferencedSOPSequence:
+                item.RetrieveURL = None
+        if self.failed:
+            response.FailedSOPSequence = [
+                _item((sop_class, instance), refused) for sop_class, instance, refused in self.failed
+            ]
+        if self.other_failures:
+            response.OtherFailuresSequence = [_item(None, refused) for refused in self.other_failures]
+        return response
+
+
+def _item(reference: tuple[str, str] | None, refused: Refused | None = None) -> Dataset:
+    item = Dataset()
+    if reference is not None:
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = reference
+    if refused is not None:
+        item.FailureReason = refused.status
+    return item

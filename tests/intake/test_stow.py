@@ -1,0 +1,343 @@
+"""STOW-RS: what is kept, what is refused with which reason, and who may send."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from dicomweb_client.api import DICOMwebClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from sqlalchemy import select
+
+from intake.conftest import Running
+from intake.scu import digest, encode, small, uid
+from intake.test_real_peers import IMAGES, data_set
+from intake.web import BOUNDARY, TOKEN, answered, dicomweb, multipart, part10, post, url
+from peers import OrthancFactory, until
+from whyray.catalog import Catalog, Instance, Study
+from whyray.errors import ConfigError
+from whyray.intake.dicomweb import LOCAL_SENDER
+from whyray.intake.multipart import MultipartReader
+from whyray.intake.stow import StoreRequest
+from whyray.storage import FolderStorage
+
+Listen = Callable[..., Running]
+
+
+@pytest.fixture
+def web(listen: Listen) -> Running:
+    """A listener that takes STOW-RS from this machine, without a token."""
+    return listen(dicomweb=dicomweb())
+
+
+def released(running: Running) -> bool:
+    with running.catalog.read() as session:
+        return all(each.released_at is not None for each in session.scalars(select(Study)))
+
+
+def test_dicomweb_client_stores_a_series_and_the_study_is_released_at_the_end(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(PACS=TOKEN))
+    base = url(running).removesuffix("/studies")
+    client = DICOMwebClient(base, headers={"Authorization": f"Bearer {TOKEN}"})
+    images = [dcmread(str(get_testdata_file("CT_small.dcm"))) for _ in range(3)]
+    for number, image in enumerate(images):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid("web", number)
+    said = client.store_instances(images, study_instance_uid=str(images[0].StudyInstanceUID))
+    assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == [uid("web", n) for n in range(3)]
+    assert "FailedSOPSequence" not in said
+    assert [(row.sop_instance_uid, row.calling_ae) for row in running.instances()] == [
+        (uid("web", n), "PACS") for n in range(3)
+    ]
+    assert released(running)
+
+
+def test_the_data_sets_of_real_images_in_eleven_transfer_syntaxes_are_kept_byte_for_byte(web: Running) -> None:
+    sources = [Path(str(get_testdata_file(name))) for name in IMAGES]
+    response = post(web, multipart(*(source.read_bytes() for source in sources)))
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "application/dicom+json"
+    for row, source in zip(web.instances(), sources, strict=True):
+        assert data_set(web.storage.path(row.key)) == data_set(source), source.name
+        kept, original = dcmread(web.storage.path(row.key)), dcmread(source)
+        assert kept.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID == row.transfer_syntax_uid
+        assert kept.file_meta.SourceApplicationEntityTitle == LOCAL_SENDER
+
+
+def test_orthanc_sends_a_study_of_compressed_images_by_its_dicomweb_plugin(
+    listen: Listen, orthanc: OrthancFactory
+) -> None:
+    running = listen(dicomweb=dicomweb(ORTHANC=TOKEN))
+    server = {
+        "Url": url(running).removesuffix("studies"),
+        "HttpHeaders": {"Authorization": f"Bearer {TOKEN}"},
+        "ChunkedTransfers": True,
+    }
+    pacs = orthanc(settings={"DicomWeb": {"Enable": True, "Root": "/dicom-web/", "Servers": {"whyray": server}}})
+    names = ("CT_small.dcm", "MR_small_jp2klossless.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm")
+    sources = []
+    for name in names:  # the MR are one image in several encodings
+        image = dcmread(str(get_testdata_file(name)))
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = uid("orthanc", name)
+        sources.append(running.storage.root.parent / name)
+        image.save_as(sources[-1])
+    resources = pacs.upload(sources)
+    job = pacs.post("/dicom-web/servers/whyray/stow", {"Resources": resources, "Synchronous": True})
+    assert int(job["InstancesCount"]) == len(names), job
+    kept = {row.sop_instance_uid: row for row in running.instances()}
+    for name, source in zip(names, sources, strict=True):
+        row = kept[uid("orthanc", name)]
+        assert row.calling_ae == "ORTHANC"
+        assert data_set(running.storage.path(row.key)) == data_set(source)
+    assert released(running)
+
+
+def test_what_came_by_c_store_is_a_duplicate_by_stow_rs_and_other_bytes_are_kept_apart(web: Running) -> None:
+    with web.sender() as sender:
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+    assert answered(post(web, multipart(part10(small(1)))))[0] == [uid("1", 1)]
+    assert len(web.instances()) == 1
+    assert len(web.files()) == 1
+    assert post(web, multipart(part10(small(1, pixels=bytes(510) + b"xx")))).status_code == 200
+    assert [row.variant for row in web.instances()] == [0, 1]
+    assert len(web.events("instance.conflict")) == 1
+
+
+def test_good_instances_are_kept_and_bad_ones_answered_one_by_one(web: Running) -> None:
+    whole = part10(small(2))
+    wrong_class = bytearray(part10(small(3)))
+    start = wrong_class.index(b"1.2.840.10008.5.1.4.1.1.2")
+    wrong_class[start + 24 : start + 25] = b"4"  # in the File Meta Information alone: MR
+    bad_syntax = part10(small(4)).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0", 1)
+    workitem = part10(small(5, sop_class="1.2.840.10008.5.1.4.34.6.1"))
+    response = post(
+        web,
+        multipart(part10(small(1)), whole[:-100], bytes(wrong_class), bad_syntax, workitem, b"no DICOM", b"", whole),
+    )
+    stored, failed, other = answered(response)
+    assert response.status_code == 202
+    assert stored == [uid("1", 1), uid("1", 2)]
+    assert failed == {uid("1", 2): 0xC000, uid("1", 3): 0xA900, uid("1", 4): 0xC122, uid("1", 5): 0x0122}
+    assert other == [0xC000, 0xC000]
+    assert len(web.files()) == 2
+    assert {event.kind for event in web.events("intake.syntax")} == {"intake.syntax"}
+    assert all("STOW-RS" in event.message for event in web.events("intake.not-understood"))
+
+
+def test_an_instance_of_another_study_than_the_request_names_is_refused(web: Running) -> None:
+    body = multipart(part10(small(1)), part10(small(2, study="2")))
+    response = post(web, body, study=uid("1"))
+    assert (response.status_code, answered(response)[:2]) == (202, ([uid("1", 1)], {uid("2", 2): 0xA900}))
+    alone = post(web, multipart(part10(small(2, study="2"))), study=uid("1"))
+    assert (alone.status_code, answered(alone)[0]) == (409, [])
+    assert len(web.instances()) == len(web.files()) == 1
+    assert post(web, body, study="not-a-uid").status_code == 400
+
+
+def test_an_instance_that_is_too_large_is_refused_and_the_next_one_kept(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(), limits={"max_instance_size": 2000})
+    large = part10(small(1, pixels=bytes(5000)))
+    response = post(running, multipart(large, part10(small(2))))
+    assert (response.status_code, answered(response)[:2]) == (202, ([uid("1", 2)], {uid("1", 1): 0xA702}))
+    assert post(running, multipart(large)).status_code == 409
+    assert len(running.files()) == 1
+
+
+def test_a_full_disk_is_answered_with_later(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(), limits={"min_free_disk": 1 << 62})
+    response = post(running, multipart(part10(small(1))))
+    assert (response.status_code, answered(response)[1]) == (503, {uid("1", 1): 0xA700})
+    assert int(response.headers["Retry-After"]) > 0
+    assert running.files() == []
+
+
+def test_without_the_right_token_nothing_is_taken(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(PACS=TOKEN, OTHER="fedcba9876543210-other"))
+    body = multipart(part10(small(1)))
+    for token in (None, "", TOKEN + "x", TOKEN[:-1], "PACS"):
+        response = post(running, body, token=token)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    assert running.instances() == []
+    assert TOKEN not in "".join(event.message for event in running.events("intake.rejected"))
+    assert post(running, body, token="fedcba9876543210-other").status_code == 200
+    assert running.instances()[0].calling_ae == "OTHER"
+
+
+def test_tokens_can_be_replaced_and_stow_rs_taken_away_while_running(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(PACS=TOKEN))
+    body, now = multipart(part10(small(1))), running.scp._listener
+    running.scp.update(now.model_copy(update={"dicomweb": dicomweb(PACS="another-token-0123456789")}))
+    assert post(running, body, token=TOKEN).status_code == 401
+    assert post(running, body, token="another-token-0123456789").status_code == 200
+    running.scp.update(now.model_copy(update={"dicomweb": None}))
+    assert post(running, body, token=TOKEN).status_code == 403
+
+
+def test_without_tokens_neither_a_proxy_nor_another_name_of_this_machine_is_let_in(web: Running) -> None:
+    body = multipart(part10(small(1)))
+    assert post(web, body, **{"X-Forwarded-For": "10.0.0.1"}).status_code == 403
+    assert post(web, body, Host="evil.example").status_code == 403
+    assert web.instances() == []
+
+
+def test_a_configuration_that_lets_strangers_in_is_refused() -> None:
+    from whyray.config.network import DicomWebListener
+
+    with pytest.raises(ValueError, match="everybody who reaches"):
+        DicomWebListener(address="0.0.0.0")
+    with pytest.raises(ValueError, match="fewer than 16"):
+        dicomweb(PACS="short")
+
+
+def test_a_port_that_is_taken_is_a_configuration_error_and_leaves_nothing_listening(listen: Listen) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = dicomweb().model_copy(update={"port": taken.getsockname()[1]})
+        with pytest.raises(ConfigError, match="can't listen"):
+            listen(dicomweb=settings)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "body", "status"),
+    [
+        ("application/dicom", "*/*", b"", 415),
+        ('multipart/related; type="application/dicom+json"; boundary=x', "*/*", b"--x--", 415),
+        ('multipart/related; type="application/dicom"', "*/*", b"--x--", 400),
+        ('multipart/related; type="application/dicom"; boundary=x', "application/dicom+xml", b"--x--", 406),
+        ('multipart/related; type="application/dicom"; boundary=x', "*/*", b"--x--", 400),
+        ('multipart/related; type="application/dicom"; boundary=x', "*/*", b"nothing of the kind", 400),
+        ('Multipart/Related; Type="application/dicom"; Boundary="x"', "application/dicom+json", b"--x--", 400),
+    ],
+)
+def test_requests_that_hold_no_instances_are_answered_with_why(
+    web: Running, content_type: str, accept: str, body: bytes, status: int
+) -> None:
+    assert post(web, body, content_type=content_type, Accept=accept).status_code == status
+
+
+def test_nothing_else_is_served(web: Running) -> None:
+    assert httpx.get(url(web)).status_code == 405
+    assert httpx.get(url(web).replace("studies", "series")).status_code == 404
+
+
+def test_a_body_that_breaks_off_keeps_what_was_whole_and_does_not_release_the_study(web: Running) -> None:
+    body = multipart(part10(small(1)), part10(small(2)))
+    response = post(web, body[: len(body) - 300])
+    assert (response.status_code, answered(response)[:2]) == (202, ([uid("1", 1)], {uid("1", 2): 0xC000}))
+    assert not released(web)
+    assert len(web.files()) == 1
+
+
+def test_a_client_that_goes_away_leaves_whole_instances_and_no_other_file(web: Running) -> None:
+    body = multipart(part10(small(1)), part10(small(2)))
+    head = (
+        f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        f'Content-Type: multipart/related; type="application/dicom"; boundary={BOUNDARY}\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", web.scp.dicomweb_port or 0)) as connection:
+        connection.sendall(head.encode() + body[:-300])
+        until(lambda: len(web.files()) == 2, what="the second instance on its way")
+    until(lambda: len(web.files()) == 1, what="the end of the second instance")
+    assert [row.sop_instance_uid for row in web.instances()] == [uid("1", 1)]
+    assert not released(web)
+
+
+def test_a_client_that_stalls_is_given_up(listen: Listen) -> None:
+    from datetime import timedelta
+
+    running = listen(dicomweb=dicomweb(), limits={"dimse_timeout": timedelta(seconds=0.3)})
+    body = multipart(part10(small(1)))
+    head = (
+        f"POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        f'Content-Type: multipart/related; type="application/dicom"; boundary={BOUNDARY}\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", running.scp.dicomweb_port or 0)) as connection:
+        connection.settimeout(20)
+        connection.sendall(head.encode() + body[:-300])
+        assert b"400 Bad Request" in connection.recv(4096)
+    assert running.files() == []
+
+
+def test_more_requests_at_once_than_associations_are_allowed_are_answered_with_later(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(), limits={"max_associations": 1})
+    begun = multipart(part10(small(1)))
+
+    def slowly() -> Iterator[bytes]:
+        yield begun[:-300]
+        until(lambda: len(running.files()) == 1, what="the first request")
+        assert post(running, multipart(part10(small(2)))).status_code == 503
+        yield begun[-300:]
+
+    assert post(running, slowly()).status_code == 200
+    assert [row.sop_instance_uid for row in running.instances()] == [uid("1", 1)]
+
+
+def test_an_instance_is_never_whole_in_memory(web: Running, catalog: Catalog, storage: FolderStorage) -> None:
+    pixels = 48 << 20
+    head = part10(small(1, pixels=b""))
+    head = head[:-4] + pixels.to_bytes(4, "little")
+    body = itertools.chain((b"--x\r\n\r\n", head), itertools.repeat(bytes(1 << 16), pixels >> 16), (b"\r\n--x--",))
+    request = StoreRequest(web.scp._reception, web.scp._begin, "TESTS")
+    reader = MultipartReader("x", request)
+    tracemalloc.start()
+    for piece in body:
+        reader.feed(piece)
+    reader.close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert request.stored == [(small(1).SOPClassUID, uid("1", 1))]
+    assert peak < 4 << 20
+
+
+parts = st.tuples(
+    st.integers(0, 4),  # which instance
+    st.sampled_from(["whole", "other bytes", "truncated", "no file", "another study"]),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(st.lists(parts, min_size=1, max_size=4), min_size=1, max_size=3), cut=st.integers(0, 1500))
+def test_what_is_acknowledged_is_in_catalog_and_storage_and_nothing_else_is(
+    web: Running, requests: list[list[tuple[int, str]]], cut: int
+) -> None:
+    for request in requests:
+        files = [_made(number, how) for number, how in request]
+        body = multipart(*files)
+        response = post(web, body[: len(body) - cut], study=uid("p"))
+        if response.status_code in (200, 202, 409):
+            stored, failed, other = answered(response)
+            sent = {(uid("p", number), digest(_data_set(number, how))) for number, how in request}
+            with web.catalog.read() as session:
+                for sop_instance_uid in stored:
+                    rows = session.scalars(select(Instance).where(Instance.sop_instance_uid == sop_instance_uid))
+                    assert any((row.sop_instance_uid, row.sha256) in sent for row in rows)
+            assert len(stored) + len(failed) + len(other) <= len(files) + 1
+    rows = web.instances()
+    assert len(rows) == len(web.files())
+    for row in rows:
+        assert digest(data_set(web.storage.path(row.key))) == row.sha256
+
+
+def _instance(number: int, how: str) -> object:
+    made = small(number, study="p", pixels=b"\1" * 512 if how == "other bytes" else bytes(512))
+    if how == "another study":
+        made.StudyInstanceUID = uid("q")
+    return made
+
+
+def _data_set(number: int, how: str) -> bytes:
+    return encode(_instance(number, how))  # type: ignore[arg-type]
+
+
+def _made(number: int, how: str) -> bytes:
+    if how == "no file":
+        return b"nothing to see"
+    whole = part10(_instance(number, how))
+    return whole[:-10] if how == "truncated" else whole
