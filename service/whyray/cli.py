@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 import warnings
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 import whyray
 from whyray.commands import config, demo, explain, package, roles, route, send, status, template
-from whyray.errors import WhyRayError
+from whyray.errors import InternalError, PermanentError, WhyRayError
 
 app = typer.Typer(
     name="whyray",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     help="""Answers *why*: runs ONNX models on studies that the PACS sends, explains every answer, checks the
 explanation, and sends overlays and measurements back as DICOM. **Not for diagnostic use.**
 
@@ -65,18 +67,44 @@ def _options(
         # these log data sets, connections or SQL at INFO
         for noisy in ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        # warnings of these quote data elements; what matters of them is told as WhyRay's own errors
-        for quoting in ("pydicom", "pynetdicom", "highdicom"):
-            logging.getLogger(quoting).setLevel(logging.CRITICAL)
+        # a level would not do: pydicom sets its own when it is imported
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_quotes_nothing)
+        for quoting in _QUOTING:
             warnings.filterwarnings("ignore", module=quoting)
 
 
+_QUOTING = ("pydicom", "pynetdicom", "highdicom")
+"""What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
+
+
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] not in _QUOTING
+
+
 def main() -> None:
-    """Run the command; an error that WhyRay raises on purpose is told in two lines, without a trace."""
+    """Run the command; whatever goes wrong is told in two lines, never as a trace."""
     try:
         app()
     except WhyRayError as error:
-        console = Console(stderr=True, highlight=False)
-        console.print(f"{error.code}: {error.message}", style="bold red", markup=False)
-        console.print(error.advice, markup=False)
-        sys.exit(2)
+        _tell(error)
+    except OSError as error:
+        where = "" if error.filename is None else f" ({error.filename})"
+        _tell(PermanentError(f"{type(error).__name__}: {error.strerror}{where}", advice=_OF_FILES))
+    except Exception as error:
+        # the exception's own text may quote a data set: it is shown only to who asks for it
+        logging.getLogger("whyray").debug("the command failed", exc_info=True)
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(last.filename).name} line {last.lineno}"
+        _tell(InternalError(f"{type(error).__name__} in {place}", advice=_OF_DEFECTS))
+
+
+_OF_FILES = "Check that the file or folder exists, that you may read or write it, and that the disk has room."
+_OF_DEFECTS = "This is a defect in WhyRay. Run it again with `whyray --log-level debug …` and report the trace."
+
+
+def _tell(error: WhyRayError) -> NoReturn:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"{error.code}: {error.message}", style="bold red", markup=False)
+    console.print(error.advice, markup=False)
+    sys.exit(2)

@@ -15,10 +15,14 @@ app = typer.Typer(no_args_is_help=True, help="The configuration file, whyray.yam
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="The file.")] = DEFAULT_CONFIG,
+    path: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_CONFIG,
     secrets: Annotated[bool, typer.Option(help="Also read the secrets from environment and files.")] = True,
 ) -> None:
-    """Tell everything that is wrong with it, with line numbers and suggestions; exit code 2 if anything is."""
+    """Tell everything that is wrong with the file, with line numbers and suggestions.
+
+    Packages and methods that routes ask for are looked up, too. Example: `whyray config check whyray.yaml`.
+    Exit code 0: `whyray serve` can obey it; 2: something is wrong.
+    """
     from whyray.pipeline.checked_config import load_checked_config
 
     config = load_checked_config(path, read_secrets=secrets)
@@ -28,7 +32,10 @@ def check(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema, for editors: `whyray config schema > whyray.schema.json`."""
+    """Print the JSON Schema of the file, for editors that complete and check while you type.
+
+    Example: `whyray config schema > whyray.schema.json`
+    """
     from whyray.config import config_schema
 
     typer.echo(json.dumps(config_schema(), indent=2))
@@ -36,7 +43,10 @@ def schema() -> None:
 
 @app.command()
 def example() -> None:
-    """Print a commented configuration to begin with: `whyray config example > whyray.yaml`."""
+    """Print a commented configuration to begin with.
+
+    Example: `whyray config example > whyray.yaml`
+    """
     from whyray.config import example_config
 
     typer.echo(example_config(), nl=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,55 +12,97 @@ import typer
 from whyray.commands.options import DEFAULT_CONFIG
 
 
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 def explain(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them, of one study.", exists=True)],
-    package: Annotated[str, typer.Option("--package", "-p", help="NAME, NAME@VERSION, or a package folder.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="DICOM files of one study, 8- or 16-bit grey PNG or JPEG pictures, or folders of either."),
+    ],
+    package: Annotated[
+        str,
+        typer.Option("--package", "-p", help="NAME, NAME@VERSION, or a package folder. See `whyray package list`."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for dicom/, pictures/ and report.json.")],
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", help="Explanation method; may be repeated. See `whyray package show`."),
+        typer.Option(
+            "--method",
+            "-m",
+            help="Explanation method; may be repeated. See `whyray package methods`. [default: grad-cam]",
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", help="METHOD.NAME=VALUE, a parameter of a method, e.g. rise.masks=500; may be repeated."
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="Target to explain; may be repeated; 'all'. Default: those present."),
+        typer.Option(
+            "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
+        ),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
+    ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
+    ] = Device.auto,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Take package and template folders from this file.")
+        Path | None,
+        typer.Option("--config", "-c", help="Take package and template folders from this file.", show_default=False),
     ] = None,
 ) -> None:
-    """Explain files without PACS and queue.
+    """Explain files without a PACS and without a queue.
 
-    Exit code 0: all asked for was made; 1: some explanation was refused or withheld (the report says why).
+    Writes DICOM results (dicom/), the same pages as PNG (pictures/) and every number with its quality (report.json).
+    Without --target, the findings that the model reports as present are explained, or the nearest one.
+
+    Examples:
+
+    * `whyray explain chest.dcm --package cxr-findings --out out/`
+    * `whyray explain chest.png -p cxr-findings -m grad-cam -m rise --param rise.masks=500 -t Effusion -o out/`
+
+    Exit code 0: all that was asked for was made. 1: some of it was refused or withheld, and report.json says why.
+    2: nothing was made; the error says what to do.
     """
+    from whyray.commands.parameters import method_wishes
+    from whyray.commands.screen import print_report, progress_bar
     from whyray.config import load_config
+    from whyray.errors import NotFound
     from whyray.models import RuntimeOptions, load_package
     from whyray.pipeline.files import explain_files, instance_files
     from whyray.pipeline.run import Wish
     from whyray.results import load_templates
 
-    if device not in ("cpu", "cuda", "auto"):
-        raise typer.BadParameter(f"{device} is not one of cpu, cuda, auto", param_hint="--device")
+    methods = method_wishes(method or ["grad-cam"], param or (), seed=seed)
+    for path in paths:
+        if not path.exists():
+            raise NotFound(f"there is no file or folder {path}", advice="Name files, or folders that hold them.")
     site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
+    templates = load_templates(site.templates.folder if site else None)
+    templates.wording(language)
     model = load_package(
-        package,
-        search=site.packages.folders if site else (),
-        options=RuntimeOptions(device=device),  # type: ignore[arg-type]  # checked above
+        package, search=site.packages.folders if site else (), options=RuntimeOptions(device=device.value)
     )
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
     wish = Wish(
-        methods={name: {} for name in method or ("grad-cam",)},
+        methods=methods,
         targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
-        seed=seed,
+        seed=seed or 0,
     )
-    templates = load_templates(site.templates.folder if site else None)
-    files = instance_files(paths)
-    from whyray.commands.screen import print_report, progress_bar
-
+    files = instance_files(paths, pictures=True)
     with progress_bar() as progress:
         report = explain_files(
             files, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress

@@ -1,22 +1,32 @@
-"""`whyray package`: what packages there are, what is in them, what is wrong with them."""
+"""`whyray package`: what packages there are, what is in them, what is wrong with them, what can explain them."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-app = typer.Typer(no_args_is_help=True, help="Model packages: list, show, check.")
+from whyray.commands.parameters import parameter_text
+
+if TYPE_CHECKING:
+    from whyray.explain import Method
+
+app = typer.Typer(no_args_is_help=True, help="Model packages: list, show, check; and the methods that explain them.")
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
 
 
 @app.command(name="list")
 def list_(folder: Folder = None) -> None:
-    """All packages, the bundled ones and those in the folders named."""
+    """List all packages: the bundled ones and those in the folders named.
+
+    A broken package is listed with what is wrong with it. Example: `whyray package list --folder /srv/packages`
+    """
     from whyray.models import list_packages
 
     table = Table()
@@ -25,7 +35,7 @@ def list_(folder: Folder = None) -> None:
     for entry in list_packages(folder or ()):
         name = f"{entry.name}@{entry.version}"
         if entry.manifest is None or entry.problem:
-            table.add_row(name, f"[red]{entry.problem}[/]", "", "", "")
+            table.add_row(name, Text(str(entry.problem), style="red"), "", "", "")
             continue
         manifest = entry.manifest
         shape = " × ".join(map(str, manifest.input.shape))
@@ -37,40 +47,115 @@ def list_(folder: Folder = None) -> None:
 def show(
     reference: Reference, folder: Folder = None, card: Annotated[bool, typer.Option(help="Print the card.")] = True
 ) -> None:
-    """What a package says of itself, the tier of its model, and which methods can explain it."""
+    """Show what a package says of itself, the tier of its model, and which methods can explain it.
+
+    Parameters are those that the method would run with: the package's own preference before the paper's default.
+    Example: `whyray package show cxr-findings --no-card`
+    """
     from rich.markdown import Markdown
 
-    from whyray.explain import methods, why_not
+    from whyray.explain import checked_parameters, methods, why_not
     from whyray.models import load_package
 
     model = load_package(reference, search=folder or ())
-    console, manifest = Console(), model.manifest
-    console.print(f"[bold]{model.identity}[/]  {manifest.title}", highlight=False)
-    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", highlight=False)
-    console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", highlight=False)
-    table = Table(title="methods")
-    for name in ("method", "type", "tier", "for this package"):
+    console, manifest = Console(highlight=False), model.manifest
+    console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
+    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", markup=False)
+    console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
+    table = Table(title="methods", caption="Set a parameter with `whyray explain --param METHOD.NAME=VALUE`.")
+    for name in ("method", "tier", "for this package", "parameters"):
         table.add_column(name)
     for method in methods():
         refusal = why_not(method, model)
-        table.add_row(method.name, method.kind, method.tier, "yes" if refusal is None else f"no: {refusal.message}")
+        given = checked_parameters(method.name, manifest.methods.get(method.name, {})).model_dump()
+        table.add_row(
+            method.name,
+            method.tier,
+            "yes" if refusal is None else f"no: {refusal.message}",
+            "" if refusal else parameter_text(given),
+        )
     console.print(table)
     path = model.package.folder / manifest.card
     if card and path.is_file():
         console.print(Markdown(path.read_text("utf-8")))
 
 
+@app.command(name="methods")
+def methods_(
+    method: Annotated[str | None, typer.Argument(help="Tell all about this one.", show_default=False)] = None,
+) -> None:
+    """List the explanation methods that there are, with their parameters and defaults; or tell all about one.
+
+    Tier: what a method needs of a model. T0: nothing but its answers; T1: inner activations; T2: gradients.
+
+    Examples: `whyray package methods`, `whyray package methods rise`,
+    `whyray explain … --method rise --param rise.masks=500`
+    """
+    from whyray.explain import method_named, methods
+
+    console = Console(highlight=False)
+    if method is not None:
+        _tell(console, method_named(method))
+        return
+    table = Table()
+    for name in ("method", "tier", "explains", "what it is", "parameters"):
+        table.add_column(name)
+    for each in methods():
+        table.add_row(each.name, each.tier, ", ".join(each.tasks) or "all tasks", _first_line(each), _defaults(each))
+    console.print(table)
+
+
+def _tell(console: Console, method: Method) -> None:
+    facts = [
+        f"tier {method.tier}; {method.kind}; in units of the {method.unit}; {'' if method.signed else 'not '}signed",
+        f"explains: {', '.join(method.tasks) or 'all tasks'}",
+    ]
+    if method.stochastic:
+        facts.append("draws random numbers: another seed gives another map")
+    if not method.deliverable:
+        facts.append("for research only: its maps are never sent")
+    console.print(method.name, style="bold", markup=False)
+    console.print("\n".join(facts), markup=False)
+    console.print(f"\n{inspect.getdoc(method) or ''}\n", markup=False)
+    parameters = method.Parameters
+    if not parameters.model_fields:
+        console.print("It has no parameters.")
+        return
+    console.print(inspect.getdoc(parameters) or "", markup=False)
+    table = Table(title="parameters")
+    for name in ("name", "type", "default", "meaning"):
+        table.add_column(name)
+    for name, field in parameters.model_fields.items():
+        kind = getattr(field.annotation, "__name__", None) if isinstance(field.annotation, type) else None
+        limits = ", ".join(map(str, field.metadata))
+        default = parameter_text({name: field.default}).partition("=")[2]
+        table.add_row(name, Text(kind or str(field.annotation)), default, Text(field.description or limits))
+    console.print(table)
+
+
+def _first_line(method: Method) -> Text:
+    return Text((inspect.getdoc(method) or "").partition("\n")[0])
+
+
+def _defaults(method: Method) -> str:
+    return parameter_text({name: field.default for name, field in method.Parameters.model_fields.items()})
+
+
 @app.command()
 def check(reference: Reference, folder: Folder = None) -> None:
-    """Read it, load its graph, run it once; exit code 1 if anything is wrong."""
+    """Read a package, load its graph and run it once.
+
+    Example: `whyray package check ./packages/my-model/1.0.0`. Exit code 0: it is in order, perhaps with warnings;
+    1: something is wrong with it; 2: there is no such package.
+    """
     from whyray.models import check_package, find_package
 
     path = find_package(reference, folder or ())
     findings = check_package(path)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     for each in findings:
-        colour = "red" if each.severity == "error" else "yellow"
-        console.print(f"[{colour}]{each.severity}[/] {each.message}\n  {each.advice}", highlight=False)
+        console.print(each.severity, style="red" if each.severity == "error" else "yellow", end=" ")
+        console.print(f"{each.message}\n  {each.advice}", markup=False)
     if any(each.severity == "error" for each in findings):
         raise typer.Exit(1)
-    console.print(f"{path.parent.name}@{path.name} is in order", highlight=False)
+    console.print(f"{path.parent.name}@{path.name} is in order", markup=False)

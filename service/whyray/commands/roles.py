@@ -24,6 +24,8 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
     Each role is a process of its own and is started again when it ends. Stop with Ctrl-C or SIGTERM.
+
+    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
     """
     from whyray.pipeline.house import House
     from whyray.serve import supervisor_of
@@ -36,28 +38,48 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
 
 def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Receive studies (C-STORE), decide when they are complete, and queue jobs."""
+    """Receive studies (C-STORE), decide when they are complete, and queue jobs.
+
+    One of several roles, each for a machine of its own; `whyray serve` runs all on one.
+
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    """
     from whyray.pipeline.roles import run_intake
 
     run_intake(config, _stop_on_signals())
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Run queued jobs: model, explanation, quality, results. One process a GPU."""
+    """Run queued jobs: model, explanation, quality, results. One process a GPU.
+
+    Start as many as there are GPUs; all share one catalog, storage and Redis.
+
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    """
     from whyray.pipeline.roles import run_worker
 
     run_worker(config)
 
 
 def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Send results to their destinations, each at its own pace."""
+    """Send results to their destinations, each at its own pace.
+
+    A destination that is down holds up no other.
+
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    """
     from whyray.pipeline.roles import run_delivery
 
     run_delivery(config, _stop_on_signals())
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Serve the admin API and page."""
+    """Serve the admin API and page.
+
+    Where it listens is in the section `admin` of the configuration.
+
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    """
     from whyray.pipeline.roles import run_admin
 
     run_admin(config, _stop_on_signals())

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
+from whyray.errors import DecodeError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 app = typer.Typer(no_args_is_help=True, help="Routes: what goes where.")
 
 
 @app.command(name="test")
 def try_files(
-    files: Annotated[list[Path], typer.Argument(help="DICOM files of one study, one or more.", exists=True)],
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one study, or folders of them.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Show for each series which routes match, and for the others the clause that refused and what was found.
 
-    Exit code 1 if no route takes anything.
+    Nothing is sent and nothing is run. Example: `whyray route test chest.dcm --config whyray.yaml`.
+    Exit code 0: some route takes something; 1: none does; 2: a file or the configuration can't be read.
     """
-    from pydicom import dcmread
-
     from whyray.config import load_config
     from whyray.pipeline.files import instance_files
     from whyray.routing import Series, is_own_result, match_series, match_study, routes_for
 
     settings = load_config(config, read_secrets=False)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     grouped: dict[str, Series] = {}
     for path in instance_files(files):
-        header = dcmread(path, stop_before_pixels=True, force=True)
+        header = _header(path)
         own = is_own_result(header, settings.uid_root, lambda _uid: False)
         if own is not None:
             console.print(f"{path}: never routed: {own}", markup=False)
@@ -42,7 +45,7 @@ def try_files(
         grouped[uid] = Series(uid, header, 1) if known is None else Series(uid, known.header, known.instances + 1)
     series = list(grouped.values())
     for route in settings.routes:
-        console.print(f"[bold]{route.name}[/]" + ("" if route.enabled else " (not enabled)"))
+        console.print(route.name + ("" if route.enabled else " (not enabled)"), style="bold", markup=False)
         for clause in match_study(route, series).refusals:
             console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
         for each in series:
@@ -57,3 +60,16 @@ def try_files(
     if routing.otherwise:
         console.print(f"→ no route: {settings.otherwise}", markup=False)
         raise typer.Exit(1)
+
+
+def _header(path: Path) -> Dataset:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+        raise DecodeError(
+            f"{path}: expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
+            advice="Name .dcm files or a folder that holds some.",
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -42,21 +43,34 @@ def number(value: object) -> str:
 def print_report(report: Report, out: Path) -> None:
     """What was found, how good the explanations are, and where the files are."""
     console = Console()
+    several = len(report.images) > 1
     table = Table(title=f"{report.package}", caption=NOTICE)
-    for name in ("finding", "present", "probability", "value", "method", "quality"):
+    for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
         table.add_column(name, justify="right" if name in ("probability", "value") else "left")
     for finding in report.findings:
         for index, each in enumerate(finding["explanations"] or [None]):
-            first = index == 0
-            table.add_row(
-                str(finding["finding"]) if first else "",
-                ("yes" if finding["present"] else "no") if first else "",
-                number(finding.get("probability")) if first else "",
-                number(finding.get("value")) if first else "",
-                each["method"] if each else "–",
-                grade_text(each["quality"]["grade"] if each else None),
-            )
+            cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
+            table.add_row(*cells, each["method"] if each else "–", _quality(each))
     console.print(table)
+    for words in report.notes:
+        console.print(f"note: {words}", highlight=False, markup=False)
     for words in report.refused:
-        console.print(f"[yellow]refused[/] {words}", highlight=False)
-    console.print(f"{len(report.files)} files in {out}", highlight=False)
+        console.print(f"refused: {words}", highlight=False, markup=False, style="yellow")
+    console.print(f"{len(report.files)} files and report.json in {out}", highlight=False, markup=False)
+
+
+def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
+    image = [f"…{finding['images'][0][-8:]}"] if several else []
+    return [
+        *image,
+        str(finding["finding"]),
+        "yes" if finding["present"] else "no",
+        number(finding.get("probability")),
+        number(finding.get("value")),
+    ]
+
+
+def _quality(explanation: dict[str, Any] | None) -> str:
+    if explanation is None:
+        return "–"
+    return grade_text(explanation["quality"]["grade"]) + (" (withheld)" if explanation["withheld"] else "")

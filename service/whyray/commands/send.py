@@ -10,11 +10,14 @@ from rich.console import Console
 
 
 def send(
-    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
     to: Annotated[str, typer.Argument(help="AE@host:port, e.g. WHYRAY@127.0.0.1:11112.")],
     calling: Annotated[str, typer.Option(help="AE title that this side calls itself.")] = "WHYRAY_SEND",
 ) -> None:
-    """Send files by C-STORE and tell the peer's own status for each; exit code 1 if any was not taken."""
+    """Send files by C-STORE, as they are, and tell the peer's own status for each that it did not take.
+
+    Example: `whyray send study/ WHYRAY@127.0.0.1:11112`. Exit code 0: all were taken; 1: some were not.
+    """
     from whyray.commands.screen import progress_bar
     from whyray.delivery import Caller, parse_peer, send_files
 
@@ -26,10 +29,12 @@ def send(
             caller=Caller(calling),
             progress=lambda _outcome, done, total: progress(done / max(total, 1), f"{done} of {total}"),
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     refused = [each for each in outcomes if not each.stored]
     for each in refused:
         console.print(f"{each.file.path}: {each.words}", markup=False, style="red")
+    for advice in dict.fromkeys(each.error.advice for each in refused if each.error is not None):
+        console.print(advice, markup=False)
     console.print(f"{len(outcomes) - len(refused)} of {len(outcomes)} taken by {peer.ae_title}", markup=False)
     if refused:
         raise typer.Exit(1)

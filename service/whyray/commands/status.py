@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
-from whyray.pipeline.overview import Overview
+from whyray.errors import PeerUnreachable
+
+if TYPE_CHECKING:
+    from whyray.pipeline.overview import Overview
 
 
 def status(
@@ -18,18 +22,34 @@ def status(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; for health checks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Roles, jobs, deliveries and what failed, read from the catalog.
+    """Show roles, jobs, deliveries and what failed, read from the catalog.
 
-    Exit code 0: at least one role is alive and none is lost; 1: a role is lost, or none runs.
+    Nothing is started or changed, and no package is loaded: fit for health checks. Examples: `whyray status`,
+    `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq .failures`.
+    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog can't
+    be read.
     """
-    from whyray.pipeline.house import House
-    from whyray.pipeline.overview import overview
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
 
-    house = House.open(config)
-    try:
-        found = overview(house.catalog)
-    finally:
-        house.close()
+    from whyray.catalog import Catalog
+    from whyray.config import load_config
+    from whyray.pipeline.overview import Overview, overview
+
+    url = make_url(load_config(config).catalog_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        found = Overview((), (), ())
+    else:
+        catalog = Catalog(url, migrate=False)
+        try:
+            found = overview(catalog)
+        except SQLAlchemyError as error:
+            raise PeerUnreachable(
+                f"the catalog can't be read: {type(error).__name__}",
+                advice="Check that its server runs, and that `whyray serve` of this version has run once.",
+            ) from error
+        finally:
+            catalog.close()
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     elif not quiet:
@@ -39,6 +59,8 @@ def status(
 
 
 def _print(console: Console, found: Overview) -> None:
+    if not found.roles:
+        console.print("no role runs: start `whyray serve`")
     roles = Table(title="roles")
     for name in ("role", "process", "seen", "state"):
         roles.add_column(name)
@@ -53,4 +75,5 @@ def _print(console: Console, found: Overview) -> None:
         tallies.add_row(what, state, str(number))
     console.print(tallies)
     for each in found.failures:
-        console.print(f"[red]{each.what}[/] {each.id}: {each.error}\n  {each.advice}")
+        console.print(f"{each.what} {each.id}: {each.error}", style="red", markup=False, soft_wrap=True)
+        console.print(f"  {each.advice}", markup=False, soft_wrap=True)

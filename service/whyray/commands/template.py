@@ -13,7 +13,10 @@ Folder = Annotated[Path | None, typer.Argument(help="The site's folder; the ship
 
 @app.command()
 def check(folder: Folder = None) -> None:
-    """Tell what is wrong with a folder of templates; exit code 2 if anything is."""
+    """Tell what is wrong with a folder of templates, with file and line.
+
+    Example: `whyray template check /etc/whyray/templates`. Exit code 0: in order; 2: something is wrong.
+    """
     from whyray.results import load_templates
 
     templates = load_templates(folder)

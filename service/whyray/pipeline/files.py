@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydicom import Dataset
+
 import whyray
 from whyray.errors import ImageError
-from whyray.imaging import read_images
+from whyray.imaging import WRAPPED, Refusal, is_picture, read_images, wrap_picture
 from whyray.models import Model
 from whyray.pipeline.run import Progress, Wish, answer_images
 from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
@@ -22,11 +24,16 @@ _PREAMBLE = 128
 
 @dataclass(frozen=True)
 class Report:
-    """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images."""
+    """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images.
+
+    `notes`: what a reader has to know of the images; `refused`: what was asked for and is not there, and why.
+    """
 
     package: str
     digest: str
+    at: datetime
     images: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
     findings: tuple[dict[str, Any], ...]
     refused: tuple[str, ...]
     files: tuple[str, ...]
@@ -37,8 +44,10 @@ class Report:
         return bool(self.refused)
 
 
-def instance_files(paths: Iterable[Path]) -> list[Path]:
+def instance_files(paths: Iterable[Path], *, pictures: bool = False) -> list[Path]:
     """The DICOM files among `paths` and in the folders among them; a file that is named is taken as it is.
+
+    With `pictures`, a folder without a DICOM file gives its PNG and JPEG pictures.
 
     Raises
     ------
@@ -48,11 +57,14 @@ def instance_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += [each for each in sorted(path.rglob("*")) if each.is_file() and _is_part10(each)]
+            files = [each for each in sorted(path.rglob("*")) if each.is_file()]
+            dicom = [each for each in files if _is_part10(each)]
+            found += dicom or [each for each in files if pictures and is_picture(each)]
         else:
             found.append(path)
     if not found:
-        raise ImageError("no DICOM file among the paths given", advice="Name .dcm files or a folder that holds some.")
+        wanted = "DICOM file, PNG or JPEG picture" if pictures else "DICOM file"
+        raise ImageError(f"no {wanted} among the paths given", advice="Name .dcm files or a folder that holds some.")
     return found
 
 
@@ -73,7 +85,7 @@ def explain_files(
     language: str = "en",
     kinds: Sequence[ResultKind] = ALL_KINDS,
 ) -> Report:
-    """Run `model` on `files` and write everything under `out`.
+    """Run `model` on `files`, DICOM or pictures, and write everything under `out`.
 
     Raises
     ------
@@ -81,7 +93,8 @@ def explain_files(
         As `answer_images`.
     """
     progress(0.0, "reading the images")
-    found = read_images(files)
+    sources, wrapped = _sources(files)
+    found = read_images(sources)
     answers = answer_images(
         found.or_raise(),
         model,
@@ -99,22 +112,42 @@ def explain_files(
     report = Report(
         package=model.identity,
         digest=model.digest,
+        at=at,
         images=tuple(
             {
                 "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
                 "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
                 "kind": answer.image.kind,
                 "shape": list(answer.image.shape),
+                "notes": list(answer.image.notes),
             }
             for answer in answers
         ),
+        notes=wrapped + tuple(dict.fromkeys(note for answer in answers for note in answer.image.notes)),
         findings=findings,
         refused=tuple(_refusals(findings))
-        + tuple(f"{each.error.code}: {each.error.message}" for each in found.refusals),
+        + tuple(_refusal(each) for each in found.refusals),
         files=tuple(written),
     )
     _write_report(report, out)
     return report
+
+
+def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...]]:
+    sources: list[Path | Dataset] = []
+    notes: list[str] = []
+    for path in files:
+        if is_picture(path):
+            sources.append(wrap_picture(path))
+            notes.append(f"{path.name}: {WRAPPED}")
+        else:
+            sources.append(path)
+    return sources, tuple(notes)
+
+
+def _refusal(refusal: Refusal) -> str:
+    where = "" if refusal.source is None else f"{refusal.source.name}: "
+    return f"{where}{refusal.error.code}: {refusal.error.message}"
 
 
 def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
@@ -147,6 +180,8 @@ def _write_report(report: Report, out: Path) -> None:
         "whyray": whyray.__version__,
         "package": report.package,
         "digest": report.digest,
+        "at": report.at.isoformat(),
+        "notes": report.notes,
         "images": report.images,
         "findings": report.findings,
         "refused": report.refused,

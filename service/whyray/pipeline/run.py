@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whyray.errors import Cancelled, ExplanationError, ImageError, TierMissing
+from whyray.errors import Cancelled, ExplanationError, ImageError, ModelOutputError, TierMissing
 from whyray.explain import Heatmap, explain
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, to_model, to_source
 from whyray.models import Model
@@ -97,7 +98,8 @@ def answer_images(
     fitting = [image for image, reason in zip(images, reasons, strict=True) if reason is None]
     if not fitting:
         found = "; ".join(sorted({reason for reason in reasons if reason})) or "there is no image"
-        raise ImageError(f"nothing in this study is for {model.manifest.name}@{model.manifest.version}: {found}")
+        study = images[0].header.StudyInstanceUID if images else "without images"
+        raise ImageError(f"study {study}: nothing in it is for {model.identity}: {found}")
     answers = []
     for index, image in enumerate(fitting):
 
@@ -125,7 +127,7 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
     if model.manifest.task == "segmentation":
         findings = _segments(image, model, model_input)
     else:
-        findings = _scores(model, model_input)
+        findings = _scores(image, model, model_input)
     chosen = _chosen(findings, wish)
     maps = _explain(image, model, model_input, [each.target.name for each in chosen], wish, progress)
     return tuple(
@@ -142,8 +144,18 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
     )
 
 
-def _scores(model: Model, model_input: ModelInput) -> list[Finding]:
-    values = model.predict(model_input.tensor)[0]
+def _predict(image: SourceImage, model: Model, model_input: ModelInput) -> NDArray[np.float32]:
+    """The model's answer; what is wrong with it is said with the study that it answered."""
+    try:
+        answer: NDArray[np.float32] = model.predict(model_input.tensor)[0]
+    except ModelOutputError as error:
+        raise ModelOutputError(
+            f"study {image.header.StudyInstanceUID}: {error.message}", advice=error.advice
+        ) from error
+
+
+def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
+    values = _predict(image, model, model_input)
     regression = model.manifest.task == "regression"
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
@@ -160,7 +172,7 @@ def _scores(model: Model, model_input: ModelInput) -> list[Finding]:
 
 
 def _segments(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
-    scores = model.predict(model_input.tensor)[0]
+    scores = _predict(image, model, model_input)
     exclusive = model.manifest.output.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
