@@ -149,9 +149,9 @@ def _predict(image: SourceImage, model: Model, model_input: ModelInput) -> NDArr
     try:
         answer: NDArray[np.float32] = model.predict(model_input.tensor)[0]
     except ModelOutputError as error:
-        raise ModelOutputError(
-            f"study {image.header.StudyInstanceUID}: {error.message}", advice=error.advice
-        ) from error
+        study = image.header.StudyInstanceUID
+        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
+    return answer
 
 
 def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
