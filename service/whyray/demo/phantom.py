@@ -266,7 +266,7 @@ def _instance(scan: Scan, number: int, position: Array, row: Array, column: Arra
     data.StudyTime = data.SeriesTime = data.ContentTime = data.AcquisitionTime = "120000"
     data.ReferringPhysicianName, data.StudyID, data.AccessionNumber = "", str(scan.seed), ""
     data.StudyDescription, data.SeriesDescription = "Head CT phantom", "Procedural head, not a patient"
-    data.Modality, data.Manufacturer, data.ManufacturerModelName = "CT", "WhyRay", "Procedural phantom"
+    data.Modality, data.Manufacturer, data.ManufacturerModelName = "CT", "Procedural phantom", "Head"
     data.BodyPartExamined, data.PatientPosition = "HEAD", "HFS"
     data.SeriesNumber, data.AcquisitionNumber, data.InstanceNumber = 1, 1, number
     data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]

@@ -39,17 +39,33 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         house.catalog,
         house.storage,
         is_own=is_own,
+        report_to=lambda ae_title: report_address(house.config(), ae_title),
         handlers=commitment_handlers(house.catalog),
     )
     schedule = schedule_of(house)
     try:
         with Presence(house, "intake", on_reload=lambda config: listener.update(config.listener)) as presence:
-            presence.note(ae_title=house.config().listener.ae_title, port=listener.port)
+            presence.note(
+                ae_title=house.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
+            )
             _log.info("listening as %s on port %d", house.config().listener.ae_title, listener.port)
+            if listener.dicomweb_port is not None:
+                _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
             schedule.run(stop)
     finally:
         listener.stop()
         house.close()
+
+
+def report_address(config: Config, ae_title: str) -> tuple[str, int] | None:
+    """Host and port at which this AE takes reports of storage commitment; None if the configuration does not say."""
+    peer = config.listener.peers.get(ae_title)
+    if peer is not None and peer.port is not None:
+        return peer.address[0], peer.port
+    for destination in config.destinations.values():
+        if isinstance(destination, DicomDestination) and destination.ae_title == ae_title:
+            return destination.host, destination.port
+    return None
 
 
 def _known(house: House, sop_instance_uid: str) -> bool:
@@ -155,7 +171,7 @@ def run_worker(path: Path) -> None:
         with presence:
             presence.note(providers=providers, device=house.config().workers.device)
             options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
-            app.worker_main(["worker", *options, f"--hostname={presence.name}", "--loglevel=WARNING"])
+            app.worker_main(["--quiet", "worker", *options, f"--hostname={presence.name}", "--loglevel=WARNING"])
     finally:
         house.close()
 
