@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ def side_by_side(title: str, ways: Mapping[str, Callable[[], object]], *, turns:
             way()
             seconds[name].append(time.perf_counter() - started)
     base = seconds[next(iter(ways))]
-    print(f"\n{title}")
+    lines = ["", title]
     figures = {}
     for name, each in seconds.items():
         ratios = [own / first for own, first in zip(each, base, strict=True)]
@@ -35,7 +36,8 @@ def side_by_side(title: str, ways: Mapping[str, Callable[[], object]], *, turns:
             "ratio": round(middle, 3),
             "quartiles": [round(low, 3), round(high, 3)],
         }
-        print(f"  {name:<44} {median:9.1f} ms   {middle:6.2f} x  ({low:.2f} .. {high:.2f})")
+        lines.append(f"  {name:<44} {median:9.1f} ms   {middle:6.2f} x  ({low:.2f} .. {high:.2f})")
+    sys.stdout.write("\n".join(lines) + "\n")
     if "WHYRAY_BENCH_OUT" in os.environ:
         with Path(os.environ["WHYRAY_BENCH_OUT"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"title": title, "figures": figures}) + "\n")

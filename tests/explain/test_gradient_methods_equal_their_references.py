@@ -125,6 +125,38 @@ def test_lrp_conserves_the_score_through_residual_sums_and_concatenations(name: 
         assert found.values.sum() == pytest.approx(score, rel=0.02)
 
 
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
+def test_lrp_conserves_the_score_through_a_normalisation_inside_the_graph(tmp_path, composite: str) -> None:
+    from whyray.models import RuntimeOptions, load_package
+
+    class Prepared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nets.PlainCnn(channels=3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net((x.expand(-1, 3, -1, -1) - 0.3) / 0.4)
+
+    torch.manual_seed(2)
+    folder = nets.pack(tmp_path, "plain", Prepared().eval())
+    model = load_package(folder, options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    x = nets.image("plain").numpy()
+    for found in explain(model, x, target="all", method="lrp", composite=composite):
+        score = model.logits(x)[0, model.target_index(found.target)]
+        assert found.values.sum() == pytest.approx(score, rel=0.02)
+
+
+def test_lrp_says_so_where_relevance_is_not_conserved() -> None:
+    from whyray.errors import ExplanationError
+    from whyray.models import RuntimeOptions, load_package
+
+    # Linear bottlenecks cancel: z-plus divides by almost nothing there, and the self-check must notice.
+    model = load_package("cxr-findings", options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    x = np.linspace(0, 1, 224 * 224, dtype=np.float32).reshape(model.input_shape)
+    with pytest.raises(ExplanationError, match="relevance is missing"):
+        explain(model, x, target="Effusion", method="lrp")
+
+
 def test_lrp_refuses_attention_by_name() -> None:
     from whyray.errors import ExplanationError
 

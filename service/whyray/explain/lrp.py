@@ -78,7 +78,7 @@ class _Rules:
 
     def __init__(self, parameters: LrpParameters) -> None:
         self._p = parameters
-        self._first: tuple[Operator, Any] | None = None
+        self._first: tuple[Operator, Any | None] | None = None
 
     def __call__(self, operator: Operator) -> Any:
         name = operator.name
@@ -99,19 +99,19 @@ class _Rules:
         """(1, C, *spatial): relevance of the image for one score."""
         import torch
 
-        if self._p.composite == "gamma" or self._first is None:
+        if self._first is None:
             return image.detach() * torch.autograd.grad(score, image, retain_graph=retain)[0]
         operator, answer = self._first
-        arriving = (answer * torch.autograd.grad(score, answer, retain_graph=retain)[0]).detach()
-        ones = torch.ones_like(operator.arguments[0]).requires_grad_(True)
-        weight = torch.ones_like(operator.arguments[1])
-        with torch.enable_grad():
-            shares = _biased(operator, ones, weight, None)
-        flat = torch.autograd.grad(shares, ones, arriving / shares.detach())[0]
-        if flat.shape == image.shape:
-            return flat.detach()
-        # Between image and first layer only the order of axes or the shape changed: undo it by its own gradient.
-        return torch.autograd.grad(operator.arguments[0], image, flat, retain_graph=retain)[0].detach()
+        given = operator.arguments[0]
+        if answer is None:
+            arrived = given.detach() * torch.autograd.grad(score, given, retain_graph=True)[0]
+        else:
+            arriving = (answer * torch.autograd.grad(score, answer, retain_graph=retain)[0]).detach()
+            ones = torch.ones_like(given).requires_grad_(True)
+            with torch.enable_grad():
+                shares = _biased(operator, ones, torch.ones_like(operator.arguments[1]), None)
+            arrived = torch.autograd.grad(shares, ones, arriving / shares.detach())[0]
+        return _through_preparation(given, image, arrived.detach())
 
     def _linear(self, operator: Operator) -> Any:
         given, weight = operator.arguments[:2]
@@ -120,10 +120,11 @@ class _Rules:
         bias = operator.arguments[2] if operator.name != "matmul" and len(operator.arguments) > 2 else None
         plain = operator().detach()
         kept = bias if self._p.bias else None
-        if self._first is None and self._p.composite == "epsilon-plus-flat":
-            answer = plain.requires_grad_(True)
-            self._first = operator, answer
-            return answer
+        if self._first is None:
+            flat = self._p.composite == "epsilon-plus-flat"
+            self._first = operator, plain.requires_grad_(True) if flat else None
+            if flat:
+                return plain
         if operator.name in ("gemm", "matmul"):
             shaped = _biased(operator, given, weight, kept)
         elif self._p.composite == "gamma":
@@ -135,6 +136,22 @@ class _Rules:
 
     def _pass(self, operator: Operator) -> Any:
         return _as_if(operator().detach(), operator.arguments[0], self._p.epsilon)
+
+
+def _through_preparation(given: Any, image: Any, relevance: Any) -> Any:
+    """From the first layer's input back to the image: scaling, offsets and repeated channels pass relevance unchanged.
+
+    `given` is affine in the image place by place; its slope is divided out, so that the sum stays what it was.
+    """
+    import torch
+
+    if given is image:
+        return relevance
+    probe = torch.zeros_like(given, requires_grad=True)
+    (back,) = torch.autograd.grad(given, image, probe, create_graph=True)
+    (slope,) = torch.autograd.grad(back, probe, torch.ones_like(image))
+    safe = torch.where(slope == 0, torch.ones_like(slope), slope)
+    return torch.autograd.grad(given, image, relevance / safe, retain_graph=True)[0].detach()
 
 
 def _as_if(plain: Any, shaped: Any, epsilon: float) -> Any:

@@ -34,7 +34,7 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def picture(x: NDArray[np.float32], heatmap: Heatmap) -> bytes:
-    """PNG: the image (of a volume its slice where the map is strongest) beside the map, in perceptually uniform colour."""
+    """PNG of the image (of a volume its slice with the strongest map) beside the map, in perceptually even colour."""
     from matplotlib import colormaps
     from PIL import Image
 
@@ -63,5 +63,6 @@ def _row(name: str, entry: Mapping[str, Any]) -> str:
     grades = ", ".join(f"{count} {grade}" for grade, count in entry["grades"].items() if count)
     return (
         f"{start}<td>{entry['seconds']:.3g}<td>{entry['forward passes']}<td>{grades}<td class={passed}>"
-        f"passed: {passed}<br>{stages}<br>unrelated maps: {sanity['SSIM of unrelated maps']}<td><img src={escape(name)}.png alt=''></tr>"
+        f"passed: {passed}<br>{stages}<br>"
+        f"unrelated maps: {sanity['SSIM of unrelated maps']}<td><img src={escape(name)}.png alt=''></tr>"
     )
