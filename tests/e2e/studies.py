@@ -13,7 +13,6 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from planted import planted_package
 from synthetic import CYRILLIC, JAPANESE, ball, compress, fan, radiograph, slices, stack, volume_of, write
-from whyray.models import list_packages
 
 SPOT = (slice(30, 42), slice(70, 86))
 """Rows and columns of the bright spot in every made radiograph (128 × 112 pixels, 0.4 × 0.25 mm)."""
@@ -121,15 +120,17 @@ def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
             "when": {"Modality": "CR", "not": made_film},
             "run": "cxr-findings",
             "targets": "top-1",
+            "budget": {"quality_forwards": 40},
             "priority": "stat",
             **common,
         },
-        {"name": "heads", "when": {"Modality": "CT", "not": made_volume}, **_head_package(), **common},
+        {
+            "name": "heads",
+            "when": {"Modality": "CT", "not": made_volume},
+            "run": "head-ct-tissue",
+            "explain": ["seg-grad-cam"],
+            "targets": "top-1",
+            "budget": {"quality_forwards": 12},
+            **common,
+        },
     ]
-
-
-def _head_package() -> dict[str, object]:
-    bundled = {each.name for each in list_packages()}
-    if "head-ct-tissue" in bundled:
-        return {"run": "head-ct-tissue", "explain": ["seg-grad-cam"], "targets": "top-1"}
-    return {"run": "planted-volume"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,9 +30,7 @@ def list_(folder: Folder = None) -> None:
     """
     from whyray.models import list_packages
 
-    table = Table()
-    for name in ("package", "title", "task", "input", "targets"):
-        table.add_column(name)
+    table = _table("package", "title", "task", "input", "targets")
     for entry in list_packages(folder or ()):
         name = f"{entry.name}@{entry.version}"
         if entry.manifest is None or entry.problem:
@@ -62,9 +61,8 @@ def show(
     console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
     console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", markup=False)
     console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
-    table = Table(title="methods", caption="Set a parameter with `whyray explain --param METHOD.NAME=VALUE`.")
-    for name in ("method", "tier", "for this package", "parameters"):
-        table.add_column(name)
+    table = _table("method", "tier", "for this package", "parameters")
+    table.caption = "Set a parameter with `whyray explain --param METHOD.NAME=VALUE`."
     for method in methods():
         refusal = why_not(method, model)
         given = checked_parameters(method.name, manifest.methods.get(method.name, {})).model_dump()
@@ -97,9 +95,7 @@ def methods_(
     if method is not None:
         _tell(console, method_named(method))
         return
-    table = Table()
-    for name in ("method", "tier", "explains", "what it is", "parameters"):
-        table.add_column(name)
+    table = _table("method", "tier", "explains", "what it is", "parameters")
     for each in methods():
         table.add_row(each.name, each.tier, ", ".join(each.tasks) or "all tasks", _first_line(each), _defaults(each))
     console.print(table)
@@ -122,15 +118,34 @@ def _tell(console: Console, method: Method) -> None:
         console.print("It has no parameters.")
         return
     console.print(inspect.getdoc(parameters) or "", markup=False)
-    table = Table(title="parameters")
-    for name in ("name", "type", "default", "meaning"):
-        table.add_column(name)
+    table = _table("parameter", "value", "default")
+    properties = parameters.model_json_schema()["properties"]
     for name, field in parameters.model_fields.items():
-        kind = getattr(field.annotation, "__name__", None) if isinstance(field.annotation, type) else None
-        limits = ", ".join(map(str, field.metadata))
         default = parameter_text({name: field.default}).partition("=")[2]
-        table.add_row(name, Text(kind or str(field.annotation)), default, Text(field.description or limits))
+        table.add_row(name, Text(_values(properties[name])), default)
     console.print(table)
+
+
+_PLAIN = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "null"}
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What a parameter may be, in words, from its JSON Schema."""
+    if "anyOf" in schema:
+        return " or ".join(map(_values, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    limits = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
+    return ", ".join([_PLAIN.get(schema.get("type", ""), "value"), *limits])
+
+
+def _table(*columns: str) -> Table:
+    """A table whose first column, what one types elsewhere, is never cut."""
+    table = Table()
+    for index, name in enumerate(columns):
+        table.add_column(name, no_wrap=index == 0)
+    return table
 
 
 def _first_line(method: Method) -> Text:
