@@ -103,6 +103,14 @@ class Peer(Section):
         tuple[Address, ...], BeforeValidator(_as_list, json_schema_input_type=OneOrMore[str]), Field(min_length=1)
     ]
     """Where it may call from: an IP address, a network (10.0.0.0/24), a host name, `any`, or a list of these."""
+    port: Port | None = None
+    """TCP port on which it listens at the first of these addresses, if it wants storage commitment reported there."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Peer:
+        if self.port is not None and (self.address[0] == ANY_ADDRESS or "/" in self.address[0]):
+            raise PydanticCustomError("address", "with a port, the first address is that of one host")
+        return self
 
     def admits(self, address: str, resolve: Callable[[str], frozenset[str]] = lambda _: frozenset()) -> bool:
         """Whether a connection from this IP address may be this peer.

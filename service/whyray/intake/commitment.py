@@ -110,7 +110,10 @@ class CommitmentProvider:
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         ae.add_requested_context(STORAGE_COMMITMENT, list(UNCOMPRESSED))
         role = build_role(STORAGE_COMMITMENT, scp_role=True)
-        association = ae.associate(where[0], where[1], ae_title=peer, ext_neg=[role])
+        try:
+            association = ae.associate(where[0], where[1], ae_title=peer, ext_neg=[role])
+        except OSError:  # no such host
+            return False
         try:
             return _notify(association, report)
         finally:
