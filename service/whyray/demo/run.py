@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import socket
@@ -79,6 +80,9 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         Seconds to wait for the results.
     """
     console, place = Console(highlight=False), _Place(out.resolve())
+    if not console.is_terminal:
+        console.width = 140
+    logging.getLogger("whyray.serve").setLevel(logging.WARNING)
     for old in (place.work, place.out / "dicom", place.out / "pictures"):
         shutil.rmtree(old, ignore_errors=True)
     place.work.mkdir(parents=True)
@@ -296,9 +300,10 @@ def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[Dem
 
 
 def _print_results(console: Console, catalog: Catalog, place: _Place) -> None:
-    table = Table(title="results", caption=NOTICE)
-    for name in ("package", "finding", "probability", "value", "method", "quality", "why"):
+    table = Table(title="results", caption=NOTICE, expand=True)
+    for name in ("package", "finding", "probability", "ml", "method", "quality"):
         table.add_column(name)
+    table.add_column("why not green", ratio=1, overflow="fold")
     with catalog.read() as session:
         for job in session.scalars(select(Job).order_by(Job.created_at)):
             if job.state is JobState.FAILED:
