@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
+REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint types unit bench clean help
@@ -20,6 +21,8 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	# reference implementations that ask for torchvision or opencv-python, which they don't need for what is compared
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --no-deps $(REFERENCES)
 	@touch $@
 
 demo: $(VENV)/installed ## install, then run the main job on an embedded PACS until Ctrl-C
