@@ -1,0 +1,79 @@
+"""`whyray package`: what there is, what is in it, what is wrong with it, what explains it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from commands.conftest import Cli
+from planted import BRIGHT
+from whyray.explain import methods
+
+
+def test_list_shows_bundled_packages_and_those_of_a_folder_and_what_is_wrong_with_a_broken_one(
+    cli: Cli, packages: Path
+) -> None:
+    broken = packages / "broken" / "1.0.0"
+    broken.mkdir(parents=True)
+    (broken / "model.yaml").write_text("name: [broken]")
+    said = cli("package", "list", "--folder", packages)
+    assert said.code == 0
+    for words in ("cxr-findings@1.0.0", "planted@1.0.0", "planar 64 × 64", "broken@1.0.0", "model.yaml"):
+        assert words in said.everything
+
+
+def test_show_tells_identity_tier_targets_and_every_method_with_its_parameters(cli: Cli, planted: Path) -> None:
+    said = cli("package", "show", planted)
+    assert said.code == 0
+    for words in ("planted@1.0.0", "sha256", "Apache-2.0", BRIGHT, "Tier T", "For tests only"):
+        assert words in said.everything
+    for method in methods():
+        assert method.name in said.out
+    assert "masks=4000" in said.everything
+    assert "seg-grad-cam explains segmentation" in said.everything
+
+
+def test_show_names_the_parameters_that_the_package_prefers(cli: Cli, planted: Path) -> None:
+    with (planted / "model.yaml").open("a") as manifest:
+        manifest.write("methods: {rise: {masks: 123}}\n")
+    assert "masks=123" in cli("package", "show", planted, "--no-card").everything
+
+
+def test_methods_are_listed_with_tier_and_defaults(cli: Cli) -> None:
+    said = cli("package", "methods")
+    assert said.code == 0
+    for method in methods():
+        assert method.name in said.out
+    assert "masks=4000" in said.everything
+    assert "Petsiuk" in said.everything
+
+
+@pytest.mark.parametrize("method", [each.name for each in methods()])
+def test_every_method_tells_about_itself(cli: Cli, method: str) -> None:
+    said = cli("package", "methods", method)
+    assert said.code == 0
+    assert "20" in said.out, "the year of its paper"
+    for name in next(each for each in methods() if each.name == method).Parameters.model_fields:
+        assert name in said.out
+
+
+def test_a_method_that_there_is_not_is_refused_with_the_nearest(cli: Cli) -> None:
+    cli("package", "methods", "gradcam").refused("gradcam", "Did you mean 'grad-cam'?")
+
+
+def test_check_passes_what_is_in_order_and_names_what_is_wrong(cli: Cli, planted: Path) -> None:
+    good = cli("package", "check", planted)
+    assert good.code == 0, good.everything
+    assert "planted@1.0.0 is in order" in good.everything
+    (planted / "model.onnx").write_bytes(b"not a graph")
+    bad = cli("package", "check", planted)
+    assert bad.code == 1
+    assert "error" in bad.out
+    assert "model.onnx" in bad.everything
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_package_that_there_is_not_is_refused_with_the_nearest(cli: Cli, command: str) -> None:
+    cli("package", command, "cxr-finding").refused("NotFound", "cxr-finding", "Did you mean 'cxr-findings")
+    cli("package", command, "./nowhere").refused("nowhere")
