@@ -11,6 +11,7 @@ from planted import planted_package
 from whyray.catalog import Delivery, Event, JobState, ResultRow, jobs
 from whyray.pipeline import worker
 from whyray.pipeline.worker import run_job
+from whyray.results import EVERY_KIND
 
 
 def queued(site: Site, **options: object) -> str:
@@ -40,6 +41,16 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
     (picture,) = [each.picture_key for each in results if each.kind == "sc"]
     assert site.storage.path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
+    site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
+    assert run_job(queued(site), "worker-1", site.tools()) is JobState.DONE
+    results = rows(site, ResultRow)
+    assert {each.kind for each in results} == set(EVERY_KIND)
+    assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
+    for each in results:
+        assert dcmread(site.storage.path(each.key)).SOPClassUID == each.sop_class_uid
 
 
 def test_a_doubled_message_does_nothing(site: Site) -> None:

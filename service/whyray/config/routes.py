@@ -23,7 +23,7 @@ from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
-ResultKind = Literal["sc", "seg", "pm", "sr"]
+ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko"]
 Priority = Literal["stat", "urgent", "routine"]
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
@@ -248,7 +248,8 @@ class Send(Section):
         "pm",
         "sr",
     )
-    """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report)."""
+    """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report), gsps
+    (outlines on the originals as presentation states), ko (Key Object Selection of the key slices)."""
 
 
 class Budget(Section):
@@ -292,6 +293,8 @@ class Route(Section):
     """Place in the queue: stat before urgent before routine."""
     dry_run: bool = False
     """Run and keep the results, but send nothing."""
+    research_methods: bool = False
+    """Allow methods that are known to fail the sanity check (e.g. guided-backprop); for research only."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
     """Language of the results' wording, as far as the templates have it."""
     budget: Budget = Budget()

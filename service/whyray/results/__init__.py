@@ -1,6 +1,7 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
-from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, ResultKind
+from whyray.config import ResultKind
+from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
 from whyray.results.compression import COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe

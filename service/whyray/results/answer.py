@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.config import ResultKind
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 from whyray.models.manifest import TargetSpec
 from whyray.quality.card import QualityCard
-
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko"]
-"""Secondary Capture, Segmentation, Parametric Map, Structured Report, presentation state, key objects."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from pydicom import Dataset
 
+from whyray.config import ResultKind
 from whyray.errors import ExplanationError, ImageError
-from whyray.results.answer import Answer, Finding, MapInSource, Result, ResultKind
+from whyray.results.answer import Answer, Finding, MapInSource, Result
 from whyray.results.charset import set_character_set
 from whyray.results.key_objects import key_objects
 from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page

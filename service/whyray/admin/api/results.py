@@ -14,6 +14,7 @@ from whyray.admin.describe import result_detail, result_out
 from whyray.admin.pictures import thumbnail
 from whyray.admin.schemas import Page, ResultDetail, ResultOut
 from whyray.catalog import events
+from whyray.config import ResultKind
 from whyray.errors import NotFound
 
 router = APIRouter(tags=["results"])
@@ -26,7 +27,7 @@ def list_results(
     paging: Paged,
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
     finding: Annotated[str | None, Query(description="Only of this finding.")] = None,
-    kind: Annotated[Literal["sc", "seg", "pm", "sr"] | None, Query(description="Only objects of this kind.")] = None,
+    kind: Annotated[ResultKind | None, Query(description="Only objects of this kind.")] = None,
     grade: Annotated[Literal["green", "amber", "red"] | None, Query(description="Only of this quality grade.")] = None,
     pictured: Annotated[bool | None, Query(description="Only with, or only without a picture.")] = None,
     superseded: Annotated[bool, Query(description="Those that newer revisions replaced, too.")] = False,
