@@ -9,10 +9,13 @@ import pytest
 from pydicom.dataelem import DataElement
 
 import synthetic
-from results.answers import answer_about, image_of
+from results.answers import PACKAGE, answer_about, image_of
 from results.sources import SOURCES, image_named, read, tilted
+from results.test_validity import rich_answer
 from whyray.errors import ImageError
+from whyray.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
 from whyray.results import ALL_KINDS, EVERY_KIND, build_results, encode
+from whyray.routing import is_own_result
 
 PATIENTS = {
     "Latin": synthetic.LATIN,
@@ -171,3 +174,20 @@ def test_an_attribute_with_several_values_keeps_them(templates):
         source.AccessionNumber = ["A1", "A2"]
     for result in build_results(answer_about(image_of(sources)), ["pm"], templates):
         assert list(read(encode(result.dataset)).AccessionNumber) == ["A1", "A2"]
+
+
+def test_a_result_is_known_as_whyrays_own_whatever_a_site_calls_its_equipment(dx_image, templates):
+    names = {"manufacturer": "Radiology AI", "model": "Insight", "serial_number": "42"}
+    renamed = replace(templates, equipment=templates.equipment.model_copy(update=names))
+    package = replace(PACKAGE, title="Findings", manufacturer="Somebody else")
+    results = build_results(replace(rich_answer(dx_image), package=package), EVERY_KIND, renamed)
+    assert {result.kind for result in results} == set(EVERY_KIND)
+    for result in results:
+        dataset = read(encode(result.dataset))
+        (own,) = [
+            each
+            for each in dataset.ContributingEquipmentSequence
+            if (each.Manufacturer, each.get("ManufacturerModelName")) == (EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL)
+        ]
+        assert own.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+        assert is_own_result(dataset, None, lambda _: False) == "it names WhyRay as contributing equipment"

@@ -17,11 +17,11 @@ from pynetdicom.sop_class import uid_to_service_class
 from whyray.catalog import Catalog
 from whyray.config.network import Listener
 from whyray.errors import ConfigError
+from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
 from whyray.intake.arriving import Arriving
 from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.dicomweb import start_dicomweb
-from whyray.intake.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.intake.reception import Reception, on_released, on_store
 from whyray.intake.registrar import Registrar
 from whyray.intake.server import IntakeServer

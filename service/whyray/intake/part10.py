@@ -9,11 +9,7 @@ import struct
 
 from pydicom.uid import UID_dictionary
 
-from whyray import __version__
-
-IMPLEMENTATION_CLASS_UID = "2.25.204158843209274417652206498215146219862"
-"""WhyRay's own, as in the results it makes (PS3.7 section D.3.3.2)."""
-IMPLEMENTATION_VERSION_NAME = f"WHYRAY_{__version__}"[:16]
+from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _WITHOUT_PIXELS_OR_NOT_A_STREAM = {
     "1.2.840.10008.1.2.4.94",  # JPIP Referenced: the pixels stay elsewhere

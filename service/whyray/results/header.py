@@ -18,12 +18,17 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import validate_value
 
 import whyray
-from whyray.results.answer import Answer, ResultKind
+from whyray.config import ResultKind
+from whyray.identity import (
+    EQUIPMENT_MANUFACTURER,
+    EQUIPMENT_MODEL,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+)
+from whyray.results.answer import Answer
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, package_device_uid
-
-IMPLEMENTATION_CLASS_UID = "2.25.204158843209274417652206498215146219862"
 
 _TYPE_2 = (
     "PatientName",
@@ -193,7 +198,7 @@ def _add_file_meta(made: Dataset, sop_class_uid: str, sop_instance_uid: str) -> 
     meta.MediaStorageSOPInstanceUID = sop_instance_uid
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = f"WHYRAY_{whyray.__version__}"[:16]
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     made.file_meta = meta
 
 
@@ -240,7 +245,7 @@ def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: Ui
     made.DeviceSerialNumber = templates.equipment.serial_number
     made.SoftwareVersions = whyray.__version__
     source = answer.image.header
-    contributing = [_package_equipment(answer, uids)]
+    contributing = [_package_equipment(answer, uids), _own_equipment(answer)]
     if str(source.get("Manufacturer") or "").strip():
         acquisition = Dataset()
         acquisition.PurposeOfReferenceCodeSequence = [item(dcm("109101", "Acquisition Equipment"))]
@@ -269,6 +274,18 @@ def _package_equipment(answer: Answer, uids: UidSource) -> Dataset:
     made.DeviceUID = package_device_uid(package.digest, uids.root)
     made.ContributionDateTime = answer.at.strftime("%Y%m%d%H%M%S%z")
     made.ContributionDescription = "AI model that gave the answers and was explained"
+    return made
+
+
+def _own_equipment(answer: Answer) -> Dataset:
+    """WhyRay itself, by the names that the loop guard looks for: a site may rename the equipment, never this."""
+    made = Dataset()
+    made.PurposeOfReferenceCodeSequence = [item(dcm("109102", "Processing Equipment"))]
+    made.Manufacturer = EQUIPMENT_MANUFACTURER
+    made.ManufacturerModelName = EQUIPMENT_MODEL
+    made.SoftwareVersions = whyray.__version__
+    made.ContributionDateTime = answer.at.strftime("%Y%m%d%H%M%S%z")
+    made.ContributionDescription = "Explained the answers and made the results"
     return made
 
 

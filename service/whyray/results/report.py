@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 import whyray
+from whyray.identity import IMPLEMENTATION_CLASS_UID
 from whyray.models.manifest import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer
 from whyray.results.coding import dcm
-from whyray.results.header import IMPLEMENTATION_CLASS_UID, new_dataset
+from whyray.results.header import new_dataset
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.templates import Templates, Wording

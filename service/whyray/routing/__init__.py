@@ -1,6 +1,6 @@
 """Rules: which series go to which packages. Pure functions of the configuration and of headers; no I/O."""
 
-from whyray.routing.loop_guard import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL, is_own_result
+from whyray.routing.loop_guard import is_own_result
 from whyray.routing.match import (
     ClauseResult,
     Match,
@@ -13,8 +13,6 @@ from whyray.routing.match import (
 )
 
 __all__ = [
-    "EQUIPMENT_MANUFACTURER",
-    "EQUIPMENT_MODEL",
     "ClauseResult",
     "Match",
     "RouteMatch",

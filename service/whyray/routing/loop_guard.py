@@ -6,12 +6,8 @@ from collections.abc import Callable, Iterable
 
 from pydicom import Dataset
 
+from whyray.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
 from whyray.routing.elements import elements
-
-EQUIPMENT_MANUFACTURER = "WhyRay"
-"""Manufacturer (0008,0070) of the Contributing Equipment item that every result carries."""
-EQUIPMENT_MODEL = "WhyRay"
-"""Manufacturer Model Name (0008,1090) of that item begins with this."""
 
 _SOP_INSTANCE_UID = 0x00080018
 _MANUFACTURER = 0x00080070
