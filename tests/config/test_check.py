@@ -29,6 +29,7 @@ class Method:
     kind: str = "attribution map"
     tasks: tuple[str, ...] = ()
     Parameters: type[BaseModel] = NoParameters
+    deliverable: bool = True
 
 
 METHODS = (
@@ -38,6 +39,7 @@ METHODS = (
     Method("integrated-gradients", "T2"),
     Method("seg-grad-cam", "T1", tasks=("segmentation",)),
     Method("similar-cases", "T1", kind="case-based"),
+    Method("guided-backprop", "T1", deliverable=False),
 )
 PACKAGES = {
     "cxr@1": PackageFacts("cxr", "1.0.3", "T1", "multi-label", ("Effusion", "Mass"), "no verified gradient engine"),
@@ -95,3 +97,11 @@ def test_what_would_work_works_with_all_packages_of_the_route() -> None:
     problems = check("run: [cxr@1, opaque]\nexplain: [integrated-gradients]")
     assert len(problems) == 2
     assert all(problem.suggestion in ("'rise' works", "'occlusion' works") for problem in problems)
+
+
+def test_a_method_that_fails_the_sanity_check_is_delivered_only_if_the_route_says_so():
+    asked = "run: cxr@1\nexplain: [guided-backprop]"
+    (problem,) = check(asked)
+    assert "guided-backprop" in problem.message
+    assert "research_methods" in (problem.suggestion or "")
+    assert check(asked + "\nresearch_methods: true") == ()

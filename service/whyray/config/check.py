@@ -41,6 +41,11 @@ class MethodFacts(Protocol):
         ...
 
     @property
+    def deliverable(self) -> bool:
+        """Whether its results may leave for a PACS without the route's say-so."""
+        ...
+
+    @property
     def Parameters(self) -> type[BaseModel]:  # noqa: N802 - the methods' own name for it
         """The pydantic class of its parameters."""
         ...
@@ -113,6 +118,9 @@ def _of_route(
             suggestion = did_you_mean(wish.name, sorted(methods), what="methods are")
             yield Problem(at, f"no explanation method has the name '{wish.name}'", None, suggestion)
             continue
+        if not method.deliverable and not route.research_methods:
+            known = f"'{wish.name}' is known to fail the sanity check (Adebayo 2018), so it is not delivered"
+            yield Problem(at, known, None, "take another method, or set research_methods: true in this route")
         for package in packages:
             reason = _why_not(method, package)
             if reason is not None:
@@ -138,7 +146,11 @@ def _why_not(method: MethodFacts, package: PackageFacts) -> str | None:
 
 def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:
     """The nearest method that all packages of the route can give: same kind first, then highest tier, then by name."""
-    able = [each for each in methods.values() if all(_why_not(each, package) is None for package in packages)]
+    able = [
+        each
+        for each in methods.values()
+        if each.deliverable and all(_why_not(each, package) is None for package in packages)
+    ]
     if not able:
         return "no method works with all packages of this route"
     same_kind = [each for each in able if each.kind == method.kind] or able

@@ -138,7 +138,7 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
             value=each.value,
             mask=each.mask,
             maps=tuple(maps.maps.get(each.target.name, ())),
-            refused=maps.refused if each in chosen else {},
+            refused=maps.refused.get(each.target.name, {}),
         )
         for each in findings
     )
@@ -227,8 +227,10 @@ def _chosen(findings: Sequence[Finding], wish: Wish) -> list[Finding]:
 
 @dataclass
 class _Maps:
+    """Maps by target; refusals by target and method."""
+
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def _explain(
@@ -247,26 +249,42 @@ def _explain(
         def share(done: int, total: int, words: str, start: float = start, width: float = width / 2) -> None:
             progress(start + width * done / max(total, 1), words)
 
-        try:
-            share(0, 1, f"{method}: explaining {', '.join(targets)}")
-            heatmaps = explain(
-                model,
-                model_input.tensor,
-                target=list(targets),
-                method=method,
-                progress=share,
-                **parameters,
-            )
-        except (ExplanationError, TierMissing) as error:
-            made.refused[method] = error.message
-            continue
+        share(0, 1, f"{method}: explaining {', '.join(targets)}")
+        heatmaps = _heatmaps(model, model_input, targets, method, parameters, share, made)
         for number, heatmap in enumerate(heatmaps):
             done = start + width * (0.5 + 0.5 * number / len(heatmaps))
             progress(done, f"{method}: measuring the explanation of {heatmap.target}")
-            made.maps.setdefault(heatmap.target, []).append(
-                _in_source(image, model, model_input, heatmap, wish, lambda *_, done=done: progress(done, "measuring"))
-            )
+
+            def measuring(*_: object, done: float = done) -> None:
+                progress(done, "measuring")
+
+            found = _in_source(image, model, model_input, heatmap, heatmaps, wish, measuring)
+            made.maps.setdefault(heatmap.target, []).append(found)
     return made
+
+
+def _heatmaps(
+    model: Model,
+    model_input: ModelInput,
+    targets: Sequence[str],
+    method: str,
+    parameters: Mapping[str, object],
+    progress: Callable[[int, int, str], None],
+    made: _Maps,
+) -> list[Heatmap]:
+    """One shared run for all targets; where one of them can't be explained, each alone, so that the others are."""
+    try:
+        return explain(model, model_input.tensor, target=list(targets), method=method, progress=progress, **parameters)
+    except (ExplanationError, TierMissing) as error:
+        if len(targets) > 1 and isinstance(error, ExplanationError):
+            return [
+                heatmap
+                for target in targets
+                for heatmap in _heatmaps(model, model_input, [target], method, parameters, progress, made)
+            ]
+        for target in targets:
+            made.refused.setdefault(target, {})[method] = error.message
+        return []
 
 
 def _budget(model: Model, wish: Wish) -> Budget:
@@ -279,6 +297,7 @@ def _in_source(
     model: Model,
     model_input: ModelInput,
     heatmap: Heatmap,
+    others: Sequence[Heatmap],
     wish: Wish,
     progress: Callable[[int, int, str], None],
 ) -> MapInSource:
@@ -289,6 +308,7 @@ def _in_source(
         budget=_budget(model, wish),
         seed=wish.seed,
         valid=model_input.valid,
+        others=others,
         progress=progress,
     )
     values, covered = to_source(heatmap.values, model_input.grid, image)
