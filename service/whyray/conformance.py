@@ -1,0 +1,302 @@
+"""The tables of docs/conformance-statement.md (PS3.2), made from what the code does, so that they can't fall behind it.
+
+The page holds `<!-- table: NAME -->` … `<!-- end -->` pairs; `with_tables` fills them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydicom import Dataset
+from pydicom.datadict import dictionary_description
+from pydicom.uid import UID, UID_dictionary
+from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
+
+from whyray.config import AssociationTimeouts, DicomDestination, DicomWebDestination
+from whyray.config.network import DicomWebListener, Listener, ListenerLimits
+from whyray.delivery import STATUSES, Outgoing
+from whyray.delivery.cstore import contexts_for
+from whyray.delivery.statuses import rejection as rejection_by_peer
+from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.intake import refusals
+from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage, rejection, supported
+from whyray.intake.part10 import TRANSFER_SYNTAXES
+from whyray.models.manifest import CodedConcept
+from whyray.results import (
+    EVERY_KIND,
+    Templates,
+    key_objects,
+    parametric_map,
+    presentation_state,
+    report,
+    segmentation,
+)
+from whyray.results.secondary_capture import MULTI_FRAME_TRUE_COLOUR, SINGLE_FRAME
+
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_EXPLAINED = ("intake.disk-low", "intake.too-large")
+"""Refusals whose detail names a setting."""
+_MARK = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+CREATED: tuple[tuple[str, str, str], ...] = (
+    ("sc", SINGLE_FRAME, "none"),
+    ("sc", MULTI_FRAME_TRUE_COLOUR, "none"),
+    ("seg", segmentation.SOP_CLASS_UID, "none"),
+    ("pm", parametric_map.SOP_CLASS_UID, "none"),
+    ("sr", report.SOP_CLASS_UID, "TID 1500, 1600, 1410, 1411, 1501, 4019"),
+    ("gsps", presentation_state.SOP_CLASS_UID, "none"),
+    ("ko", key_objects.SOP_CLASS_UID, "TID 2010"),
+)
+"""(kind, SOP class, templates of its content) of all that WhyRay makes."""
+
+
+def with_tables(page: str, templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
+    """The page with its tables as the code has them now.
+
+    Parameters
+    ----------
+    made
+        Results of each kind, for the table of attributes: real ones, of several sources.
+
+    Raises
+    ------
+    ValueError
+        If the page misses a table, or names one that does not exist.
+    """
+    tables = {**network_tables(), **object_tables(templates, made)}
+    named = [found["name"] for found in _MARK.finditer(page)]
+    if sorted(named) != sorted(tables):
+        raise ValueError(f"the page has the tables {sorted(named)}, the code {sorted(tables)}")
+    return _MARK.sub(lambda found: f"<!-- table: {found['name']} -->\n{tables[found['name']]}\n<!-- end -->", page)
+
+
+def network_tables() -> dict[str, str]:
+    """Tables of services, presentation contexts, statuses and parameters."""
+    return {
+        "services": _services(),
+        "identification": _table(
+            ("item", "value"),
+            [
+                ("Implementation Class UID", f"`{IMPLEMENTATION_CLASS_UID}`"),
+                ("Implementation Version Name", f"`{IMPLEMENTATION_VERSION_NAME}`"),
+            ],
+        ),
+        "accepted-sop-classes": _accepted(),
+        "accepted-transfer-syntaxes": _table(("transfer syntax", "UID"), _named(TRANSFER_SYNTAXES)),
+        "rejections": _rejections(),
+        "store-statuses": _store_statuses(),
+        "proposed": _proposed(),
+        "delivery-statuses": _table(
+            ("status", "meaning", "what WhyRay does", "defined in"),
+            [(_span(each.first, each.last), each.words, each.verdict.value, each.source) for each in STATUSES],
+        ),
+        "rejections-by-peers": _rejections_by_peers(),
+        "parameters": _parameters(),
+    }
+
+
+def object_tables(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> dict[str, str]:
+    """Tables of the objects that WhyRay makes."""
+    return {
+        "created": _created(templates),
+        "quantities": _quantities(templates),
+        "concepts": _concepts(templates),
+        "attributes": _attributes(made),
+    }
+
+
+@cache
+def storage_classes() -> tuple[str, ...]:
+    """The composite storage SOP classes of PS3.6 that the listener takes, by asking it."""
+    known = [uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and is_storage(uid)]
+    accepted = supported(build_context(uid, sorted(TRANSFER_SYNTAXES)) for uid in known)
+    return tuple(sorted((str(each.abstract_syntax) for each in accepted), key=_name))
+
+
+def _services() -> str:
+    made = {sop_class for _, sop_class, _ in CREATED}
+    rows = [
+        (_name(uid), "yes" if uid in made else "no", "yes" if uid in storage_classes() else "no")
+        for uid in sorted(made, key=_name)
+    ]
+    rows += [
+        ("All other composite storage SOP classes (section 4.2.1), and private ones", "no", "yes"),
+        (_name(VERIFICATION), "yes", "yes"),
+        (_name(STORAGE_COMMITMENT), "yes", "yes"),
+        (_name(FIND), "yes", "no"),
+    ]
+    return _table(("SOP class", "user (SCU)", "provider (SCP)"), rows)
+
+
+def _accepted() -> str:
+    return _table(("SOP class", "UID"), [(_name(uid), f"`{uid}`") for uid in storage_classes()])
+
+
+def _rejections() -> str:
+    listener = Listener(peers={"KNOWN": "10.0.0.5"})  # type: ignore[dict-item]  # the short form, as in the file
+    cases = (
+        ("the called AE title is not WhyRay's", "OTHER", "KNOWN", "10.0.0.5", 0),
+        ("the calling AE title is not among `listener.peers`", "WHYRAY", "STRANGER", "10.0.0.5", 0),
+        ("the peer calls from an address that `listener.peers` does not give it", "WHYRAY", "KNOWN", "10.0.0.6", 0),
+        ("`listener.limits.max_associations` are open", "WHYRAY", "KNOWN", "10.0.0.5", 10**6),
+    )
+    rows = []
+    for when, called, calling, address, in_use in cases:
+        refused = rejection(
+            listener, called=called, calling=calling, address=address, in_use=in_use, resolve=lambda _: frozenset()
+        )
+        assert refused is not None
+        rows.append((str(refused.result), str(refused.source), str(refused.reason), when))
+    return _table(("result", "source", "reason", "when"), rows)
+
+
+def refused() -> list[refusals.Refused]:
+    """One of each reason for which an instance is not taken."""
+    return [
+        refusals.disk_low(),
+        refusals.not_writable(""),
+        refusals.catalog_down(""),
+        refusals.too_large(),
+        refusals.mismatch("SOP Class, SOP Instance or Study Instance UID", "", ""),
+        refusals.not_understood("not whole, no data set, or a UID is missing"),
+        refusals.class_not_supported(""),
+        refusals.syntax_not_supported(""),
+        refusals.failed_here(RuntimeError()),
+    ]
+
+
+def _store_statuses() -> str:
+    only_web = (0x0122, 0xC122)
+    rows = [("0x0000", "Success: the instance is durable in storage and in the catalog", "C-STORE, STOW-RS")]
+    for each in refused():
+        words = f"{each.words} ({each.detail})" if each.kind in _EXPLAINED else each.words
+        where = "STOW-RS (by C-STORE the presentation context is refused)" if each.status in only_web else rows[0][2]
+        rows.append((f"0x{each.status:04X}", words, where))
+    return _table(("status or Failure Reason", "when", "by"), rows)
+
+
+def _proposed() -> str:
+    contexts: dict[str, list[list[str]]] = {}
+    for _, sop_class, _ in CREATED:
+        for context in contexts_for([Outgoing(Path(), sop_class, "1.2", _EXPLICIT)]):
+            contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
+    rows = [
+        (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in each), "SCU", "none")
+        for sop_class, each in contexts.items()
+    ]
+    rows += [
+        (_name(VERIFICATION), f"`{VERIFICATION}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
+        (_name(STORAGE_COMMITMENT), f"`{STORAGE_COMMITMENT}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
+        (_name(FIND), f"`{FIND}`", _names(DEFAULT_TRANSFER_SYNTAXES), "SCU", "none"),
+    ]
+    header = ("abstract syntax", "UID", "transfer syntaxes, one context each between semicolons", "role", "negotiation")
+    return _table(header, rows)
+
+
+def _rejections_by_peers() -> str:
+    rows = []
+    for result in (1, 2):
+        for source, reason in ((1, 1), (1, 2), (1, 3), (1, 7), (2, 1), (2, 2), (3, 1), (3, 2)):
+            error = rejection_by_peer(result, source, reason, "the peer", "WhyRay")
+            words = error.message.rpartition(": ")[2]
+            rows.append((str(result), str(source), str(reason), words, "tried again" if error.retriable else "failed"))
+    return _table(("result", "source", "reason", "meaning", "the delivery is"), rows)
+
+
+def _parameters() -> str:
+    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+        ("listener", Listener),
+        ("listener.limits", ListenerLimits),
+        ("listener.dicomweb", DicomWebListener),
+        ("destinations.NAME", DicomDestination),
+        ("destinations.NAME.timeouts", AssociationTimeouts),
+        ("destinations.NAME (by STOW-RS)", DicomWebDestination),
+    )
+    rows = []
+    for path, model in sections:
+        defaults = model.model_construct().model_dump(mode="json", warnings=False)
+        for name, field in model.model_fields.items():
+            default = defaults.get(name)
+            if not isinstance(default, str | int | None) or name in ("token", "login"):
+                continue
+            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            rows.append((f"`{path}`: `{name}`", "" if default is None else f"`{default!s}`", meaning))
+    return _table(("parameter", "default", "meaning"), rows)
+
+
+def _created(templates: Templates) -> str:
+    rows = []
+    for kind, sop_class, content in CREATED:
+        series = getattr(templates.series, kind)
+        description = series.description.replace("|", "\\|")
+        rows.append(
+            (f"`{kind}`", _name(sop_class), f"`{sop_class}`", series.modality, str(series.number), description, content)
+        )
+    assert {kind for kind, *_ in CREATED} == set(EVERY_KIND)
+    header = ("kind", "SOP class", "UID", "modality", "series number", "series description", "templates")
+    return _table(header, rows)
+
+
+def _quantities(templates: Templates) -> str:
+    concepts = templates.concepts
+    rows = [(f"`{name}`", _code(each)) for name, each in sorted(concepts.quantities.items())]
+    return _table(("method", "quantity"), [*rows, ("any other", _code(concepts.other_quantity))])
+
+
+def _concepts(templates: Templates) -> str:
+    concepts = templates.concepts
+    found = {name: getattr(concepts, name) for name in type(concepts).model_fields}
+    flat: list[tuple[str, CodedConcept]] = []
+    for name, each in found.items():
+        if isinstance(each, Mapping) or name == "other_quantity":
+            continue
+        nested = type(each).model_fields if name == "grades" else ()
+        flat += [(f"{name}: {inner}", getattr(each, inner)) for inner in nested] or [(name, each)]
+    return _table(("meaning", "code"), [(name.replace("_", " "), _code(each)) for name, each in flat])
+
+
+def _attributes(made: Mapping[str, Sequence[Dataset]]) -> str:
+    """Which attributes of the top level the objects of each kind have: always, or depending on the source."""
+    kinds = [kind for kind in EVERY_KIND if kind in made]
+    tags = sorted(set().union(*(each.keys() for datasets in made.values() for each in datasets)))
+    rows = []
+    for tag in tags:
+        has = {kind: [tag in each for each in made[kind]] for kind in kinds}
+        marks = ["always" if all(has[kind]) else "some" if any(has[kind]) else "" for kind in kinds]
+        rows.append((dictionary_description(tag), f"({tag.group:04X},{tag.element:04X})", *marks))
+    return _table(("attribute", "tag", *kinds), rows)
+
+
+def _code(concept: CodedConcept) -> str:
+    return f'({concept.value}, {concept.scheme}, "{concept.meaning}")'
+
+
+def _span(first: int, last: int) -> str:
+    return f"0x{first:04X}" if first == last else f"0x{first:04X} to 0x{last:04X}"
+
+
+def _name(uid: str) -> str:
+    entry = UID_dictionary.get(uid)
+    if entry is None or not entry[3]:
+        return str(UID(uid).name)
+    return f"{entry[0]} (retired)" if entry[0] else "(retired, without a name)"
+
+
+def _names(uids: Iterable[str]) -> str:
+    return ", ".join(_name(uid) for uid in uids)
+
+
+def _named(uids: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for uid in sorted(uids, key=_name):
+        yield _name(uid), f"`{uid}`"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)

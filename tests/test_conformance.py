@@ -1,0 +1,73 @@
+"""docs/conformance-statement.md says what the code does."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from results.answers import answer_about
+from results.sources import image_named
+from whyray.conformance import CREATED, network_tables, refused, storage_classes, with_tables
+from whyray.intake import refusals
+from whyray.results import EVERY_KIND, build_results, load_templates
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "conformance-statement.md"
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, list[Dataset]]:
+    """Results of every kind, of a radiograph and of a CT series."""
+    found: dict[str, list[Dataset]] = {kind: [] for kind in EVERY_KIND}
+    for name in ("DX, Japanese", "tilted CT, Japanese"):
+        for result in build_results(answer_about(image_named(name)), EVERY_KIND, load_templates()):
+            found[result.kind].append(result.dataset)
+    return found
+
+
+def test_the_tables_of_the_statement_are_those_of_the_code(made: dict[str, list[Dataset]], tmp_path: Path) -> None:
+    page = PAGE.read_text("utf-8")
+    right = with_tables(page, load_templates(), made)
+    (tmp_path / PAGE.name).write_text(right, "utf-8")
+    assert page == right, f"if the code is right: cp {tmp_path / PAGE.name} {PAGE}"
+
+
+def test_whatever_is_made_is_among_the_created_objects(made: dict[str, list[Dataset]]) -> None:
+    known = {(kind, sop_class) for kind, sop_class, _ in CREATED}
+    assert {(kind, str(each.SOPClassUID)) for kind, datasets in made.items() for each in datasets} <= known
+
+
+def test_templates_named_for_reports_are_those_in_them(made: dict[str, list[Dataset]]) -> None:
+    def templates(item: Dataset) -> set[str]:
+        own = {str(each.TemplateIdentifier) for each in item.get("ContentTemplateSequence", [])}
+        return own.union(*(templates(child) for child in item.get("ContentSequence", [])))
+
+    for kind, _, named in CREATED:
+        found = set().union(*(templates(each) for each in made[kind]))
+        assert found <= set(named.removeprefix("TID ").split(", "))
+
+
+def test_every_refusal_of_intake_has_its_line() -> None:
+    makers = [
+        name
+        for name, each in inspect.getmembers(refusals, inspect.isfunction)
+        if inspect.signature(each).return_annotation == "Refused"
+    ]
+    assert len(makers) == len(refused()) == len({each.kind for each in refused()})
+    table = network_tables()["store-statuses"]
+    assert all(f"| 0x{each.status:04X} |" in table for each in refused())
+
+
+def test_classes_that_are_no_storage_are_not_in_the_table() -> None:
+    classes = storage_classes()
+    assert "1.2.840.10008.5.1.4.1.1.2" in classes
+    assert len(classes) > 150
+    for other in ("1.2.840.10008.1.1", "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.34.6.1"):
+        assert other not in classes
+
+
+def test_a_page_that_misses_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="store-statuses"):
+        with_tables("# no table", load_templates(), {})
