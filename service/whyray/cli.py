@@ -54,7 +54,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", envvar="WHYRAY_LOG_LEVEL")] = "",
+    log_level: Annotated[
+        str, typer.Option(help="debug, info, warning or error. [default: info]", envvar="WHYRAY_LOG_LEVEL")
+    ] = "",
     _: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     level = (log_level or "info").upper()

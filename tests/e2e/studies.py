@@ -130,7 +130,7 @@ def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
             "run": "head-ct-tissue",
             "explain": ["seg-grad-cam"],
             "targets": "top-1",
-            "budget": {"quality_forwards": 12},
+            "budget": {"quality_forwards": 4},
             **common,
         },
     ]

@@ -84,11 +84,12 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
                 "destinations": {"archive": {"ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}},
                 "packages": {"folders": [str(folder / "packages")]},
                 "routes": routes("archive", on_release=True),
+                "workers": {"count": 2},
             },
         )
         stack.callback(whyray.stop)
         whyray.start()
-        for study in studies.values():
+        for study in reversed(studies.values()):  # the volumes, which take longest, first
             storescu(whyray.port, study)
         whyray.wait_for(
             lambda: (

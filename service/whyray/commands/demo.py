@@ -22,8 +22,10 @@ def demo(
 ) -> None:
     """Send real studies to a PACS, which routes them to WhyRay; watch the explanations come back into it.
 
-    Everything runs on this machine and listens on loopback only. With --once, exit code 0 means that every expected
-    result came back into the PACS.
+    Everything runs on this machine and listens on loopback only; Ctrl-C ends it.
+
+    Examples: `whyray demo`, `whyray demo --once --out results/`.
+    Exit code 0: with --once, every expected result came back into the PACS; 1: some did not.
     """
     from whyray.demo.run import run_demo
 

@@ -55,7 +55,7 @@ def explain(
         int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
     ] = None,
     device: Annotated[
-        Device, typer.Option(help="Where the model runs; auto takes a GPU where there is one.")
+        Device, typer.Option(help="Where the model runs: auto (a GPU where there is one), cpu or cuda.")
     ] = Device.auto,
     config: Annotated[
         Path | None,
