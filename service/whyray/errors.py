@@ -134,6 +134,12 @@ class WorkerLost(PermanentError):  # noqa: N818
     default_advice = "Look at the worker's log and the memory that the package needs; then retry the job."
 
 
+class TimeLimit(PermanentError):  # noqa: N818
+    """A job ran longer than its route's `budget: {job_time: …}`."""
+
+    default_advice = "Raise budget.job_time in the route, ask for fewer or cheaper methods, or give the worker a GPU."
+
+
 class InternalError(PermanentError):
     """A defect in WhyRay or in a library that it uses; the worker's log holds the trace."""
 
