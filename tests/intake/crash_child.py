@@ -1,6 +1,6 @@
 """Runs listeners to be killed: forks one for each line on standard input, so that none pays for the imports again.
 
-`python crash_child.py FOLDER PORT`; answers each line with the process id of a listener that listens.
+`python crash_child.py FOLDER PORT DICOMWEB_PORT`; answers each line with the process id of a listener that listens.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ import threading
 from pathlib import Path
 
 from intake.conftest import listener_settings
+from intake.web import dicomweb
 from whyray.catalog import Catalog, sqlite_url
 from whyray.intake import start_listener
 from whyray.storage import FolderStorage
 
 
-def listen(folder: Path, port: int) -> None:
+def listen(folder: Path, port: int, web_port: int) -> None:
     catalog = Catalog(sqlite_url(folder / "catalog.sqlite"))
-    start_listener(listener_settings(port=port), catalog, FolderStorage(folder / "instances"))
+    web = dicomweb().model_copy(update={"port": web_port})
+    start_listener(listener_settings(port=port, dicomweb=web), catalog, FolderStorage(folder / "instances"))
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
     threading.Event().wait()
 
 
 def main() -> None:
-    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    folder, port, web_port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                listen(folder, port)
+                listen(folder, port, web_port)
             finally:
                 os._exit(1)
         os.waitpid(child, 0)

@@ -13,27 +13,30 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
 from intake.scu import NoAssociationError, Sender, digest, encode, small
+from intake.web import answered, multipart, part10, post_to
 from peers import free_port
 from whyray.catalog import Catalog, Instance, keys, sqlite_url
 from whyray.storage import FolderStorage, sweep_orphans
 
 KILLS = 30
 SENDERS = 3
+WEB_SENDERS = 2
 
 
 class Listening:
     """A listener in a process of its own, started again after each kill."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port, self.web_port = free_port(), free_port()
         tests = Path(__file__).parents[1]
         self._nursery = subprocess.Popen(
-            [sys.executable, str(tests / "intake" / "crash_child.py"), str(folder), str(self.port)],
+            [sys.executable, str(tests / "intake" / "crash_child.py"), str(folder), str(self.port), str(self.web_port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(tests)},
@@ -87,6 +90,27 @@ class Modality(threading.Thread):
                 self.stopping.wait(0.005)
 
 
+class WebModality(Modality):
+    """Sends requests of three instances by STOW-RS."""
+
+    def run(self) -> None:
+        number = 0
+        while not self.stopping.is_set():
+            number += 1
+            instances = [small(3 * number + each, study=f"{self.name}-{number}") for each in range(3)]
+            try:
+                response = post_to(self.port, multipart(*(part10(each) for each in instances)))
+            except httpx.TransportError:
+                self.stopping.wait(0.005)
+                continue
+            stored = answered(response)[0] if response.status_code in (200, 202) else []
+            self.acknowledged |= {
+                each.SOPInstanceUID: digest(encode(each)) for each in instances if each.SOPInstanceUID in stored
+            }
+            if len(stored) != len(instances):
+                self.unexpected.append(f"{response.status_code} {response.text}")
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_an_instance_acknowledged_before_a_kill_is_in_the_catalog_and_in_storage_after_it(
     listening: Listening, tmp_path: Path
@@ -95,6 +119,7 @@ def test_an_instance_acknowledged_before_a_kill_is_in_the_catalog_and_in_storage
     sys.stdout.write(f"WHYRAY_TEST_SEED={seed}\n")
     moments = random.Random(seed)
     senders = [Modality(f"MODALITY{number}", listening.port) for number in range(SENDERS)]
+    senders += [WebModality(f"WEB{number}", listening.web_port) for number in range(WEB_SENDERS)]
     process = listening.start()
     for sender in senders:
         sender.start()
@@ -115,6 +140,7 @@ def test_an_instance_acknowledged_before_a_kill_is_in_the_catalog_and_in_storage
     sys.stdout.write(f"{KILLS} kills, {len(acknowledged)} acknowledged, {moved} different counts at kills\n")
     assert [problem for sender in senders for problem in sender.unexpected] == []
     assert moved > KILLS // 3, "the kills did not meet work in progress"
+    assert all(sender.acknowledged for sender in senders)
     catalog, storage = Catalog(sqlite_url(tmp_path / "catalog.sqlite")), FolderStorage(tmp_path / "instances")
     assert _missing(acknowledged, catalog, storage) == []
     with catalog.read() as session:

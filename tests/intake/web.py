@@ -41,6 +41,13 @@ def url(running: Running, study: str | None = None) -> str:
     return f"http://127.0.0.1:{running.scp.dicomweb_port}/dicom-web/studies" + (f"/{study}" if study else "")
 
 
+def post_to(port: int, body: bytes) -> httpx.Response:
+    """POST this body, as it should be, to a listener without tokens."""
+    content_type = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
+    where = f"http://127.0.0.1:{port}/dicom-web/studies"
+    return httpx.post(where, content=body, headers={"Content-Type": content_type}, timeout=60)
+
+
 def post(
     running: Running,
     body: bytes | Iterable[bytes],
