@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,10 +30,10 @@ _FLAGS = (
 WITHIN = 20.0
 
 
-def start(chromium: str, chromedriver: str, profile: Path) -> webdriver.Chrome:
+def start(chromium: str, chromedriver: str, profile: Path, flags: Sequence[str] = ()) -> webdriver.Chrome:
     options = Options()
     options.binary_location = chromium
-    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(chromedriver))

