@@ -34,6 +34,8 @@ class WebService:
     answer: Callable[[list[str]], Answer]
     requests: list[list[str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    syntaxes: list[list[tuple[str, str]]] = field(default_factory=list)
+    """(SOP Instance UID, Transfer Syntax UID) of each part, by request."""
 
     def destination(self, **options: object) -> DicomWebDestination:
         return DicomWebDestination(
@@ -54,10 +56,11 @@ def web() -> Iterator[Callable[[Callable[[list[str]], Answer]], WebService]]:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
                 parts = BytesParser().parsebytes(head + body).get_payload()
-                uids = [
-                    str(dcmread(BytesIO(part.get_payload(decode=True))).SOPInstanceUID)  # type: ignore[union-attr,arg-type]
-                    for part in parts
-                ]
+                objects = [dcmread(BytesIO(part.get_payload(decode=True))) for part in parts]  # type: ignore[union-attr,arg-type]
+                uids = [str(each.SOPInstanceUID) for each in objects]
+                service.syntaxes.append(
+                    [(str(each.SOPInstanceUID), str(each.file_meta.TransferSyntaxUID)) for each in objects]
+                )
                 service.requests.append(uids)
                 service.headers.append(dict(self.headers))
                 self._say(*service.answer(uids))

@@ -38,6 +38,10 @@ TRANSFER_SYNTAXES: Mapping[str, str] = {
 """{keyword: UID} of all transfer syntaxes in PS3.6 table A-1."""
 
 
+COMPRESSED = ("JPEGLSLossless", "JPEG2000Lossless", "RLELossless")
+"""Keywords of the transfer syntaxes that results can be compressed to."""
+
+
 def _check_address(address: str) -> str:
     if address == ANY_ADDRESS:
         return address
@@ -89,11 +93,28 @@ def _transfer_syntax(name: str) -> str:
     return uid
 
 
+def _sendable(keywords: tuple[str, ...]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        uid = _transfer_syntax(name)
+        if uid not in {TRANSFER_SYNTAXES[each] for each in keywords}:
+            raise PydanticCustomError(
+                "transfer_syntax",
+                "results can't be sent in this transfer syntax",
+                {"suggestion": f"what can be named here: {', '.join(keywords)}"},
+            )
+        return uid
+
+    return check
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
 Host = Annotated[str, AfterValidator(_check_host), WithJsonSchema({"type": "string", "title": "host"})]
-TransferSyntax = Annotated[
-    str, AfterValidator(_transfer_syntax), WithJsonSchema({"type": "string", "title": "transfer syntax"})
+_SYNTAX_SCHEMA = WithJsonSchema({"type": "string", "title": "transfer syntax"})
+DicomSyntax = Annotated[
+    str, AfterValidator(_sendable(("ExplicitVRLittleEndian", "ImplicitVRLittleEndian", *COMPRESSED))), _SYNTAX_SCHEMA
 ]
+# PS3.18 section 8.7.3.5.2: Implicit VR is not for the web
+WebSyntax = Annotated[str, AfterValidator(_sendable(("ExplicitVRLittleEndian", *COMPRESSED))), _SYNTAX_SCHEMA]
 
 
 class Peer(Section):
@@ -274,11 +295,13 @@ class DicomDestination(Section):
     """Ask the peer to commit to keeping what it received (Storage Commitment Push Model, PS3.4 annex J)."""
     commitment_within: Duration = timedelta(hours=1)
     """How long to wait for the commitment before sending again."""
-    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+    transfer_syntaxes: Annotated[tuple[DicomSyntax, ...], Field(min_length=1)] = (
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
         TRANSFER_SYNTAXES["ImplicitVRLittleEndian"],
     )
-    """What to propose, preferred first: keywords of PS3.6, e.g. JPEGLSLossless, or UIDs."""
+    """What to propose, preferred first: ExplicitVRLittleEndian, ImplicitVRLittleEndian, and for pages (sc)
+    JPEGLSLossless, JPEG2000Lossless, RLELossless. A page goes compressed where the peer accepts that, all else
+    uncompressed."""
     max_pdu: Size = 128 * 1024
     """Largest PDU that WhyRay accepts from it; 0B means no limit."""
     associations: Count = 1
@@ -318,10 +341,11 @@ class DicomWebDestination(Section):
     """PEM file of the authorities to trust instead of the system's."""
     timeout: Duration = timedelta(minutes=2)
     """For each request."""
-    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+    transfer_syntaxes: Annotated[tuple[WebSyntax, ...], Field(min_length=1)] = (
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
     )
-    """Preferred first."""
+    """Preferred first: ExplicitVRLittleEndian, and for pages (sc) JPEGLSLossless, JPEG2000Lossless, RLELossless. What
+    the service refuses compressed is sent uncompressed."""
     retry: Retry = Retry()
     """What to do after a failure that may pass."""
 

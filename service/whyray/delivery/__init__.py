@@ -20,10 +20,12 @@ from whyray.delivery.send import find_files, parse_peer, send_files, summary
 from whyray.delivery.service import DeliveryService, Pace
 from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
 from whyray.delivery.stow import stow
+from whyray.delivery.syntaxes import Compression
 
 __all__ = [
     "STATUSES",
     "Caller",
+    "Compression",
     "DeliveryService",
     "Echo",
     "LeaseKeeper",

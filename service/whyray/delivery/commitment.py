@@ -18,8 +18,8 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from whyray.catalog import Catalog, Delivery, deliveries, events
-from whyray.delivery.cstore import UNCOMPRESSED
 from whyray.delivery.statuses import describe
+from whyray.delivery.syntaxes import UNCOMPRESSED
 
 _log = logging.getLogger("whyray.delivery")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
 from typing import Any
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID
 from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
@@ -23,13 +24,12 @@ from whyray.delivery.association import (
 )
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, without_identity
 from whyray.delivery.statuses import describe, error_of
+from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, compressions, uncompressed, ways
 from whyray.errors import DecodeError, PeerRefused, PeerUnreachable, WhyRayError
 
 # A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
 # be converted to what the peer accepts are read first and given as such.
 _config.STORE_SEND_CHUNKED_DATASET = True
-
-UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
 def store(
@@ -38,6 +38,7 @@ def store(
     files: Sequence[Outgoing],
     report: Report,
     *,
+    compression: Compression | None = None,
     extra: Sequence[PresentationContext] = (),
     handlers: EventHandlers | None = None,
     proceed: Callable[[Outgoing], bool] = lambda _: True,
@@ -49,6 +50,8 @@ def store(
 
     Parameters
     ----------
+    compression
+        What makes the compressed transfer syntaxes that `peer` wants; nothing is compressed without it.
     extra
         Further contexts to propose, such as storage commitment.
     proceed
@@ -62,12 +65,14 @@ def store(
         If no association can be had: nothing was tried. (An association that breaks later is the outcome of the file
         that was under way.)
     """
-    with association(peer, caller, [*contexts_for(files), *extra], handlers=handlers) as link:
+    compression = compression or NoCompression()
+    proposed = contexts_for(files, peer.transfer_syntaxes, compression)
+    with association(peer, caller, [*proposed, *extra], handlers=handlers) as link:
         accepted = {(str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in link.accepted_contexts}
         for number, file in enumerate(files):
             if not proceed(file):
                 continue
-            outcome = _store_one(link, peer, file, accepted, number % 65535 + 1)
+            outcome = _store_one(link, peer, file, accepted, compression, number % 65535 + 1)
             report(outcome)
             if outcome.broke or not link.is_established:
                 # pynetdicom may learn of the end a moment later; whatever is sent until then waits for its time-out
@@ -77,31 +82,52 @@ def store(
             after(link)
 
 
-def batches(files: Sequence[Outgoing], *, room: int = MOST_CONTEXTS) -> list[list[Outgoing]]:
+def batches(
+    files: Sequence[Outgoing],
+    wanted: Sequence[str] = UNCOMPRESSED,
+    compression: Compression | None = None,
+    *,
+    room: int = MOST_CONTEXTS,
+) -> list[list[Outgoing]]:
     """The files in order, cut where an association would need more than `room` presentation contexts."""
     cut: list[list[Outgoing]] = [[]]
     for file in files:
-        if cut[-1] and len(contexts_for([*cut[-1], file])) > room:
+        if cut[-1] and len(contexts_for([*cut[-1], file], wanted, compression)) > room:
             cut.append([])
         cut[-1].append(file)
     return cut if cut[0] else []
 
 
-def contexts_for(files: Iterable[Outgoing]) -> list[PresentationContext]:
-    """For each SOP Class: each stored transfer syntax by itself, and uncompressed little endian to fall back to."""
-    pairs = dict.fromkeys((file.sop_class_uid, file.transfer_syntax_uid) for file in files)
-    stored = [context(sop_class, syntax) for sop_class, syntax in pairs]
-    classes = dict.fromkeys(sop_class for sop_class, _ in pairs)
-    others = {sop_class: [each for each in UNCOMPRESSED if (sop_class, each) not in pairs] for sop_class in classes}
-    return stored + [context(sop_class, *syntaxes) for sop_class, syntaxes in others.items() if syntaxes]
+def contexts_for(
+    files: Iterable[Outgoing], wanted: Sequence[str] = UNCOMPRESSED, compression: Compression | None = None
+) -> list[PresentationContext]:
+    """For each SOP Class: each syntax that a file is stored in or may be compressed to by itself, so that the choice is
+    ours; and the uncompressed ones that the destination wants, to fall back to.
+    """
+    plain = uncompressed(wanted)
+    alone: dict[str, dict[str, None]] = {}
+    for file in files:
+        syntaxes = alone.setdefault(file.sop_class_uid, {})
+        if file.transfer_syntax_uid in plain or file.transfer_syntax_uid not in UNCOMPRESSED:
+            syntaxes[file.transfer_syntax_uid] = None
+    for sop_class, syntaxes in alone.items():
+        syntaxes.update(dict.fromkeys(compressions(sop_class, wanted, compression or NoCompression())))
+    made = [context(sop_class, syntax) for sop_class, syntaxes in alone.items() for syntax in syntaxes]
+    rest = {sop_class: [each for each in plain if each not in syntaxes] for sop_class, syntaxes in alone.items()}
+    return made + [context(sop_class, *syntaxes) for sop_class, syntaxes in rest.items() if syntaxes]
 
 
 def _store_one(
-    link: Association, peer: DicomDestination, file: Outgoing, accepted: set[tuple[str, str]], message_id: int
+    link: Association,
+    peer: DicomDestination,
+    file: Outgoing,
+    accepted: set[tuple[str, str]],
+    compression: Compression,
+    message_id: int,
 ) -> Outcome:
     name = address(peer)
     try:
-        source = _source(link, name, file, accepted)
+        source = _source(link, peer, file, accepted, compression)
         answer = link.send_c_store(source, msg_id=message_id)
     except WhyRayError as error:
         return Outcome(file, None, error.message, error)
@@ -123,15 +149,27 @@ def _store_one(
     return Outcome(file, status, describe(status, comment), error_of(status, file.sop_instance_uid, name, comment))
 
 
-def _source(link: Association, name: str, file: Outgoing, accepted: set[tuple[str, str]]) -> Any:
-    if (file.sop_class_uid, file.transfer_syntax_uid) in accepted:
-        return file.path
-    syntax = UID(file.transfer_syntax_uid)
-    if any((file.sop_class_uid, each) in accepted for each in UNCOMPRESSED):
-        if not syntax.is_compressed or syntax.is_deflated:
+def _source(
+    link: Association,
+    peer: DicomDestination,
+    file: Outgoing,
+    accepted: set[tuple[str, str]],
+    compression: Compression,
+) -> Any:
+    """What pynetdicom is to send: the file's path as stored, or a data set in the best syntax that was accepted."""
+    name, stored = address(peer), file.transfer_syntax_uid
+    agreed = [
+        each for each in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, each) in accepted
+    ]
+    if agreed:
+        if agreed[0] == stored:
+            return file.path
+        if agreed[0] in UNCOMPRESSED:
             return dcmread(file.path)
+        return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), agreed[0])))
+    if any((file.sop_class_uid, each) in accepted for each in UNCOMPRESSED):
         raise PeerRefused(
-            f"{name} takes {UID(file.sop_class_uid).name} but not in {syntax.name}, as {file.sop_instance_uid} is",
+            f"{name} takes {UID(file.sop_class_uid).name} but not in {UID(stored).name}, as {file.sop_instance_uid} is",
             advice="Enable this transfer syntax at the peer, or send uncompressed objects there.",
         )
     rejected = [each for each in link.rejected_contexts if str(each.abstract_syntax) == file.sop_class_uid]

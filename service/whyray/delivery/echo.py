@@ -9,8 +9,8 @@ from pynetdicom.sop_class import Verification
 
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.association import Caller, address, association, context
-from whyray.delivery.cstore import UNCOMPRESSED
 from whyray.delivery.statuses import describe
+from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.delivery.web import error_of_response, web_client
 from whyray.errors import PeerRefused, PeerUnreachable
 

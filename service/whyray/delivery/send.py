@@ -119,7 +119,7 @@ def _send(
         broken = broken + 1 if outcome.broke else 0
         report(outcome)
 
-    for part in batches(files):
+    for part in batches(files, peer.transfer_syntaxes):
         while left := [file for file in part if is_open(file)]:
             if broken >= MOST_BROKEN:
                 raise PeerUnreachable(f"{address(peer)} broke {broken} associations in a row")

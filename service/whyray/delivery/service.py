@@ -30,6 +30,7 @@ from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.retry import retry_after
 from whyray.delivery.stow import stow
+from whyray.delivery.syntaxes import Compression
 from whyray.errors import InternalError, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.storage import Storage
 
@@ -56,6 +57,8 @@ class DeliveryService:
     ----------
     destinations
         By the names that routes and deliveries use.
+    compression
+        What makes the compressed transfer syntaxes that destinations name; nothing is compressed without it.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class DeliveryService:
         destinations: Mapping[str, Destination],
         *,
         caller: Caller | None = None,
+        compression: Compression | None = None,
         rng: random.Random | None = None,
         uid_source: Callable[[], str] = uuid_uid,
         pace: Pace | None = None,
@@ -72,6 +76,7 @@ class DeliveryService:
         self.catalog, self.storage = catalog, storage
         self.clock = catalog.clock
         self.caller = caller or Caller()
+        self.compression = compression
         self.rng = rng or random.Random()
         self.uid_source, self.pace = uid_source, pace or Pace()
         self._destinations = dict(destinations)
@@ -289,16 +294,18 @@ class Batch:
     def _transmit(self, files: Sequence[Outgoing]) -> None:
         destination = self.line.destination
         if not isinstance(destination, DicomDestination):
-            stow(destination, files, self._report, proceed=self._proceed)
+            stow(destination, files, self._report, compression=self.service.compression, proceed=self._proceed)
             return
         commit = destination.storage_commitment
-        for part in batches(files, room=127 if commit else 128):
+        wanted, compression = destination.transfer_syntaxes, self.service.compression
+        for part in batches(files, wanted, compression, room=127 if commit else 128):
             reached = len(self.keeper.remaining())
             store(
                 destination,
                 self.line.caller,
                 part,
                 self._report,
+                compression=compression,
                 extra=[commitment_context()] if commit else [],
                 handlers=commitment_handlers(self.service.catalog) if commit else None,
                 proceed=self._proceed,

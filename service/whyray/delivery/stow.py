@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -15,8 +17,9 @@ from pydicom import Dataset
 from whyray.config import DicomWebDestination
 from whyray.delivery.outgoing import Outcome, Outgoing, Report
 from whyray.delivery.statuses import describe, error_of
+from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import DecodeError, PeerBusy, PeerRefused, PeerUnreachable
+from whyray.errors import DecodeError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
@@ -38,18 +41,69 @@ def stow(
     files: Sequence[Outgoing],
     report: Report,
     *,
+    compression: Compression | None = None,
     proceed: Callable[[Outgoing], bool] = lambda _: True,
 ) -> None:
     """Send files, telling `report` of each.
+
+    A service can't be asked beforehand what it takes: a file goes in the first of the destination's transfer syntaxes
+    that `compression` can make, and as it is stored where the service refuses that one.
 
     Raises
     ------
     PeerUnreachable, PeerBusy, PeerRefused
         If a request fails as a whole, and not because of what it holds: so fares all that `report` was not told of.
     """
+    packer = compression or NoCompression()
     with web_client(peer) as client:
         for batch in _requests(files):
-            _send(client, peer.url, [file for file in batch if proceed(file)], report)
+            with TemporaryDirectory(prefix="whyray-stow-") as folder:
+                waiting = [(file, _ways(file, peer.transfer_syntaxes, packer)) for file in batch if proceed(file)]
+                while waiting:
+                    waiting = _send_packed(client, peer.url, waiting, packer, Path(folder), report)
+
+
+def _ways(file: Outgoing, wanted: Sequence[str], compression: Compression) -> list[str]:
+    """As `ways`, to the first that is uncompressed: that is what the file is stored in, and every service takes it."""
+    found = ways(file, wanted, compression)
+    last = next((number for number, each in enumerate(found) if each in UNCOMPRESSED), len(found) - 1)
+    return list(dict.fromkeys([*found[:last], file.transfer_syntax_uid]))
+
+
+def _send_packed(
+    client: httpx.Client,
+    url: str,
+    waiting: Sequence[tuple[Outgoing, list[str]]],
+    compression: Compression,
+    folder: Path,
+    report: Report,
+) -> list[tuple[Outgoing, list[str]]]:
+    """Send each file in the first of its ways; gives those back whose way was refused for good and that have others."""
+    again: list[tuple[Outgoing, list[str]]] = []
+    packed: dict[Path, tuple[Outgoing, list[str]]] = {}
+    for number, (file, open_ways) in enumerate(waiting):
+        try:
+            packed[_packed(file, open_ways[0], compression, folder / f"{number}.dcm").path] = (file, open_ways)
+        except (WhyRayError, OSError, AttributeError, ValueError, RuntimeError, EOFError) as error:
+            failure = DecodeError(f"{file.sop_instance_uid} can't be compressed for {url}: {error}")
+            report(Outcome(file, None, failure.message, failure))
+
+    def heard(outcome: Outcome) -> None:
+        file, open_ways = packed[outcome.file.path]
+        if outcome.error is not None and not outcome.error.retriable and len(open_ways) > 1:
+            again.append((file, open_ways[1:]))
+        else:
+            report(replace(outcome, file=file))
+
+    _send(client, url, [replace(file, path=path) for path, (file, _) in packed.items()], heard)
+    return again
+
+
+def _packed(file: Outgoing, syntax: str, compression: Compression, place: Path) -> Outgoing:
+    if syntax == file.transfer_syntax_uid or not file.path.is_file():
+        return file
+    place.write_bytes(compression.compressed(file.path.read_bytes(), syntax))
+    return replace(file, path=place)
 
 
 def _requests(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:

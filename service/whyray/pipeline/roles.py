@@ -179,6 +179,7 @@ def run_worker(path: Path) -> None:
 def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results until told to stop."""
     from whyray.delivery import Caller, DeliveryService
+    from whyray.pipeline.page_compression import PageCompression
 
     house = House.open(path)
 
@@ -186,7 +187,9 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
         return Caller(config.listener.ae_title)
 
     config = house.config()
-    service = DeliveryService(house.catalog, house.storage, config.destinations, caller=caller(config))
+    service = DeliveryService(
+        house.catalog, house.storage, config.destinations, caller=caller(config), compression=PageCompression()
+    )
     try:
         with Presence(house, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
             service.run(stop)

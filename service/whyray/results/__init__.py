@@ -3,13 +3,14 @@
 from whyray.config import ResultKind
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
-from whyray.results.compression import COMPRESSIONS, can_be_compressed, compressed
+from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, load_templates
 
 __all__ = [
     "ALL_KINDS",
+    "COMPRESSIBLE",
     "COMPRESSIONS",
     "EVERY_KIND",
     "Answer",

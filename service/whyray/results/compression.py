@@ -18,12 +18,16 @@ COMPRESSIONS: dict[str, str] = {
 """Names of compressions → transfer syntax UIDs."""
 
 
-def can_be_compressed(dataset: Dataset) -> bool:
-    """Whether the standard has a compression for this result: only the pages of Secondary Capture.
+COMPRESSIBLE = frozenset({SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR})
+"""SOP Classes of results that the standard has a compression for: only the pages of Secondary Capture.
 
-    Float maps have none (PS3.5 8.2), and the one bit of binary segmentations none that viewers know.
-    """
-    return dataset.SOPClassUID in (SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR)
+Float maps have none (PS3.5 8.2), and the one bit of binary segmentations none that viewers know.
+"""
+
+
+def can_be_compressed(dataset: Dataset) -> bool:
+    """Whether this result is of a class that can be compressed."""
+    return dataset.SOPClassUID in COMPRESSIBLE
 
 
 def compressed(file: bytes, compression: str) -> bytes:

@@ -1,0 +1,155 @@
+"""Pages go compressed to who takes them so, and uncompressed to who doesn't; everything else is never compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+import synthetic
+from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
+from delivery_house import QUICK, House
+from peers import OrthancFactory, StoreScpFactory
+from results.answers import answer_about, image_of
+from whyray.catalog import DeliveryState
+from whyray.config import Destination, DicomDestination, DicomWebDestination
+from whyray.config.network import COMPRESSED, TRANSFER_SYNTAXES
+from whyray.pipeline.page_compression import PageCompression
+from whyray.results import COMPRESSIONS, build_results, encode, load_templates
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A page, a segmentation, a heatmap and a report."""
+    folder = tmp_path_factory.mktemp("results")
+    film = synthetic.radiograph(np.add.outer(np.arange(60), np.arange(50)) * 8, study="delivery/compression")
+    made = build_results(answer_about(image_of([film])), ["sc", "seg", "pm", "sr"], load_templates())
+    paths = [folder / f"{number}-{each.kind}.dcm" for number, each in enumerate(made)]
+    for path, each in zip(paths, made, strict=True):
+        path.write_bytes(encode(each.dataset))
+    return paths
+
+
+def deliver(house: House, results: list[Path], destination: Destination) -> None:
+    house.results(results, "pacs")
+    with house.delivering({"pacs": destination}, compression=PageCompression()):
+        house.until_state("pacs", DeliveryState.SENT)
+
+
+def same(received: Dataset, sent: Dataset) -> bool:
+    """Whether an object holds the same, in whatever transfer syntax it came."""
+    if "PixelData" in sent and not np.array_equal(received.pixel_array, sent.pixel_array):
+        return False
+    different = {"PixelData", "PhotometricInterpretation"}
+    keywords = {each.keyword for each in (*sent, *received)} - different
+    return all(received.get(each) == sent.get(each) for each in keywords)
+
+
+def syntaxes(received: dict[str, Dataset], results: list[Path]) -> list[str]:
+    """In which transfer syntax each result came, in order; all of them whole."""
+    sent = [dcmread(each) for each in results]
+    assert all(same(received[str(each.SOPInstanceUID)], each) for each in sent)
+    return [str(received[str(each.SOPInstanceUID)].file_meta.TransferSyntaxUID) for each in sent]
+
+
+PLAIN = str(ExplicitVRLittleEndian)
+IMPLICIT = str(ImplicitVRLittleEndian)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted", "expected"),
+    [
+        # storescp with +xt takes JPEG-LS and the uncompressed ones, no other
+        ((), (JPEG2000Lossless, JPEGLSLossless, PLAIN), [JPEG2000Lossless, PLAIN, PLAIN, PLAIN]),
+        (("+xt",), (JPEG2000Lossless, JPEGLSLossless, PLAIN), [JPEGLSLossless, PLAIN, PLAIN, PLAIN]),
+        (("+xt",), (RLELossless, PLAIN), [PLAIN] * 4),
+        (("+xt",), (PLAIN, JPEGLSLossless), [PLAIN] * 4),
+        (("+xt",), (JPEGLSLossless,), [JPEGLSLossless, PLAIN, PLAIN, PLAIN]),
+        (("+xt",), (IMPLICIT, JPEGLSLossless), [IMPLICIT] * 4),
+        (("+xi",), (JPEGLSLossless, PLAIN, IMPLICIT), [IMPLICIT] * 4),
+    ],
+)
+def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
+    options: tuple[str, ...],
+    wanted: tuple[str, ...],
+    expected: list[str],
+    house: House,
+    storescp: StoreScpFactory,
+    results: list[Path],
+) -> None:
+    peer = storescp(options=options)
+    destination = DicomDestination(
+        ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, transfer_syntaxes=wanted
+    )
+    deliver(house, results, destination)
+    assert syntaxes({uid: dcmread(path) for uid, path in peer.files().items()}, results) == expected
+
+
+def test_orthanc_gets_what_it_is_configured_to_accept(
+    house: House, orthanc: OrthancFactory, results: list[Path]
+) -> None:
+    pacs = orthanc(settings={"AcceptedTransferSyntaxes": [PLAIN, RLELossless]})
+    destination = DicomDestination(
+        ae_title=pacs.ae_title,
+        host=pacs.host,
+        port=pacs.dicom_port,
+        timeouts=QUICK,
+        transfer_syntaxes=(JPEGLSLossless, RLELossless, PLAIN),
+    )
+    deliver(house, results, destination)
+    received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
+    assert syntaxes(received, results) == [RLELossless, PLAIN, PLAIN, PLAIN]
+
+
+def test_orthanc_gets_compressed_pages_by_stow(house: House, orthanc: OrthancFactory, results: list[Path]) -> None:
+    pacs = orthanc()
+    wanted = (JPEGLSLossless, PLAIN)
+    deliver(house, results, DicomWebDestination(url=pacs.dicomweb_url, transfer_syntaxes=wanted))
+    received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
+    assert syntaxes(received, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
+
+
+@pytest.mark.parametrize("refusal", ["listed", "415"])
+def test_what_a_web_service_refuses_compressed_is_sent_as_it_is_stored(
+    refusal: str,
+    house: House,
+    web: Callable[[Callable[[list[str]], Answer]], WebService],  # noqa: F811
+    results: list[Path],
+) -> None:
+    page = str(dcmread(results[0]).SOPInstanceUID)
+
+    def answer(uids: list[str]) -> Answer:
+        compressed = [uid for uid, syntax in service.syntaxes[-1] if syntax != PLAIN]
+        if compressed and refusal == "415":
+            return 415, None
+        return 202, listed([uid for uid in uids if uid not in compressed], dict.fromkeys(compressed, 0xC122))
+
+    service = web(answer)
+    deliver(house, results, service.destination(transfer_syntaxes=(JPEGLSLossless, RLELossless)))
+    requests = [syntax for request in service.syntaxes for uid, syntax in request if uid == page]
+    assert list(dict.fromkeys(requests)) == [JPEGLSLossless, RLELossless, PLAIN]
+    others = {syntax for request in service.syntaxes for uid, syntax in request if uid != page}
+    assert others == {PLAIN}
+
+
+def test_the_configuration_names_just_the_compressions_that_there_are() -> None:
+    assert {TRANSFER_SYNTAXES[each] for each in COMPRESSED} == set(COMPRESSIONS.values())
+
+
+@pytest.mark.parametrize("syntax", ["JPEGBaseline8Bit", "HTJ2KLossless", "ExplicitVRBigEndian"])
+def test_a_syntax_that_results_cant_be_sent_in_is_refused_when_the_file_is_read(syntax: str) -> None:
+    with pytest.raises(ValueError, match="can't be sent in this transfer syntax"):
+        DicomDestination(ae_title="PACS", host="127.0.0.1", transfer_syntaxes=(syntax,))
+    with pytest.raises(ValueError, match="can't be sent in this transfer syntax"):
+        DicomWebDestination(url="http://127.0.0.1/dicom-web", transfer_syntaxes=("ImplicitVRLittleEndian",))
