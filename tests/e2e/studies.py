@@ -108,7 +108,7 @@ def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
     """A route for each of the studies above, with all kinds of result to one destination."""
     # on a busy machine a sender may pause for seconds within an association
     common = {
-        "complete": {"on_release": on_release, "quiet_for": "20s" if on_release else "1s", "at_most": "5m"},
+        "complete": {"on_release": on_release, "quiet_for": "20s" if on_release else "5s", "at_most": "5m"},
         "send": {"to": [destination], "as": ["sc", "seg", "pm", "sr"]},
     }
     made_film, made_volume = {"PatientID": {"contains": "SYNTH"}}, {"BodyPartExamined": "PHANTOM"}

@@ -84,7 +84,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
                 "destinations": {"archive": {"ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}},
                 "packages": {"folders": [str(folder / "packages")]},
                 "routes": routes("archive", on_release=True),
-                "workers": {"count": 2},
+                "workers": {"count": 2, "threads": 1},
             },
         )
         stack.callback(whyray.stop)
@@ -98,7 +98,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
                 and all(each.state is DeliveryState.SENT for each in whyray.deliveries())
             ),
             what="all results in the archive",
-            deadline=150,
+            deadline=300,
         )
         yield Hospital(whyray, archive, studies)
 
