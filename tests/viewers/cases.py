@@ -15,7 +15,16 @@ from pydicom import Dataset, dcmread
 from results.answers import NODULE, PACKAGE, a_map, answer_about, image_of
 from whyray.demo.phantom import Scan, phantom
 from whyray.models.manifest import CodedConcept, TargetSpec
-from whyray.results import EVERY_KIND, Finding, PackageIdentity, Result, ResultKind, build_results, encode, load_templates
+from whyray.results import (
+    EVERY_KIND,
+    Finding,
+    PackageIdentity,
+    Result,
+    ResultKind,
+    build_results,
+    encode,
+    load_templates,
+)
 
 HAEMORRHAGE = TargetSpec(
     name="Haemorrhage",
@@ -100,7 +109,9 @@ def _explained(
     volume /= volume.max()
     region = a_map(image, volume)
     finding = Finding(target, present=True, probability=0.93, maps=(region,))
-    return Case(sources, lesions, build_results(answer_about(image, [finding], package=package), kinds, load_templates()))
+    return Case(
+        sources, lesions, build_results(answer_about(image, [finding], package=package), kinds, load_templates())
+    )
 
 
 def _distance(data: Dataset) -> NDArray[np.float64]:
@@ -108,5 +119,7 @@ def _distance(data: Dataset) -> NDArray[np.float64]:
     across, down = np.reshape(np.array(data.ImageOrientationPatient, float), (2, 3))
     between_rows, between_columns = map(float, data.PixelSpacing)
     rows, columns = np.indices((data.Rows, data.Columns))[..., None]
-    points = np.array(data.ImagePositionPatient, float) + columns * between_columns * across + rows * between_rows * down
+    points = (
+        np.array(data.ImagePositionPatient, float) + columns * between_columns * across + rows * between_rows * down
+    )
     return np.asarray(np.linalg.norm(points - _CENTRE, axis=-1))

@@ -105,7 +105,7 @@ def ohif_url(archive: Archive) -> Iterator[str]:
         pytest.skip("Orthanc's DICOMweb is not installed: apt-get install orthanc-dicomweb")
     try:
         folder = ohif_package.folder()
-    except ohif_package.OhifMissing as missing:
+    except ohif_package.OhifMissingError as missing:
         pytest.skip(str(missing))
     with same_origin.served(folder, archive.server.url) as url:
         yield url

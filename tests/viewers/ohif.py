@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from peers import until
 from viewers.pictures import Picture, decoded
 
-WITHIN = 40.0
+WITHIN = 90.0
 """Seconds: a busy machine compiles 10 MB of script and draws by software."""
 
 _AGAIN = 10.0
@@ -86,7 +86,9 @@ class Ohif:
 
     def ask(self, script: str, *arguments: object) -> Any:
         """What a script in the page says; None where the page has not loaded what the script asks."""
-        return self.driver.execute_script(f"if (!window.services || !window.cornerstone) return null; {script}", *arguments)
+        return self.driver.execute_script(
+            f"if (!window.services || !window.cornerstone) return null; {script}", *arguments
+        )
 
     def looks(self, like: Callable[[Picture], bool], what: str) -> Picture:
         """The viewport once it looks as expected, without what OHIF writes over its corners."""

@@ -21,7 +21,7 @@ _SHA512 = "0kuF66Mq9c9dMD++bUsTjMrJpXJwaZhz9B4uS244DawAjSkTwIYFU93pxPuRUQixaRi7Q
 _FETCHING = 300.0
 
 
-class OhifMissing(Exception):
+class OhifMissingError(Exception):
     """The package can't be had; the message says why."""
 
 
@@ -30,7 +30,7 @@ def folder() -> Path:
 
     Raises
     ------
-    OhifMissing
+    OhifMissingError
         If npm is not installed, does not give the package in time, or gives another one than was pinned.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whyray-tests"
@@ -50,19 +50,19 @@ def folder() -> Path:
 def _fetch(into: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise OhifMissing("npm is not installed: it fetches the viewer @ohif/app")
+        raise OhifMissingError("npm is not installed: it fetches the viewer @ohif/app")
     call = [npm, "pack", "--silent", "--pack-destination", str(into), f"@ohif/app@{VERSION}"]
     try:
         subprocess.run(call, cwd=into, check=True, capture_output=True, timeout=_FETCHING)
     except subprocess.TimeoutExpired as error:
-        raise OhifMissing(f"npm did not bring @ohif/app@{VERSION} within {_FETCHING:.0f} s") from error
+        raise OhifMissingError(f"npm did not bring @ohif/app@{VERSION} within {_FETCHING:.0f} s") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip().splitlines()
-        raise OhifMissing(f"npm could not bring @ohif/app@{VERSION}: {' '.join(said[-2:])}") from error
+        raise OhifMissingError(f"npm could not bring @ohif/app@{VERSION}: {' '.join(said[-2:])}") from error
     (archive,) = into.glob("*.tgz")
     found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if found != _SHA512:
-        raise OhifMissing(f"@ohif/app@{VERSION} has SHA-512 {found}, pinned is {_SHA512}")
+        raise OhifMissingError(f"@ohif/app@{VERSION} has SHA-512 {found}, pinned is {_SHA512}")
     return archive
 
 
@@ -70,11 +70,13 @@ def _unpack(archive: Path, into: Path) -> None:
     with tarfile.open(archive) as package:
         # dist/ort, half of the package, holds models for a tool that the tests do not use
         wanted = [each for each in package if each.name.startswith("package/dist/") and "/ort/" not in each.name]
-        package.extractall(into, wanted, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Debian 12's Python has none; the archive's hash is pinned
+            package.extraction_filter = tarfile.data_filter
+        package.extractall(into, wanted)
 
 
 if __name__ == "__main__":
     try:
-        print(f"OHIF {VERSION} is in {folder()}")
-    except OhifMissing as missing:
+        sys.stdout.write(f"OHIF {VERSION} is in {folder()}\n")
+    except OhifMissingError as missing:
         sys.exit(str(missing))

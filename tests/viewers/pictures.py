@@ -24,7 +24,9 @@ def fitted(picture: Picture, rows: int, columns: int) -> tuple[Picture, tuple[sl
     scale = min(rows / picture.shape[0], columns / picture.shape[1])
     height, width = round(picture.shape[0] * scale), round(picture.shape[1] * scale)
     top, left = (rows - height) // 2, (columns - width) // 2
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+    resized = Image.fromarray(picture).resize(
+        (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    )
     return np.asarray(resized), (slice(top, top + height), slice(left, left + width))
 
 
@@ -49,10 +51,15 @@ def coloured(window: Picture, least: int = 24) -> NDArray[np.bool_]:
 
 def head(grey: NDArray[Any]) -> tuple[float, float, float, float]:
     """Top, left, height and width of the skull, the largest bright thing; `grey` in 0..255."""
+    ((rows, columns),) = ndimage.find_objects(within_skull(grey).astype(int))
+    return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+
+
+def within_skull(grey: NDArray[Any]) -> NDArray[np.bool_]:
+    """The skull and all that it encloses."""
     labels, count = ndimage.label(grey > 200)
     sizes = ndimage.sum_labels(np.ones_like(labels), labels, range(1, count + 1))
-    rows, columns = ndimage.find_objects(labels)[int(np.argmax(sizes))]
-    return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+    return np.asarray(ndimage.binary_fill_holes(labels == 1 + int(np.argmax(sizes))))
 
 
 def in_source(mask: NDArray[np.bool_], window: Picture, source: NDArray[Any]) -> NDArray[np.bool_]:
@@ -76,4 +83,3 @@ def dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def centre(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(row, column) of the centre of mass."""
     return np.asarray(np.argwhere(mask).mean(0))
-

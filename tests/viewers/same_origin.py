@@ -72,7 +72,9 @@ class _Handler(SimpleHTTPRequestHandler):
         # the archive writes the addresses of bulk data from the host that it was asked by
         wanted = {"accept": self.headers.get("accept", "*/*"), "host": self.headers["host"]}
         answer = self.archive.get(self.path, headers=wanted)
-        self._answer(answer.status_code, {key: answer.headers[key] for key in _KEPT if key in answer.headers}, answer.content)
+        self._answer(
+            answer.status_code, {key: answer.headers[key] for key in _KEPT if key in answer.headers}, answer.content
+        )
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import numpy as np
 from selenium import webdriver
 from selenium.webdriver.common.alert import Alert
@@ -49,6 +50,17 @@ def test_orthanc_explorer_previews_the_page_pixel_by_pixel(
 
     until(is_as_drawn, what="a preview equal to the result's picture", deadline=_WITHIN)
     window.save_screenshot(str(artefacts / "orthanc-explorer-sc.png"))
+
+
+def test_orthanc_previews_pages_and_segmentations_and_nothing_else(archive: Archive, head_ct: Case) -> None:
+    answers = {}
+    for result in head_ct.results:
+        instance = archive.instance(result.dataset.SOPInstanceUID)
+        answers[result.kind] = httpx.get(
+            f"{archive.server.url}/instances/{instance}/preview", timeout=_WITHIN
+        ).status_code
+    refused = httpx.codes.UNSUPPORTED_MEDIA_TYPE
+    assert answers == {"sc": 200, "seg": 200, "pm": refused, "sr": refused, "gsps": refused, "ko": refused}
 
 
 def test_orthancs_web_viewer_shows_the_page(
