@@ -27,32 +27,14 @@ from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.models.manifest import CodedConcept
 from whyray.results import (
-    EVERY_KIND,
     Templates,
-    key_objects,
-    parametric_map,
-    presentation_state,
-    report,
-    segmentation,
 )
-from whyray.results.secondary_capture import MULTI_FRAME_TRUE_COLOUR, SINGLE_FRAME
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _EXPLAINED = ("intake.disk-low", "intake.too-large")
 """Refusals whose detail names a setting."""
 _MARK = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
-
-CREATED: tuple[tuple[str, str, str], ...] = (
-    ("sc", SINGLE_FRAME, "none"),
-    ("sc", MULTI_FRAME_TRUE_COLOUR, "none"),
-    ("seg", segmentation.SOP_CLASS_UID, "none"),
-    ("pm", parametric_map.SOP_CLASS_UID, "none"),
-    ("sr", report.SOP_CLASS_UID, "TID 1500, 1600, 1410, 1411, 1501, 4019"),
-    ("gsps", presentation_state.SOP_CLASS_UID, "none"),
-    ("ko", key_objects.SOP_CLASS_UID, "TID 2010"),
-)
-"""(kind, SOP class, templates of its content) of all that WhyRay makes."""
 
 
 def with_tables(page: str, templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
@@ -61,24 +43,24 @@ def with_tables(page: str, templates: Templates, made: Mapping[str, Sequence[Dat
     Parameters
     ----------
     made
-        Results of each kind, for the table of attributes: real ones, of several sources.
+        Results of each kind that there is: real ones, of several sources.
 
     Raises
     ------
     ValueError
         If the page misses a table, or names one that does not exist.
     """
-    tables = {**network_tables(), **object_tables(templates, made)}
+    tables = {**network_tables(_classes(made)), **object_tables(templates, made)}
     named = [found["name"] for found in _MARK.finditer(page)]
     if sorted(named) != sorted(tables):
         raise ValueError(f"the page has the tables {sorted(named)}, the code {sorted(tables)}")
     return _MARK.sub(lambda found: f"<!-- table: {found['name']} -->\n{tables[found['name']]}\n<!-- end -->", page)
 
 
-def network_tables() -> dict[str, str]:
-    """Tables of services, presentation contexts, statuses and parameters."""
+def network_tables(made: Sequence[str]) -> dict[str, str]:
+    """Tables of services, presentation contexts, statuses and parameters; `made`: SOP classes of results."""
     return {
-        "services": _services(),
+        "services": _services(made),
         "identification": _table(
             ("item", "value"),
             [
@@ -90,7 +72,7 @@ def network_tables() -> dict[str, str]:
         "accepted-transfer-syntaxes": _table(("transfer syntax", "UID"), _named(TRANSFER_SYNTAXES)),
         "rejections": _rejections(),
         "store-statuses": _store_statuses(),
-        "proposed": _proposed(),
+        "proposed": _proposed(made),
         "delivery-statuses": _table(
             ("status", "meaning", "what WhyRay does", "defined in"),
             [(_span(each.first, each.last), each.words, each.verdict.value, each.source) for each in STATUSES],
@@ -103,7 +85,7 @@ def network_tables() -> dict[str, str]:
 def object_tables(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> dict[str, str]:
     """Tables of the objects that WhyRay makes."""
     return {
-        "created": _created(templates),
+        "created": _created(templates, made),
         "quantities": _quantities(templates),
         "concepts": _concepts(templates),
         "attributes": _attributes(made),
@@ -118,12 +100,8 @@ def storage_classes() -> tuple[str, ...]:
     return tuple(sorted((str(each.abstract_syntax) for each in accepted), key=_name))
 
 
-def _services() -> str:
-    made = {sop_class for _, sop_class, _ in CREATED}
-    rows = [
-        (_name(uid), "yes" if uid in made else "no", "yes" if uid in storage_classes() else "no")
-        for uid in sorted(made, key=_name)
-    ]
+def _services(made: Sequence[str]) -> str:
+    rows = [(_name(uid), "yes", "yes" if uid in storage_classes() else "no") for uid in sorted(made, key=_name)]
     rows += [
         ("All other composite storage SOP classes (section 4.2.1), and private ones", "no", "yes"),
         (_name(VERIFICATION), "yes", "yes"),
@@ -180,9 +158,9 @@ def _store_statuses() -> str:
     return _table(("status or Failure Reason", "when", "by"), rows)
 
 
-def _proposed() -> str:
+def _proposed(made: Sequence[str]) -> str:
     contexts: dict[str, list[list[str]]] = {}
-    for _, sop_class, _ in CREATED:
+    for sop_class in made:
         for context in contexts_for([Outgoing(Path(), sop_class, "1.2", _EXPLICIT)]):
             contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
     rows = [
@@ -229,17 +207,26 @@ def _parameters() -> str:
     return _table(("parameter", "default", "meaning"), rows)
 
 
-def _created(templates: Templates) -> str:
+def _classes(made: Mapping[str, Sequence[Dataset]]) -> list[str]:
+    return list(dict.fromkeys(str(each.SOPClassUID) for datasets in made.values() for each in datasets))
+
+
+def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
     rows = []
-    for kind, sop_class, content in CREATED:
+    for kind, datasets in made.items():
         series = getattr(templates.series, kind)
-        description = series.description.replace("|", "\\|")
-        rows.append(
-            (f"`{kind}`", _name(sop_class), f"`{sop_class}`", series.modality, str(series.number), description, content)
-        )
-    assert {kind for kind, *_ in CREATED} == set(EVERY_KIND)
+        for sop_class in _classes({kind: datasets}):
+            used = set().union(*(_templates(each) for each in datasets if sop_class == each.SOPClassUID))
+            content = ", ".join(f"TID {each}" for each in sorted(used, key=int)) or "none"
+            named = (f"`{kind}`", _name(sop_class), f"`{sop_class}`")
+            rows.append((*named, series.modality, str(series.number), series.description.replace("|", "\\|"), content))
     header = ("kind", "SOP class", "UID", "modality", "series number", "series description", "templates")
     return _table(header, rows)
+
+
+def _templates(item: Dataset) -> set[str]:
+    own = {str(each.TemplateIdentifier) for each in item.get("ContentTemplateSequence", [])}
+    return own.union(*(_templates(child) for child in item.get("ContentSequence", [])))
 
 
 def _quantities(templates: Templates) -> str:
@@ -262,7 +249,7 @@ def _concepts(templates: Templates) -> str:
 
 def _attributes(made: Mapping[str, Sequence[Dataset]]) -> str:
     """Which attributes of the top level the objects of each kind have: always, or depending on the source."""
-    kinds = [kind for kind in EVERY_KIND if kind in made]
+    kinds = list(made)
     tags = sorted(set().union(*(each.keys() for datasets in made.values() for each in datasets)))
     rows = []
     for tag in tags:
