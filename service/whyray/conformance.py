@@ -21,12 +21,15 @@ from whyray.config.network import DicomWebListener, Listener, ListenerLimits
 from whyray.delivery import STATUSES, Outgoing
 from whyray.delivery.cstore import contexts_for
 from whyray.delivery.statuses import rejection as rejection_by_peer
+from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.intake import refusals
 from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage, rejection, supported
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.models.manifest import CodedConcept
+from whyray.pipeline.page_compression import PageCompression
 from whyray.results import (
+    COMPRESSIONS,
     Templates,
 )
 
@@ -161,7 +164,8 @@ def _store_statuses() -> str:
 def _proposed(made: Sequence[str]) -> str:
     contexts: dict[str, list[list[str]]] = {}
     for sop_class in made:
-        for context in contexts_for([Outgoing(Path(), sop_class, "1.2", _EXPLICIT)]):
+        file = Outgoing(Path(), sop_class, "1.2", _EXPLICIT)
+        for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], PageCompression()):
             contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
     rows = [
         (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in each), "SCU", "none")
