@@ -24,6 +24,18 @@ _VIEWPORTS = "(window.cornerstone ? cornerstone.getRenderingEngines().flatMap(en
 _GRID = "[...services.viewportGridService.getState().viewports.values()]"
 _SETS = "services.displaySetService.getActiveDisplaySets()"
 
+# A stack counts its slices as its images are sorted, a volume against that: along its normal.
+_SCROLL = f"""
+const [port] = {_VIEWPORTS};
+if (port?.viewportStatus !== 'rendered') return false;
+if ((port.getCurrentImageId() ?? '').includes(arguments[0])) return true;
+const images = port.getImageIds(), place = images.findIndex(each => each.includes(arguments[0]));
+const index = port.type === 'stack' ? place : images.length - 1 - place;
+if (place >= 0 && port.getSliceIndex() !== index)
+    cornerstone.utilities.jumpToSlice(port.element, {{imageIndex: index}});
+return false;
+"""
+
 
 class Ohif:
     """One browser window with OHIF in it."""
@@ -53,7 +65,12 @@ class Ohif:
             f"return {_SETS}.find(each => each.Modality === arguments[0])?.displaySetInstanceUID",
             modality,
         )
-        given = f"return {_GRID}.some(each => each.displaySetInstanceUIDs.includes(arguments[0]) && each.isReady)"
+        # a segmentation is soon laid over its source, which then has the viewport
+        given = (
+            f"return {_GRID}.some(each => each.isReady && (each.displaySetInstanceUIDs.includes(arguments[0]) ||"
+            " cornerstoneTools.segmentation.state.getSegmentationRepresentations(each.viewportId)"
+            ".some(laid => laid.segmentationId === arguments[0])))"
+        )
         clicked = -_AGAIN
 
         def done() -> bool:
@@ -68,34 +85,22 @@ class Ohif:
         until(done, what=f"OHIF: {modality} in the viewport", deadline=WITHIN)
         return self
 
-    def scroll_to(self, instance: str) -> Ohif:
-        """Show the slice of this instance."""
-        self._until(
-            f"instance {instance}",
-            f"const [port] = {_VIEWPORTS};"
-            "if (port?.viewportStatus !== 'rendered') return false;"
-            "if ((port.getCurrentImageId() ?? '').includes(arguments[0])) return true;"
-            "const images = port.getImageIds(), place = images.findIndex(each => each.includes(arguments[0]));"
-            # a stack counts its slices as its images are sorted, a volume against that: along its normal
-            "const index = port.type === 'stack' ? place : images.length - 1 - place;"
-            "if (port.getSliceIndex() !== index) cornerstone.utilities.jumpToSlice(port.element, {imageIndex: index});"
-            "return false;",
-            instance,
-        )
-        return self
-
     def ask(self, script: str, *arguments: object) -> Any:
         """What a script in the page says; None where the page has not loaded what the script asks."""
         return self.driver.execute_script(
             f"if (!window.services || !window.cornerstone) return null; {script}", *arguments
         )
 
-    def looks(self, like: Callable[[Picture], bool], what: str) -> Picture:
-        """The viewport once it looks as expected, without what OHIF writes over its corners."""
-        hide = "document.querySelectorAll('[data-cy^=viewport-overlay]').forEach(each => each.style.opacity = 0)"
+    def looks(self, like: Callable[[Picture], bool], what: str, *, slice_of: str | None = None) -> Picture:
+        """The viewport once it looks as expected, without what OHIF writes over its corners.
+
+        `slice_of` is the instance to scroll to, again if OHIF moves on by itself when it has loaded an overlay.
+        """
 
         def seen() -> list[Picture]:
-            self.ask(hide)
+            self.ask("document.querySelectorAll('[data-cy^=viewport-overlay]').forEach(each => each.style.opacity = 0)")
+            if slice_of is not None and not self.ask(_SCROLL, slice_of):
+                return []
             now = self.viewport()
             return [now] if like(now) else []
 

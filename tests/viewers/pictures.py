@@ -58,6 +58,8 @@ def head(grey: NDArray[Any]) -> tuple[float, float, float, float]:
 def within_skull(grey: NDArray[Any]) -> NDArray[np.bool_]:
     """The skull and all that it encloses."""
     labels, count = ndimage.label(grey > 200)
+    if count == 0:  # a window that is still black
+        return np.ones(grey.shape, bool)
     sizes = ndimage.sum_labels(np.ones_like(labels), labels, range(1, count + 1))
     return np.asarray(ndimage.binary_fill_holes(labels == 1 + int(np.argmax(sizes))))
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from peers import until
 from viewers.cases import Case
 from viewers.ohif import WITHIN, Ohif
-from viewers.pictures import centre, coloured, dice, in_source, likeness, within_skull
+from viewers.pictures import Picture, centre, coloured, dice, in_source, likeness, within_skull
 
 
 def test_ohif_lists_every_result_beside_the_source(ohif: Ohif, head_ct: Case) -> None:
@@ -27,20 +27,28 @@ def test_ohif_shows_the_overlay_page_as_it_was_drawn(ohif: Ohif, head_ct: Case) 
 
 def test_ohif_lays_the_segmentation_on_the_lesion(ohif: Ohif, head_ct: Case) -> None:
     source, lesion, grey = _key_slice(head_ct)
-    ohif.open(head_ct.study).show("SEG").scroll_to(source)
-    shown = ohif.looks(lambda window: bool(coloured(window).sum() > 100), "colour in the viewport")
+    ohif.open(head_ct.study).show("SEG")
+
+    def covers_the_lesion(shown: Picture) -> bool:
+        return dice(in_source(coloured(shown), shown, grey), lesion) > 0.9
+
+    ohif.looks(covers_the_lesion, "the segment on the lesion", slice_of=source)
     ohif.keep("ohif-seg")
-    assert dice(in_source(coloured(shown), shown, grey), lesion) > 0.85
+    assert dice(lesion[:, ::-1], lesion) == dice(lesion[::-1], lesion) == 0, "a mirrored segment would not pass"
 
 
 def test_ohif_lays_the_parametric_map_on_the_lesion(ohif: Ohif, head_ct: Case) -> None:
     source, lesion, grey = _key_slice(head_ct)
-    ohif.open(head_ct.study).show("PMAP").scroll_to(source)
-    shown = ohif.looks(lambda window: bool(coloured(window).sum() > 100), "colour in the viewport")
+    ohif.open(head_ct.study).show("PMAP")
+
+    def lies_around_the_lesion(shown: Picture) -> bool:
+        lit = in_source(coloured(shown), shown, grey) & within_skull(grey)  # OHIF's note on the map is coloured too
+        covers = (lit & lesion).sum() > 0.98 * lesion.sum()
+        # in pixels of the source, where the lesion's radius is 9
+        return bool(covers and np.linalg.norm(centre(lit) - centre(lesion)) < 3)
+
+    ohif.looks(lies_around_the_lesion, "the heatmap around the lesion", slice_of=source)
     ohif.keep("ohif-pm")
-    lit = in_source(coloured(shown), shown, grey) & within_skull(grey)  # OHIF's note on the map is coloured too
-    assert np.linalg.norm(centre(lit) - centre(lesion)) < 3, "in pixels of the source; the lesion's radius is 9"
-    assert (lit & lesion).sum() > 0.98 * lesion.sum()
 
 
 def test_ohif_reads_the_findings_of_the_report_and_draws_none_of_them(ohif: Ohif, head_ct: Case) -> None:

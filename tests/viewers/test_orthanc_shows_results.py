@@ -59,8 +59,8 @@ def test_orthanc_previews_pages_and_segmentations_and_nothing_else(archive: Arch
         answers[result.kind] = httpx.get(
             f"{archive.server.url}/instances/{instance}/preview", timeout=_WITHIN
         ).status_code
-    refused = httpx.codes.UNSUPPORTED_MEDIA_TYPE
-    assert answers == {"sc": 200, "seg": 200, "pm": refused, "sr": refused, "gsps": refused, "ko": refused}
+    assert {kind for kind, status in answers.items() if status == httpx.codes.OK} == {"sc", "seg"}
+    assert set(answers.values()) == {httpx.codes.OK, httpx.codes.UNSUPPORTED_MEDIA_TYPE}
 
 
 def test_orthancs_web_viewer_shows_the_page(
