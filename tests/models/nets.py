@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -223,23 +224,36 @@ def write_manifest(folder: Path, content: dict[str, object]) -> Path:
     return folder
 
 
+MODERN = {"plain", "dense", "unet", "vit"}
+"""Kinds that torch's present exporter writes; the others come from its older one, whose graphs sites have too."""
+
+
 def pack(root: Path, name: str, net: nn.Module | None = None, *, dynamic: bool = True, **changes: object) -> Path:
-    """Export a net and write its package; returns the folder NAME/VERSION."""
-    net = make(name) if net is None else net
+    """Write the package of a net, by default `make(name)`, whose graph is then exported once a session.
+
+    Returns the folder NAME/VERSION.
+    """
     folder = write_manifest(root / name / "1.0.0", manifest(name, **changes))
-    x = torch.cat([image(name), image(name, 2)])[: 2 if dynamic else 1]
-    torch.onnx.export(
-        net,
-        (x,),
-        folder / "model.onnx",
-        input_names=["x"],
-        output_names=["logits"],
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},) if dynamic else None,
-        external_data=False,
-        verbose=False,
-    )
+    if net is None and dynamic:
+        shutil.copy(packed(name) / "model.onnx", folder)
+    else:
+        export(folder / "model.onnx", name, make(name) if net is None else net, dynamic=dynamic, modern=False)
     return folder
+
+
+def export(path: Path, name: str, net: nn.Module, *, dynamic: bool = True, modern: bool) -> None:
+    """Write the graph of a net of that kind, with a batch of any size or of one."""
+    x = torch.cat([image(name), image(name, 2)])[: 2 if dynamic else 1]
+    names = {"input_names": ["x"], "output_names": ["logits"]}
+    if modern:
+        shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
+        options = {"dynamic_shapes": shapes, "external_data": False, "verbose": False}
+        torch.onnx.export(net, (x,), path, dynamo=True, **names, **options)
+        return
+    axes = {"x": {0: "batch"}, "logits": {0: "batch"}} if dynamic else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is the older one
+        torch.onnx.export(net, (x,), path, dynamo=False, dynamic_axes=axes, **names)
 
 
 @lru_cache(maxsize=1)
@@ -252,7 +266,9 @@ def _root() -> Path:
 @lru_cache(maxsize=32)
 def packed(name: str) -> Path:
     """The package of `make(name)`, exported once a session."""
-    return pack(_root(), name)
+    folder = write_manifest(_root() / name / "1.0.0", manifest(name))
+    export(folder / "model.onnx", name, make(name), modern=name in MODERN)
+    return folder
 
 
 def loaded(name: str) -> Model:

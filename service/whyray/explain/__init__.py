@@ -3,6 +3,7 @@
 from whyray.explain import (
     deep_lift,
     eigen_cam,
+    extremal_perturbation,
     grad_cam,
     gradient_cams,
     gradients,
@@ -31,6 +32,7 @@ from whyray.explain.types import Heatmap, Kind, Tier
 REGISTERED = (
     deep_lift,
     eigen_cam,
+    extremal_perturbation,
     grad_cam,
     gradient_cams,
     gradients,

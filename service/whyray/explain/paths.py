@@ -97,7 +97,10 @@ class IntegratedGradients(AttributionMap):
 
 
 class ExpectedGradientsParameters(MethodParameters):
-    """`references` names the package's artefact that holds reference images: .npy, (M, *item in layout)."""
+    """`references` names the package's artefact that holds reference images: .npy, (M, *item in layout).
+
+    Without it, images that the package was onboarded on are the references.
+    """
 
     samples: int = Field(default=200, ge=2)
     references: str = "references"
@@ -155,9 +158,21 @@ class ExpectedGradients(AttributionMap):
 
     def _references(self, case: Case, artefact: str) -> FloatArray:
         package = case.model.package
-        if artefact not in package.manifest.artefacts:
+        if artefact in package.manifest.artefacts:
+            path = package.artefact(artefact)
+        elif package.references.is_file():
+            path = package.references
+        else:
             raise ExplanationError(
-                f"expected-gradients needs reference images, and {case.model.identity} has no artefact {artefact!r}",
-                advice="Add a .npy of reference images to artefacts in model.yaml, or take integrated-gradients.",
+                f"expected-gradients needs reference images, and {case.model.identity} has no artefact {artefact!r} "
+                "and no images from onboarding",
+                advice="Onboard it, or add a .npy of images to artefacts in model.yaml, or take integrated-gradients.",
             )
-        return case.model.channels_first(np.load(package.artefact(artefact), allow_pickle=False))
+        references = case.model.channels_first(np.load(path, allow_pickle=False))
+        others: FloatArray = references[np.abs(references - case.x).reshape(len(references), -1).max(axis=1) > 0]
+        if not len(others):
+            raise ExplanationError(
+                f"expected-gradients: the image that is explained is the only reference of {case.model.identity}",
+                advice="Give it more reference images.",
+            )
+        return others

@@ -135,12 +135,24 @@ class Model:
     @property
     def reported_tier(self) -> Tier | None:
         """The tier that onboarding measured; None without a report. A package changed since then is refused."""
+        report = self.report()
+        if report is None:
+            return None
+        tier = report["tier"]
+        if tier not in ("T0", "T1", "T2"):
+            raise PackageError(
+                f"{self.package.report}: tier {tier!r} is none of T0, T1, T2", advice="Onboard it again."
+            )
+        return tier  # type: ignore[no-any-return]
+
+    def report(self) -> dict[str, Any] | None:
+        """What onboarding measured; None without a report. A package changed since then is refused."""
         path = self.package.report
         if not path.is_file():
             return None
         try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-            digest, tier = report["digest"], report["tier"]
+            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            digest, _ = report["digest"], report["tier"]
         except (ValueError, KeyError, TypeError) as error:
             raise PackageError(f"{path}: not an onboarding report: {error!r}", advice="Onboard it again.") from error
         if digest != self.digest:
@@ -148,9 +160,7 @@ class Model:
                 f"{path}: the package was changed after it was onboarded: {self.digest[:12]} now, {digest[:12]} then",
                 advice=f"`whyray package onboard` {self.identity} again, or restore its files.",
             )
-        if tier not in ("T0", "T1", "T2"):
-            raise PackageError(f"{path}: tier {tier!r} is none of T0, T1, T2", advice="Onboard it again.")
-        return tier  # type: ignore[no-any-return]
+        return report
 
     def twin(self, method: str) -> Twin:
         """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""

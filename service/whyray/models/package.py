@@ -35,6 +35,16 @@ class Package:
         """Where onboarding leaves its measurements; the file may not exist."""
         return self.folder / ONBOARDING / "report.json"
 
+    @property
+    def references(self) -> Path:
+        """Where onboarding leaves images that others are compared with: .npy, (M, *item in layout); may not exist."""
+        return self.folder / ONBOARDING / "references.npy"
+
+    @property
+    def embeddings(self) -> Path:
+        """Where onboarding leaves the embeddings of its images: .npy, (M, D); may not exist."""
+        return self.folder / ONBOARDING / "embeddings.npy"
+
     def artefact(self, name: str) -> Path:
         """The file that the manifest's `artefacts` names so; PackageError where it names none."""
         if name not in self.manifest.artefacts:

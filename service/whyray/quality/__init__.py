@@ -3,7 +3,7 @@
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
-from whyray.quality.onboard import onboard
+from whyray.quality.onboard import OnboardingImage, onboard
 from whyray.quality.region import salient_region
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Budget",
     "Grade",
     "Measurement",
+    "OnboardingImage",
     "QualityCard",
     "assess",
     "map_health",

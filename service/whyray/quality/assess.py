@@ -11,6 +11,7 @@ from whyray.explain import Case, Heatmap, Progress
 from whyray.models import Model
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard
+from whyray.quality.case_space import case_distance
 from whyray.quality.cells import BoolArray
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
@@ -47,6 +48,7 @@ def assess(
     )
     found, null = fidelity(case, heatmap, budget, seed, valid)
     measured = [health, *engine(heatmap, null.parity), *found, *completeness(heatmap), *complexity(heatmap.values)]
+    measured += case_distance(case)
     measured += repeatability(case, heatmap, affordable=0)
     if budget.repeats:
         left = budget.forwards - sum(each.forwards for each in measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +17,107 @@ from whyray.explain import Heatmap, Progress, explain, explainable, methods, why
 from whyray.models import Model
 from whyray.quality.assess import assess
 from whyray.quality.budget import Budget
+from whyray.quality.calibration import calibration
+from whyray.quality.case_space import case_space
+from whyray.quality.localisation import Marked, localisation
 from whyray.quality.onboarding_page import page, picture
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
 FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},
     "lime": {"samples": 256},
     "kernel-shap": {"samples": 256},
     "score-cam": {"channels": 32},
     "smooth-grad": {"samples": 16},
-    "occlusion": {},
+    "extremal-perturbation": {"areas": (0.1, 0.2), "rounds": 5, "population": 24},
+    "expected-gradients": {"samples": 32},
 }
 """Parameters that bound a method's cost here; the report names them."""
 _REFUSALS = (ExplanationError, TierMissing, ModelOutputError)
 SANITY_IMAGES = 4
+REFERENCES = 16
+"""Images that are kept for expected-gradients."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One target of one image (by number) that every method explains, and where it is, where that is known."""
+
+    image: int
+    x: FloatArray
+    target: str
+    truth: BoolArray | None
+
+
+@dataclass(frozen=True)
+class OnboardingImage:
+    """One image to onboard on.
+
+    Attributes
+    ----------
+    x
+        The model's input in the layout of the manifest, (1, ...).
+    truth
+        By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
+    labels
+        By target: whether the finding is there. Targets that nobody looked for are left out.
+    """
+
+    x: FloatArray
+    truth: Mapping[str, BoolArray] = field(default_factory=dict)
+    labels: Mapping[str, bool] = field(default_factory=dict)
 
 
 def onboard(
     model: Model,
-    images: Sequence[FloatArray],
+    images: Sequence[OnboardingImage | FloatArray],
     *,
     only: Sequence[str] = (),
+    explained: int = 12,
+    keep_images: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure tier, parity, batch, time and the maps' quality of a package; write and return the report.
 
-    `images` are model inputs in the layout of the manifest, (1, ...) each; one at least, more say more. `only` names
-    methods; empty takes all. Writes `onboarding/report.json`, `report.html` and pictures into the package's folder.
+    `images`: one at least, more say more; arrays stand for images of which nothing more is known. `only` names methods;
+    empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
+    marked, else of the strongest answer. Embeddings and calibration are of all images. Writes `onboarding/report.json`,
+    `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
+    expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
     """
-    if not images:
+    given = [each if isinstance(each, OnboardingImage) else OnboardingImage(each) for each in images]
+    if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
+    _refuse_what_does_not_fit(model, given)
     chosen = [each for each in methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
-    model.package.report.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    report = _about(model, images)
+    for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
+        stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
+    report = _about(model, given)
+    if keep_images:
+        kept = [each.x for each in _spread(given, REFERENCES)]
+        np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
+    space = case_space(model, [each.x for each in given])
+    if space is not None:
+        np.save(model.package.embeddings, space[0])
+        report["case space"] = space[1]
+    if any(each.labels for each in given):
+        report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
+    asked = _asked(model, given, explained)
     for number, method in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), method.name)
         refusal = why_not(method, model)
-        entry = (
-            {"refused": refusal.message} if refusal is not None else _method(model, method.name, images, seed, folder)
-        )
+        if refusal is not None:
+            entry: dict[str, Any] = {"refused": refusal.message}
+        else:
+            entry = _method(model, method.name, asked, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
@@ -70,8 +126,50 @@ def onboard(
     return report
 
 
-def _about(model: Model, images: Sequence[FloatArray]) -> dict[str, Any]:
-    x = model.channels_first(images[0])
+def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
+    for each in images:
+        model.channels_first(each.x)
+        for name in (*each.truth, *each.labels):
+            model.target_index(name)
+        for name, mask in each.truth.items():
+            if mask.shape != model.spatial_shape or not mask.any():
+                raise PackageError(
+                    f"{model.identity}: the mark of {name} has shape {mask.shape} and {int(mask.sum())} places, "
+                    f"expected {model.spatial_shape} and one place or more",
+                    advice="Leave out targets that are not marked.",
+                )
+
+
+def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
+    """At most so many, evenly from first to last."""
+    picked = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int))
+    return [images[each] for each in picked]
+
+
+def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
+    marked = _spread([each for each in images if each.truth], most) if any(each.truth for each in images) else []
+    others = [each for each in images if not each.truth]
+    rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
+    return [
+        _Question(number, each.x, target, each.truth.get(target))
+        for number, each in enumerate([*marked, *rest])
+        for target in (each.truth or (_strongest(model, each.x),))
+    ]
+
+
+def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
+    labels = np.array([[each.labels.get(name, np.nan) for name in model.targets] for each in images], np.float64)
+    if model.task in ("regression", "segmentation"):
+        raise PackageError(
+            f"{model.identity}: labels are for probabilities of findings, and this is a {model.task}",
+            advice="Leave out --labels.",
+        )
+    answers = np.concatenate([model.predict(each.x) for each in images])
+    return calibration(model.targets, answers, labels, seed)
+
+
+def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
+    x = model.channels_first(images[0].x)
     varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
     started = time.perf_counter()
     for _ in range(3):
@@ -97,38 +195,46 @@ def _about(model: Model, images: Sequence[FloatArray]) -> dict[str, Any]:
     }
 
 
-def _method(model: Model, name: str, images: Sequence[FloatArray], seed: int, folder: Path) -> dict[str, Any]:
+def _method(
+    model: Model, name: str, asked: Sequence[_Question], seed: int, folder: Path, keep_images: bool
+) -> dict[str, Any]:
     parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
     maps: list[Heatmap] = []
     grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
     spent: list[float] = []
     cost: list[int] = []
     refusals: list[str] = []
-    explained: list[FloatArray] = []
-    for x in images:
+    answered: list[_Question] = []
+    for each in asked:
         model.forget()
-        target = _strongest(model, x)
         before, started = model.forwards, time.perf_counter()
         try:
-            heatmap = explain(model, x, target=target, method=name, **parameters)
+            heatmap = explain(model, each.x, target=each.target, method=name, **parameters)
         except _REFUSALS as error:
             refusals.append(error.message)
             continue
         spent.append(time.perf_counter() - started)
         cost.append(model.forwards - before)
         maps.append(heatmap)
-        explained.append(x)
-        grades[assess(model, x, heatmap, budget=Budget(repeats=False), seed=seed).grade.value] += 1
+        answered.append(each)
+        grades[assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
-    (folder / f"{name}.png").write_bytes(picture(model.channels_first(explained[0]), maps[0]))
+    shown = model.channels_first(answered[0].x) if keep_images else None
+    (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
+    marked = [
+        Marked(each.image, model.channels_first(each.x), heatmap, each.truth)
+        for each, heatmap in zip(answered, maps, strict=True)
+        if each.truth is not None
+    ]
     return {
         "parameters": dict(maps[0].parameters),
         "seconds": round(float(np.median(spent)), 5),
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": _sanity(model, name, explained, maps, parameters, seed),
+        "sanity": _sanity(model, name, [each.x for each in answered], maps, parameters, seed),
+        **({"localisation": localisation(marked, seed)} if marked else {}),
     }
 
 

@@ -22,32 +22,70 @@ def page(report: Mapping[str, Any]) -> str:
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
-        if key != "methods"
+        if key not in ("methods", "calibration")
     )
     rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
     title = f"Onboarding of {report['package']} {report['version']}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(title)}</h1><table>{facts}</table><h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
-        f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table></html>\n"
+        f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"{_localisation(report['methods'])}{_calibration(report.get('calibration', {}))}</html>\n"
     )
 
 
-def picture(x: NDArray[np.float32], heatmap: Heatmap) -> bytes:
-    """PNG of the image (of a volume its slice with the strongest map) beside the map, in perceptually even colour."""
+def _localisation(methods: Mapping[str, Any]) -> str:
+    rows = ""
+    for name, entry in methods.items():
+        for metric, found in entry.get("localisation", {}).items():
+            if not isinstance(found, Mapping):
+                continue
+            above = found["above every baseline"]
+            ways = "".join(f"<td>{_figure(found[way])}" for way in ("map", "centre", "edges", "random"))
+            words = "yes" if above else "no"
+            rows += f"<tr><td>{escape(name)}<td>{escape(metric)}{ways}<td class={words}>{words}</tr>"
+    head = "<tr><th>method<th>metric<th>map<th>centre<th>edges<th>random<th>above every baseline</tr>"
+    words = "<p>Against what readers marked; 95 % bootstrap intervals over images.</p>"
+    return f"<h2>Localisation</h2>{words}<table>{head}{rows}</table>" if rows else ""
+
+
+def _calibration(targets: Mapping[str, Any]) -> str:
+    def error(each: Mapping[str, Any]) -> str:
+        return _figure({**each, "value": each["ECE"]}) if "ECE" in each else "too few images"
+
+    rows = "".join(
+        f"<tr><td>{escape(name)}<td>{each['images']}<td>{each['positive']}<td>{error(each)}</tr>"
+        for name, each in targets.items()
+    )
+    head = "<tr><th>target<th>images<th>with the finding<th>expected calibration error</tr>"
+    return f"<h2>Calibration</h2><table>{head}{rows}</table>" if rows else ""
+
+
+def _figure(found: Mapping[str, Any]) -> str:
+    low, high = found["interval"]
+    return f"{found['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def picture(x: NDArray[np.float32] | None, heatmap: Heatmap) -> bytes:
+    """PNG of the image (1, C, *spatial) beside the map, or of the map alone, in perceptually even colour.
+
+    Of a volume the slice with the strongest map.
+    """
     from matplotlib import colormaps
     from PIL import Image
 
-    values, image = heatmap.values, x[0].mean(axis=0)
+    values, image = heatmap.values, None if x is None else x[0].mean(axis=0)
     if values.ndim == 3:
         strongest = int(np.abs(values).reshape(len(values), -1).sum(axis=1).argmax())
-        values, image = values[strongest], image[strongest]
-    grey = (image - image.min()) / max(float(np.ptp(image)), 1e-12)
+        values, image = values[strongest], None if image is None else image[strongest]
     peak = max(float(np.abs(values).max()), 1e-12)
     coloured = colormaps["RdBu_r"]((values / peak + 1) / 2) if heatmap.signed else colormaps["viridis"](values / peak)
-    both = np.concatenate([np.repeat(grey[..., None], 3, axis=2), coloured[..., :3]], axis=1)
+    parts = [coloured[..., :3]]
+    if image is not None:
+        grey = (image - image.min()) / max(float(np.ptp(image)), 1e-12)
+        parts.insert(0, np.repeat(grey[..., None], 3, axis=2))
     file = BytesIO()
-    Image.fromarray((both * 255).astype(np.uint8)).save(file, "PNG")
+    Image.fromarray((np.concatenate(parts, axis=1) * 255).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
