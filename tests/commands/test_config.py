@@ -59,3 +59,15 @@ def test_templates_are_checked_with_the_file_that_is_wrong(cli: Cli, tmp_path: P
     assert "series.yaml" in said.err
     assert "Traceback" not in said.everything
     cli("template", "check", "nowhere").refused("ConfigError", "nowhere")
+
+
+def test_templates_are_drawn_and_described_for_the_site_that_edits_them(cli: Cli, tmp_path: Path) -> None:
+    said = cli("template", "preview", tmp_path / "pages")
+    assert said.code == 0, said.everything
+    drawn = sorted((tmp_path / "pages").rglob("*.png"))
+    assert f"{len(drawn)} pages" in said.out
+    assert {each.parent.name for each in drawn} == {"de", "en", "es", "fr", "ja"}
+    assert all(each.read_bytes().startswith(b"\x89PNG") for each in drawn)
+    every = json.loads(cli("template", "schema").out)
+    assert every["layout.yaml"] == json.loads(cli("template", "schema", "layout.yaml").out)
+    cli("template", "schema", "lay.yaml").refused("ConfigError", "lay.yaml")

@@ -23,7 +23,7 @@ from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko"]
+ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko", "pdf"]
 Priority = Literal["stat", "urgent", "routine"]
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
@@ -249,7 +249,8 @@ class Send(Section):
         "sr",
     )
     """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report), gsps
-    (outlines on the originals as presentation states), ko (Key Object Selection of the key slices)."""
+    (outlines on the originals as presentation states), ko (Key Object Selection of the key slices), pdf (a report to
+    print, which names the patient)."""
 
 
 class Budget(Section):

@@ -5,8 +5,10 @@ from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity,
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
+from whyray.results.page import illegible_languages
+from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, load_templates
+from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 
 __all__ = [
     "ALL_KINDS",
@@ -26,7 +28,11 @@ __all__ = [
     "compressed",
     "describe",
     "encode",
+    "illegible_languages",
     "load_templates",
+    "previews",
     "shown_maps",
+    "template_schema",
+    "template_schemas",
     "write_picture",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -14,20 +16,21 @@ from whyray.config import ResultKind
 from whyray.errors import ExplanationError, ImageError
 from whyray.results.answer import Answer, Finding, MapInSource, Result
 from whyray.results.charset import set_character_set
+from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
-from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page
+from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.secondary_capture import secondary_capture
 from whyray.results.segmentation import mask_segments, region_segments, segmentation
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Layout, Templates, Wording
 from whyray.results.uids import UidSource, map_key, map_keys, uid_source
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""
-EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "ko")
+EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "ko", "pdf")
 """All that can be made."""
 
 
@@ -40,7 +43,7 @@ def build_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
 ) -> list[Result]:
-    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, KO.
+    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, KO, PDF.
 
     The same answer, templates and options give the same bytes; UIDs don't depend on `answer.at`. Explanations whose
     card says `withheld` appear in no picture, region or map: a page and the report say that and why.
@@ -84,6 +87,8 @@ def build_results(
         made += builder.presentation_states()
     if "ko" in kinds:
         made += builder.key_objects()
+    if "pdf" in kinds:
+        made.append(builder.document())
     for result in made:
         set_character_set(result.dataset, answer.image.header)
     return made
@@ -117,6 +122,18 @@ def write_picture(result: Result, path: Path) -> None:
     Image.fromarray(result.picture).save(path, format="PNG")
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """Pages about one thing; `key` tells it apart from others of the same finding."""
+
+    about: Literal["map", "segment", "notice"]
+    finding: Finding
+    method: str | None
+    key: str
+    description: str
+    pages: list[Page]
+
+
 class _Builder:
     """Makes the results of one answer and remembers which object shows what, for the report."""
 
@@ -138,25 +155,15 @@ class _Builder:
 
     def captures(self) -> list[Result]:
         """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
-        layout, wording, answer = self.templates.layout, self.page_wording, self.answer
         made = []
-        for finding in answer.findings:
-            name = finding.target.name
-            shown = [each for one, each in self.shown if one is finding]
-            for each in shown:
-                pages = map_pages(answer, finding, each, layout, wording)
-                results = self._captured(pages, finding, each.method, map_key(each), f"{name} by {each.method}")
-                self._pages[name, map_key(each)] = [result.dataset for result in results]
-                made += results
-            if not shown and finding.mask is not None:
-                pages = mask_pages(answer, finding, finding.mask, layout, wording)
-                made += self._captured(pages, finding, None, "mask", f"{name}, segment")
-            withheld = [each for each in finding.maps if each.card.withheld]
-            if withheld or (finding.refused and finding.present and not shown):
-                page = notice_page(answer, finding, withheld, layout, wording)
-                results = self._captured([page], finding, None, "notice", f"{name}: explanation not shown")
-                self._notices[name] = results[0].dataset
-                made += results
+        for drawn in self._drawn(self.templates.layout):
+            results = self._captured(drawn)
+            name, datasets = drawn.finding.target.name, [result.dataset for result in results]
+            if drawn.about == "map":
+                self._pages[name, drawn.key] = datasets
+            elif drawn.about == "notice":
+                self._notices[name] = datasets[0]
+            made += results
         return made
 
     def segmentations(self) -> list[Result]:
@@ -255,12 +262,37 @@ class _Builder:
             made.append(Result("ko", dataset, finding.target.name, each.method, description))
         return made
 
-    def _captured(
-        self, pages: Sequence[Page], finding: Finding, method: str | None, key: str, description: str
-    ) -> list[Result]:
-        name, mode = finding.target.name, self.templates.layout.volume.pages
-        multi_frame = mode == "multiframe" and len(pages) > 1
-        groups = [list(pages)] if multi_frame else [[page] for page in pages]
+    def document(self) -> Result:
+        """The printable report: the same pages in the colours of paper."""
+        layout = on_paper(self.templates.layout)
+        drawn = list(self._drawn(layout))
+        pictures = sheets(self.answer, (page for each in drawn for page in each.pages), layout, self.page_wording)
+        made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
+        key = str(made_of) + str([[each.finding.target.name, each.key] for each in drawn])
+        dataset = encapsulated_pdf(self.answer, self.templates, self.uids, pictures, self.page_wording, key=key)
+        return Result("pdf", dataset, None, None, "printable report of all findings")
+
+    def _drawn(self, layout: Layout) -> Iterator[_Drawn]:
+        """Pages of each shown map, of segments without a map, and notices of what is not shown."""
+        wording, answer = self.page_wording, self.answer
+        for finding in answer.findings:
+            name = finding.target.name
+            shown = [each for one, each in self.shown if one is finding]
+            for each in shown:
+                pages = map_pages(answer, finding, each, layout, wording)
+                yield _Drawn("map", finding, each.method, map_key(each), f"{name} by {each.method}", pages)
+            if not shown and finding.mask is not None:
+                pages = mask_pages(answer, finding, finding.mask, layout, wording)
+                yield _Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+            withheld = [each for each in finding.maps if each.card.withheld]
+            if withheld or (finding.refused and finding.present and not shown):
+                page = notice_page(answer, finding, withheld, layout, wording)
+                yield _Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+
+    def _captured(self, drawn: _Drawn) -> list[Result]:
+        name, mode = drawn.finding.target.name, self.templates.layout.volume.pages
+        multi_frame = mode == "multiframe" and len(drawn.pages) > 1
+        groups = [drawn.pages] if multi_frame else [[page] for page in drawn.pages]
         made = []
         for number, group in enumerate(groups, start=1):
             self._captures += 1
@@ -269,12 +301,12 @@ class _Builder:
                 self.templates,
                 self.uids,
                 group,
-                key=[name, key, mode, str(number)],
+                key=[name, drawn.key, mode, str(number)],
                 instance_number=self._captures,
-                description=description,
+                description=drawn.description,
                 multi_frame=multi_frame,
             )
-            made.append(Result("sc", dataset, name, method, description, group[0].picture))
+            made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture))
         return made
 
 

@@ -38,7 +38,11 @@ def _within_limits(concept: CodedConcept) -> CodedConcept:
     return concept
 
 
-Concept = Annotated[CodedConcept, BeforeValidator(_as_concept), AfterValidator(_within_limits)]
+Concept = Annotated[
+    CodedConcept,
+    BeforeValidator(_as_concept, json_schema_input_type=tuple[str | int, str, str] | CodedConcept),
+    AfterValidator(_within_limits),
+]
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
@@ -76,6 +80,7 @@ class SeriesTemplates(_Strict):
     sr: SeriesTemplate
     gsps: SeriesTemplate
     ko: SeriesTemplate
+    pdf: SeriesTemplate
 
 
 class CodingScheme(_Strict):
@@ -126,6 +131,7 @@ class Concepts(_Strict):
     measurements: dict[str, Concept]
     procedure: Concept
     algorithm_family: Concept
+    document: Concept
 
     def quantity(self, method: str) -> CodedConcept:
         """What a heatmap of `method` measures."""
@@ -171,10 +177,11 @@ class Contour(_Strict):
 
 
 class Colours(_Strict):
-    """Colours of a page."""
+    """Colours of a page; `on_image` are letters and scale bars within pictures."""
 
     background: Colour
     text: Colour
+    on_image: Colour
     faint: Colour
     green: Colour
     amber: Colour
@@ -194,6 +201,13 @@ class SegmentationLayout(_Strict):
     omit_empty_frames: bool
 
 
+class Paper(_Strict):
+    """Sheets of the printable report."""
+
+    sheet: Literal["a4", "letter"]
+    colours: Colours
+
+
 class Layout(_Strict):
     """`layout.yaml`."""
 
@@ -205,6 +219,7 @@ class Layout(_Strict):
     colours: Colours
     fonts: Fonts
     segmentation: SegmentationLayout
+    paper: Paper
 
 
 class GradeNames(_Strict):
@@ -252,6 +267,17 @@ class Wording(_Strict):
     revision: Annotated[str, _with_fields("number")]
     negative: Plain
     positive: Plain
+    patient: Annotated[str, _with_fields("name", "identifier", "birth_date")]
+    study: Annotated[str, _with_fields("date", "accession")]
+
+
+_FILES: dict[str, type[BaseModel]] = {
+    "series.yaml": SeriesTemplates,
+    "equipment.yaml": Equipment,
+    "concepts.yaml": Concepts,
+    "layout.yaml": Layout,
+}
+_WORDING = Path("wording")
 
 
 @dataclass(frozen=True)
@@ -297,24 +323,65 @@ def load_templates(folder: Path | None = None) -> Templates:
     known = {str(path.relative_to(shipped)): path for path in sorted(shipped.rglob("*.yaml"))}
     own = {} if folder is None else {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.yaml"))}
     for name in own:
-        if name not in known and Path(name).parent != Path("wording"):
+        if name not in known and Path(name).parent != _WORDING:
             raise ConfigError(f"{own[name]}: no template has this name; there are {', '.join(sorted(known))}")
     files = {**known, **own}
+    read = _read(files)
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(name.encode() + b"\0" + files[name].read_bytes() + b"\0")
     return Templates(
-        series=read_template(files["series.yaml"], SeriesTemplates),
-        equipment=read_template(files["equipment.yaml"], Equipment),
-        concepts=read_template(files["concepts.yaml"], Concepts),
-        layout=read_template(files["layout.yaml"], Layout),
-        wordings={
-            Path(name).stem: read_template(path, Wording)
-            for name, path in files.items()
-            if Path(name).parent == Path("wording")
-        },
+        series=read["series.yaml"],
+        equipment=read["equipment.yaml"],
+        concepts=read["concepts.yaml"],
+        layout=read["layout.yaml"],
+        wordings={Path(name).stem: each for name, each in read.items() if Path(name).parent == _WORDING},
         version=digest.hexdigest()[:16],
     )
+
+
+def template_schemas() -> dict[str, dict[str, Any]]:
+    """{file name: JSON Schema (draft 2020-12)} of all template files; wordings as `wording/LANGUAGE.yaml`."""
+    return {name: template_schema(name) for name in (*_FILES, "wording/LANGUAGE.yaml")}
+
+
+def template_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of one template file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such template.
+    """
+    model = _model(name)
+    if model is None:
+        raise ConfigError(f"no template has the name {name}; there are {', '.join((*_FILES, 'wording/LANGUAGE.yaml'))}")
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": name}
+
+
+def _model(name: str) -> type[BaseModel] | None:
+    return Wording if Path(name).parent == _WORDING else _FILES.get(name)
+
+
+def _read(files: Mapping[str, Path]) -> dict[str, Any]:
+    """All files as values; everything that is wrong with any of them in one error."""
+    read, refused = {}, []
+    for name in sorted(files):
+        model = _model(name)
+        if model is None:
+            continue
+        try:
+            read[name] = read_template(files[name], model)
+        except ConfigError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        every = ConfigError("\n".join(each.message for each in refused), advice=refused[0].advice)
+        every.line = refused[0].line
+        raise every
+    return read
 
 
 def _shipped() -> Path:

@@ -76,7 +76,7 @@ export const studies = list({
 
 export const results = list({
   title: "Results", path: "results", limit: 48,
-  filters: [{ name: "grade", label: "Quality grade", options: ["green", "amber", "red"] }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", options: ["sc", "seg", "pm", "sr", "gsps", "ko"] }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "grade", label: "Quality grade", options: ["green", "amber", "red"] }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", options: ["sc", "seg", "pm", "sr", "gsps", "ko", "pdf"] }, { name: "study", label: "Study Instance UID" }],
   render: (items) => [gallery(items), objects(items.filter((each) => !each.picture))],
 });
 

@@ -2,7 +2,20 @@
 
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
-from whyray.results.page.pages import map_pages, mask_pages, notice_page
-from whyray.results.page.typeface import legible_wording
+from whyray.results.page.pages import map_pages, mask_pages, notice_page, overview_page
+from whyray.results.page.paper import on_paper, sheets
+from whyray.results.page.typeface import illegible_languages, legible_wording
 
-__all__ = ["Page", "Panel", "key_slices", "legible_wording", "map_pages", "mask_pages", "notice_page"]
+__all__ = [
+    "Page",
+    "Panel",
+    "illegible_languages",
+    "key_slices",
+    "legible_wording",
+    "map_pages",
+    "mask_pages",
+    "notice_page",
+    "on_paper",
+    "overview_page",
+    "sheets",
+]

@@ -93,10 +93,15 @@ def panel_size(shape: tuple[int, int], aspect: float, columns: int, layout: Layo
     return width, max(1, height)
 
 
+def text_size_of(width: int) -> int:
+    """Height of letters on a page of this width."""
+    return max(14, width // _TEXT_SHARE)
+
+
 def compose(words: Words, panels: Sequence[Panel], columns: int, bar: ColourBar | None, layout: Layout) -> Page:
     """Draw a page: title and grade, banner, panels in rows of `columns`, colour bar, legend."""
     margin, width = layout.page.margin, _page_width(panels, columns, layout)
-    title_size, text_size = width // _TITLE_SHARE, max(14, width // _TEXT_SHARE)
+    title_size, text_size = width // _TITLE_SHARE, text_size_of(width)
     canvas = Image.new("RGB", (width, 1), layout.colours.background)
     wrapped = [
         (line, colour) for text, colour in words.legend for line in _wrap(text, width - 2 * margin, text_size, layout)
@@ -202,15 +207,17 @@ def _draw_panel(
             (at_bottom, (left + width // 2, top + height - edge), "mb"),
         ):
             font = typeface(layout.fonts, text, round(text_size * 1.15), bold=True)
-            draw.text(position, text, font=font, fill=layout.colours.text, anchor=anchor, stroke_width=2, stroke_fill=0)
+            draw.text(
+                position, text, font=font, fill=layout.colours.on_image, anchor=anchor, stroke_width=2, stroke_fill=0
+            )
     if panel.scale_bar is not None:
         length, text = panel.scale_bar
         right, bottom = left + width - 2 * edge, top + height - 2 * edge
         draw.rectangle((right - length - 1, bottom - 6, right + 1, bottom + 1), fill=(0, 0, 0))
-        draw.rectangle((right - length, bottom - 5, right, bottom), fill=layout.colours.text)
+        draw.rectangle((right - length, bottom - 5, right, bottom), fill=layout.colours.on_image)
         font = typeface(layout.fonts, text, text_size)
         above = (right, bottom - 10)
-        draw.text(above, text, font=font, fill=layout.colours.text, anchor="rb", stroke_width=2, stroke_fill=0)
+        draw.text(above, text, font=font, fill=layout.colours.on_image, anchor="rb", stroke_width=2, stroke_fill=0)
     return Panel(**{**panel.__dict__, "box": (left, top, width, height)})
 
 

@@ -87,6 +87,26 @@ def notice_page(
     return compose(words, [], 1, None, layout)
 
 
+def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
+    """A page without any picture: all findings of the answer, one line each, present ones first."""
+    ordered = sorted(answer.findings, key=lambda finding: not finding.present)
+    lines: list[tuple[str, Colour]] = [
+        (
+            f"{_title(answer, finding)}  ·  {_subtitle(answer, finding, wording)}",
+            layout.colours.text if finding.present else layout.colours.faint,
+        )
+        for finding in ordered
+    ]
+    words = Words(
+        title=answer.package.title,
+        subtitle="",
+        badge=None,
+        banner=None,
+        legend=[*lines, ("", layout.colours.text), *_legend_of_answer(answer, layout, wording)],
+    )
+    return compose(words, [], 1, None, layout)
+
+
 def _pages(
     image: SourceImage,
     slices: Sequence[int],

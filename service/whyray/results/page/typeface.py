@@ -31,6 +31,11 @@ def typeface(fonts: Fonts, text: str, size: int, *, bold: bool = False) -> Image
     return _load(fitting, size)
 
 
+def illegible_languages(templates: Templates) -> list[str]:
+    """Languages whose pages fall back to English, since no installed font holds all of their characters."""
+    return [each for each in sorted(templates.wordings) if legible_wording(templates, each) != templates.wording(each)]
+
+
 def legible_wording(templates: Templates, language: str) -> Wording:
     """The wording of a language, or English where no installed font holds all of its characters."""
     wording = templates.wording(language)

@@ -1,0 +1,60 @@
+"""Pages for paper: in ink on white, with the patient and study named on every sheet, and an overview first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from whyray.results.answer import Answer
+from whyray.results.header import identity
+from whyray.results.page.layout import Page, text_size_of
+from whyray.results.page.overlay import Picture
+from whyray.results.page.pages import overview_page
+from whyray.results.page.typeface import typeface
+from whyray.results.templates import Layout, Wording
+
+
+def on_paper(layout: Layout) -> Layout:
+    """The layout with the colours of paper."""
+    return layout.model_copy(update={"colours": layout.paper.colours})
+
+
+def sheets(answer: Answer, pages: Iterable[Page], layout: Layout, wording: Wording) -> list[Picture]:
+    """The overview of all findings, then the pages, each below the words that say whose it is.
+
+    `layout` is the one of `on_paper`, in which the pages were drawn too.
+    """
+    every = [overview_page(answer, layout, wording), *pages]
+    return [_headed(page.picture, _whose(answer, wording), layout) for page in every]
+
+
+def _whose(answer: Answer, wording: Wording) -> list[str]:
+    header = answer.image.header
+    name = next((part for part in identity(header, "PatientName").split("=") if part.strip("^ ")), "")
+    return [
+        wording.patient.format(
+            name=" ".join(name.replace("^", " ").split()) or "?",
+            identifier=identity(header, "PatientID") or "?",
+            birth_date=_date(identity(header, "PatientBirthDate")),
+        ),
+        wording.study.format(
+            date=_date(identity(header, "StudyDate")), accession=identity(header, "AccessionNumber") or "?"
+        ),
+    ]
+
+
+def _date(text: str) -> str:
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if text else "?"
+
+
+def _headed(picture: Picture, lines: list[str], layout: Layout) -> Picture:
+    width = picture.shape[1]
+    size = round(text_size_of(width) * 1.25)
+    strip = Image.new("RGB", (width, layout.page.margin + round(len(lines) * size * 1.5)), layout.colours.background)
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        place = (layout.page.margin, layout.page.margin + round(number * size * 1.5))
+        draw.text(place, line, font=typeface(layout.fonts, line, size), fill=layout.colours.text)
+    return np.vstack([np.asarray(strip), picture])
