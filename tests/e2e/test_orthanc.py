@@ -15,19 +15,12 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from dciodvfy import errors_of
-from e2e.studies import BALL, SPOT, SentStudy, made, real_chest
+from e2e.studies import BALL, KINDS, SPOT, SentStudy, made, planted_packages, real_chest, real_head, routes
 from peers import Modality, OrthancServer, _orthanc_factory, free_port, until
-from planted import planted_package
 from running import Running
 from whyray.catalog import DeliveryState, JobState
 
 RULE = Path(__file__).parents[2] / "deploy" / "orthanc" / "route-to-whyray.lua"
-KINDS = {
-    "1.2.840.10008.5.1.4.1.1.7": "sc",
-    "1.2.840.10008.5.1.4.1.1.66.4": "seg",
-    "1.2.840.10008.5.1.4.1.1.30": "pm",
-    "1.2.840.10008.5.1.4.1.1.88.34": "sr",
-}
 
 
 @dataclass
@@ -51,57 +44,10 @@ class Hospital:
         return self.orthanc.instances(self.studies[study].uid)[sop_instance_uid]
 
 
-def routes() -> list[dict[str, object]]:
-    send = {"to": ["orthanc"], "as": ["sc", "seg", "pm", "sr"]}
-    quickly = {"on_release": False, "quiet_for": "1s", "at_most": "5m"}
-    return [
-        {
-            "name": "films",
-            "when": {"Modality": {"in": ["CR", "DX"]}, "PatientID": {"contains": "SYNTH"}},
-            "complete": quickly,
-            "run": "planted",
-            "send": send,
-        },
-        {
-            "name": "balls",
-            "when": {"Modality": "CT", "BodyPartExamined": "PHANTOM"},
-            "complete": quickly,
-            "run": "planted-volume",
-            "send": send,
-        },
-        {
-            "name": "chest",
-            "when": {"Modality": "CR", "not": {"PatientID": {"contains": "SYNTH"}}},
-            "complete": quickly,
-            "run": "cxr-findings",
-            "send": send,
-            "priority": "stat",
-        },
-        {
-            "name": "heads",
-            "when": {"Modality": "CT", "not": {"BodyPartExamined": "PHANTOM"}},
-            "complete": quickly,
-            "run": "head-ct-tissue",
-            "explain": ["seg-grad-cam"],
-            "targets": "top-1",
-            "send": send,
-        },
-    ]
-
-
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("hospital")
-    planted_package(folder / "packages", shape=(128, 128), modalities=("CR", "DX"))
-    planted_package(
-        folder / "packages",
-        name="planted-volume",
-        kind="volume",
-        shape=(40, 64, 64),
-        spacing=(1.0, 1.0, 1.0),
-        window=(-350.0, 1300.0),
-        modalities=("CT",),
-    )
+    planted_packages(folder / "packages")
     port = free_port()
     with ExitStack() as stack:
         peers = {"WHYRAY": Modality("WHYRAY", "127.0.0.1", port)}
@@ -118,13 +64,13 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
                     }
                 },
                 "packages": {"folders": [str(folder / "packages")]},
-                "routes": routes()[:3],  # TEMP
+                "routes": routes("orthanc", on_release=False),
             },
             port=port,
         )
         stack.callback(whyray.stop)
         whyray.start()
-        studies = [*made(folder / "studies"), *real_chest()]  # TEMP
+        studies = [*made(folder / "studies"), *real_chest(), *real_head()]
         for study in studies:
             orthanc.upload(study.paths)
         hospital = Hospital(orthanc, whyray, {each.name: each for each in studies})
@@ -135,15 +81,9 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
                 and all(each.state is DeliveryState.COMMITTED for each in whyray.deliveries())
             ),
             what="all results back and committed",
-            deadline=100,
+            deadline=400,
         )
         yield hospital
-
-
-def _real_heads() -> list[SentStudy]:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "head-ct" / "ge-human-28-variable-tilt"
-    paths = tuple(sorted(folder.glob("*.dcm"))) if folder.is_dir() else ()
-    return [SentStudy("real head, variable tilt", paths, "heads")] if paths else []
 
 
 STUDIES = (

@@ -171,7 +171,7 @@ def run_worker(path: Path) -> None:
         with presence:
             presence.note(providers=providers, device=house.config().workers.device)
             options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
-            app.worker_main(["--quiet", "worker", *options, f"--hostname={presence.name}", "--loglevel=WARNING"])
+            app.worker_main(["--quiet", "worker", *options, f"--hostname={presence.name}", "--loglevel=INFO"])
     finally:
         house.close()
 
