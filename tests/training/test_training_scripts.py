@@ -1,19 +1,18 @@
-"""The scripts that train the packages: who is in which fold, how labels are derived, and a short run of each."""
+"""The script that trains the chest package: who is in which fold, how probabilities are scaled, and a short run."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+import typer
 from typer.testing import CliRunner
 
-from whyray.training import cxr_findings, figures, head_ct_tissue
+from whyray.training import cxr_findings, figures
 from whyray.training.cxr_data import load_radiographs, load_small_radiographs, patient_folds
-from whyray.training.head_ct_data import AIR
-from whyray.training.head_ct_labels import BACKGROUND, BONE, INTRACRANIAL, SOFT_TISSUE, derive_labels
+from whyray.training.cxr_student import activation_maps, embeddings, fitted, ridge_regression, unfitted_judge
 
 
 def app_of(main):
-    import typer
-
     app = typer.Typer()
     app.command()(main)
     return app
@@ -33,21 +32,6 @@ def test_no_patient_is_in_both_sets_of_radiographs(shared_data):
     assert len(set(large.patients)) == len(large)
 
 
-def test_labels_tell_the_brain_from_the_scalp_and_the_table_from_the_head():
-    down, across = np.mgrid[-80:80, -80:80].astype(float)
-    radius = np.hypot(down, across)
-    one = np.full(radius.shape, AIR, np.float32)
-    one[radius < 65] = 40
-    one[radius < 58] = 900
-    one[radius < 52] = 35
-    one[(np.abs(down - 74) < 1) & (np.abs(across) < 70)] = 200
-    labels = derive_labels(np.repeat(one[None], 6, axis=0), pixel=1.0, distance=5.0)[3]
-    assert labels[80, 80] == INTRACRANIAL
-    assert labels[80, 80 + 55] == BONE
-    assert labels[80, 80 + 62] == SOFT_TISSUE
-    assert labels[80 + 74, 80] == BACKGROUND
-
-
 def test_platt_scaling_recovers_the_scale_that_made_the_labels():
     random = np.random.default_rng(0)
     logit = random.normal(0, 2, 20000)
@@ -57,17 +41,25 @@ def test_platt_scaling_recovers_the_scale_that_made_the_labels():
     assert abs(b + 0.5) < 0.05
 
 
+def test_the_area_under_the_curve_counts_ties_half():
+    assert figures.auc(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.8])) == 0.875
+    assert np.isnan(figures.auc(np.zeros(3), np.arange(3.0)))
+
+
+def test_the_chest_map_of_a_finding_adds_up_to_its_logit():
+    random = np.random.default_rng(2)
+    frozen = random.normal(1, 3, (40, 304, 14, 14)).astype(np.float16)
+    judge = unfitted_judge(frozen)
+    pooled = embeddings(judge, frozen[None])
+    weights, biases = ridge_regression(pooled, random.normal(0, 1, (40, 14)), ridge=5.0)
+    answer = fitted(judge, weights, biases)(torch.from_numpy(frozen[:2]).float())[0].detach().numpy()
+    maps = activation_maps(judge, frozen[:2], weights)
+    np.testing.assert_allclose(maps.mean(axis=(2, 3)) + biases, answer, atol=1e-3)
+
+
 def test_the_chest_script_writes_a_package_from_a_few_images(shared_data, tmp_path):
     out = tmp_path / "cxr-findings" / "1.0.0"
-    arguments = ["--data", str(shared_data), "--out", str(out), "--epochs", "1", "--folds", "2", "--limit", "24"]
+    arguments = ["--data", str(shared_data), "--out", str(out), "--copies", "2", "--folds", "2", "--limit", "24"]
     answer = CliRunner().invoke(app_of(cxr_findings.main), [*arguments, "--threads", "1"])
-    assert answer.exit_code == 0, answer.output
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.yaml", "metrics.json", "MODEL_CARD.md"}
-
-
-def test_the_head_script_writes_a_package_from_a_few_steps(shared_data, tmp_path):
-    out = tmp_path / "head-ct-tissue" / "1.0.0"
-    arguments = ["--data", str(shared_data), "--out", str(out), "--steps", "2", "--phantoms", "1", "--threads", "1"]
-    answer = CliRunner().invoke(app_of(head_ct_tissue.main), arguments)
     assert answer.exit_code == 0, answer.output
     assert {path.name for path in out.iterdir()} == {"model.onnx", "model.yaml", "metrics.json", "MODEL_CARD.md"}

@@ -1,101 +1,113 @@
-"""Head CT series as the training script takes them, and sampling at any place of the patient."""
+"""Head CT as the training script takes it: read, labelled and brought to the package's grid by the service's own code.
+
+Image and labels go through `whyray.imaging.to_model`, so that a network is trained and measured on exactly what it
+gets at run time, whatever tilt or slice distance.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
-from pydicom.errors import InvalidDicomError
-from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
-FloatArray = npt.NDArray[np.float64]
-SHAPE = (32, 128, 128)
-SPACING = (5.0, 2.0, 2.0)
-WINDOW = (300.0, 2000.0)
-AIR = -1024.0
+from whyray.demo.phantom import Scan, write_phantom
+from whyray.imaging import SourceImage, read_images, to_model
+from whyray.models.manifest import InputSpec, Intensity
+from whyray.training.head_ct_labels import CLASSES, derive_labels
+from whyray.training.head_ct_phantom import phantom
+
+SHAPE = (32, 96, 96)
+SPACING = (5.0, 2.5, 2.5)
+WINDOW = (100.0, 1400.0)
 
 
 @dataclass(frozen=True)
-class Series:
-    """One series, slices sorted along their normal; tilt and changing distances kept as they are.
+class Case:
+    """A head on the package's grid.
 
-    hu: (S, R, C) float32; origins: (S, 3) mm, centres of first voxels, LPS; axes: (3, 3), rows are the unit vectors
-    along slices (the normal), rows (down a column) and columns (along a row); pixel: mm between rows and columns.
+    image: (D, H, W) float32 in 0..1, as the network takes it; labels: (D, H, W) uint8, numbers of CLASSES;
+    valid: (D, H, W), where the series has slices.
     """
 
-    name: str
-    hu: npt.NDArray[np.float32]
-    origins: FloatArray
-    axes: FloatArray
-    pixel: tuple[float, float]
+    image: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8]
+    valid: npt.NDArray[np.bool_]
 
     @property
-    def centre(self) -> FloatArray:
-        """mm of the middle of the field of view of the middle of the series."""
-        half = (np.array(self.hu.shape[1:]) - 1) / 2 * self.pixel
-        middle = (self.origins[0] + self.origins[-1]) / 2
-        return np.asarray(middle + half[0] * self.axes[1] + half[1] * self.axes[2])
-
-    def halved(self) -> Series:
-        """With pixels of twice the size in the slices, each the mean of four."""
-        slices, rows, columns = self.hu.shape
-        even = self.hu[:, : rows // 2 * 2, : columns // 2 * 2]
-        mean = even.reshape(slices, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
-        origins = self.origins + 0.5 * (self.pixel[0] * self.axes[1] + self.pixel[1] * self.axes[2])
-        return Series(self.name, mean, origins, self.axes, (2 * self.pixel[0], 2 * self.pixel[1]))
-
-    @property
-    def distance(self) -> float:
-        """Mean mm between slices."""
-        heights = self.origins @ self.axes[0]
-        return float((heights[-1] - heights[0]) / (len(heights) - 1))
-
-    def indices(self, points: FloatArray) -> FloatArray:
-        """(..., 3) mm to (3, ...) fractional slice, row and column; the distance between slices may change."""
-        heights = self.origins @ self.axes[0]
-        slices = _interpolate(points @ self.axes[0], heights)
-        numbers = np.arange(len(heights))
-        origin = np.stack([np.interp(slices, numbers, self.origins[:, axis]) for axis in range(3)], axis=-1)
-        offset = points - origin
-        return np.stack([slices, offset @ self.axes[1] / self.pixel[0], offset @ self.axes[2] / self.pixel[1]])
+    def hu(self) -> npt.NDArray[np.float32]:
+        """HU, within the window."""
+        return np.asarray((self.image - 0.5) * WINDOW[1] + WINDOW[0], dtype=np.float32)
 
 
-def load_series(folder: Path) -> Series:
-    """Read the CT slices of one folder; files that are no images are passed over."""
-    slices = []
-    for path in sorted(folder.iterdir()):
-        try:
-            data = pydicom.dcmread(path)
-        except (InvalidDicomError, IsADirectoryError):
-            continue
-        if "PixelData" in data:
-            slices.append(data)
-    if not slices:
+def read_volume(folder: Path) -> SourceImage:
+    """The volume of the most slices in `folder`."""
+    volumes = read_images(sorted(path for path in folder.iterdir() if path.is_file())).images
+    if not volumes:
         raise FileNotFoundError(f"no CT slices in {folder}")
-    along_row, along_column = np.array(slices[0].ImageOrientationPatient, dtype=float).reshape(2, 3)
-    normal = np.cross(along_row, along_column)
-    slices.sort(key=lambda data: float(np.dot(normal, np.array(data.ImagePositionPatient, dtype=float))))
-    hu = np.stack([_hounsfield(data) for data in slices])
-    origins = np.array([data.ImagePositionPatient for data in slices], dtype=float)
-    pixel = (float(slices[0].PixelSpacing[0]), float(slices[0].PixelSpacing[1]))
-    return Series(folder.name, hu, origins, np.stack([normal, along_column, along_row]), pixel)
+    return max(volumes, key=lambda found: len(found.frames))
 
 
-def grid_points(shape: tuple[int, ...], spacing: tuple[float, ...], axes: FloatArray, centre: FloatArray) -> FloatArray:
-    """(*shape, 3) mm of a grid whose middle is `centre` and whose axes are the rows of `axes`."""
-    steps = [(np.arange(size) - (size - 1) / 2) * step for size, step in zip(shape, spacing, strict=True)]
-    offsets = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1)
-    return np.asarray(offsets @ axes + centre)
+def label_source(image: SourceImage) -> npt.NDArray[np.uint8]:
+    """Labels on the pixels of the source, derived on pixels of twice the size."""
+    slices, rows, columns = image.modality.shape
+    halved = image.modality.reshape(slices, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+    affines = np.array([frame.to_patient for frame in image.frames])
+    normal = affines[0, :3, 2] / np.linalg.norm(affines[0, :3, 2])
+    heights = affines[:, :3, 3] @ normal
+    distance = abs(float(heights[-1] - heights[0])) / (slices - 1)
+    labels = derive_labels(halved, 2 * float(np.linalg.norm(affines[0, :3, 0])), distance)
+    return labels.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def sample(volume: npt.NDArray[np.float32], indices: FloatArray, order: int, outside: float) -> npt.NDArray[np.float32]:
-    """Values of (S, R, C) at (3, ...) fractional indices: linear (`order` 1) or nearest (0)."""
-    return np.asarray(
-        ndimage.map_coordinates(volume, indices, order=order, mode="constant", cval=outside, output=np.float32)
+def on_grid(image: SourceImage, labels: npt.NDArray[np.uint8], spec: InputSpec, zoom: float = 1.0) -> Case:
+    """Image and labels on the grid of `spec`, with voxels `zoom` times as large; the class that fills most wins."""
+    if spec.spacing is None:
+        raise ValueError("the head-CT package has a fixed spacing")
+    spec = spec.model_copy(update={"spacing": tuple(zoom * step for step in spec.spacing)})
+    prepared = to_model(image, spec)
+    masks = spec.model_copy(update={"intensity": Intensity(source="modality", window=(0.5, 1.0))})
+    shares = [
+        to_model(replace(image, modality=(labels == number).astype(np.float32)), masks).tensor[0, 0]
+        for number in range(1, len(CLASSES))
+    ]
+    filled = np.stack([1 - np.sum(shares, axis=0), *shares]).argmax(axis=0).astype(np.uint8)
+    return Case(prepared.tensor[0, 0], filled, prepared.valid)
+
+
+def demo_head(scan: Scan, spec: InputSpec) -> Case:
+    """The head that the demo sends, scanned as `scan` says, labelled by the same rules as the real series."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_phantom(Path(folder), scan)
+        image = read_volume(Path(folder))
+    return on_grid(image, label_source(image), spec)
+
+
+def random_scan(random: np.random.Generator) -> Scan:
+    """A tilt, turn, spacing and noise for `demo_head`; never the seed that the demo itself takes."""
+    pixel = float(random.uniform(1.0, 1.4))
+    return Scan(
+        slices=int(random.integers(24, 34)),
+        distance=float(random.uniform(4.0, 6.0)),
+        size=192,
+        spacing=(pixel, pixel),
+        rotation=tuple(float(angle) for angle in random.uniform(-15, 15, 3)),  # type: ignore[arg-type]
+        tilt=float(random.uniform(-20, 20)),
+        seed=int(random.integers(1000, 100_000)),
+        noise=float(random.uniform(2, 30)),
     )
+
+
+def random_head(random: np.random.Generator) -> Case:
+    """A head of `head_ct_phantom`, turned by up to 20 degrees, off centre, at up to 15 % other spacing."""
+    steps = np.array(SPACING) * random.uniform(0.85, 1.15)
+    axes = [(np.arange(size) - (size - 1) / 2) * step for size, step in zip(SHAPE, steps, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ _turned(random, 20.0) + random.uniform(-15, 15, 3)
+    hu, labels = phantom(points, random)
+    return Case(windowed(hu), labels, np.ones(SHAPE, np.bool_))
 
 
 def windowed(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -104,15 +116,5 @@ def windowed(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(np.clip((hu - centre) / width + 0.5, 0, 1), dtype=np.float32)
 
 
-def _interpolate(values: FloatArray, knots: FloatArray) -> FloatArray:
-    """Fractional index of `values` among rising `knots`; outside them on the line through the two nearest."""
-    numbers = np.arange(len(knots), dtype=float)
-    inside = np.interp(values, knots, numbers)
-    below = (values - knots[0]) / (knots[1] - knots[0])
-    above = numbers[-1] + (values - knots[-1]) / (knots[-1] - knots[-2])
-    return np.asarray(np.where(values < knots[0], below, np.where(values > knots[-1], above, inside)))
-
-
-def _hounsfield(data: pydicom.Dataset) -> npt.NDArray[np.float32]:
-    hu = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
-    return np.asarray(np.maximum(hu, AIR), dtype=np.float32)
+def _turned(random: np.random.Generator, degrees: float) -> npt.NDArray[np.float64]:
+    return np.asarray(Rotation.from_euler("xyz", random.uniform(-degrees, degrees, 3), degrees=True).as_matrix())

@@ -1,8 +1,8 @@
 """Tissue labels of head CT, derived from HU and shape, so that a network has more to learn than thresholds.
 
 background: everything outside the head, air in it, and the table and head holder, whatever their HU.
-soft-tissue: head outside skull and cranial cavity. bone: with marrow and thin plates closed. intracranial: what lies in
-the cranial cavity and is no air, up to where the cavity is no longer enclosed by bone.
+bone: with marrow and thin plates closed, without specks. soft-tissue: the rest of the head, brain included; where bone
+meets air with nothing thicker than a rim between them, that rim is what the scanner blurred, and no tissue.
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-CLASSES = ("background", "soft-tissue", "bone", "intracranial")
-BACKGROUND, SOFT_TISSUE, BONE, INTRACRANIAL = range(4)
+CLASSES = ("background", "soft-tissue", "bone")
+BACKGROUND, SOFT_TISSUE, BONE = range(3)
 Mask = npt.NDArray[np.bool_]
 
 TISSUE_HU = -300.0
 BONE_HU = 220.0
-WALL_HU = 110.0
 HOLDER_MM, EARS_MM = 2.6, 4.0
 MARROW_MM, MARROW_HU, SMALLEST_BONE_MM3 = 1.5, -100.0, 80.0
-GAPS_MM, CAVITY_CORE_MM = 12.0, 7.0
-BROKEN_SLICES = 4
+RIM_MM, REACH_MM, HALF_HU = 1.2, 3.0, 0.0
 
 
 def derive_labels(hu: npt.NDArray[np.float32], pixel: float, distance: float) -> npt.NDArray[np.uint8]:
-    """(S, R, C) HU to labels 0..3; `pixel` mm in the slices, `distance` mm between them (the mean, if it changes)."""
-    tissue = hu > TISSUE_HU
-    head = _head(tissue, pixel)
+    """(S, R, C) HU to labels 0..2; `pixel` mm in the slices, `distance` mm between them (the mean, if it changes)."""
+    head = _head(hu > TISSUE_HU, pixel)
     bone = _bone(hu, head, pixel, distance)
-    cavity = _cavity(bone, bone | (head & (hu > WALL_HU)), pixel)
+    soft = head & ~bone
+    rim = soft & ~_opened(soft, RIM_MM, pixel) & _dilated(bone, REACH_MM, pixel)
     labels = np.full(hu.shape, BACKGROUND, np.uint8)
-    labels[head] = SOFT_TISSUE
-    labels[cavity & tissue] = INTRACRANIAL
-    labels[bone] = BONE
+    labels[soft & ~rim] = SOFT_TISSUE
+    # half way between air and bone lies the border that both sides of the blur share
+    labels[bone | (rim & (hu > HALF_HU) & _dilated(~head, RIM_MM, pixel))] = BONE
+    labels[rim & (hu > HALF_HU) & (labels != BONE)] = SOFT_TISSUE
     return labels
 
 
@@ -52,15 +51,6 @@ def _bone(hu: npt.NDArray[np.float32], head: Mask, pixel: float, distance: float
     keep = sizes * pixel * pixel * distance >= SMALLEST_BONE_MM3
     keep[0] = False
     return np.asarray((dense | closed) & keep[parts])
-
-
-def _cavity(bone: Mask, wall: Mask, pixel: float) -> Mask:
-    """What the skull encloses in its slices once its gaps are closed, without orbits and sinuses."""
-    closed = _eroded(_dilated(wall, GAPS_MM, pixel), GAPS_MM, pixel)
-    filled = np.stack([ndimage.binary_fill_holes(part) for part in closed])
-    enclosed = (filled | ndimage.binary_closing(filled, np.ones((BROKEN_SLICES + 1, 1, 1)))) & ~bone
-    core = _largest(_eroded(enclosed, CAVITY_CORE_MM, pixel))
-    return np.asarray(_dilated(core, CAVITY_CORE_MM + 2, pixel) & enclosed)
 
 
 def _largest(mask: Mask) -> Mask:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from whyray.training.head_ct_data import AIR
-from whyray.training.head_ct_labels import BACKGROUND, BONE, INTRACRANIAL, SOFT_TISSUE
+from whyray.training.head_ct_labels import BACKGROUND, BONE, SOFT_TISSUE
 
 FloatArray = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint8]
+AIR = -1024.0
 
 
 @dataclass
@@ -135,22 +135,22 @@ def _skull_and_brain(canvas: _Canvas, radii: FloatArray, random: np.random.Gener
     if random.random() < 0.12:
         _dry_skull(canvas, inside, radii, random)
         return
-    canvas.paint(inside, random.uniform(25, 45), INTRACRANIAL)
+    canvas.paint(inside, random.uniform(25, 45), SOFT_TISSUE)
     white = canvas.ellipsoid(np.array([8.0, 0, 0]), radii - thickness - random.uniform(8, 14)) < 1
-    canvas.paint(inside & white, random.uniform(20, 35), INTRACRANIAL)
+    canvas.paint(inside & white, random.uniform(20, 35), SOFT_TISSUE)
     for side in (-1.0, 1.0):
         ventricle = canvas.ellipsoid(
             np.array([10.0, random.uniform(-10, 10), side * random.uniform(8, 18)]),
             np.array([random.uniform(6, 16), random.uniform(18, 34), random.uniform(4, 10)]),
         )
-        canvas.paint(inside & (ventricle < 1), random.uniform(0, 12), INTRACRANIAL)
+        canvas.paint(inside & (ventricle < 1), random.uniform(0, 12), SOFT_TISSUE)
     for _ in range(random.integers(0, 5)):
         place, size = random.normal(size=3) * radii * 0.4, random.uniform(2, 20)
         hu = random.uniform(120, 500) if size < 6 else random.uniform(0, 95)
-        canvas.paint(inside & (canvas.ellipsoid(place, np.full(3, size)) < 1), hu, INTRACRANIAL)
+        canvas.paint(inside & (canvas.ellipsoid(place, np.full(3, size)) < 1), hu, SOFT_TISSUE)
     if random.random() < 0.4:
         falx = (np.abs(canvas.points[..., 2]) < 1.5) & (canvas.points[..., 0] > 10)
-        canvas.paint(inside & falx, random.uniform(50, 250), INTRACRANIAL)
+        canvas.paint(inside & falx, random.uniform(50, 250), SOFT_TISSUE)
     if random.random() < 0.15:
         burr = canvas.ellipsoid(
             radii * random.normal(size=3) * 0.4 + np.array([radii[0] * 0.7, 0, 0]), np.full(3, 12.0)
@@ -163,4 +163,4 @@ def _dry_skull(canvas: _Canvas, inside: npt.NDArray[np.bool_], radii: FloatArray
     canvas.paint(inside, AIR, BACKGROUND)
     for _ in range(random.integers(2, 7)):
         place, size = random.normal(size=3) * radii * 0.3, random.uniform(6, 25, 3)
-        canvas.paint(inside & (canvas.ellipsoid(place, size) < 1), random.uniform(-100, 200), INTRACRANIAL)
+        canvas.paint(inside & (canvas.ellipsoid(place, size) < 1), random.uniform(-100, 200), SOFT_TISSUE)
