@@ -1,25 +1,28 @@
 """Instances → sorted images with geometry → model tensors, and every value back to its source pixel."""
 
 from whyray.imaging.back import mask_to_source, scores_to_source, to_source
-from whyray.imaging.geometry import EdgeLetters, frame_pixel_to_patient, orientation_letters
+from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.model_input import to_model
+from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, patient_orientation
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 
 __all__ = [
+    "DIRECTIONS",
     "WRAPPED",
-    "EdgeLetters",
     "ModelGrid",
     "ModelInput",
     "Refusal",
     "SourceFrame",
     "SourceImage",
     "StudyImages",
+    "frame_orientation",
     "frame_pixel_to_patient",
     "is_picture",
     "mask_to_source",
-    "orientation_letters",
+    "opposite",
+    "patient_orientation",
     "read_images",
     "scores_to_source",
     "to_model",

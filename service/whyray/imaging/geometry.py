@@ -1,10 +1,9 @@
-"""Where pixels lie: PS3.3 section C.7.6.2 for positions, 10.7 for spacings, C.7.6.1.1.1 for letters at the edges."""
+"""Where pixels lie: PS3.3 section C.7.6.2 for positions, 10.7 for spacings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,21 +11,11 @@ from pydicom import Dataset
 
 from whyray.errors import GeometryError
 from whyray.imaging.functional_groups import group_item, holder_of
-from whyray.imaging.source import Affine, SourceFrame, SourceImage
+from whyray.imaging.source import Affine, SourceFrame
 
 MILLIMETRES_PER_CENTIMETRE = 10.0
 CENTIMETRES = 3
 """Physical Units X Direction (0018,6024) of ultrasound regions."""
-
-
-@dataclass(frozen=True)
-class EdgeLetters:
-    """Patient directions at the four edges of a frame as shown (R L A P H F, or two of them); empty where unknown."""
-
-    left: str
-    right: str
-    top: str
-    bottom: str
 
 
 def frame_geometry(header: Dataset, frame_number: int) -> tuple[tuple[float, float] | None, Affine | None]:
@@ -81,35 +70,6 @@ def frame_pixel_to_patient(frame: SourceFrame, rows: ArrayLike, columns: ArrayLi
         + columns[..., None] * frame.to_patient[:3, 0]
         + rows[..., None] * frame.to_patient[:3, 1]
     )
-
-
-def orientation_letters(image: SourceImage, index: int = 0) -> EdgeLetters:
-    """Letters for the four edges of `image.frames[index]`: from its position, else from Patient Orientation."""
-    frame = image.frames[index]
-    if frame.to_patient is not None:
-        right = _letters_of(frame.to_patient[:3, 0])
-        bottom = _letters_of(frame.to_patient[:3, 1])
-    else:
-        given = image.headers[frame.sop_instance_uid].get("PatientOrientation") or ["", ""]
-        right, bottom = (_known_letters(str(value)) for value in (given if len(given) == 2 else ["", ""]))
-    return EdgeLetters(left=_opposite(right), right=right, top=_opposite(bottom), bottom=bottom)
-
-
-def _letters_of(direction: NDArray[np.float64]) -> str:
-    """Up to two letters, strongest first; a component below 0.2 (12 degrees) is left out."""
-    unit = direction / np.linalg.norm(direction)
-    pairs = [("L", "R"), ("P", "A"), ("H", "F")]
-    order = sorted(range(3), key=lambda axis: -abs(unit[axis]))
-    return "".join(pairs[axis][0 if unit[axis] > 0 else 1] for axis in order[:2] if abs(unit[axis]) > 0.2)
-
-
-def _known_letters(value: str) -> str:
-    value = value.strip().upper()
-    return value if value and set(value) <= set("RLAPHF") else ""
-
-
-def _opposite(letters: str) -> str:
-    return letters.translate(str.maketrans("RLAPHF", "LRPAFH"))
 
 
 def _position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:

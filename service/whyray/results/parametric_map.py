@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
+from whyray.imaging.orientation import DIRECTIONS, patient_orientation
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
@@ -20,7 +21,6 @@ from whyray.results.multi_frame import (
     plane_orientation_item,
     plane_position_item,
 )
-from whyray.results.orientation import DIRECTIONS, patient_orientation
 from whyray.results.references import add_referenced_series
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key

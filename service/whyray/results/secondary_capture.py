@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom import Dataset
 
+from whyray.imaging.orientation import frame_orientation
 from whyray.results.answer import Answer
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, one_value
 from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable
-from whyray.results.orientation import frame_orientation
 from whyray.results.page import Page
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
 from whyray.results.templates import Templates

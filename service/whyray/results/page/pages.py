@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydicom import Dataset
 
+from whyray.imaging.orientation import frame_orientation
 from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
 from whyray.quality.card import Grade, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.header import local_time
 from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
-from whyray.results.orientation import frame_orientation
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask
