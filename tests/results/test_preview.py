@@ -103,3 +103,11 @@ def test_everything_that_is_wrong_is_told_at_once_with_file_and_line(tmp_path):
     assert str(tmp_path / "series.yaml") in caught.value.message
     assert str(tmp_path / "wording/de.yaml") in caught.value.message
     assert "regel" in caught.value.message
+
+
+def test_the_guide_names_every_entry_of_every_file():
+    guide = (SHIPPED.parent / "docs" / "templates.md").read_text("utf-8")
+    for name in ("series.yaml", "equipment.yaml", "concepts.yaml", "layout.yaml"):
+        section = guide.split(f"### {name}\n")[1].split("\n### ")[0]
+        content = yaml.safe_load((SHIPPED / name).read_text("utf-8"))
+        assert [key for key in content if f"`{key}`" not in section] == []
