@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from whyray.quality import assess, complexity, fidelity, robustness
-from whyray.quality.case_space import SHARE
 from whyray.quality.card import WITHHOLDING
+from whyray.quality.case_space import SHARE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explanations.md").read_text("utf-8")
 

@@ -12,14 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from whyray.commands.onboard import onboard
 from whyray.commands.parameters import parameter_text
 
 if TYPE_CHECKING:
     from whyray.explain import Method
 
-app = typer.Typer(no_args_is_help=True, help="Model packages: list, show, check; and the methods that explain them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Model packages: list, show, check, onboard; and the methods that explain them."
+)
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
+app.command()(onboard)
 
 
 @app.command(name="list")

@@ -1,6 +1,7 @@
 """Model packages: read, found, checked, loaded and run."""
 
 from whyray.models.check import Finding, check_package
+from whyray.models.install import copy_package, install_package
 from whyray.models.manifest import InputSpec, Manifest, OutputSpec, TargetSpec
 from whyray.models.model import Model, Run, load_package, target_spec
 from whyray.models.package import Package, package_digest, read_manifest, read_package
@@ -20,7 +21,9 @@ __all__ = [
     "RuntimeOptions",
     "TargetSpec",
     "check_package",
+    "copy_package",
     "find_package",
+    "install_package",
     "list_packages",
     "load_package",
     "package_digest",
