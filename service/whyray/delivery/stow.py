@@ -90,7 +90,10 @@ def _send_packed(
 
     def heard(outcome: Outcome) -> None:
         file, open_ways = packed[outcome.file.path]
-        if outcome.error is not None and not outcome.error.retriable and len(open_ways) > 1:
+        error = outcome.error
+        # some services answer 500 to what they can't decode
+        refused = error is not None and (not error.retriable or outcome.status == HTTPStatus.INTERNAL_SERVER_ERROR)
+        if refused and len(open_ways) > 1:
             again.append((file, open_ways[1:]))
         else:
             report(replace(outcome, file=file))
