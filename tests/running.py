@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import yaml
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from peers import echoes, free_port, until
 from whyray.catalog import Catalog, Delivery, Event, Job, JobState, ResultRow, processes, sqlite_url
@@ -111,7 +112,8 @@ class Running:
             return list(session.scalars(select(table)))
 
     def jobs(self) -> list[Job]:
-        return self.rows(Job)
+        with self.catalog.read() as session:
+            return list(session.scalars(select(Job).options(joinedload(Job.study))))
 
     def results(self) -> list[ResultRow]:
         return self.rows(ResultRow)

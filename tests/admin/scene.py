@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,9 +18,14 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from synthetic import radiograph
 from whyray.catalog import Catalog, deliveries, events, jobs, processes, sqlite_url, studies
 from whyray.config import Config, read_config
 from whyray.errors import GeometryError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
+from whyray.imaging import read_images
+from whyray.models import TargetSpec
+from whyray.quality import Grade, Measurement, QualityCard
+from whyray.results import Answer, Finding, MapInSource, PackageIdentity, describe
 from whyray.storage import FolderStorage
 
 CONFIG = """
@@ -39,17 +45,30 @@ routes:
     run: head-ct-tissue@1
     send: {to: [pacs], as: [sc, seg, sr]}
 """
-FINDINGS = [
-    {"name": "Cardiomegaly", "probability": 0.87, "present": True, "grade": "green", "reasons": []},
-    {
-        "name": "Effusion",
-        "probability": 0.61,
-        "present": True,
-        "grade": "amber",
-        "reasons": ["deletion AUC 0.41 (baseline 0.44): amber; less than 10 % below random orders"],
-    },
-    {"name": "Pneumothorax", "probability": 0.03, "present": False, "grade": None, "reasons": []},
-]
+GRADES = {"Cardiomegaly": "green", "Effusion": "amber", "Pneumothorax": None}
+"""The grade of each finding's explanation; one that is not present has none."""
+_PROBABILITIES = {"Cardiomegaly": 0.87, "Effusion": 0.61, "Pneumothorax": 0.03}
+
+
+def _findings() -> list[dict[str, Any]]:
+    """What the worker enters with a job, by the product's own `describe`: the page reads what is really written."""
+    image = read_images([radiograph(np.zeros((8, 8), np.uint16))]).images[0]
+    empty = np.zeros(image.shape, np.float32)
+    made = []
+    for name, grade in GRADES.items():
+        maps = ()
+        if grade is not None:
+            measured = Measurement(
+                "deletion AUC", "fidelity", 0.41, 0.44, Grade(grade), "less than 10 % below random orders", "a paper"
+            )
+            card = QualityCard((measured,))
+            maps = (MapInSource("grad-cam", empty, empty == 0, empty > 0, "none", False, "logit", card),)
+        made.append(Finding(TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps))
+    package = PackageIdentity("cxr-findings", "1.0.0", "Chest", "WhyRay", "multi-label", "ab" * 32)
+    return describe(Answer(package, image, tuple(made), "chest radiographs", datetime(2026, 11, 1, tzinfo=UTC)))
+
+
+FINDINGS = _findings()
 
 
 def config_of(text: str, folder: Path, **environ: str) -> Config:

@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
-from admin.scene import CONFIG, FINDINGS, Scene, config_of
+from admin.scene import CONFIG, FINDINGS, GRADES, Scene, config_of
 from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs
 
@@ -144,7 +144,7 @@ def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, cli
 def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
     job = get(client, f"jobs/{scene.jobs['done']}")
     assert [(each["name"], each["probability"], each["grade"]) for each in job["findings"]] == [
-        (each["name"], each["probability"], each["grade"]) for each in FINDINGS
+        (each["finding"], each["probability"], GRADES[each["finding"]]) for each in FINDINGS
     ]
     assert [each["name"] for each in job["present"]] == ["Cardiomegaly", "Effusion"]
     assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]

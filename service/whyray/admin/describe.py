@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from whyray.admin.schemas import (
     Action,
@@ -50,8 +51,23 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
 
 def findings_of(job: Job) -> list[FindingOut]:
     """All findings, the present and most probable first."""
-    found = [FindingOut.model_validate(each) for each in job.findings]
+    found = [_finding_out(each) for each in job.findings]
     return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
+
+
+def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
+    """One finding as `whyray.results.describe` wrote it; graded by its worst explanation, so that none hides."""
+    cards = [(each["method"], each["quality"]) for each in finding["explanations"]]
+    grades = [card["grade"] for _, card in cards]
+    refused = [f"{method}: {why}" for method, why in finding["refused"].items()]
+    return FindingOut(
+        name=finding["finding"],
+        probability=finding["probability"],
+        value=finding["value"],
+        present=finding["present"],
+        grade=next((grade for grade in ("red", "amber", "green") if grade in grades), None),
+        reasons=[f"{method}: {reason}" for method, card in cards for reason in card["reasons"]] + refused,
+    )
 
 
 def event_out(event: Event) -> EventOut:

@@ -145,7 +145,7 @@ class Job(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     error_advice: Mapped[str | None] = mapped_column(Text)
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
-    """One dict a finding for pages and reports: name, probability, present, grade, reasons."""
+    """One dict a finding, as `whyray.results.describe` gives it."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

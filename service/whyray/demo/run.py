@@ -113,7 +113,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         complete = _follow(console, catalog, peer, studies, end, within)
         _save(place, catalog, peer, studies)
         _print_results(console, catalog, place)
-        missing = _missing(peer, studies)
+        missing = _missing(catalog, peer, studies)
         for words in missing:
             console.print(f"[red]missing[/] {words}")
         if once:
@@ -232,7 +232,7 @@ def _follow(
 
         def look() -> bool:
             live.update(_progress_table(catalog, studies))
-            return _settled(catalog, studies) and not _missing(pacs, studies)
+            return _settled(catalog, studies) and not _missing(catalog, pacs, studies)
 
         return _wait(look, end, within)
 
@@ -273,12 +273,23 @@ def _kind(dataset: Dataset) -> str:
     return _KINDS.get(str(dataset.SOPClassUID), str(dataset.Modality).lower())
 
 
-def _missing(pacs: DemoPacs, studies: Sequence[DemoStudy]) -> list[str]:
+def _missing(catalog: Catalog, pacs: DemoPacs, studies: Sequence[DemoStudy]) -> list[str]:
     missing = []
     for study in studies:
         kinds = {_kind(dcmread(each, stop_before_pixels=True)) for each in pacs.results(study.study_instance_uid)}
-        missing += [f"{study.title}: {kind}" for kind in study.kinds if kind not in kinds]
+        missing += [f"{study.title}: {kind}" for kind in _expected(catalog, study) if kind not in kinds]
     return missing
+
+
+def _expected(catalog: Catalog, study: DemoStudy) -> tuple[str, ...]:
+    """What is to come back: without an explanation that may be shown, pages and report say so, and there is no map."""
+    with catalog.read() as session:
+        row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
+        done = [] if row is None else [each for each in row.jobs if each.state is JobState.DONE]
+        made = [each for job in done for finding in job.findings for each in finding["explanations"]]
+    if made and all(each["withheld"] for each in made):
+        return tuple(kind for kind in study.kinds if kind in ("sc", "sr"))
+    return study.kinds
 
 
 def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[DemoStudy]) -> None:
