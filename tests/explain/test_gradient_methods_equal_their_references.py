@@ -90,30 +90,11 @@ def test_guided_backpropagation_is_that_of_captum_and_differs_from_the_gradient(
 @pytest.mark.parametrize("name", ["plain", "rgb", "flatten", "pool"])
 @pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
 def test_lrp_is_that_of_zennit_when_biases_absorb_as_they_do_there(name: str, composite: str) -> None:
-    zennit = reference("zennit")
-    composites, rules, types = (reference(f"{zennit.__name__}.{each}") for each in ("composites", "rules", "types"))
-    canonizers = [reference("zennit.canonizers").SequentialMergeBatchNorm()]
-    rule_set = {
-        "epsilon-plus-flat": lambda: composites.EpsilonPlusFlat(canonizers=canonizers),
-        "gamma": lambda: composites.LayerMapComposite(
-            [
-                (types.Activation, rules.Pass()),
-                (types.AvgPool, rules.Norm()),
-                (types.Convolution, rules.Gamma(gamma=0.25)),
-                (types.Linear, rules.Epsilon()),
-            ],
-            canonizers=canonizers,
-        ),
-    }[composite]()
     net, x = nets.make(name), nets.image(name).requires_grad_(True)
     _own_modules(net)
-    with rule_set.context(net) as changed:
-        logits = changed(x)
-        seed = torch.zeros_like(logits)
-        seed[0, 1] = logits[0, 1].detach()
-        (relevance,) = torch.autograd.grad(logits, x, seed)
+    expected = _zennit(net, x, composite)
     found = explain(nets.loaded(name), x.detach().numpy(), target="two", method="lrp", composite=composite, bias=True)
-    close(found.values, relevance[0].sum(dim=0).numpy(), 2e-3)
+    close(found.values, expected, 2e-3)
 
 
 @pytest.mark.parametrize("name", ["plain", "plain-3d", "residual", "residual-3d", "dense", "pool", "flatten"])
@@ -146,15 +127,45 @@ def test_lrp_conserves_the_score_through_a_normalisation_inside_the_graph(tmp_pa
         assert found.values.sum() == pytest.approx(score, rel=0.02)
 
 
-def test_lrp_says_so_where_relevance_is_not_conserved() -> None:
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
+def test_lrp_is_that_of_zennit_through_linear_bottlenecks_whose_outputs_are_negative_too(
+    tmp_path, composite: str
+) -> None:
+    from whyray.models import RuntimeOptions, load_package
+
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 1)),
+        *(nn.Conv2d(4, 12, 1), nn.ReLU(), nn.Conv2d(12, 12, 3, stride=4, padding=1, groups=12), nn.ReLU()),
+        *(nn.Conv2d(12, 4, 1), nn.Flatten(), nn.Linear(64, 3)),
+    ).eval()
+    model = load_package(nets.pack(tmp_path, "plain", net), options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    x = nets.image("plain").requires_grad_(True)
+    expected = _zennit(net, x, composite)
+    found = explain(model, x.detach().numpy(), target="two", method="lrp", composite=composite, bias=True)
+    close(found.values, expected, 2e-3)
+
+
+def test_lrp_says_so_where_a_network_concludes_from_what_is_absent(tmp_path) -> None:
     from whyray.errors import ExplanationError
     from whyray.models import RuntimeOptions, load_package
 
-    # Linear bottlenecks cancel: z-plus divides by almost nothing there, and the self-check must notice.
-    model = load_package("cxr-findings", options=RuntimeOptions(device="cpu", intra_op_threads=1))
-    x = np.linspace(0, 1, 224 * 224, dtype=np.float32).reshape(model.input_shape)
+    class Absence(nn.Module):
+        """Fires where its features do not: zeros carry no relevance."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU())
+            self.linear = nn.Linear(6, 3, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(torch.relu(0.5 - self.stem(x)).flatten(2).mean(dim=2))
+
+    torch.manual_seed(0)
+    folder = nets.pack(tmp_path, "plain", Absence().eval())
+    model = load_package(folder, options=RuntimeOptions(device="cpu", intra_op_threads=1))
     with pytest.raises(ExplanationError, match="relevance is missing"):
-        explain(model, x, target="Effusion", method="lrp")
+        explain(model, nets.image("plain").numpy(), target="all", method="lrp")
 
 
 def test_lrp_refuses_attention_by_name() -> None:
@@ -186,6 +197,31 @@ def test_expected_gradients_with_one_reference_are_integrated_gradients_from_it(
     expected = IntegratedGradients(net).attribute(x, baselines=torch.from_numpy(reference_image), target=0, n_steps=200)
     close(found.values, expected[0, 0].detach().numpy(), 0.02)
     assert found.evidence["completeness_gap"] < 0.02
+
+
+def _zennit(net: nn.Module, x: torch.Tensor, composite: str) -> np.ndarray:
+    """Relevance of the second target, summed over channels."""
+    zennit = reference("zennit")
+    composites, rules, types = (reference(f"{zennit.__name__}.{each}") for each in ("composites", "rules", "types"))
+    canonizers = [reference("zennit.canonizers").SequentialMergeBatchNorm()]
+    rule_set = {
+        "epsilon-plus-flat": lambda: composites.EpsilonPlusFlat(canonizers=canonizers),
+        "gamma": lambda: composites.LayerMapComposite(
+            [
+                (types.Activation, rules.Pass()),
+                (types.AvgPool, rules.Norm()),
+                (types.Convolution, rules.Gamma(gamma=0.25)),
+                (types.Linear, rules.Epsilon()),
+            ],
+            canonizers=canonizers,
+        ),
+    }[composite]()
+    with rule_set.context(net) as changed:
+        logits = changed(x)
+        seed = torch.zeros_like(logits)
+        seed[0, 1] = logits[0, 1].detach()
+        (relevance,) = torch.autograd.grad(logits, x, seed)
+    return relevance[0].sum(dim=0).numpy()
 
 
 def _own_modules(net: nn.Module) -> None:

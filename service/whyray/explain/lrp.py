@@ -38,7 +38,9 @@ class Lrp(AttributionMap):
     `epsilon-plus-flat`: z-plus on convolutions, epsilon on linear layers, flat on the first layer. `gamma`: the gamma
     rule on convolutions, epsilon on linear layers. Sums and concatenations share relevance by contribution, max
     pooling gives it to the winner, activations pass it on. Summed over channels; sums to the score (conservation),
-    self-checked. Operators without a rule (attention, layer norm) are refused by name.
+    self-checked. What a network concludes from the absence of something (a unit that fires where all its inputs are
+    zero, by its bias) has no place in the image, and its relevance is lost: more than `tolerance` of it is refused.
+    Operators without a rule (attention, layer norm) are refused by name.
     """
 
     name: ClassVar[str] = "lrp"
@@ -66,7 +68,7 @@ class Lrp(AttributionMap):
             if not parameters.bias and not gap <= parameters.tolerance:
                 raise ExplanationError(
                     f"lrp of {case.model.targets[target]}: {gap:.0%} of the score's relevance is missing",
-                    advice="Take integrated-gradients for this package.",
+                    advice="Take integrated-gradients, or set bias: true, so that biases keep what is their doing.",
                 )
             results.append(Attribution(relevance, evidence={"conservation_gap": gap, "engine_parity": parity}))
         return results
@@ -128,11 +130,28 @@ class _Rules:
         if operator.name in ("gemm", "matmul"):
             shaped = _biased(operator, given, weight, kept)
         elif self._p.composite == "gamma":
-            more = self._p.gamma
-            shaped = _signed(operator, given, weight, kept, lambda each, sign: each + more * each.clamp(**sign))
+            shaped = self._gamma(operator, given, weight, kept)
         else:
             shaped = _signed(operator, given, weight, kept, lambda each, sign: each.clamp(**sign))
         return _as_if(plain, shaped, self._p.epsilon)
+
+    def _gamma(self, operator: Operator, given: Any, weight: Any, bias: Any) -> Any:
+        """Weights that agree with the sign of the output count more (the generalised rule, as zennit has it)."""
+        import torch
+
+        more = self._p.gamma
+
+        def shaped(towards: int) -> Any:
+            def change(each: Any, sign: Any) -> Any:
+                return each + more * each.clamp(**sign)
+
+            return _signed(operator, given, weight, bias, change, towards)
+
+        with torch.no_grad():
+            positive = _biased(operator, given, weight, bias) > 0
+        if bool(positive.all()):
+            return shaped(1)
+        return torch.where(positive, shaped(1), shaped(-1))
 
     def _pass(self, operator: Operator) -> Any:
         return _as_if(operator().detach(), operator.arguments[0], self._p.epsilon)
@@ -163,9 +182,9 @@ def _as_if(plain: Any, shaped: Any, epsilon: float) -> Any:
     return plain + (shaped - shaped.detach()) * (plain / stable)
 
 
-def _signed(operator: Operator, given: Any, weight: Any, bias: Any, change: Any) -> Any:
-    """The layer with weights `change`d towards the sign of each input: positive inputs first, negative ones second."""
-    up, down = {"min": 0}, {"max": 0}
+def _signed(operator: Operator, given: Any, weight: Any, bias: Any, change: Any, towards: int = 1) -> Any:
+    """The layer with weights `change`d so that contributions of the sign `towards` gain, positive inputs first."""
+    up, down = ({"min": 0}, {"max": 0})[::towards]
     positive = _biased(operator, given.clamp(min=0), change(weight, up), None if bias is None else change(bias, up))
     return positive + _biased(operator, given.clamp(max=0), change(weight, down), None)
 
