@@ -49,6 +49,8 @@ class Supervisor:
     running forgives. Work in hand is safe: acknowledged means in the catalog, and leases run out.
     """
 
+    command: Sequence[str] = (sys.executable, "-m", "whyray")
+
     def __init__(
         self, config: Path, roles: Sequence[Role], *, redis: EmbeddedRedis | None, log: Path | None = None
     ) -> None:
@@ -95,7 +97,7 @@ class Supervisor:
         with ExitStack() as stack:
             log = stack.enter_context(self.log.open("ab")) if self.log else None
             role.process = subprocess.Popen(
-                [sys.executable, "-m", "whyray", *role.arguments, "--config", str(self.config)],
+                [*self.command, *role.arguments, "--config", str(self.config)],
                 preexec_fn=_die_with_parent,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
                 stdout=log,

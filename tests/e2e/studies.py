@@ -129,7 +129,7 @@ def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
             "when": {"Modality": "CT", "not": made_volume},
             "run": "head-ct-tissue",
             "explain": ["seg-grad-cam"],
-            "targets": "top-1",
+            "targets": ["bone"],
             "budget": {"quality_forwards": 4},
             **common,
         },

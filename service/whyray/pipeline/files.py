@@ -125,8 +125,7 @@ def explain_files(
         ),
         notes=wrapped + tuple(dict.fromkeys(note for answer in answers for note in answer.image.notes)),
         findings=findings,
-        refused=tuple(_refusals(findings))
-        + tuple(_refusal(each) for each in found.refusals),
+        refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in found.refusals),
         files=tuple(written),
     )
     _write_report(report, out)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 from celery import Celery
@@ -14,6 +16,7 @@ from pydicom import Dataset
 
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
+from whyray.errors import ConfigError
 from whyray.pipeline.house import House, Presence
 from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, send
 from whyray.pipeline.retention import Retention
@@ -156,12 +159,30 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
     return app, presence, house
 
 
+def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
+    """Refuse an installation that holds ONNX Runtime twice: the CPU one would win without a word.
+
+    Raises
+    ------
+    ConfigError
+        If both distributions are installed on `path` (sys.path by default).
+    """
+    places = list(sys.path if path is None else path)
+    names = {str(each.metadata["Name"]).lower() for each in distributions(path=places)}
+    if {"onnxruntime", "onnxruntime-gpu"} <= names:
+        raise ConfigError(
+            "onnxruntime and onnxruntime-gpu are both installed, so the GPU would not be used",
+            advice="pip uninstall --yes onnxruntime onnxruntime-gpu, then install one: '.[cpu]' or '.[gpu]'.",
+        )
+
+
 def run_worker(path: Path) -> None:
     """Take jobs from the queue, one at a time, until told to stop.
 
     The pool is `solo`: sessions of ONNX Runtime and torch don't survive a fork, and a worker has one GPU. The Celery
     worker handles SIGTERM itself: it ends the job in hand, then stops.
     """
+    refuse_two_runtimes()
     import onnxruntime
 
     app, presence, house = worker_app(path)

@@ -1,0 +1,31 @@
+"""The README's first command, as a test: the demo on the embedded archive, from nothing to results."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pydicom import dcmread
+
+from dciodvfy import errors_of
+
+
+def test_the_demo_brings_every_expected_result_back_and_exits_with_zero(tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "whyray", "demo", "--once", "--pacs", "archive", "--port", "0", "--within", "400"]
+    done = subprocess.run([*call, "--out", str(tmp_path)], capture_output=True, text=True, check=False, timeout=550)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Not for diagnostic use." in done.stdout
+    assert "cxr-findings" in done.stdout
+    kinds: dict[str, set[str]] = {}
+    for path in sorted((tmp_path / "dicom").rglob("*.dcm")):
+        kinds.setdefault(path.parent.name, set()).add(path.name.split("-")[0])
+        dataset = dcmread(path, stop_before_pixels=True)
+        assert dataset.SOPInstanceUID
+        assert errors_of(path.read_bytes()) == []
+    assert set(kinds) == {"chest", "chest-j2k", "head"}
+    for name, found in kinds.items():
+        assert {"sc", "sr"} <= found, name
+    assert kinds["head"] >= {"sc", "seg", "sr"}
+    pictures = list((tmp_path / "pictures").glob("*.png"))
+    assert len(pictures) >= 3
