@@ -21,9 +21,15 @@ RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.
  && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[gpu,postgres]'
 
 FROM nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 AS cuda-base
-# the virtual environment was made for Debian's Python 3.11; it brings that interpreter along
-COPY --from=build /usr/local /usr/local
-RUN ldconfig
+# the virtual environment was made for Debian's Python 3.11: it brings that interpreter along, but not what it links to
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends \
+      libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 zlib1g \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build /usr/local/bin/python3.11 /usr/local/bin/python3.11
+COPY --from=build /usr/local/lib/libpython3.11.so.1.0 /usr/local/lib/libpython3.11.so.1.0
+COPY --from=build /usr/local/lib/python3.11 /usr/local/lib/python3.11
+RUN ln -s python3.11 /usr/local/bin/python3 && ln -s python3.11 /usr/local/bin/python && ldconfig
 
 FROM python:3.11-slim-bookworm AS cpu-base
 

@@ -48,6 +48,9 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
         )
     providers: list[Any] = ["CPUExecutionProvider"]
     if wants_gpu:
+        if hasattr(onnxruntime, "preload_dlls"):
+            # CUDA and cuDNN may be Python packages (torch brings them), which the loader does not search by itself
+            onnxruntime.preload_dlls()
         limits = {} if options.gpu_memory_limit is None else {"gpu_mem_limit": str(options.gpu_memory_limit)}
         # TF32 would cost three decimal digits, and with them parity with the CPU.
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0", **limits}))
