@@ -1,7 +1,7 @@
 """Explanations against bare forward passes and against the reference implementations, in one run. `make bench`.
 
-Nothing is asserted about time; the table is what is wanted. References run the net that was exported, in torch, on as
-many threads as ONNX Runtime has.
+Nothing is asserted about time; the table is what is wanted, on two quiet cores within eight minutes. References run the
+net that was exported, in torch, on as many threads as ONNX Runtime has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from whyray.quality import Budget, assess
 
 pytestmark = pytest.mark.benchmark
 THREADS = int(os.environ.get("WHYRAY_BENCH_THREADS", "2"))
-TURNS = int(os.environ.get("WHYRAY_BENCH_TURNS", "7"))
+TURNS = int(os.environ.get("WHYRAY_BENCH_TURNS", "5"))
 NETS: dict[str, type[torch.nn.Module]] = {"DenseNet-121": DenseNet121, "ResNet-50": ResNet50}
 
 

@@ -166,6 +166,9 @@ def test_lrp_says_so_where_a_network_concludes_from_what_is_absent(tmp_path) -> 
     model = load_package(folder, options=RuntimeOptions(device="cpu", intra_op_threads=1))
     with pytest.raises(ExplanationError, match="relevance is missing"):
         explain(model, nets.image("plain").numpy(), target="all", method="lrp")
+    for found in explain(model, nets.image("plain").numpy(), target="all", method="lrp", bias=True):
+        assert found.evidence["kept_by_biases"] > 0.05
+        assert "conservation_gap" not in found.evidence
 
 
 def test_lrp_refuses_attention_by_name() -> None:

@@ -31,7 +31,7 @@ class GradCam(AttributionMap):
         gradient = feature_gradient(case)
         maps = np.maximum(np.tensordot(gradient.mean, gradient.features, axes=1), 0)
         return [
-            Attribution(upsample(each, case.shape), gradient.layer, {"engine_parity": gradient.gap}) for each in maps
+            Attribution(each, gradient.layer, {"engine_parity": gradient.gap}) for each in upsample(maps, case.shape)
         ]
 
 

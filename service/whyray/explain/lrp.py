@@ -70,7 +70,9 @@ class Lrp(AttributionMap):
                     f"lrp of {case.model.targets[target]}: {gap:.0%} of the score's relevance is missing",
                     advice="Take integrated-gradients, or set bias: true, so that biases keep what is their doing.",
                 )
-            results.append(Attribution(relevance, evidence={"conservation_gap": gap, "engine_parity": parity}))
+            # With `bias` nothing promises that relevance is conserved: a card must not measure it by that.
+            name = "kept_by_biases" if parameters.bias else "conservation_gap"
+            results.append(Attribution(relevance, evidence={name: gap, "engine_parity": parity}))
         return results
 
 

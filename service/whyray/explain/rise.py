@@ -56,12 +56,15 @@ class Rise(AttributionMap):
         p = parameters
         sampler = masks(case.shape, p.cells, p.keep, np.random.default_rng(p.seed))
         hidden = filled(case.x, p.fill)
+        visible = case.x - hidden
         drawn: list[FloatArray] = []
 
         def shown() -> Iterator[FloatArray]:
             for chunk in case.chunks(p.masks):
                 drawn.append(np.stack([next(sampler) for _ in range(chunk.stop - chunk.start)]))
-                yield hidden + (case.x - hidden) * drawn[-1][:, None]
+                batch = visible * drawn[-1][:, None]
+                batch += hidden
+                yield batch
 
         halves = (_Sums(case), _Sums(case))
         for number, scores in enumerate(case.scores(shown(), p.masks)):
