@@ -110,6 +110,8 @@ def onboard(
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
+    # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
+    changed = tuple(randomised(model, np.random.default_rng(seed)))
     for number, method in enumerate(chosen):
         if progress is not None:
             progress(number, len(chosen), method.name)
@@ -117,7 +119,7 @@ def onboard(
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method.name, asked, seed, folder, keep_images)
+            entry = _method(model, method.name, asked, changed, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
@@ -196,7 +198,13 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
 
 
 def _method(
-    model: Model, name: str, asked: Sequence[_Question], seed: int, folder: Path, keep_images: bool
+    model: Model,
+    name: str,
+    asked: Sequence[_Question],
+    changed: Sequence[tuple[str, Model]],
+    seed: int,
+    folder: Path,
+    keep_images: bool,
 ) -> dict[str, Any]:
     parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
     maps: list[Heatmap] = []
@@ -233,27 +241,26 @@ def _method(
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": _sanity(model, name, [each.x for each in answered], maps, parameters, seed),
+        "sanity": _sanity(name, [each.x for each in answered], maps, changed, parameters, seed),
         **({"localisation": localisation(marked, seed)} if marked else {}),
     }
 
 
 def _sanity(
-    model: Model,
     name: str,
     images: Sequence[FloatArray],
     maps: Sequence[Heatmap],
+    changed: Sequence[tuple[str, Model]],
     parameters: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    unrelated = random_pair_similarity([each.values for each in maps], rng)
+    unrelated = random_pair_similarity([each.values for each in maps], np.random.default_rng(seed))
     stages: dict[str, float | None] = {}
-    for stage, changed in randomised(model, rng):
+    for stage, other in changed:
         found = []
         for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
             try:
-                again = explain(changed, x, target=heatmap.target, method=name, **parameters)
+                again = explain(other, x, target=heatmap.target, method=name, **parameters)
             except _REFUSALS:
                 continue
             found.append(alike(heatmap.values, again.values))
