@@ -62,7 +62,7 @@ class Lrp(AttributionMap):
         results = []
         for number, (target, score) in enumerate(zip(case.targets, scores, strict=True)):
             relevance = rules.relevance(score, image, retain=number < len(scores) - 1).sum(dim=1)[0].cpu().numpy()
-            value = float(score)
+            value = float(score.detach())
             size = max(abs(value), 0.01 * float(np.abs(relevance).sum()), 1e-12)
             gap = abs(float(relevance.sum(dtype=np.float64)) - value) / size
             if not parameters.bias and not gap <= parameters.tolerance:
