@@ -62,7 +62,7 @@ def test_help_of_every_command_is_printed(cli: Cli, name: str) -> None:
 
 
 def test_every_command_that_answers_by_exit_code_says_what_the_codes_mean() -> None:
-    silent = {"config schema", "config example", "package list", "package show", "package methods"}
+    silent = {"config schema", "config example", "template schema", "package list", "package show", "package methods"}
     for name, command in COMMANDS.items():
         assert ("Exit code" in command.help) == (name not in silent), name
 
