@@ -257,7 +257,8 @@ class Budget(Section):
     """What one job may cost."""
 
     quality_forwards: Annotated[int, Field(ge=0, strict=True)] = 100
-    """Forward passes of the model for the quality card of one explanation."""
+    """Forward passes of the model for the quality card of one explanation; the comparison with random orders, without
+    which nothing is shown, is made in any case."""
     job_time: Duration = timedelta(minutes=30)
     """A job that runs longer is stopped and failed."""
 
