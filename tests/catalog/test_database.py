@@ -46,7 +46,7 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path, postgres: Po
             except Exception as error:
                 problems.append(error)
 
-        threads = [threading.Thread(target=start) for _ in range(3)]
+        threads = [threading.Thread(target=start) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

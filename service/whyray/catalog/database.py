@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,6 +17,8 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
+
+_SWITCH_WITHIN = 60.0
 
 Clock = Callable[[], datetime]
 
@@ -70,10 +74,10 @@ def _engine(url: URL) -> Engine:
     def _pragmas(connection: Any, _record: Any) -> None:
         # pysqlite would begin transactions late and commit before DDL by itself; WhyRay says BEGIN itself, below
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=60000")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA busy_timeout=60000")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -82,6 +86,20 @@ def _engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL mode. The switch of a new database doesn't heed the busy time-out, so it is tried again here."""
+    deadline = time.monotonic() + _SWITCH_WITHIN
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def upgrade(engine: Engine) -> None:
