@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -119,8 +120,13 @@ def test_one_association_above_the_limit_is_rejected_until_one_ends(listen: List
 
 
 def _census() -> tuple[int, int]:
+    """Threads and descriptors, without those of the catalog: its pool of connections grows, within bounds, under load."""
     gc.collect()
-    return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    names = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            names.append(str(each.readlink()))
+    return threading.active_count(), sum(".sqlite" not in name for name in names)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts file descriptors in /proc")
@@ -154,8 +160,7 @@ def test_aborted_and_broken_associations_leave_no_thread_no_descriptor_and_no_fi
             sender.association.abort()
         else:
             sender.association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
-    # the sender's own threads may live until pynetdicom's time-outs
-    until(lambda: _census() <= before, what=f"the census {before}", deadline=150)
+    until(lambda: _census() <= before, what=f"the census {before}", deadline=90)
     until(lambda: len(running.files()) == 1, what="only the first instance on disk")
     assert running.scp.associations == 0
 
