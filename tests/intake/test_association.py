@@ -120,7 +120,7 @@ def test_one_association_above_the_limit_is_rejected_until_one_ends(listen: List
 
 
 def _census() -> tuple[int, int]:
-    """Threads and descriptors, without those of the catalog: its pool of connections grows, within bounds, under load."""
+    """Threads and descriptors, without the catalog's: its pool of connections grows, within bounds, under load."""
     gc.collect()
     names = []
     for each in Path("/proc/self/fd").iterdir():
