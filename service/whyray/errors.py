@@ -70,6 +70,12 @@ class TierMissing(PermanentError):  # noqa: N818 - named for what is missing
     default_advice = "Take another method, or a package whose report shows the tier that this method needs."
 
 
+class ArtefactMissing(PermanentError):  # noqa: N818 - named for what is missing
+    """A method needs a reference artefact or a companion package that this package does not have."""
+
+    default_advice = "Make the artefact for this package, or take a method that needs none."
+
+
 class ModelOutputError(PermanentError):
     """A model answered with NaN, infinity or a shape that its manifest does not promise."""
 

@@ -16,7 +16,7 @@ from whyray.commands.onboard import onboard
 from whyray.commands.parameters import parameter_text
 
 if TYPE_CHECKING:
-    from whyray.explain import Method
+    from whyray.explain import AnyMethod
 
 app = typer.Typer(
     no_args_is_help=True, help="Model packages: list, show, check, onboard; and the methods that explain them."
@@ -105,7 +105,7 @@ def methods_(
     console.print(table)
 
 
-def _tell(console: Console, method: Method) -> None:
+def _tell(console: Console, method: AnyMethod) -> None:
     facts = [
         f"tier {method.tier}; {method.kind}; in units of the {method.unit}; {'' if method.signed else 'not '}signed",
         f"explains: {', '.join(method.tasks) or 'all tasks'}",
@@ -152,11 +152,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _first_line(method: Method) -> Text:
+def _first_line(method: AnyMethod) -> Text:
     return Text((inspect.getdoc(method) or "").partition("\n")[0])
 
 
-def _defaults(method: Method) -> str:
+def _defaults(method: AnyMethod) -> str:
     return parameter_text({name: field.default for name, field in method.Parameters.model_fields.items()})
 
 

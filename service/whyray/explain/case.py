@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ExplanationError
+from whyray.explain.companion_grid import displayed
+from whyray.explain.context import NOTHING, Context
 from whyray.models import Model, Run
 
 FloatArray = NDArray[np.float32]
@@ -40,12 +42,22 @@ class Case:
         (1, C, *spatial) float32, channels-first.
     targets
         Output channels that are explained.
+    context
+        What is known beyond the image.
     """
 
     def __init__(
-        self, model: Model, x: FloatArray, targets: Sequence[int], *, progress: Progress | None = None, words: str = ""
+        self,
+        model: Model,
+        x: FloatArray,
+        targets: Sequence[int],
+        *,
+        context: Context = NOTHING,
+        progress: Progress | None = None,
+        words: str = "",
     ) -> None:
         self.model = model
+        self.context = context
         self.x = x
         self.targets = tuple(targets)
         self._progress = progress
@@ -53,7 +65,7 @@ class Case:
 
     def for_targets(self, targets: Sequence[int]) -> Case:
         """The same image and listener for other targets."""
-        return Case(self.model, self.x, targets, progress=self._progress, words=self._words)
+        return Case(self.model, self.x, targets, context=self.context, progress=self._progress, words=self._words)
 
     @property
     def run(self) -> Run:
@@ -64,6 +76,19 @@ class Case:
     def shape(self) -> tuple[int, ...]:
         """Spatial shape of the input and so of every heatmap."""
         return self.x.shape[2:]
+
+    @cached_property
+    def display(self) -> FloatArray:
+        """(*spatial) in 0..1: the image as it is displayed, on the model's input grid."""
+        if self.context.display is not None:
+            return self.context.display
+        only: FloatArray = displayed(self.x, self.model.manifest.input)[0]
+        return only
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Names of the targets that are explained."""
+        return tuple(self.model.targets[each] for each in self.targets)
 
     @cached_property
     def regions(self) -> FloatArray | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError, TierMissing
+from whyray.errors import ExplanationError, TierMissing, WhyRayError
 from whyray.explain.case import Case, Progress, predicted_regions
-from whyray.explain.registry import Method, checked_parameters, method_named
+from whyray.explain.context import NOTHING, Context
+from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, checked_parameters, method_named
+from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
 from whyray.models import Model
 
@@ -23,9 +25,10 @@ def explain(
     *,
     target: Literal["all"],
     method: str = ...,
+    context: Context = ...,
     progress: Progress | None = ...,
     **parameters: Any,
-) -> list[Heatmap]: ...
+) -> list[Explanation]: ...
 @overload
 def explain(
     model: Model,
@@ -33,23 +36,35 @@ def explain(
     *,
     target: list[str] | tuple[str, ...],
     method: str = ...,
+    context: Context = ...,
     progress: Progress | None = ...,
     **parameters: Any,
-) -> list[Heatmap]: ...
+) -> list[Explanation]: ...
 @overload
 def explain(
-    model: Model, x: NDArray[Any], *, target: str, method: str = ..., progress: Progress | None = ..., **parameters: Any
-) -> Heatmap: ...
+    model: Model,
+    x: NDArray[Any],
+    *,
+    target: str,
+    method: str = ...,
+    context: Context = ...,
+    progress: Progress | None = ...,
+    **parameters: Any,
+) -> Explanation: ...
 def explain(
     model: Model,
     x: NDArray[Any],
     *,
     target: str | list[str] | tuple[str, ...] = "all",
     method: str = "grad-cam",
+    context: Context = NOTHING,
     progress: Progress | None = None,
     **parameters: Any,
-) -> Heatmap | list[Heatmap]:
-    """Why the model answers as it does about `x`: one Heatmap, or a list for several targets from one shared run.
+) -> Explanation | list[Explanation]:
+    """Why the model answers as it does about `x`: one explanation, or a list for several targets from one shared run.
+
+    An attribution map comes as a Heatmap, another type of explanation as its own class (see `whyray.explain.typed`).
+    `context` is what is known beyond the image: anatomy that came with the study, what was said of it before.
 
     `x` is one image in the layout of the manifest, (1, ...) or without the batch axis. `parameters` come before those
     that the manifest prefers, and those before the paper's. `target` is a name, a list of names, or 'all'; of several
@@ -72,24 +87,50 @@ def explain(
         model,
         image,
         [model.target_index(name) for name in names],
+        context=context,
         progress=progress,
         words=f"{method} of {', '.join(names)}",
     )
-    found = chosen.attribute(case, checked) if names else []
-    heatmaps = [
+    found = _made(chosen, case, checked) if names else []
+    return found[0] if isinstance(target, str) and target != "all" else found
+
+
+def heatmaps(
+    model: Model,
+    x: NDArray[Any],
+    *,
+    target: str | list[str] | tuple[str, ...],
+    method: str,
+    context: Context = NOTHING,
+    progress: Progress | None = None,
+    **parameters: Any,
+) -> list[Heatmap]:
+    """As `explain`, always a list, and for methods that give heatmaps only; ExplanationError for others."""
+    if isinstance(method_named(method), TypedMethod):
+        raise ExplanationError(f"{method} gives no map", advice="Take a method that gives a heatmap.")
+    names = [target] if isinstance(target, str) and target != "all" else target
+    found = explain(model, x, target=names, method=method, context=context, progress=progress, **parameters)
+    return cast("list[Heatmap]", found)
+
+
+def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[Explanation]:
+    names = case.target_names
+    if isinstance(method, TypedMethod):
+        told = method.explain_case(case, parameters)
+        return [_checked_parts(each, case.shape, name) for name, each in zip(names, told, strict=True)]
+    return [
         Heatmap(
-            values=_checked(each.values, case.shape, method, name),
+            values=_checked(each.values, case.shape, method.name, name),
             target=name,
-            method=method,
-            signed=chosen.signed,
-            unit=chosen.unit,
+            method=method.name,
+            signed=method.signed,
+            unit=method.unit,
             layer=each.layer,
-            parameters=checked.model_dump(),
+            parameters=parameters.model_dump(),
             evidence=each.evidence,
         )
-        for name, each in zip(names, found, strict=True)
+        for name, each in zip(names, method.attribute(case, parameters), strict=True)
     ]
-    return heatmaps[0] if isinstance(target, str) and target != "all" else heatmaps
 
 
 def _several(model: Model, image: NDArray[np.float32], target: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -106,7 +147,7 @@ def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
     )
 
 
-def why_not(method: Method, model: Model) -> TierMissing | ExplanationError | None:
+def why_not(method: AnyMethod, model: Model) -> WhyRayError | None:
     """Why this model can't be explained by this method, as the error to raise; None where it can.
 
     T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting and comparing now.
@@ -122,7 +163,21 @@ def why_not(method: Method, model: Model) -> TierMissing | ExplanationError | No
         reported = model.reported_tier
         if reported is not None and _ORDER[reported] < _ORDER["T2"]:
             return TierMissing(f"{method.name} needs gradients (T2), and {model.identity} was onboarded as {reported}")
-    return None
+    return method.why_not(model)
+
+
+def _checked_parts(told: TypedExplanation, shape: tuple[int, ...], target: str) -> TypedExplanation:
+    """The same, once it is sure that it is about the target and that its maps and masks lie on the grid."""
+    if told.target != target:
+        raise ExplanationError(f"{told.method}: expected an explanation of {target}, found one of {told.target}")
+    for part in told.maps:
+        _checked(part.values, shape, told.method, target)
+    for structure in told.structures:
+        if structure.mask.shape != shape:
+            raise ExplanationError(
+                f"{told.method} of {target}: expected {structure.name} in shape {shape}, found {structure.mask.shape}"
+            )
+    return told
 
 
 def _checked(values: NDArray[Any], shape: tuple[int, ...], method: str, target: str) -> NDArray[np.float32]:

@@ -17,14 +17,14 @@ _PAPER = re.compile(r"\(([A-Z][^()]*?\b(?:19|20)\d\d\b[^()]*)\)")
 
 
 def methods_table() -> str:
-    """Markdown: each method with its tier, cost at its defaults, kind of map, parameters, paper, and if it is sent."""
-    from whyray.explain import methods
+    """Markdown: each method that gives a heatmap, with tier, cost, unit, parameters, paper, and if it is sent."""
+    from whyray.explain import heatmap_methods
 
     rows = [
         "| method | tier | forward passes | map, unit | sent | parameters | paper |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*rows, *(_row(each) for each in methods())])
+    return "\n".join([*rows, *(_row(each) for each in heatmap_methods())])
 
 
 def with_methods_table(page: str) -> str:

@@ -1,16 +1,22 @@
-"""The methods there are: each a class with a name, a tier and typed parameters; one registration each."""
+"""The methods there are: each a class with a name, a tier and typed parameters; one registration each.
+
+Methods whose answer is a heatmap implement `attribute` (and are `AttributionMap`s, whatever their kind); all others
+implement `explain_case` (and are `TypedMethod`s).
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from whyray.errors import ConfigError
+from whyray.errors import ConfigError, WhyRayError
 from whyray.explain.case import Attribution, Case
+from whyray.explain.typed import TypedExplanation
 from whyray.explain.types import Kind, Tier
+from whyray.models import Model
 
 
 class MethodParameters(BaseModel):
@@ -19,8 +25,8 @@ class MethodParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Method(Protocol):
-    """One explanation method.
+class Described(Protocol):
+    """What every explanation method says of itself.
 
     Attributes
     ----------
@@ -56,28 +62,71 @@ class Method(Protocol):
         """About how many forward passes it takes, a pass back counting as two; at the parameters given."""
         ...
 
+    @property
+    def stage(self) -> int:
+        """When it comes: 0 needs nothing said before, 1 reads the heatmaps in `case.context.made`, 2 all of it."""
+        ...
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """What this model lacks for this method beyond tier and task (an artefact, a companion); None for nothing."""
+        ...
+
+
+@runtime_checkable
+class Method(Described, Protocol):
+    """A method whose answer is a heatmap."""
+
     def attribute(self, case: Case, parameters: Any) -> Sequence[Attribution]:
         """One attribution for each of `case.targets`, sharing forward passes between them."""
         ...
 
 
-class AttributionMap:
-    """Defaults of the methods of this room's first kind; a method states what differs."""
+@runtime_checkable
+class TypedMethod(Described, Protocol):
+    """A method whose answer is of another type than a heatmap."""
 
-    kind: ClassVar[Kind] = "attribution map"
+    def explain_case(self, case: Case, parameters: Any) -> Sequence[TypedExplanation]:
+        """One explanation for each of `case.targets`.
+
+        Raises ExplanationError or ArtefactMissing where it can't be given, with what to do.
+        """
+        ...
+
+
+AnyMethod = Method | TypedMethod
+
+
+class MethodDefaults:
+    """Defaults of a method; each states what differs."""
+
     signed: ClassVar[bool] = False
     unit: ClassVar[str] = "logit"
     stochastic: ClassVar[bool] = False
     deliverable: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ()
+    stage: ClassVar[int] = 0
     Parameters: ClassVar[type[MethodParameters]] = MethodParameters
+
+    def cost(self, parameters: Any) -> int:  # noqa: ARG002
+        """One run."""
+        return 1
+
+    def why_not(self, model: Model) -> WhyRayError | None:  # noqa: ARG002
+        """Nothing is missing."""
+        return None
+
+
+class AttributionMap(MethodDefaults):
+    """Defaults of methods whose answer is a heatmap; a method states what differs."""
+
+    kind: ClassVar[Kind] = "attribution map"
 
     def cost(self, parameters: Any) -> int:  # noqa: ARG002
         """One run, and for gradients the way back."""
         return 3 if getattr(self, "tier", "T0") == "T2" else 1
 
 
-_METHODS: dict[str, Method] = {}
+_METHODS: dict[str, AnyMethod] = {}
 
 
 def register(method: type[Any]) -> type[Any]:
@@ -88,12 +137,17 @@ def register(method: type[Any]) -> type[Any]:
     return method
 
 
-def methods() -> tuple[Method, ...]:
+def methods() -> tuple[AnyMethod, ...]:
     """All registered methods, by tier and name."""
     return tuple(sorted(_METHODS.values(), key=lambda each: (each.tier, each.name)))
 
 
-def method_named(name: str) -> Method:
+def heatmap_methods() -> tuple[Method, ...]:
+    """Those whose answer is a heatmap."""
+    return tuple(each for each in methods() if not isinstance(each, TypedMethod))
+
+
+def method_named(name: str) -> AnyMethod:
     """The method of that name; ConfigError names the nearest where there is none."""
     if name not in _METHODS:
         near = difflib.get_close_matches(name, _METHODS, n=1)

@@ -1,4 +1,4 @@
-"""What explanation methods say: typed values on known grids, never pictures."""
+"""What explanation methods say: typed values, never pages. Heatmap is one type; the others are in `typed.py`."""
 
 from __future__ import annotations
 

@@ -121,6 +121,43 @@ class TargetSpec(_Strict):
     background: bool = False
 
 
+class ConceptSpec(_Strict):
+    """One concept that a bottleneck package computes on its way to the answer.
+
+    `threshold`: the concept is said to be present at this probability or above. `held_out_auc`: area under the ROC
+    curve on images that it was not fitted on; a concept below 0.7 is not relied on.
+    """
+
+    name: str
+    code: CodedConcept | None = None
+    threshold: float = 0.5
+    held_out_auc: float | None = None
+
+
+class ConceptsSpec(_Strict):
+    """The bottleneck: `output` names the tensor (N, concepts) that the answer is computed from, and nothing else.
+
+    `activation` turns it into probabilities; what the head takes is the tensor as it is.
+    """
+
+    output: str
+    activation: Literal["sigmoid", "none"] = "sigmoid"
+    names: tuple[ConceptSpec, ...] = Field(min_length=1)
+
+
+class PrototypesSpec(_Strict):
+    """A ProtoPNet-form graph (Chen et al. 2019): `maps` (N, prototypes, *grid) is how similar each place is to each
+    prototype, `similarities` (N, prototypes) its maximum, and the answer is `weights` (targets, prototypes) times that
+    (plus a bias). Pictures and labels of the prototypes lie in the artefact 'prototypes'.
+    """
+
+    maps: str
+    similarities: str
+
+
+CompanionRole = Literal["autoencoder", "anatomy", "captioner"]
+
+
 class Manifest(_Strict):
     """All of `model.yaml`."""
 
@@ -137,6 +174,11 @@ class Manifest(_Strict):
     output: OutputSpec
     targets: tuple[TargetSpec, ...] = Field(min_length=1)
     artefacts: dict[str, PackagePath] = Field(default_factory=dict)
+    """Files of explanation methods, by kind: {'reference-index': reference-index.npz}."""
+    companions: dict[CompanionRole, str] = Field(default_factory=dict)
+    """Other packages that explanation methods use with this one, by role: NAME or NAME@VERSION."""
+    concepts: ConceptsSpec | None = None
+    prototypes: PrototypesSpec | None = None
     methods: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Parameters of explanation methods that this package prefers to the paper's: {method: {parameter: value}}."""
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ModelOutputError, PackageError, TierMissing
+from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
 from whyray.models.graph import Graph, item_shape, read_graph
 from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
-from whyray.models.manifest import Manifest, TargetSpec
+from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
 from whyray.models.session import RuntimeOptions, open_session
@@ -59,12 +59,15 @@ class Model:
     Arrays are in the layout of the manifest where a docstring says `layout`, else channels-first: (N, C, *spatial).
     """
 
-    def __init__(self, package: Package, options: RuntimeOptions) -> None:
+    def __init__(self, package: Package, options: RuntimeOptions, search: Iterable[Path] = ()) -> None:
         self.package = package
         self.options = options
+        self.search = tuple(search)
         self._last: tuple[bytes, Run] | None = None
         self._kept: tuple[bytes, dict[Hashable, Any]] = (b"", {})
         self._batch_proof: bool | None = None
+        self._companions: dict[str, Model] = {}
+        self._sessions: dict[Hashable, Any] = {}
         self.forwards = 0
         """Items that went through the graph so far: what an explanation or a metric cost."""
 
@@ -175,6 +178,21 @@ class Model:
 
         return verified_twin(self)
 
+    def companion(self, role: CompanionRole, *, method: str, reference: str | None = None) -> Model:
+        """The package that stands beside this one in a role; `reference` overrides the manifest's. Loaded once.
+
+        Raises ArtefactMissing where neither names one, NotFound where there is no such package.
+        """
+        named = reference or self.manifest.companions.get(role)
+        if named is None:
+            raise ArtefactMissing(
+                f"{method} needs a package as {role}, and {self.identity} names none",
+                advice=f"Name one under companions.{role} in model.yaml, or in the method's parameter `{role}`.",
+            )
+        if named not in self._companions:
+            self._companions[named] = load_package(named, search=self.search, options=self.options)
+        return self._companions[named]
+
     # --- answers ----------------------------------------------------------------------------------------------------
     def predict(self, x: NDArray[Any]) -> FloatArray:
         """The answer about `x` (N, item in layout): probabilities after activation and calibration.
@@ -263,6 +281,13 @@ class Model:
         finally:
             self._last, self._kept = last, kept
 
+    def session(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for this model under `key`: a session, a head, an engine."""
+        if key not in self._sessions:
+            self._sessions[key] = make()
+        found: T = self._sessions[key]
+        return found
+
     def forget(self) -> None:
         """Drop what is kept of the last image, so that it is computed again: for measurements of time."""
         self._last = None
@@ -343,7 +368,7 @@ class Model:
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
-        other = Model(self.package, self.options)
+        other = Model(self.package, self.options, self.search)
         other.__dict__["graph"] = Graph(proto, self.manifest.input, f"{self.graph.where} (changed)")
         return other
 
@@ -424,7 +449,8 @@ def load_package(reference: str | Path, *, search: Iterable[Path] = (), options:
 
     Nothing heavy happens until the first answer is asked for. Raises NotFound, PackageError.
     """
-    return Model(read_package(find_package(reference, search)), options or RuntimeOptions())
+    search = tuple(search)
+    return Model(read_package(find_package(reference, search)), options or RuntimeOptions(), search)
 
 
 def target_spec(model: Model, name: str) -> TargetSpec:

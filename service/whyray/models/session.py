@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from whyray.errors import PackageError
@@ -24,12 +25,15 @@ class RuntimeOptions:
         Items in one forward pass of a perturbation method; None chooses by the size of the input.
     gpu_memory_limit
         Bytes of GPU memory that one session may take; None leaves it open.
+    artefacts
+        A site's folders of reference artefacts, NAME/VERSION/KIND.npz, before those that came with the package.
     """
 
     device: Device = "auto"
     intra_op_threads: int | None = None
     batch_size: int | None = None
     gpu_memory_limit: int | None = None
+    artefacts: tuple[Path, ...] = ()
 
 
 def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:

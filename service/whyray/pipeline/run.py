@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import Cancelled, ExplanationError, ImageError, ModelOutputError, TierMissing
-from whyray.explain import Heatmap, explain
+from whyray.explain import Heatmap, heatmaps
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, to_model, to_source
 from whyray.models import Model
 from whyray.quality import Budget, assess, salient_region
@@ -268,13 +268,13 @@ def _heatmaps(
     model_input: ModelInput,
     targets: Sequence[str],
     method: str,
-    parameters: Mapping[str, object],
+    parameters: Mapping[str, Any],
     progress: Callable[[int, int, str], None],
     made: _Maps,
 ) -> list[Heatmap]:
     """One shared run for all targets; where one of them can't be explained, each alone, so that the others are."""
     try:
-        return explain(model, model_input.tensor, target=list(targets), method=method, progress=progress, **parameters)
+        return heatmaps(model, model_input.tensor, target=list(targets), method=method, progress=progress, **parameters)
     except (ExplanationError, TierMissing) as error:
         if len(targets) > 1 and isinstance(error, ExplanationError):
             return [

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ExplanationError, ModelOutputError, PackageError, TierMissing
-from whyray.explain import Heatmap, Progress, explain, explainable, methods, why_not
+from whyray.explain import Heatmap, Progress, explainable, heatmap_methods, heatmaps, why_not
 from whyray.models import Model
 from whyray.quality.assess import assess
 from whyray.quality.budget import Budget
@@ -93,7 +93,7 @@ def onboard(
     if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
     _refuse_what_does_not_fit(model, given)
-    chosen = [each for each in methods() if not only or each.name in only]
+    chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
     for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
@@ -217,7 +217,7 @@ def _method(
         model.forget()
         before, started = model.forwards, time.perf_counter()
         try:
-            heatmap = explain(model, each.x, target=each.target, method=name, **parameters)
+            heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
         except _REFUSALS as error:
             refusals.append(error.message)
             continue
@@ -260,7 +260,7 @@ def _sanity(
         found = []
         for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
             try:
-                again = explain(other, x, target=heatmap.target, method=name, **parameters)
+                again = heatmaps(other, x, target=[heatmap.target], method=name, **parameters)[0]
             except _REFUSALS:
                 continue
             found.append(alike(heatmap.values, again.values))

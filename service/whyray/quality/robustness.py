@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whyray.errors import ExplanationError, ModelOutputError
-from whyray.explain import Case, Heatmap, checked_parameters, explain, explainable, method_named
+from whyray.explain import Case, Heatmap, checked_parameters, explainable, heatmaps, method_named
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.similarity import rank_correlation, structural_similarity
 
@@ -116,4 +116,5 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
 def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
     x = np.moveaxis(case.x, 1, -1) if case.model.manifest.input.layout == "NHWC" else case.x
     parameters: dict[str, Any] = {**heatmap.parameters, **changes}
-    return explain(case.model, x, target=target or heatmap.target, method=heatmap.method, **parameters)
+    only = heatmaps(case.model, x, target=[target or heatmap.target], method=heatmap.method, **parameters)
+    return only[0]

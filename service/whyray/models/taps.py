@@ -1,0 +1,53 @@
+"""Any inner tensors of a graph, and the rest of the graph behind one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import PackageError
+from whyray.models.head import HeadRun
+from whyray.models.session import open_session
+
+if TYPE_CHECKING:
+    from whyray.models.model import Model
+
+
+def tapped(model: Model, x: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """The named tensors of a pass of channels-first `x` (N, C, *spatial), each as the graph has it, float32.
+
+    One pass an item where the graph's batch is fixed. The pass counts in `model.forwards`. Raises PackageError
+    where the graph has no such tensor.
+    """
+    wanted = tuple(dict.fromkeys(names))
+    missing = [each for each in wanted if each not in model.graph.producer]
+    if missing:
+        raise PackageError(
+            f"{model.graph.where}: no tensor is called {', '.join(missing)}",
+            advice="Name tensors of the graph in model.yaml; a viewer of ONNX graphs shows them.",
+        )
+    session = model.session(
+        ("taps", wanted),
+        lambda: open_session(model.graph.with_outputs(list(wanted)), model.options, name=str(model.package.graph)),
+    )
+    half = session.get_inputs()[0].type == "tensor(float16)"
+    fed = np.moveaxis(x, 1, -1) if model.manifest.input.layout == "NHWC" else x
+    fed = np.ascontiguousarray(fed, dtype=np.float16 if half else np.float32)
+    whole = len(x) == 1 or model.batchable(x)
+    parts = [fed] if whole else [fed[each : each + 1] for each in range(len(fed))]
+    runs = [session.run(list(wanted), {model.graph.input: part}) for part in parts]
+    model.forwards += len(x)
+    return {
+        name: np.concatenate([np.asarray(run[place], np.float32) for run in runs]) for place, name in enumerate(wanted)
+    }
+
+
+def head_from(model: Model, tensor: str) -> HeadRun:
+    """The graph from `tensor` to the logits, to be run on changed values; made once.
+
+    Raises PackageError where the logits depend on more than that tensor.
+    """
+    return model.session(("head", tensor), lambda: HeadRun(model.graph, tensor, model.logits_name, model.options))
