@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.config import ResultKind
+from whyray.explain.typed import TypedExplanation
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
-from whyray.models.manifest import TargetSpec
+from whyray.models.manifest import CodedConcept, TargetSpec
 from whyray.quality.card import QualityCard
 
 
@@ -57,6 +58,41 @@ class MapInSource:
     card: QualityCard
     layer: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
+    part: str | None = None
+    """Which map of an explanation that has several, or is more than a map; None for a heatmap."""
+
+    @property
+    def name(self) -> str:
+        """The method, and which of its maps."""
+        return self.method if self.part is None else f"{self.method}: {self.part}"
+
+
+@dataclass(frozen=True)
+class StructureInSource:
+    """An anatomical structure of an explanation, (frames, rows, columns) of the source."""
+
+    name: str
+    mask: BoolArray
+    code: CodedConcept | None = None
+    laterality: CodedConcept | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """An explanation that is more, or other, than a heatmap, with its quality card.
+
+    Its maps are among the finding's maps (with the name of their `part`); its structures are here, in the source
+    geometry. Where `card.withheld`, nothing of it may be shown, and the report says why.
+    """
+
+    explanation: TypedExplanation
+    card: QualityCard
+    structures: tuple[StructureInSource, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """Kebab-case name of the method."""
+        return self.explanation.method
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,7 @@ class Finding:
     probability: float | None
     value: float | None = None
     maps: tuple[MapInSource, ...] = ()
+    told: tuple[Told, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     """Methods that could not explain this answer, and why, for the SR and the report."""
     mask: BoolArray | None = None

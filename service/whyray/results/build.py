@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -14,22 +15,36 @@ from pydicom import Dataset
 
 from whyray.config import ResultKind
 from whyray.errors import ExplanationError, ImageError
-from whyray.results.answer import Answer, Finding, MapInSource, Result
+from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
 from whyray.results.charset import set_character_set
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
-from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page, on_paper, sheets
+from whyray.results.page import (
+    Page,
+    cine_pages,
+    legible_wording,
+    map_pages,
+    mask_pages,
+    notice_page,
+    on_paper,
+    sheets,
+    told_pages,
+)
 from whyray.results.parametric_map import parametric_map
+from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
+from whyray.results.report_told import ShownTold
 from whyray.results.secondary_capture import secondary_capture
-from whyray.results.segmentation import mask_segments, region_segments, segmentation
+from whyray.results.segmentation import mask_segments, region_segments, segmentation, structure_segments
 from whyray.results.templates import Layout, Templates, Wording
-from whyray.results.uids import UidSource, map_key, map_keys, uid_source
+from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""
+_CINE_FRAME_TIME = 250.0
+"""ms that a frame of a cine is shown."""
 EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "ko", "pdf")
 """All that can be made."""
 
@@ -126,12 +141,17 @@ def write_picture(result: Result, path: Path) -> None:
 class _Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice"]
+    about: Literal["map", "segment", "notice", "told", "cine"]
     finding: Finding
     method: str | None
     key: str
     description: str
     pages: list[Page]
+
+    @property
+    def series_of_pages(self) -> bool:
+        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
+        return self.about == "cine"
 
 
 class _Builder:
@@ -151,7 +171,18 @@ class _Builder:
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
         self._masks: dict[str, tuple[Dataset, int]] = {}
         self._notices: dict[str, Dataset] = {}
+        self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
+        self._structures: dict[str, tuple[Dataset, int]] = {}
         self._captures = 0
+
+    @cached_property
+    def told(self) -> list[tuple[Finding, Told]]:
+        """All explanations that are not heatmaps and may be shown."""
+        return [(finding, each) for finding in self.answer.findings for each in finding.told if not each.card.withheld]
+
+    def portrayal(self, finding: Finding, each: Told, wording: Wording, layout: Layout) -> Portrayal:
+        """What results say of such an explanation, in these words."""
+        return portray(each, Look(self.answer, finding, self.templates, layout, wording))
 
     def captures(self) -> list[Result]:
         """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
@@ -161,6 +192,8 @@ class _Builder:
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
                 self._pages[name, drawn.key] = datasets
+            elif drawn.about in ("told", "cine"):
+                self._told_pages.setdefault((name, drawn.key.removeprefix("cine ")), []).extend(datasets)
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
@@ -187,6 +220,7 @@ class _Builder:
             for number, (finding, each) in enumerate(self.shown, start=1):
                 self._regions[finding.target.name, map_key(each)] = (dataset, number)
             made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.shown)))
+        made += self._structure_segmentation(omit)
         masked = [finding for finding in self.answer.findings if finding.mask is not None]
         if masked:
             dataset = segmentation(
@@ -204,13 +238,31 @@ class _Builder:
             made.append(Result("seg", dataset, None, None, description))
         return made
 
+    def _structure_segmentation(self, omit: bool) -> list[Result]:
+        segments = structure_segments(self.templates, self.uids, self.told)
+        if not segments:
+            return []
+        names = [each.label for each in segments]
+        dataset = segmentation(
+            self.answer,
+            self.templates,
+            self.uids,
+            segments,
+            series=self.templates.series.segments,
+            key="structures" + str(names) + str([told_key(each) for _, each in self.told if each.structures]),
+            omit_empty_frames=omit,
+            instance_number=2,
+        )
+        self._structures = {name: (dataset, number) for number, name in enumerate(names, start=1)}
+        return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]
+
     def maps(self) -> list[Result]:
         """One Parametric Map for each shown heatmap."""
         made = []
         for number, (finding, each) in enumerate(self.shown, start=1):
             dataset = parametric_map(self.answer, self.templates, self.uids, finding, each, instance_number=number)
             self._heatmaps[finding.target.name, map_key(each)] = dataset
-            description = f"heatmap of {finding.target.name} by {each.method}"
+            description = f"heatmap of {finding.target.name} by {each.name}"
             made.append(Result("pm", dataset, finding.target.name, each.method, description))
         return made
 
@@ -222,10 +274,19 @@ class _Builder:
             explained.setdefault(finding.target.name, []).append(
                 Explained(each, self._heatmaps.get(place), self._regions.get(place), tuple(self._pages.get(place, ())))
             )
-        evidence = Evidence(explained, self._masks, self._notices)
-        made_of = [
+        told: dict[str, list[ShownTold]] = {}
+        for finding, one in self.told:
+            pages = self._told_pages.get((finding.target.name, told_key(one)), ())
+            used = {each.name: self._structures[each.name] for each in one.structures if each.name in self._structures}
+            shown = ShownTold(
+                one, self.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
+            )
+            told.setdefault(finding.target.name, []).append(shown)
+        evidence = Evidence(explained, self._masks, self._notices, told)
+        made_of: list[list[Any]] = [
             [finding.target.name, map_keys(finding.maps), sorted(finding.refused)] for finding in self.answer.findings
         ]
+        made_of += [[finding.target.name, told_key(one)] for finding in self.answer.findings for one in finding.told]
         referenced = [place for each in (self._pages, self._regions, self._heatmaps, self._masks) for place in each]
         dataset = report(
             self.answer,
@@ -266,7 +327,8 @@ class _Builder:
         """The printable report: the same pages in the colours of paper."""
         layout = on_paper(self.templates.layout)
         drawn = list(self._drawn(layout))
-        pictures = sheets(self.answer, (page for each in drawn for page in each.pages), layout, self.page_wording)
+        printed = (page for each in drawn if not each.series_of_pages for page in each.pages)
+        pictures = sheets(self.answer, printed, layout, self.page_wording)
         made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
         key = str(made_of) + str([[each.finding.target.name, each.key] for each in drawn])
         dataset = encapsulated_pdf(self.answer, self.templates, self.uids, pictures, self.page_wording, key=key)
@@ -280,18 +342,31 @@ class _Builder:
             shown = [each for one, each in self.shown if one is finding]
             for each in shown:
                 pages = map_pages(answer, finding, each, layout, wording)
-                yield _Drawn("map", finding, each.method, map_key(each), f"{name} by {each.method}", pages)
+                yield _Drawn("map", finding, each.method, map_key(each), f"{name} by {each.name}", pages)
+            for one in (each for of, each in self.told if of is finding):
+                yield from self._drawn_told(finding, one, layout)
             if not shown and finding.mask is not None:
                 pages = mask_pages(answer, finding, finding.mask, layout, wording)
                 yield _Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld = [each for each in finding.maps if each.card.withheld]
+            withheld: list[MapInSource | Told] = [each for each in finding.told if each.card.withheld]
+            withheld += [each for each in finding.maps if each.card.withheld and each.part is None]
             if withheld or (finding.refused and finding.present and not shown):
                 page = notice_page(answer, finding, withheld, layout, wording)
                 yield _Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
 
+    def _drawn_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[_Drawn]:
+        portrayal = self.portrayal(finding, told, self.page_wording, layout)
+        words = f"{finding.target.name}: {told.method}"
+        pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+        if pages:
+            yield _Drawn("told", finding, told.method, told_key(told), words, pages)
+        if portrayal.cine:
+            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+            yield _Drawn("cine", finding, told.method, "cine " + told_key(told), f"{words}, frames", frames)
+
     def _captured(self, drawn: _Drawn) -> list[Result]:
         name, mode = drawn.finding.target.name, self.templates.layout.volume.pages
-        multi_frame = mode == "multiframe" and len(drawn.pages) > 1
+        multi_frame = len(drawn.pages) > 1 and (mode == "multiframe" or drawn.series_of_pages)
         groups = [drawn.pages] if multi_frame else [[page] for page in drawn.pages]
         made = []
         for number, group in enumerate(groups, start=1):
@@ -305,6 +380,7 @@ class _Builder:
                 instance_number=self._captures,
                 description=drawn.description,
                 multi_frame=multi_frame,
+                frame_time=_CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
             )
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture))
         return made

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+from pydantic import BaseModel
+
 from whyray.quality.card import QualityCard
-from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.answer import Answer, Finding, MapInSource, Told
 
 
 def describe(answer: Answer) -> list[dict[str, Any]]:
@@ -30,6 +34,7 @@ def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
         "explanations": [_map(each) for each in finding.maps],
+        "told": [_told(each) for each in finding.told],
         "refused": dict(finding.refused),
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
@@ -43,6 +48,7 @@ def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
 def _map(each: MapInSource) -> dict[str, Any]:
     made: dict[str, Any] = {
         "method": each.method,
+        "part": each.part,
         "layer": each.layer,
         "parameters": _plain(each.parameters),
         "unit": each.unit,
@@ -54,6 +60,42 @@ def _map(each: MapInSource) -> dict[str, Any]:
         made["region"] = {"rule": each.region_rule, "share_of_image": float(each.region.mean())}
         made["largest_value"] = float(abs(each.values).max(initial=0.0))
     return made
+
+
+def _told(each: Told) -> dict[str, Any]:
+    """All of an explanation but its arrays; of one that is withheld, nothing but why."""
+    explanation = each.explanation
+    made: dict[str, Any] = {
+        "method": each.method,
+        "type": type(explanation).__name__,
+        "parameters": _plain(explanation.parameters),
+        "withheld": each.card.withheld,
+        "quality": _card(each.card),
+    }
+    if not each.card.withheld:
+        skipped = {"target", "method", "parameters"}
+        made |= {name: value for name, value in _fields(explanation).items() if name not in skipped}
+    return made
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {
+        field.name: _plain_deep(found)
+        for field in fields(value)
+        if not isinstance(found := getattr(value, field.name), np.ndarray)
+    }
+
+
+def _plain_deep(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, (list, tuple)):
+        return [_plain_deep(each) for each in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain_deep(each) for key, each in value.items()}
+    return _number(value) if isinstance(value, float) else _plain(value)
 
 
 def _card(card: QualityCard) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
+from whyray.results.report_told import ShownTold
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource
 
@@ -44,6 +45,7 @@ class Evidence:
     explained: dict[str, list[Explained]] = field(default_factory=dict)
     masks: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
     notices: dict[str, Dataset] = field(default_factory=dict)
+    told: dict[str, list[ShownTold]] = field(default_factory=dict)
 
 
 def report(
@@ -77,7 +79,9 @@ def report(
     if predecessors:
         made.PredecessorDocumentsSequence = predecessors
     _add_coding_scheme(made, templates)
-    groups = finding_groups(answer, templates, uids, evidence.explained, evidence.masks, evidence.notices, wording)
+    groups = finding_groups(
+        answer, templates, uids, evidence.explained, evidence.masks, evidence.notices, wording, evidence.told
+    )
     root = sr.container(
         dcm("126000", "Imaging Measurement Report"),
         [
@@ -163,6 +167,7 @@ def _all_referenced(answer: Answer, evidence: Evidence) -> list[Dataset]:
         answer.image.headers[uid] for uid in dict.fromkeys(each.sop_instance_uid for each in answer.image.frames)
     ]
     results = [each for explained in evidence.explained.values() for one in explained for each in one.objects()]
+    results += [each for told in evidence.told.values() for one in told for each in one.objects()]
     results += [dataset for dataset, _ in evidence.masks.values()]
     results += list(evidence.notices.values())
     return sources + results

@@ -14,12 +14,13 @@ import whyray
 from whyray.models.manifest import CodedConcept
 from whyray.quality.card import Measurement, QualityCard
 from whyray.results import content_items as sr
-from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.references import instance_item, is_multi_frame
+from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.templates import Concepts, Templates, Wording
-from whyray.results.uids import UidSource, map_key
+from whyray.results.uids import UidSource, map_key, told_key
 
 _COMMENT = dcm("121106", "Comment")
 _SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
@@ -53,6 +54,7 @@ def finding_groups(
     masks: Mapping[str, tuple[Dataset, int]],
     notices: Mapping[str, Dataset],
     wording: Wording,
+    told: Mapping[str, Sequence[ShownTold]],
 ) -> list[Dataset]:
     """All measurement groups, in the order of the answer's findings."""
     writer = _Writer(answer, templates, uids, wording)
@@ -62,6 +64,8 @@ def finding_groups(
         mask, notice = masks.get(finding.target.name), notices.get(finding.target.name)
         groups.append(writer.finding(finding, shown[0] if shown else None, mask, notice))
         groups += [writer.further(finding, each) for each in shown[1:]]
+        for each in told.get(finding.target.name, ()):
+            groups += writer.told(finding, each)
     return groups
 
 
@@ -106,6 +110,44 @@ class _Writer:
             *self._explanation(explained),
         ]
         return self._group(children, has_region=explained.region is not None)
+
+    def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
+        """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
+        each = shown.told
+        groups = []
+        for structure, rows in by_structure(shown.portrayal.rows).items():
+            key = told_key(each)
+            if structure is None:
+                children = [
+                    *self._head(finding, key),
+                    sr.text("CONTAINS", _COMMENT, f"{each.method}: {shown.portrayal.headline}"),
+                    *(row_item(row) for row in rows),
+                    *(
+                        sr.image("CONTAINS", _VISUAL_EXPLANATION, instance_item(page), children=self._told_method(each))
+                        for page in shown.pages
+                    ),
+                    *self._told_quality(each),
+                ]
+                groups.append(self._group(children, has_region=False))
+                continue
+            segment = (shown.segments or {}).get(structure)
+            children = [
+                *self._head(finding, f"{key}/{structure}"),
+                *self._region(segment),
+                sr.text("CONTAINS", _COMMENT, f"{each.method}: {structure}"),
+                *(row_item(row) for row in rows),
+            ]
+            groups.append(self._group(children, has_region=segment is not None))
+        return groups
+
+    def _told_quality(self, each: Told) -> list[Dataset]:
+        grade = getattr(self.concepts.grades, each.card.grade.value)
+        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._told_method(each))]
+        return made + [self._measurement(one, each.method) for one in each.card.measurements]
+
+    def _told_method(self, each: Told) -> list[Dataset]:
+        parameters = [f"{name}={value}" for name, value in sorted(each.explanation.parameters.items())]
+        return algorithm(each.method, whyray.__version__, parameters)
 
     def _group(self, children: Sequence[Dataset], *, has_region: bool) -> Dataset:
         template = "1501" if not has_region else "1411" if self.answer.image.kind == "volume" else "1410"
@@ -204,8 +246,13 @@ class _Writer:
 
     def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
         made = []
+        for told in finding.told:
+            if told.card.withheld:
+                why = self.wording.withheld_because.format(method=told.method) + " " + "; ".join(told.card.reasons)
+                made.append(sr.text("CONTAINS", self.concepts.withheld, why))
+                made += self._told_quality(told)
         for each in finding.maps:
-            if each.card.withheld:
+            if each.card.withheld and each.part is None:
                 why = self.wording.withheld_because.format(method=each.method) + " " + "; ".join(each.card.reasons)
                 made.append(sr.text("CONTAINS", self.concepts.withheld, why))
                 made += self._quality(each)

@@ -31,10 +31,12 @@ def secondary_capture(
     instance_number: int,
     description: str,
     multi_frame: bool = False,
+    frame_time: float | None = None,
 ) -> Dataset:
     """One object of one page, or with `multi_frame` of several pages of equal size.
 
-    `key` names what is on the pages, for the UID; `description` says it in words.
+    `key` names what is on the pages, for the UID; `description` says it in words. `frame_time`: ms a frame, for pages
+    that viewers play as a cine (PS3.3 C.7.6.5); None for pages to be leafed through.
     """
     made = new_dataset(
         answer,
@@ -59,28 +61,34 @@ def secondary_capture(
     made.ImageComments = one_value(description, LONGEST_SHORT_TEXT)
     made.DerivationDescription = one_value(description, LONGEST_SHORT_TEXT)
     made.DerivationCodeSequence = [item(_DERIVATION)]
-    shown = sorted({panel.frame for page in pages for panel in page.panels}) or [0]
-    frames = [image.frames[index] for index in shown]
+    shown = sorted({panel.frame for page in pages for panel in page.panels if panel.frame is not None})
+    of_none = any(panel.frame is None for page in pages for panel in page.panels)
+    frames = [image.frames[index] for index in shown] or list(image.frames if of_none else image.frames[:1])
     made.SourceImageSequence = source_image_items(image, frames, SOURCE_FOR_PROCESSING, locations_preserved="NO")
     add_referenced_series(made, image)
     made.BurnedInAnnotation = "YES"
     made.RecognizableVisualFeatures = recognisable(answer) if any(page.panels for page in pages) else "NO"
     orientation = frame_orientation(frames[0], image.headers[frames[0].sop_instance_uid])
-    made.PatientOrientation = list(orientation) if orientation and pages[0].panels else None
+    made.PatientOrientation = list(orientation) if orientation and pages[0].panels and not of_none else None
     add_lossy(made, answer, required=False)
-    _add_pixels(made, pages, multi_frame=multi_frame)
+    _add_pixels(made, pages, multi_frame=multi_frame, frame_time=frame_time)
     return made
 
 
-def _add_pixels(made: Dataset, pages: Sequence[Page], *, multi_frame: bool) -> None:
+def _add_pixels(made: Dataset, pages: Sequence[Page], *, multi_frame: bool, frame_time: float | None) -> None:
     rows, columns = pages[0].picture.shape[:2]
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.Rows, made.Columns = rows, columns
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
     if multi_frame:
         made.NumberOfFrames = len(pages)
-        made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
-        made.FrameLabelVector = [f"page {number}" for number in range(1, len(pages) + 1)]
+        if frame_time is None:
+            made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
+            made.FrameLabelVector = [f"page {number}" for number in range(1, len(pages) + 1)]
+        else:
+            made.FrameIncrementPointer = 0x00181063  # Frame Time
+            made.FrameTime = frame_time
+            made.RecommendedDisplayFrameRate = max(1, round(1000 / frame_time))
     pixels = np.stack([page.picture for page in pages]).tobytes()
     made.PixelData = pixels + b"\0" * (len(pixels) % 2)
     made["PixelData"].VR = "OB"

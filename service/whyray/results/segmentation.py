@@ -11,8 +11,8 @@ from pydicom import Dataset
 import whyray
 from whyray.imaging.source import BoolArray
 from whyray.models.manifest import CodedConcept
-from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value
+from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own
 from whyray.results.header import add_lossy, copy_valid, new_dataset
 from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
@@ -62,8 +62,8 @@ def region_segments(
         Segment(
             finding=finding,
             mask=each.region,
-            label=f"{finding.target.name}: {each.method}",
-            description=f"Salient region of {finding.target.name} by {each.method}, {each.region_rule}",
+            label=f"{finding.target.name}: {each.name}",
+            description=f"Salient region of {finding.target.name} by {each.name}, {each.region_rule}",
             category=concepts.region_category,
             kind=concepts.region_type,
             modifier=of_target(finding.target, scheme),
@@ -99,6 +99,29 @@ def mask_segments(answer: Answer, templates: Templates, uids: UidSource, finding
     ]
 
 
+def structure_segments(templates: Templates, uids: UidSource, shown: Sequence[tuple[Finding, Told]]) -> list[Segment]:
+    """One segment for each structure of explanations that may be shown; the same structure once."""
+    segments: dict[str, Segment] = {}
+    for finding, told in shown:
+        for each in told.structures:
+            if each.name in segments:
+                continue
+            segments[each.name] = Segment(
+                finding=finding,
+                mask=each.mask,
+                label=each.name,
+                description=f"{each.name}, as {told.method} used it",
+                category=templates.concepts.segment_category,
+                kind=each.code or own(each.name, templates.equipment.coding_scheme.designator),
+                modifier=each.laterality,
+                algorithm=told.method,
+                version=whyray.__version__,
+                parameters=", ".join(f"{name}={value}" for name, value in sorted(told.explanation.parameters.items())),
+                tracking_uid=uids.uid("tracking", "structure", each.name),
+            )
+    return list(segments.values())
+
+
 def segmentation(
     answer: Answer,
     templates: Templates,
@@ -108,6 +131,7 @@ def segmentation(
     series: SeriesTemplate,
     key: str,
     omit_empty_frames: bool,
+    instance_number: int = 1,
 ) -> Dataset:
     """One Segmentation of type BINARY with these segments, in the source's geometry.
 
@@ -123,7 +147,7 @@ def segmentation(
         series_key=series.description,
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("seg", key, str(omit_empty_frames)),
-        instance_number=1,
+        instance_number=instance_number,
     )
     copy_valid(made, answer.image.header, "BodyPartExamined")
     made.ImageType = ["DERIVED", "PRIMARY"]

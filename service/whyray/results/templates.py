@@ -269,6 +269,9 @@ class Wording(_Strict):
     positive: Plain
     patient: Annotated[str, _with_fields("name", "identifier", "birth_date")]
     study: Annotated[str, _with_fields("date", "accession")]
+    synthetic: Plain
+    changed: Plain
+    cine: Annotated[str, _with_fields("number", "total")]
 
 
 _FILES: dict[str, type[BaseModel]] = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whyray.errors import ConfigError
-from whyray.results.answer import Answer, MapInSource
+from whyray.results.answer import Answer, MapInSource, Told
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.whyray")
 _LONGEST_UID = 64
@@ -60,8 +60,14 @@ def uid_source(answer: Answer, template_version: str, language: str, root: str |
 
 
 def map_key(each: MapInSource) -> str:
-    """What makes a map of one target differ from another: method, layer and parameters."""
-    return json.dumps([each.method, each.layer, dict(each.parameters)], sort_keys=True, default=str)
+    """What makes a map of one target differ from another: method, layer, parameters, and which of its maps."""
+    parts = [each.method, each.layer, dict(each.parameters), *([] if each.part is None else [each.part])]
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def told_key(each: Told) -> str:
+    """What makes an explanation of one target differ from another: method and parameters."""
+    return json.dumps([each.method, dict(each.explanation.parameters)], sort_keys=True, default=str)
 
 
 def map_keys(maps: Sequence[MapInSource]) -> str:

@@ -2,13 +2,14 @@
 
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
-from whyray.results.page.pages import map_pages, mask_pages, notice_page, overview_page
+from whyray.results.page.pages import cine_pages, map_pages, mask_pages, notice_page, overview_page, told_pages
 from whyray.results.page.paper import on_paper, sheets
 from whyray.results.page.typeface import illegible_languages, legible_wording
 
 __all__ = [
     "Page",
     "Panel",
+    "cine_pages",
     "illegible_languages",
     "key_slices",
     "legible_wording",
@@ -18,4 +19,5 @@ __all__ = [
     "on_paper",
     "overview_page",
     "sheets",
+    "told_pages",
 ]

@@ -22,9 +22,9 @@ _BAR_SHARE = 40
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture on a page: a frame (index into the source's frames), its caption, and what is written on it."""
+    """One picture on a page: a frame (index into the source's frames; None for what is none), and what is on it."""
 
-    frame: int
+    frame: int | None
     overlaid: bool
     picture: Picture
     caption: str

@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from whyray.imaging.source import BoolArray, FloatArray
+from whyray.results.page.typeface import typeface
 from whyray.results.templates import Colour, Layout
 
 Picture = NDArray[np.uint8]
@@ -75,6 +76,23 @@ def dimmed_where_unseen(background: Picture, covered: BoolArray) -> Picture:
         return background
     seen = _resize_share(covered, (background.shape[1], background.shape[0]))[..., np.newaxis]
     return np.rint(background * (_UNSEEN + (1 - _UNSEEN) * seen)).astype(np.uint8)
+
+
+def with_strip(background: Picture, words: str, layout: Layout) -> Picture:
+    """Words on a strip across the top of a picture, as large as its width allows: what nobody may overlook."""
+    image = Image.fromarray(background)
+    draw = ImageDraw.Draw(image)
+    room = image.width - 8
+    size = max(10, image.width // 18)
+    font = typeface(layout.fonts, words, size, bold=True)
+    while size > 9 and draw.textlength(words, font=font) > room:
+        size -= 1
+        font = typeface(layout.fonts, words, size, bold=True)
+    while len(words) > 1 and draw.textlength(words, font=font) > room:
+        words = words.rstrip("…")[:-1] + "…"
+    draw.rectangle((0, 0, image.width, round(size * 1.5)), fill=layout.colours.amber)
+    draw.text((image.width / 2, size * 0.75), words, font=font, fill=(0, 0, 0), anchor="mm")
+    return np.asarray(image)
 
 
 def map_colours(scaled: NDArray[np.float32], layout: Layout, *, signed: bool) -> NDArray[np.float64]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from pydicom import Dataset
 
+from whyray.explain.typed import Narrative
 from whyray.imaging.orientation import frame_orientation
 from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
 from whyray.quality.card import Grade, QualityCard
-from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.header import local_time
 from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
-from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask
+from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask, with_strip
+from whyray.results.portray.portrayal import Figure, Portrayal
 from whyray.results.templates import Colour, Layout, Wording
 
 _SHORT_DIGEST = 12
@@ -33,7 +36,7 @@ def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layou
     top = float(np.abs(each.values).max(initial=0.0))
     bar = ColourBar(top, each.signed, each.unit, (wording.negative, wording.positive) if each.signed else ("", ""))
     words = _words_of_map(answer, finding, each, layout, wording)
-    caption = wording.overlay.format(method=each.method)
+    caption = wording.overlay.format(method=each.name)
     slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout)
 
     def overlaid(background: Picture, index: int) -> Picture:
@@ -64,7 +67,7 @@ def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout
 def notice_page(
     answer: Answer,
     finding: Finding,
-    withheld: Sequence[MapInSource],
+    withheld: Sequence[MapInSource | Told],
     layout: Layout,
     wording: Wording,
 ) -> Page:
@@ -85,6 +88,80 @@ def notice_page(
         legend=[*lines, ("", colours.text), *_legend_of_answer(answer, layout, wording)],
     )
     return compose(words, [], 1, None, layout)
+
+
+def told_pages(
+    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+) -> list[Page]:
+    """The page of an explanation that is not a heatmap: its figures; none where it has none."""
+    if not portrayal.figures:
+        return []
+    words = _words_of_told(answer, finding, told, portrayal, layout, wording)
+    return [compose(words, _figure_panels(portrayal.figures, layout, wording), portrayal.columns, None, layout)]
+
+
+def cine_pages(
+    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+) -> list[Page]:
+    """One page a frame of the explanation's cine, all of one size."""
+    words = _words_of_told(answer, finding, told, portrayal, layout, wording)
+    panels = _figure_panels(portrayal.cine, layout, wording)
+    pages = [
+        compose(
+            replace(words, subtitle=wording.cine.format(number=number, total=len(panels)) + "  ·  " + words.subtitle),
+            [panel],
+            1,
+            None,
+            layout,
+        )
+        for number, panel in enumerate(panels, start=1)
+    ]
+    tallest = max((page.picture.shape[0] for page in pages), default=0)
+    return [_taller(page, tallest, layout) for page in pages]
+
+
+def _taller(page: Page, height: int, layout: Layout) -> Page:
+    missing = height - page.picture.shape[0]
+    if not missing:
+        return page
+    filler = np.full((missing, page.picture.shape[1], 3), layout.colours.background, np.uint8)
+    return Page(np.concatenate([page.picture, filler]), page.panels)
+
+
+def _figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -> list[Panel]:
+    """Figures on canvases of one size, so that they stand in rows."""
+    height = max(each.picture.shape[0] for each in figures)
+    width = max(each.picture.shape[1] for each in figures)
+    panels = []
+    for each in figures:
+        canvas = np.full((height, width, 3), layout.colours.background, np.uint8)
+        canvas[: each.picture.shape[0], : each.picture.shape[1]] = each.picture
+        marked = with_strip(canvas, wording.synthetic, layout) if each.synthetic else canvas
+        panels.append(Panel(each.frame, False, marked, each.caption))
+    return panels
+
+
+def _words_of_told(
+    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+) -> Words:
+    colours, card = layout.colours, told.card
+    colour = getattr(colours, card.grade.value)
+    amber = card.grade is Grade.AMBER
+    return Words(
+        title=_title(answer, finding),
+        subtitle=_subtitle(answer, finding, wording),
+        badge=(getattr(wording.grades, card.grade.value), colour),
+        banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
+        legend=[
+            (f"{wording.method.format(method=told.method)}  ·  {portrayal.headline}", colours.text),
+            *((line, colours.text) for line in portrayal.lines),
+            (
+                f"{wording.quality}: {_quality(card, wording)}",
+                colour if card.grade is not Grade.GREEN else colours.text,
+            ),
+            *_legend_of_answer(answer, layout, wording),
+        ],
+    )
 
 
 def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
@@ -204,7 +281,7 @@ def _subtitle(answer: Answer, finding: Finding, wording: Wording) -> str:
 def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: Layout, wording: Wording) -> Words:
     colours, card = layout.colours, each.card
     scope = wording.scale_planar if answer.image.kind == "planar" else wording.scale_volume
-    method = [wording.method.format(method=each.method)]
+    method = [wording.method.format(method=each.name)]
     if each.layer:
         method.append(wording.layer.format(layer=each.layer))
     method += [wording.unit.format(unit=each.unit), scope]
@@ -214,6 +291,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
         (wording.region.format(rule=each.region_rule), colours.text),
         *([] if each.covered.all() else [(wording.unseen, colours.text)]),
         (f"{wording.quality}: {_quality(card, wording)}", colour if card.grade is not Grade.GREEN else colours.text),
+        *((line, colours.text) for line in _narratives(finding)),
         *_legend_of_answer(answer, layout, wording),
     ]
     amber = card.grade is Grade.AMBER
@@ -224,6 +302,15 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
         banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
         legend=legend,
     )
+
+
+def _narratives(finding: Finding) -> list[str]:
+    """What is told in words about the finding, where that may be shown: words stand beside a map, never alone."""
+    return [
+        told.explanation.text
+        for told in finding.told
+        if isinstance(told.explanation, Narrative) and not told.card.withheld
+    ]
 
 
 def _quality(card: QualityCard, wording: Wording) -> str:

@@ -1,0 +1,8 @@
+"""Explanations that are not heatmaps, as rows of the report and figures of pages; one file a kind."""
+
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portray, portrays
+
+PORTRAYERS = ()
+"""Modules whose import registers portrayers."""
+
+__all__ = ["PORTRAYERS", "Figure", "Look", "Portrayal", "Row", "grey", "portray", "portrays"]

@@ -1,0 +1,63 @@
+"""Measurement groups of explanations that are not heatmaps: one of what is said as a whole, one a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from whyray.models.manifest import CodedConcept
+from whyray.results import content_items as sr
+from whyray.results.answer import Told
+from whyray.results.coding import NO_UNITS, dcm
+from whyray.results.portray.portrayal import Portrayal, Row
+
+_COMMENT = dcm("121106", "Comment")
+
+
+@dataclass(frozen=True)
+class ShownTold:
+    """An explanation that is shown, what it says, and the objects that show it.
+
+    `segments`: {structure name: (Segmentation, number of its segment)}.
+    """
+
+    told: Told
+    portrayal: Portrayal
+    pages: tuple[Dataset, ...] = ()
+    segments: Mapping[str, tuple[Dataset, int]] | None = None
+
+    def objects(self) -> list[Dataset]:
+        """All objects that the report refers to."""
+        used = [] if self.segments is None else [dataset for dataset, _ in self.segments.values()]
+        return [*self.pages, *used]
+
+
+def row_item(row: Row) -> Dataset:
+    """One row as a content item: NUM, CODE or TEXT by the type of its value."""
+    children = [row_property(each) for each in row.of]
+    if row.comment:
+        children.append(sr.text("HAS PROPERTIES", _COMMENT, row.comment))
+    if isinstance(row.value, CodedConcept):
+        return sr.code("CONTAINS", row.name, row.value, children)
+    if isinstance(row.value, str):
+        return sr.text("CONTAINS", row.name, row.value)
+    return sr.number("CONTAINS", row.name, row.value, row.unit or NO_UNITS, children)
+
+
+def row_property(row: Row) -> Dataset:
+    """A statement about another one."""
+    if isinstance(row.value, CodedConcept):
+        return sr.code("HAS PROPERTIES", row.name, row.value)
+    if isinstance(row.value, str):
+        return sr.text("HAS PROPERTIES", row.name, row.value)
+    return sr.number("HAS PROPERTIES", row.name, row.value, row.unit or NO_UNITS)
+
+
+def by_structure(rows: Sequence[Row]) -> dict[str | None, list[Row]]:
+    """Rows by the structure that they are about, None first, in the order of their first rows."""
+    found: dict[str | None, list[Row]] = {None: []}
+    for row in rows:
+        found.setdefault(row.structure, []).append(row)
+    return found
