@@ -16,6 +16,9 @@ from whyray.errors import WhyRayError
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
 
+COMPANIONS = frozenset({"autoencoder"})
+"""Tasks of packages that no route runs; as `whyray.models.manifest.WITHOUT_TARGETS`, which this room must not import."""
+
 
 class MethodFacts(Protocol):
     """What the check asks of an explanation method; `whyray.explain.methods()` gives such objects."""
@@ -89,7 +92,11 @@ def check_config(
             if text not in packages:
                 packages[text] = _resolved(resolve_package, text)
             fact = packages[text]
-            if isinstance(fact, PackageFacts):
+            if isinstance(fact, PackageFacts) and fact.task in COMPANIONS:
+                place = ("routes", index, "run", position)
+                words = f"{fact} is an {fact.task}: it stands beside other packages and answers nothing itself"
+                problems.append(Problem(place, words, None, "name it under companions in a package's model.yaml"))
+            elif isinstance(fact, PackageFacts):
                 found.append(fact)
             else:
                 place = ("routes", index, "run", position)

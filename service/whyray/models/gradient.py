@@ -108,6 +108,8 @@ class Twin:
         fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
         answer = self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule)
         answer = answer[0] if isinstance(answer, (tuple, list)) else answer
+        if self._model.task == "autoencoder":
+            return answer
         count = len(self._model.targets)
         if self._model.task != "segmentation":
             return answer.reshape(len(x), count)

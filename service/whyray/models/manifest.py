@@ -156,23 +156,29 @@ class PrototypesSpec(_Strict):
 
 
 CompanionRole = Literal["autoencoder", "anatomy", "captioner"]
+WITHOUT_TARGETS = frozenset({"autoencoder"})
+"""Tasks of packages that answer nothing themselves: they stand beside others as companions, and no route runs them."""
 
 
 class Manifest(_Strict):
-    """All of `model.yaml`."""
+    """All of `model.yaml`.
+
+    An `autoencoder` has no targets: `output.name` is the reconstruction, in the shape and the scale of the input, and
+    `output.embedding` its latents (N, D), which the reconstruction depends on and nothing else of the input.
+    """
 
     name: str
     version: str
     title: str
     manufacturer: str
-    task: Literal["classification", "multi-label", "regression", "segmentation"]
+    task: Literal["classification", "multi-label", "regression", "segmentation", "autoencoder"]
     graph: PackagePath = "model.onnx"
     card: PackagePath = "MODEL_CARD.md"
     licence: str
     intended_use: str
     input: InputSpec
     output: OutputSpec
-    targets: tuple[TargetSpec, ...] = Field(min_length=1)
+    targets: tuple[TargetSpec, ...] = ()
     artefacts: dict[str, PackagePath] = Field(default_factory=dict)
     """Files of explanation methods, by kind: {'reference-index': reference-index.npz}."""
     companions: dict[CompanionRole, str] = Field(default_factory=dict)
@@ -189,6 +195,10 @@ class Manifest(_Strict):
         if not VERSION.fullmatch(self.version):
             raise ValueError(f"version {self.version!r} must be MAJOR.MINOR.PATCH")
         names = [target.name for target in self.targets]
+        if bool(names) == (self.task in WITHOUT_TARGETS):
+            raise ValueError(f"the task {self.task} {'has no' if names else 'needs'} targets")
+        if self.task == "autoencoder" and (self.output.embedding is None or self.output.activation != "none"):
+            raise ValueError("an autoencoder names its latents in output.embedding, and output.activation is none")
         if len(set(names)) != len(names):
             raise ValueError("target names must be unique")
         if (

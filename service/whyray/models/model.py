@@ -89,7 +89,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """classification, multi-label, regression or segmentation."""
+        """classification, multi-label, regression, segmentation or autoencoder."""
         return self.manifest.task
 
     @property
@@ -337,8 +337,8 @@ class Model:
         )
 
     def _checked(self, logits: FloatArray, batch: int) -> FloatArray:
-        count = len(self.targets)
-        segmentation = self.task == "segmentation"
+        count = self.manifest.input.channels if self.task == "autoencoder" else len(self.targets)
+        segmentation = self.task in ("segmentation", "autoencoder")
         if self.manifest.input.layout == "NHWC" and logits.ndim == 4 and logits.shape[-1] == count:
             logits = np.moveaxis(logits, -1, 1)
         if not segmentation and logits.size == batch * count:
