@@ -7,11 +7,11 @@ from collections.abc import Collection
 from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
-from whyray.catalog.tables import Instance, ResultRow
+from whyray.catalog.tables import Instance, ResultRow, Workitem
 
 
 def known(session: Session, keys: Collection[str]) -> set[str]:
-    """Of these storage keys, those under which an instance, a result or a result's picture is kept."""
-    columns = (Instance.key, ResultRow.key, ResultRow.picture_key)
+    """Of these storage keys, those under which an instance, a result, a result's picture or a workitem is kept."""
+    columns = (Instance.key, ResultRow.key, ResultRow.picture_key, Workitem.key)
     found = session.scalars(union_all(*(select(column).where(column.in_(keys)) for column in columns)))
     return {key for key in found if key is not None}

@@ -34,7 +34,27 @@ class DeliveryState(StrEnum):
     CANCELLED = "cancelled"
 
 
-State = TypeVar("State", JobState, DeliveryState)
+class WorkitemState(StrEnum):
+    """Where a workitem stands: the states of a Unified Procedure Step, PS3.4 table CC.1.1-1."""
+
+    SCHEDULED = "SCHEDULED"
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    CANCELED = "CANCELED"
+
+
+class WorkitemStage(StrEnum):
+    """What WhyRay is doing about a workitem that it performs."""
+
+    CLAIMING = "claiming"
+    FETCHING = "fetching"
+    WORKING = "working"
+    COMPLETING = "completing"
+    CANCELLING = "cancelling"
+    CLOSED = "closed"
+
+
+State = TypeVar("State", JobState, DeliveryState, WorkitemState)
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,7 @@ class Transition(Generic[State]):
     effect: str
 
 
-J, D = JobState, DeliveryState
+J, D, W = JobState, DeliveryState, WorkitemState
 
 JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
     Transition("claim", J.QUEUED, J.RUNNING, "worker", "takes the lease; the attempt is counted"),
@@ -97,8 +117,18 @@ DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
     Transition("repeat", D.COMMITTED, D.QUEUED, "administrator", "sent once more"),
 )
 
+WORKITEM_TRANSITIONS: tuple[Transition[WorkitemState], ...] = (
+    Transition(
+        "claim", W.SCHEDULED, W.IN_PROGRESS, "performer", "its Transaction UID is the key to all that comes after"
+    ),
+    Transition("complete", W.IN_PROGRESS, W.COMPLETED, "performer", "the results are named and can be fetched"),
+    Transition("cancel", W.IN_PROGRESS, W.CANCELED, "performer", "the reason is named; nothing is done any more"),
+    Transition("withdraw", W.SCHEDULED, W.CANCELED, "requester", "nobody had claimed it"),
+)
+
 _JOB_NEXT = {(each.action, each.source): each.to for each in JOB_TRANSITIONS}
 _DELIVERY_NEXT = {(each.action, each.source): each.to for each in DELIVERY_TRANSITIONS}
+_WORKITEM_NEXT = {(each.action, each.source): each.to for each in WORKITEM_TRANSITIONS}
 
 
 def job_after(action: str, state: JobState) -> JobState:
@@ -126,6 +156,20 @@ def delivery_after(action: str, state: DeliveryState) -> DeliveryState:
     found = _DELIVERY_NEXT.get((action, state))
     if found is None:
         raise TransitionError(f"a delivery that is {state.value} cannot {action}")
+    return found
+
+
+def workitem_after(action: str, state: WorkitemState) -> WorkitemState:
+    """The state that `action` leads to from `state`.
+
+    Raises
+    ------
+    TransitionError
+        If the table has no such move.
+    """
+    found = _WORKITEM_NEXT.get((action, state))
+    if found is None:
+        raise TransitionError(f"a workitem that is {state.value} cannot {action}")
     return found
 
 

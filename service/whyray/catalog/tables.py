@@ -6,13 +6,14 @@ It holds UIDs, states and figures; no patient name, identifier or birth date is 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
-from whyray.catalog.states import DeliveryState, JobState
+from whyray.catalog.states import DeliveryState, JobState, WorkitemStage, WorkitemState
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,14 +41,14 @@ class _EnumText(TypeDecorator[Any]):
     impl = String(16)
     cache_ok = True
 
-    def __init__(self, kind: type[JobState] | type[DeliveryState]) -> None:
+    def __init__(self, kind: type[StrEnum]) -> None:
         super().__init__()
         self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
         return None if value is None else self.kind(value).value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> JobState | DeliveryState | None:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
         return None if value is None else self.kind(value)
 
 
@@ -196,6 +197,8 @@ class Delivery(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     status: Mapped[int | None] = mapped_column(Integer)
     status_text: Mapped[str | None] = mapped_column(Text)
+    transfer_syntax_uid: Mapped[str | None] = mapped_column(String(64))
+    """In which transfer syntax the peer took it."""
     commitment_uid: Mapped[str | None] = mapped_column(String(64), index=True)
     """Transaction UID of the storage commitment request in flight."""
     commitment_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -210,6 +213,50 @@ class Delivery(Base):
         UniqueConstraint("result_id", "destination"),
         Index("ix_deliveries_due", "destination", "state", "priority", "created_at"),
     )
+
+
+class Workitem(Base):
+    """One Unified Procedure Step: of WhyRay's own worklist, or of another one from which WhyRay has taken it.
+
+    Its data set names the patient, and so lies in storage under `key`, never in here. `stage` is what WhyRay is doing
+    about it; None for what WhyRay does not perform.
+    """
+
+    __tablename__ = "workitems"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    worklist: Mapped[str] = mapped_column(String(64))
+    """Name of the worklist in the configuration; empty for WhyRay's own."""
+    uid: Mapped[str] = mapped_column(String(64))
+    state: Mapped[WorkitemState] = mapped_column(_EnumText(WorkitemState), default=WorkitemState.SCHEDULED, index=True)
+    stage: Mapped[WorkitemStage | None] = mapped_column(_EnumText(WorkitemStage), index=True)
+    key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    transaction_uid: Mapped[str | None] = mapped_column(String(64))
+    """Of the performer that has claimed it, as WhyRay's own worklist enforces it."""
+    claim_uid: Mapped[str | None] = mapped_column(String(64))
+    """The Transaction UID with which WhyRay claims it; here before the claim leaves, so that no crash loses it."""
+    code: Mapped[str] = mapped_column(String(128))
+    """Scheduled Workitem Code as VALUE^SCHEME; empty where there is none."""
+    ready: Mapped[bool] = mapped_column(default=False)
+    """Whether Input Readiness State is READY."""
+    priority: Mapped[int] = mapped_column(Integer, default=2)
+    """0 stat, 1 urgent, 2 routine."""
+    study_instance_uid: Mapped[str | None] = mapped_column(String(64), index=True)
+    route: Mapped[str | None] = mapped_column(String(128))
+    job_ids: Mapped[list[str]] = mapped_column(JSON, default=list)
+    progress: Mapped[float] = mapped_column(default=0.0)
+    """0 to 1, as last told to the worklist."""
+    reason: Mapped[str | None] = mapped_column(Text)
+    """Why it was cancelled, or what it waits for."""
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (UniqueConstraint("worklist", "uid"),)
 
 
 class Event(Base):
