@@ -1,4 +1,4 @@
-"""The catalog: studies, jobs, results, deliveries, events. What is not in here did not happen.
+"""The catalog: studies, jobs, results, deliveries, workitems, events. What is not in here did not happen.
 
 Use the modules as namespaces, within one transaction::
 
@@ -6,27 +6,55 @@ Use the modules as namespaces, within one transaction::
         jobs.claim(session, job_id, owner, catalog.clock())
 """
 
-from whyray.catalog import deliveries, events, jobs, keys, processes, studies
+from whyray.catalog import deliveries, events, jobs, keys, processes, studies, workitems
 from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
-from whyray.catalog.states import DELIVERY_TRANSITIONS, JOB_TRANSITIONS, DeliveryState, JobState
-from whyray.catalog.tables import Base, Delivery, Event, Instance, Job, Process, ResultRow, Series, Study
+from whyray.catalog.evaluation_tables import (
+    DriftSample,
+    DriftSeries,
+    Feedback,
+    ReaderStudy,
+    Reading,
+    StudyPicture,
+    StudyReader,
+)
+from whyray.catalog.states import (
+    DELIVERY_TRANSITIONS,
+    JOB_TRANSITIONS,
+    WORKITEM_TRANSITIONS,
+    DeliveryState,
+    JobState,
+    WorkitemStage,
+    WorkitemState,
+)
+from whyray.catalog.tables import Base, Delivery, Event, Instance, Job, Process, ResultRow, Series, Study, Workitem
 
 __all__ = [
     "DELIVERY_TRANSITIONS",
     "JOB_TRANSITIONS",
+    "WORKITEM_TRANSITIONS",
     "Base",
     "Catalog",
     "Clock",
     "Delivery",
     "DeliveryState",
+    "DriftSample",
+    "DriftSeries",
     "Event",
+    "Feedback",
     "Instance",
     "Job",
     "JobState",
     "Process",
+    "ReaderStudy",
+    "Reading",
     "ResultRow",
     "Series",
     "Study",
+    "StudyPicture",
+    "StudyReader",
+    "Workitem",
+    "WorkitemStage",
+    "WorkitemState",
     "deliveries",
     "events",
     "jobs",
@@ -35,4 +63,5 @@ __all__ = [
     "sqlite_url",
     "studies",
     "system_clock",
+    "workitems",
 ]

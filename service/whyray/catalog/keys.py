@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
+from whyray.catalog.evaluation_tables import StudyPicture
 from whyray.catalog.tables import Instance, ResultRow, Workitem
 
 
