@@ -8,24 +8,10 @@ from scipy import ndimage
 
 from whyray.errors import ExplanationError
 from whyray.models import Model
-from whyray.models.manifest import InputSpec
+from whyray.models.display import as_input, displayed
 
+__all__ = ["as_input", "displayed", "on_grid_of", "resampled"]
 FloatArray = NDArray[np.float32]
-
-
-def displayed(x: FloatArray, spec: InputSpec) -> FloatArray:
-    """(N, *spatial) in 0..1 from channels-first (N, C, *spatial): mean and std undone, channels averaged."""
-    mean, std = _per_channel(spec, x.ndim - 2)
-    shown: FloatArray = np.clip((x * std + mean).mean(axis=1), 0, 1).astype(np.float32)
-    return shown
-
-
-def as_input(pictures: FloatArray, spec: InputSpec) -> FloatArray:
-    """Channels-first (N, C, *spatial) from pictures (N, *spatial) in 0..1 on the same grid: the way back."""
-    mean, std = _per_channel(spec, pictures.ndim - 1)
-    whole = np.repeat(pictures[:, None], spec.channels, axis=1)
-    scaled: FloatArray = ((whole - mean) / std).astype(np.float32)
-    return scaled
 
 
 def on_grid_of(pictures: FloatArray, own: Model, other: Model, *, method: str) -> FloatArray:
@@ -66,10 +52,3 @@ def resampled(pictures: FloatArray, shape: tuple[int, ...]) -> FloatArray:
         part = (places - low).astype(np.float32).reshape(-1, *[1] * (found.ndim - axis - 1))
         found = np.take(found, low, axis) * (1 - part) + np.take(found, high, axis) * part
     return np.ascontiguousarray(found, dtype=np.float32)
-
-
-def _per_channel(spec: InputSpec, spatial: int) -> tuple[FloatArray, FloatArray]:
-    def shaped(values: tuple[float, ...]) -> FloatArray:
-        return np.asarray(values, np.float32).reshape(1, -1, *[1] * spatial)
-
-    return shaped(spec.intensity.mean), shaped(spec.intensity.std)

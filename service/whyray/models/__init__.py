@@ -10,6 +10,7 @@ from whyray.models.artefacts import (
     require_artefact,
     write_artefact,
 )
+from whyray.models.autoencoder import Autoencoder
 from whyray.models.check import Finding, check_package
 from whyray.models.install import copy_package, install_package
 from whyray.models.manifest import (
@@ -33,6 +34,7 @@ __all__ = [
     "BUNDLED",
     "Artefact",
     "ArtefactFacts",
+    "Autoencoder",
     "CodedConcept",
     "CompanionRole",
     "ConceptSpec",
