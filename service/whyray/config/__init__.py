@@ -12,7 +12,6 @@ from whyray.config.network import (
     DicomWebDestination,
     Listener,
     ListenerLimits,
-    Login,
     Peer,
     Retry,
 )
@@ -32,8 +31,10 @@ from whyray.config.routes import (
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
+from whyray.config.services import Login
 from whyray.config.source import ConfigSource, Reload
 from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
     "Admin",
@@ -57,6 +58,7 @@ __all__ = [
     "MethodFacts",
     "MethodWish",
     "Not",
+    "Orders",
     "Otherwise",
     "PackageFacts",
     "PackageReference",
@@ -74,8 +76,10 @@ __all__ = [
     "Send",
     "Storage",
     "TargetWish",
+    "Task",
     "Templates",
     "Workers",
+    "Worklist",
     "check_config",
     "config_schema",
     "example_config",

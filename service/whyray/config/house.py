@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whyray.config.base import Section
-from whyray.config.network import Host, Login, Retry, is_loopback
+from whyray.config.network import Host, Retry, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
+from whyray.config.services import Login
 from whyray.config.values import Count, Duration, FolderPath, Port
 
 
@@ -77,6 +78,9 @@ class Packages(Section):
 
     folders: tuple[FolderPath, ...] = ()
     """Folders that hold NAME/VERSION/, searched in this order before the packages that come with WhyRay."""
+    artefacts: FolderPath | None = None
+    """Folder of the site's own reference artefacts (`whyray package index`); `artefacts` in the state folder where left
+    out."""
 
 
 class Templates(Section):

@@ -17,6 +17,7 @@ from whyray.config.problems import Place
 from whyray.config.references import reference_faults
 from whyray.config.routes import Otherwise, OtherwiseValue, Route
 from whyray.config.values import FolderPath, UidRoot, parse_duration
+from whyray.config.worklists import Worklist
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 
@@ -37,6 +38,8 @@ class Config(Section):
     """The storage SCP: who may send what here."""
     destinations: dict[DestinationName, Destination] = Field(default_factory=dict)
     """Who receives results: a name of your choice → an AE (host, port, ae_title) or a DICOMweb service (url)."""
+    worklists: dict[DestinationName, Worklist] = Field(default_factory=dict)
+    """Who is asked for work: a name of your choice → a UPS-RS service."""
     routes: tuple[Route, ...] = ()
     """Which series go to which packages; a series may match several routes."""
     otherwise: OtherwiseValue = Otherwise(parse_duration("24h"))
@@ -87,6 +90,11 @@ class Config(Section):
     def written(self, place: Place) -> Place:
         """The place as the file has it, or unchanged if this was not read from a file."""
         return self._document.written(place) if self._document.lines else place
+
+    @property
+    def artefact_folder(self) -> Path:
+        """Where the site's reference artefacts lie: NAME/VERSION/KIND.npz."""
+        return self.packages.artefacts or self.state / "artefacts"
 
     @property
     def storage_folder(self) -> Path:

@@ -24,10 +24,11 @@ from pydicom.uid import UID_dictionary
 from whyray.config.base import OneOrMore, Section
 from whyray.config.problems import nearest
 from whyray.config.secrets import SecretValue
+from whyray.config.services import Login, WebUrl
 from whyray.config.values import AETitle, Count, Duration, FolderPath, Port, Size
+from whyray.config.worklists import Orders
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
-_WEB_URL = re.compile(r"https?://[^/@\s]+(/[^\s?#]*)?")
 _DIGITS_AND_DOTS = re.compile(r"[\d.]+(/\d*)?", re.ASCII)
 ANY_ADDRESS = "any"
 _SHORTEST_TOKEN = 16
@@ -72,13 +73,6 @@ def _as_list(value: object) -> object:
 
 def _as_peer(value: object) -> object:
     return {"address": value} if isinstance(value, str | list) else value
-
-
-def _check_web_url(url: str) -> str:
-    # 'secret' as the error's type keeps a password in the URL out of the message.
-    if not _WEB_URL.fullmatch(url):
-        raise PydanticCustomError("secret", "a URL such as https://host:8443/dicom-web is needed, without a password")
-    return url.rstrip("/")
 
 
 def _transfer_syntax(name: str) -> str:
@@ -178,6 +172,8 @@ class DicomWebListener(Section):
     tokens: dict[AETitle, SecretValue] = Field(default_factory=dict)
     """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, only clients on
     this machine may. Re-read while running."""
+    worklist: Orders | None = None
+    """WhyRay's own UPS-RS worklist at /dicom-web/workitems, into which others put work for it; off where left out."""
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> DicomWebListener:
@@ -317,21 +313,12 @@ class DicomDestination(Section):
         return "dicom"
 
 
-class Login(Section):
-    """A name and its password."""
-
-    user: Annotated[str, Field(min_length=1, max_length=100)]
-    """The name."""
-    password: SecretValue
-    """Its password, from the environment or a file."""
-
-
 class DicomWebDestination(Section):
     """A destination that is reached by STOW-RS."""
 
     model_config = ConfigDict(title="by STOW-RS")
 
-    url: Annotated[str, AfterValidator(_check_web_url), WithJsonSchema({"type": "string", "format": "uri"})]
+    url: WebUrl
     """Base URL of the DICOMweb service; `/studies` is appended."""
     token: SecretValue | None = None
     """Bearer token."""

@@ -36,7 +36,51 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             message = f"the route at position {first[name] + 1} has the name '{name}' too"
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
+    for place, orders in _orders(data):
+        faults += _of_orders(orders, place, {str(each.get("name")): each for _, each in routes}, destinations)
     return faults
+
+
+def _orders(data: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:
+    """All sections that say which workitems are taken."""
+    worklists = data.get("worklists")
+    for name, each in (worklists if isinstance(worklists, Mapping) else {}).items():
+        if isinstance(each, Mapping):
+            yield ("worklists", str(name)), each
+    place: tuple[str, ...] = ("listener", "dicomweb", "worklist")
+    own: object = data
+    for step in place:
+        own = own.get(step) if isinstance(own, Mapping) else None
+    if isinstance(own, Mapping):
+        yield place, own
+
+
+def _of_orders(
+    orders: Mapping[str, object],
+    place: Place,
+    routes: Mapping[str, Mapping[str, object]],
+    destinations: Mapping[str, object],
+) -> Iterator[ReferenceFault]:
+    for position, task in enumerate(_listed(orders.get("take"))):
+        name = task.get("route") if isinstance(task, Mapping) else None
+        if not isinstance(name, str):
+            continue
+        at: Place = (*place, "take", position, "route")
+        if name not in routes:
+            suggestion = did_you_mean(name, sorted(routes), what="routes are") or "write it under routes"
+            yield ReferenceFault(at, f"no route has the name '{name}'", name, suggestion)
+        elif not routes[name].get("send") or routes[name].get("dry_run") is True:
+            message = f"the route '{name}' sends nothing, so who ordered the work would get nothing"
+            yield ReferenceFault(at, message, name, "give the route a `send`, without dry_run")
+    images = orders.get("images")
+    target = destinations.get(images) if isinstance(images, str) else None
+    if isinstance(images, str) and target is None:
+        names = sorted(map(str, destinations))
+        yield ReferenceFault(
+            (*place, "images"), f"no destination has the name '{images}'", images, _suggest(images, names)
+        )
+    elif isinstance(target, Mapping) and "url" not in target:
+        yield ReferenceFault((*place, "images"), "images are fetched by WADO-RS", images, "name a destination with url")
 
 
 def _of_route(

@@ -24,6 +24,8 @@ from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
 ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko", "pdf"]
+EXPLANATION_GROUPS = ("all", "radiologist", "scientist", "administrator")
+"""Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
@@ -286,7 +288,8 @@ class Route(Section):
         tuple[Method, ...],
         BeforeValidator(_methods, json_schema_input_type=OneOrMore[Method] | dict[str, dict[str, object] | None]),
     ] = (MethodWish("grad-cam", {}),)
-    """Explanation methods: a list of names, or `{method: {parameter: value}}`."""
+    """Explanation methods: a list of names, or `{method: {parameter: value}}`. `radiologist`, `scientist`,
+    `administrator` and `all` stand for those methods that suit them and that the package can give."""
     targets: Targets = TargetWish("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     send: Send | None = None
@@ -301,6 +304,8 @@ class Route(Section):
     """Language of the results' wording, as far as the templates have it."""
     budget: Budget = Budget()
     """Limits of cost."""
+    by_order: bool = False
+    """Run only where a worklist asks for it, never because images came."""
     enabled: bool = True
     """A route that is false here is read and checked but never matches."""
 

@@ -169,6 +169,8 @@ def secrets_of(config: Config) -> tuple[Secret, ...]:
     found += [login.password for login in config.admin.logins]
     if config.listener.dicomweb is not None:
         found += config.listener.dicomweb.tokens.values()
+    for worklist in config.worklists.values():
+        found += [worklist.token, worklist.login.password if worklist.login else None]
     for destination in config.destinations.values():
         if isinstance(destination, DicomWebDestination):
             found += [destination.token, destination.login.password if destination.login else None]

@@ -90,11 +90,12 @@ def match_study(route: Route, series: Sequence[Series]) -> Match:
 def routes_for(config: Config, series: Sequence[Series]) -> Routing:
     """Which routes run which packages on which series of one study.
 
-    Disabled routes never match. The caller leaves WhyRay's own results out (`is_own_result`).
+    Disabled routes never match, and those that run by order don't here. The caller leaves WhyRay's own results out
+    (`is_own_result`).
     """
     matches = []
     for route in config.routes:
-        if not route.enabled or not match_study(route, series).matched:
+        if not route.enabled or route.by_order or not match_study(route, series).matched:
             continue
         taken = tuple(each.uid for each in series if match_series(route, each.header, instances=each.instances).matched)
         if taken:

@@ -1,0 +1,33 @@
+"""What sections about services by HTTP share: their URL, and the log-in to them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from whyray.config.base import Section
+from whyray.config.secrets import SecretValue
+
+_WEB_URL = re.compile(r"https?://[^/@\s]+(/[^\s?#]*)?")
+
+
+def _check_web_url(url: str) -> str:
+    # 'secret' as the error's type keeps a password in the URL out of the message.
+    if not _WEB_URL.fullmatch(url):
+        raise PydanticCustomError("secret", "a URL such as https://host:8443/dicom-web is needed, without a password")
+    return url.rstrip("/")
+
+
+WebUrl = Annotated[str, AfterValidator(_check_web_url), WithJsonSchema({"type": "string", "format": "uri"})]
+
+
+class Login(Section):
+    """A name and its password."""
+
+    user: Annotated[str, Field(min_length=1, max_length=100)]
+    """The name."""
+    password: SecretValue
+    """Its password, from the environment or a file."""
