@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
-REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools
+REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint types unit bench clean help

@@ -1,38 +1,52 @@
 """Differentiable twins of a graph, or of its head, in torch: accepted only where they answer as ONNX Runtime does.
 
-The converter (onnx2fx) is hidden here; nothing else knows it. Twins are functions, not modules with layers: methods
-that hook modules do nothing on them, silently, so none is used on them.
+What comes out of a converter is a function or a stack of functions, not the author's modules: methods that hook modules
+do nothing on it, silently, so none is used on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import TierMissing
+from whyray.models.converters import CONVERTERS, Converter, to_torch
 from whyray.models.rules import Rule, run_with_rule
 
 if TYPE_CHECKING:
     from whyray.models.model import Model
 
 FloatArray = NDArray[np.float32]
+T = TypeVar("T")
 PARITY = 1e-3
 """Largest difference of a twin's logits to ONNX Runtime's, relative to the largest logit."""
+
+__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "device_of", "parity_gap", "to_torch", "verified_twin"]
+
+
+class GradientEngine(Protocol):
+    """What gives gradients of a model's scores: the twin in torch, or the gradient compiled to ONNX."""
+
+    def gradients(
+        self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradients (targets, N, C, *spatial) of each target's score at `x` (N, C, *spatial), and logits (N, ...).
+
+        The score is the target's logit, or for a segmentation the sum of `regions` (targets, *grid) times its logits.
+        """
+        ...
+
+    def answers(self, x: FloatArray) -> FloatArray:
+        """Logits (N, ...) of `x` (N, C, *spatial) by this engine."""
+        ...
 
 
 def parity_gap(twin: FloatArray, reference: FloatArray) -> float:
     """max |twin - reference| / max(1, max |reference|)."""
     return float(np.abs(twin - reference).max() / max(1.0, np.abs(reference).max()))
-
-
-def to_torch(proto: Any) -> Any:
-    """A torch module in eval mode from an ONNX model with one input and one output."""
-    import onnx2fx
-
-    return onnx2fx.convert(proto).eval().requires_grad_(False)
 
 
 def device_of(model: Model) -> str:
@@ -45,22 +59,32 @@ def device_of(model: Model) -> str:
 class HeadGradient:
     """d logits / d features, for heads without a closed form (flatten and several layers, attention).
 
-    Raises TierMissing where the head depends on more than the features, does not convert, or fails parity.
+    Raises TierMissing where the head depends on more than the features, or where no converter's head passes parity.
     """
 
     def __init__(self, model: Model) -> None:
-        if model.features_name is None:
+        features = model.features_name
+        if features is None:
             raise TierMissing(f"{model.identity} has no feature maps: nothing to weigh for a class activation map")
         self._model = model
-        if model.graph.between(model.features_name, model.logits_name) is None:
+        if model.graph.between(features, model.logits_name) is None:
             raise TierMissing(
-                f"{model.identity}: logits depend on the input by ways that pass {model.features_name!r} by",
+                f"{model.identity}: logits depend on the input by ways that pass {features!r} by",
                 advice="Name a later tensor in output.features, one that all ways pass.",
             )
-        try:
-            self._head = to_torch(model.graph.cut(model.features_name, model.logits_name)).to(device_of(model))
-        except Exception as error:  # the converter raises whatever its operator functions raise
-            raise TierMissing(f"{model.identity}: the head does not convert: {error}") from error
+        proto = model.graph.cut(features, model.logits_name)
+        sizes = [size or 1 for size in model.graph.shapes.get(features, ())[1:]]
+
+        def head(converter: Converter) -> Any:
+            module = to_torch(proto, converter).to(device_of(model))
+            if sizes:
+                self._refuse_other_answers(module, np.random.default_rng(0).normal(size=(1, *sizes)))
+            return module
+
+        found, reason = _first_right(head)
+        if found is None:
+            raise TierMissing(f"{model.identity}: the head does not convert: {reason}")
+        self._head: Any = found
 
     def __call__(
         self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
@@ -73,43 +97,56 @@ class HeadGradient:
         import torch
 
         device = device_of(self._model)
+        leaf = torch.from_numpy(np.ascontiguousarray(features)).to(device).requires_grad_(True)
+        answer = _only(self._head(leaf)).reshape(logits.shape)
+        gap = parity_gap(answer.detach().cpu().numpy(), logits)
+        if gap > PARITY:
+            raise TierMissing(f"{self._model.identity}: the converted head differs from ONNX Runtime by {gap:.2g}")
         gradients = []
-        gap = 0.0
         for number, target in enumerate(targets):
-            leaf = torch.from_numpy(np.ascontiguousarray(features)).to(device).requires_grad_(True)
-            answer = self._head(leaf)
-            answer = (answer[0] if isinstance(answer, (tuple, list)) else answer).reshape(logits.shape)
             score = answer[0, target]
             if regions is not None:
                 score = (score * torch.from_numpy(regions[number]).to(device)).sum()
-            gap = max(gap, parity_gap(answer.detach().cpu().numpy(), logits))
-            gradients.append(torch.autograd.grad(score, leaf)[0][0].cpu().numpy())
-        if gap > PARITY:
-            raise TierMissing(f"{self._model.identity}: the converted head differs from ONNX Runtime by {gap:.2g}")
+            last = number == len(targets) - 1
+            gradients.append(torch.autograd.grad(score, leaf, retain_graph=not last)[0][0].cpu().numpy())
         return np.stack(gradients), gap
+
+    def _refuse_other_answers(self, module: Any, features: NDArray[Any]) -> None:
+        import torch
+
+        given = features.astype(np.float32)
+        with torch.no_grad():
+            answer = _only(module(torch.from_numpy(given).to(device_of(self._model)))).cpu().numpy()
+        expected = self._model.head_run(given)
+        if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
+            raise ValueError("it answers otherwise than ONNX Runtime")
 
 
 class Twin:
     """The whole model in torch."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, converter: Converter = CONVERTERS[0]) -> None:
         self._model = model
         graph = model.graph
-        self.module = to_torch(graph.cut(graph.input, model.logits_name)).to(device_of(model))
+        self.converter = converter
+        self.module = to_torch(graph.cut(graph.input, model.logits_name), converter).to(device_of(model))
         self.device = device_of(model)
 
     def logits(self, x: Any, rule: Rule | None = None, module: Any = None) -> Any:
         """Torch logits (N, targets, ...) of a channels-first torch tensor.
 
         `rule` may replace operators (see `rules`), and `module` stand for the twin's own (with batch norms folded).
+        Raises TierMissing where a rule is given and the twin is not a graph of operators.
         """
         import torch
 
+        if rule is not None and not self.converter.by_operator:
+            raise TierMissing(
+                f"{self._model.identity} has a twin by {self.converter.name}, whose operators no rule can replace",
+                advice="Take integrated-gradients, which needs gradients only.",
+            )
         fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
-        answer = self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule)
-        answer = answer[0] if isinstance(answer, (tuple, list)) else answer
-        if self._model.task == "autoencoder":
-            return answer
+        answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
         count = len(self._model.targets)
         if self._model.task != "segmentation":
             return answer.reshape(len(x), count)
@@ -144,25 +181,47 @@ class Twin:
         ]
         return np.stack(found), logits.detach().cpu().numpy()
 
+    def answers(self, x: FloatArray) -> FloatArray:
+        """Logits (N, ...) of `x` (N, C, *spatial)."""
+        import torch
+
+        with torch.no_grad():
+            return np.asarray(self.logits(torch.from_numpy(np.ascontiguousarray(x)).to(self.device)).cpu().numpy())
+
 
 def verified_twin(model: Model) -> tuple[Twin | None, str]:
-    """The twin if it answers as ONNX Runtime on three random inputs, else None and the reason."""
-    import torch
+    """The first converter's twin that answers as ONNX Runtime on three random inputs, else None and the reasons."""
+    shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
+    inputs = [smooth_noise(shape, scale) for scale in (0.3, 1.0, 3.0)]
 
-    try:
-        twin = Twin(model)
-        shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
-        random = np.random.default_rng(0)
-        for scale in (0.3, 1.0, 3.0):
-            # Smooth noise: white noise drives trained nets where no image does.
-            x = random.normal(size=(1, *shape)).astype(np.float32)
-            x = np.cumsum(np.cumsum(x, axis=-1), axis=-2)
-            x = (scale * x / x.std()).astype(np.float32)
-            with torch.no_grad():
-                answer = twin.logits(torch.from_numpy(x).to(twin.device)).cpu().numpy()
-            gap = parity_gap(answer, model.batch_logits(x))
+    def twin(converter: Converter) -> Twin:
+        made = Twin(model, converter)
+        for x in inputs:
+            gap = parity_gap(made.answers(x), model.batch_logits(x))
             if not gap <= PARITY:
-                return None, f"its answers differ from ONNX Runtime's by {gap:.2g} of the largest, more than {PARITY}"
-    except Exception as error:  # the converter raises whatever its operator functions raise
-        return None, f"the graph does not convert: {type(error).__name__}: {error}"
-    return twin, ""
+                raise ValueError(f"its answers differ from ONNX Runtime's by {gap:.2g} of the largest, over {PARITY}")
+        return made
+
+    return _first_right(twin)
+
+
+def smooth_noise(shape: Sequence[int], scale: float, seed: int = 0) -> FloatArray:
+    """(1, *shape): random, but smooth along the last two axes, as images are: white noise drives trained nets where no
+    image does. Its standard deviation is `scale`."""
+    x = np.random.default_rng(seed).normal(size=(1, *shape))
+    x = np.cumsum(np.cumsum(x, axis=-1), axis=-2)
+    return np.asarray(scale * x / x.std(), np.float32)
+
+
+def _first_right(make: Callable[[Converter], T]) -> tuple[T | None, str]:
+    reasons = []
+    for converter in CONVERTERS:
+        try:
+            return make(converter), ""
+        except Exception as error:  # a converter raises whatever its operator functions raise
+            reasons.append(f"{converter.name}: {type(error).__name__}: {error}")
+    return None, "; ".join(reasons)
+
+
+def _only(answer: Any) -> Any:
+    return answer[0] if isinstance(answer, (tuple, list)) else answer

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
+from whyray.models.answers import checked_logits, probabilities
 from whyray.models.graph import Graph, item_shape, read_graph
 from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
 from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
+from whyray.models.report import Tier, read_report, tier_in
 from whyray.models.session import RuntimeOptions, open_session
 
 if TYPE_CHECKING:
     from whyray.models.gradient import HeadGradient, Twin
 
 FloatArray = NDArray[np.float32]
-Tier = Literal["T0", "T1", "T2"]
 T = TypeVar("T")
 _BATCH_ELEMENTS = 2_000_000
 _BATCH_MOST = 8
@@ -139,31 +139,11 @@ class Model:
     def reported_tier(self) -> Tier | None:
         """The tier that onboarding measured; None without a report. A package changed since then is refused."""
         report = self.report()
-        if report is None:
-            return None
-        tier = report["tier"]
-        if tier not in ("T0", "T1", "T2"):
-            raise PackageError(
-                f"{self.package.report}: tier {tier!r} is none of T0, T1, T2", advice="Onboard it again."
-            )
-        return tier  # type: ignore[no-any-return]
+        return None if report is None else tier_in(report, self.package)
 
     def report(self) -> dict[str, Any] | None:
         """What onboarding measured; None without a report. A package changed since then is refused."""
-        path = self.package.report
-        if not path.is_file():
-            return None
-        try:
-            report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            digest, _ = report["digest"], report["tier"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"{path}: not an onboarding report: {error!r}", advice="Onboard it again.") from error
-        if digest != self.digest:
-            raise PackageError(
-                f"{path}: the package was changed after it was onboarded: {self.digest[:12]} now, {digest[:12]} then",
-                advice=f"`whyray package onboard` {self.identity} again, or restore its files.",
-            )
-        return report
+        return read_report(self.package)
 
     def twin(self, method: str) -> Twin:
         """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""
@@ -217,19 +197,7 @@ class Model:
 
     def answer(self, logits: FloatArray) -> FloatArray:
         """From logits to probabilities: activation, then each target's own calibration (Platt 1999)."""
-        activation = self.activation
-        if activation == "sigmoid":
-            answer = _sigmoid(logits)
-        elif activation == "softmax":
-            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-            answer = shifted / shifted.sum(axis=1, keepdims=True)
-        else:
-            answer = logits.copy()
-        for channel, target in enumerate(self.manifest.targets):
-            if target.calibration is not None:
-                a, b = target.calibration
-                answer[:, channel] = _sigmoid(a * logits[:, channel] + b)
-        return answer.astype(np.float32)
+        return probabilities(logits, self.activation, self.manifest.targets)
 
     @cached_property
     def activation(self) -> str:
@@ -331,28 +299,12 @@ class Model:
         self.forwards += len(x)
         found = dict(zip(names, (np.asarray(each, np.float32) for each in outputs), strict=True))
         return Run(
-            self._checked(found[self._tapped[0]], len(x)),
+            checked_logits(
+                found[self._tapped[0]], len(x), self.manifest, identity=self.identity, tensor=self._tapped[0]
+            ),
             found.get(self.features_name or ""),
             None if (vector := found.get(self.manifest.output.embedding or "")) is None else vector.reshape(len(x), -1),
         )
-
-    def _checked(self, logits: FloatArray, batch: int) -> FloatArray:
-        count = self.manifest.input.channels if self.task == "autoencoder" else len(self.targets)
-        segmentation = self.task in ("segmentation", "autoencoder")
-        if self.manifest.input.layout == "NHWC" and logits.ndim == 4 and logits.shape[-1] == count:
-            logits = np.moveaxis(logits, -1, 1)
-        if not segmentation and logits.size == batch * count:
-            logits = logits.reshape(batch, count)
-        rank = 2 + len(self.spatial_shape) * segmentation
-        if logits.ndim != rank or logits.shape[:2] != (batch, count):
-            raise ModelOutputError(
-                f"{self.identity}: expected {count} targets for {batch} inputs in an output of {rank} axes, "
-                f"found shape {logits.shape}",
-                advice="Make targets in model.yaml match the output's channels.",
-            )
-        if not np.isfinite(logits).all():
-            raise ModelOutputError(f"{self.identity}: the output {self._tapped[0]!r} has NaN or infinite values")
-        return logits
 
     # --- the graph --------------------------------------------------------------------------------------------------
     @cached_property
@@ -460,7 +412,3 @@ def target_spec(model: Model, name: str) -> TargetSpec:
 
 def _fingerprint(x: FloatArray) -> bytes:
     return hashlib.blake2b(x.tobytes(), digest_size=16).digest()
-
-
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)

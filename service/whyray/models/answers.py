@@ -1,0 +1,58 @@
+"""From a graph's raw output to logits in the shape that everybody else relies on, and from logits to the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import ModelOutputError
+from whyray.models.manifest import Manifest, TargetSpec
+
+FloatArray = NDArray[np.float32]
+
+
+def probabilities(logits: FloatArray, activation: str, targets: Sequence[TargetSpec]) -> FloatArray:
+    """(N, targets, ...) logits → the answer: activation, then each target's own calibration (Platt 1999)."""
+    if activation == "sigmoid":
+        answer = _sigmoid(logits)
+    elif activation == "softmax":
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        answer = shifted / shifted.sum(axis=1, keepdims=True)
+    else:
+        answer = logits.copy()
+    for channel, target in enumerate(targets):
+        if target.calibration is not None:
+            a, b = target.calibration
+            answer[:, channel] = _sigmoid(a * logits[:, channel] + b)
+    return answer.astype(np.float32)
+
+
+def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity: str, tensor: str) -> FloatArray:
+    """The output of a pass over `batch` items as (N, targets) or, for a segmentation, (N, targets, *spatial); for an
+    autoencoder the reconstruction, (N, C, *spatial).
+
+    Raises ModelOutputError where it does not fit the manifest's targets, or has NaN or infinite values.
+    """
+    count = manifest.input.channels if manifest.task == "autoencoder" else len(manifest.targets)
+    segmentation = manifest.task in ("segmentation", "autoencoder")
+    logits = raw
+    if manifest.input.layout == "NHWC" and logits.ndim == 4 and logits.shape[-1] == count:
+        logits = np.moveaxis(logits, -1, 1)
+    if not segmentation and logits.size == batch * count:
+        logits = logits.reshape(batch, count)
+    rank = 2 + len(manifest.input.shape) * segmentation
+    if logits.ndim != rank or logits.shape[:2] != (batch, count):
+        raise ModelOutputError(
+            f"{identity}: expected {count} targets for {batch} inputs in an output of {rank} axes, "
+            f"found shape {logits.shape}",
+            advice="Make targets in model.yaml match the output's channels.",
+        )
+    if not np.isfinite(logits).all():
+        raise ModelOutputError(f"{identity}: the output {tensor!r} has NaN or infinite values")
+    return logits
+
+
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
