@@ -44,8 +44,21 @@ class Region(_Strict):
     share_of_image: float = Field(ge=0, le=1)
 
 
+class TypedExplanation(BaseModel):
+    """Fields of its own come with each type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    method: str
+    type: str
+    parameters: dict[str, Any]
+    withheld: bool
+    quality: Quality
+
+
 class Explanation(_Strict):
     method: str
+    part: str | None
     layer: str | None
     parameters: dict[str, Any]
     unit: str
@@ -65,6 +78,7 @@ class Finding(_Strict):
     value: float | None
     unit: str | None
     explanations: list[Explanation]
+    typed_explanations: list[TypedExplanation]
     refused: dict[str, str]
     package: dict[str, str]
     study: str

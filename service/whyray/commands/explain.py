@@ -35,7 +35,8 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Explanation method; may be repeated. See `whyray package methods`. [default: grad-cam]",
+            help="Explanation method; may be repeated. See `whyray package methods`. Or a group: all, radiologist, "
+            "scientist, administrator. [default: grad-cam]",
         ),
     ] = None,
     param: Annotated[
@@ -70,6 +71,7 @@ def explain(
     Examples:
 
     * `whyray explain chest.dcm --package cxr-findings --out out/`
+    * `whyray explain chest.dcm -p cxr-findings -m radiologist -o out/` (what suits a reader; `-m all`: everything)
     * `whyray explain chest.png -p cxr-findings -m grad-cam -m rise --param rise.masks=500 -t Effusion -o out/`
 
     Exit code 0: all that was asked for was made. 1: some of it was refused or withheld, and report.json says why.
@@ -79,21 +81,26 @@ def explain(
     from whyray.commands.screen import print_report, progress_bar
     from whyray.config import load_config
     from whyray.errors import NotFound
+    from whyray.explain import expanded
     from whyray.models import RuntimeOptions, load_package
     from whyray.pipeline.files import explain_files, instance_files
-    from whyray.pipeline.run import Wish
+    from whyray.pipeline.wish import Wish
     from whyray.results import load_templates
 
-    methods = method_wishes(method or ["grad-cam"], param or (), seed=seed)
     for path in paths:
         if not path.exists():
             raise NotFound(f"there is no file or folder {path}", advice="Name files, or folders that hold them.")
     site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
     templates = load_templates(site.templates.folder if site else None)
     templates.wording(language)
+    artefacts = (site.artefact_folder,) if site else ()
     model = load_package(
-        package, search=site.packages.folders if site else (), options=RuntimeOptions(device=device.value)
+        package,
+        search=site.packages.folders if site else (),
+        options=RuntimeOptions(device=device.value, artefacts=artefacts),
     )
+    asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
+    methods = method_wishes(list(asked), param or (), seed=seed)
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
@@ -101,6 +108,8 @@ def explain(
         methods=methods,
         targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
         seed=seed or 0,
+        language=language,
+        phrases=site.templates.folder if site else None,
     )
     files = instance_files(paths, pictures=True)
     with progress_bar() as progress:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from whyray.config.model import Config
 from whyray.config.problems import Place, Problem, did_you_mean, nearest
-from whyray.config.routes import MethodWish, Route
+from whyray.config.routes import EXPLANATION_GROUPS, MethodWish, Route
 from whyray.errors import WhyRayError
 
 Tier = Literal["T0", "T1", "T2"]
@@ -64,6 +64,8 @@ class PackageFacts:
     task: str
     targets: tuple[str, ...]
     tier_reason: str | None = None
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """What it lacks (an artefact, a companion) for methods, by name."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -120,6 +122,12 @@ def _of_route(
 ) -> Iterator[Problem]:
     for position, wish in enumerate(route.explain):
         at: Place = (*place, "explain", position)
+        if wish.name in EXPLANATION_GROUPS:
+            if wish.parameters:
+                yield Problem(
+                    at, f"'{wish.name}' stands for several methods and has no parameters of its own", None, None
+                )
+            continue
         method = methods.get(wish.name)
         if method is None:
             suggestion = did_you_mean(wish.name, sorted(methods), what="methods are")
@@ -148,7 +156,7 @@ def _why_not(method: MethodFacts, package: PackageFacts) -> str | None:
         return f"'{method.name}' needs a package of tier {method.tier}, {package} has {package.tier}{why}"
     if method.tasks and package.task not in method.tasks:
         return f"'{method.name}' explains {', '.join(method.tasks)}; {package} is a model for {package.task}"
-    return None
+    return package.lacks.get(method.name)
 
 
 def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:

@@ -14,7 +14,9 @@ from whyray.explain import (
     paths,
     rise,
     score_cams,
+    units,
 )
+from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, Made
@@ -69,10 +71,14 @@ REGISTERED = (
     paths,
     rise,
     score_cams,
+    units,
 )
 """Modules whose import registers methods."""
 
 __all__ = [
+    "ALL",
+    "AUDIENCES",
+    "GROUPS",
     "NOTHING",
     "REGISTERED",
     "AnyMethod",
@@ -110,6 +116,7 @@ __all__ = [
     "as_input",
     "checked_parameters",
     "displayed",
+    "expanded",
     "explain",
     "explainable",
     "heatmap_methods",

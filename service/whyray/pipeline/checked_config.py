@@ -8,7 +8,7 @@ from pathlib import Path
 from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, load_config
 from whyray.config.problems import config_error
 from whyray.explain import Tier, method_named, methods
-from whyray.models import Model, load_package
+from whyray.models import Model, RuntimeOptions, load_package
 
 
 def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
@@ -35,10 +35,12 @@ def registry_problems(config: Config) -> Sequence[Problem]:
     """What no package or method that there is can give."""
     known = {each.name for each in methods()}
     wanted = {each.name for route in config.routes for each in route.explain if each.name in known}
-    needs_gradients = any(method_named(name).tier == "T2" for name in wanted)
+    wished = [method_named(name) for name in sorted(wanted)]
+    needs_gradients = any(each.tier == "T2" for each in wished)
+    options = RuntimeOptions(artefacts=(config.artefact_folder,))
 
     def facts(reference: str) -> PackageFacts:
-        model = load_package(reference, search=config.packages.folders)
+        model = load_package(reference, search=config.packages.folders, options=options)
         tier, reason = _tier(model, measure=needs_gradients)
         return PackageFacts(
             name=model.manifest.name,
@@ -47,6 +49,7 @@ def registry_problems(config: Config) -> Sequence[Problem]:
             task=model.task,
             targets=model.explainable_targets,
             tier_reason=reason,
+            lacks={each.name: lack.message for each in wished if (lack := each.why_not(model)) is not None},
         )
 
     return check_config(config, resolve_package=facts, methods=methods())

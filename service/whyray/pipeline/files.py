@@ -15,7 +15,8 @@ import whyray
 from whyray.errors import ImageError
 from whyray.imaging import WRAPPED, Refusal, is_picture, read_images, wrap_picture
 from whyray.models import Model
-from whyray.pipeline.run import Progress, Wish, answer_images
+from whyray.pipeline.run import answer_images
+from whyray.pipeline.wish import Progress, Wish
 from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
 
 NO_ROUTE = "command line"
@@ -153,8 +154,8 @@ def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
     for finding in findings:
         for method, why in finding["refused"].items():
             yield f"{method} of {finding['finding']}: {why}"
-        for each in finding["explanations"]:
-            if each["withheld"]:
+        for each in (*finding["explanations"], *finding["typed_explanations"]):
+            if each["withheld"] and not each.get("part"):
                 yield f"{each['method']} of {finding['finding']}: withheld: {'; '.join(each['quality']['reasons'])}"
 
 

@@ -127,7 +127,9 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
 
     house = House.open(path)
     workers = house.config().workers
-    options = RuntimeOptions(device=workers.device, intra_op_threads=workers.threads)
+    options = RuntimeOptions(
+        device=workers.device, intra_op_threads=workers.threads, artefacts=(house.config().artefact_folder,)
+    )
     presence = Presence(house, "worker")
     loaded: dict[str, Model] = {}
 

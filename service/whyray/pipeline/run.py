@@ -5,47 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import Cancelled, ExplanationError, ImageError, ModelOutputError, TierMissing
-from whyray.explain import Heatmap, heatmaps
+from whyray.errors import Cancelled, ImageError, ModelOutputError
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, to_model, to_source
 from whyray.models import Model
-from whyray.quality import Budget, assess, salient_region
-from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity
-
-Progress = Callable[[float, str], None]
-"""Called between batches with the share done (0..1) and words; raises `Cancelled` to stop the work."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a route, or the command line, asks of a package.
-
-    Attributes
-    ----------
-    methods
-        Method name → parameters; the package's and the paper's defaults fill the rest.
-    targets
-        `present`: the findings at or above their threshold, and the nearest one where there is none; `top`: the `most`
-        nearest to or above it; `all`; or names.
-    most
-        At most so many targets of an image are explained, the clearest first. None: no limit.
-    most_forwards
-        At most so many forward passes for the quality card of one explanation; None: what suits the model.
-    """
-
-    methods: Mapping[str, Mapping[str, object]]
-    targets: Literal["present", "top", "all"] | tuple[str, ...] = "present"
-    most: int | None = None
-    most_forwards: int | None = None
-    seed: int = 0
+from whyray.pipeline.explaining import explain_image
+from whyray.pipeline.wish import Progress, Wish
+from whyray.results.answer import Answer, Finding, PackageIdentity
 
 
 def identity(model: Model) -> PackageIdentity:
@@ -129,7 +100,7 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
     else:
         findings = _scores(image, model, model_input)
     chosen = _chosen(findings, wish)
-    maps = _explain(image, model, model_input, [each.target.name for each in chosen], wish, progress)
+    said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress)
     return tuple(
         Finding(
             target=each.target,
@@ -137,8 +108,9 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
             probability=each.probability,
             value=each.value,
             mask=each.mask,
-            maps=tuple(maps.maps.get(each.target.name, ())),
-            refused=maps.refused.get(each.target.name, {}),
+            maps=tuple(said.maps.get(each.target.name, ())),
+            told=tuple(said.told.get(each.target.name, ())),
+            refused=said.refused.get(each.target.name, {}),
         )
         for each in findings
     )
@@ -223,108 +195,6 @@ def _chosen(findings: Sequence[Finding], wish: Wish) -> list[Finding]:
     else:
         chosen = [each for each in ranked if each.target.name in wish.targets]
     return chosen[: wish.most]
-
-
-@dataclass
-class _Maps:
-    """Maps by target; refusals by target and method."""
-
-    maps: dict[str, list[MapInSource]] = field(default_factory=dict)
-    refused: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-def _explain(
-    image: SourceImage,
-    model: Model,
-    model_input: ModelInput,
-    targets: Sequence[str],
-    wish: Wish,
-    progress: Progress,
-) -> _Maps:
-    made = _Maps()
-    steps = max(1, len(wish.methods))
-    for index, (method, parameters) in enumerate(wish.methods.items()):
-        start, width = 0.1 + 0.9 * index / steps, 0.9 / steps
-
-        def share(done: int, total: int, words: str, start: float = start, width: float = width / 2) -> None:
-            progress(start + width * done / max(total, 1), words)
-
-        share(0, 1, f"{method}: explaining {', '.join(targets)}")
-        heatmaps = _heatmaps(model, model_input, targets, method, parameters, share, made)
-        for number, heatmap in enumerate(heatmaps):
-            done = start + width * (0.5 + 0.5 * number / len(heatmaps))
-            progress(done, f"{method}: measuring the explanation of {heatmap.target}")
-
-            def measuring(*_: object, done: float = done) -> None:
-                progress(done, "measuring")
-
-            found = _in_source(image, model, model_input, heatmap, heatmaps, wish, measuring)
-            made.maps.setdefault(heatmap.target, []).append(found)
-    return made
-
-
-def _heatmaps(
-    model: Model,
-    model_input: ModelInput,
-    targets: Sequence[str],
-    method: str,
-    parameters: Mapping[str, Any],
-    progress: Callable[[int, int, str], None],
-    made: _Maps,
-) -> list[Heatmap]:
-    """One shared run for all targets; where one of them can't be explained, each alone, so that the others are."""
-    try:
-        return heatmaps(model, model_input.tensor, target=list(targets), method=method, progress=progress, **parameters)
-    except (ExplanationError, TierMissing) as error:
-        if len(targets) > 1 and isinstance(error, ExplanationError):
-            return [
-                heatmap
-                for target in targets
-                for heatmap in _heatmaps(model, model_input, [target], method, parameters, progress, made)
-            ]
-        for target in targets:
-            made.refused.setdefault(target, {})[method] = error.message
-        return []
-
-
-def _budget(model: Model, wish: Wish) -> Budget:
-    usual = Budget.for_model(model)
-    return usual if wish.most_forwards is None else replace(usual, forwards=min(usual.forwards, wish.most_forwards))
-
-
-def _in_source(
-    image: SourceImage,
-    model: Model,
-    model_input: ModelInput,
-    heatmap: Heatmap,
-    others: Sequence[Heatmap],
-    wish: Wish,
-    progress: Callable[[int, int, str], None],
-) -> MapInSource:
-    card = assess(
-        model,
-        model_input.tensor,
-        heatmap,
-        budget=_budget(model, wish),
-        seed=wish.seed,
-        valid=model_input.valid,
-        others=others,
-        progress=progress,
-    )
-    values, covered = to_source(heatmap.values, model_input.grid, image)
-    region, rule = salient_region(values, covered, signed=heatmap.signed)
-    return MapInSource(
-        method=heatmap.method,
-        values=values,
-        covered=covered,
-        region=region,
-        region_rule=rule,
-        signed=heatmap.signed,
-        unit=heatmap.unit,
-        card=card,
-        layer=heatmap.layer,
-        parameters=heatmap.parameters,
-    )
 
 
 __all__ = ["Cancelled", "Progress", "Wish", "answer_images", "identity", "suits"]

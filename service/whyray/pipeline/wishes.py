@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from whyray.config import Route
-from whyray.pipeline.run import Wish
+from whyray.pipeline.wish import Wish
 
 
-def wish_of(route: Route) -> Wish:
-    """What this route asks of its packages."""
+def wish_of(route: Route, phrases: Path | None = None) -> Wish:
+    """What this route asks of its packages; `phrases` is the folder of the site's templates."""
     return Wish(
         methods={each.name: dict(each.parameters) for each in route.explain},
         targets=route.targets.names if route.targets.rule == "named" else route.targets.rule,
         most=route.targets.count if route.targets.rule == "top" else None,
         most_forwards=route.budget.quality_forwards,
+        language=route.language,
+        phrases=phrases,
     )

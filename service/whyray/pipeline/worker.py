@@ -21,9 +21,21 @@ from whyray.imaging import StudyImages, read_images
 from whyray.models import Model
 from whyray.pipeline.backoff import retry_after
 from whyray.pipeline.heartbeat import Heartbeat
-from whyray.pipeline.run import Progress, answer_images
+from whyray.pipeline.run import answer_images
+from whyray.pipeline.wish import Progress
 from whyray.pipeline.wishes import wish_of
-from whyray.results import ALL_KINDS, Answer, EarlierResult, Result, Templates, build_results, describe, encode
+from whyray.results import (
+    ALL_KINDS,
+    Answer,
+    EarlierResult,
+    MapInSource,
+    Result,
+    Templates,
+    Told,
+    build_results,
+    describe,
+    encode,
+)
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.worker")
@@ -105,7 +117,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     answers = answer_images(
         found.or_raise(),
         model,
-        wish_of(route),
+        wish_of(route, config.templates.folder),
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
@@ -193,7 +205,8 @@ def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinat
 def _grade(result: Result, answers: Sequence[Answer]) -> str | None:
     for answer in answers:
         for finding in answer.findings:
-            for each in finding.maps:
+            graded: list[MapInSource | Told] = [*finding.maps, *finding.told]
+            for each in graded:
                 if finding.target.name == result.finding and each.method == result.method:
                     return each.card.grade.value
     return None

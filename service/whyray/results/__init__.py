@@ -1,7 +1,7 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
 from whyray.config import ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result
+from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, StructureInSource, Told
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
@@ -22,7 +22,9 @@ __all__ = [
     "PackageIdentity",
     "Result",
     "ResultKind",
+    "StructureInSource",
     "Templates",
+    "Told",
     "build_results",
     "can_be_compressed",
     "compressed",

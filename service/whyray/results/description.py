@@ -34,7 +34,7 @@ def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
         "explanations": [_map(each) for each in finding.maps],
-        "told": [_told(each) for each in finding.told],
+        "typed_explanations": [_told(each) for each in finding.told],
         "refused": dict(finding.refused),
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),

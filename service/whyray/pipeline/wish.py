@@ -1,0 +1,40 @@
+"""What a route, or the command line, asks of a package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Progress = Callable[[float, str], None]
+"""Called between batches with the share done (0..1) and words; raises `Cancelled` to stop the work."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a route, or the command line, asks of a package.
+
+    Attributes
+    ----------
+    methods
+        Method, or group of methods (see `whyray.explain.GROUPS`) → parameters; the package's and the paper's defaults
+        fill the rest.
+    targets
+        `present`: the findings at or above their threshold, and the nearest one where there is none; `top`: the `most`
+        nearest to or above it; `all`; or names.
+    most
+        At most so many targets of an image are explained, the clearest first. None: no limit.
+    most_forwards
+        At most so many forward passes for the quality card of one explanation; None: what suits the model.
+    language, phrases
+        Language of explanations in words, and the folder of a site's templates.
+    """
+
+    methods: Mapping[str, Mapping[str, object]]
+    targets: Literal["present", "top", "all"] | tuple[str, ...] = "present"
+    most: int | None = None
+    most_forwards: int | None = None
+    seed: int = 0
+    language: str = "en"
+    phrases: Path | None = None
