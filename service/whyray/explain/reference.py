@@ -1,6 +1,6 @@
-"""The table of methods in docs/explanations.md, made from the methods themselves, so that it can't fall behind them.
+"""The tables of methods in the docs, made from the methods themselves, so that they can't fall behind them.
 
-`python -m whyray.explain.reference docs/explanations.md` renews it.
+`python -m whyray.explain.reference docs/explanations.md docs/methods/README.md` renews them.
 """
 
 from __future__ import annotations
@@ -9,31 +9,58 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
-from whyray.explain.registry import Method
+from whyray.explain.registry import AnyMethod, Method
+from whyray.explain.types import Kind
 
+TYPES_START, TYPES_END = "<!-- types: made by whyray.explain.reference -->", "<!-- end of types -->"
 START, END = "<!-- methods: made by whyray.explain.reference -->", "<!-- end of methods -->"
 _PAPER = re.compile(r"\(([A-Z][^()]*?\b(?:19|20)\d\d\b[^()]*)\)")
 
 
 def methods_table() -> str:
-    """Markdown: each method that gives a heatmap, with tier, cost, unit, parameters, paper, and if it is sent."""
+    """Markdown: each attribution map, with tier, cost, unit, parameters, paper, and if it is sent."""
     from whyray.explain import heatmap_methods
 
     rows = [
         "| method | tier | forward passes | map, unit | sent | parameters | paper |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*rows, *(_row(each) for each in heatmap_methods())])
+    return "\n".join([*rows, *(_row(each) for each in heatmap_methods() if each.kind == "attribution map")])
+
+
+def types_table() -> str:
+    """Markdown: the nine types of interpretability, each with its methods, what they say, and where to read on."""
+    from whyray.explain import TypedMethod, methods
+
+    rows = ["| type | method | what it says | tier | sent |", "| --- | --- | --- | --- | --- |"]
+    for kind in get_args(Kind):
+        for each in (one for one in methods() if one.kind == kind):
+            heatmap = kind == "attribution map" and not isinstance(each, TypedMethod)
+            page = f"../explanations.md#{each.name}" if heatmap else f"{each.name}.md"
+            sent = "yes" if each.deliverable else "research only"
+            rows.append(f"| {kind} | [{each.name}]({page}) | {_first_sentence(each)} | {each.tier} | {sent} |")
+    return "\n".join(rows)
 
 
 def with_methods_table(page: str) -> str:
-    """The page with its table renewed; ValueError where it has no place for it."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise ValueError(f"the page has no {START} … {END}")
-    return f"{before}{START}\n{methods_table()}\n{END}{after}"
+    """The page with its tables renewed; ValueError where it has no place for any."""
+    places = {START: (END, methods_table), TYPES_START: (TYPES_END, types_table)}
+    found = False
+    for opening, (closing, table) in places.items():
+        before, start, rest = page.partition(opening)
+        _, end, after = rest.partition(closing)
+        if start and end:
+            page, found = f"{before}{opening}\n{table()}\n{closing}{after}", True
+    if not found:
+        raise ValueError(f"the page has no {START} … {END} and no {TYPES_START} … {TYPES_END}")
+    return page
+
+
+def _first_sentence(method: AnyMethod) -> str:
+    words = " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
+    return _PAPER.sub("", words).replace(" ,", ",").replace(" .", ".").replace("|", "\\|").strip()
 
 
 def paper(method: Method) -> str:
@@ -55,5 +82,6 @@ def _row(method: Method) -> str:
 
 
 if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.write_text(with_methods_table(file.read_text("utf-8")), "utf-8")
+    for name in sys.argv[1:]:
+        file = Path(name)
+        file.write_text(with_methods_table(file.read_text("utf-8")), "utf-8")
