@@ -60,7 +60,7 @@ def with_methods_table(page: str) -> str:
 
 def _first_sentence(method: AnyMethod) -> str:
     words = " ".join((inspect.getdoc(method) or "").split("\n\n")[0].split())
-    return _PAPER.sub("", words).replace(" ,", ",").replace(" .", ".").replace("|", "\\|").strip()
+    return _PAPER.sub("", words).replace(" .", ".").replace(" :", ":").replace(" .", ".").replace("|", "\\|").strip()
 
 
 def paper(method: Method) -> str:
