@@ -1,6 +1,9 @@
 """Explanations of models' answers: arrays in, typed values out."""
 
 from whyray.explain import (
+    cases,
+    concepts,
+    counterfactual,
     deep_lift,
     eigen_cam,
     extremal_perturbation,
@@ -8,6 +11,7 @@ from whyray.explain import (
     gradient_cams,
     gradients,
     kernel_shap,
+    latent,
     lime,
     lrp,
     occlusion,
@@ -58,6 +62,9 @@ from whyray.explain.typed import (
 from whyray.explain.types import Heatmap, Kind, Tier
 
 REGISTERED = (
+    cases,
+    concepts,
+    counterfactual,
     deep_lift,
     eigen_cam,
     extremal_perturbation,
@@ -65,6 +72,7 @@ REGISTERED = (
     gradient_cams,
     gradients,
     kernel_shap,
+    latent,
     lime,
     lrp,
     occlusion,

@@ -93,6 +93,9 @@ class ConceptScore:
         How well the concept itself is known on images that it was not fitted on: AUC, accuracy, or R² by `held_out_is`.
     reliable
         Whether the concept may be relied on (held-out figure and significance as the method asks).
+    class_score
+        What is so of the target's class as a whole, not of this image, where the method says something of it: the share
+        of reference images whose answer rises along the concept (TCAV), or the bidirectional relevance (RCV).
     """
 
     name: str
@@ -104,6 +107,7 @@ class ConceptScore:
     held_out_is: str = "AUC"
     reliable: bool = True
     code: CodedConcept | None = None
+    class_score: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.models.graph import Graph
-from whyray.models.session import RuntimeOptions, open_session
+from whyray.models.session import RuntimeOptions, open_session, run_session
 
 _AFFINE = {
     *("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"),
@@ -77,7 +77,7 @@ def affine_head(graph: Graph, features: str, logits: str, options: RuntimeOption
     """
     nodes = graph.between(features, logits)
     shape = graph.shapes.get(features)
-    if nodes is None or shape is None or None in shape[1:] or not _is_affine(nodes, features):
+    if nodes is None or shape is None or None in shape[1:] or not is_affine(nodes, features):
         return None
     sizes = tuple(int(size or 1) for size in shape[1:])
     pointwise = _pointwise_convolution(graph, nodes)
@@ -104,7 +104,8 @@ class HeadRun:
 
     def __init__(self, graph: Graph, features: str, logits: str, options: RuntimeOptions) -> None:
         self._session = open_session(graph.cut(features, logits).SerializeToString(), options, name=graph.where)
-        self._input = features
+        self._input, self._output = features, logits
+        self._type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of several items at once, or one by one where the head's batch is fixed."""
@@ -114,11 +115,12 @@ class HeadRun:
             return np.concatenate([self._run(features[each : each + 1]) for each in range(len(features))])
 
     def _run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer = self._session.run(None, {self._input: features})[0]
+        (answer,) = run_session(self._session, [self._output], {self._input: features.astype(self._type)})
         return np.asarray(answer, np.float32)
 
 
-def _is_affine(nodes: list[Any], features: str) -> bool:
+def is_affine(nodes: list[Any], features: str) -> bool:
+    """Whether these nodes, in graph order, are an affine function of the tensor `features` by their operators."""
     varying = {features}
     for node in nodes:
         moving = [each for each in node.input if each in varying]

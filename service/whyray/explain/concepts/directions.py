@@ -1,0 +1,133 @@
+"""How an answer changes along concepts' directions in a layer: what `tcav` and `rcv` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.explain.case import Case
+from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
+from whyray.explain.concepts.readings import shown_value, well_known
+from whyray.explain.concepts.significance import Correction, corrected, single_case, two_samples
+from whyray.explain.concepts.tail import pooled, tail
+from whyray.explain.registry import Described, MethodParameters
+from whyray.explain.typed import ConceptScore, ConceptScores
+from whyray.models import Model, tapped
+
+FloatArray = NDArray[np.float32]
+FEWEST_RANDOM = 20
+
+
+class DirectionParameters(MethodParameters):
+    """`test`: `single-case` holds the concept's mean derivative against those of the random vectors (Crawford and
+    Howell 1998); `repeated` compares the scores of its resampled vectors with those of random vectors (Welch, as Kim
+    et al. 2018), which finds more and also finds random concepts. `correction`: for testing many concepts. `level`:
+    the corrected p-value up to which a concept is relied on.
+    """
+
+    test: Literal["single-case", "repeated"] = "single-case"
+    correction: Correction = "benjamini-hochberg"
+    level: float = Field(default=0.05, gt=0, lt=1)
+
+
+def directions_of(model: Model, method: str, kind: ConceptKind) -> tuple[ConceptBank, Directions]:
+    """The artefact and its directions; ArtefactMissing where it lacks them, or has none of this kind."""
+    bank = require_bank(model, method)
+    advice = MAKE.format(name=model.identity)
+    if bank.directions is None:
+        why = str((bank.details or {}).get("no directions", "it was made without a layer"))
+        raise ArtefactMissing(f"{method} needs directions, and {bank.origin} has none: {why}", advice=advice)
+    if not any(each.kind == kind for each in bank.concepts):
+        what = "concepts that are there or not" if kind == "presence" else "measures"
+        raise ArtefactMissing(f"{method} needs {what}, and {bank.origin} of {model.identity} has none", advice=advice)
+    if bank.directions.random.stop - bank.directions.random.start < FEWEST_RANDOM:
+        raise ArtefactMissing(f"{method} needs {FEWEST_RANDOM} random vectors, {bank.origin} has fewer", advice=advice)
+    return bank, bank.directions
+
+
+def scores_along(
+    case: Case,
+    method: Described,
+    kind: ConceptKind,
+    parameters: DirectionParameters,
+    class_score: Callable[[Directions, int, int], float | None],
+) -> list[ConceptScores]:
+    """One explanation a target: the derivatives along all concepts of a kind; one pass forward and one back.
+
+    `class_score(directions, target, concept)` is what the method says of the class.
+    """
+    model = case.model
+    bank, directions = directions_of(model, method.name, kind)
+    layer = directions.tensor
+    activations = model.keep(case.x, ("tap", layer), lambda: tapped(model, case.x, [layer])[layer])
+    case.tell(0, 1)
+    slopes, gap = tail(model, layer).slopes(activations, case.targets)
+    case.tell(1, 1)
+    here = pooled(activations)[0] if activations.ndim > 2 else activations[0]
+    read = directions.readings @ here + directions.offsets
+    places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
+    told = []
+    for number, target in enumerate(case.targets):
+        derivative = directions.steps @ slopes[0, number]
+        p_values = class_p_values(directions, target, places, parameters)
+        concepts = []
+        for place, p_value in zip(places, p_values, strict=True):
+            concept, held_out = bank.concepts[place], float(directions.held_out[place])
+            low, high = np.percentile(derivative[directions.copies_of(place)], [2.5, 97.5])
+            concepts.append(
+                ConceptScore(
+                    name=concept.name,
+                    code=concept.code,
+                    value=shown_value(concept, float(read[place]), directions.calibration[place]),
+                    score=float(derivative[place]),
+                    interval=(float(low), float(high)),
+                    p_value=float(p_value),
+                    held_out=held_out,
+                    held_out_is="AUC" if kind == "presence" else "R²",
+                    reliable=well_known(concept, held_out) and bool(p_value <= parameters.level),
+                    class_score=class_score(directions, target, place),
+                )
+            )
+        told.append(
+            ConceptScores(
+                target=model.targets[target],
+                method=method.name,
+                parameters={**parameters.model_dump(), "concepts": bank.origin, "layer": layer},
+                evidence={
+                    "engine_parity": gap,
+                    "class_images": float(directions.class_count[target]),
+                    "class_labelled": float(directions.class_is[target]),
+                    "random_class_score": float(np.mean(directions.class_score[target][directions.random])),
+                },
+                unit=method.unit,
+                concepts=tuple(sorted(concepts, key=lambda each: -abs(each.score))),
+            )
+        )
+    return told
+
+
+def missing(model: Model, method: str, kind: ConceptKind) -> WhyRayError | None:
+    """What a model lacks for directions of this kind; None for nothing."""
+    try:
+        directions_of(model, method, kind)
+    except WhyRayError as error:
+        return error
+    return None
+
+
+def class_p_values(
+    directions: Directions, target: int, places: Sequence[int], parameters: DirectionParameters
+) -> FloatArray:
+    """(C,): corrected p-values of the class's behaviour along each concept against random vectors."""
+    if parameters.test == "single-case":
+        mean = directions.class_mean[target]
+        raw = [single_case(float(mean[each]), mean[directions.random]) for each in places]
+    else:
+        score = directions.class_score[target]
+        raw = [two_samples(score[directions.copies_of(each)], score[directions.random]) for each in places]
+    return np.asarray(corrected(np.array(raw), parameters.correction), np.float32)

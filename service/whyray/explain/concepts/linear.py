@@ -1,0 +1,139 @@
+"""Linear readings of activations: ridge regressions that choose their own penalty, and how good they are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.stats import rankdata
+
+FloatArray = NDArray[np.float32]
+Real = NDArray[np.float64]
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Ridge penalties that are tried, as shares of the number of dimensions."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Columns that are read from activations: `activations @ weights.T + offsets`.
+
+    weights (K, D), offsets (K,), float64; penalties (K,) as chosen, in shares of D.
+    """
+
+    weights: Real
+    offsets: Real
+    penalties: Real
+
+    def __call__(self, activations: NDArray[np.floating]) -> Real:
+        """(N, D) to (N, K)."""
+        found: Real = activations @ self.weights.T + self.offsets
+        return found
+
+
+def ridge(activations: NDArray[np.floating], columns: Real, penalties: Real | None = None) -> Reading:
+    """Ridge regression of each column (N, K) on standardised activations (N, D); NaN in a column: not known there.
+
+    The penalty is the one of PENALTIES with the least leave-one-out error (Allen 1974; closed form), or as given.
+    """
+    count, width = columns.shape[1], activations.shape[1]
+    weights, offsets, chosen = np.zeros((count, width)), np.zeros(count), np.ones(count)
+    for members, rows in _alike(columns):
+        x = activations[rows].astype(np.float64)
+        centre, spread = x.mean(axis=0), x.std(axis=0)
+        spread = np.where(spread > 1e-6 * max(float(spread.max()), 1e-12), spread, np.inf)
+        standard = (x - centre) / spread
+        y = columns[np.ix_(rows, members)]
+        mean = y.mean(axis=0)
+        solved, used = _solve(standard, y - mean, None if penalties is None else penalties[members])
+        raw = solved.T / spread
+        weights[members], offsets[members], chosen[members] = raw, mean - raw @ centre, used
+    return Reading(weights, offsets, chosen)
+
+
+def held_out(
+    activations: NDArray[np.floating], columns: Real, fold_of: NDArray[np.int64], penalties: Real | None = None
+) -> Real:
+    """(N, K): each column as read by a regression that was fitted on the other folds."""
+    found = np.full(columns.shape, np.nan)
+    for fold in np.unique(fold_of):
+        rest, here = fold_of != fold, fold_of == fold
+        found[here] = ridge(activations[rest], columns[rest], penalties)(activations[here])
+    return found
+
+
+def folds(groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The fold of each example; all of a group are in one."""
+    unique, inverse = np.unique(groups, return_inverse=True)
+    return np.asarray(rng.permutation(len(unique))[inverse] % count, np.int64)
+
+
+def auc(truth: NDArray[np.floating], score: NDArray[np.floating]) -> float:
+    """Area under the ROC curve by ranks (Mann and Whitney), ties counting half; NaN where one class is missing."""
+    positive = float(truth.sum())
+    negative = len(truth) - positive
+    if not positive or not negative:
+        return float("nan")
+    ranks = rankdata(score)[truth > 0.5].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def r_squared(truth: NDArray[np.floating], read: NDArray[np.floating]) -> float:
+    """1 - squared error / variance: 0 for the mean, negative for worse than that."""
+    return float(1 - np.mean((truth - read) ** 2) / max(float(np.var(truth)), 1e-24))
+
+
+def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Pearson's r; 0 where either does not vary."""
+    if np.std(one) < 1e-12 or np.std(other) < 1e-12:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def platt(score: Real, truth: Real) -> tuple[float, float]:
+    """(a, b) of sigmoid(a * score + b) by maximum likelihood, with Platt's (1999) targets for few positives."""
+    positive, negative = float(truth.sum()), float((1 - truth).sum())
+    goal = np.where(truth > 0.5, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    unit = float(score.std()) or 1.0
+
+    def loss(parameters: Real) -> float:
+        answer = parameters[0] * score / unit + parameters[1]
+        return float(np.mean(np.logaddexp(0, answer) - goal * answer))
+
+    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, 20.0), (-20.0, 20.0)])
+    return float(found.x[0]) / unit, float(found.x[1])
+
+
+def _alike(columns: Real) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Columns that are known for the same rows, which can share a factorisation, with those rows."""
+    known = np.isfinite(columns)
+    _, group = np.unique(known, axis=1, return_inverse=True)
+    for each in range(int(group.max()) + 1):
+        members = np.flatnonzero(group.reshape(-1) == each)
+        yield members, np.flatnonzero(known[:, members[0]])
+
+
+def _solve(x: Real, y: Real, penalties: Real | None) -> tuple[Real, Real]:
+    """(D, K) ridge weights in the eigenbasis of the smaller of both Gram matrices."""
+    count, width = x.shape
+    dual = count <= width
+    values, basis = np.linalg.eigh(x @ x.T if dual else x.T @ x)
+    values = np.maximum(values, 0.0)
+    left = basis if dual else (x @ basis) / np.sqrt(np.maximum(values, 1e-9 * max(float(values.max()), 1e-12)))
+    inner = left.T @ y
+    if penalties is None:
+        errors = []
+        for penalty in PENALTIES:
+            shrink = values / (values + penalty * width)
+            residual = y - left @ (shrink[:, None] * inner)
+            leverage = (left**2 @ shrink) + 1 / count
+            errors.append(np.mean((residual / np.maximum(1 - leverage, 1e-3)[:, None]) ** 2, axis=0))
+        penalties = np.asarray(PENALTIES)[np.argmin(errors, axis=0)]
+    weights = np.empty((width, y.shape[1]))
+    for penalty in np.unique(penalties):
+        those = penalties == penalty
+        damped = inner[:, those] / (values + penalty * width)[:, None]
+        weights[:, those] = x.T @ (basis @ damped) if dual else basis @ (np.sqrt(values)[:, None] * damped)
+    return weights, np.asarray(penalties, np.float64)

@@ -1,0 +1,147 @@
+"""`post-hoc-concepts`: a concept bottleneck put behind a network that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.explain.case import Case
+from whyray.explain.concepts.bank import ConceptBank, Surrogate, require_bank
+from whyray.explain.concepts.readings import shown_value, well_known
+from whyray.explain.concepts.tail import pooled
+from whyray.explain.registry import MethodDefaults, MethodParameters, register
+from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
+from whyray.explain.types import Kind, Tier
+from whyray.models import Model, tapped
+
+FloatArray = NDArray[np.float32]
+
+
+class PostHocParameters(MethodParameters):
+    """`interventions`: of so many concepts, those with the largest scores: the surrogate's answer at their means."""
+
+    interventions: int = Field(default=5, ge=0)
+
+
+@register
+class PostHocConcepts(MethodDefaults):
+    """Concepts read from the embedding, and a linear head on them fitted to the network's own logits
+    (Yuksekgonul et al. 2023, section 2).
+
+    Score: the concept's part in the surrogate's logit against its mean over the references; base + all scores is the
+    surrogate's logit, which is not the network's: how far both agree on images held out is part of its quality.
+    Needs the artefact 'concepts'. A concept that is called as the target has no part in its explanation.
+    """
+
+    name: ClassVar[str] = "post-hoc-concepts"
+    tier: ClassVar[Tier] = "T1"
+    kind: ClassVar[Kind] = "concept learning"
+    signed: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label", "regression")
+    Parameters: ClassVar[type[MethodParameters]] = PostHocParameters
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """The artefact is missing, or was made without an embedding."""
+        try:
+            surrogate_of(model, self.name)
+        except WhyRayError as error:
+            return error
+        return None
+
+    def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[ConceptScores]:
+        """One explanation a target; no more than the run that gave the answer."""
+        assert isinstance(parameters, PostHocParameters)
+        bank, surrogate = surrogate_of(case.model, self.name)
+        read = surrogate.readings @ embedding_at(case, surrogate.tensor) + surrogate.offsets
+        away = (read - surrogate.mean) / surrogate.spread
+        return [self._told(case, target, bank, surrogate, read, away, parameters) for target in case.targets]
+
+    def _told(
+        self,
+        case: Case,
+        target: int,
+        bank: ConceptBank,
+        surrogate: Surrogate,
+        read: FloatArray,
+        away: FloatArray,
+        parameters: PostHocParameters,
+    ) -> ConceptScores:
+        scores = surrogate.weights[target] * away
+        ends = np.percentile(surrogate.resampled[:, target] * away, [2.5, 97.5], axis=0)
+        base = float(surrogate.biases[target])
+        total = base + float(scores.sum())
+        order = [
+            each
+            for each in np.argsort(-np.abs(scores), kind="stable")
+            if bank.concepts[each].name != case.model.targets[target]
+        ]
+        logit = float(case.run.logits[0, target])
+        return ConceptScores(
+            target=case.model.targets[target],
+            method=self.name,
+            parameters={**parameters.model_dump(), "concepts": bank.origin, "read at": surrogate.tensor},
+            evidence={
+                "agreement": float(surrogate.agreement[target]),
+                "random_agreement": float(surrogate.random_agreement[target]),
+                "logit": logit,
+                "gap": abs(total - logit),
+            },
+            unit=self.unit,
+            base=base,
+            total=total,
+            concepts=tuple(
+                ConceptScore(
+                    name=bank.concepts[each].name,
+                    code=bank.concepts[each].code,
+                    value=shown_value(bank.concepts[each], float(read[each]), surrogate.calibration[each]),
+                    score=float(scores[each]),
+                    interval=(float(ends[0, each]), float(ends[1, each])),
+                    held_out=float(surrogate.held_out[each]),
+                    held_out_is="AUC" if bank.concepts[each].kind == "presence" else "R²",
+                    reliable=well_known(bank.concepts[each], float(surrogate.held_out[each])),
+                )
+                for each in order
+            ),
+            interventions=tuple(
+                Intervention(
+                    concept=bank.concepts[each].name,
+                    set_to=shown_value(bank.concepts[each], float(surrogate.mean[each]), surrogate.calibration[each]),
+                    logit=total - float(scores[each]),
+                    answer=_answer(case, target, total - float(scores[each])),
+                )
+                for each in order[: parameters.interventions]
+            ),
+        )
+
+
+def _answer(case: Case, target: int, logit: float) -> float:
+    logits = case.run.logits[:1].copy()
+    logits[0, target] = logit
+    return float(case.model.answer(logits)[0, target])
+
+
+def embedding_at(case: Case, tensor: str) -> FloatArray:
+    """(D,): the tensor's values for the case, their mean over positions where it has any."""
+    model = case.model
+    if tensor == model.manifest.output.embedding and case.run.embedding is not None:
+        only: FloatArray = case.run.embedding[0]
+        return only
+    found = model.keep(case.x, ("tap", tensor), lambda: tapped(model, case.x, [tensor])[tensor])
+    one: FloatArray = pooled(found)[0] if found.ndim > 2 else found[0]
+    return one
+
+
+def surrogate_of(model: Model, method: str) -> tuple[ConceptBank, Surrogate]:
+    """The artefact and its surrogate; ArtefactMissing where either is missing."""
+    bank = require_bank(model, method)
+    if bank.surrogate is None:
+        raise ArtefactMissing(
+            f"{method} needs an embedding, and {bank.origin} of {model.identity} was made without one",
+            advice="Name output.embedding in model.yaml, then run `whyray concepts fit` again.",
+        )
+    return bank, bank.surrogate

@@ -1,0 +1,47 @@
+"""How well concepts are read, and columns that mean nothing to compare them with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.concepts.bank import LEAST_AUC, LEAST_R2, Concept
+from whyray.explain.concepts.linear import Real, auc, platt, r_squared
+
+FloatArray = NDArray[np.float32]
+
+
+def calibrated(concepts: Sequence[Concept], values: Real, read: Real) -> tuple[FloatArray, FloatArray]:
+    """Platt's (a, b) of each presence from readings held out, (1, 0) for measures; and AUC or R², both (C, ...)."""
+    scale, known = np.tile([1.0, 0.0], (len(concepts), 1)), np.zeros(len(concepts))
+    for number, each in enumerate(concepts):
+        rows = np.isfinite(values[:, number]) & np.isfinite(read[:, number])
+        truth, said = values[rows, number], read[rows, number]
+        if each.kind == "presence":
+            scale[number], known[number] = platt(said, truth), auc(truth, said)
+        else:
+            known[number] = r_squared(truth, said)
+    return scale.astype(np.float32), known.astype(np.float32)
+
+
+def shown_value(concept: Concept, read: float, calibration: FloatArray) -> float:
+    """A reading as people take it: a probability for what is there or not, the measure in its own unit else."""
+    if concept.kind == "measure":
+        return read
+    a, b = calibration
+    return float(0.5 * (1 + np.tanh(0.5 * (a * read + b))))
+
+
+def well_known(concept: Concept, held_out: float) -> bool:
+    """Whether the held-out figure of a concept is good enough to rely on it."""
+    return held_out >= (LEAST_AUC if concept.kind == "presence" else LEAST_R2)
+
+
+def permuted(column: Real, rng: np.random.Generator) -> Real:
+    """The column with its known values dealt out at random among the places where it is known."""
+    found = column.copy()
+    known = np.isfinite(column)
+    found[known] = rng.permutation(column[known])
+    return found

@@ -1,0 +1,56 @@
+"""Tests of concepts against random ones, and corrections for testing many."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Real = NDArray[np.float64]
+Correction = Literal["benjamini-hochberg", "bonferroni"]
+
+
+def single_case(value: float, random: NDArray[np.floating]) -> float:
+    """Two-sided p-value of one value against a sample of random ones (Crawford and Howell 1998, eq. 1).
+
+    t = (value - mean) / (s · sqrt(1 + 1/n)) with n - 1 degrees of freedom: the random vectors are the sample and the
+    concept is one case. However many copies of the concept's vector are made, they are no independent observations.
+    """
+    count, spread = len(random), float(np.std(random, ddof=1))
+    if count < 2 or not np.isfinite(value):
+        return float("nan")
+    if spread == 0:
+        return 1.0 if value == float(np.mean(random)) else 0.0
+    t = (value - float(np.mean(random))) / (spread * np.sqrt(1 + 1 / count))
+    return float(2 * stats.t.sf(abs(t), count - 1))
+
+
+def two_samples(values: NDArray[np.floating], random: NDArray[np.floating]) -> float:
+    """Two-sided p-value of Welch's t-test of repeated scores against random ones (as Kim et al. 2018, section 3.4)."""
+    if np.std(values) == 0 and np.std(random) == 0:
+        return 1.0 if np.mean(values) == np.mean(random) else 0.0
+    return float(stats.ttest_ind(values, random, equal_var=False).pvalue)
+
+
+def corrected(p_values: NDArray[np.floating], correction: Correction) -> Real:
+    """Adjusted p-values, in the order given (Benjamini and Hochberg 1995, or Bonferroni); NaN stays and counts not."""
+    found = np.array(p_values, np.float64)
+    known = np.flatnonzero(np.isfinite(found))
+    count = len(known)
+    if not count:
+        return found
+    if correction == "bonferroni":
+        found[known] = np.minimum(found[known] * count, 1.0)
+        return found
+    order = known[np.argsort(found[known])]
+    scaled = found[order] * count / np.arange(1, count + 1)
+    found[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return found
+
+
+def false_positives(random: NDArray[np.floating], level: float) -> float:
+    """Share of random vectors that the test, against all other random vectors, would call a concept."""
+    hits = [single_case(float(each), np.delete(random, place)) <= level for place, each in enumerate(random)]
+    return float(np.mean(hits))

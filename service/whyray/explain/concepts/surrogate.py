@@ -1,0 +1,105 @@
+"""A linear stand-in for a network's head that answers from concepts alone, and how far it agrees with the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.concepts.bank import Concept, Surrogate
+from whyray.explain.concepts.linear import Reading, correlation, ridge
+from whyray.explain.concepts.readings import calibrated, permuted
+
+FloatArray = NDArray[np.float32]
+Real = NDArray[np.float64]
+Progress = Callable[[int, int, str], None]
+RANDOM_BANKS, RESAMPLES = 10, 100
+
+
+def fit_surrogate(
+    tensor: str,
+    embedding: FloatArray,
+    logits: FloatArray,
+    concepts: Sequence[Concept],
+    values: Real,
+    targets: Sequence[str],
+    fold_of: NDArray[np.int64],
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Surrogate:
+    """Fit it on all images, measure it on folds whose images had no part in readings nor weights.
+
+    `embedding` (N, E), `logits` (N, T), `values` (N, C) with NaN where unknown. A concept that has a target's own name
+    has no part in that target's answer: it would explain it by itself.
+    """
+    allowed = np.array([[each.name != target for each in concepts] for target in targets])
+    reading = ridge(embedding, values)
+    said = reading(embedding)
+    mean, spread = said.mean(axis=0), np.maximum(said.std(axis=0), 1e-9)
+    head = _head((said - mean) / spread, logits, allowed)
+    read = np.full(values.shape, np.nan)
+    answered = _answered(embedding, logits, values, allowed, fold_of, read)
+    calibration, known = calibrated(concepts, values, read)
+    random = []
+    for number in range(RANDOM_BANKS):
+        progress(number, RANDOM_BANKS, "random concepts, to compare with")
+        shuffled = np.stack([permuted(column, rng) for column in values.T], axis=1)
+        other = _answered(embedding, logits, shuffled, allowed, fold_of)
+        random.append([correlation(*pair) for pair in zip(other.T, logits.T, strict=True)])
+    resampled = []
+    for number in range(RESAMPLES):
+        progress(number, RESAMPLES, "resampling the surrogate")
+        rows = rng.integers(0, len(said), len(said))
+        resampled.append(_head((said[rows] - mean) / spread, logits[rows], allowed, head.penalties).weights)
+    arrays = {
+        "readings": reading.weights,
+        "offsets": reading.offsets,
+        "mean": mean,
+        "spread": spread,
+        "calibration": calibration,
+        "held_out": known,
+        "weights": head.weights,
+        "biases": head.offsets,
+        "resampled": np.stack(resampled),
+        "agreement": [correlation(*pair) for pair in zip(answered.T, logits.T, strict=True)],
+        "random_agreement": np.mean(random, axis=0),
+        "random_spread": np.std(random, axis=0),
+        "logit_spread": logits.std(axis=0),
+    }
+    return Surrogate(tensor=tensor, **{name: np.asarray(value, np.float32) for name, value in arrays.items()})
+
+
+def _head(readings: Real, logits: FloatArray, allowed: NDArray[np.bool_], penalties: Real | None = None) -> Reading:
+    """Ridge regression of each target's logit on the readings that it may use; weight 0 on the others."""
+    targets, count = allowed.shape
+    weights, offsets, used = np.zeros((targets, count)), np.zeros(targets), np.zeros(targets)
+    patterns, group = np.unique(allowed, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        members = np.flatnonzero(group.reshape(-1) == number)
+        fixed = None if penalties is None else penalties[members]
+        found = ridge(readings[:, pattern], logits[:, members].astype(np.float64), fixed)
+        weights[np.ix_(members, np.flatnonzero(pattern))] = found.weights
+        offsets[members], used[members] = found.offsets, found.penalties
+    return Reading(weights, offsets, used)
+
+
+def _answered(
+    embedding: FloatArray,
+    logits: FloatArray,
+    values: Real,
+    allowed: NDArray[np.bool_],
+    fold_of: NDArray[np.int64],
+    read: Real | None = None,
+) -> Real:
+    """(N, T): the surrogate's logits on images held out; `read` (N, C) receives the readings held out."""
+    found = np.zeros(logits.shape)
+    for fold in np.unique(fold_of):
+        rest, here = fold_of != fold, fold_of == fold
+        reading = ridge(embedding[rest], values[rest])
+        inside, outside = reading(embedding[rest]), reading(embedding[here])
+        mean, spread = inside.mean(axis=0), np.maximum(inside.std(axis=0), 1e-9)
+        found[here] = _head((inside - mean) / spread, logits[rest], allowed)((outside - mean) / spread)
+        if read is not None:
+            read[here] = outside
+    return found

@@ -1,0 +1,105 @@
+"""The rest of a network behind a layer: how each target's logit changes with the layer's activations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import PackageError, TierMissing
+from whyray.models import Model, head_from
+from whyray.models.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.models.head import is_affine
+
+FloatArray = NDArray[np.float32]
+
+
+class Tail:
+    """The graph from a layer to the logits, in torch for gradients and in ONNX Runtime to check them.
+
+    The layer's activations are (N, D) or (N, D, *grid). A direction in it is (D,): the same at each position.
+    Raises TierMissing where the graph behind the layer does not convert, PackageError where there is no such layer or
+    the logits depend on more than it.
+    """
+
+    def __init__(self, model: Model, layer: str) -> None:
+        if layer not in model.graph.producer:
+            raise PackageError(
+                f"{model.graph.where}: no tensor is called {layer!r}",
+                advice="Name an inner tensor of the graph; a viewer of ONNX graphs shows them.",
+            )
+        self.layer = layer
+        self.run = head_from(model, layer)
+        self._model = model
+        try:
+            self._torch: Any = to_torch(model.graph.cut(layer, model.logits_name)).to(device_of(model))
+        except PackageError:
+            raise
+        except Exception as error:  # the converter raises whatever its operator functions raise
+            raise TierMissing(f"{model.identity}: the graph behind {layer!r} does not convert: {error}") from error
+
+    def logits(self, activations: FloatArray) -> FloatArray:
+        """(N, targets) by ONNX Runtime."""
+        answer = self.run(activations)
+        return answer.reshape(len(activations), -1)
+
+    def slopes(self, activations: FloatArray, targets: Sequence[int]) -> tuple[FloatArray, float]:
+        """(N, targets, D): d logit / d activation, summed over positions; and torch's gap to ONNX Runtime's logits.
+
+        Raises TierMissing where the gap is above the twin's.
+        """
+        import torch
+
+        leaf = torch.from_numpy(np.ascontiguousarray(activations)).to(device_of(self._model)).requires_grad_(True)
+        answer = self._torch(leaf)
+        answer = (answer[0] if isinstance(answer, (tuple, list)) else answer).reshape(len(activations), -1)
+        gap = parity_gap(answer.detach().cpu().numpy(), self.logits(activations))
+        if not gap <= PARITY:
+            raise TierMissing(f"{self._model.identity}: the graph behind {self.layer!r} differs in torch by {gap:.2g}")
+        found = np.empty((len(activations), len(targets), activations.shape[1]), np.float32)
+        for place, target in enumerate(targets):
+            (gradient,) = torch.autograd.grad(answer[:, target].sum(), leaf, retain_graph=place + 1 < len(targets))
+            flat = gradient.reshape(*gradient.shape[:2], -1).sum(dim=2)
+            found[:, place] = flat.cpu().numpy()
+        return found, gap
+
+
+def tail(model: Model, layer: str) -> Tail:
+    """The tail behind a layer, made once for each model."""
+    return model.session(("tail", layer), lambda: Tail(model, layer))
+
+
+def pooled(activations: FloatArray) -> FloatArray:
+    """(N, D): the mean over positions."""
+    flat: FloatArray = activations.reshape(*activations.shape[:2], -1).mean(axis=2)
+    return flat
+
+
+def curved_layer(model: Model) -> str | None:
+    """The layer behind which the network is not affine, so that sensitivities differ from image to image: the
+    embedding, else the features, else the last such layer.
+
+    All ways from the input to the logits pass it, and it has more channels than there are targets, so that it has
+    room for directions that are not answers. None where there is no such layer.
+    """
+    return next((each for each in _layers(model) if _is_curved(model, each)), None)
+
+
+def _layers(model: Model) -> Iterator[str]:
+    """Inner tensors, those that the manifest names first, then from the last to the first."""
+    yield from (each for each in (model.manifest.output.embedding, model.features_name) if each is not None)
+    for node in reversed(model.graph.proto.graph.node):
+        yield from node.input
+
+
+def _is_curved(model: Model, name: str) -> bool:
+    graph = model.graph
+    shape = graph.shapes.get(name)
+    if shape is None or len(shape) not in (2, len(model.spatial_shape) + 2) or (shape[1] or 0) <= len(model.targets):
+        return False
+    if name in (graph.input, model.logits_name) or name not in graph.producer or name in graph.constants:
+        return False
+    nodes = graph.between(name, model.logits_name)
+    return bool(nodes) and not is_affine(nodes or [], name)

@@ -1,0 +1,266 @@
+"""How far concepts can be trusted: do they say what the head does, are they known, are random ones worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain import ConceptScores
+from whyray.explain.concepts import (
+    LEAST_AUC,
+    LEAST_R2,
+    ConceptKind,
+    DirectionParameters,
+    bottleneck_of,
+    concept_head,
+    directions_of,
+    embedding_at,
+    false_positives,
+    surrogate_of,
+    tail,
+)
+from whyray.models import tapped
+from whyray.models.gradient import parity_gap
+from whyray.quality.card import Grade, Measurement
+from whyray.quality.typed import Question, assesses
+
+PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
+ADDED, NOT_ADDED = 1e-3, 1e-2
+FAITHFUL = 0.9
+FOLLOWS, DOES_NOT_FOLLOW = 0.9, 0.5
+GAP_AMBER = 1.0
+STEP, SLOPE_GREEN, SLOPE_RED = 0.02, 0.05, 0.2
+FOUND_BY_CHANCE = 2.0
+_OWN = "WhyRay"
+
+
+@assesses("concept-bottleneck")
+def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+    """Parity of the head, additivity, interventions against scores, and how well concepts are known."""
+    case, model = question.case, question.model
+    found, head = bottleneck_of(case), concept_head(model)
+    target = model.target_index(told.target)
+    logit = float(case.run.logits[0, target])
+    gap = parity_gap(head(found.values[None]), case.run.logits)
+    yield Measurement(
+        "head parity",
+        "engine",
+        gap,
+        0.0,
+        _lower(gap, PARITY_GREEN, PARITY_RED),
+        f"the head run alone against the graph; green up to {PARITY_GREEN:g} of the largest logit, red above "
+        f"{PARITY_RED:g}",
+        _OWN,
+    )
+    yield _additivity(told, logit)
+    # Each concept is put back to its reference, alone and in random company: what the logit loses must be the scores.
+    if told.parameters["reference"] == "neutral":
+        found = bottleneck_of(case, "neutral")
+    scores = _in_order(told, [each.name for each in found.spec.names])
+    random = question.rng()
+    back = random.random((64, len(scores))) < 0.5
+    back[: len(scores)] = np.eye(len(scores), dtype=bool)
+    changed = np.where(back, found.reference, found.values).astype(np.float32)
+    lost = logit - head(changed)[:, target]
+    shuffled = [_correlation(lost, back @ random.permutation(scores)) for _ in range(20)]
+    follows = _correlation(lost, back @ scores)
+    yield Measurement(
+        "interventions follow scores",
+        "fidelity",
+        follows,
+        float(np.mean(shuffled)),
+        _higher(follows, FOLLOWS, DOES_NOT_FOLLOW),
+        f"correlation of what the logit loses when concepts are put back with the sum of their scores; green from "
+        f"{FOLLOWS}, red below {DOES_NOT_FOLLOW}; baseline: scores dealt out at random",
+        "Koh et al. 2020, section 4.3",
+    )
+    yield _chance(
+        "shuffled concepts are worse",
+        follows,
+        shuffled,
+        "scores dealt out at random among the concepts",
+        "Margeloiu et al. 2021: concepts must carry what they are called",
+    )
+    yield _known(told, "AUC", LEAST_AUC)
+
+
+@assesses("post-hoc-concepts")
+def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+    """Agreement of the surrogate with the network held out, against random concepts, and on this image."""
+    model = question.model
+    bank, surrogate = surrogate_of(model, told.method)
+    target = model.target_index(told.target)
+    agreement = float(surrogate.agreement[target])
+    random, spread = float(surrogate.random_agreement[target]), float(surrogate.random_spread[target])
+    yield Measurement(
+        "surrogate agreement",
+        "fidelity",
+        agreement,
+        random,
+        Grade.GREEN if agreement >= FAITHFUL else Grade.RED,
+        f"correlation of both logits on images held out; green from {FAITHFUL}, else red: not faithful; baseline: "
+        "random concepts",
+        "Yuksekgonul et al. 2023, section 3; threshold WhyRay's",
+    )
+    yield _chance(
+        "random concepts are worse",
+        agreement,
+        [random - spread, random, random + spread],
+        "as many concepts with their labels dealt out at random",
+        "Yuksekgonul et al. 2023, appendix B",
+    )
+    read = surrogate.readings @ embedding_at(question.case, surrogate.tensor) + surrogate.offsets
+    parts = surrogate.weights[target] * (read - surrogate.mean) / surrogate.spread
+    used = [number for number, each in enumerate(bank.concepts) if each.name != told.target]
+    own = _in_order(told, [bank.concepts[each].name for each in used])
+    off = float(np.abs(own - parts[used]).max() / max(float(np.abs(parts).max()), 1e-9))
+    yield Measurement(
+        "scores are the surrogate's",
+        "engine",
+        off,
+        0.0,
+        _lower(off, PARITY_GREEN, PARITY_RED),
+        f"largest difference to the surrogate run again; green up to {PARITY_GREEN:g} of the largest score, red above "
+        f"{PARITY_RED:g}",
+        _OWN,
+    )
+    yield _additivity(told, float(surrogate.biases[target] + parts.sum()))
+    logit = float(question.case.run.logits[0, target])
+    gap = abs((told.total or 0.0) - logit) / max(float(surrogate.logit_spread[target]), 1e-9)
+    yield Measurement(
+        "surrogate's error on this image",
+        "case",
+        gap,
+        None,
+        _lower(gap, GAP_AMBER, np.inf),
+        f"in standard deviations of the network's logit over the references; green up to {GAP_AMBER:g}",
+        _OWN,
+    )
+    yield _known(told, "AUC", LEAST_AUC)
+
+
+@assesses("tcav", "rcv")
+def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measurement]:
+    """Parity of the layers behind, derivatives against differences, random vectors found, concepts known."""
+    case, model = question.case, question.model
+    kind: ConceptKind = "presence" if told.method == "tcav" else "measure"
+    bank, directions = directions_of(model, told.method, kind)
+    target, layer = model.target_index(told.target), directions.tensor
+    behind = tail(model, layer)
+    activations = tapped(model, case.x, [layer])[layer]
+    gap = max(
+        parity_gap(behind.logits(activations), case.run.logits), float(told.evidence.get("engine_parity", np.inf))
+    )
+    yield Measurement(
+        "engine parity",
+        "engine",
+        gap,
+        0.0,
+        _lower(gap, PARITY_GREEN, PARITY_RED),
+        f"largest difference of logits; green up to {PARITY_GREEN:g} of the largest, red above {PARITY_RED:g}",
+        "WhyRay: ONNX Runtime on the same input",
+        1,
+    )
+    names = [each.name for each in bank.concepts]
+    places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
+    scores = _in_order(told, [names[each] for each in places])
+    steps = directions.steps[places].reshape(len(places), -1, *[1] * (activations.ndim - 2)) * STEP
+    up, down = (behind.logits((activations + sign * steps).astype(np.float32))[:, target] for sign in (1, -1))
+    differences = (up - down) / (2 * STEP)
+    error = float(np.linalg.norm(differences - scores) / max(float(np.linalg.norm(differences)), 1e-9))
+    yield Measurement(
+        "derivatives against differences",
+        "fidelity",
+        error,
+        None,
+        _lower(error, SLOPE_GREEN, SLOPE_RED),
+        f"relative error against moving the activations by ± {STEP:g} standard deviations in ONNX Runtime; green up "
+        f"to {SLOPE_GREEN:.0%}, red above {SLOPE_RED:.0%}",
+        _OWN,
+    )
+    level = float(told.parameters.get("level", DirectionParameters().level))  # type: ignore[arg-type]
+    share = false_positives(directions.class_mean[target][directions.random], level)
+    yield Measurement(
+        "random vectors found",
+        "sanity",
+        share,
+        level,
+        _lower(share, FOUND_BY_CHANCE * level, 2 * FOUND_BY_CHANCE * level),
+        f"share of random vectors that the test calls concepts; green up to {FOUND_BY_CHANCE * level:g}, red above "
+        f"{2 * FOUND_BY_CHANCE * level:g}",
+        "Kim et al. 2018, section 3.4",
+    )
+    yield _known(told, "AUC", LEAST_AUC) if kind == "presence" else _known(told, "R²", LEAST_R2)
+
+
+def _additivity(told: ConceptScores, wanted: float) -> Measurement:
+    total = (told.base if told.base is not None else np.nan) + sum(each.score for each in told.concepts)
+    stated = told.total if told.total is not None else np.nan
+    gap = max(abs(total - wanted), abs(stated - wanted)) / max(1.0, abs(wanted))
+    return Measurement(
+        "additivity gap",
+        "fidelity",
+        float(gap),
+        0.0,
+        _lower(float(gap), ADDED, NOT_ADDED),
+        f"base and scores must add up to the logit; green up to {ADDED:g} of it, red above {NOT_ADDED:g}",
+        "Lundberg and Lee 2017, property 1",
+    )
+
+
+def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
+    weights = np.array([abs(each.score) for each in told.concepts])
+    reliable = np.array([each.reliable for each in told.concepts], bool)
+    share = float(weights[reliable].sum() / weights.sum()) if weights.sum() > 0 else 0.0
+    doubtful = [each.name for each in told.concepts if not each.reliable]
+    words = f"not to be relied on: {', '.join(doubtful[:6])}{' …' if len(doubtful) > 6 else ''}" if doubtful else "all"
+    return Measurement(
+        "weight on reliable concepts",
+        "case",
+        share,
+        None,
+        Grade.GREEN if not doubtful else Grade.AMBER,
+        f"share of all scores; green where every concept is reliable ({figure} held out from {least:g} on, and "
+        f"significant where tested); {words}",
+        _OWN,
+    )
+
+
+def _chance(name: str, value: float, random: list[float], what: str, source: str) -> Measurement:
+    mean, spread = float(np.mean(random)), float(np.std(random))
+    beyond = value - mean
+    grade = Grade.GREEN if beyond > 2 * spread and beyond > 0.02 else Grade.AMBER if beyond > 0.02 else Grade.RED
+    return Measurement(
+        name,
+        "sanity",
+        beyond,
+        0.0,
+        grade,
+        f"how much better than {what} ({mean:.2f} ± {spread:.2f}); green above 2 standard deviations, red if not "
+        "better by 0.02",
+        source,
+    )
+
+
+def _in_order(told: ConceptScores, names: list[str]) -> NDArray[np.float64]:
+    """Scores in the order of the names; the name of a measure may be followed by its unit."""
+    given = {each.name: each.score for each in told.concepts}
+    bare = {name.partition(" [")[0]: score for name, score in given.items()}
+    return np.array([given.get(each, bare.get(each, np.nan)) for each in names])
+
+
+def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    pair = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if min(float(each.std()) for each in pair) < 1e-12:
+        return 0.0
+    return float(np.corrcoef(*pair)[0, 1])
+
+
+def _lower(value: float, green: float, red: float) -> Grade:
+    return Grade.GREEN if value <= green else Grade.AMBER if value <= red else Grade.RED
+
+
+def _higher(value: float, green: float, red: float) -> Grade:
+    return Grade.GREEN if value >= green else Grade.AMBER if value >= red else Grade.RED
