@@ -1,0 +1,161 @@
+"""Explanations that are not heatmaps, of every type, in every result: valid, complete, and silent where withheld."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from results.answers import answer_about, card
+from results.sources import image_named
+from typed_examples import examples
+from whyray.imaging import mask_to_source, to_model
+from whyray.models.manifest import InputSpec
+from whyray.quality.card import Grade
+from whyray.results import (
+    ALL_KINDS,
+    Answer,
+    MapInSource,
+    Result,
+    StructureInSource,
+    Templates,
+    Told,
+    build_results,
+    describe,
+    encode,
+)
+from whyray.results.portray import Look, portray
+
+METHODS = list(examples())
+LANGUAGES = ["en", "de", "fr", "es", "ja"]
+
+
+def told_about(method: str, grade: Grade = Grade.GREEN) -> Answer:
+    """A radiograph whose first finding is told about by one method, with its maps and structures in place."""
+    answer = answer_about(image_named("DX, Japanese"))
+    finding = answer.findings[0]
+    explanation = replace(examples()[method], target=finding.target.name)
+    grid = to_model(answer.image, InputSpec(name="x", shape=(32, 32))).grid
+    structures = tuple(
+        StructureInSource(each.name, mask_to_source(each.mask, grid, answer.image)[0], each.code, each.laterality)
+        for each in explanation.structures
+    )
+    told = Told(explanation, card(grade), structures)
+    maps = [
+        MapInSource(
+            method=explanation.method,
+            values=np.ones(answer.image.shape, np.float32),
+            covered=np.ones(answer.image.shape, bool),
+            region=np.ones(answer.image.shape, bool),
+            region_rule="all",
+            signed=part.signed,
+            unit=part.unit,
+            card=told.card,
+            part=part.name,
+        )
+        for part in explanation.maps
+    ]
+    return replace(answer, findings=(replace(finding, maps=(*finding.maps, *maps), told=(told,)), *answer.findings[1:]))
+
+
+def report_of(results: Sequence[Result]) -> Dataset:
+    return next(each.dataset for each in results if each.kind == "sr")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_object_is_valid(
+    method: str, templates: Templates, errors_of: Callable[[bytes], list[str]], dsrdump: Callable[[bytes], str]
+) -> None:
+    results = build_results(told_about(method), ALL_KINDS, templates)
+    for each in results:
+        assert errors_of(encode(each.dataset)) == [], each.description
+    assert method in dsrdump(encode(report_of(results)))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_type_is_portrayed_in_every_language(method: str, language: str, templates: Templates) -> None:
+    answer = told_about(method)
+    finding = answer.findings[0]
+    look = Look(answer, finding, templates, templates.layout, templates.wording(language))
+    said = portray(finding.told[0], look)
+    assert said.headline
+    assert said.rows
+    assert said.figures or said.lines, "a person sees something of it"
+    english = portray(finding.told[0], Look(answer, finding, templates, templates.layout, templates.wording("en")))
+    if language != "en" and method != "narrative":
+        assert (said.headline, said.lines) != (english.headline, english.lines)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_answer_gives_the_same_bytes(method: str, templates: Templates) -> None:
+    first, second = (
+        [encode(each.dataset) for each in build_results(told_about(method), ALL_KINDS, templates)] for _ in range(2)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_withheld_is_in_no_picture_map_or_segment_and_the_report_says_why(
+    method: str, templates: Templates, dsrdump: Callable[[bytes], str]
+) -> None:
+    answer = told_about(method, Grade.RED)
+    results = build_results(answer, ALL_KINDS, templates)
+    assert [each for each in results if each.method == method] == []
+    assert not [each for each in results if each.description.startswith("structures")]
+    reason = answer.findings[0].told[0].card.reasons[0]
+    assert reason.split(":")[0].split(" (")[0] in dsrdump(encode(report_of(results)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_description_holds_every_number_and_no_array(method: str) -> None:
+    found = describe(told_about(method))[0]["typed_explanations"][0]
+    assert found["method"] == method
+    assert len(json.dumps(found)) < 20_000
+    withheld = describe(told_about(method, Grade.RED))[0]["typed_explanations"][0]
+    assert set(withheld) == {"method", "type", "parameters", "withheld", "quality"}
+
+
+@pytest.mark.parametrize("method", ["latent-shift", "similar-cases"])
+def test_pictures_that_a_decoder_made_are_marked_on_the_page(method: str, templates: Templates) -> None:
+    answer = told_about(method)
+    unmarked = replace(
+        templates, wordings={k: v.model_copy(update={"synthetic": " "}) for k, v in templates.wordings.items()}
+    )
+    with_mark = [each.picture for each in build_results(answer, ["sc"], templates) if each.method == method]
+    without = [each.picture for each in build_results(answer, ["sc"], unmarked) if each.method == method]
+    assert any(not np.array_equal(*pair) for pair in zip(with_mark, without, strict=True))
+
+
+def test_a_counterfactual_comes_as_a_cine_that_viewers_play(templates: Templates) -> None:
+    results = build_results(told_about("latent-shift"), ["sc"], templates)
+    cines = [each.dataset for each in results if "FrameTime" in each.dataset]
+    assert [int(each.NumberOfFrames) for each in cines] == [3]
+    assert cines[0].SOPClassUID == "1.2.840.10008.5.1.4.1.1.7.4"
+
+
+def test_structures_come_as_segments_where_they_lie_and_the_report_measures_each(
+    templates: Templates, dsrdump: Callable[[bytes], str]
+) -> None:
+    results = build_results(told_about("region-shares"), ALL_KINDS, templates)
+    segmentation = next(each.dataset for each in results if each.description.startswith("structures"))
+    assert [each.SegmentLabel for each in segmentation.SegmentSequence] == ["left lung", "right lung"]
+    text = dsrdump(encode(report_of(results)))
+    assert segmentation.SOPInstanceUID in text
+    assert "left lung" in text
+
+
+def test_a_narrative_stands_in_the_footer_of_the_map_and_in_the_report(
+    templates: Templates, dsrdump: Callable[[bytes], str]
+) -> None:
+    answer = told_about("narrative")
+    silent = replace(answer, findings=(replace(answer.findings[0], told=()), *answer.findings[1:]))
+    with_words, without = (build_results(each, ["sc", "sr"], templates) for each in (answer, silent))
+    assert with_words[0].picture is not None
+    assert without[0].picture is not None
+    assert with_words[0].picture.shape[0] > without[0].picture.shape[0]
+    assert "The model answers mass with 0.80." in dsrdump(encode(report_of(with_words)))
