@@ -136,9 +136,9 @@ class Case:
         if self._progress is not None:
             self._progress(done, total, self._words)
 
-    def chunks(self, count: int) -> Iterator[slice]:
-        """Slices that cut `count` items into forward passes of the model's batch size."""
-        step = self.model.batch_size
+    def chunks(self, count: int, *, gradient: bool = False) -> Iterator[slice]:
+        """Slices that cut `count` items into passes of the model's batch size: forward, or forward and back."""
+        step = self.model.gradient_batch_size if gradient else self.model.batch_size
         for start in range(0, count, step):
             yield slice(start, min(start + step, count))
 

@@ -13,16 +13,20 @@ from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
-from whyray.models.gradient import PARITY, Twin, parity_gap
+from whyray.models.gradient import PARITY, GradientEngine, parity_gap
 from whyray.models.rules import Operator, Rule
 
 
 def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:
-    """(targets, C, *spatial) gradients at the image itself, and the twin's gap to ONNX Runtime on it.
+    """(targets, C, *spatial) gradients at the image itself, and their engine's gap to ONNX Runtime's answer on it.
 
-    Raises TierMissing where the twin answers otherwise than ONNX Runtime on this very image.
+    Raises TierMissing where the engine answers otherwise than the model's own graph on this very image.
     """
-    found, logits = case.model.twin(method).gradients(case.x, case.targets, case.regions, rule)
+    if rule is None:
+        engine = case.model.gradient_engine(method, len(case.targets))
+        found, logits = engine.gradients(case.x, case.targets, case.regions)
+    else:
+        found, logits = case.model.twin(method).gradients(case.x, case.targets, case.regions, rule)
     gap = checked_parity(case, logits)
     return found[:, 0], gap
 
@@ -89,17 +93,17 @@ class SmoothGrad(AttributionMap):
         """One map a target; one pass forward a sample, one back for each target."""
         assert isinstance(parameters, SmoothGradParameters)
         p = parameters
-        twin = case.model.twin(self.name)
+        engine = case.model.gradient_engine(self.name, len(case.targets))
         rng = np.random.default_rng(p.seed)
         deviation = p.noise * float(case.x.max() - case.x.min())
         halves = np.zeros((2, len(case.targets), *case.x.shape[1:]))
-        for number, chunk in enumerate(case.chunks(p.samples)):
+        for number, chunk in enumerate(case.chunks(p.samples, gradient=True)):
             case.tell(chunk.start, p.samples)
             size = (chunk.stop - chunk.start, *case.x.shape[1:])
             noisy = case.x + deviation * rng.standard_normal(size).astype(np.float32)
-            halves[number % 2] += twin.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
+            halves[number % 2] += engine.gradients(noisy.astype(np.float32), case.targets, case.regions)[0].sum(axis=1)
         case.tell(p.samples, p.samples)
-        parity = twin_parity(case, twin)
+        parity = engine_parity(case, engine)
         first, second = np.abs(halves).max(axis=2)
         maps = np.abs(halves.sum(axis=0) / p.samples).max(axis=1).astype(np.float32)
         return [
@@ -108,13 +112,9 @@ class SmoothGrad(AttributionMap):
         ]
 
 
-def twin_parity(case: Case, twin: Twin) -> float:
-    """The twin's gap on the image itself, for methods that never run it there; one forward pass."""
-    import torch
-
-    with torch.no_grad():
-        logits = twin.logits(torch.from_numpy(np.ascontiguousarray(case.x)).to(twin.device)).cpu().numpy()
-    return checked_parity(case, logits)
+def engine_parity(case: Case, engine: GradientEngine) -> float:
+    """The engine's gap on the image itself, for methods that never run it there; one pass."""
+    return checked_parity(case, engine.answers(case.x))
 
 
 @register

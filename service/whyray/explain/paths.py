@@ -11,7 +11,7 @@ from pydantic import Field
 from whyray.errors import ExplanationError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
-from whyray.explain.gradients import twin_parity
+from whyray.explain.gradients import engine_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 
@@ -57,7 +57,7 @@ class IntegratedGradients(AttributionMap):
         assert isinstance(parameters, IntegratedGradientsParameters)
         p = parameters
         baseline = filled(case.x, p.baseline)
-        parity = twin_parity(case, case.model.twin(self.name))
+        parity = engine_parity(case, case.model.gradient_engine(self.name, len(case.targets)))
         difference = case.score - case.scores_of(case.model.batch_logits(baseline))[0]
         steps = p.steps
         while True:
@@ -82,15 +82,15 @@ class IntegratedGradients(AttributionMap):
         ]
 
     def _integrate(self, case: Case, baseline: FloatArray, steps: int) -> FloatArray:
-        twin = case.model.twin(self.name)
+        engine = case.model.gradient_engine(self.name, len(case.targets))
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         shares, weights = ((nodes + 1) / 2).astype(np.float32), weights / 2
         inner = [1] * (case.x.ndim - 1)
         total = np.zeros((len(case.targets), *case.x.shape[1:]))
-        for chunk in case.chunks(steps):
+        for chunk in case.chunks(steps, gradient=True):
             case.tell(chunk.start, steps)
             points = baseline + shares[chunk].reshape(-1, *inner) * (case.x - baseline)
-            found = twin.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            found = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
             total += np.tensordot(weights[chunk], found, axes=([0], [1]))
         case.tell(steps, steps)
         return np.asarray(total * (case.x - baseline)[0])
@@ -129,7 +129,7 @@ class ExpectedGradients(AttributionMap):
         """One map a target; a pass forward a sample and one a reference, and back for each target."""
         assert isinstance(parameters, ExpectedGradientsParameters)
         p = parameters
-        twin = case.model.twin(self.name)
+        engine = case.model.gradient_engine(self.name, len(case.targets))
         references = self._references(case, p.references)
         rng = np.random.default_rng(p.seed)
         drawn = rng.integers(0, len(references), p.samples)
@@ -137,17 +137,17 @@ class ExpectedGradients(AttributionMap):
         used, times = np.unique(drawn, return_counts=True)
         inner = [1] * (case.x.ndim - 1)
         total = np.zeros((len(case.targets), *case.x.shape[1:]))
-        for chunk in case.chunks(p.samples):
+        for chunk in case.chunks(p.samples, gradient=True):
             case.tell(chunk.start, p.samples)
             starts = references[drawn[chunk]]
             way = case.x - starts
             points = starts + shares[chunk].reshape(-1, *inner) * way
-            found = twin.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            found = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
             total += (found * way[None]).sum(axis=1)
         maps = total / p.samples
         batches = (references[used[chunk]] for chunk in case.chunks(len(used)))
         mean = np.average(np.concatenate(list(case.scores(batches, len(used)))), axis=0, weights=times)
-        parity = twin_parity(case, twin)
+        parity = engine_parity(case, engine)
         return [
             Attribution(
                 each.sum(axis=0).astype(np.float32),

@@ -63,6 +63,11 @@ CONVERTERS = (Converter("onnx2fx", True, _onnx2fx), Converter("onnx2torch", Fals
 """In the order in which they are tried."""
 
 
+def converter_named(name: str) -> Converter:
+    """The converter of that name; the first where there is none (any more)."""
+    return next((each for each in CONVERTERS if each.name == name), CONVERTERS[0])
+
+
 def to_torch(proto: Any, converter: Converter = CONVERTERS[0]) -> Any:
     """A torch module in eval mode, its weights fixed, from an ONNX model with one input and one output."""
     return converter.convert(proto).eval().requires_grad_(False)

@@ -75,16 +75,16 @@ class HeadGradient:
         proto = model.graph.cut(features, model.logits_name)
         sizes = [size or 1 for size in model.graph.shapes.get(features, ())[1:]]
 
-        def head(converter: Converter) -> Any:
+        def head(converter: Converter) -> tuple[Any, Converter]:
             module = to_torch(proto, converter).to(device_of(model))
             if sizes:
                 self._refuse_other_answers(module, np.random.default_rng(0).normal(size=(1, *sizes)))
-            return module
+            return module, converter
 
         found, reason = _first_right(head)
         if found is None:
             raise TierMissing(f"{model.identity}: the head does not convert: {reason}")
-        self._head: Any = found
+        self._head, self.converter = found
 
     def __call__(
         self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
@@ -147,6 +147,8 @@ class Twin:
             )
         fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
         answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
+        if self._model.task == "autoencoder":
+            return answer
         count = len(self._model.targets)
         if self._model.task != "segmentation":
             return answer.reshape(len(x), count)
@@ -171,6 +173,9 @@ class Twin:
         """
         import torch
 
+        if rule is None and len(x) > 1 and not self._model.batchable(x):
+            parts = [self.gradients(x[each : each + 1], targets, regions) for each in range(len(x))]
+            return np.concatenate([each[0] for each in parts], axis=1), np.concatenate([each[1] for each in parts])
         leaf = torch.from_numpy(np.ascontiguousarray(x)).to(self.device).requires_grad_(True)
         logits = self.logits(leaf, rule)
         scores = self.scores(logits, targets, regions).sum(dim=0)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,21 +15,21 @@ from numpy.typing import NDArray
 
 from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
 from whyray.models.answers import checked_logits, probabilities
+from whyray.models.engines import Engines
 from whyray.models.graph import Graph, item_shape, read_graph
 from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
 from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
 from whyray.models.report import Tier, read_report, tier_in
-from whyray.models.session import RuntimeOptions, open_session
+from whyray.models.session import RuntimeOptions, open_session, run_session
 
 if TYPE_CHECKING:
-    from whyray.models.gradient import HeadGradient, Twin
+    from whyray.models.compiled import CompiledHead
+    from whyray.models.gradient import GradientEngine, HeadGradient, Twin
 
 FloatArray = NDArray[np.float32]
 T = TypeVar("T")
-_BATCH_ELEMENTS = 2_000_000
-_BATCH_MOST = 8
 _BATCH_TOLERANCE = 1e-4
 
 
@@ -66,6 +65,7 @@ class Model:
         self._last: tuple[bytes, Run] | None = None
         self._kept: tuple[bytes, dict[Hashable, Any]] = (b"", {})
         self._batch_proof: bool | None = None
+        self._engines = Engines(self)
         self._companions: dict[str, Model] = {}
         self._sessions: dict[Hashable, Any] = {}
         self.forwards = 0
@@ -147,16 +147,15 @@ class Model:
 
     def twin(self, method: str) -> Twin:
         """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""
-        twin, reason = self._twin_or_reason
-        if twin is None:
-            raise TierMissing(f"{method} needs gradients (T2), and {self.identity} has no verified twin: {reason}")
-        return twin
+        return self._engines.twin(method)
 
-    @cached_property
-    def _twin_or_reason(self) -> tuple[Twin | None, str]:
-        from whyray.models.gradient import verified_twin
+    def gradient_engine(self, method: str, targets: int) -> GradientEngine:
+        """What gives gradients of so many targets fastest: compiled, where onboarding measured so, else the twin."""
+        return self._engines.gradient_engine(method, targets)
 
-        return verified_twin(self)
+    def compiled(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
+        """What `make` compiles from this package, from the cache on disk where it was made before."""
+        return self._engines.compiled(kind, made_of, make)
 
     def companion(self, role: CompanionRole, *, method: str, reference: str | None = None) -> Model:
         """The package that stands beside this one in a role; `reference` overrides the manifest's. Loaded once.
@@ -270,15 +269,20 @@ class Model:
     def batchable(self, x: FloatArray) -> bool:
         """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
         if self._batch_proof is None:
-            self._batch_proof = self.graph.dynamic_batch and self._batch_equals_singles(x[:3])
+            known = self._engines.measured.get("several items in one pass")
+            proved = bool(known) if known is not None else self._batch_equals_singles(x[:3])
+            self._batch_proof = self.graph.dynamic_batch and proved
         return self._batch_proof
 
     @property
     def batch_size(self) -> int:
-        """Items in one forward pass of a perturbation method."""
-        if self.options.batch_size is not None:
-            return max(1, self.options.batch_size)
-        return max(1, min(_BATCH_MOST, _BATCH_ELEMENTS // prod(self.input_shape)))
+        """Items in one forward pass of a perturbation method: as onboarding measured, or the options say."""
+        return self._engines.batch_size
+
+    @property
+    def gradient_batch_size(self) -> int:
+        """Items in one pass forward and back."""
+        return self._engines.gradient_batch_size
 
     def _batch_equals_singles(self, x: FloatArray) -> bool:
         try:
@@ -290,21 +294,27 @@ class Model:
 
     def _forward(self, x: FloatArray, *, inner: bool) -> Run:
         names = self._tapped if inner else self._tapped[:1]
-        fed = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
-        fed = np.ascontiguousarray(fed, dtype=self._input_type)
+        fed = self.fed(x)
         try:
-            outputs = self._session.run(list(names), {self.graph.input: fed})
+            outputs = run_session(self._session, names, {self.graph.input: fed})
         except Exception as error:  # ONNX Runtime's own classes, which it does not document
             raise PackageError(f"{self.identity}: the graph does not run on {fed.shape}: {error}") from error
         self.forwards += len(x)
         found = dict(zip(names, (np.asarray(each, np.float32) for each in outputs), strict=True))
         return Run(
-            checked_logits(
-                found[self._tapped[0]], len(x), self.manifest, identity=self.identity, tensor=self._tapped[0]
-            ),
+            self.shaped_logits(found[self._tapped[0]], len(x)),
             found.get(self.features_name or ""),
             None if (vector := found.get(self.manifest.output.embedding or "")) is None else vector.reshape(len(x), -1),
         )
+
+    def fed(self, x: FloatArray) -> NDArray[Any]:
+        """Channels-first `x` as the graph takes it: its layout, its number type, contiguous."""
+        laid = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
+        return np.ascontiguousarray(laid, dtype=self._input_type)
+
+    def shaped_logits(self, raw: FloatArray, batch: int) -> FloatArray:
+        """The graph's output for `batch` items as (N, targets) or (N, targets, *spatial); ModelOutputError if wrong."""
+        return checked_logits(raw, batch, self.manifest, identity=self.identity, tensor=self.logits_name)
 
     # --- the graph --------------------------------------------------------------------------------------------------
     @cached_property
@@ -321,19 +331,20 @@ class Model:
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
         other = Model(self.package, self.options, self.search)
+        other._engines = Engines(other, original=False)
         other.__dict__["graph"] = Graph(proto, self.manifest.input, f"{self.graph.where} (changed)")
         return other
 
     @property
     def tier_reason(self) -> str:
         """Why the tier is not a higher one; empty for T2."""
-        twin, reason = self._twin_or_reason
+        twin, reason = self._engines.twin_or_reason
         features = "" if self.features_name is not None else "no feature maps; "
         return "" if twin is not None else f"{features}{reason}"
 
     def measured_tier(self) -> Tier:
         """The tier as it is now, whatever a report says."""
-        if self._twin_or_reason[0] is not None:
+        if self._engines.twin_or_reason[0] is not None:
             return "T2"
         return "T1" if self.features_name is not None else "T0"
 
@@ -369,12 +380,10 @@ class Model:
             raise TierMissing(f"{self.identity} has no feature maps")
         return HeadRun(self.graph, self.features_name, self.logits_name, self.options)
 
-    @cached_property
-    def head_gradient(self) -> HeadGradient:
+    @property
+    def head_gradient(self) -> HeadGradient | CompiledHead:
         """The gradient of the logits with respect to the features; TierMissing where there is none."""
-        from whyray.models.gradient import HeadGradient
-
-        return HeadGradient(self)
+        return self._engines.head_gradient
 
     @cached_property
     def _logits_and_activation(self) -> tuple[str, str | None]:
@@ -389,6 +398,7 @@ class Model:
 
     @cached_property
     def _session(self) -> Any:
+        self.report()  # refuses a package that was changed behind its report before anything is run
         return open_session(self.graph.with_outputs(list(self._tapped)), self.options, name=str(self.package.graph))
 
     @cached_property

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whyray.errors import PackageError
+from whyray.models.cache import cache_folder
 
 Device = Literal["cpu", "cuda", "auto"]
+_CUDA = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -22,18 +28,26 @@ class RuntimeOptions:
     intra_op_threads
         Threads within one operator; None leaves it to ONNX Runtime (all cores).
     batch_size
-        Items in one forward pass of a perturbation method; None chooses by the size of the input.
+        Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
+        chooses by the size of the input.
+    memory_limit
+        Bytes of main memory that a batch may take; None takes a quarter of what is free.
     gpu_memory_limit
-        Bytes of GPU memory that one session may take; None leaves it open.
+        Bytes of GPU memory that this process may take: one half for each ONNX Runtime session's arena, the other for
+        torch. None leaves it open, and a batch may take half of what is free.
     artefacts
         A site's folders of reference artefacts, NAME/VERSION/KIND.npz, before those that came with the package.
+    cache
+        Where what was compiled is kept (see `CompiledCache`); None keeps nothing.
     """
 
     device: Device = "auto"
     intra_op_threads: int | None = None
     batch_size: int | None = None
+    memory_limit: int | None = None
     gpu_memory_limit: int | None = None
     artefacts: tuple[Path, ...] = ()
+    cache: Path | None = field(default_factory=cache_folder)
 
 
 def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
@@ -44,8 +58,8 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    wants_gpu = options.device == "cuda" or (options.device == "auto" and "CUDAExecutionProvider" in available)
-    if options.device == "cuda" and "CUDAExecutionProvider" not in available:
+    wants_gpu = options.device == "cuda" or (options.device == "auto" and _CUDA in available)
+    if options.device == "cuda" and _CUDA not in available:
         raise PackageError(
             f"{name}: device 'cuda' was asked for, but this ONNX Runtime has only {available}",
             advice="Install onnxruntime-gpu instead of onnxruntime (never both), or set device: cpu.",
@@ -55,9 +69,8 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
         if hasattr(onnxruntime, "preload_dlls"):
             # CUDA and cuDNN may be Python packages (torch brings them), which the loader does not search by itself
             onnxruntime.preload_dlls()
-        limits = {} if options.gpu_memory_limit is None else {"gpu_mem_limit": str(options.gpu_memory_limit)}
-        # TF32 would cost three decimal digits, and with them parity with the CPU.
-        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0", **limits}))
+        providers.insert(0, (_CUDA, cuda_settings(options)))
+        cap_torch(options)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     if options.intra_op_threads is not None:
@@ -66,9 +79,55 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
         session = onnxruntime.InferenceSession(graph, settings, providers=providers)
     except Exception as error:  # ONNX Runtime raises half a dozen unrelated classes for a graph that does not load
         raise PackageError(f"{name}: the graph does not load: {error}") from error
-    if options.device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+    if options.device == "cuda" and _CUDA not in session.get_providers():
         raise PackageError(
             f"{name}: device 'cuda' was asked for, but CUDA did not load; running on {session.get_providers()}",
             advice="Check driver and CUDA/cuDNN libraries (`nvidia-smi`, ONNX Runtime's release notes).",
         )
     return session
+
+
+def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
+    if session.get_providers()[0] != _CUDA:
+        return list(session.run(list(names), dict(feeds)))
+    return run_bound(session, names, feeds, "cuda")
+
+
+def run_bound(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]], device: str) -> list[NDArray[Any]]:
+    """As `run_session`, by I/O binding: inputs are OrtValues on `device`, outputs stay there until they are copied."""
+    import onnxruntime
+
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        contiguous = np.ascontiguousarray(array)
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, device, 0))
+    for name in names:
+        binding.bind_output(name, device, 0)
+    session.run_with_iobinding(binding)
+    return [np.asarray(each) for each in binding.copy_outputs_to_cpu()]
+
+
+def cuda_settings(options: RuntimeOptions) -> dict[str, str]:
+    """Options of ONNX Runtime's CUDA provider."""
+    # TF32 would cost three decimal digits, and with them parity with the CPU. The arena grows by what is asked for, so
+    # that what is left stays for torch.
+    settings = {"device_id": "0", "use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+    if options.gpu_memory_limit is not None:
+        settings["gpu_mem_limit"] = str(options.gpu_memory_limit // 2)
+    return settings
+
+
+def cap_torch(options: RuntimeOptions) -> None:
+    """Keep torch within its half of the limit, on the same device: both would else take what the other needs."""
+    import torch
+
+    if options.gpu_memory_limit is None or not torch.cuda.is_available():
+        return
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(torch_share(options.gpu_memory_limit, total), 0)
+
+
+def torch_share(limit: int, total: int) -> float:
+    """The share of a GPU's `total` bytes that torch may take where this process may take `limit`."""
+    return min(1.0, limit / 2 / total)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import PackageError
 from whyray.models.head import HeadRun
-from whyray.models.session import open_session
+from whyray.models.session import open_session, run_session
 
 if TYPE_CHECKING:
     from whyray.models.model import Model
@@ -33,12 +33,10 @@ def tapped(model: Model, x: NDArray[np.float32], names: Sequence[str]) -> dict[s
         ("taps", wanted),
         lambda: open_session(model.graph.with_outputs(list(wanted)), model.options, name=str(model.package.graph)),
     )
-    half = session.get_inputs()[0].type == "tensor(float16)"
-    fed = np.moveaxis(x, 1, -1) if model.manifest.input.layout == "NHWC" else x
-    fed = np.ascontiguousarray(fed, dtype=np.float16 if half else np.float32)
+    fed = model.fed(x)
     whole = len(x) == 1 or model.batchable(x)
     parts = [fed] if whole else [fed[each : each + 1] for each in range(len(fed))]
-    runs = [session.run(list(wanted), {model.graph.input: part}) for part in parts]
+    runs = [run_session(session, wanted, {model.graph.input: part}) for part in parts]
     model.forwards += len(x)
     return {
         name: np.concatenate([np.asarray(run[place], np.float32) for run in runs]) for place, name in enumerate(wanted)

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ExplanationError, ModelOutputError, PackageError, TierMissing
-from whyray.explain import Heatmap, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
 from whyray.models import Model
+from whyray.models.compiled import compare_gradients, compare_heads
+from whyray.models.memory import measure_batches
 from whyray.quality.assess import assess
 from whyray.quality.budget import Budget
 from whyray.quality.calibration import calibration
@@ -98,7 +100,7 @@ def onboard(
     folder.mkdir(exist_ok=True)
     for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    report = _about(model, given)
+    report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
         np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
@@ -195,6 +197,17 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
         "images": len(images),
         "seconds for one forward pass": round(seconds, 5),
     }
+
+
+def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
+    """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
+    found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
+    if any(each.tier == "T2" for each in chosen) and model.measured_tier() == "T2":
+        found["compiled"]["input gradient"] = compare_gradients(model, x)
+    closed = model.head is not None and model.head.kind != "positional"
+    if any(each.tier == "T1" for each in chosen) and model.features_name is not None and not closed:
+        found["compiled"]["head gradient"] = compare_heads(model, x)
+    return found
 
 
 def _method(

@@ -22,16 +22,33 @@ def page(report: Mapping[str, Any]) -> str:
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
-        if key not in ("methods", "calibration")
+        if key not in ("methods", "calibration", "batch", "compiled")
     )
     rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
     title = f"Onboarding of {report['package']} {report['version']}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(title)}</h1><table>{facts}</table><h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
+        f"<h1>{escape(title)}</h1><table>{facts}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
         f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
         f"{_localisation(report['methods'])}{_calibration(report.get('calibration', {}))}</html>\n"
     )
+
+
+def _engines(report: Mapping[str, Any]) -> str:
+    """Batches and compiled gradients, in words."""
+    rows = ""
+    for kind, entry in report.get("batch", {}).items():
+        each = entry.get("bytes per item")
+        memory = "memory not told by this system" if each is None else f"{each / 1e6:.1f} MB an item at most"
+        rate = entry["items per second"][str(entry["items"])]
+        rows += f"<tr><th>batch, {escape(kind)}</th><td>{entry['items']} items, {rate:.3g} a second, {memory}</td></tr>"
+    for kind, entry in report.get("compiled", {}).items():
+        seconds = ", ".join(f"{name} {value:.3g} s" for name, value in entry.get("seconds", {}).items())
+        count = entry["used up to targets"]
+        words = f"used up to {count} targets" if count else "not used"
+        why = entry.get("why not") or f"{seconds}; difference to the twin {entry['difference to the twin']:g}"
+        rows += f"<tr><th>compiled {escape(kind)}</th><td>{words}: {escape(why)}</td></tr>"
+    return f"<h2>Engines</h2><table>{rows}</table>" if rows else ""
 
 
 def _localisation(methods: Mapping[str, Any]) -> str:
