@@ -106,7 +106,7 @@ def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: 
     for finding in findings:
         if finding["finding"] != wanted.target:
             continue
-        for each in finding["explanations"]:
+        for each in (*finding["explanations"], *finding.get("typed_explanations", ())):
             method = each["method"]
             if method in seen or each["withheld"] or (wanted.methods and method not in wanted.methods):
                 continue
