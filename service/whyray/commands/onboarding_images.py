@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,23 +55,47 @@ def onboarding_images(
 
     Raises ImageError where none can.
     """
-    groups = _groups(files, volumes=manifest.input.kind == "volume")
-    picked = np.unique(np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int))
     images: list[OnboardingImage] = []
     refused: list[str] = []
-    for number, each in enumerate(picked):
-        progress(number / len(picked), f"reading image {number + 1} of {len(picked)}")
-        try:
-            images += _read(groups[each], manifest, known)
-        except WhyRayError as error:
-            name = f"{groups[each][0].name}: " if is_picture(groups[each][0]) else ""
-            refused.append(f"{name}{error.message}")
+    for each in single_images(files, manifest, known, most=most, progress=progress):
+        if isinstance(each, str):
+            refused.append(each)
+        else:
+            images.append(each.image)
     if not images:
-        raise ImageError(f"none of {len(picked)} images is for {manifest.name}: {refused[0]}")
+        raise ImageError(f"none of {len(refused)} images is for {manifest.name}: {refused[0]}")
     return images, refused
 
 
-def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[OnboardingImage]:
+@dataclass(frozen=True)
+class SingleImage:
+    """One image as a package takes it, and what its source says that must not be kept.
+
+    `patient` tells which images belong together (a digest of issuer and Patient ID; of a picture, nothing); `burned_in`
+    whether Burned In Annotation (0028,0301) says YES.
+    """
+
+    image: OnboardingImage
+    patient: str
+    burned_in: bool
+
+
+def single_images(
+    files: Sequence[Path], manifest: Manifest, known: Known, *, most: int, progress: Callable[[float, str], None]
+) -> Iterator[SingleImage | str]:
+    """At most `most` images, evenly chosen, one at a time; words where one can't be taken."""
+    groups = _groups(files, volumes=manifest.input.kind == "volume")
+    picked = np.unique(np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int))
+    for number, each in enumerate(picked):
+        progress(number / len(picked), f"reading image {number + 1} of {len(picked)}")
+        try:
+            yield from _read(groups[each], manifest, known)
+        except WhyRayError as error:
+            name = f"{groups[each][0].name}: " if is_picture(groups[each][0]) else ""
+            yield f"{name}{error.message}"
+
+
+def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[SingleImage]:
     pictures = [is_picture(each) for each in files]
     sources = [wrap_picture(each) if picture else each for each, picture in zip(files, pictures, strict=True)]
     for image in read_images(sources).or_raise():
@@ -82,7 +108,16 @@ def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[O
             if image.kind == "planar"
         }
         labels = {target: said for name in names & set(known.labels) for target, said in known.labels[name].items()}
-        yield OnboardingImage(given.tensor, truth, labels)
+        yield SingleImage(
+            OnboardingImage(given.tensor, truth, labels),
+            _patient(image.header),
+            str(image.header.get("BurnedInAnnotation") or "").upper() == "YES",
+        )
+
+
+def _patient(header: Any) -> str:
+    told = (str(header.get("IssuerOfPatientID") or ""), str(header.get("PatientID") or ""))
+    return hashlib.sha256("\0".join(told).encode()).hexdigest() if told[1] else ""
 
 
 def _on_grid(boxes: Sequence[Box], grid: ModelGrid) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from whyray.commands.index import index_package
 from whyray.commands.onboard import onboard
 from whyray.commands.parameters import parameter_text
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
 app.command()(onboard)
+app.command(name="index")(index_package)
 
 
 @app.command(name="list")

@@ -1,0 +1,71 @@
+"""Latent space: a model's embeddings of references, distances among them, and where a case lies."""
+
+from whyray.explain.latent.build import (
+    FEWEST,
+    Embedded,
+    as_bytes,
+    embed,
+    index_arrays,
+    plane_details,
+    thumbnail,
+    without_repeats,
+)
+from whyray.explain.latent.embedding import (
+    case_embedding,
+    embedding_name,
+    head_on_embedding,
+    no_embedding,
+    required_embedding,
+)
+from whyray.explain.latent.latent_position import LatentPositionMethod
+from whyray.explain.latent.outliers import planted
+from whyray.explain.latent.plane import normed
+from whyray.explain.latent.reference_index import (
+    KIND,
+    MAHALANOBIS,
+    NEIGHBOUR,
+    PCA,
+    UMAP,
+    ReferenceIndex,
+    from_artefact,
+    how_to_make,
+    index_of,
+    missing,
+)
+from whyray.explain.latent.space import Space, fit_space, percentile
+from whyray.explain.latent.trustworthiness import ENOUGH, local_trustworthiness, trustworthiness
+
+__all__ = [
+    "ENOUGH",
+    "FEWEST",
+    "KIND",
+    "MAHALANOBIS",
+    "NEIGHBOUR",
+    "PCA",
+    "UMAP",
+    "Embedded",
+    "LatentPositionMethod",
+    "ReferenceIndex",
+    "Space",
+    "as_bytes",
+    "case_embedding",
+    "embed",
+    "embedding_name",
+    "fit_space",
+    "from_artefact",
+    "head_on_embedding",
+    "how_to_make",
+    "index_arrays",
+    "index_of",
+    "local_trustworthiness",
+    "missing",
+    "no_embedding",
+    "normed",
+    "percentile",
+    "plane_details",
+    "planted",
+    "required_embedding",
+    "thumbnail",
+    "trustworthiness",
+    "without_repeats",
+]

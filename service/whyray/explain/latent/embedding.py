@@ -1,0 +1,80 @@
+"""The vector that stands for a case: the package's embedding, else its feature maps averaged over places."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.errors import TierMissing
+from whyray.models import Model, Run
+from whyray.models.head import AffineHead, affine_head
+
+FloatArray = NDArray[np.float32]
+POOLED = "features, averaged over places"
+
+
+def embedding_name(model: Model) -> str | None:
+    """What the embedding is, in words that an index keeps; None where the model has none."""
+    if model.manifest.output.embedding is not None:
+        return model.manifest.output.embedding
+    return None if model.features_name is None else POOLED
+
+
+def case_embedding(run: Run) -> FloatArray | None:
+    """(D,) float32 of one image's run, in the graph's own scale; None where the run has neither of the two."""
+    if run.embedding is not None:
+        own: FloatArray = run.embedding[0]
+        return own
+    if run.features is None:
+        return None
+    pooled: FloatArray = run.features[0].reshape(run.features.shape[1], -1).mean(axis=1)
+    return pooled
+
+
+def required_embedding(model: Model, run: Run) -> FloatArray:
+    """As `case_embedding`; TierMissing where the model has none."""
+    found = case_embedding(run)
+    if found is None:
+        raise no_embedding(model)
+    return found
+
+
+def no_embedding(model: Model) -> TierMissing:
+    """The refusal of whatever needs an embedding."""
+    return TierMissing(
+        f"{model.identity} has neither an embedding nor feature maps",
+        advice="Name a tensor of the graph in output.embedding of model.yaml.",
+    )
+
+
+def head_on_embedding(model: Model) -> AffineHead | None:
+    """The logits as weight · embedding + bias, for heads that are affine in the embedding; None for others.
+
+    weight: (targets, D). Checked against ONNX Runtime on random vectors. Made once.
+    """
+    return model.session(("head on embedding",), lambda: _head_on_embedding(model))
+
+
+def _head_on_embedding(model: Model) -> AffineHead | None:
+    if model.task == "segmentation":
+        return None
+    name = model.manifest.output.embedding
+    if name is None:
+        head = model.head
+        return head if head is not None and head.kind == "pooled" else None
+    shape = model.graph.shapes.get(name)
+    if shape is None or any(size is not None and size < 1 for size in shape[1:]) or _volume(shape) > _LARGEST:
+        return None
+    head = affine_head(model.graph, name, model.logits_name, model.options)
+    return head if head is not None and head.weight.shape == (len(model.targets), _volume(shape)) else None
+
+
+def _volume(shape: tuple[int | None, ...]) -> int:
+    found = 1
+    for size in shape[1:]:
+        found *= size or 1
+    return found
+
+
+_LARGEST = 8192
+"""Dimensions up to which a head is measured by one run for each."""

@@ -1,0 +1,47 @@
+"""Planted outliers: images that a model was surely not made for, to see whether a distance tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.companion_grid import as_input, displayed, resampled
+from whyray.models import Model
+
+FloatArray = NDArray[np.float32]
+_TILES = 4
+
+
+def planted(model: Model, images: FloatArray, seed: int) -> dict[str, FloatArray]:
+    """By kind: (N, C, *spatial) made of channels-first images of the same shape.
+
+    Kinds: inverted grey values, rotated by 90 degrees, upside down, tiles of the image in another order, noise.
+    """
+    spec = model.manifest.input
+    rng = np.random.default_rng(seed)
+    shown = displayed(images, spec)
+    kinds: dict[str, Callable[[FloatArray], FloatArray]] = {
+        "inverted": lambda each: 1 - each,
+        "rotated": lambda each: resampled(np.rot90(each, axes=(-2, -1))[None], each.shape)[0],
+        "upside down": lambda each: each[..., ::-1, :],
+        "tiles shuffled": lambda each: _shuffled(each, rng),
+        "noise": lambda each: rng.random(each.shape, np.float32),
+    }
+    return {
+        name: as_input(np.stack([np.ascontiguousarray(change(each)) for each in shown]).astype(np.float32), spec)
+        for name, change in kinds.items()
+    }
+
+
+def _shuffled(picture: FloatArray, rng: np.random.Generator) -> FloatArray:
+    rows, columns = (size // _TILES for size in picture.shape[-2:])
+    found = picture.copy()
+    order = rng.permutation(_TILES**2)
+    for place, source in enumerate(order):
+        (to_row, to_column), (row, column) = divmod(place, _TILES), divmod(int(source), _TILES)
+        found[..., to_row * rows : (to_row + 1) * rows, to_column * columns : (to_column + 1) * columns] = picture[
+            ..., row * rows : (row + 1) * rows, column * columns : (column + 1) * columns
+        ]
+    return found
