@@ -36,6 +36,13 @@ class Queue(Section):
     """Redis URL, e.g. redis://host:6379/0; a Redis of WhyRay's own in the state folder where left out."""
 
 
+class AdminLogin(Login):
+    """Who may log in to the page, and as what."""
+
+    role: Literal["administrator", "reader"] = "administrator"
+    """An administrator sees everything; a reader the reader studies in which this name has a place, nothing else."""
+
+
 class Admin(Section):
     """HTTP API and web page."""
 
@@ -45,7 +52,7 @@ class Admin(Section):
     """TCP port."""
     token: SecretValue | None = None
     """Bearer token for the API."""
-    logins: tuple[Login, ...] = ()
+    logins: tuple[AdminLogin, ...] = ()
     """Who may log in to the page."""
 
     @model_validator(mode="after")
