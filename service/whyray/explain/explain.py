@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast, overload
 
 import numpy as np
@@ -75,10 +76,11 @@ def explain(
     that failed its own check), ModelOutputError.
     """
     chosen = method_named(method)
-    refusal = why_not(chosen, model)
+    given = {**model.manifest.methods.get(method, {}), **parameters}
+    refusal = why_not(chosen, model, given)
     if refusal is not None:
         raise refusal
-    checked = checked_parameters(method, {**model.manifest.methods.get(method, {}), **parameters})
+    checked = checked_parameters(method, given)
     image = model.channels_first(x)
     if len(image) != 1:
         raise ExplanationError(f"expected one image, found {len(image)}", advice="Explain images one at a time.")
@@ -147,10 +149,11 @@ def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
     )
 
 
-def why_not(method: AnyMethod, model: Model) -> WhyRayError | None:
+def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None = None) -> WhyRayError | None:
     """Why this model can't be explained by this method, as the error to raise; None where it can.
 
     T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting and comparing now.
+    `given` are parameters: where they name a companion of their own, the manifest's is not asked for.
     """
     if method.tasks and model.task not in method.tasks:
         return ExplanationError(
@@ -163,6 +166,9 @@ def why_not(method: AnyMethod, model: Model) -> WhyRayError | None:
         reported = model.reported_tier
         if reported is not None and _ORDER[reported] < _ORDER["T2"]:
             return TierMissing(f"{method.name} needs gradients (T2), and {model.identity} was onboarded as {reported}")
+    role = getattr(method, "companion", None)
+    if role is not None and (given or {}).get(role) is not None:
+        return None
     return method.why_not(model)
 
 

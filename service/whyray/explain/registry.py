@@ -16,7 +16,7 @@ from whyray.errors import ConfigError, WhyRayError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.typed import TypedExplanation
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
+from whyray.models import CompanionRole, Model
 
 
 class MethodParameters(BaseModel):
@@ -105,6 +105,8 @@ class MethodDefaults:
     deliverable: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ()
     stage: ClassVar[int] = 0
+    companion: ClassVar[CompanionRole | None] = None
+    """The role of the package that it needs beside the model; its parameter of that name may name another."""
     Parameters: ClassVar[type[MethodParameters]] = MethodParameters
 
     def cost(self, parameters: Any) -> int:  # noqa: ARG002

@@ -30,7 +30,12 @@ class Recipe:
 
 
 def fit(
-    net: Autoencoder, data: Lesson, observer: Observer, recipe: Recipe, seed: int, tell: Callable[[dict[str, float]], None]
+    net: Autoencoder,
+    data: Lesson,
+    observer: Observer,
+    recipe: Recipe,
+    seed: int,
+    tell: Callable[[dict[str, float]], None],
 ) -> Autoencoder:
     """The net after `recipe.steps` batches; `tell` hears the terms of each batch's loss."""
     random = np.random.default_rng(seed)
@@ -57,7 +62,8 @@ def fit(
         optimiser.step()
         plan.step()
         tell({name: float(term.detach()) for name, term in terms.items()})
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _terms(

@@ -18,19 +18,24 @@ from whyray.models.manifest import Manifest
 MEBIBYTE = 1 << 20
 LARGEST = 12_000_000
 """Bytes: a package's graph stays small enough to live in the repository."""
+HALVED = 1 << 16
 
 
 def export_graph(
-    module: torch.nn.Module, example: torch.Tensor, path: Path, names: tuple[str, ...]
+    module: torch.nn.Module, example: torch.Tensor, path: Path, names: tuple[str, ...], *, half_weights: bool = False
 ) -> dict[str, float]:
     """Write `module` as ONNX with a dynamic batch, all weights in the one file.
 
     `names` names the tensors that the module returns; the first is the graph's output, the others stay inside it
-    under these names, so that explanations can tap them. Returns the largest differences that were measured:
+    under these names, so that explanations can tap them. With `half_weights`, weights of HALVED numbers and more are
+    rounded to float16 in `module`, kept so in the file, and widened to float32 when it loads. Returns the largest
+    differences that were measured:
     `torch` (ONNX Runtime against torch) and `batch` (three items at once against one by one).
     Raises RuntimeError where either is above 1e-3 of the answer's scale.
     """
     module.eval()
+    if half_weights:
+        _round_to_half(module)
     batch = torch.cat([example, example.flip(-1), example * 0.5])
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.onnx"
@@ -47,6 +52,8 @@ def export_graph(
         )
         model = onnx.load(draft)
     _keep_first_output(model)
+    if half_weights:
+        _halve_weights(model)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
     if path.stat().st_size > LARGEST:
@@ -72,6 +79,28 @@ def _keep_first_output(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
+
+
+def _round_to_half(module: torch.nn.Module) -> None:
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.numel() >= HALVED:
+                weight.copy_(weight.half().float())
+
+
+def _halve_weights(model: onnx.ModelProto) -> None:
+    """Large weights as float16, each with a Cast behind it that gives back its name."""
+    casts = []
+    for place, weight in enumerate(model.graph.initializer):
+        values = onnx.numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < HALVED:
+            continue
+        half = onnx.numpy_helper.from_array(values.astype(np.float16), f"{weight.name}_half")
+        casts.append(onnx.helper.make_node("Cast", [half.name], [weight.name], to=onnx.TensorProto.FLOAT))
+        model.graph.initializer[place].CopyFrom(half)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
 
 
 def _parity(module: torch.nn.Module, batch: torch.Tensor, path: Path) -> dict[str, float]:

@@ -1,0 +1,26 @@
+"""Counterfactuals: what would have to be different for another answer."""
+
+from whyray.explain.counterfactual.latent import LatentSpace
+from whyray.explain.counterfactual.latent_shift import LatentShift, LatentShiftParameters, latent_gradient
+from whyray.explain.counterfactual.region_counterfactual import (
+    RegionCounterfactual,
+    RegionCounterfactualParameters,
+    region_labels,
+    with_regions_replaced,
+)
+from whyray.explain.counterfactual.search import Found, Search
+from whyray.explain.counterfactual.traverse import traverse
+
+__all__ = [
+    "Found",
+    "LatentShift",
+    "LatentShiftParameters",
+    "LatentSpace",
+    "RegionCounterfactual",
+    "RegionCounterfactualParameters",
+    "Search",
+    "latent_gradient",
+    "region_labels",
+    "traverse",
+    "with_regions_replaced",
+]

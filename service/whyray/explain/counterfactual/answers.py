@@ -1,0 +1,45 @@
+"""What the model answers about pictures, and on which side of the threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.case import Case, FloatArray
+from whyray.explain.companion_grid import as_input
+from whyray.models import target_spec
+
+FloatVector = NDArray[np.float64]
+
+
+def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, done: int = 0) -> FloatVector:
+    """(N,): the answer (probability or value) about the case's first target for each input (N, C, *spatial).
+
+    Progress is told before each batch, as `done` and what came since, of `total`.
+    """
+    found = []
+    for chunk in case.chunks(len(inputs)):
+        case.tell(done + chunk.start, total or len(inputs))
+        found.append(case.model.answer(case.model.batch_logits(inputs[chunk]))[:, case.targets[0]])
+    case.tell(done + len(inputs), total or len(inputs))
+    return np.concatenate(found).astype(np.float64)
+
+
+def answers_about_pictures(case: Case, pictures: FloatArray, *, total: int | None = None, done: int = 0) -> FloatVector:
+    """As `answers_about`, for pictures (N, *spatial) in 0..1 as displayed."""
+    return answers_about(case, as_input(pictures, case.model.manifest.input), total=total, done=done)
+
+
+def own_answer(case: Case) -> float:
+    """The answer about the image as it is."""
+    return float(case.model.answer(case.run.logits)[0, case.targets[0]])
+
+
+def threshold(case: Case) -> float:
+    """At this answer or above the target is reported as present."""
+    return float(target_spec(case.model, case.target_names[0]).threshold)
+
+
+def crossed(answers: FloatVector, start: float, level: float) -> NDArray[np.bool_]:
+    """Whether each answer lies on the other side of `level` than `start`."""
+    return np.asarray((np.asarray(answers) >= level) != (start >= level))

@@ -1,0 +1,188 @@
+"""Counterfactuals along the gradient in an autoencoder's latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from whyray.errors import WhyRayError
+from whyray.explain.case import Case, FloatArray
+from whyray.explain.companion_grid import as_input
+from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
+from whyray.explain.counterfactual.latent import LatentSpace, why_no_latents
+from whyray.explain.counterfactual.refine import refined
+from whyray.explain.registry import MethodDefaults, MethodParameters, register
+from whyray.explain.typed import Counterfactual
+from whyray.explain.types import Kind, Tier
+from whyray.models import Model
+from whyray.models.display import per_channel
+from whyray.models.manifest import CompanionRole
+
+SEARCHED = 8
+"""Shifts that are tried together in each of the two rounds of the search."""
+
+
+class LatentShiftParameters(MethodParameters):
+    """Numbers of the search.
+
+    `refine`: steps of descent that bring the latents nearer to the image and to its answers; 0 takes the encoder's, as
+    in the paper. `autoencoder` names a package (NAME or NAME@VERSION) in place of the manifest's companion. `reach`:
+    the largest shift, as a share of the length of the image's own latents. `frames`: how many the cine has.
+    """
+
+    refine: int = Field(16, ge=0, le=200)
+    autoencoder: str | None = None
+    reach: float = Field(1.0, gt=0)
+    frames: int = Field(12, ge=4, le=64)
+
+
+@register
+class LatentShift(MethodDefaults):
+    """How the image would have to change for another answer (Cohen et al. 2021, arXiv 2102.09475, section 2).
+
+    x' = D(z + λ d) with z = E(x) and d the direction of ∂f(D(z))/∂z, f being the target's logit (for a softmax, the
+    target's less the strongest other's). The smallest λ within `reach` that takes the answer across the target's
+    threshold is searched, downwards for an answer above it, upwards for one below. Frames go from the same shift the
+    other way (the answer confirmed) over the image as the autoencoder gives it back (`start`) to the flipped one
+    (`end`) and one step beyond. All frames are made by the decoder: none is an image of a patient.
+
+    z is E(x), then refined by a few steps of descent (`refine`): encoders smooth away what strong answers rest on.
+    Evidence: `reconstruction_gap` is |f(x) - f(D(z))| in the answer's unit, `encoder_gap` the same before refinement,
+    `reconstruction_gap_logit` in logits; `refined` is how far that moved z, and `shift` is |λ d|, as shares of |z|;
+    `added_answer` is the answer about the image itself with the difference added to it: close to `answers[end]`, the
+    difference alone carries the change. Raises ArtefactMissing, TierMissing, ExplanationError (another field of view).
+    """
+
+    name: ClassVar[str] = "latent-shift"
+    tier: ClassVar[Tier] = "T2"
+    kind: ClassVar[Kind] = "counterfactual"
+    signed: ClassVar[bool] = True
+    unit: ClassVar[str] = "display range"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label", "regression")
+    companion: ClassVar[CompanionRole] = "autoencoder"
+    Parameters: ClassVar[type[MethodParameters]] = LatentShiftParameters
+
+    def cost(self, parameters: LatentShiftParameters) -> int:
+        """The gradient, two rounds of search, the frames, and the difference on the image itself."""
+        return 3 * parameters.refine + 4 + 2 * SEARCHED + parameters.frames + 1
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """The autoencoder that is missing or does not fit."""
+        return why_no_latents(model, method=self.name)
+
+    def explain_case(self, case: Case, parameters: LatentShiftParameters) -> Sequence[Counterfactual]:
+        """One counterfactual for each target; the latents are shared."""
+        space = LatentSpace(case.model, method=self.name, reference=parameters.autoencoder)
+        encoded = space.encode(case.display[None])
+        latents = refined(case, space, encoded, parameters.refine, self.name)
+        origin = _Origin(space, encoded, latents, space.decode(encoded), space.decode(latents))
+        return [_shifted(case.for_targets([target]), origin, parameters, self.name) for target in case.targets]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where shifts begin: the encoder's latents (1, D) and the refined ones, and the pictures (1, *spatial) of both."""
+
+    space: LatentSpace
+    encoded: FloatArray
+    latents: FloatArray
+    of_encoded: FloatArray
+    shown: FloatArray
+
+    @property
+    def length(self) -> float:
+        """|z|; 1 where that is 0."""
+        return float(np.linalg.norm(self.latents)) or 1.0
+
+
+def _shifted(case: Case, origin: _Origin, parameters: LatentShiftParameters, method: str) -> Counterfactual:
+    space, latents, level = origin.space, origin.latents, threshold(case)
+    gradient, logits = latent_gradient(case, space, latents, origin.shown, method)
+    start = float(case.model.answer(logits)[0, case.targets[0]])
+    steepness = float(np.linalg.norm(gradient))
+    half = (parameters.frames - 2) // 2
+    total = 2 * SEARCHED + 2 * half + 4
+    direction = gradient / (steepness or 1.0) * (-1.0 if start >= level else 1.0) * origin.length
+    shift, tried = _smallest(case, space, latents, direction, parameters.reach, start, level, total)
+    frames = space.decode(_moved(latents, direction, shift * np.arange(-half, half + 2) / half))
+    answers = answers_about_pictures(case, frames, total=total, done=tried)
+    difference = frames[2 * half] - frames[half]
+    beside = np.stack([np.clip(case.display + difference, 0, 1), origin.of_encoded[0]])
+    added, by_encoder = answers_about_pictures(case, beside, total=total, done=total - 2)
+    before = own_answer(case)
+    return Counterfactual(
+        target=case.target_names[0],
+        method=method,
+        parameters=parameters.model_dump() | {"autoencoder": space.identity},
+        evidence={
+            "reconstruction_gap": abs(before - start),
+            "encoder_gap": abs(before - float(by_encoder)),
+            "reconstruction_gap_logit": abs(float((case.run.logits - logits)[0, case.targets[0]])),
+            "refined": float(np.linalg.norm(latents - origin.encoded)) / origin.length,
+            "shift": shift,
+            "gradient_length": steepness,
+            "added_answer": float(added),
+            "threshold": level,
+        },
+        frames=frames,
+        answers=tuple(float(each) for each in answers),
+        start=half,
+        end=2 * half,
+        flipped=bool(crossed(answers, start, level)[2 * half]),
+        difference=difference,
+        answer_before=before,
+        synthetic=True,
+    )
+
+
+def latent_gradient(
+    case: Case, space: LatentSpace, latents: FloatArray, shown: FloatArray, method: str
+) -> tuple[NDArray[np.float32], FloatArray]:
+    """d score / d latents (1, D) at `latents` (1, D), whose picture is `shown` (1, *spatial); and the logits there."""
+    spec = case.model.manifest.input
+    x = as_input(shown, spec)
+    wanted = [case.targets[0]]
+    if case.model.activation == "softmax" and len(case.model.targets) > 1:
+        logits = case.model.run(x).logits[0].copy()
+        logits[wanted[0]] = -np.inf
+        wanted.append(int(logits.argmax()))
+    gradients, logits = case.model.twin(method).gradients(x, wanted)
+    along = gradients[0] if len(wanted) == 1 else gradients[0] - gradients[1]
+    _, std = per_channel(spec, len(case.shape))
+    return space.pulled_back(latents, (along / std).sum(axis=1)), logits
+
+
+def _smallest(
+    case: Case,
+    space: LatentSpace,
+    latents: FloatArray,
+    direction: FloatArray,
+    reach: float,
+    start: float,
+    level: float,
+    total: int,
+) -> tuple[float, int]:
+    """The smallest shift tried that crosses `level`, else the one that comes nearest; and how many were tried."""
+    if not direction.any():
+        return reach, 0
+    coarse = reach * 2.0 ** np.arange(1 - SEARCHED, 1)
+    answers = answers_about_pictures(case, space.decode(_moved(latents, direction, coarse)), total=total)
+    over = crossed(answers, start, level)
+    if not over.any():
+        return float(coarse[int(np.abs(answers - level).argmin())]), SEARCHED
+    first = int(over.argmax())
+    low = coarse[first - 1] if first else 0.0
+    fine = np.linspace(low, coarse[first], SEARCHED + 1)[1:]
+    answers = answers_about_pictures(case, space.decode(_moved(latents, direction, fine)), total=total, done=SEARCHED)
+    over = crossed(answers, start, level)
+    return float(fine[int(over.argmax())] if over.any() else coarse[first]), 2 * SEARCHED
+
+
+def _moved(latents: FloatArray, direction: FloatArray, shifts: NDArray[np.floating]) -> FloatArray:
+    """(N, D): latents (1, D) moved by each shift along the direction (1, D)."""
+    return (latents + shifts[:, None] * direction).astype(np.float32)
