@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from results.answers import answer_about
+from whyray import shipped
 from whyray.errors import ConfigError
 from whyray.results import build_results, load_templates
-from whyray.results import templates as templates_module
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dicom_templates"
 
@@ -76,7 +76,7 @@ def test_a_missing_folder_and_a_stray_file_are_refused(tmp_path):
 def test_an_installed_wheel_finds_the_templates_that_came_with_it(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "whyray"
     shutil.copytree(SHIPPED, package / "_templates")
-    monkeypatch.setattr(templates_module.whyray, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(shipped, "__file__", str(package / "shipped.py"))
     assert load_templates().version
     shutil.rmtree(package / "_templates")
     with pytest.raises(ConfigError, match="missing"):

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-import whyray
 from whyray.errors import ConfigError
+from whyray.explain.language.phrases import FOLDER, NarrativePhrases
 from whyray.models.manifest import CodedConcept
 from whyray.results.yaml_file import read_template
+from whyray.shipped import shipped_templates
 
 
 class _Strict(BaseModel):
@@ -280,7 +281,10 @@ _FILES: dict[str, type[BaseModel]] = {
     "concepts.yaml": Concepts,
     "layout.yaml": Layout,
 }
-_WORDING = Path("wording")
+_WORDING, _NARRATIVE = Path("wording"), Path(FOLDER)
+_LANGUAGES: dict[Path, type[BaseModel]] = {_WORDING: Wording, _NARRATIVE: NarrativePhrases}
+"""Folders with a file a language; a site may add languages."""
+_NAMES = (*_FILES, *(f"{folder}/LANGUAGE.yaml" for folder in _LANGUAGES))
 
 
 @dataclass(frozen=True)
@@ -318,7 +322,7 @@ def load_templates(folder: Path | None = None) -> Templates:
     ConfigError
         If a file says something that is not allowed, with file and line; or if `folder` does not exist.
     """
-    shipped = _shipped()
+    shipped = shipped_templates()
     if folder is not None and not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such folder of templates", advice="Create it, or leave the setting out to take the defaults."
@@ -326,7 +330,7 @@ def load_templates(folder: Path | None = None) -> Templates:
     known = {str(path.relative_to(shipped)): path for path in sorted(shipped.rglob("*.yaml"))}
     own = {} if folder is None else {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.yaml"))}
     for name in own:
-        if name not in known and Path(name).parent != _WORDING:
+        if name not in known and Path(name).parent not in _LANGUAGES:
             raise ConfigError(f"{own[name]}: no template has this name; there are {', '.join(sorted(known))}")
     files = {**known, **own}
     read = _read(files)
@@ -344,8 +348,8 @@ def load_templates(folder: Path | None = None) -> Templates:
 
 
 def template_schemas() -> dict[str, dict[str, Any]]:
-    """{file name: JSON Schema (draft 2020-12)} of all template files; wordings as `wording/LANGUAGE.yaml`."""
-    return {name: template_schema(name) for name in (*_FILES, "wording/LANGUAGE.yaml")}
+    """{file name: JSON Schema (draft 2020-12)} of all template files; a language's as `wording/LANGUAGE.yaml`."""
+    return {name: template_schema(name) for name in _NAMES}
 
 
 def template_schema(name: str) -> dict[str, Any]:
@@ -358,13 +362,13 @@ def template_schema(name: str) -> dict[str, Any]:
     """
     model = _model(name)
     if model is None:
-        raise ConfigError(f"no template has the name {name}; there are {', '.join((*_FILES, 'wording/LANGUAGE.yaml'))}")
+        raise ConfigError(f"no template has the name {name}; there are {', '.join(_NAMES)}")
     schema: dict[str, Any] = model.model_json_schema(by_alias=True, mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": name}
 
 
 def _model(name: str) -> type[BaseModel] | None:
-    return Wording if Path(name).parent == _WORDING else _FILES.get(name)
+    return _LANGUAGES.get(Path(name).parent) or _FILES.get(name)
 
 
 def _read(files: Mapping[str, Path]) -> dict[str, Any]:
@@ -385,12 +389,3 @@ def _read(files: Mapping[str, Path]) -> dict[str, Any]:
         every.line = refused[0].line
         raise every
     return read
-
-
-def _shipped() -> Path:
-    """The folder inside an installed wheel, or the one beside `service/` in a checkout."""
-    package = Path(whyray.__file__).resolve().parent
-    for folder in (package / "_templates", package.parents[1] / "dicom_templates"):
-        if folder.is_dir():
-            return folder
-    raise ConfigError("the shipped folder of templates is missing", advice="Install WhyRay again.")

@@ -1,0 +1,187 @@
+"""The structured answer about one target as numbers with names: all that a narrative may say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.case import Case, predicted_regions
+from whyray.explain.context import Made
+from whyray.explain.typed import (
+    CaseMatches,
+    ConceptScores,
+    Counterfactual,
+    LatentPosition,
+    Narrative,
+    RegionShares,
+    Structure,
+    TypedExplanation,
+    UnitReport,
+)
+from whyray.explain.types import Heatmap
+
+GRADES = {"green": 0.0, "amber": 1.0, "red": 2.0}
+ROWS, COLUMNS, STACK = ("upper", "middle", "lower"), ("left", "centre", "right"), ("first", "central", "last")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Numbers by path, e.g. 'answer.probability' or 'grad-cam.zone.lower-left'; words by path; shown methods in order.
+
+    `shown` are methods whose explanation of the target was made and not withheld.
+    """
+
+    numbers: Mapping[str, float]
+    words: Mapping[str, str]
+    shown: tuple[str, ...]
+    withheld: tuple[str, ...]
+
+
+def facts_of(case: Case) -> Facts:
+    """The facts about the case's one target, from its answer and from what was said of it before.
+
+    Explanations that were withheld give no number but that they were.
+    """
+    [target] = case.target_names
+    numbers = _answer(case)
+    words: dict[str, str] = {}
+    shown: list[str] = []
+    withheld: list[str] = []
+    for made in case.context.made:
+        told = made.explanation
+        if told.target != target or isinstance(told, Narrative):
+            continue
+        numbers[f"{told.method}.grade"] = GRADES[made.grade]
+        numbers[f"{told.method}.withheld"] = float(made.withheld)
+        (withheld if made.withheld else shown).append(told.method)
+        if made.withheld:
+            continue
+        words[f"{told.method}.reasons"] = "; ".join(made.reasons)
+        numbers.update({f"{told.method}.{name}": value for name, value in _of(made, case).items()})
+    return Facts(numbers, words, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(withheld)))
+
+
+def zones(shares: NDArray[np.float64]) -> dict[str, float]:
+    """Shares of the ninths of an image (or of the 27 parts of a stack of slices), named as one sees them."""
+    axes: tuple[Sequence[str], ...] = (ROWS, COLUMNS) if shares.ndim == 2 else (STACK, ROWS, COLUMNS)
+    return {
+        "-".join(names[place] for names, place in zip(axes, index, strict=True)): float(shares[index])
+        for index in np.ndindex(shares.shape)
+    }
+
+
+def _answer(case: Case) -> dict[str, float]:
+    model, [target] = case.model, case.targets
+    spec = model.manifest.targets[target]
+    found = {"answer.threshold": float(spec.threshold)}
+    if model.task == "segmentation":
+        regions = predicted_regions(model, case.run.logits)
+        assert regions is not None
+        return {"answer.share": float(regions[target].mean())}
+    value = float(model.answer(case.run.logits)[0, target])
+    found["answer.value" if model.task == "regression" else "answer.probability"] = value
+    side = _patient_sides(case.context.directions)
+    return found | {f"answer.side.{each}": 1.0 for each in ([side] if side else [])}
+
+
+def _patient_sides(directions: Sequence[str] | None) -> str | None:
+    """'left-is-right' where the image's left is the patient's right, 'left-is-left' for the reverse; else None."""
+    last = directions[-1] if directions else ""
+    return {"L": "left-is-right", "R": "left-is-left"}.get(last[:1])
+
+
+def _of(made: Made, case: Case) -> dict[str, float]:
+    told = made.explanation
+    if isinstance(told, Heatmap):
+        return _heatmap(told, case)
+    for kind, tell in _TYPES:
+        if isinstance(told, kind):
+            return tell(told)
+    return {}
+
+
+def _heatmap(heatmap: Heatmap, case: Case) -> dict[str, float]:
+    """Where what speaks for the target lies: ninths of the image, and structures where the study brought some."""
+    positive = np.clip(heatmap.values.astype(np.float64), 0, None)
+    valid = np.ones(positive.shape, bool) if case.context.valid is None else case.context.valid
+    positive = np.where(valid, positive, 0.0)
+    whole = positive.sum()
+    if whole <= 0 or not valid.any():
+        return {}
+    found = {f"zone.{name}": share for name, share in zones(_parts(positive, valid) / whole).items()}
+    for structure in case.context.structures:
+        found |= _structure(structure, positive, valid)
+    return found
+
+
+def _structure(structure: Structure, positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, float]:
+    inside = structure.mask & valid
+    return {
+        f"share.{structure.name}": float(positive[inside].sum() / positive.sum()),
+        f"area.{structure.name}": float(inside.sum() / valid.sum()),
+    }
+
+
+def _parts(positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sums over thirds along each axis of the box that holds the image."""
+    sums = positive
+    for axis in range(positive.ndim):
+        others = tuple(each for each in range(valid.ndim) if each != axis)
+        filled = np.flatnonzero(valid.any(axis=others))
+        edges = np.linspace(filled[0], filled[-1] + 1, 4).round().astype(int)
+        parts = [sums.take(range(a, b), axis).sum(axis, keepdims=True) for a, b in pairwise(edges)]
+        sums = np.concatenate(parts, axis)
+    return sums
+
+
+def _concepts(told: ConceptScores) -> dict[str, float]:
+    return {f"score.{each.name}": float(each.score) for each in told.concepts if each.reliable}
+
+
+def _cases(told: CaseMatches) -> dict[str, float]:
+    weighted = [each for each in told.matches if each.weight is not None]
+    if weighted:
+        return {f"contribution.{each.label}": float(each.similarity * (each.weight or 0)) for each in weighted}
+    known = [each.known for each in told.matches if each.known is not None]
+    return {"known": float(len(known)), "with-finding": float(sum(known))}
+
+
+def _counterfactual(told: Counterfactual) -> dict[str, float]:
+    return {
+        "flipped": float(told.flipped),
+        "before": float(told.answers[told.start]),
+        "after": float(told.answers[told.end]),
+    }
+
+
+def _latent(told: LatentPosition) -> dict[str, float]:
+    return {"percentile": float(told.percentile)}
+
+
+def _regions(told: RegionShares) -> dict[str, float]:
+    found = {f"share.{each.structure.name}": float(each.share) for each in told.regions}
+    found |= {f"area.{each.structure.name}": float(each.area) for each in told.regions}
+    return found | {"flagged": float(told.flagged)}
+
+
+def _units(told: UnitReport) -> dict[str, float]:
+    found = {f"unit.{each.unit}": float(each.contribution) for each in told.units}
+    first = told.units[0]
+    if first.concept is not None and first.iou is not None:
+        found[f"detects.{first.concept}"] = float(first.iou)
+    return found
+
+
+_TYPES: tuple[tuple[type[TypedExplanation], Callable[[Any], dict[str, float]]], ...] = (
+    (ConceptScores, _concepts),
+    (CaseMatches, _cases),
+    (Counterfactual, _counterfactual),
+    (LatentPosition, _latent),
+    (RegionShares, _regions),
+    (UnitReport, _units),
+)
