@@ -23,6 +23,8 @@ from whyray.admin.settings import AdminSettings
 
 COOKIE = "whyray_session"
 _OPEN = ("/healthz", "/readyz", "/login")
+_OF_READERS = ("/reading", "/api/v1/reading", "/static", "/login", "/logout")
+"""All that somebody with the role of a reader can reach, with what lies below."""
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -86,7 +88,7 @@ class Guard:
                 actor = None  # removed from the configuration meanwhile
         if actor is not None:
             request.state.actor = actor
-            return None
+            return _keep_to_readings(request, path) if actor in settings.readers else None
         if path in _OPEN or path.startswith("/static/"):
             return None
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
@@ -98,6 +100,16 @@ class Guard:
             "Log in at /login, or send 'Authorization: Bearer TOKEN'.",
             {"WWW-Authenticate": 'Bearer realm="WhyRay"'},
         )
+
+
+def _keep_to_readings(request: Request, path: str) -> Response | None:
+    if any(path == each or path.startswith(f"{each}/") for each in _OF_READERS):
+        return None
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/reading", 303)
+    return problem(
+        403, "ReadersOnly", "readers see their reader studies and nothing else", "Go to /reading, or log in as another."
+    )
 
 
 def _admit_local(request: Request) -> Response | None:

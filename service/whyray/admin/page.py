@@ -43,6 +43,13 @@ def router(settings: Callable[[], AdminSettings], sessions: Sessions, brake: Gue
         local = settings().local_only
         return templates.TemplateResponse(request, "index.html", {"views": _VIEWS, "actor": actor, "local": local})
 
+    @pages.get("/reading")
+    def reading(request: Request, actor: Actor) -> Response:
+        """The form of reader studies."""
+        local = settings().local_only
+        only = actor in settings().readers
+        return templates.TemplateResponse(request, "reading.html", {"actor": actor, "local": local, "only": only})
+
     @pages.get("/api/docs")
     def reference(request: Request) -> Response:
         """The API reference, from the OpenAPI description."""

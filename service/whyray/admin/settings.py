@@ -17,11 +17,13 @@ class AdminSettings:
     """Access to the admin endpoint. There is no default password.
 
     `tokens` and `logins` are secrets by the name under which their holders' actions are audited: a token stands alone,
-    a password needs its user's name. Where both are empty, only clients on this very machine are let in.
+    a password needs its user's name. Where both are empty, only clients on this very machine are let in. `readers` are
+    the users among the logins who see reader studies and nothing else.
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     logins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    readers: frozenset[str] = frozenset()
 
     @property
     def local_only(self) -> bool:
@@ -35,6 +37,7 @@ def settings_of(config: Config) -> AdminSettings:
     return AdminSettings(
         tokens={} if admin.token is None else {"token": admin.token.reveal()},
         logins={each.user: each.password.reveal() for each in admin.logins},
+        readers=frozenset(each.user for each in admin.logins if each.role == "reader"),
     )
 
 

@@ -193,7 +193,7 @@ def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
 
 def before(place: Place) -> Reading | None:
     """The case that is before the reader now."""
-    newest = max(place.row.readings, key=lambda each: each.last_shown_at, default=None)
+    newest = max(place.row.readings, key=lambda each: (each.last_shown_at, each.answered_at is None), default=None)
     return newest if newest is not None and (newest.answered_at is None or place.manifest.going_back) else None
 
 

@@ -1,6 +1,6 @@
 """The HTTP API: one module for each kind of thing."""
 
-from whyray.admin.api import deliveries, events, health, jobs, overview, results, site, studies
+from whyray.admin.api import deliveries, events, health, jobs, overview, reading, results, site, studies
 
 ROUTERS = (
     overview.router,
@@ -10,6 +10,7 @@ ROUTERS = (
     results.router,
     events.router,
     site.router,
+    reading.router,
 )
 
 __all__ = ["ROUTERS", "health"]
