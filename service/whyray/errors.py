@@ -123,6 +123,18 @@ class PeerRefused(PermanentError):  # noqa: N818
     default_advice = "Ask the peer's administrator to accept WhyRay's AE title and these SOP classes, then retry."
 
 
+class WorkitemInvalid(PermanentError):  # noqa: N818
+    """A workitem or a change of one lacks what PS3.4 table CC.2.5-3 wants, or names another Transaction UID."""
+
+    default_advice = "Correct the request; docs/worklist.md lists what a workitem needs."
+
+
+class WorkitemConflict(PermanentError):  # noqa: N818
+    """The state of a workitem does not allow this: claimed by somebody else, or closed."""
+
+    default_advice = "Retrieve the workitem to see its state."
+
+
 # --- work --------------------------------------------------------------------------------------------------------
 class Cancelled(PermanentError):  # noqa: N818
     """An administrator cancelled the work; never retried, never counted as a failure."""

@@ -31,6 +31,8 @@ class Received:
     key: str
     calling_ae: str
     own_result: bool = False
+    routed: bool = True
+    """False for what a worklist had fetched: no route is asked about it, the workitem names its own."""
 
 
 class Arrival(StrEnum):
@@ -48,7 +50,11 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     # the study's lock comes first: two processes that get the same instance at once must not both find it new
     study = _study(session, received.study_instance_uid, now)
     same_uid = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
-    if any(each.sha256 == received.sha256 for each in same_uid):
+    same = next((each for each in same_uid if each.sha256 == received.sha256), None)
+    if same is not None:
+        if received.routed and not same.routed:
+            same.routed = True
+            _open(study, now)
         return Arrival.DUPLICATE
     series = session.scalar(
         select(Series).where(Series.study_id == study.id, Series.series_instance_uid == received.series_instance_uid)
@@ -69,14 +75,13 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             calling_ae=received.calling_ae,
             received_at=now,
             own_result=received.own_result,
+            routed=received.routed,
         )
     )
-    if not received.own_result and not same_uid:
-        if study.serial == study.settled_serial:
-            study.opened_at = now
-        study.serial += 1
+    if not received.routed:
         study.last_received_at = now
-        study.expires_at = None
+    elif not received.own_result and not same_uid:
+        _open(study, now)
     if same_uid:
         events.record(
             session,
@@ -89,6 +94,15 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         )
         return Arrival.CONFLICT
     return Arrival.NEW
+
+
+def _open(study: Study, now: datetime) -> None:
+    """Give routing something to deal with."""
+    if study.serial == study.settled_serial:
+        study.opened_at = now
+    study.serial += 1
+    study.last_received_at = now
+    study.expires_at = None
 
 
 def _study(session: Session, uid: str, now: datetime) -> Study:

@@ -114,6 +114,8 @@ class Instance(Base):
     calling_ae: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     own_result: Mapped[bool] = mapped_column(default=False)
+    routed: Mapped[bool] = mapped_column(default=True)
+    """False for what was fetched for a workitem alone: no route is asked about it, unless a PACS sends it too."""
     series: Mapped[Series] = relationship(back_populates="instances")
 
     __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), UniqueConstraint("sop_instance_uid", "variant"))

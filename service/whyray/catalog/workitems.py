@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,8 +14,8 @@ from whyray.catalog.tables import Workitem
 
 OWN = ""
 """The name of WhyRay's own worklist."""
-LEASE = timedelta(minutes=10)
-"""How long one step of a workitem may take, fetching its images included, before another process takes over."""
+LEASE = timedelta(seconds=30)
+"""How long a performer may be silent before another process takes its workitem over; it renews while it works."""
 _FINAL = (WorkitemState.COMPLETED, WorkitemState.CANCELED)
 
 
@@ -79,10 +79,23 @@ def lease(session: Session, owner: str, now: datetime) -> Workitem | None:
     return row
 
 
+def renew(session: Session, owner: str, now: datetime) -> None:
+    """Say that `owner` is alive and still works on what it has leased."""
+    session.execute(update(Workitem).where(Workitem.lease_owner == owner).values(lease_until=now + LEASE))
+
+
 def held(session: Session, workitem_id: int, owner: str) -> Workitem | None:
     """The workitem, locked, if `owner` still has its lease."""
     row = session.scalar(select(Workitem).where(Workitem.id == workitem_id).with_for_update())
     return row if row is not None and row.lease_owner == owner else None
+
+
+def let_go(session: Session, row: Workitem) -> None:
+    """Take back that WhyRay is going to claim it; of other worklists nothing stays here."""
+    if row.worklist == OWN:
+        row.stage = row.claim_uid = row.route = row.started_at = None
+    else:
+        session.delete(row)
 
 
 def hand_back(row: Workitem, *, not_before: datetime | None) -> None:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import httpx
 
-from whyray.config import DicomWebDestination
+from whyray.config import DicomWebDestination, Worklist
 from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 
 _CONNECT_TIMEOUT = 10.0
@@ -18,8 +18,8 @@ _GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.G
 _NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
 
 
-def web_client(destination: DicomWebDestination) -> httpx.Client:
-    """A client for one destination: base URL, token or log-in, trusted authorities, time-outs. Close it."""
+def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
+    """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it."""
     headers = {"Authorization": f"Bearer {destination.token.reveal()}"} if destination.token is not None else {}
     login = destination.login
     return httpx.Client(

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from email.message import Message
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from whyray.config.network import DicomWebListener, Listener
 from whyray.errors import ConfigError
@@ -39,7 +39,15 @@ _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-def start_dicomweb(listener: Callable[[], Listener], reception: Reception, begin: Begin) -> HttpServer | None:
+Admit = Callable[[Request], Awaitable[str | Response]]
+"""Who asks: a name, or the response that turns the request away."""
+MoreRoutes = Callable[[Admit], Sequence[BaseRoute]]
+"""Resources of others that are served beside STOW-RS, behind the same tokens."""
+
+
+def start_dicomweb(
+    listener: Callable[[], Listener], reception: Reception, begin: Begin, more: MoreRoutes = lambda _: ()
+) -> HttpServer | None:
     """Serve STOW-RS if the configuration has it; `listener` gives the configuration in force.
 
     Raises
@@ -57,7 +65,7 @@ def start_dicomweb(listener: Callable[[], Listener], reception: Reception, begin
             f"everybody who reaches {settings.address} could send by STOW-RS",
             advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
         )
-    return serve_http(_Service(listener, reception, begin).app(), socket, settings.address, what=_WHAT)
+    return serve_http(_Service(listener, reception, begin).app(more), socket, settings.address, what=_WHAT)
 
 
 class _Service:
@@ -66,18 +74,23 @@ class _Service:
         self._in_use = 0
         self._lock = threading.Lock()
 
-    def app(self) -> Starlette:
+    def app(self, more: MoreRoutes) -> Starlette:
         routes = [Route(path, self._post, methods=["POST"]) for path in (PATH, PATH + "/{study}")]
-        return Starlette(routes=routes)
+        return Starlette(routes=[*routes, *more(self._admit)])
 
-    async def _post(self, request: Request) -> Response:
-        listener = self._listener()
-        sender = _sender(request, listener.dicomweb)
+    async def _admit(self, request: Request) -> str | Response:
+        sender = _sender(request, self._listener().dicomweb)
         if isinstance(sender, Response):
             words = bytes(sender.body).decode()
             address = request.client.host if request.client else "unknown"
-            await run_in_threadpool(self._reception.rejected, "somebody", address, words, what="STOW-RS")
+            await run_in_threadpool(self._reception.rejected, "somebody", address, words, what="DICOMweb request")
+        return sender
+
+    async def _post(self, request: Request) -> Response:
+        sender = await self._admit(request)
+        if isinstance(sender, Response):
             return sender
+        listener = self._listener()
         boundary = _boundary(request)
         if isinstance(boundary, Response):
             return boundary

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydicom import Dataset
@@ -21,10 +22,11 @@ from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAM
 from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
 from whyray.intake.arriving import Arriving
 from whyray.intake.commitment import CommitmentProvider, ReportTo
-from whyray.intake.dicomweb import start_dicomweb
+from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
 from whyray.intake.reception import Reception, on_released, on_store
 from whyray.intake.registrar import Registrar
 from whyray.intake.server import IntakeServer
+from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
 
 _NO_LIMIT = 1_000_000
@@ -43,6 +45,7 @@ class StorageScp:
         storage: Storage,
         report_to: ReportTo,
         handlers: Sequence[tuple[Any, ...]],
+        web_routes: MoreRoutes,
     ) -> None:
         self._listener = listener
         self._handlers = handlers
@@ -61,7 +64,7 @@ class StorageScp:
         self._apply_limits()
         self._server = self._serve(listener)
         try:
-            self._dicomweb = start_dicomweb(lambda: self._listener, reception, self._begin)
+            self._dicomweb = start_dicomweb(lambda: self._listener, reception, self._begin, web_routes)
         except BaseException:
             self._server.shutdown()
             raise
@@ -82,6 +85,10 @@ class StorageScp:
         with self._lock:
             self._open = {each for each in self._open if each.is_alive()}
             return len(self._open)
+
+    def fetched(self, sender: str, study_uid: str) -> StoreRequest:
+        """Where instances of a study go that WhyRay itself has asked `sender` for; no route is asked about them."""
+        return StoreRequest(replace(self._reception, routed=False), self._begin, sender, study_uid)
 
     def update(self, listener: Listener) -> None:
         """Obey a new configuration; associations that are open go on. Address and port of STOW-RS stay as they are.
@@ -195,6 +202,7 @@ def start_listener(
     is_own: Callable[[Dataset], bool] = lambda _: False,
     report_to: ReportTo = lambda _: None,
     handlers: Sequence[tuple[Any, ...]] = (),
+    web_routes: MoreRoutes = lambda _: (),
 ) -> StorageScp:
     """Start to listen.
 
@@ -208,6 +216,8 @@ def start_listener(
         know are told on the association on which they asked, if they keep it open.
     handlers
         Further pynetdicom event handlers: `whyray.delivery.commitment_handlers` takes in peers' own reports.
+    web_routes
+        What else the DICOMweb listener serves; see `MoreRoutes`.
 
     Raises
     ------
@@ -216,9 +226,8 @@ def start_listener(
     """
     registrar = Registrar(catalog)
     try:
-        return StorageScp(
-            listener, Reception(storage, catalog, registrar, is_own), storage, report_to=report_to, handlers=handlers
-        )
+        reception = Reception(storage, catalog, registrar, is_own)
+        return StorageScp(listener, reception, storage, report_to, handlers, web_routes)
     except BaseException:
         registrar.close()
         raise

@@ -28,12 +28,16 @@ _log = logging.getLogger("whyray.intake")
 
 @dataclass
 class Reception:
-    """Takes instances in: storage first, then the catalog, then the status. `is_own` is the loop guard."""
+    """Takes instances in: storage first, then the catalog, then the status.
+
+    `is_own` is the loop guard; `routed` says whether routes are asked about what comes this way.
+    """
 
     storage: Storage
     catalog: Catalog
     registrar: Registrar
     is_own: Callable[[Dataset], bool]
+    routed: bool = True
     _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,6 +90,7 @@ class Reception:
             key=stored.key,
             calling_ae=calling_ae,
             own_result=own,
+            routed=self.routed,
         )
         try:
             arrival = self.registrar.enter(received)

@@ -7,7 +7,18 @@ from typing import Any
 
 from sqlalchemy import select
 
-from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, deliveries, jobs, processes, studies
+from whyray.catalog import (
+    Catalog,
+    Delivery,
+    DeliveryState,
+    Job,
+    JobState,
+    deliveries,
+    jobs,
+    processes,
+    studies,
+    workitems,
+)
 
 _MOST_FAILURES = 20
 
@@ -65,6 +76,9 @@ def overview(catalog: Catalog) -> Overview:
         ]
         tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
         tallies += [("jobs", state.value, number) for state, number in jobs.tally(session).items()]
+        for worklist, standing in workitems.tally(session).items():
+            name = f"workitems of {worklist}" if worklist else "workitems"
+            tallies += [(name, state.value.lower(), number) for state, number in standing.items()]
         for destination, states in deliveries.tally(session).items():
             tallies += [(f"deliveries to {destination}", state.value, number) for state, number in states.items()]
         failed_jobs = session.scalars(

@@ -22,6 +22,7 @@ from whyray.catalog import (
     Series,
     Study,
     keys,
+    workitems,
 )
 from whyray.config import Config
 from whyray.storage import Storage, sweep_orphans
@@ -56,6 +57,7 @@ class Retention:
                 freed += _keys(session, study.id)
                 _log.info("study %s: kept long enough, removed", study.study_instance_uid)
                 session.delete(study)
+            freed += workitems.forget(session, now - rules.results)
             session.execute(delete(Event).where(Event.at < now - rules.events))
         for key in freed:
             self.storage.delete(key)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from celery import Celery
 from pydicom import Dataset
@@ -23,6 +24,10 @@ from whyray.pipeline.retention import Retention
 from whyray.pipeline.route_studies import StudyRouter
 from whyray.pipeline.schedule import Schedule
 
+if TYPE_CHECKING:
+    from whyray.worklist import OwnWorklist, Performer
+    from whyray.worklist.fetch import Keep
+
 _log = logging.getLogger("whyray.roles")
 
 
@@ -31,12 +36,14 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     from whyray.delivery import commitment_handlers
     from whyray.intake import start_listener
     from whyray.routing import is_own_result
+    from whyray.worklist import OwnWorklist, worklist_routes
 
     house = House.open(path)
 
     def is_own(header: Dataset) -> bool:
         return is_own_result(header, house.config().uid_root, lambda uid: _known(house, uid)) is not None
 
+    own = OwnWorklist(house.catalog, house.storage)
     listener = start_listener(
         house.config().listener,
         house.catalog,
@@ -44,6 +51,7 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         is_own=is_own,
         report_to=lambda ae_title: report_address(house.config(), ae_title),
         handlers=commitment_handlers(house.catalog),
+        web_routes=lambda admit: worklist_routes(own, admit, lambda: _has_worklist(house.config())),
     )
     schedule = schedule_of(house)
     try:
@@ -54,10 +62,43 @@ def run_intake(path: Path, stop: threading.Event) -> None:
             _log.info("listening as %s on port %d", house.config().listener.ae_title, listener.port)
             if listener.dicomweb_port is not None:
                 _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
-            schedule.run(stop)
+            performer = performer_of(house, own, listener.fetched, presence.name)
+            # fetching a study takes long: routing must not wait for it
+            working = threading.Thread(target=performer.run, args=[stop], name="whyray-performer")
+            working.start()
+            try:
+                schedule.run(stop)
+            finally:
+                stop.set()
+                working.join()
     finally:
         listener.stop()
         house.close()
+
+
+def _has_worklist(config: Config) -> bool:
+    return config.listener.dicomweb is not None and config.listener.dicomweb.worklist is not None
+
+
+def performer_of(house: House, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
+    """What performs the workitems of this house's worklists."""
+    from whyray.delivery.commitment import uuid_uid
+    from whyray.pipeline.orders import OrderedJobs, sources_of
+    from whyray.worklist import Performer
+
+    make_jobs = OrderedJobs(
+        house.catalog, house.config, house.read_header, lambda reference: _resolve(house, reference)
+    )
+    return Performer(
+        catalog=house.catalog,
+        storage=house.storage,
+        config=house.config,
+        sources=lambda: sources_of(house.config(), own),
+        keep=keep,
+        make_jobs=make_jobs,
+        owner=owner,
+        uid_source=uuid_uid,
+    )
 
 
 def report_address(config: Config, ae_title: str) -> tuple[str, int] | None:

@@ -1,4 +1,4 @@
-"""Workitems of UPS-RS worklists, and the transfer syntax in which a delivery went."""
+"""Workitems of worklists, the transfer syntax of a delivery, and instances that no route is asked about."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -45,10 +45,14 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_workitems_study_instance_uid"), ["study_instance_uid"], unique=False)
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.add_column(sa.Column("transfer_syntax_uid", sa.String(length=64), nullable=True))
+    with op.batch_alter_table("instances", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("routed", sa.Boolean(), nullable=False, server_default=sa.true()))
 
 
 def downgrade() -> None:
     """Take back."""
+    with op.batch_alter_table("instances", schema=None) as batch_op:
+        batch_op.drop_column("routed")
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.drop_column("transfer_syntax_uid")
     with op.batch_alter_table("workitems", schema=None) as batch_op:

@@ -1,0 +1,74 @@
+"""Fetching images by WADO-RS (PS3.18 section 10.4), into storage and catalog as if a PACS had sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.message import Message
+
+import httpx
+
+from whyray.config import DicomWebDestination
+from whyray.delivery.web import error_of_response, web_client
+from whyray.errors import ImageError, PeerUnreachable, ResourceExhausted
+from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.stow import MEDIA_TYPE, StoreRequest
+from whyray.worklist.workitem import Input
+
+Keep = Callable[[str, str], StoreRequest]
+"""Name of who gives them and Study Instance UID → where instances of this study go."""
+_ACCEPT = f'multipart/related; type="{MEDIA_TYPE}"; transfer-syntax=*'
+
+
+def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) -> set[str]:
+    """Fetch the series of an input, or the instances that it names; gives the SOP Instance UIDs that are here now.
+
+    The addresses are made from UIDs and the configured URL: what a workitem says about where to retrieve is not obeyed,
+    since credentials go along.
+
+    Raises
+    ------
+    PeerUnreachable, PeerBusy, PeerRefused
+        If the service does not give them.
+    ResourceExhausted
+        If they can't be kept for now.
+    ImageError
+        If one of them can't be taken for good.
+    """
+    series = f"/studies/{wanted.study_uid}/series/{wanted.series_uid}"
+    paths = [f"{series}/instances/{each}" for each in wanted.instance_uids] or [series]
+    here: set[str] = set()
+    with web_client(service) as client:
+        for path in paths:
+            here |= _fetch(client, path, name, keep(name, wanted.study_uid))
+    return here
+
+
+def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> set[str]:
+    try:
+        with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:
+            if not answer.is_success:
+                raise error_of_response(answer.status_code, f"{name}{path}")
+            reader = MultipartReader(_boundary(answer, name), store)
+            for piece in answer.iter_bytes():
+                reader.feed(piece)
+            reader.close()
+    except httpx.HTTPError as error:
+        raise PeerUnreachable(f"{name} did not give {path}: {type(error).__name__}") from error
+    except MalformedMultipart as error:
+        raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
+    finally:
+        store.close()
+    refused = [each for *_, each in store.failed] + store.other_failures
+    if refused:
+        words = f"an instance of {path} from {name} can't be kept: {refused[0].detail}"
+        raise ResourceExhausted(words) if refused[0].status & 0xFF00 == 0xA700 else ImageError(words)
+    return {instance for _, instance in store.stored}
+
+
+def _boundary(answer: httpx.Response, name: str) -> str:
+    message = Message()
+    message["content-type"] = answer.headers.get("content-type", "")
+    boundary = message.get_boundary()
+    if message.get_content_type() != "multipart/related" or not boundary:
+        raise ImageError(f"{name} answered with {message.get_content_type()}, not multipart/related")
+    return boundary

@@ -1,0 +1,133 @@
+"""What became of the work that a workitem asked for, by the catalog: how far it is, and where the results are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, jobs
+from whyray.catalog.states import job_sources
+from whyray.config import Config, DicomWebDestination
+from whyray.worklist.told import Output
+from whyray.worklist.workitem import Input
+
+_ARRIVED = (DeliveryState.SENT, DeliveryState.COMMITTED)
+_GIVEN_UP = (DeliveryState.FAILED, DeliveryState.CANCELLED)
+_WORK_SHARE = 0.9
+"""Of the progress: the rest is delivery."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`job_ids` are those in force: a job that late instances superseded has its successor in its place."""
+
+    job_ids: tuple[str, ...]
+    share: float
+    words: str
+    finished: bool = False
+    failure: str | None = None
+    """'CLASS: words', why it can't be finished."""
+
+
+def here(session: Session, wanted: Input) -> bool:
+    """Whether all instances that an input names are here; any of the series, where it names none."""
+    found = set(
+        session.scalars(
+            select(Instance.sop_instance_uid)
+            .join(Series)
+            .join(Study)
+            .where(
+                Study.study_instance_uid == wanted.study_uid,
+                Series.series_instance_uid == wanted.series_uid,
+                Instance.own_result.is_(False),
+            )
+        )
+    )
+    return bool(found) and set(wanted.instance_uids) <= found
+
+
+def standing(session: Session, job_ids: Sequence[str]) -> Standing:
+    """How far these jobs and the deliveries of their results are."""
+    current = [_in_force(session, each) for each in job_ids]
+    ids = tuple(each.id for each in current if each is not None)
+    if len(ids) < len(job_ids):
+        return Standing(ids, 0.0, "", failure="NotFound: a job was removed before it was done")
+    found = [each for each in current if each is not None]
+    for job in found:
+        if job.state is JobState.FAILED:
+            return Standing(ids, 0.0, "", failure=f"{job.error_code}: {job.error_message}")
+        if job.state in (JobState.CANCELLED, JobState.CANCELLING):
+            return Standing(ids, 0.0, "", failure="Cancelled: an administrator cancelled the job")
+    share = _WORK_SHARE * sum(1.0 if job.state is JobState.DONE else job.progress for job in found) / len(found)
+    working = [job for job in found if job.state is not JobState.DONE]
+    if working:
+        words = working[0].progress_text if working[0].state is JobState.RUNNING else working[0].state.value
+        return Standing(ids, share, words or working[0].state.value)
+    deliveries = list(
+        session.scalars(select(Delivery).join(ResultRow).where(ResultRow.job_id.in_(ids), ~ResultRow.superseded))
+    )
+    for each in deliveries:
+        if each.state in _GIVEN_UP:
+            why = f"{each.error_code}: {each.error_message}" if each.error_code else "Cancelled: not sent"
+            return Standing(ids, share, "", failure=f"{why} (results for {each.destination})")
+    arrived = sum(each.state in _ARRIVED for each in deliveries)
+    if arrived == len(deliveries):
+        return Standing(ids, 1.0, "done", finished=True)
+    return Standing(ids, share, f"results are being sent: {arrived} of {len(deliveries)}")
+
+
+def _in_force(session: Session, job_id: str) -> Job | None:
+    job = session.get(Job, job_id)
+    while job is not None and job.state is JobState.SUPERSEDED:
+        job = session.scalar(
+            select(Job)
+            .where(
+                Job.study_id == job.study_id,
+                Job.route == job.route,
+                Job.package == job.package,
+                Job.revision > job.revision,
+            )
+            .order_by(Job.revision)
+            .limit(1)
+        )
+    return job
+
+
+def stop_jobs(session: Session, job_ids: Iterable[str], now: datetime, *, since: datetime) -> None:
+    """Cancel those of these jobs that are not done; one from before `since` was not made for the workitem: it stays."""
+    for each in job_ids:
+        job = session.get(Job, each)
+        if job is not None and job.created_at >= since and job.state in job_sources("cancel"):
+            jobs.cancel(session, job.id, now, actor="worklist")
+
+
+def outputs_of(session: Session, job_ids: Sequence[str], config: Config) -> list[Output]:
+    """The delivered results of these jobs by series, each with the first destination that took it."""
+    rows = session.scalars(
+        select(ResultRow)
+        .where(ResultRow.job_id.in_(job_ids), ~ResultRow.superseded)
+        .options(joinedload(ResultRow.deliveries), joinedload(ResultRow.job).joinedload(Job.study))
+        .order_by(ResultRow.id)
+    ).unique()
+    series: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for row in rows:
+        study = row.job.study.study_instance_uid
+        taken = [each.destination for each in row.deliveries if each.state in _ARRIVED]
+        where = next((found for name in taken if (found := _place(config, name, study, row.series_instance_uid))), None)
+        if where is not None:
+            place = (study, row.series_instance_uid, where)
+            series.setdefault(place, []).append((row.sop_class_uid, row.sop_instance_uid))
+    return [Output(study, uid, tuple(instances), where) for (study, uid, where), instances in series.items()]
+
+
+def _place(config: Config, destination: str, study_uid: str, series_uid: str) -> str | None:
+    settings = config.destinations.get(destination)
+    if settings is None:
+        return None
+    if isinstance(settings, DicomWebDestination):
+        return f"{settings.url}/studies/{study_uid}/series/{series_uid}"
+    return settings.ae_title

@@ -1,0 +1,116 @@
+"""Images that a workitem names are fetched from a real archive by WADO-RS, and no further than it is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+from sqlalchemy import select
+
+from peers import OrthancServer
+from pipeline_site import ROUTE, Site
+from synthetic import write
+from whyray.catalog import Instance, JobState, Study, studies
+from worklist.conftest import MakePerformer, Served, film, workitem
+
+
+@pytest.fixture
+def archived(shared_orthanc: OrthancServer, site: Site, tmp_path: Path) -> list[Dataset]:
+    """Two films of one series in Orthanc, which the site names as the archive."""
+    films = [film(number, study=str(tmp_path), series=str(tmp_path)) for number in (1, 2)]
+    shared_orthanc.upload(write(films, tmp_path / "films"))
+    archive = {"url": f"http://127.0.0.1:{shared_orthanc.http_port}/dicom-web"}
+    pacs = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
+    route = {**ROUTE, "send": {"to": ["pacs"], "as": ["sr"]}}
+    site.configure(destinations={"archive": archive, "pacs": pacs}, routes=[route])
+    return films
+
+
+def held(site: Site) -> Sequence[Instance]:
+    with site.catalog.read() as session:
+        return list(session.scalars(select(Instance).order_by(Instance.sop_instance_uid)))
+
+
+@pytest.mark.parametrize("whole_series", [False, True], ids=["one instance named", "the whole series"])
+def test_what_is_named_is_fetched_and_worked_on_and_no_other_route_is_asked(
+    site: Site, served: Served, performer: MakePerformer, archived: list[Dataset], whole_series: bool
+) -> None:
+    uid = served.create(workitem(archived[0], whole_series=whole_series))
+    performer(images="archive").step()
+    wanted = archived if whole_series else archived[:1]
+    rows = held(site)
+    assert {each.sop_instance_uid for each in rows} == {each.SOPInstanceUID for each in wanted}
+    assert {each.calling_ae for each in rows} == {"archive"}
+    for each in rows:
+        (original,) = [one for one in wanted if each.sop_instance_uid == one.SOPInstanceUID]
+        assert dcmread(site.storage.path(each.key)).PixelData == original.PixelData
+    assert served.state(uid) == "IN PROGRESS"
+    (job,) = site.jobs()
+    assert job.state is JobState.QUEUED
+    site.clock.tick(3600)
+    site.router().step()
+    assert [each.id for each in site.jobs()] == [job.id], "the route would have taken it, had a PACS sent it"
+
+
+def test_what_was_fetched_is_routed_after_all_when_the_pacs_sends_it(
+    site: Site, served: Served, performer: MakePerformer, archived: list[Dataset]
+) -> None:
+    served.create(workitem(archived[0]))
+    performer(images="archive").step()
+    same = held(site)[0]
+    received = studies.Received(
+        study_instance_uid=str(archived[0].StudyInstanceUID),
+        series_instance_uid=str(archived[0].SeriesInstanceUID),
+        sop_instance_uid=same.sop_instance_uid,
+        sop_class_uid=same.sop_class_uid,
+        transfer_syntax_uid=same.transfer_syntax_uid,
+        modality="CR",
+        sha256=same.sha256,
+        size=same.size,
+        key="another",
+        calling_ae="PACS",
+    )
+    for _ in range(2):
+        with site.catalog.begin() as session:
+            assert studies.add_instance(session, received, site.clock()) is studies.Arrival.DUPLICATE
+    with site.catalog.read() as session:
+        (study,) = session.scalars(select(Study))
+        assert (study.serial, study.settled_serial) == (1, 0)
+
+
+def test_an_archive_that_lacks_the_images_gives_the_workitem_back_and_one_that_is_down_is_waited_for(
+    site: Site, served: Served, performer: MakePerformer, archived: list[Dataset]
+) -> None:
+    stranger = film(9, study="nowhere")
+    lost = served.create(workitem(stranger))
+    one = performer(images="archive")
+    one.step()
+    one.step()
+    assert served.state(lost) == "CANCELED"
+    down = {"archive": {"url": "http://127.0.0.1:9/dicom-web"}, "pacs": {"ae_title": "PACS", "host": "127.0.0.1"}}
+    up = {name: dict(each) for name, each in _destinations(site).items()}
+    site.configure(destinations=down, routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sr"]}}])
+    waiting = served.create(workitem(archived[0]))
+    one.step()
+    assert served.state(waiting) == "IN PROGRESS"
+    assert site.jobs() == []
+    site.configure(destinations=up, routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sr"]}}])
+    site.clock.tick(60)
+    one.step()
+    assert len(site.jobs()) == 1
+
+
+def test_a_series_that_is_here_is_not_fetched(
+    site: Site, served: Served, performer: MakePerformer, archived: list[Dataset]
+) -> None:
+    site.receive(archived)
+    served.create(workitem(*archived))
+    performer(images="archive").step()
+    assert {each.calling_ae for each in held(site)} == {"PACS"}
+    assert len(site.jobs()) == 1
+
+
+def _destinations(site: Site) -> dict[str, dict[str, object]]:
+    return {name: each.model_dump(mode="json", exclude_unset=True) for name, each in site.config.destinations.items()}
