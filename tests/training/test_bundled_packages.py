@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,10 +15,18 @@ import yaml
 
 import whyray.demo
 from whyray.models.manifest import Manifest
+from whyray.training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
 from whyray.training.cxr_card import chest_card, chest_manifest
 from whyray.training.head_ct_card import head_card, head_manifest
 
 PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
+
+WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]] = {
+    "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
+    "cxr-findings": (chest_card, chest_manifest),
+    "head-ct-tissue": (head_card, lambda _: head_manifest()),
+}
+"""Each package's card and manifest, as its training script writes them from the figures."""
 
 
 @pytest.fixture(params=PACKAGES, ids=[path.parent.parent.name for path in PACKAGES])
@@ -28,8 +38,8 @@ def manifest_of(folder: Path) -> Manifest:
     return Manifest.model_validate(yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8")))
 
 
-def test_both_packages_are_there():
-    assert {path.parent.parent.name for path in PACKAGES} == {"cxr-findings", "head-ct-tissue"}
+def test_every_package_has_a_writer_that_its_card_and_manifest_can_be_checked_against():
+    assert {path.parent.parent.name for path in PACKAGES} == set(WRITERS)
 
 
 def test_the_manifest_is_valid_and_names_its_own_folder(folder):
@@ -49,7 +59,8 @@ def test_a_batch_of_three_equals_three_singles(folder):
     batch = np.random.default_rng(0).random(shape, dtype=np.float32)
     together = session.run([manifest.output.name], {manifest.input.name: batch})[0]
     singles = [session.run([manifest.output.name], {manifest.input.name: batch[i : i + 1]})[0] for i in range(3)]
-    assert together.shape[1] == len(manifest.targets)
+    channels = manifest.input.channels if manifest.task == "autoencoder" else len(manifest.targets)
+    assert together.shape[1] == channels
     np.testing.assert_allclose(together, np.concatenate(singles), atol=1e-4 * np.abs(together).max())
 
 
@@ -64,7 +75,6 @@ def test_the_tensors_that_explanations_tap_have_the_names_in_the_manifest(folder
 def test_every_figure_in_the_card_and_the_manifest_is_a_measured_one(folder):
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    chest = folder.parent.name == "cxr-findings"
-    assert card == (chest_card(metrics) if chest else head_card(metrics))
-    expected = chest_manifest(metrics) if chest else head_manifest()
-    assert manifest_of(folder) == Manifest.model_validate(expected)
+    write_card, write_manifest = WRITERS[folder.parent.name]
+    assert card == write_card(metrics)
+    assert manifest_of(folder) == Manifest.model_validate(write_manifest(metrics))

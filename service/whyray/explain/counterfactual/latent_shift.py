@@ -118,7 +118,7 @@ def _shifted(case: Case, origin: _Origin, parameters: LatentShiftParameters, met
     return Counterfactual(
         target=case.target_names[0],
         method=method,
-        parameters=parameters.model_dump() | {"autoencoder": space.identity},
+        parameters=parameters.model_dump() | {"companion": space.identity},
         evidence={
             "reconstruction_gap": abs(before - start),
             "encoder_gap": abs(before - float(by_encoder)),
