@@ -6,7 +6,7 @@ Use the modules as namespaces, within one transaction::
         jobs.claim(session, job_id, owner, catalog.clock())
 """
 
-from whyray.catalog import deliveries, events, jobs, keys, processes, studies, workitems
+from whyray.catalog import deliveries, drift, events, feedback, jobs, keys, processes, studies, workitems
 from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -56,7 +56,9 @@ __all__ = [
     "WorkitemStage",
     "WorkitemState",
     "deliveries",
+    "drift",
     "events",
+    "feedback",
     "jobs",
     "keys",
     "processes",

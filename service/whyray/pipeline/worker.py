@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from whyray.catalog import Catalog, Job, JobState, events, jobs
+from whyray.catalog import Catalog, Job, JobState, drift, events, jobs
 from whyray.catalog.jobs import NewResult
 from whyray.config import Config, Route
 from whyray.errors import InternalError, NotFound, ResourceExhausted, WhyRayError
@@ -132,7 +132,9 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
         findings = [finding for answer in answers for finding in describe(answer)]
-        jobs.finish(session, job_id, owner, stored, findings, tools.catalog.clock())
+        now = tools.catalog.clock()
+        jobs.finish(session, job_id, owner, stored, findings, now)
+        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
 
 
 def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
