@@ -1,0 +1,87 @@
+"""latent-position: planted outliers lie beyond the references, usual images among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexed import REFERENCES, with_index
+from planted_cases import TARGETS, cases_package, image_of, images_of
+from whyray.explain import NOTHING, LatentPosition, explain
+from whyray.explain.latent import index_of, planted
+from whyray.explain.latent.build import split
+from whyray.models import Model
+from whyray.quality import Grade, assess_typed
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return with_index(cases_package(tmp_path_factory.mktemp("packages")))
+
+
+def position(model: Model, x: np.ndarray) -> LatentPosition:
+    found = explain(model, x, target=TARGETS[0], method="latent-position")
+    assert isinstance(found, LatentPosition)
+    return found
+
+
+def test_usual_images_lie_among_the_references_and_noise_does_not(model: Model) -> None:
+    rng = np.random.default_rng(5)
+    usual = [position(model, image_of(place, rng)).percentile for place in REFERENCES[:12]]
+    noise = position(model, rng.random((1, 1, 32, 32), np.float32))
+    assert np.median(usual) < 90
+    assert noise.percentile == 100
+    card = assess_typed(model, rng.random((1, 1, 32, 32), np.float32), noise, context=NOTHING)
+    told = {each.name: each for each in card.measurements}
+    assert told["distance from the references"].grade is Grade.AMBER
+    assert told["outliers told apart"].value > 0.8  # upside down, a lower right is an upper right: no outlier
+
+
+def test_the_place_on_the_plane_is_that_of_a_reference_that_is_the_same(model: Model) -> None:
+    x = images_of(REFERENCES)[3]
+    found = position(model, x)
+    nearest = np.linalg.norm(found.references - np.asarray(found.position), axis=1).min()
+    assert nearest < 1e-3 * np.abs(found.references).max()
+    assert found.known.tolist().count(1) == 20
+    assert found.plane == "PCA"
+    assert set(found.distances) == {"Mahalanobis", "k-th neighbour"}
+
+
+def test_all_targets_share_the_place_but_not_what_is_known(model: Model) -> None:
+    first, second = explain(
+        model, image_of("upper left", np.random.default_rng(1)), target="all", method="latent-position"
+    )
+    assert first.position == second.position
+    assert (first.known != second.known).any()
+
+
+def test_held_out_references_take_no_part_in_the_space_and_no_patient_is_on_both_sides() -> None:
+    groups = [f"patient {each // 3}" for each in range(90)]
+    out = split(groups, 0.3, seed=0)
+    assert 0.25 < out.mean() < 0.4
+    for patient in set(groups):
+        members = [side for side, group in zip(out, groups, strict=True) if group == patient]
+        assert len(set(members)) == 1
+
+
+def test_outliers_are_planted_in_the_scale_of_the_model(model: Model) -> None:
+    x = image_of("upper left", np.random.default_rng(1))
+    kinds = planted(model, x, seed=0)
+    assert np.allclose(kinds["inverted"], 1 - x, atol=1e-6)
+    assert np.allclose(kinds["upside down"], x[..., ::-1, :])
+    assert np.allclose(np.sort(kinds["tiles shuffled"].ravel()), np.sort(x.ravel()))
+    assert not np.allclose(kinds["tiles shuffled"], x)
+    assert all(each.shape == x.shape and each.dtype == np.float32 for each in kinds.values())
+
+
+def test_a_distance_that_tells_nothing_apart_withholds_the_place(tmp_path: Path) -> None:
+    model = with_index(cases_package(tmp_path))
+    index = index_of(model, method="a test")
+    for kinds in index.details["outliers"].values():
+        kinds.update(dict.fromkeys(kinds, 0.5))
+    x = image_of("upper left", np.random.default_rng(1))
+    card = assess_typed(model, x, position(model, x), context=NOTHING)
+    assert card.withheld
+    assert any("outliers told apart" in words for words in card.reasons)
