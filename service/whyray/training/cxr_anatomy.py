@@ -32,12 +32,13 @@ AGREED = 0.9
 def main(
     data: Annotated[Path, typer.Option(help="Folder that holds nih-cxr.")],
     out: Annotated[Path, typer.Option(help="Package folder NAME/VERSION to write; made where it is missing.")],
-    steps: Annotated[int, typer.Option(help="Steps of each of the two rounds.")] = 700,
+    steps: Annotated[int, typer.Option(help="Steps of each of the two rounds.")] = 600,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Torch threads; on cores that others use, one is the fastest.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Only the first so many images: a trial run.")] = None,
     keep: Annotated[
-        Path | None, typer.Option(help="File (.npz) where the rules' labels are left for the next run; outside the project.")
+        Path | None,
+        typer.Option(help="File (.npz) where the rules' labels are left for the next run; outside the project."),
     ] = None,
 ) -> None:
     """Label by rules, learn, label again by what was learned, learn again, measure on outlines drawn by hand.
@@ -52,7 +53,9 @@ def main(
     learnable = np.array([name not in drawn for name in names])
     ruled = _ruled(radiographs.images, keep, console)
     first = np.array([each.accepted and each.score >= SURE for each in ruled]) & learnable
-    console.print(f"{first.sum()} of {learnable.sum()} labelled by rules; refused: {Counter(each.why for each in ruled)}")
+    console.print(
+        f"{first.sum()} of {learnable.sum()} labelled by rules; refused: {Counter(each.why for each in ruled)}"
+    )
     by_rules = _enlarged(np.stack([each.labels for each in ruled]))
     network = train(radiographs.images[first], by_rules[first], steps, seed, _teller(console, "first round", steps))
     once = _tidy_predictions(network, radiographs.images)
@@ -60,9 +63,7 @@ def main(
     chosen = np.array([each is not None for each in second])
     console.print(f"second round: {chosen.sum()} labels, {kept} of them by rules, {replaced} by the first network")
     final_labels = np.stack([each for each in second if each is not None])
-    final = train(
-        radiographs.images[chosen], final_labels, steps, seed + 1, _teller(console, "second round", steps)
-    )
+    final = train(radiographs.images[chosen], final_labels, steps, seed + 1, _teller(console, "second round", steps))
     twice = _tidy_predictions(final, radiographs.images)
     metrics: dict[str, Any] = {
         "seed": seed,

@@ -19,7 +19,7 @@ def anatomy_manifest() -> dict[str, Any]:
     targets: list[dict[str, Any]] = [{"name": "background", "background": True}]
     for name, code in CODES.items():
         coded = dict(zip(("value", "scheme", "meaning"), code, strict=True))
-        targets.append({"name": name, "code": coded, "anatomy": coded})
+        targets.append({"name": name, "code": coded, "anatomy": dict(coded)})
     return {
         "name": "cxr-anatomy",
         "version": VERSION,
@@ -29,7 +29,8 @@ def anatomy_manifest() -> dict[str, Any]:
         "graph": "model.onnx",
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
-        "intended_use": "Structures for explanations of answers about frontal chest radiographs. Not for diagnostic use.",
+        "intended_use": "Structures for explanations of answers about frontal chest radiographs. "
+        "Not for diagnostic use.",
         "input": {
             "name": "image",
             "layout": "NCHW",

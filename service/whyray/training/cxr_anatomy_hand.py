@@ -1,4 +1,4 @@
-"""Outlines that were drawn by hand, by eye, on radiographs that nothing was learned from: what the package is measured on.
+"""Outlines drawn by hand, by eye, on radiographs that nothing was learned from: what the package is measured on.
 
 Drawn on a grid over the image before any label or answer about these images was seen, once, by one person who is no
 radiologist. Percent of width and height of the NIH's file. The mediastinum ends where the heart's outline was begun.

@@ -163,11 +163,12 @@ def _alike(right: BoolArray, left: BoolArray, middle: int) -> float:
     tops = abs(int(rows_right[0]) - int(rows_left[0])) / size
     bottoms = abs(int(rows_right[-1]) - int(rows_left[-1])) / size
     areas = np.log(right.sum() / left.sum())
-    mirrored = abs(
-        (middle - ndimage.center_of_mass(right)[1]) - (ndimage.center_of_mass(left)[1] - middle)
-    ) / size
-    return _bump(tops, 0, 0.05, 0.05) * _bump(bottoms, 0, 0.1, 0.08) * _bump(areas, -0.2, 0.6, 0.3) * _bump(
-        mirrored, 0, 0.05, 0.05
+    mirrored = abs((middle - ndimage.center_of_mass(right)[1]) - (ndimage.center_of_mass(left)[1] - middle)) / size
+    return (
+        _bump(tops, 0, 0.05, 0.05)
+        * _bump(bottoms, 0, 0.1, 0.08)
+        * _bump(areas, -0.2, 0.6, 0.3)
+        * _bump(mirrored, 0, 0.05, 0.05)
     )
 
 
@@ -220,9 +221,7 @@ def _angle(lung: BoolArray, *, inner_is_high: bool) -> int:
     Below it, the diaphragm's dome takes the inner edge outwards, pixel by pixel faster than a heart does.
     """
     rows = np.flatnonzero(lung.any(axis=1))
-    edge = np.array(
-        [np.flatnonzero(lung[row])[-1 if inner_is_high else 0] for row in rows], np.float64
-    )
+    edge = np.array([np.flatnonzero(lung[row])[-1 if inner_is_high else 0] for row in rows], np.float64)
     inner = edge if inner_is_high else -edge
     inner = ndimage.gaussian_filter1d(inner, 1.0)
     half = len(rows) // 2

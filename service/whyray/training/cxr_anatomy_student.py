@@ -55,9 +55,7 @@ def mirrored(labels: Tensor) -> Tensor:
     return torch.where(turned == RIGHT_LUNG, LEFT_LUNG, torch.where(turned == LEFT_LUNG, RIGHT_LUNG, turned))
 
 
-def train(
-    images: Images, labels: Labels, steps: int, seed: int, tell: Callable[[int, float], None]
-) -> UNet2d:
+def train(images: Images, labels: Labels, steps: int, seed: int, tell: Callable[[int, float], None]) -> UNet2d:
     """A network from scratch: AdamW, one cycle, cross entropy plus soft Dice. Images (N, 256, 256) uint8."""
     torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)

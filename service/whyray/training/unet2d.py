@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,14 +20,14 @@ class UNet2d(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """(N, 1, H, W) in 0..1 to logits (N, classes, H, W) and the last activation before them (N, widths[0], H/2, W/2).
 
     H and W are multiples of 32. Brightness and contrast are taken out of each image first. All levels work on halved
-    images, where outlines of organs lose nothing; steps are strided convolutions, whose gradients every engine computes.
+    images, where outlines of organs lose nothing; steps are strided convolutions, whose gradients all engines compute.
     """
 
     def __init__(self, classes: int, widths: tuple[int, ...] = (12, 24, 40, 64, 80)) -> None:
         super().__init__()
         self.stem = nn.Sequential(_convolution(1, widths[0]), _convolution(widths[0], widths[0]))
         self.down, self.up, self.join = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             self.down.append(nn.Sequential(_convolution(narrow, wide, 2), _convolution(wide, wide)))
             self.up.append(nn.ConvTranspose2d(wide, narrow, 2, stride=2))
             self.join.append(_convolution(2 * narrow, narrow))
