@@ -15,6 +15,7 @@ from rich.text import Text
 from whyray.commands.index import index_package
 from whyray.commands.onboard import onboard
 from whyray.commands.parameters import parameter_text
+from whyray.commands.units import survey_package
 
 if TYPE_CHECKING:
     from whyray.explain import AnyMethod
@@ -25,6 +26,7 @@ app = typer.Typer(
 Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
 Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
 app.command()(onboard)
+app.command(name="units")(survey_package)
 app.command(name="index")(index_package)
 
 

@@ -374,12 +374,16 @@ class UnitEffect:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitReport(TypedExplanation):
-    """The units that carried the answer, the strongest first, of `unit_count` in the layer."""
+    """The units that carried the answer, the strongest first, of `unit_count` in the layer.
+
+    `display` (*spatial) in 0..1 is the image that their activation maps lie over.
+    """
 
     units: tuple[UnitEffect, ...]
     unit_count: int
     base: float | None = None
     total: float | None = None
+    display: FloatArray | None = None
 
 
 Explanation = Heatmap | TypedExplanation

@@ -80,6 +80,7 @@ class SeriesTemplates(_Strict):
     pm: SeriesTemplate
     sr: SeriesTemplate
     gsps: SeriesTemplate
+    blend: SeriesTemplate
     ko: SeriesTemplate
     pdf: SeriesTemplate
 
@@ -231,6 +232,21 @@ class GradeNames(_Strict):
     red: Plain
 
 
+class UnitWords(_Strict):
+    """Words about a layer's units."""
+
+    headline: Annotated[str, _with_fields("shown", "total", "layer")]
+    chart: Plain
+    contribution: Plain
+    unit: Annotated[str, _with_fields("unit")]
+    here: Plain
+    detects: Annotated[str, _with_fields("concept", "iou")]
+    unknown: Plain
+    ablation: Annotated[str, _with_fields("value")]
+    percentile: Annotated[str, _with_fields("value")]
+    patches: Annotated[str, _with_fields("unit")]
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -273,6 +289,8 @@ class Wording(_Strict):
     synthetic: Plain
     changed: Plain
     cine: Annotated[str, _with_fields("number", "total")]
+    narrative: Plain
+    units: UnitWords
 
 
 _FILES: dict[str, type[BaseModel]] = {

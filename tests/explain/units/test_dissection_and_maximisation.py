@@ -45,7 +45,7 @@ def test_the_bright_unit_detects_blobs_and_the_dark_one_nothing(model: Model) ->
 
 
 def test_no_unit_detects_masks_that_lie_anywhere(model: Model) -> None:
-    images = [UnitImage(each.x, None, {"elsewhere": each.masks["elsewhere"]}) for each in detectors.references(40)]
+    images = [UnitImage(each.x, None, masks={"elsewhere": each.masks["elsewhere"]}) for each in detectors.references(40)]
     found = survey(model, images)
     assert (found.arrays["concept"] == -1).all()
 
@@ -152,6 +152,6 @@ def test_too_few_images_are_refused(model: Model) -> None:
 
 
 def test_masks_of_another_shape_are_refused(model: Model, tmp_path: Path) -> None:
-    images = [UnitImage(each.x, None, {"blob": np.ones((4, 4), bool)}) for each in detectors.references(8)]
+    images = [UnitImage(each.x, None, masks={"blob": np.ones((4, 4), bool)}) for each in detectors.references(8)]
     with pytest.raises(PackageError, match="mask of blob"):
         survey(model, images)

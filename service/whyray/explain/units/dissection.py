@@ -49,7 +49,7 @@ def thresholds(tops: FloatArray, mean: NDArray[np.floating]) -> FloatArray:
     """
     level = tops.min(axis=1)
     above = np.nextafter(mean.astype(np.float32), np.float32(np.inf))
-    return np.maximum(level, above).astype(np.float32)
+    return np.asarray(np.maximum(level, above), np.float32)
 
 
 def keep_top(tops: FloatArray | None, values: FloatArray, most: int) -> FloatArray:

@@ -109,4 +109,5 @@ def _report(
         unit_count=len(values),
         base=base,
         total=total,
+        display=case.display,
     )

@@ -37,12 +37,16 @@ class UnitImage:
         The model's input, channels-first (1, C, *spatial).
     picture
         (*spatial) in 0..1, what patches are cut from; None where no patch may be cut from it.
+    picture_x
+        The model's input made of `picture`, where that shows something else than `x` (a reconstruction): patches are
+        chosen by how it excites the unit.
     masks
         (*spatial) by concept; concepts that nobody looked for in this image are left out.
     """
 
     x: FloatArray
     picture: FloatArray | None = None
+    picture_x: FloatArray | None = None
     masks: Mapping[str, BoolArray] = field(default_factory=dict)
 
 
@@ -180,6 +184,8 @@ def _first_pass(model: Model, images: Sequence[UnitImage], layer: str, tell: Cal
         flat = values.reshape(len(values), -1)
         tops = keep_top(tops, flat, max(1, ceil(QUANTILE * flat.shape[1] * len(images))))
         means.append(flat.mean(axis=1))
+        if each.picture_x is not None:
+            flat = activations(model, each.picture_x, layer)[0].reshape(len(values), -1)
         peaks.append(flat.max(axis=1))
         places.append(flat.argmax(axis=1))
     assert tops is not None

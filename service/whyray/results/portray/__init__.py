@@ -1,8 +1,9 @@
 """Explanations that are not heatmaps, as rows of the report and figures of pages; one file a kind."""
 
+from whyray.results.portray import language, units
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portray, portrays
 
-PORTRAYERS = ()
+PORTRAYERS = (language, units)
 """Modules whose import registers portrayers."""
 
 __all__ = ["PORTRAYERS", "Figure", "Look", "Portrayal", "Row", "grey", "portray", "portrays"]

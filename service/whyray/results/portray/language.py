@@ -1,0 +1,31 @@
+"""What is told in words: sentences for the report, each with the claims that it rests on, and lines for the page."""
+
+from __future__ import annotations
+
+from whyray.explain.typed import Narrative, Sentence
+from whyray.results.portray.portrayal import Look, Portrayal, Row, portrays
+
+
+@portrays(Narrative)
+def narrative(explanation: Narrative, look: Look) -> Portrayal:
+    """TEXT items and lines; never a page of its own: words stand beside a map."""
+    rows = [Row(look.own("Narrative of the explanation"), explanation.text)]
+    rows += [
+        Row(look.own(f"Basis of sentence {number}"), _basis(each))
+        for number, each in enumerate(explanation.sentences, start=1)
+        if each.claims
+    ]
+    return Portrayal(
+        headline=look.wording.narrative,
+        rows=tuple(rows),
+        lines=tuple(each.text for each in explanation.sentences),
+    )
+
+
+def _basis(sentence: Sentence) -> str:
+    """What each claim of the sentence rests on, so that a reader of the report can trace it."""
+    return "; ".join(f"{each.source} = {each.value:.6g} {_rule(each.holds)}".rstrip() for each in sentence.claims)
+
+
+def _rule(holds: str) -> str:
+    return "" if holds == "told" else f"({holds})"

@@ -1,0 +1,108 @@
+"""The units that carried an answer: bars of what each gave, where it fires here, and what else excites it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.typed import UnitEffect, UnitReport
+from whyray.results.coding import NO_UNITS, ucum
+from whyray.results.page.chart import Bar, bar_chart
+from whyray.results.page.overlay import Picture, plain, with_heatmap
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.templates import UnitWords
+
+FloatArray = NDArray[np.float32]
+_DRAWN = 3
+"""Units that get pictures; all get a bar and a row."""
+_TOP_SHARE = 0.1
+
+
+@portrays(UnitReport)
+def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
+    """Bars of all units; for the strongest, its place in this image and its patches from references."""
+    words = look.wording.units
+    side = look.layout.page.panel_at_least
+    drawn = explanation.units[:_DRAWN]
+    bars = bar_chart(
+        [Bar(_name(each, words), each.contribution, note=f"{each.ablation:+.2f}") for each in explanation.units],
+        words.contribution,
+        (2 * side, side),
+        look.layout,
+    )
+    figures = [Figure(bars, words.chart)]
+    for each in drawn:
+        if each.activation_map is not None and explanation.display is not None:
+            figures.append(Figure(_place(each.activation_map, explanation.display, side, look), _caption(each, words)))
+        if each.patches is not None:
+            figures.append(
+                Figure(_row(each.patches, (2 * side, side)), words.patches.format(unit=each.unit), each.synthetic)
+            )
+    headline = words.headline.format(
+        shown=len(explanation.units), total=explanation.unit_count, layer=explanation.units[0].layer
+    )
+    return Portrayal(
+        headline=headline,
+        rows=tuple(_row_of(each, look) for each in explanation.units) + _sums(explanation, look),
+        figures=tuple(figures),
+        columns=2,
+        lines=tuple(f"{_name(each, words)}: {_detail(each, words)}" for each in drawn),
+    )
+
+
+def _name(each: UnitEffect, words: UnitWords) -> str:
+    return words.unit.format(unit=each.unit)
+
+
+def _caption(each: UnitEffect, words: UnitWords) -> str:
+    found = words.unknown if each.concept is None else words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}")
+    return f"{_name(each, words)}  ·  {words.here}  ·  {found}"
+
+
+def _detail(each: UnitEffect, words: UnitWords) -> str:
+    parts = [words.ablation.format(value=f"{each.ablation:+.2f}")]
+    if each.percentile is not None:
+        parts.append(words.percentile.format(value=f"{each.percentile:.0f}"))
+    if each.concept is not None:
+        parts.append(words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}"))
+    return ", ".join(parts)
+
+
+def _row_of(each: UnitEffect, look: Look) -> Row:
+    parts = [
+        Row(look.own("Activation of the unit"), each.activation, NO_UNITS),
+        Row(look.own("Change of the logit without the unit"), each.ablation, NO_UNITS),
+    ]
+    if each.percentile is not None:
+        unit = ucum("%", "Percent")
+        parts.append(Row(look.own("Percentile among references"), each.percentile, unit))
+    if each.concept is not None:
+        parts.append(Row(look.own("Concept that the unit detects"), each.concept))
+        parts.append(Row(look.own("Overlap with the concept"), float(each.iou or 0), NO_UNITS))
+    return Row(look.own(f"Unit {each.unit} of {each.layer}"), each.contribution, NO_UNITS, of=tuple(parts))
+
+
+def _sums(explanation: UnitReport, look: Look) -> tuple[Row, ...]:
+    named = (("Logit of a silent layer", explanation.base), ("Logit", explanation.total))
+    return tuple(Row(look.own(name), value, NO_UNITS) for name, value in named if value is not None)
+
+
+def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Picture:
+    """Where the unit fires, over the image as the model saw it; of a volume the slice where it fires most."""
+    if values.ndim == 3:
+        index = int(values.reshape(len(values), -1).max(axis=1).argmax())
+        values, display = values[index], display[index]
+    rows, columns = display.shape
+    scale = side / max(rows, columns)
+    background = plain(display, (max(1, round(columns * scale)), max(1, round(rows * scale))))
+    shown = np.clip(values, 0, None)
+    region = shown >= max(float(np.quantile(shown, 1 - _TOP_SHARE)), 1e-12)
+    return with_heatmap(background, shown, region, float(shown.max()), look.layout, signed=False)
+
+
+def _row(patches: FloatArray, size: tuple[int, int]) -> Picture:
+    """Patches side by side."""
+    width, height = size[0] // len(patches), size[1]
+    tiles = [grey(each, (width - 4, height)) for each in patches]
+    gap = np.zeros((height, 4, 3), np.uint8)
+    return np.concatenate([piece for each in tiles for piece in (each, gap)], axis=1)
