@@ -1,6 +1,7 @@
 """Explanations of models' answers: arrays in, typed values out."""
 
 from whyray.explain import (
+    anatomy,
     cases,
     concepts,
     counterfactual,
@@ -63,6 +64,7 @@ from whyray.explain.typed import (
 from whyray.explain.types import Heatmap, Kind, Tier
 
 REGISTERED = (
+    anatomy,
     cases,
     concepts,
     counterfactual,

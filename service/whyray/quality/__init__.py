@@ -1,6 +1,6 @@
 """The measured trustworthiness of explanations."""
 
-from whyray.quality import cases, concepts, counterfactual, language, latent, units
+from whyray.quality import anatomy, cases, concepts, counterfactual, language, latent, units
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
@@ -8,7 +8,7 @@ from whyray.quality.onboard import OnboardingImage, onboard
 from whyray.quality.region import salient_region
 from whyray.quality.typed import Question, assess_typed, assessed_methods, assesses
 
-ASSESSORS = (cases, concepts, counterfactual, language, latent, units)
+ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 """Modules whose import registers assessors of explanations that are not heatmaps."""
 
 __all__ = [

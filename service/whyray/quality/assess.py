@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from whyray.explain import Case, Heatmap, Progress
 from whyray.models import Model
+from whyray.quality.anatomy import inside_anatomy
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.quality.case_space import case_distance
@@ -29,13 +30,15 @@ def assess(
     budget: Budget | None = None,
     seed: int = 0,
     valid: BoolArray | None = None,
+    allowed: BoolArray | None = None,
     others: Sequence[Heatmap] = (),
     progress: Progress | None = None,
 ) -> QualityCard:
     """Measure how far a heatmap can be trusted.
 
-    `x` is the image that was explained, in the layout of the manifest; `valid` is False on padding; `others` are maps
-    of other targets by the same method, where they were made anyway. The same seed gives the same card. Cards of one
+    `x` is the image that was explained, in the layout of the manifest; `valid` is False on padding; `allowed`
+    is where the target may be looked for, if anatomy is known (`whyray.explain.anatomy.allowed_in`); `others` are
+    maps of other targets by the same method, where they were made anyway. The same seed gives the same card. Cards of one
     image made one after another share their random orders. `progress` is called between batches and may raise
     Cancelled.
     """
@@ -48,6 +51,7 @@ def assess(
     )
     found, null = fidelity(case, heatmap, budget, seed, valid)
     measured = [health, *engine(heatmap, null.parity), *found, *completeness(heatmap), *complexity(heatmap.values)]
+    measured += inside_anatomy(heatmap, allowed, valid)
     measured += case_distance(case)
     measured += repeatability(case, heatmap, affordable=0)
     if budget.repeats:

@@ -1,0 +1,84 @@
+"""`anatomy-constrained`: a heatmap, narrowed to where the finding can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from whyray.errors import ExplanationError, WhyRayError
+from whyray.explain.anatomy.allowed import allowed_mask
+from whyray.explain.anatomy.maps import map_of, speaks_for
+from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
+from whyray.explain.case import Attribution, Case
+from whyray.explain.registry import AttributionMap, MethodParameters, register
+from whyray.explain.types import Kind, Tier
+from whyray.models import Model
+from whyray.models.manifest import CompanionRole
+
+NAME = "anatomy-constrained"
+
+
+class AnatomyConstrainedParameters(AnatomyParameters):
+    """`of` is the map's method, as for `region-shares`. `zones` changes nothing here."""
+
+    of: str = "grad-cam"
+
+
+@register
+class AnatomyConstrained(AttributionMap):
+    """Another map, 0 wherever the target can't be by its anatomy (a prior as in Rieger et al. 2020, on the map instead
+    of the model).
+
+    What the prior took away is kept as evidence (`share_kept`): a map that loses most of itself said something about
+    the model that this one no longer shows. Of a signed map only what speaks for the target is kept.
+    """
+
+    name: ClassVar[str] = NAME
+    tier: ClassVar[Tier] = "T0"
+    kind: ClassVar[Kind] = "anatomical prior"
+    stage: ClassVar[int] = 1
+    unit: ClassVar[str] = "as the map that was narrowed"
+    companion: ClassVar[CompanionRole | None] = "anatomy"
+    Parameters: ClassVar[type[MethodParameters]] = AnatomyConstrainedParameters
+
+    def cost(self, parameters: Any) -> int:  # noqa: ARG002
+        """The anatomy package once, and the heatmap where none was made."""
+        return 3
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """No anatomy can be had, or no target says where it belongs."""
+        missing = missing_anatomy(model, NAME)
+        if missing is None and not any(each.anatomy for each in model.manifest.targets if not each.background):
+            return ExplanationError(
+                f"{NAME}: no target of {model.identity} says by its `anatomy` where it can be",
+                advice="Give targets their `anatomy` in model.yaml, or take another method.",
+            )
+        return missing
+
+    def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
+        """One map a target."""
+        assert isinstance(parameters, AnatomyConstrainedParameters)
+        structures = structures_of(case, parameters, method=NAME)
+        found = []
+        for target in case.targets:
+            spec = case.model.manifest.targets[target]
+            allowed = allowed_mask(structures, spec)
+            if allowed is None:
+                raise ExplanationError(
+                    f"{NAME} of {spec.name}: none of {', '.join(each.name for each in structures)} bears on "
+                    f"{spec.anatomy.meaning if spec.anatomy else 'a target without anatomy'}",
+                    advice="Take a map without a prior.",
+                )
+            heatmap = map_of(case, target, parameters.of, method=NAME)
+            weight = speaks_for(heatmap)
+            values = np.where(allowed, weight, 0).astype(np.float32)
+            total = float(weight.sum(dtype=np.float64))
+            evidence = {
+                **{name: value for name, value in heatmap.evidence.items() if name == "engine_parity"},
+                "share_kept": float(values.sum(dtype=np.float64)) / total if total else 0.0,
+                "allowed_area": float(allowed.mean()),
+            }
+            found.append(Attribution(values, heatmap.layer, evidence))
+        return found

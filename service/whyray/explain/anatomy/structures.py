@@ -1,0 +1,183 @@
+"""Which structures an image shows: from the study's Segmentation, from the package itself, or from its companion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import ndimage
+
+from whyray.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
+from whyray.explain.anatomy.allowed import LEFT_LUNG, RIGHT_LUNG, marked
+from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
+from whyray.explain.case import Case, predicted_regions
+from whyray.explain.companion_grid import as_input, on_grid_of, resampled
+from whyray.explain.registry import MethodParameters
+from whyray.explain.typed import Structure
+from whyray.models import Model
+from whyray.models.manifest import CodedConcept, TargetSpec
+
+BoolArray = NDArray[np.bool_]
+STUDY = "study"
+"""In place of a package: structures come with the study, as a Segmentation, or not at all."""
+LEAST_VOXELS = 16
+_LATERALITY = {RIGHT_LUNG: RIGHT, LEFT_LUNG: LEFT}
+
+
+class AnatomyParameters(MethodParameters):
+    """`anatomy` names a package (NAME or NAME@VERSION) in place of the companion, or `study` for the study's own
+    Segmentation only; `zones` tells the lungs of a radiograph by upper, mid and lower zone."""
+
+    anatomy: str | None = None
+    zones: bool = Field(default=False)
+
+
+def missing_anatomy(model: Model, method: str) -> WhyRayError | None:
+    """What this model lacks to be explained by structures; None where they may be had.
+
+    A segmentation has its own. Others name a companion (`companions: {anatomy: …}`), or `study` there.
+    """
+    if model.task == "segmentation":
+        return None
+    own = model.manifest.methods.get(method, {}).get("anatomy")
+    if STUDY in (own, model.manifest.companions.get("anatomy")):
+        return None
+    try:
+        companion = model.companion("anatomy", method=method, reference=None if own is None else str(own))
+    except (ArtefactMissing, NotFound, PackageError) as error:
+        return error
+    if companion.task != "segmentation":
+        return PackageError(
+            f"{method}: expected a segmentation as anatomy of {model.identity}, found {companion.identity}, a "
+            f"{companion.task}",
+            advice="Name a package that segments anatomy under companions.anatomy.",
+        )
+    return None
+
+
+def structures_of(case: Case, parameters: AnatomyParameters, *, method: str) -> tuple[Structure, ...]:
+    """Structures that the image shows, on the model's input grid, each with at least 16 voxels; the study's first.
+
+    Raises ExplanationError where none is found, ArtefactMissing where nothing could find one.
+    """
+    found = _usable(case.context.structures) or _from_packages(case, parameters, method)
+    if not found:
+        raise ExplanationError(
+            f"{method}: no anatomy found in this image",
+            advice="Look whether the image shows what the anatomy package knows, upright and whole.",
+        )
+    return with_zones(found) if parameters.zones else found
+
+
+def anatomy_of(case: Case, parameters: AnatomyParameters) -> str:
+    """Where the structures come from, in words: the study, the package itself, or a package with its digest."""
+    if _usable(case.context.structures):
+        return "Segmentation of the study"
+    named = parameters.anatomy or case.model.manifest.companions.get("anatomy")
+    if named is None:
+        return f"{case.model.identity} itself"
+    companion = case.model.companion("anatomy", method="anatomy", reference=parameters.anatomy)
+    return f"{companion.identity} {companion.digest[:12]}"
+
+
+def structures_for(
+    case: Case, parameters: AnatomyParameters, target: TargetSpec, *, method: str
+) -> tuple[Structure, ...]:
+    """As `structures_of`, each knowing whether the target may be looked for in it."""
+    return marked(structures_of(case, parameters, method=method), target)
+
+
+def structure(
+    name: str, mask: BoolArray, code: CodedConcept | None = None, laterality: CodedConcept | None = None
+) -> Structure:
+    """A structure; the sides of lungs are known from their codes."""
+    return Structure(name, mask, code, laterality or _LATERALITY.get(code.value if code else ""))
+
+
+def segmented(model: Model, x: NDArray[np.float32]) -> tuple[Structure, ...]:
+    """What a segmentation package finds in channels-first `x` (1, C, *spatial), on its own input grid.
+
+    Of each segment the largest connected part, holes filled: fragments elsewhere are no anatomy.
+    """
+    masks = predicted_regions(model, model.run(x).logits)
+    assert masks is not None
+    found = []
+    for spec, mask in zip(model.manifest.targets, masks, strict=True):
+        if spec.background or not mask.any():
+            continue
+        whole = mask if mask.shape == model.spatial_shape else _nearest(mask, model.spatial_shape)
+        found.append(structure(spec.name, largest_part(whole), spec.code))
+    return _usable(found)
+
+
+def largest_part(mask: BoolArray) -> BoolArray:
+    """The largest connected part, without holes."""
+    parts, count = ndimage.label(mask)
+    if count > 1:
+        sizes = np.bincount(parts.ravel())[1:]
+        mask = parts == 1 + int(sizes.argmax())
+    return np.asarray(ndimage.binary_fill_holes(mask))
+
+
+def partition(structures: Sequence[Structure]) -> list[BoolArray]:
+    """Masks that share no voxel: what several structures cover belongs to the smallest of them."""
+    order = sorted(range(len(structures)), key=lambda index: int(structures[index].mask.sum()))
+    masks: list[BoolArray] = [each.mask for each in structures]
+    taken = np.zeros(structures[0].mask.shape, bool)
+    for index in order:
+        masks[index] = structures[index].mask & ~taken
+        taken |= structures[index].mask
+    return masks
+
+
+def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tuple[Structure, ...]:
+    model = case.model
+    named = parameters.anatomy or model.manifest.companions.get("anatomy")
+    if named is None and model.task == "segmentation":
+        # Fragments count here: they are what the model answered, and its score is taken over all of them.
+        masks = predicted_regions(model, case.run.logits)
+        assert masks is not None
+        return _usable(
+            structure(spec.name, _nearest(mask, case.shape), spec.code)
+            for spec, mask in zip(model.manifest.targets, masks, strict=True)
+            if not spec.background
+        )
+    if named == STUDY:
+        raise ArtefactMissing(
+            f"{method}: expected a Segmentation of anatomy in the study, found none",
+            advice="Send the Segmentation with the images, or name a package under companions.anatomy.",
+        )
+    companion = model.companion("anatomy", method=method, reference=parameters.anatomy)
+    if companion.task != "segmentation":
+        raise ExplanationError(f"{method}: {companion.identity} is no segmentation, so it finds no anatomy")
+    return model.keep(case.x, ("anatomy", companion.digest), lambda: _by_companion(case, companion, method))
+
+
+def _by_companion(case: Case, companion: Model, method: str) -> tuple[Structure, ...]:
+    shown = on_grid_of(case.display[None], case.model, companion, method=method)
+    found = segmented(companion, as_input(shown, companion.manifest.input))
+    if companion.spatial_shape == case.shape:
+        return found
+    return tuple(
+        Structure(
+            each.name,
+            np.asarray(resampled(each.mask[None].astype(np.float32), case.shape)[0] >= 0.5),
+            each.code,
+            each.laterality,
+        )
+        for each in found
+    )
+
+
+def _usable(structures: Iterable[Structure]) -> tuple[Structure, ...]:
+    return tuple(each for each in structures if int(each.mask.sum()) >= LEAST_VOXELS)
+
+
+def _nearest(mask: BoolArray, shape: tuple[int, ...]) -> BoolArray:
+    found = mask
+    for axis, (size, wanted) in enumerate(zip(mask.shape, shape, strict=True)):
+        if size != wanted:
+            found = np.take(found, ((np.arange(wanted) + 0.5) * size / wanted).astype(int), axis=axis)
+    return found
