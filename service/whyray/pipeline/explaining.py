@@ -20,7 +20,7 @@ from whyray.explain import (
     method_named,
 )
 from whyray.explain import Made as Judged
-from whyray.imaging import ModelInput, SourceImage, mask_to_source, to_source
+from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.models import Model
 from whyray.pipeline.wish import Progress, Wish
 from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
@@ -76,6 +76,7 @@ class _Work:
             valid=self.model_input.valid,
             language=self.wish.language,
             phrases=self.wish.phrases,
+            directions=_directions(self.image),
         )
         usual = Budget.for_model(self.model)
         most = self.wish.most_forwards
@@ -190,6 +191,12 @@ class _Work:
     def _structure(self, structure: Structure) -> StructureInSource:
         mask, _ = mask_to_source(structure.mask, self.model_input.grid, self.image)
         return StructureInSource(structure.name, mask, structure.code, structure.laterality)
+
+
+def _directions(image: SourceImage) -> tuple[str, ...] | None:
+    """Where rows and columns of a planar grid grow to in the patient; None for volumes and silent sources."""
+    told = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
+    return None if told is None else (told[1], told[0])
 
 
 def _as_heatmap(part: MapPart, of: TypedExplanation) -> Heatmap:

