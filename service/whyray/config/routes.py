@@ -23,7 +23,7 @@ from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "ko", "pdf"]
+ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf"]
 EXPLANATION_GROUPS = ("all", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
@@ -251,8 +251,15 @@ class Send(Section):
         "sr",
     )
     """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report), gsps
-    (outlines on the originals as presentation states), ko (Key Object Selection of the key slices), pdf (a report to
+    (outlines on the originals as presentation states), blend (presentation states that lay the map over the original in
+    the standard's Hot Iron palette; needs pm), ko (Key Object Selection of the key slices), pdf (a report to
     print, which names the patient)."""
+
+    @model_validator(mode="after")
+    def _blends_have_maps(self) -> Send:
+        if "blend" in self.kinds and "pm" not in self.kinds:
+            raise PydanticCustomError("send", "blend shows Parametric Maps", {"suggestion": "add pm to `as`"})
+        return self
 
 
 class Budget(Section):

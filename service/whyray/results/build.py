@@ -14,8 +14,9 @@ from PIL import Image
 from pydicom import Dataset
 
 from whyray.config import ResultKind
-from whyray.errors import ExplanationError, ImageError
+from whyray.errors import ConfigError, ExplanationError, ImageError
 from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
+from whyray.results.blending import blending
 from whyray.results.charset import set_character_set
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
@@ -45,7 +46,7 @@ ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""
 _CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
-EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "ko", "pdf")
+EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
 
@@ -58,7 +59,7 @@ def build_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
 ) -> list[Result]:
-    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, KO, PDF.
+    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, blends, KO, PDF.
 
     The same answer, templates and options give the same bytes; UIDs don't depend on `answer.at`. Explanations whose
     card says `withheld` appear in no picture, region or map: a page and the report say that and why.
@@ -83,9 +84,12 @@ def build_results(
     ImageError
         If an instance of the source lacks a UID that results have to name.
     ConfigError
-        If there is no wording in `language`, or `uid_root` is no UID root.
+        If there is no wording in `language`, `uid_root` is no UID root, or blends are wanted without the maps that
+        they refer to.
     """
     _check(answer)
+    if "blend" in kinds and "pm" not in kinds:
+        raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root)
     builder = _Builder(answer, templates, uids, wording, page_wording)
@@ -100,6 +104,8 @@ def build_results(
         made.append(builder.report(previous))
     if "gsps" in kinds:
         made += builder.presentation_states()
+    if "blend" in kinds:
+        made += builder.blends()
     if "ko" in kinds:
         made += builder.key_objects()
     if "pdf" in kinds:
@@ -309,6 +315,16 @@ class _Builder:
             )
             description = f"outline of {finding.target.name} by {each.method}"
             made.append(Result("gsps", dataset, finding.target.name, each.method, description))
+        return made
+
+    def blends(self) -> list[Result]:
+        """Each shown map in colour, over the original where that is in the patient's space."""
+        made = []
+        for number, (finding, each) in enumerate(self.shown, start=1):
+            heatmap = self._heatmaps[finding.target.name, map_key(each)]
+            dataset = blending(self.answer, self.templates, self.uids, finding, each, heatmap, instance_number=number)
+            description = f"heatmap of {finding.target.name} by {each.name} in colour"
+            made.append(Result("blend", dataset, finding.target.name, each.method, description))
         return made
 
     def key_objects(self) -> list[Result]:

@@ -5,22 +5,22 @@ The outlines are vectors in pixels of the source, so a viewer shows them at full
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence as Items
 from skimage import measure
 
 from whyray.imaging.source import BoolArray, SourceFrame
 from whyray.quality.card import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import one_value
-from whyray.results.header import add_body_part, new_dataset
-from whyray.results.multi_frame import functional_value
-from whyray.results.references import instance_item, is_multi_frame
+from whyray.results.softcopy import (
+    add_grey_transforms,
+    displayed_area,
+    frame_references,
+    one_grey_transform,
+    referenced_series,
+    state_dataset,
+)
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
@@ -35,13 +35,7 @@ def can_be_outlined(answer: Answer, each: MapInSource) -> bool:
 
     A presentation state holds one modality transform for all of its images; colour images need another SOP class.
     """
-    frames = _outlined_frames(answer, each)
-    headers = [answer.image.headers[frame.sop_instance_uid] for _, frame in frames]
-    monochrome = all(str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME") for header in headers)
-    rescales = {_rescale(answer, frame) for _, frame in frames}
-    tables = any("ModalityLUTSequence" in header for header in headers)
-    shapes = {str(header.get("PhotometricInterpretation")) for header in headers}
-    return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
+    return one_grey_transform(answer.image, [frame for _, frame in _outlined_frames(answer, each)])
 
 
 def presentation_state(
@@ -55,27 +49,26 @@ def presentation_state(
     instance_number: int,
 ) -> Dataset:
     """The outlines of one map's region on all frames that hold part of it, with a label beside each."""
-    made = new_dataset(
+    made = state_dataset(
         answer,
         templates,
         uids,
         kind="gsps",
         series=templates.series.gsps,
-        series_key="",
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(each)),
         instance_number=instance_number,
+        label="OUTLINE",
+        description=f"{finding.target.name} by {each.method}",
     )
-    for keyword in ("ContentDate", "ContentTime"):
-        delattr(made, keyword)
-    made.PresentationCreationDate, made.PresentationCreationTime = made.SeriesDate, made.SeriesTime
-    made.ContentLabel = "OUTLINE"
-    made.ContentDescription = one_value(f"{finding.target.name} by {each.method}")
-    made.ContentCreatorName = None
+    image = answer.image
     frames = _outlined_frames(answer, each)
-    add_body_part(made, answer.image.header)
-    _add_relationship(made, answer, [frame for _, frame in frames])
-    _add_pixel_transforms(made, answer, [frame for _, frame in frames])
+    shown = [frame for _, frame in frames]
+    made.ReferencedSeriesSequence = referenced_series(image, frame_references(image, shown))
+    made.DisplayedAreaSelectionSequence = [displayed_area(image, frame_references(image, shown))]
+    add_grey_transforms(made, image, shown)
+    inverse = str(image.header.PhotometricInterpretation) == "MONOCHROME1"
+    made.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
     label = _label(finding, each, wording)
     made.GraphicAnnotationSequence = [_annotation(answer, frame, each.region[index], label) for index, frame in frames]
     layer = Dataset()
@@ -104,75 +97,9 @@ def _outlined_frames(answer: Answer, each: MapInSource) -> list[tuple[int, Sourc
     return [(index, frame) for index, frame in enumerate(answer.image.frames) if each.region[index].any()]
 
 
-def _rescale(answer: Answer, frame: SourceFrame) -> tuple[str, str, str] | None:
-    header = answer.image.headers[frame.sop_instance_uid]
-    values = [
-        functional_value(header, frame.frame_number, "PixelValueTransformationSequence", keyword)
-        for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType")
-    ]
-    if values[0] is None or values[1] is None:
-        return None
-    return str(values[0]), str(values[1]), str(values[2] or "US")
-
-
-def _add_relationship(made: Dataset, answer: Answer, frames: Sequence[SourceFrame]) -> None:
-    """Presentation State Relationship (C.11.11) and Displayed Area (C.10.4): which images, all of each."""
-    image = answer.image
-    by_series: dict[str, Items] = {}
-    for reference in _references(answer, frames):
-        header = image.headers[reference.ReferencedSOPInstanceUID]
-        by_series.setdefault(str(header.SeriesInstanceUID), Items()).append(reference)
-    made.ReferencedSeriesSequence = Items()
-    for uid, references in by_series.items():
-        series = Dataset()
-        series.SeriesInstanceUID = uid
-        series.ReferencedImageSequence = references
-        made.ReferencedSeriesSequence.append(series)
-    area = Dataset()
-    area.ReferencedImageSequence = _references(answer, frames)
-    _, rows, columns = image.shape
-    area.PixelOriginInterpretation = "FRAME"
-    area.DisplayedAreaTopLeftHandCorner = [1, 1]
-    area.DisplayedAreaBottomRightHandCorner = [columns, rows]
-    area.PresentationSizeMode = "SCALE TO FIT"
-    spacing = image.frames[0].spacing
-    if spacing is not None:
-        area.PresentationPixelSpacing = [f"{value:.10g}" for value in spacing]
-    else:
-        area.PresentationPixelAspectRatio = [1, 1]
-    made.DisplayedAreaSelectionSequence = [area]
-
-
-def _add_pixel_transforms(made: Dataset, answer: Answer, frames: Sequence[SourceFrame]) -> None:
-    """Modality and VOI transforms and the presentation LUT, as in the source, so that the image looks as it did."""
-    rescale = _rescale(answer, frames[0])
-    if rescale is not None:
-        made.RescaleIntercept, made.RescaleSlope, made.RescaleType = rescale
-    windows: dict[tuple[tuple[str, ...], tuple[str, ...]], list[SourceFrame]] = {}
-    for frame in frames:
-        header = answer.image.headers[frame.sop_instance_uid]
-        if "VOILUTSequence" in header:
-            continue
-        centre, width = (
-            _strings(functional_value(header, frame.frame_number, "FrameVOILUTSequence", keyword))
-            for keyword in ("WindowCenter", "WindowWidth")
-        )
-        if centre and len(centre) == len(width):
-            windows.setdefault((centre, width), []).append(frame)
-    if windows and sum(map(len, windows.values())) == len(frames):
-        made.SoftcopyVOILUTSequence = Items()
-        for (centre, width), shown in windows.items():
-            one = Dataset()
-            one.ReferencedImageSequence = _references(answer, shown)
-            one.WindowCenter, one.WindowWidth = list(centre), list(width)
-            made.SoftcopyVOILUTSequence.append(one)
-    inverse = str(answer.image.header.PhotometricInterpretation) == "MONOCHROME1"
-    made.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
-
-
 def _annotation(answer: Answer, frame: SourceFrame, region: BoolArray, label: str) -> Dataset:
     made = Dataset()
-    made.ReferencedImageSequence = _references(answer, [frame])
+    made.ReferencedImageSequence = frame_references(answer.image, [frame])
     made.GraphicLayer = _LAYER
     curves = outlines(region)
     made.GraphicObjectSequence = [_polyline(curve) for curve in curves]
@@ -205,19 +132,3 @@ def _label(finding: Finding, each: MapInSource, wording: Wording) -> str:
         lines.append(wording.low_reliability)
     lines.append(wording.not_for_diagnosis)
     return "\r\n".join(lines)
-
-
-def _references(answer: Answer, frames: Sequence[SourceFrame]) -> Items:
-    numbers: dict[str, list[int]] = {}
-    for frame in frames:
-        numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
-    headers = answer.image.headers
-    return Items(
-        instance_item(headers[uid], each if is_multi_frame(headers[uid]) else ()) for uid, each in numbers.items()
-    )
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    return tuple(map(str, value)) if isinstance(value, (list, tuple, MultiValue)) else (str(value),)

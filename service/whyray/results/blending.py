@@ -1,0 +1,147 @@
+"""The heatmap in the standard's Hot Iron palette (PS3.6 annex B.1.1): over the original, or alone.
+
+Where the original lies in the patient's space, an Advanced Blending Presentation State (PS3.3 A.33.7) lays the map over
+it; the map of an image without position shares no frame of reference with it, and no state may blend the two: then a
+Pseudo-Color Softcopy Presentation State (A.33.2) colours the map alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pydicom.data
+from pydicom import Dataset, dcmread
+
+from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.references import add_referenced_series, instance_item
+from whyray.results.softcopy import (
+    add_grey_transforms,
+    displayed_area,
+    frame_references,
+    one_grey_transform,
+    series_item,
+    state_dataset,
+)
+from whyray.results.templates import Templates
+from whyray.results.uids import UidSource, map_key
+
+ADVANCED_BLENDING = "1.2.840.10008.5.1.4.1.1.11.8"
+PSEUDO_COLOUR = "1.2.840.10008.5.1.4.1.1.11.3"
+HOT_IRON = "1.2.840.10008.1.5.1"
+_COLOURS = ("Red", "Green", "Blue")
+
+
+def blending(
+    answer: Answer,
+    templates: Templates,
+    uids: UidSource,
+    finding: Finding,
+    each: MapInSource,
+    heatmap: Dataset,
+    *,
+    instance_number: int,
+) -> Dataset:
+    """The state of one map; `heatmap` is its Parametric Map."""
+    over = _can_lie_over(answer)
+    shown = f"{finding.target.name} by {each.name}" + (", evidence for it" if each.signed else "")
+    made = state_dataset(
+        answer,
+        templates,
+        uids,
+        kind="blend",
+        series=templates.series.blend,
+        sop_class_uid=ADVANCED_BLENDING if over else PSEUDO_COLOUR,
+        sop_instance_uid=uids.uid("blend", finding.target.name, map_key(each)),
+        instance_number=instance_number,
+        label="HEATMAP",
+        description=shown,
+    )
+    if over:
+        _lay_over(made, answer, each, heatmap, opacity=templates.layout.opacity.top)
+    else:
+        _colour(made, answer, each, heatmap)
+    made.ICCProfile = hot_iron().ICCProfile
+    return made
+
+
+@cache
+def hot_iron() -> Dataset:
+    """The Color Palette object of the standard (PS3.6 annex B.1.1), as pydicom ships it."""
+    return dcmread(Path(pydicom.data.__file__).parent / "palettes" / "hotiron.dcm")
+
+
+def _can_lie_over(answer: Answer) -> bool:
+    image = answer.image
+    placed = all(frame.to_patient is not None for frame in image.frames)
+    return placed and bool(image.header.get("FrameOfReferenceUID")) and one_grey_transform(image, image.frames)
+
+
+def _lay_over(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset, *, opacity: float) -> None:
+    """Advanced Blending Presentation State (C.11.33) and its display (C.11.34): the original behind the map."""
+    image = answer.image
+    original = _input(1, image.header, frame_references(image, image.frames))
+    add_grey_transforms(original, image, image.frames)
+    original.GeometryForDisplay = "TRUE"
+    front = _input(2, heatmap, [instance_item(heatmap)])
+    _add_map_transforms(front, each)
+    front.PaletteColorLookupTableSequence = [_palette()]
+    front.GeometryForDisplay = "FALSE"
+    made.AdvancedBlendingSequence = [original, front]
+    made.PixelPresentation = "TRUE_COLOR"
+    display = Dataset()
+    display.BlendingMode = "FOREGROUND"
+    display.RelativeOpacity = opacity
+    display.BlendingDisplayInputSequence = [_number(2), _number(1)]
+    made.BlendingDisplaySequence = [display]
+    made.DisplayedAreaSelectionSequence = [displayed_area(image)]
+    add_referenced_series(made, image, [heatmap])
+    # dciodvfy looks for what the common references belong to at the top level only (General Reference, C.12.4)
+    made.ReferencedInstanceSequence = [instance_item(heatmap)]
+
+
+def _colour(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset) -> None:
+    """Pseudo-Color: the palette on the map itself."""
+    reference = instance_item(heatmap)
+    made.ReferencedSeriesSequence = [series_item(str(heatmap.SeriesInstanceUID), [reference])]
+    made.DisplayedAreaSelectionSequence = [displayed_area(answer.image, [instance_item(heatmap)])]
+    _add_map_transforms(made, each)
+    made.update(_palette())
+
+
+def _input(number: int, header: Dataset, references: object) -> Dataset:
+    made = _number(number)
+    made.StudyInstanceUID, made.SeriesInstanceUID = header.StudyInstanceUID, header.SeriesInstanceUID
+    made.ReferencedImageSequence = references
+    return made
+
+
+def _number(number: int) -> Dataset:
+    made = Dataset()
+    made.BlendingInputNumber = number
+    return made
+
+
+def _add_map_transforms(made: Dataset, each: MapInSource) -> None:
+    """From 0 to the highest value, whatever a viewer would take by itself; what speaks against is as dark as nothing.
+
+    The palette goes from black to white, so that a signed map can't be shown in it whole.
+    """
+    top = float(each.values.max(initial=0.0)) or float(np.abs(each.values).max(initial=0.0)) or 1.0
+    made.RescaleIntercept, made.RescaleSlope, made.RescaleType = "0", "1", "US"
+    window = Dataset()
+    window.WindowCenter, window.WindowWidth = f"{top / 2:.8g}", f"{top:.8g}"
+    window.VOILUTFunction = "LINEAR_EXACT"
+    made.SoftcopyVOILUTSequence = [window]
+
+
+def _palette() -> Dataset:
+    """The Palette Color Lookup Table attributes (C.7.6.3.1.5 and .6), entries of 16 bits as most readers want them."""
+    table, made = hot_iron(), Dataset()
+    for colour in _COLOURS:
+        entries = np.frombuffer(table[f"{colour}PaletteColorLookupTableData"].value, np.uint8).astype("<u2") * 257
+        setattr(made, f"{colour}PaletteColorLookupTableDescriptor", [len(entries), 0, 16])
+        setattr(made, f"{colour}PaletteColorLookupTableData", entries.astype("<u2").tobytes())
+    made.PaletteColorLookupTableUID = HOT_IRON
+    return made

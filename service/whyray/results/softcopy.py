@@ -1,0 +1,153 @@
+"""What presentation states share (PS3.3 A.33 and A.69): identification, references, transforms, the area shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as Items
+
+from whyray.config import ResultKind
+from whyray.imaging.source import SourceFrame, SourceImage
+from whyray.results.answer import Answer
+from whyray.results.coding import one_value
+from whyray.results.header import add_body_part, new_dataset
+from whyray.results.multi_frame import functional_value
+from whyray.results.references import instance_item, is_multi_frame
+from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.uids import UidSource
+
+
+def state_dataset(
+    answer: Answer,
+    templates: Templates,
+    uids: UidSource,
+    *,
+    kind: ResultKind,
+    series: SeriesTemplate,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    instance_number: int,
+    label: str,
+    description: str,
+) -> Dataset:
+    """A data set with the modules that all presentation states have: Presentation State Identification is C.11.10."""
+    made = new_dataset(
+        answer,
+        templates,
+        uids,
+        kind=kind,
+        series=series,
+        series_key="",
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        instance_number=instance_number,
+    )
+    for keyword in ("ContentDate", "ContentTime"):
+        delattr(made, keyword)
+    made.PresentationCreationDate, made.PresentationCreationTime = made.SeriesDate, made.SeriesTime
+    made.ContentLabel = label
+    made.ContentDescription = one_value(description)
+    made.ContentCreatorName = None
+    add_body_part(made, answer.image.header)
+    return made
+
+
+def frame_references(image: SourceImage, frames: Iterable[SourceFrame]) -> Items:
+    """Items of Referenced Image Sequence, one an instance, with frame numbers where it has several."""
+    numbers: dict[str, list[int]] = {}
+    for frame in frames:
+        numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
+    headers = image.headers
+    return Items(
+        instance_item(headers[uid], each if is_multi_frame(headers[uid]) else ()) for uid, each in numbers.items()
+    )
+
+
+def referenced_series(image: SourceImage, references: Iterable[Dataset]) -> Items:
+    """Items of Referenced Series Sequence of Presentation State Relationship (C.11.11)."""
+    by_series: dict[str, Items] = {}
+    for reference in references:
+        header = image.headers[reference.ReferencedSOPInstanceUID]
+        by_series.setdefault(str(header.SeriesInstanceUID), Items()).append(reference)
+    return Items(series_item(uid, each) for uid, each in by_series.items())
+
+
+def series_item(series_uid: str, references: Sequence[Dataset]) -> Dataset:
+    """One item of Referenced Series Sequence, with its images."""
+    made = Dataset()
+    made.SeriesInstanceUID = series_uid
+    made.ReferencedImageSequence = references
+    return made
+
+
+def displayed_area(image: SourceImage, references: Sequence[Dataset] = ()) -> Dataset:
+    """One item of Displayed Area Selection Sequence (C.10.4): all of each image; of all images without `references`."""
+    made = Dataset()
+    if references:
+        made.ReferencedImageSequence = references
+    _, rows, columns = image.shape
+    made.PixelOriginInterpretation = "FRAME"
+    made.DisplayedAreaTopLeftHandCorner = [1, 1]
+    made.DisplayedAreaBottomRightHandCorner = [columns, rows]
+    made.PresentationSizeMode = "SCALE TO FIT"
+    spacing = image.frames[0].spacing
+    if spacing is not None:
+        made.PresentationPixelSpacing = [f"{value:.10g}" for value in spacing]
+    else:
+        made.PresentationPixelAspectRatio = [1, 1]
+    return made
+
+
+def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[SourceFrame]) -> None:
+    """Modality and VOI transforms as in the source, so that the image looks as it did."""
+    rescale = rescale_of(image, frames[0])
+    if rescale is not None:
+        made.RescaleIntercept, made.RescaleSlope, made.RescaleType = rescale
+    windows: dict[tuple[tuple[str, ...], tuple[str, ...]], list[SourceFrame]] = {}
+    for frame in frames:
+        header = image.headers[frame.sop_instance_uid]
+        if "VOILUTSequence" in header:
+            continue
+        centre, width = (
+            _strings(functional_value(header, frame.frame_number, "FrameVOILUTSequence", keyword))
+            for keyword in ("WindowCenter", "WindowWidth")
+        )
+        if centre and len(centre) == len(width):
+            windows.setdefault((centre, width), []).append(frame)
+    if windows and sum(map(len, windows.values())) == len(frames):
+        made.SoftcopyVOILUTSequence = Items()
+        for (centre, width), shown in windows.items():
+            one = Dataset()
+            one.ReferencedImageSequence = frame_references(image, shown)
+            one.WindowCenter, one.WindowWidth = list(centre), list(width)
+            made.SoftcopyVOILUTSequence.append(one)
+
+
+def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> bool:
+    """Whether these frames are monochrome and all go through one modality transform: a state holds one for all."""
+    headers = [image.headers[frame.sop_instance_uid] for frame in frames]
+    shapes = {str(header.get("PhotometricInterpretation", "")) for header in headers}
+    tables = any("ModalityLUTSequence" in header for header in headers)
+    rescales = {rescale_of(image, frame) for frame in frames}
+    monochrome = all(each.startswith("MONOCHROME") for each in shapes)
+    return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
+
+
+def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[str, str, str] | None:
+    """Rescale Intercept, Slope and Type of a frame; None where it has none."""
+    header = image.headers[frame.sop_instance_uid]
+    values = [
+        functional_value(header, frame.frame_number, "PixelValueTransformationSequence", keyword)
+        for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType")
+    ]
+    if values[0] is None or values[1] is None:
+        return None
+    return str(values[0]), str(values[1]), str(values[2] or "US")
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    if value is None or value == "":
+        return ()
+    return tuple(map(str, value)) if isinstance(value, (list, tuple, MultiValue)) else (str(value),)
