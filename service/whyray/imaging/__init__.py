@@ -7,6 +7,12 @@ from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, 
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
+from whyray.imaging.structures import (
+    StudyStructure,
+    StudyStructures,
+    structures_of_study,
+    structures_on_grid,
+)
 
 __all__ = [
     "DIRECTIONS",
@@ -17,6 +23,8 @@ __all__ = [
     "SourceFrame",
     "SourceImage",
     "StudyImages",
+    "StudyStructure",
+    "StudyStructures",
     "frame_orientation",
     "frame_pixel_to_patient",
     "is_picture",
@@ -25,6 +33,8 @@ __all__ = [
     "patient_orientation",
     "read_images",
     "scores_to_source",
+    "structures_of_study",
+    "structures_on_grid",
     "to_model",
     "to_source",
     "wrap_picture",

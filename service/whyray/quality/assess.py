@@ -38,8 +38,8 @@ def assess(
 
     `x` is the image that was explained, in the layout of the manifest; `valid` is False on padding; `allowed`
     is where the target may be looked for, if anatomy is known (`whyray.explain.anatomy.allowed_in`); `others` are
-    maps of other targets by the same method, where they were made anyway. The same seed gives the same card. Cards of one
-    image made one after another share their random orders. `progress` is called between batches and may raise
+    maps of other targets by the same method, where they were made anyway. The same seed gives the same card. Cards
+    of one image made one after another share their random orders. `progress` is called between batches and may raise
     Cancelled.
     """
     health = map_health(heatmap.values, valid)

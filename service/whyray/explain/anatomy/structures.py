@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from whyray.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
-from whyray.explain.anatomy.allowed import LEFT_LUNG, RIGHT_LUNG, marked
+from whyray.explain.anatomy.allowed import HEART, LEFT_LUNG, LUNG, MEDIASTINUM, PLEURA, RIGHT_LUNG, marked
 from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
 from whyray.explain.case import Case, predicted_regions
 from whyray.explain.companion_grid import as_input, on_grid_of, resampled
@@ -24,6 +24,18 @@ STUDY = "study"
 """In place of a package: structures come with the study, as a Segmentation, or not at all."""
 LEAST_VOXELS = 16
 _LATERALITY = {RIGHT_LUNG: RIGHT, LEFT_LUNG: LEFT}
+_SRT_SCHEMES = frozenset({"SRT", "SNM3"})
+_FROM_SRT = {
+    "T-28000": LUNG,
+    "T-28100": RIGHT_LUNG,
+    "T-28500": LEFT_LUNG,
+    "T-32000": HEART,
+    "T-D3300": MEDIASTINUM,
+    "T-29000": PLEURA,
+}
+_RIGHT = CodedConcept(value=RIGHT_LUNG, scheme="SCT", meaning="Right lung")
+_LEFT = CodedConcept(value=LEFT_LUNG, scheme="SCT", meaning="Left lung")
+_SIDED_LUNG = {RIGHT.value: _RIGHT, LEFT.value: _LEFT, "G-A100": _RIGHT, "G-A101": _LEFT}
 
 
 class AnatomyParameters(MethodParameters):
@@ -92,7 +104,12 @@ def structures_for(
 def structure(
     name: str, mask: BoolArray, code: CodedConcept | None = None, laterality: CodedConcept | None = None
 ) -> Structure:
-    """A structure; the sides of lungs are known from their codes."""
+    """A structure as this house names it: SNOMED CT where the code is its SRT forerunner, a lung by its side."""
+    if code is not None and code.scheme in _SRT_SCHEMES and code.value in _FROM_SRT:
+        code = CodedConcept(value=_FROM_SRT[code.value], scheme="SCT", meaning=code.meaning)
+    if code is not None and code.value == LUNG and laterality is not None:
+        sided = _SIDED_LUNG.get(laterality.value)
+        code = code if sided is None else sided
     return Structure(name, mask, code, laterality or _LATERALITY.get(code.value if code else ""))
 
 
