@@ -35,6 +35,8 @@ _TAGS = [
     {"name": "results", "description": "DICOM objects that jobs made, and their pictures."},
     {"name": "events", "description": "What happened, and who did it."},
     {"name": "site", "description": "Routes, packages and destinations of the configuration in force."},
+    {"name": "feedback", "description": "What radiologists say of results."},
+    {"name": "drift", "description": "Probabilities, attributions and quality over time."},
     {"name": "reader studies", "description": "Cases read with and without explanation: the form, and its progress."},
     {"name": "health", "description": "Probes and metrics."},
 ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 from urllib.parse import urlencode
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.admin.schemas import AttentionOut, BulkIn, Remedy
+from whyray.admin.drift_watch import Watched, drifting
+from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
 
 LOW_SPACE = 5 * 2**30
@@ -19,19 +22,24 @@ LONG_OPEN = timedelta(hours=3)
 CONFLICT_MEMORY = timedelta(hours=24)
 
 
-def attention(session: Session, now: datetime, *, destinations: Iterable[str], free_bytes: int) -> list[AttentionOut]:
-    """All that needs somebody, errors first."""
+def attention(
+    session: Session,
+    now: datetime,
+    *,
+    destinations: Iterable[str],
+    free_bytes: int,
+    watched: Sequence[Watched] = (),
+) -> list[AttentionOut]:
+    """All that needs somebody, errors first; `watched` is how all series of numbers stand."""
     found = [
         *_storage(free_bytes),
         *_gone(session, now),
-        *_failed_jobs(session),
-        *_failed_deliveries(session),
-        *_waiting_deliveries(session),
-        *_waiting_jobs(session),
+        *(each for what in _STUCK for each in _stuck(session, what)),
         *_unknown_destinations(session, set(destinations)),
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_conflicts(session, now),
+        *_drift(drifting(watched, now)),
     ]
     return sorted(found, key=lambda each: each.severity)
 
@@ -79,114 +87,79 @@ def _is_gone(row: Process, now: datetime) -> bool:
     return now - row.seen_at > processes.ALIVE
 
 
-def _failed_jobs(session: Session) -> list[AttentionOut]:
+@dataclass(frozen=True)
+class _Stuck:
+    """Jobs or deliveries that are stuck in a state, told by their place: the route or the destination.
+
+    `title` takes {number} and {place}; `actions` are offered as remedies, `cancel` for all errors together.
+    """
+
+    of: Literal["jobs", "deliveries"]
+    state: JobState | DeliveryState
+    severity: Literal["error", "warning"]
+    title: str
+    actions: tuple[Action, ...] = ("retry",)
+
+    @property
+    def place(self) -> Literal["route", "destination"]:
+        return "route" if self.of == "jobs" else "destination"
+
+    def remedies(self, count: int, place: str, code: str | None) -> list[Remedy]:
+        return _remedies(
+            count,
+            [
+                BulkIn(
+                    of=self.of,
+                    action=action,
+                    state=self.state,
+                    error_code=code if action == "retry" else None,
+                    route=place if self.of == "jobs" else None,
+                    destination=place if self.of == "deliveries" else None,
+                )
+                for action in self.actions
+            ],
+        )
+
+
+_STUCK = (
+    _Stuck("jobs", JobState.FAILED, "error", "{number} of route “{place}” failed"),
+    _Stuck("deliveries", DeliveryState.FAILED, "error", "{place} did not take {number}"),
+    _Stuck("deliveries", DeliveryState.WAITING, "warning", "{place} has not yet taken {number}", ("retry", "cancel")),
+    _Stuck("jobs", JobState.WAITING, "warning", "{number} of route “{place}” will be tried again"),
+)
+
+
+def _stuck(session: Session, what: _Stuck) -> list[AttentionOut]:
+    table: type[Job] | type[Delivery] = Job if what.of == "jobs" else Delivery
+    place = Job.route if what.of == "jobs" else Delivery.destination
+    since = Job.finished_at if what.state is JobState.FAILED else table.created_at
     rows = session.execute(
         select(
-            Job.route,
-            Job.error_code,
+            place,
+            table.error_code,
             func.count(),
-            func.min(Job.finished_at),
-            func.max(Job.error_message),
-            func.max(Job.error_advice),
+            func.min(since),
+            func.max(table.error_message),
+            func.max(table.error_advice),
         )
-        .where(Job.state == JobState.FAILED)
-        .group_by(Job.route, Job.error_code)
+        .where(table.state == what.state)
+        .group_by(place, table.error_code)
         .order_by(func.count().desc())
     )
+    noun = "job" if what.of == "jobs" else "result"
     return [
         AttentionOut(
-            severity="error",
-            kind="jobs.failed",
-            title=f"{_number(count, 'job')} of route “{route}” failed: {code}",
+            severity=what.severity,
+            kind=f"{what.of}.{what.state.value}",
+            title=what.title.format(number=_number(count, noun), place=name) + f": {code}",
             message=message or "",
             advice=advice or "",
             count=count,
-            since=since,
-            view="jobs?" + urlencode({"state": "failed", "route": route}),
-            remedies=_remedies(
-                count, [BulkIn(of="jobs", action="retry", state=JobState.FAILED, route=route, error_code=code)]
-            ),
+            since=oldest,
+            view=f"{what.of}?" + urlencode({"state": what.state.value, what.place: name}),
+            remedies=what.remedies(count, name, code),
         )
-        for route, code, count, since, message, advice in rows
-    ]
-
-
-def _waiting_jobs(session: Session) -> list[AttentionOut]:
-    rows = session.execute(
-        select(
-            Job.route,
-            Job.error_code,
-            func.count(),
-            func.min(Job.created_at),
-            func.max(Job.error_message),
-            func.max(Job.error_advice),
-        )
-        .where(Job.state == JobState.WAITING)
-        .group_by(Job.route, Job.error_code)
-    )
-    return [
-        AttentionOut(
-            severity="warning",
-            kind="jobs.waiting",
-            title=f"{_number(count, 'job')} of route “{route}” will be tried again: {code}",
-            message=message or "",
-            advice=advice or "",
-            count=count,
-            since=since,
-            view="jobs?" + urlencode({"state": "waiting", "route": route}),
-            remedies=_remedies(
-                count, [BulkIn(of="jobs", action="retry", state=JobState.WAITING, route=route, error_code=code)]
-            ),
-        )
-        for route, code, count, since, message, advice in rows
-    ]
-
-
-def _failed_deliveries(session: Session) -> list[AttentionOut]:
-    return _deliveries(session, DeliveryState.FAILED, "error", "deliveries.failed", "did not take")
-
-
-def _waiting_deliveries(session: Session) -> list[AttentionOut]:
-    return _deliveries(session, DeliveryState.WAITING, "warning", "deliveries.waiting", "has not yet taken")
-
-
-def _deliveries(session: Session, state: DeliveryState, severity: str, kind: str, verb: str) -> list[AttentionOut]:
-    rows = session.execute(
-        select(
-            Delivery.destination,
-            Delivery.error_code,
-            func.count(),
-            func.min(Delivery.created_at),
-            func.max(Delivery.error_message),
-            func.max(Delivery.error_advice),
-        )
-        .where(Delivery.state == state)
-        .group_by(Delivery.destination, Delivery.error_code)
-        .order_by(func.count().desc())
-    )
-    return [
-        AttentionOut(
-            severity="error" if severity == "error" else "warning",
-            kind=kind,
-            title=f"{destination} {verb} {_number(count, 'result')}: {code}",
-            message=message or "",
-            advice=advice or "",
-            count=count,
-            since=since,
-            view="deliveries?" + urlencode({"state": state.value, "destination": destination}),
-            remedies=_remedies(
-                count,
-                [
-                    BulkIn(of="deliveries", action="retry", state=state, destination=destination, error_code=code),
-                    *(
-                        [BulkIn(of="deliveries", action="cancel", state=state, destination=destination)]
-                        if state is DeliveryState.WAITING
-                        else []
-                    ),
-                ],
-            ),
-        )
-        for destination, code, count, since, message, advice in rows
+        for name, code, count, oldest, message, advice in rows
     ]
 
 
@@ -281,6 +254,43 @@ def _conflicts(session: Session, now: datetime) -> list[AttentionOut]:
             remedies=[],
         )
     ]
+
+
+_MOST_NAMED = 3
+
+
+def _drift(found: Sequence[Watched]) -> list[AttentionOut]:
+    """One for each package version and measure, however many targets it has."""
+    groups: dict[tuple[str, str], list[Watched]] = {}
+    for each in found:
+        groups.setdefault((each.key.package, each.key.measure), []).append(each)
+    made = []
+    for (package, measure), group in groups.items():
+        worst = sorted(group, key=lambda each: -each.shift.psi if each.shift else 0.0)
+        words = [_drifted(each) for each in worst[:_MOST_NAMED]]
+        more = len(group) - len(words)
+        made.append(
+            AttentionOut(
+                severity="warning",
+                kind=f"drift.{measure}",
+                title=f"{package}: {measure} has drifted" + (f" in {len(group)} series" if len(group) > 1 else ""),
+                message="; ".join(words) + (f"; and {more} more" if more > 0 else ""),
+                advice="Look whether senders, protocols or patients have changed. If they have, onboard the package on "
+                "images of today before its answers are relied on; if not, look at its results and their grades.",
+                count=len(group),
+                since=None,
+                view=f"drift/{worst[0].id}" if len(group) == 1 else "drift?" + urlencode({"package": package}),
+                remedies=[],
+            )
+        )
+    return made
+
+
+def _drifted(each: Watched) -> str:
+    name = " by ".join(part for part in (each.key.target, each.key.method) if part) or each.key.measure
+    latest = 0.0 if each.latest_mean is None else each.latest_mean
+    psi = each.shift.psi if each.shift else 0.0
+    return f"{name}: mean {each.first_mean:.3g} at first, {latest:.3g} now (PSI {psi:.2f})"
 
 
 def _remedies(count: int, bodies: Sequence[BulkIn]) -> list[Remedy]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from whyray.admin.drift_watch import DriftWatch
 from whyray.admin.site import ResultStore, Site, Tools
 from whyray.catalog import Catalog
 
 
 @dataclass(frozen=True)
 class Backend:
-    """The catalog, the store, the configuration in force, and the tools of other rooms."""
+    """The catalog, the store, the configuration in force, the tools of other rooms, and what is known of drift."""
 
     catalog: Catalog
     store: ResultStore
     site: Callable[[], Site]
     tools: Tools
+    drift: DriftWatch = field(default_factory=DriftWatch)
 
 
 def _backend(request: Request) -> Backend:

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 import whyray
 from whyray.admin import figures
 from whyray.admin.backend import Backend
-from whyray.catalog import DeliveryState, Event, Instance, Job, JobState, ResultRow, Study, jobs
+from whyray.admin.drift_watch import drifting
+from whyray.catalog import DeliveryState, Event, Instance, Job, JobState, ResultRow, Study, feedback, jobs
 
 
 class CatalogCollector(Collector):
@@ -37,6 +38,7 @@ class CatalogCollector(Collector):
             yield from self._deliveries(session)
             yield from self._intake(session)
             yield from self._roles(session)
+            yield from self._evaluation(session)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing, so that registering does not read the catalog."""
@@ -120,6 +122,29 @@ class CatalogCollector(Collector):
                 count = sum(each.role == role and each.alive is alive for each in seen)
                 family.add_metric([role, "true" if alive else "false"], count)
         yield family
+
+    def _evaluation(self, session: Session) -> Iterator[Metric]:
+        said = GaugeMetricFamily(
+            "whyray_feedback", "Radiologists' verdicts on results by package version.", labels=["package", "verdict"]
+        )
+        for (package, verdict), count in feedback.tally(session).items():
+            said.add_metric([package, verdict], count)
+        yield said
+        labels = ["package", "measure", "target", "method"]
+        psi = GaugeMetricFamily(
+            "whyray_drift_psi", "Population stability index of the latest numbers against the first.", labels=labels
+        )
+        drifted = GaugeMetricFamily("whyray_drifted", "1 where a series has drifted, 0 where not.", labels=labels)
+        now = self._backend.catalog.clock()
+        seen = self._backend.drift.look(session, now)
+        alerts = {each.id for each in drifting(seen, now)}
+        for each in seen:
+            if each.shift is not None:
+                names = [each.key.package, each.key.measure, each.key.target, each.key.method]
+                psi.add_metric(names, each.shift.psi)
+                drifted.add_metric(names, float(each.id in alerts))
+        yield psi
+        yield drifted
 
 
 def registry(backend: Backend) -> CollectorRegistry:

@@ -178,6 +178,13 @@ def latest(session: Session, series_id: int, count: int, *, after: int) -> list[
     return list(session.scalars(query))[::-1]
 
 
+def last_at(session: Session, series_id: int) -> datetime | None:
+    """When the newest number of a series came."""
+    return session.scalar(
+        select(DriftSample.at).where(DriftSample.series_id == series_id).order_by(DriftSample.id.desc()).limit(1)
+    )
+
+
 @dataclass(frozen=True)
 class Day:
     """The numbers of one day of a series."""

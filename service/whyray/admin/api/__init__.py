@@ -1,6 +1,18 @@
 """The HTTP API: one module for each kind of thing."""
 
-from whyray.admin.api import deliveries, events, health, jobs, overview, reading, results, site, studies
+from whyray.admin.api import (
+    deliveries,
+    drift,
+    events,
+    feedback,
+    health,
+    jobs,
+    overview,
+    reading,
+    results,
+    site,
+    studies,
+)
 
 ROUTERS = (
     overview.router,
@@ -10,6 +22,8 @@ ROUTERS = (
     results.router,
     events.router,
     site.router,
+    feedback.router,
+    drift.router,
     reading.router,
 )
 

@@ -31,7 +31,13 @@ def overview(backend: Using, actor: Actor) -> Overview:
                 "queue": figures.queue(session),
                 "processes": figures.roles(session, now),
                 "storage_free_bytes": _rounded(free),
-                "attention": attention(session, now, destinations=names, free_bytes=free),
+                "attention": attention(
+                    session,
+                    now,
+                    destinations=names,
+                    free_bytes=free,
+                    watched=backend.drift.look(session, now),
+                ),
             }
         )
 

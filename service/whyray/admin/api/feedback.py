@@ -1,0 +1,97 @@
+"""Radiologists' verdicts on results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from whyray.admin import reading, verdicts
+from whyray.admin.backend import Actor, Paged, Using
+from whyray.admin.evaluation_schemas import FeedbackIn, FeedbackOut, ResultFeedback, VerdictOut
+from whyray.admin.schemas import Page
+from whyray.catalog import Feedback, feedback
+from whyray.catalog.feedback import REASONS
+
+router = APIRouter(tags=["feedback"])
+
+
+@router.get("/results/{sop_instance_uid}/feedback", summary="What people say of a result")
+def of_result(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeedback:
+    """The verdict of whoever asks, and how many there are."""
+    with backend.catalog.read() as session:
+        reading.result(session, sop_instance_uid)
+        return _of_result(session, sop_instance_uid, actor)
+
+
+@router.post("/results/{sop_instance_uid}/feedback", summary="Accept or reject a result")
+def give(backend: Using, actor: Actor, sop_instance_uid: str, given: FeedbackIn) -> ResultFeedback:
+    """Kept with package version, target, method and grade; a second verdict replaces the first."""
+    with backend.catalog.begin() as session:
+        feedback.give(
+            session,
+            sop_instance_uid,
+            given.verdict,
+            backend.catalog.clock(),
+            actor=actor,
+            reason=given.reason,
+            comment=given.comment,
+        )
+        session.flush()
+        return _of_result(session, sop_instance_uid, actor)
+
+
+@router.delete("/results/{sop_instance_uid}/feedback", summary="Take a verdict back")
+def take_back(backend: Using, actor: Actor, sop_instance_uid: str) -> ResultFeedback:
+    """The verdict of whoever asks."""
+    with backend.catalog.begin() as session:
+        feedback.take_back(session, sop_instance_uid, backend.catalog.clock(), actor=actor)
+        return _of_result(session, sop_instance_uid, actor)
+
+
+@router.get("/feedback", summary="All verdicts, summed up")
+def summed_up(
+    backend: Using,
+    package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
+) -> FeedbackOut:
+    """By package version, target, method and grade; and by week."""
+    with backend.catalog.read() as session:
+        conditions = verdicts.of_package(package)
+        return FeedbackOut(
+            tallies=verdicts.tallies(session, conditions),
+            weeks=verdicts.weeks(session, conditions),
+            reasons=dict(REASONS),
+        )
+
+
+@router.get("/feedback/verdicts", summary="List verdicts")
+def list_verdicts(
+    backend: Using,
+    paging: Paged,
+    package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
+) -> Page[VerdictOut]:
+    """Single verdicts with their comments, newest first."""
+    query = select(Feedback).where(*verdicts.of_package(package)).order_by(Feedback.at.desc(), Feedback.id.desc())
+    with backend.catalog.read() as session:
+        total, rows = reading.page(session, query, paging.limit, paging.offset)
+        items = [verdicts.verdict_out(each) for each in rows]
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=items)
+
+
+def _of_result(session: Session, sop_instance_uid: str, actor: str) -> ResultFeedback:
+    mine = feedback.mine(session, sop_instance_uid, actor)
+    counts: dict[str, int] = {
+        verdict: int(count)
+        for verdict, count in session.execute(
+            select(Feedback.verdict, func.count())
+            .where(Feedback.sop_instance_uid == sop_instance_uid)
+            .group_by(Feedback.verdict)
+        )
+    }
+    return ResultFeedback(
+        mine=None if mine is None else verdicts.verdict_out(mine),
+        accepted=counts.get("accept", 0),
+        rejected=counts.get("reject", 0),
+    )

@@ -1,0 +1,160 @@
+"""Whether a package still sees what it saw at first: the first numbers of each series against its latest.
+
+PSI, the population stability index (Siddiqi 2006, chapter 8), over the deciles of the first numbers; by convention
+nothing has changed below 0.1 and much above 0.25. With few numbers PSI is large by chance: it is then compared with the
+quantile that chance reaches, chi-squared with bins - 1 degrees of freedom times (1/N + 1/M) (Yurdakul and Naranjo
+2020). KS, the distance of Kolmogorov and Smirnov, is shown beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from whyray.catalog import drift
+from whyray.catalog.drift import SeriesKey
+
+Floats = NDArray[np.float64]
+Status = Literal["learning", "steady", "watch", "drift"]
+
+REFERENCE = 200
+"""The first so many numbers of a series are what later ones are compared with."""
+RECENT = 200
+"""The last so many are compared."""
+LEAST = 50
+"""With fewer recent numbers nothing is said."""
+WATCH, ALERT = 0.1, 0.25
+BINS = 10
+STALE = timedelta(days=30)
+"""A series without newer numbers than this belongs to a package version that is not used any more: no alert."""
+_CHANCE_OF_WATCH, _CHANCE_OF_ALERT = 0.95, 0.999
+_SMOOTHING = 0.5
+_FEWEST_BORDERS = 3
+_EVERY = timedelta(seconds=30)
+_CATEGORIES = {"grade": (0.0, 1.0, 2.0)}
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far two sets of numbers are apart. `alert_above`: what PSI has to pass here; `ks` is None for categories."""
+
+    psi: float
+    watch_above: float
+    alert_above: float
+    ks: float | None
+    ks_p: float | None
+    shares_first: tuple[float, ...]
+    shares_latest: tuple[float, ...]
+    edges: tuple[float, ...]
+    """Borders between the bins; the values themselves for categories."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One series and how it stands. `shift` is None while it is learning."""
+
+    id: int
+    key: SeriesKey
+    status: Status
+    first_count: int
+    latest_count: int
+    first_mean: float
+    latest_mean: float | None
+    last_at: datetime | None
+    shift: Shift | None
+
+
+def shift_between(first: Sequence[float], latest: Sequence[float], categories: Sequence[float] | None = None) -> Shift:
+    """PSI and KS between two samples; over `categories` where there are few possible values."""
+    from scipy.stats import chi2, ks_2samp
+
+    one, other = np.asarray(first, float), np.asarray(latest, float)
+    if categories is not None:
+        edges = tuple(categories)
+        counts = [np.array([(each == value).sum() for value in edges], float) for each in (one, other)]
+    else:
+        borders = np.unique(np.quantile(one, np.linspace(0, 1, BINS + 1)[1:-1]))
+        edges = tuple(float(each) for each in borders)
+        counts = [_binned(each, borders) for each in (one, other)]
+    bins = len(counts[0])
+    p, q = ((each + _SMOOTHING) / (each.sum() + _SMOOTHING * bins) for each in counts)
+    spread = 1 / len(one) + 1 / len(other)
+    test = None if categories is not None else ks_2samp(one, other, method="asymp")
+    return Shift(
+        psi=float(((q - p) * np.log(q / p)).sum()),
+        watch_above=max(WATCH, float(chi2.ppf(_CHANCE_OF_WATCH, bins - 1)) * spread),
+        alert_above=max(ALERT, float(chi2.ppf(_CHANCE_OF_ALERT, bins - 1)) * spread),
+        ks=None if test is None else float(test.statistic),
+        ks_p=None if test is None else float(test.pvalue),
+        shares_first=tuple(float(each) for each in counts[0] / len(one)),
+        shares_latest=tuple(float(each) for each in counts[1] / len(other)),
+        edges=edges,
+    )
+
+
+def _binned(values: Floats, borders: Floats) -> Floats:
+    """How many values lie in each bin.
+
+    Where the first numbers are but a few values, so that few borders are left, what lies at a border is told from what
+    lies above it: a constant that changes would not be seen otherwise.
+    """
+    above = np.searchsorted(borders, values, side="right")
+    if len(borders) >= _FEWEST_BORDERS:
+        return np.bincount(above, minlength=len(borders) + 1).astype(float)
+    above = above + np.searchsorted(borders, values, side="left")
+    return np.bincount(above, minlength=2 * len(borders) + 1).astype(float)
+
+
+def watched(session: Session, series_id: int, key: SeriesKey) -> Watched:
+    """How one series stands."""
+    first = drift.first(session, series_id, REFERENCE)
+    latest = drift.latest(session, series_id, RECENT, after=REFERENCE)
+    learning = len(first) < REFERENCE or len(latest) < LEAST
+    found = None if learning else shift_between(first, latest, _CATEGORIES.get(key.measure))
+    status: Status = "learning"
+    if found is not None:
+        status = "drift" if found.psi > found.alert_above else "watch" if found.psi > found.watch_above else "steady"
+    return Watched(
+        id=series_id,
+        key=key,
+        status=status,
+        first_count=len(first),
+        latest_count=len(latest),
+        first_mean=float(np.mean(first)) if first else 0.0,
+        latest_mean=float(np.mean(latest)) if latest else None,
+        last_at=drift.last_at(session, series_id),
+        shift=found,
+    )
+
+
+class DriftWatch:
+    """All series as they stand; asked every two seconds by each open page, so computed anew only now and then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest = -1
+        self._at: datetime | None = None
+        self._found: tuple[Watched, ...] = ()
+
+    def look(self, session: Session, now: datetime) -> tuple[Watched, ...]:
+        """Every series; at most half a minute old."""
+        with self._lock:
+            if self._at is not None and now - self._at < _EVERY:
+                return self._found
+            newest = drift.newest(session)
+            if newest != self._newest:
+                self._found = tuple(watched(session, number, key) for number, key in drift.all_series(session).items())
+            self._newest, self._at = newest, now
+            return self._found
+
+
+def drifting(found: Sequence[Watched], now: datetime) -> list[Watched]:
+    """Those that have drifted and are still in use."""
+    return [each for each in found if each.status == "drift" and each.last_at and now - each.last_at < STALE]
