@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import whyray
-from whyray.commands import config, demo, explain, package, roles, route, send, status, study, template
+from whyray.commands import concepts, config, demo, explain, package, roles, route, send, status, study, template
 from whyray.errors import InternalError, PermanentError, WhyRayError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command(rich_help_panel="Run")(status.status)
 app.add_typer(config.app, name="config", rich_help_panel="Set up")
 app.add_typer(route.app, name="route", rich_help_panel="Set up")
 app.add_typer(package.app, name="package", rich_help_panel="Set up")
+app.add_typer(concepts.app, name="concepts", rich_help_panel="Set up")
 app.add_typer(template.app, name="template", rich_help_panel="Set up")
 app.add_typer(study.app, name="study", rich_help_panel="Evaluate")
 

@@ -37,13 +37,13 @@ def read_known(truth: Path | None, labels: Path | None, targets: Sequence[str]) 
     1, 0, or nothing where nobody looked. Raises ConfigError with the line.
     """
     boxes: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
-    for line, row in _rows(truth, ("image", "target", "x", "y", "width", "height")):
+    for line, row in csv_rows(truth, ("image", "target", "x", "y", "width", "height")):
         if row["target"] in targets:
             x, y, width, height = (_number(truth, line, row[name]) for name in ("x", "y", "width", "height"))
             boxes[row["image"]][row["target"]].append((x, y, width, height))
     said = {
         row["image"]: {name: _number(labels, line, row[name]) >= 0.5 for name in targets if row.get(name)}
-        for line, row in _rows(labels, ("image",))
+        for line, row in csv_rows(labels, ("image",))
     }
     return Known(boxes, said)
 
@@ -72,12 +72,13 @@ class SingleImage:
     """One image as a package takes it, and what its source says that must not be kept.
 
     `patient` tells which images belong together (a digest of issuer and Patient ID; of a picture, nothing); `burned_in`
-    whether Burned In Annotation (0028,0301) says YES.
+    whether Burned In Annotation (0028,0301) says YES; `names` are those by which a row of a CSV file may call it.
     """
 
     image: OnboardingImage
     patient: str
     burned_in: bool
+    names: frozenset[str] = frozenset()
 
 
 def single_images(
@@ -112,6 +113,7 @@ def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[S
             OnboardingImage(given.tensor, truth, labels),
             _patient(image.header),
             str(image.header.get("BurnedInAnnotation") or "").upper() == "YES",
+            frozenset(names),
         )
 
 
@@ -154,7 +156,8 @@ def _groups(files: Sequence[Path], *, volumes: bool) -> list[list[Path]]:
     return list(groups.values())
 
 
-def _rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def csv_rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV file that must have these columns; ConfigError where it has not. None: no row."""
     if path is None:
         return
     try:

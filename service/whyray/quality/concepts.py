@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain import ConceptScores
+from whyray.explain import ConceptScore, ConceptScores
 from whyray.explain.concepts import (
     LEAST_AUC,
     LEAST_R2,
@@ -192,6 +192,16 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         f"{2 * FOUND_BY_CHANCE * level:g}",
         "Kim et al. 2018, section 3.4",
     )
+    found = sum(each.reliable for each in told.concepts)
+    yield Measurement(
+        "concepts found",
+        "case",
+        found,
+        None,
+        Grade.GREEN if found else Grade.AMBER,
+        f"well known and significant (corrected p up to {level:g}) for this class; amber where there is none",
+        "Kim et al. 2018, section 3.4",
+    )
     yield _known(told, "AUC", LEAST_AUC) if kind == "presence" else _known(told, "R²", LEAST_R2)
 
 
@@ -211,21 +221,26 @@ def _additivity(told: ConceptScores, wanted: float) -> Measurement:
 
 
 def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
+    """`least` is for concepts that are there or not; measures among them have their own."""
+    known = np.array([_well_known(each) for each in told.concepts], bool)
     weights = np.array([abs(each.score) for each in told.concepts])
-    reliable = np.array([each.reliable for each in told.concepts], bool)
-    share = float(weights[reliable].sum() / weights.sum()) if weights.sum() > 0 else 0.0
-    doubtful = [each.name for each in told.concepts if not each.reliable]
-    words = f"not to be relied on: {', '.join(doubtful[:6])}{' …' if len(doubtful) > 6 else ''}" if doubtful else "all"
+    share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
+    doubtful = [each.name for each, well in zip(told.concepts, known, strict=True) if not well]
+    words = f"badly known: {', '.join(doubtful[:6])}{' …' if len(doubtful) > 6 else ''}" if doubtful else "all are"
     return Measurement(
-        "weight on reliable concepts",
+        "weight on well-known concepts",
         "case",
         share,
         None,
-        Grade.GREEN if not doubtful else Grade.AMBER,
-        f"share of all scores; green where every concept is reliable ({figure} held out from {least:g} on, and "
-        f"significant where tested); {words}",
+        Grade.AMBER if doubtful else Grade.GREEN,
+        f"share of all scores; green where every concept is well known ({figure} held out from {least:g} on); {words}",
         _OWN,
     )
+
+
+def _well_known(score: ConceptScore) -> bool:
+    least = LEAST_R2 if score.held_out_is == "R²" else LEAST_AUC
+    return score.held_out is not None and score.held_out >= least
 
 
 def _chance(name: str, value: float, random: list[float], what: str, source: str) -> Measurement:

@@ -18,7 +18,9 @@ from whyray.explain.concepts.bank import (
 from whyray.explain.concepts.bottleneck import Bottleneck, bottleneck_of, concept_head
 from whyray.explain.concepts.directions import DirectionParameters, directions_of
 from whyray.explain.concepts.fit import FEWEST, FEWEST_MEASURED, Examples, Recipe, fit_bank, too_few
+from whyray.explain.concepts.measures import measure_concepts, measured
 from whyray.explain.concepts.post_hoc import embedding_at, surrogate_of
+from whyray.explain.concepts.readings import well_known
 from whyray.explain.concepts.significance import false_positives
 from whyray.explain.concepts.tail import Tail, curved_layer, pooled, tail
 
@@ -53,8 +55,11 @@ __all__ = [
     "find_bank",
     "fit_bank",
     "held",
+    "measure_concepts",
+    "measured",
     "pooled",
     "surrogate_of",
     "tail",
     "too_few",
+    "well_known",
 ]

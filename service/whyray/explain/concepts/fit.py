@@ -41,6 +41,9 @@ class Examples:
         (N, T): whether the target's finding is there; NaN where nobody knows.
     groups
         (N,): images of the same patient have the same number and are never on both sides of a split.
+    soft
+        (N, C): what is fitted instead of `values` where it is known: a teacher's opinion, in any scale; what concepts
+        are worth is measured against `values` all the same. None: nothing.
     """
 
     x: Sequence[FloatArray]
@@ -48,6 +51,12 @@ class Examples:
     values: Real
     targets: Real
     groups: NDArray[np.int64]
+    soft: Real | None = None
+
+    @property
+    def goals(self) -> Real:
+        """(N, C): what readings are fitted to."""
+        return self.values if self.soft is None else np.where(np.isfinite(self.soft), self.soft, self.values)
 
 
 @dataclass(frozen=True)
@@ -89,9 +98,8 @@ def fit_bank(model: Model, examples: Examples, recipe: Recipe, progress: Progres
         )
     name = embedding_name(model)
     if name is not None and seen.embedding is not None and model.task != "segmentation":
-        surrogate = fit_surrogate(
-            name, seen.embedding, seen.logits, concepts, examples.values, model.targets, fold_of, rng, progress
-        )
+        known = (concepts, examples.values, examples.goals, model.targets)
+        surrogate = fit_surrogate(name, seen.embedding, seen.logits, *known, fold_of, rng, progress)
     return ConceptBank(
         targets=model.targets,
         concepts=concepts,
@@ -191,16 +199,16 @@ def _directions(
     progress: Progress,
 ) -> Directions:
     rng = np.random.default_rng((recipe.seed, 1))
-    reading = ridge(activations, examples.values)
-    read = held_out(activations, examples.values, fold_of)
+    reading = ridge(activations, examples.goals)
+    read = held_out(activations, examples.goals, fold_of)
     calibration, known = calibrated(examples.concepts, examples.values, read)
     copies = []
     for number in range(recipe.copies):
         progress(number, recipe.copies, "resampling concept vectors")
         rows = _resampled(examples.groups, rng)
-        copies.append(ridge(activations[rows], examples.values[rows], reading.penalties).weights)
+        copies.append(ridge(activations[rows], examples.goals[rows], reading.penalties).weights)
     count = len(examples.concepts)
-    shuffled = np.stack([permuted(examples.values[:, number % count], rng) for number in range(recipe.random)], axis=1)
+    shuffled = np.stack([permuted(examples.goals[:, number % count], rng) for number in range(recipe.random)], axis=1)
     penalties = reading.penalties[np.arange(recipe.random) % count]
     random = ridge(activations, shuffled, penalties).weights
     vectors = np.concatenate([reading.weights, np.stack(copies, axis=1).reshape(-1, activations.shape[1]), random])

@@ -14,7 +14,7 @@ from whyray.explain.concepts.readings import calibrated, permuted
 FloatArray = NDArray[np.float32]
 Real = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
-RANDOM_BANKS, RESAMPLES = 10, 100
+RANDOM_BANKS, RESAMPLES = 5, 100
 
 
 def fit_surrogate(
@@ -23,6 +23,7 @@ def fit_surrogate(
     logits: FloatArray,
     concepts: Sequence[Concept],
     values: Real,
+    goals: Real,
     targets: Sequence[str],
     fold_of: NDArray[np.int64],
     rng: np.random.Generator,
@@ -30,21 +31,22 @@ def fit_surrogate(
 ) -> Surrogate:
     """Fit it on all images, measure it on folds whose images had no part in readings nor weights.
 
-    `embedding` (N, E), `logits` (N, T), `values` (N, C) with NaN where unknown. A concept that has a target's own name
+    `embedding` (N, E), `logits` (N, T), `values` (N, C) with NaN where unknown, `goals` (N, C) what readings are fitted
+    to. A concept that has a target's own name
     has no part in that target's answer: it would explain it by itself.
     """
     allowed = np.array([[each.name != target for each in concepts] for target in targets])
-    reading = ridge(embedding, values)
+    reading = ridge(embedding, goals)
     said = reading(embedding)
     mean, spread = said.mean(axis=0), np.maximum(said.std(axis=0), 1e-9)
     head = _head((said - mean) / spread, logits, allowed)
     read = np.full(values.shape, np.nan)
-    answered = _answered(embedding, logits, values, allowed, fold_of, read)
+    answered = _answered(embedding, logits, goals, allowed, fold_of, read)
     calibration, known = calibrated(concepts, values, read)
     random = []
     for number in range(RANDOM_BANKS):
         progress(number, RANDOM_BANKS, "random concepts, to compare with")
-        shuffled = np.stack([permuted(column, rng) for column in values.T], axis=1)
+        shuffled = np.stack([permuted(column, rng) for column in goals.T], axis=1)
         other = _answered(embedding, logits, shuffled, allowed, fold_of)
         random.append([correlation(*pair) for pair in zip(other.T, logits.T, strict=True)])
     resampled = []
@@ -87,7 +89,7 @@ def _head(readings: Real, logits: FloatArray, allowed: NDArray[np.bool_], penalt
 def _answered(
     embedding: FloatArray,
     logits: FloatArray,
-    values: Real,
+    goals: Real,
     allowed: NDArray[np.bool_],
     fold_of: NDArray[np.int64],
     read: Real | None = None,
@@ -96,7 +98,7 @@ def _answered(
     found = np.zeros(logits.shape)
     for fold in np.unique(fold_of):
         rest, here = fold_of != fold, fold_of == fold
-        reading = ridge(embedding[rest], values[rest])
+        reading = ridge(embedding[rest], goals[rest])
         inside, outside = reading(embedding[rest]), reading(embedding[here])
         mean, spread = inside.mean(axis=0), np.maximum(inside.std(axis=0), 1e-9)
         found[here] = _head((inside - mean) / spread, logits[rest], allowed)((outside - mean) / spread)
