@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit, logsumexp
 
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
@@ -28,6 +29,33 @@ def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, d
 def answers_about_pictures(case: Case, pictures: FloatArray, *, total: int | None = None, done: int = 0) -> FloatVector:
     """As `answers_about`, for pictures (N, *spatial) in 0..1 as displayed."""
     return answers_about(case, as_input(pictures, case.model.manifest.input), total=total, done=done)
+
+
+def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> FloatVector:
+    """(N,): how far each input (N, C, *spatial) lies above the target's threshold: log-odds, or a regression's value.
+
+    Unlike probabilities, log-odds tell apart what lies far from the threshold. Progress as in `answers_about`.
+    """
+    found = []
+    for chunk in case.chunks(len(inputs)):
+        case.tell(done + chunk.start, total)
+        found.append(case.model.batch_logits(inputs[chunk]))
+    case.tell(done + len(inputs), total)
+    return margins(case, np.concatenate(found))
+
+
+def margins(case: Case, logits: FloatArray) -> FloatVector:
+    """(N,): as `margins_of`, from logits (N, targets)."""
+    target, level = case.targets[0], threshold(case)
+    own = logits[:, target].astype(np.float64)
+    calibration = target_spec(case.model, case.target_names[0]).calibration
+    if calibration is not None:
+        own = calibration[0] * own + calibration[1]
+    elif case.model.activation == "softmax":
+        own = own - logsumexp(np.delete(logits.astype(np.float64), target, axis=1), axis=1)
+    elif case.model.activation != "sigmoid":
+        return np.asarray(own - level)
+    return np.asarray(own - logit(np.clip(level, 1e-9, 1 - 1e-9)))
 
 
 def own_answer(case: Case) -> float:

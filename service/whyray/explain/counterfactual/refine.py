@@ -43,10 +43,10 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
         gaps = twin.logits(leaf)[:, wanted] - goal
         error = float(((picture - case.display) ** 2).mean())
         first = first or max(error, 1e-8)
-        loss = error / first + float((gaps**2).mean())
+        loss = error / first + float((gaps.detach() ** 2).mean())
         if loss < least:
             best, least = now.astype(np.float32), loss
-        if step > steps or (step > 1 and float(gaps.abs().max()) < CLOSE and error <= first):
+        if step > steps or (step > 1 and float(gaps.detach().abs().max()) < CLOSE and error <= first):
             break
         by_answers = torch.autograd.grad((gaps**2).mean(), leaf)[0].cpu().numpy()
         by_pixels = 2 * (picture - case.display) / (first * picture.size)

@@ -12,7 +12,7 @@ from pydantic import Field
 from whyray.errors import ExplanationError
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import displayed
-from whyray.explain.counterfactual.answers import answers_about, own_answer, threshold
+from whyray.explain.counterfactual.answers import answers_about, margins, margins_of, own_answer, threshold
 from whyray.explain.counterfactual.inpaint import inpainted
 from whyray.explain.counterfactual.search import Found, Search
 from whyray.explain.fill import filled
@@ -97,25 +97,25 @@ def with_regions_replaced(case: Case, labels: Labels, members: BoolArray, fill: 
 
 
 def _replaced(case: Case, labels: Labels, parameters: RegionCounterfactualParameters, method: str) -> Counterfactual:
-    level, before = threshold(case), own_answer(case)
+    level, before, margin_before = threshold(case), own_answer(case), float(margins(case, case.run.logits)[0])
     count = int(labels.max()) + 1
     asked = 0
 
     def ask(members: BoolArray) -> NDArray[np.float64]:
         nonlocal asked
-        answers = []
+        margin = []
         for chunk in case.chunks(len(members)):
             inputs = with_regions_replaced(case, labels, members[chunk], parameters.fill)
-            answers.append(answers_about(case, inputs, total=parameters.forwards, done=asked))
+            margin.append(margins_of(case, inputs, total=parameters.forwards, done=asked))
             asked += len(inputs)
-        return np.concatenate(answers)
+        return np.concatenate(margin)
 
     found = Search(
         ask,
         count,
-        start=before,
-        level=level,
-        downwards=before >= level,
+        start=margin_before,
+        level=0.0,
+        downwards=margin_before >= 0,
         budget=parameters.forwards,
         width=parameters.width,
     ).run()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 BoolArray = NDArray[np.bool_]
 Ask = Callable[[BoolArray], NDArray[np.float64]]
-"""Answers (sets,) with the regions of each set (sets, regions) replaced."""
+"""Answers (sets,), on any scale that grows with them, with the regions of each set (sets, regions) replaced."""
 
 
 @dataclass(frozen=True)
