@@ -179,6 +179,8 @@ class CaseMatches(TypedExplanation):
     base: float | None = None
     """For prototypes: the head's bias; base plus all weight × similarity is the logit `total`."""
     total: float | None = None
+    display: FloatArray | None = None
+    """(*spatial) in 0..1: this image as displayed, beside its matches."""
 
     @property
     def maps(self) -> tuple[MapPart, ...]:

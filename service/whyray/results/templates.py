@@ -247,6 +247,46 @@ class UnitWords(_Strict):
     patches: Annotated[str, _with_fields("unit")]
 
 
+class CaseWords(_Strict):
+    """Words about similar cases and prototypes."""
+
+    headline: Annotated[str, _with_fields("shown", "total")]
+    order: Plain
+    here: Plain
+    contrasts: Plain
+    similarity: Annotated[str, _with_fields("value")]
+    answer: Annotated[str, _with_fields("value")]
+    known: Plain
+    known_without: Plain
+    unknown: Plain
+    answered_alike: Annotated[str, _with_fields("share")]
+    unit: Plain
+    no_pictures: Plain
+    prototypes: Annotated[str, _with_fields("shown", "total")]
+    chart: Plain
+    contribution: Plain
+    resembles: Annotated[str, _with_fields("label")]
+    term: Annotated[str, _with_fields("similarity", "weight")]
+
+
+class LatentWords(_Strict):
+    """Words about a case's place among references."""
+
+    headline: Annotated[str, _with_fields("value", "distance")]
+    plot: Annotated[str, _with_fields("count", "plane")]
+    distances: Plain
+    limit: Plain
+    trust: Annotated[str, _with_fields("value")]
+    no_plot: Annotated[str, _with_fields("value")]
+    placement: Annotated[str, _with_fields("value")]
+    unusual: Plain
+    here: Plain
+    known_with: Plain
+    known_without: Plain
+    unknown: Plain
+    traversal: Annotated[str, _with_fields("share")]
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -291,6 +331,8 @@ class Wording(_Strict):
     cine: Annotated[str, _with_fields("number", "total")]
     narrative: Plain
     units: UnitWords
+    cases: CaseWords
+    latent: LatentWords
 
 
 _FILES: dict[str, type[BaseModel]] = {

@@ -157,6 +157,7 @@ def _of(
         reference_count=len(similarities),
         base=base,
         total=total,
+        display=case.display,
     )
 
 

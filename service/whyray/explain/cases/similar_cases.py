@@ -94,6 +94,7 @@ class SimilarCases(MethodDefaults):
             matches=tuple(_match(search, similar, each, target) for each in found),
             contrasts=tuple(_match(search, similar, each, target) for each in apart),
             reference_count=len(index),
+            display=case.display,
         )
 
 

@@ -1,9 +1,9 @@
 """Explanations that are not heatmaps, as rows of the report and figures of pages; one file a kind."""
 
-from whyray.results.portray import language, units
+from whyray.results.portray import cases, language, latent, units
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portray, portrays
 
-PORTRAYERS = (language, units)
+PORTRAYERS = (cases, language, latent, units)
 """Modules whose import registers portrayers."""
 
 __all__ = ["PORTRAYERS", "Figure", "Look", "Portrayal", "Row", "grey", "portray", "portrays"]

@@ -1,0 +1,174 @@
+"""Cases that an image is like: a montage of similar references, or of prototypes and where the image is like them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.explain.typed import CaseMatch, CaseMatches
+from whyray.results.coding import NO_UNITS, PERCENT
+from whyray.results.page.chart import Bar, bar_chart
+from whyray.results.page.overlay import Picture, plain, with_heatmap
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.templates import CaseWords
+
+FloatArray = NDArray[np.float32]
+_MOST_COLUMNS = 6
+_DRAWN = 3
+"""Prototypes that get pictures; all get a bar and a row."""
+_TOP_SHARE = 0.1
+
+
+@portrays(CaseMatches)
+def case_matches(explanation: CaseMatches, look: Look) -> Portrayal:
+    """Prototypes where matches have a weight in the answer, else references."""
+    if any(each.weight is not None for each in explanation.matches):
+        return _prototypes(explanation, look)
+    return _references(explanation, look)
+
+
+# --- references ------------------------------------------------------------------------------------------------------
+def _references(explanation: CaseMatches, look: Look) -> Portrayal:
+    words = look.wording.cases
+    alike = explanation.evidence.get("answered alike")
+    lines = [] if alike is None else [words.answered_alike.format(share=f"{alike:.0%}")]
+    pictured = any(each.picture is not None for each in (*explanation.matches, *explanation.contrasts))
+    return Portrayal(
+        headline=words.headline.format(shown=len(explanation.matches), total=explanation.reference_count),
+        rows=(
+            Row(look.own("References searched"), float(explanation.reference_count), NO_UNITS),
+            *(
+                Row(look.own(f"{name} of neighbours"), 100 * value, PERCENT)
+                for key, name in (("answered alike", "Answered alike"), ("known to be so", "Known to be so"))
+                if (value := explanation.evidence.get(key)) is not None
+            ),
+            *(_row(each, "Similar case", explanation, look) for each in explanation.matches),
+            *(_row(each, "Similar case of the other class", explanation, look) for each in explanation.contrasts),
+        ),
+        figures=_montage(explanation, look) if pictured else _bars(explanation, look),
+        columns=_columns(explanation) if pictured else 1,
+        lines=(*lines, words.order),
+    )
+
+
+def _columns(explanation: CaseMatches) -> int:
+    here = int(explanation.display is not None)
+    return min(_MOST_COLUMNS, max(here + len(explanation.matches), here + len(explanation.contrasts), 2))
+
+
+def _montage(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
+    """This image and the similar cases, then the cases of the other class in rows of their own."""
+    words, columns = look.wording.cases, _columns(explanation)
+    side = _side(columns, look)
+    blank = np.full((side, side, 3), look.layout.colours.background, np.uint8)
+
+    def rows_of(first: tuple[Figure, ...], cases: tuple[CaseMatch, ...]) -> list[Figure]:
+        figures = [*first, *(_figure(each, side, words) for each in cases)]
+        return [*figures, *[Figure(blank, "")] * (-len(figures) % columns)]
+
+    here = () if explanation.display is None else (Figure(_flat(explanation.display, side), words.here),)
+    found = rows_of(here, explanation.matches)
+    if explanation.contrasts:
+        found += rows_of((Figure(blank, words.contrasts),) if here else (), explanation.contrasts)
+    return tuple(found)
+
+
+def _figure(each: CaseMatch, side: int, words: CaseWords) -> Figure:
+    picture = np.zeros((side, side, 3), np.uint8) if each.picture is None else grey(each.picture, (side, side))
+    said = [words.similarity.format(value=f"{each.similarity:.2f}")]
+    if each.answer is not None:
+        said.append(words.answer.format(value=f"{each.answer:.2f}"))
+    caption = f"{each.label}  ·  {'  ·  '.join([*said, _known(each, words)])}"
+    return Figure(picture, caption, each.synthetic)
+
+
+def _known(each: CaseMatch, words: CaseWords) -> str:
+    return words.unknown if each.known is None else words.known if each.known else words.known_without
+
+
+def _bars(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
+    """Where the index keeps no picture: the similarities."""
+    words = look.wording.cases
+    bars = [Bar(each.label, each.similarity, note=_known(each, words)) for each in explanation.matches]
+    bars += [Bar(each.label, each.similarity, note=_known(each, words), faint=True) for each in explanation.contrasts]
+    size = (_side(2, look), _side(3, look))
+    return (Figure(bar_chart(bars, words.unit, size, look.layout), words.no_pictures),)
+
+
+def _row(each: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Row:
+    parts = [Row(look.own("Name in the reference index"), each.label)]
+    if each.answer is not None:
+        parts.append(Row(look.own("Answer of the model about the case"), each.answer, NO_UNITS))
+    if each.known is not None:
+        parts.append(Row(look.own("Finding known of the case"), "present" if each.known else "absent"))
+    if each.picture is not None and each.synthetic:
+        parts.append(Row(look.own("Picture of the case"), "SYNTHETIC: made by a decoder"))
+    return Row(look.own(name), each.similarity, NO_UNITS, comment=explanation.unit, of=tuple(parts))
+
+
+# --- prototypes ------------------------------------------------------------------------------------------------------
+def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
+    words, columns = look.wording.cases, 3
+    side = _side(columns, look)
+    bars = [
+        Bar(each.label, _contribution(each), note=f"{each.similarity:.2f} × {each.weight or 0:+.2f}")
+        for each in explanation.matches
+    ]
+    figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
+    for each in explanation.matches[:_DRAWN]:
+        if each.resembles is not None and explanation.display is not None:
+            place = _place(each.resembles, explanation.display, side, look)
+            figures.append(Figure(place, words.resembles.format(label=each.label)))
+        if each.picture is not None:
+            figures.append(Figure(grey(each.picture, (side, side)), each.label, each.synthetic))
+    sums = [("Bias", explanation.base), ("Logit", explanation.total)]
+    return Portrayal(
+        headline=words.prototypes.format(shown=len(explanation.matches), total=explanation.reference_count),
+        rows=(
+            *(_prototype_row(each, look) for each in explanation.matches),
+            *(Row(look.own(name), value, NO_UNITS) for name, value in sums if value is not None),
+        ),
+        figures=tuple(figures),
+        columns=columns,
+        lines=tuple(
+            f"{each.label}: {words.term.format(similarity=f'{each.similarity:.2f}', weight=f'{each.weight or 0:+.2f}')}"
+            f" = {_contribution(each):+.2f}  ·  {_known(each, words)}"
+            for each in explanation.matches[:_DRAWN]
+        ),
+    )
+
+
+def _contribution(each: CaseMatch) -> float:
+    return each.similarity * (each.weight or 0.0)
+
+
+def _prototype_row(each: CaseMatch, look: Look) -> Row:
+    parts = [
+        Row(look.own("Similarity to the prototype"), each.similarity, NO_UNITS),
+        Row(look.own("Weight of the prototype"), each.weight or 0.0, NO_UNITS),
+    ]
+    if each.known is not None:
+        parts.append(Row(look.own("Finding known of the case"), "present" if each.known else "absent"))
+    return Row(look.own(f"Contribution of {each.label}"), _contribution(each), NO_UNITS, of=tuple(parts))
+
+
+def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Picture:
+    """Where the image is like a prototype; of a volume the slice where it is most like it."""
+    if values.ndim == 3:
+        index = int(values.reshape(len(values), -1).max(axis=1).argmax())
+        values, display = values[index], display[index]
+    rows, columns = display.shape
+    scale = side / max(rows, columns)
+    background = plain(display, (max(1, round(columns * scale)), max(1, round(rows * scale))))
+    shown = np.asarray(values - values.min(), np.float32)
+    region = shown >= max(float(np.quantile(shown, 1 - _TOP_SHARE)), 1e-12)
+    return with_heatmap(background, shown, region, float(shown.max()), look.layout, signed=False)
+
+
+def _flat(display: FloatArray, side: int) -> Picture:
+    return grey(display if display.ndim == 2 else display[len(display) // 2], (side, side))
+
+
+def _side(columns: int, look: Look) -> int:
+    page = look.layout.page
+    return (page.width_at_most - (columns + 1) * page.margin) // columns

@@ -1,0 +1,99 @@
+"""Where a case lies among the references: a scatter plot, percentiles, and a traversal as a cine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whyray.explain.latent.trustworthiness import ENOUGH
+from whyray.explain.typed import LatentPosition
+from whyray.results.coding import NO_UNITS, PERCENT
+from whyray.results.page.chart import Bar, Points, bar_chart, scatter_chart
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.templates import LatentWords
+
+_UNUSUAL = 95.0
+
+
+@portrays(LatentPosition)
+def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
+    """The plot only where the plane is trustworthy; percentiles always."""
+    words = look.wording.latent
+    page = look.layout.page
+    side = (page.width_at_most - 3 * page.margin) // 2
+    drawn = explanation.trustworthiness >= ENOUGH
+    figures = [Figure(_bars(explanation, look, (side, side)), words.distances)]
+    if drawn:
+        caption = words.plot.format(count=len(explanation.references), plane=explanation.plane)
+        figures.insert(0, Figure(_scatter(explanation, look, (side, side)), caption))
+    lines = [words.trust.format(value=f"{explanation.trustworthiness:.2f}")]
+    if not drawn:
+        lines = [words.no_plot.format(value=f"{explanation.trustworthiness:.2f}")]
+    error = explanation.evidence.get("placement error")
+    if drawn and error is not None:
+        lines.append(words.placement.format(value=f"{error:.0%}"))
+    if explanation.percentile > _UNUSUAL:
+        lines.append(words.unusual)
+    return Portrayal(
+        headline=words.headline.format(value=f"{explanation.percentile:.0f}", distance=explanation.distance_is),
+        rows=_rows(explanation, look),
+        figures=tuple(figures),
+        columns=len(figures),
+        lines=tuple(lines),
+        cine=_cine(explanation, look),
+    )
+
+
+def _scatter(
+    explanation: LatentPosition, look: Look, size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    words = look.wording.latent
+    groups = ((0, words.known_without), (1, words.known_with), (-1, words.unknown))
+    points = [
+        Points(explanation.references[explanation.known == value], name)
+        for value, name in groups
+        if (explanation.known == value).any()
+    ]
+    return scatter_chart(points, explanation.position, words.here, explanation.axes, size, look.layout)
+
+
+def _bars(
+    explanation: LatentPosition, look: Look, size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    bars = [Bar(name, share, note=f"{share:.0f} %") for name, (_, share) in explanation.distances.items()]
+    return bar_chart([*bars, Bar(look.wording.latent.limit, _UNUSUAL, faint=True)], "%", size, look.layout)
+
+
+def _rows(explanation: LatentPosition, look: Look) -> tuple[Row, ...]:
+    rows = [
+        Row(
+            look.own("Percentile among held-out references"),
+            share,
+            PERCENT,
+            comment=name,
+            of=(Row(look.own("Distance from the references"), value, NO_UNITS, comment=name),),
+        )
+        for name, (value, share) in explanation.distances.items()
+    ]
+    plane = Row(look.own("Plane of the references"), explanation.plane)
+    trust = Row(look.own("Trustworthiness of the plane"), explanation.trustworthiness, NO_UNITS, of=(plane,))
+    return (*rows, trust)
+
+
+def _cine(explanation: LatentPosition, look: Look) -> tuple[Figure, ...]:
+    if explanation.traversal is None:
+        return ()
+    words: LatentWords = look.wording.latent
+    page = look.layout.page
+    side = (page.width_at_most - 3 * page.margin) // 2
+    frames = explanation.traversal
+    shown = frames if frames.ndim == 3 else frames[:, frames.shape[1] // 2]
+    whole = len(shown) - 1
+    reach = explanation.evidence.get("traversal reaches", 1.0)
+    return tuple(
+        Figure(
+            grey(frame, (side, side)),
+            words.traversal.format(share=f"{(number / whole if whole else 1.0) * reach:.0%}"),
+            synthetic=True,
+        )
+        for number, frame in enumerate(shown)
+    )
