@@ -11,13 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
-
 from whyray.admin.site import ClauseVerdict, EchoOutcome, PackageInfo, RouteVerdict, Tools
 from whyray.config import Config
-from whyray.errors import DecodeError, PackageError, WhyRayError
-from whyray.routing import Match, Series, is_own_result, match_series, match_study
+from whyray.errors import PackageError, WhyRayError
+from whyray.routing import Match, is_own_result, match_series, match_study, read_header, series_of
 
 
 def tools_of(
@@ -47,7 +44,8 @@ def try_routes(config: Config, paths: Sequence[Path], known: Callable[[str], boo
     DecodeError
         For a file that is no DICOM file.
     """
-    series = _series([_header(path) for path in paths])
+    # the browser's own names of files may name a patient: they were not kept, so files are told by their number
+    series = series_of(read_header(path, called=f"file {path.stem}") for path in paths)
     verdicts = []
     for each in series:
         own = is_own_result(each.header, config.uid_root, known)
@@ -81,22 +79,6 @@ def _guard(own: str | None) -> list[ClauseVerdict]:
 
 def _clauses(match: Match, prefix: str) -> list[ClauseVerdict]:
     return [ClauseVerdict(prefix + each.text, each.matched, each.found) for each in match.clauses]
-
-
-def _header(path: Path) -> Dataset:
-    try:
-        return dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise DecodeError(
-            f"file {path.stem} is no DICOM file (PS3.10): {type(error).__name__}", advice="Choose DICOM files."
-        ) from error
-
-
-def _series(headers: Sequence[Dataset]) -> list[Series]:
-    grouped: dict[str, list[Dataset]] = {}
-    for each in headers:
-        grouped.setdefault(str(each.get("SeriesInstanceUID", "")), []).append(each)
-    return [Series(uid, group[0], len(group)) for uid, group in grouped.items()]
 
 
 def installed_packages(folders: Sequence[Path]) -> list[PackageInfo]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,6 @@ import typer
 from rich.console import Console
 
 from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
-from whyray.errors import DecodeError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -29,47 +29,34 @@ def try_files(
     """
     from whyray.config import load_config
     from whyray.pipeline.files import instance_files
-    from whyray.routing import Series, is_own_result, match_series, match_study, routes_for
+    from whyray.routing import is_own_result, match_series, match_study, read_header, routes_for, series_of
 
     settings = load_config(config, read_secrets=False)
     console = Console(highlight=False, soft_wrap=True)
-    grouped: dict[str, Series] = {}
-    for path in instance_files(files):
-        header = _header(path)
-        own = is_own_result(header, settings.uid_root, lambda _uid: False)
-        if own is not None:
-            console.print(f"{path}: never routed: {own}", markup=False)
-            continue
-        uid = str(header.get("SeriesInstanceUID", ""))
-        known = grouped.get(uid)
-        grouped[uid] = Series(uid, header, 1) if known is None else Series(uid, known.header, known.instances + 1)
-    series = list(grouped.values())
+
+    def headers() -> Iterator[Dataset]:
+        for path in instance_files(files):
+            header = read_header(path)
+            own = is_own_result(header, settings.uid_root, lambda _uid: False)
+            if own is None:
+                yield header
+            else:
+                console.print(f"{path}: never routed: {own}", markup=False)
+
+    series = series_of(headers())
     for route in settings.routes:
         console.print(route.name + ("" if route.enabled else " (not enabled)"), style="bold", markup=False)
         for clause in match_study(route, series).refusals:
             console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
         for each in series:
-            match = match_series(route, each.header, instances=each.instances)
-            console.print(f"  series {each.uid}: {'matches' if match.matched else 'refused'}", markup=False)
-            for clause in match.refusals:
+            verdict = match_series(route, each.header, instances=each.instances)
+            console.print(f"  series {each.uid}: {'matches' if verdict.matched else 'refused'}", markup=False)
+            for clause in verdict.refusals:
                 console.print(f"    by: {clause.text}; found: {clause.found}", markup=False)
     routing = routes_for(settings, series)
-    for taken in routing.matches:
-        packages = ", ".join(map(str, taken.packages))
-        console.print(f"→ {taken.route.name}: {packages} on {len(taken.series)} series", markup=False)
+    for match in routing.matches:
+        packages = ", ".join(map(str, match.packages))
+        console.print(f"→ {match.route.name}: {packages} on {len(match.series)} series", markup=False)
     if routing.otherwise:
         console.print(f"→ no route: {settings.otherwise}", markup=False)
         raise typer.Exit(1)
-
-
-def _header(path: Path) -> Dataset:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        return dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise DecodeError(
-            f"{path}: expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
-            advice="Name .dcm files or a folder that holds some.",
-        ) from error

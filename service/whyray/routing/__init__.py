@@ -1,5 +1,6 @@
-"""Rules: which series go to which packages. Pure functions of the configuration and of headers; no I/O."""
+"""Rules: which series go to which packages. Pure functions; `read_header` alone reads a file."""
 
+from whyray.routing.headers import read_header, series_of
 from whyray.routing.loop_guard import is_own_result
 from whyray.routing.match import (
     ClauseResult,
@@ -21,5 +22,7 @@ __all__ = [
     "is_own_result",
     "match_series",
     "match_study",
+    "read_header",
     "routes_for",
+    "series_of",
 ]
