@@ -201,6 +201,10 @@ class SegmentationLayout(_Strict):
     """Options of Segmentation objects."""
 
     omit_empty_frames: bool
+    fractional: bool = False
+    """The heatmaps too, as fractional segments."""
+    label_maps: bool = False
+    """Segments that don't overlap as Label Map Segmentations, which few viewers know yet."""
 
 
 class Paper(_Strict):
@@ -245,6 +249,25 @@ class UnitWords(_Strict):
     ablation: Annotated[str, _with_fields("value")]
     percentile: Annotated[str, _with_fields("value")]
     patches: Annotated[str, _with_fields("unit")]
+
+
+class RegionWords(_Strict):
+    """Words about anatomical structures. `names` gives structures in this language; others keep the package's name."""
+
+    headline_share: Annotated[str, _with_fields("name", "share", "area", "method")]
+    headline_effect: Annotated[str, _with_fields("name", "effect")]
+    outside: Annotated[str, _with_fields("share")]
+    inside: Annotated[str, _with_fields("share", "names")]
+    flagged: Annotated[str, _with_fields("share", "names")]
+    flag: Plain
+    sum: Annotated[str, _with_fields("base", "total")]
+    chart_share: Plain
+    chart_effect: Plain
+    share: Plain
+    effect: Plain
+    rest: Plain
+    outlines: Plain
+    names: dict[str, Plain] = {}
 
 
 class CaseWords(_Strict):
@@ -330,6 +353,7 @@ class Wording(_Strict):
     changed: Plain
     cine: Annotated[str, _with_fields("number", "total")]
     narrative: Plain
+    regions: RegionWords
     units: UnitWords
     cases: CaseWords
     latent: LatentWords

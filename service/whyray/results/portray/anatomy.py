@@ -1,0 +1,165 @@
+"""Answers told by anatomy: outlines of the structures over the image, a bar and a group of rows for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from whyray.explain.typed import RegionShare, RegionShares
+from whyray.results.answer import StructureInSource
+from whyray.results.coding import NO_UNITS, ucum
+from whyray.results.page.chart import Bar, bar_chart
+from whyray.results.page.overlay import Picture, plain, with_outline
+from whyray.results.page.typeface import typeface
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
+from whyray.results.templates import RegionWords
+
+_PERCENT = ucum("%", "Percent")
+
+
+@portrays(RegionShares)
+def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
+    """One page: numbered outlines over the image beside bars; each structure's rows refer to its segment."""
+    words = look.wording.regions
+    width = (look.layout.page.width_at_most - 3 * look.layout.page.margin) // 2
+    numbers = {each.structure.name: number for number, each in enumerate(explanation.regions, start=1)}
+    figures = [*_outlines(explanation, look, width, numbers)]
+    size = (width, figures[0].picture.shape[0]) if figures else (width, round(width * 0.8))
+    figures.append(Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words)))
+    return Portrayal(
+        headline=_headline(explanation, words),
+        rows=_whole(explanation, look) + tuple(row for each in explanation.regions for row in _rows(each, look)),
+        figures=tuple(figures),
+        columns=2,
+        lines=tuple(_lines(explanation, words)),
+    )
+
+
+def _name(each: RegionShare, words: RegionWords) -> str:
+    return words.names.get(each.structure.name, each.structure.name)
+
+
+def _headline(explanation: RegionShares, words: RegionWords) -> str:
+    first = explanation.regions[0]
+    if first.effect is not None:
+        return words.headline_effect.format(name=_name(first, words), effect=f"{first.effect:+.2f}")
+    return words.headline_share.format(
+        name=_name(first, words), share=f"{first.share:.0%}", area=f"{first.area:.0%}", method=explanation.of or "-"
+    )
+
+
+def _lines(explanation: RegionShares, words: RegionWords) -> list[str]:
+    lines = [words.outside.format(share=f"{explanation.outside:.0%}")]
+    allowed = [_name(each, words) for each in explanation.regions if each.structure.allowed]
+    share = explanation.evidence.get("allowed_share")
+    if allowed and share is not None:
+        sentence = words.flagged if explanation.flagged else words.inside
+        lines.append(sentence.format(share=f"{share:.0%}", names=", ".join(allowed)))
+    if explanation.base is not None and explanation.total is not None:
+        lines.append(words.sum.format(base=f"{explanation.base:.2f}", total=f"{explanation.total:.2f}"))
+    return lines
+
+
+def _chart_caption(explanation: RegionShares, words: RegionWords) -> str:
+    return words.chart_share if explanation.regions[0].effect is None else words.chart_effect
+
+
+def _bars(explanation: RegionShares, look: Look, size: tuple[int, int], numbers: dict[str, int]) -> Picture:
+    words, effects = look.wording.regions, explanation.regions[0].effect is not None
+    bars = [
+        Bar(
+            f"{numbers[each.structure.name]} {_name(each, words)}",
+            each.effect if each.effect is not None else each.share,
+            note=_note(each),
+            faint=each.structure.allowed is False,
+        )
+        for each in explanation.regions
+    ]
+    rest = explanation.evidence.get("rest_effect", explanation.outside) if effects else explanation.outside
+    bars.append(Bar(words.rest, rest, note=f"{explanation.outside:.0%}"))
+    return bar_chart(bars, words.effect if effects else words.share, size, look.layout)
+
+
+def _note(each: RegionShare) -> str:
+    return f"{each.share:.0%}" + (f" ({each.enrichment:.1f} x)" if each.enrichment is not None else "")
+
+
+def _rows(each: RegionShare, look: Look) -> tuple[Row, ...]:
+    name = each.structure.name
+    rows = [
+        Row(look.own("Share of the explanation"), 100 * each.share, _PERCENT, structure=name),
+        Row(look.own("Share of the image"), 100 * each.area, _PERCENT, structure=name),
+    ]
+    if each.enrichment is not None:
+        rows.append(Row(look.own("Enrichment, share over area"), each.enrichment, NO_UNITS, structure=name))
+    if each.effect is not None:
+        rows.append(Row(look.own("Effect on the logit"), each.effect, NO_UNITS, structure=name))
+    if each.structure.allowed is not None:
+        said = "yes" if each.structure.allowed else "no"
+        rows.append(Row(look.own("Finding may be looked for here"), said, structure=name))
+    return tuple(rows)
+
+
+def _whole(explanation: RegionShares, look: Look) -> tuple[Row, ...]:
+    rows = [Row(look.own("Share outside all structures"), 100 * explanation.outside, _PERCENT)]
+    share = explanation.evidence.get("allowed_share")
+    if share is not None:
+        rows.append(Row(look.own("Share where the finding may be"), 100 * share, _PERCENT))
+    if explanation.flagged:
+        rows.append(Row(look.own("Attention"), look.wording.regions.flag))
+    named = (("Logit with all structures covered", explanation.base), ("Logit", explanation.total))
+    rows += [Row(look.own(name), value, NO_UNITS) for name, value in named if value is not None]
+    if explanation.of is not None:
+        rows.append(Row(look.own("Map that is told by structure"), explanation.of))
+    return tuple(rows)
+
+
+def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[str, int]) -> list[Figure]:
+    """The source frame with all structures; of a volume the one that shows most of the first structure."""
+    structures = next((each.structures for each in look.finding.told if each.explanation is explanation), ())
+    if not structures:
+        return []
+    image = look.answer.image
+    largest = explanation.regions[0].structure.name
+    leading = next((each for each in structures if each.name == largest), structures[0])
+    frame = int(leading.mask.reshape(len(leading.mask), -1).sum(axis=1).argmax())
+    rows, columns = image.shape[1:]
+    spacing = image.frames[frame].spacing or (1.0, 1.0)
+    height = max(1, round(width * rows * spacing[0] / (columns * spacing[1])))
+    room = (
+        (width, height) if height <= width * 1.3 else (max(1, round(width * width * 1.3 / height)), round(width * 1.3))
+    )
+    return [
+        Figure(_drawn(structures, explanation, look, frame, room, numbers), look.wording.regions.outlines, frame=frame)
+    ]
+
+
+def _drawn(
+    structures: Sequence[StructureInSource],
+    explanation: RegionShares,
+    look: Look,
+    frame: int,
+    room: tuple[int, int],
+    numbers: dict[str, int],
+) -> Picture:
+    layout = look.layout
+    picture = plain(look.answer.image.display[frame], room)
+    barred = {each.structure.name for each in explanation.regions if each.structure.allowed is False}
+    places = []
+    for each in sorted(structures, key=lambda one: one.name not in barred):
+        mask = each.mask[frame]
+        if mask.any():
+            colour = layout.colours.faint if each.name in barred else layout.contour.colour
+            picture = with_outline(picture, mask, colour, layout.contour.width)
+            at = np.argwhere(mask).mean(axis=0) / mask.shape
+            places.append((str(numbers.get(each.name, "")), at[1] * room[0], at[0] * room[1]))
+    canvas = Image.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    font = typeface(layout.fonts, "0", max(14, room[0] // 24), bold=True)
+    for number, x, y in places:
+        draw.text(
+            (x, y), number, font=font, fill=layout.colours.text, anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0)
+        )
+    return np.asarray(canvas)
