@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from whyray.explain import displayed
 from whyray.explain.cases import neighbours_of_all, search_for
+from whyray.explain.counterfactual import LatentSpace
+from whyray.explain.counterfactual.latent import why_no_latents
 from whyray.explain.latent import (
     KIND,
     Embedded,
@@ -51,7 +54,6 @@ class Told:
     umap: bool = True
     seed: int = 0
     outliers: Sequence[FloatArray] = ()
-    codes: FloatArray | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,7 +63,9 @@ class Collected:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.entries: list[Embedded] = []
+        self.latents = _latents(model)
         self._sample: dict[str, FloatArray] = {}
+        self._codes: dict[str, FloatArray] = {}
 
     def add(
         self, x: FloatArray, labels: dict[str, bool], *, group: str = "", picture: NDArray[np.uint8] | None = None
@@ -69,9 +73,22 @@ class Collected:
         """One image, in layout; `group` tells who belongs together (a patient) and is not kept."""
         entry = embed(self.model, x, labels, group=group, picture=picture)
         self.entries.append(entry)
+        if self.latents is not None:
+            self._codes[entry.digest] = self.latents.encode(self.shown(x)[None])[0]
         self._sample[entry.digest] = self.model.channels_first(x)
         if len(self._sample) > 2 * SAMPLE:  # those of the smallest digests: the same whatever the order was
             self._sample = dict(sorted(self._sample.items())[:SAMPLE])
+
+    def shown(self, x: FloatArray) -> FloatArray:
+        """(*spatial) in 0..1: an image in layout as it is displayed."""
+        only: FloatArray = displayed(self.model.channels_first(x), self.model.manifest.input)[0]
+        return only
+
+    @property
+    def code_mean(self) -> FloatArray | None:
+        """(Z,): the middle of the images' codes; None without an autoencoder."""
+        codes = [code for _, code in sorted(self._codes.items())]
+        return np.asarray(np.mean(codes, axis=0, dtype=np.float64), np.float32) if codes else None
 
     @property
     def sample(self) -> list[tuple[str, FloatArray]]:
@@ -92,8 +109,9 @@ def make_index(
     entries = without_repeats(collected.entries)
     progress(0.0, "fitting the space")
     arrays, details = index_arrays(model, entries, seed=told.seed, umap=told.umap)
-    if told.codes is not None:
-        arrays["codes"] = told.codes
+    if collected.code_mean is not None and collected.latents is not None:
+        arrays["code_mean"] = collected.code_mean
+        details["autoencoder"] = collected.latents.identity
     facts = ArtefactFacts(
         kind=KIND,
         graph=graph_digest(model),
@@ -118,6 +136,10 @@ def make_index(
     details["randomised"] = changed_neighbours(model, [x for _, x in sample], told.seed)
     details |= told.more
     return facts.model_copy(update={"details": _plain(details)}), arrays
+
+
+def _latents(model: Model) -> LatentSpace | None:
+    return None if why_no_latents(model, method=KIND) is not None else LatentSpace(model, method=KIND)
 
 
 def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], told: Told) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class LatentPositionParameters(MethodParameters):
     """What is drawn.
 
     plane: `pca` (exact), `umap` (where the index has a layout), or the more trustworthy of both. steps: frames of the
-    traversal, for packages with an autoencoder whose codes the index holds; 0 for none.
+    traversal, for packages with an autoencoder that was there when the index was made; 0 for none.
     """
 
     plane: Plane = "best"
@@ -62,13 +62,13 @@ class LatentPositionMethod(MethodDefaults):
         first = str(index.details["distance"])
         place = index.place(plane, vector)
         trust = float(index.details["trustworthiness"][plane])
-        frames = traversal(case, index, parameters.steps) if parameters.steps else None
+        way = traversal(case, index, parameters.steps, self.name)
         return [
             LatentPosition(
                 target=case.model.targets[target],
                 method=self.name,
                 parameters={**parameters.model_dump(), "plane": plane, KIND: index.short},
-                evidence=_evidence(index, plane),
+                evidence={**_evidence(index, plane), **way.evidence},
                 references=index.planes[plane],
                 position=(float(place[0]), float(place[1])),
                 known=index.known[:, target],
@@ -78,7 +78,7 @@ class LatentPositionMethod(MethodDefaults):
                 distance_is=first,
                 distances=distances,
                 trustworthiness=trust,
-                traversal=frames,
+                traversal=way.frames,
             )
             for target in case.targets
         ]

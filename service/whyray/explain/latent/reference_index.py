@@ -6,7 +6,7 @@ Arrays, by name (N references, D dimensions, T targets):
     held_out (N,) bool           pictures (N, h, w) uint8, optional                pictured (N,) bool
     mean, basis, variances, explained    the Space of the references that are not held out
     umap (N, 2) float32          places on a layout of all of them, optional
-    codes (N, Z) float32         of the package's autoencoder, optional
+    code_mean (Z,) float32       middle of their codes in the package's autoencoder, optional
 
 References have no names but their number: case-0001 is the first. The order is that of a digest of the images.
 """
@@ -52,7 +52,7 @@ class ReferenceIndex:
     pictures: NDArray[np.uint8] | None = None
     synthetic: bool = False
     umap: FloatArray | None = None
-    codes: FloatArray | None = None
+    code_mean: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -134,7 +134,7 @@ def from_artefact(artefact: Artefact) -> ReferenceIndex:
         pictures=arrays.get("pictures"),
         synthetic=facts.synthetic,
         umap=arrays.get("umap"),
-        codes=arrays.get("codes"),
+        code_mean=arrays.get("code_mean"),
     )
 
 
