@@ -38,7 +38,16 @@ from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
 from whyray.results.secondary_capture import secondary_capture
-from whyray.results.segmentation import mask_segments, region_segments, segmentation, structure_segments
+from whyray.results.segmentation import (
+    Segment,
+    attribution_segments,
+    can_be_label_map,
+    mask_segments,
+    region_segments,
+    segmentation,
+    structure_segments,
+)
+from whyray.results.segmentation_frames import Form
 from whyray.results.templates import Layout, Templates, Wording
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 
@@ -222,27 +231,50 @@ class _Builder:
                 series=self.templates.series.seg,
                 key=key,
                 omit_empty_frames=omit,
+                form=self._form(regions),
             )
             for number, (finding, each) in enumerate(self.shown, start=1):
                 self._regions[finding.target.name, map_key(each)] = (dataset, number)
             made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.shown)))
+            if self.templates.layout.segmentation.fractional:
+                made.append(self._fractional(regions, key, omit))
         made += self._structure_segmentation(omit)
         masked = [finding for finding in self.answer.findings if finding.mask is not None]
         if masked:
+            masks = mask_segments(self.answer, self.templates, self.uids, masked)
             dataset = segmentation(
                 self.answer,
                 self.templates,
                 self.uids,
-                mask_segments(self.answer, self.templates, self.uids, masked),
+                masks,
                 series=self.templates.series.segments,
                 key="segments" + str([finding.target.name for finding in masked]),
                 omit_empty_frames=omit,
+                form=self._form(masks),
             )
             for number, finding in enumerate(masked, start=1):
                 self._masks[finding.target.name] = (dataset, number)
             description = "segments " + ", ".join(finding.target.name for finding in masked)
             made.append(Result("seg", dataset, None, None, description))
         return made
+
+    def _form(self, segments: Sequence[Segment]) -> Form:
+        return "LABELMAP" if self.templates.layout.segmentation.label_maps and can_be_label_map(segments) else "BINARY"
+
+    def _fractional(self, regions: Sequence[Segment], key: str, omit: bool) -> Result:
+        """The heatmaps as fractional segments, beside their regions."""
+        dataset = segmentation(
+            self.answer,
+            self.templates,
+            self.uids,
+            attribution_segments(self.uids, regions, self.shown),
+            series=self.templates.series.seg,
+            key=key,
+            omit_empty_frames=omit,
+            instance_number=2,
+            form="FRACTIONAL",
+        )
+        return Result("seg", dataset, None, None, "attribution of " + _names(self.shown))
 
     def _structure_segmentation(self, omit: bool) -> list[Result]:
         segments = structure_segments(self.templates, self.uids, self.told)
@@ -258,6 +290,7 @@ class _Builder:
             key="structures" + str(names) + str([told_key(each) for _, each in self.told if each.structures]),
             omit_empty_frames=omit,
             instance_number=2,
+            form=self._form(segments),
         )
         self._structures = {name: (dataset, number) for number, name in enumerate(names, start=1)}
         return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]

@@ -174,7 +174,8 @@ class _Writer:
             return []
         dataset, number = region
         image, reference = self.answer.image, instance_item(dataset)
-        if image.kind == "volume":
+        # the one frame of a label map shows all segments
+        if image.kind == "volume" or dataset.SegmentationType == "LABELMAP":
             made = [sr.image("CONTAINS", dcm("121191", "Referenced Segment"), reference, segments=[number])]
         else:
             frame = _frame_of_segment(dataset, number)

@@ -1,36 +1,33 @@
-"""Segmentation objects (PS3.3 A.51): salient regions, or the segments of a segmentation package, as binary masks."""
+"""Segmentation objects (PS3.3 A.51): salient regions, or the segments of a segmentation package.
+
+Binary masks by default; fractional ones for heatmaps and label maps for segments that don't overlap, where a site wants
+them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom import Dataset
 
 import whyray
-from whyray.imaging.source import BoolArray
+from whyray.imaging.source import BoolArray, FloatArray
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own
 from whyray.results.header import add_lossy, copy_valid, new_dataset
-from whyray.results.multi_frame import (
-    IMAGE_POSITION_PATIENT,
-    REFERENCED_SEGMENT_NUMBER,
-    add_dimensions,
-    derivation_item,
-    frame_content_item,
-    pixel_measures,
-    plane_of,
-    plane_orientation_item,
-    plane_position_item,
-)
 from whyray.results.references import add_referenced_series
+from whyray.results.segmentation_frames import Form, Layer, add_frames
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.4"
-SEGMENTATION_DERIVATION = dcm("113076", "Segmentation")
+LABEL_MAP_SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.7"
+_BACKGROUND = dcm("125040", "Background")
+_MOST = 255
+"""The fractional value that stands for a map's maximum, and the highest segment number of a label map."""
 # Okabe and Ito's colours, distinct for colour-blind readers too, as sRGB.
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 
@@ -51,6 +48,8 @@ class Segment:
     parameters: str
     tracking_uid: str
     method: str | None = None
+    shares: FloatArray | None = None
+    """(frames, rows, columns) in 0..1, of a fractional segment."""
 
 
 def region_segments(
@@ -75,6 +74,36 @@ def region_segments(
         )
         for finding, each in shown
     ]
+
+
+def attribution_segments(
+    uids: UidSource, segments: Sequence[Segment], shown: Sequence[tuple[Finding, MapInSource]]
+) -> list[Segment]:
+    """The heatmaps themselves as fractional segments, after their regions' `segments`; what speaks against, apart.
+
+    The standard has two words for fractions, and attribution is neither a probability nor a share of a pixel. OCCUPANCY
+    is the one that nobody takes for a diagnosis; the description says what the numbers are.
+    """
+    made = []
+    for segment, (finding, each) in zip(segments, shown, strict=True):
+        top = float(np.abs(each.values).max(initial=0.0))
+        sides = [("", each.values)] + ([(" against", -each.values)] if each.signed and each.values.min() < 0 else [])
+        for words, values in sides:
+            shares = np.clip(values / top, 0, 1).astype(np.float32) if top else np.zeros_like(values)
+            made.append(
+                replace(
+                    segment,
+                    mask=shares > 0,
+                    shares=shares,
+                    label=f"{segment.label}{words}",
+                    description=(
+                        f"Attribution{words} {finding.target.name} by {each.name}: {_MOST} is {top:.4g} {each.unit}, "
+                        "the largest of this map; neither a probability nor a share of area"
+                    ),
+                    tracking_uid=uids.uid("tracking", finding.target.name, map_key(each), f"attribution{words}"),
+                )
+            )
+    return made
 
 
 def mask_segments(answer: Answer, templates: Templates, uids: UidSource, findings: Sequence[Finding]) -> list[Segment]:
@@ -132,12 +161,14 @@ def segmentation(
     key: str,
     omit_empty_frames: bool,
     instance_number: int = 1,
+    form: Form = "BINARY",
 ) -> Dataset:
-    """One Segmentation of type BINARY with these segments, in the source's geometry.
+    """One Segmentation with these segments, in the source's geometry.
 
     `key` names what the segments are made of, for the UIDs. An empty segment keeps its frames (or, with
-    `omit_empty_frames`, has none; an object in which nothing is set keeps one frame, since none would be invalid).
+    `omit_empty_frames`, has none). Segments that overlap can't be a label map.
     """
+    assert form != "LABELMAP" or not overlap(segments)
     made = new_dataset(
         answer,
         templates,
@@ -145,8 +176,8 @@ def segmentation(
         kind="seg",
         series=series,
         series_key=series.description,
-        sop_class_uid=SOP_CLASS_UID,
-        sop_instance_uid=uids.uid("seg", key, str(omit_empty_frames)),
+        sop_class_uid=LABEL_MAP_SOP_CLASS_UID if form == "LABELMAP" else SOP_CLASS_UID,
+        sop_instance_uid=uids.uid("seg", key, str(omit_empty_frames), *([] if form == "BINARY" else [form])),
         instance_number=instance_number,
     )
     copy_valid(made, answer.image.header, "BodyPartExamined")
@@ -155,18 +186,55 @@ def segmentation(
     made.ContentDescription = made.SeriesDescription
     made.ContentCreatorName = None
     made.PatientOrientation = None
-    made.SegmentationType = "BINARY"
-    made.SegmentsOverlap = "YES" if _overlap(segments) else "NO"
-    made.SegmentSequence = [
-        _segment_item(segment, number, templates) for number, segment in enumerate(segments, start=1)
-    ]
+    made.SegmentationType = form
+    made.SegmentsOverlap = "YES" if overlap(segments) else "NO"
+    items = [_segment_item(segment, number, templates) for number, segment in enumerate(segments, start=1)]
+    if form == "FRACTIONAL":
+        made.SegmentationFractionalType, made.MaximumFractionalValue = "OCCUPANCY", _MOST
+    if form == "LABELMAP":
+        items.insert(0, _background_item())
+        made.PixelPaddingValue = 0
+    made.SegmentSequence = items
     add_lossy(made, answer, required=True)
     add_referenced_series(made, answer.image)
-    _add_frames(made, answer, uids, segments, omit_empty_frames=omit_empty_frames)
+    add_frames(made, answer.image, uids, _layers(segments, form), form, omit_empty_frames=omit_empty_frames)
     return made
 
 
-def _overlap(segments: Sequence[Segment]) -> bool:
+def _layers(segments: Sequence[Segment], form: Form) -> list[Layer]:
+    if form == "LABELMAP":
+        labels = np.zeros(segments[0].mask.shape, np.uint8)
+        for number, segment in enumerate(segments, start=1):
+            labels[segment.mask] = number
+        return [Layer(None, labels)]
+    made = []
+    for number, segment in enumerate(segments, start=1):
+        shares = segment.shares
+        pixels = segment.mask if shares is None else np.rint(shares * _MOST)
+        made.append(Layer(number, pixels.astype(np.uint8)))
+    return made
+
+
+def _background_item() -> Dataset:
+    """What the pixels of no segment are (PS3.3 C.8.20.2)."""
+    made = Dataset()
+    made.SegmentNumber = 0
+    made.SegmentLabel = "Background"
+    made.SegmentAlgorithmType = "AUTOMATIC"
+    made.SegmentAlgorithmName = "none"
+    made.SegmentedPropertyCategoryCodeSequence = [item(_BACKGROUND)]
+    made.SegmentedPropertyTypeCodeSequence = [item(_BACKGROUND)]
+    made.RecommendedDisplayCIELabValue = _cielab((0, 0, 0))
+    return made
+
+
+def can_be_label_map(segments: Sequence[Segment]) -> bool:
+    """Whether each pixel belongs to one segment at most, and a byte can number them."""
+    return 0 < len(segments) <= _MOST and not overlap(segments)
+
+
+def overlap(segments: Sequence[Segment]) -> bool:
+    """Whether a pixel belongs to two segments."""
     seen = np.zeros_like(segments[0].mask)
     for segment in segments:
         if (seen & segment.mask).any():
@@ -201,59 +269,6 @@ def _segment_item(segment: Segment, number: int, templates: Templates) -> Datase
     made.TrackingUID = segment.tracking_uid
     made.RecommendedDisplayCIELabValue = _cielab(_COLOURS[(number - 1) % len(_COLOURS)])
     return made
-
-
-def _add_frames(
-    made: Dataset, answer: Answer, uids: UidSource, segments: Sequence[Segment], *, omit_empty_frames: bool
-) -> None:
-    image = answer.image
-    planes = [plane_of(image, frame) for frame in image.frames]
-    placed = all(plane is not None for plane in planes)
-    kept = [
-        (number, index)
-        for number, segment in enumerate(segments, start=1)
-        for index in range(len(image.frames))
-        if not omit_empty_frames or segment.mask[index].any()
-    ] or [(1, 0)]
-
-    shared = Dataset()
-    measures = pixel_measures(image)
-    if measures is not None:
-        shared.PixelMeasuresSequence = [measures]
-    orientations = {plane.orientation for plane in planes if plane is not None}
-    if placed:
-        made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
-        made.PositionReferenceIndicator = str(image.header.get("PositionReferenceIndicator") or "")
-        if len(orientations) == 1:
-            shared.PlaneOrientationSequence = [plane_orientation_item(planes[0])]  # type: ignore[arg-type]
-    made.SharedFunctionalGroupsSequence = [shared]
-
-    pointers = [REFERENCED_SEGMENT_NUMBER, *([IMAGE_POSITION_PATIENT] if placed else [])]
-    add_dimensions(made, uids.uid("dimensions", "seg"), pointers)
-    groups = []
-    for number, index in kept:
-        frame, plane = image.frames[index], planes[index]
-        group = Dataset()
-        group.FrameContentSequence = [frame_content_item([number, index + 1] if placed else [number])]
-        if placed and plane is not None:
-            group.PlanePositionSequence = [plane_position_item(plane)]
-            if len(orientations) > 1:
-                group.PlaneOrientationSequence = [plane_orientation_item(plane)]
-        group.DerivationImageSequence = [derivation_item(image, frame, SEGMENTATION_DERIVATION)]
-        identification = Dataset()
-        identification.ReferencedSegmentNumber = number
-        group.SegmentIdentificationSequence = [identification]
-        groups.append(group)
-    made.PerFrameFunctionalGroupsSequence = groups
-
-    _, rows, columns = image.shape
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.NumberOfFrames, made.Rows, made.Columns = len(kept), rows, columns
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 1, 1, 0, 0
-    pixels = np.stack([segments[number - 1].mask[index] for number, index in kept])
-    packed = np.packbits(pixels.ravel(), bitorder="little").tobytes()
-    made.PixelData = packed + b"\0" * (len(packed) % 2)
-    made["PixelData"].VR = "OB"
 
 
 def _cielab(colour: tuple[int, int, int]) -> list[int]:

@@ -251,6 +251,25 @@ class UnitWords(_Strict):
     patches: Annotated[str, _with_fields("unit")]
 
 
+class ConceptWords(_Strict):
+    """Words about concepts."""
+
+    headline_parts: Annotated[str, _with_fields("name", "score")]
+    headline_changes: Annotated[str, _with_fields("name", "score")]
+    none_reliable: Plain
+    chart_parts: Plain
+    chart_changes: Plain
+    logit: Plain
+    per_deviation: Plain
+    class_score: Annotated[str, _with_fields("value")]
+    sum: Annotated[str, _with_fields("base", "total")]
+    stand_in: Annotated[str, _with_fields("value")]
+    of_class: Annotated[str, _with_fields("count")]
+    faint: Plain
+    unreliable: Plain
+    intervention: Annotated[str, _with_fields("name", "answers")]
+
+
 class RegionWords(_Strict):
     """Words about anatomical structures. `names` gives structures in this language; others keep the package's name."""
 
@@ -355,6 +374,7 @@ class Wording(_Strict):
     narrative: Plain
     regions: RegionWords
     units: UnitWords
+    concepts: ConceptWords
     cases: CaseWords
     latent: LatentWords
 

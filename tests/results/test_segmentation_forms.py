@@ -1,0 +1,146 @@
+"""Heatmaps as fractional segments, and segments that don't overlap as label maps, where a site's layout wants them."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+
+import highdicom
+import numpy as np
+import pytest
+
+from peers import require
+from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+from results.sources import SOURCES, image_named, read
+from results.test_validity import rich_answer
+from whyray.quality.card import Grade
+from whyray.results import Finding, Templates, build_results, encode
+
+FRACTIONAL, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
+
+
+def wanting(templates: Templates, **options: bool) -> Templates:
+    segmentation = templates.layout.segmentation.model_copy(update=options)
+    return dataclasses.replace(templates, layout=templates.layout.model_copy(update={"segmentation": segmentation}))
+
+
+def for_highdicom(image) -> bool:
+    """It asks for a slice thickness wherever there is a pixel spacing, and projections have none."""
+    frame = image.frames[0]
+    return frame.to_patient is not None or frame.spacing is None
+
+
+def by_type(results) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for each in results:
+        if each.kind == "seg":
+            dataset = read(encode(each.dataset))
+            found.setdefault(dataset.SegmentationType, []).append(dataset)
+    return found
+
+
+@pytest.mark.parametrize("omit", [False, True])
+@pytest.mark.parametrize("source", SOURCES)
+def test_fractional_segments_are_valid_and_hold_the_map_to_half_a_step(source, templates, errors_of, omit):
+    image = image_named(source)
+    answer = rich_answer(image)
+    results = build_results(answer, ["seg"], wanting(templates, fractional=True, omit_empty_frames=omit))
+    (dataset,) = by_type(results)["FRACTIONAL"]
+    assert errors_of(encode(dataset)) == []
+    assert dataset.SegmentationFractionalType == "OCCUPANCY"
+    shown = [each for finding in answer.findings for each in finding.maps if not each.card.withheld]
+    number = 0
+    for each in shown:
+        top = float(np.abs(each.values).max()) or 1.0
+        sides = [each.values, -each.values] if each.signed and each.values.min() < 0 else [each.values]
+        for values in sides:
+            number += 1
+            frames = [
+                dataset.pixel_array.reshape(-1, *image.shape[1:])[index]
+                for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence)
+                if group.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+            ]
+            wanted = np.clip(values / top, 0, 1)
+            if omit:
+                wanted = wanted[[bool(frame.any()) for frame in np.rint(wanted * 255)]]
+                frames = [frame for frame in frames if frame.any()]
+            np.testing.assert_allclose(np.array(frames) / 255, wanted, atol=0.5 / 255 + 1e-6)
+            words = dataset.SegmentSequence[number - 1].SegmentDescription
+            assert "neither a probability nor a share of area" in words
+    if for_highdicom(image):
+        segmentation = highdicom.seg.Segmentation.from_dataset(dataset)
+        assert segmentation.number_of_segments == number
+        assert segmentation.segmentation_fractional_type.value == "OCCUPANCY"
+
+
+def disjoint(image) -> list[Finding]:
+    """Two findings whose regions lie apart."""
+    frames, rows, columns = image.shape
+    left = a_map(image, blob(image, (frames // 2, rows // 4, columns // 4)))
+    right = a_map(image, blob(image, (frames // 2, 3 * rows // 4, 3 * columns // 4)))
+    return [
+        Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(left,)),
+        Finding(NODULE, present=True, probability=0.7, maps=(right,)),
+    ]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_label_map_numbers_each_region_and_is_read_by_highdicom(source, templates):
+    image = image_named(source)
+    answer = answer_about(image, disjoint(image))
+    results = build_results(answer, ["seg", "sr"], wanting(templates, label_maps=True))
+    (dataset,) = by_type(results)["LABELMAP"]
+    assert dataset.SOPClassUID == LABEL_MAP
+    wanted = np.zeros(image.shape, np.uint8)
+    for number, finding in enumerate(answer.findings, start=1):
+        wanted[finding.maps[0].region] = number
+    np.testing.assert_array_equal(dataset.pixel_array.reshape(image.shape), wanted)
+    assert [each.SegmentNumber for each in dataset.SegmentSequence] == [0, 1, 2]
+    uids = [frame.sop_instance_uid for frame in image.frames]
+    if for_highdicom(image):
+        segmentation = highdicom.seg.Segmentation.from_dataset(dataset)
+        assert segmentation.segmentation_type.value == "LABELMAP"
+    if len(set(uids)) == len(uids) and image.frames[0].to_patient is not None:
+        pixels = segmentation.get_pixels_by_source_instance(uids, combine_segments=True)
+        np.testing.assert_array_equal(pixels, wanted)
+    report = next(each.dataset for each in results if each.kind == "sr")
+    assert str(dataset.SOPInstanceUID) in str(report)
+
+
+@pytest.mark.parametrize("source", ["real chest CR", "tilted CT, Japanese", "enhanced MR volume", "real CT"])
+def test_dcmtk_reads_label_maps_and_fractional_segments(source, templates, tmp_path):
+    require("dcmdump", "dcmtk")
+    image = image_named(source)
+    both = wanting(templates, label_maps=True, fractional=True)
+    for number, each in enumerate(build_results(answer_about(image, disjoint(image)), ["seg"], both)):
+        path = tmp_path / f"{number}.dcm"
+        path.write_bytes(encode(each.dataset))
+        read_back = subprocess.run(["dcmdump", "+L", str(path)], capture_output=True, check=True)
+        assert each.dataset.SegmentationType.encode() in read_back.stdout
+
+
+def test_regions_that_overlap_stay_binary_and_empty_ones_are_valid(templates, errors_of):
+    image = image_named("tilted CT, Japanese")
+    lit = a_map(image, blob(image, centre_of(image)))
+    nothing = a_map(image, np.zeros(image.shape))
+    both = wanting(templates, label_maps=True, fractional=True)
+    twice = answer_about(
+        image, [Finding(target, present=True, probability=0.8, maps=(lit,)) for target in (CARDIOMEGALY, NODULE)]
+    )
+    assert set(by_type(build_results(twice, ["seg"], both))) == {"BINARY", "FRACTIONAL"}
+    for omit in (False, True):
+        wanted = wanting(templates, label_maps=True, fractional=True, omit_empty_frames=omit)
+        empty = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(nothing,))])
+        found = by_type(build_results(empty, ["seg"], wanted))
+        assert set(found) == {"LABELMAP", "FRACTIONAL"}
+        for (dataset,) in found.values():
+            assert not dataset.pixel_array.any()
+            assert dataset.NumberOfFrames == (1 if omit else len(image.frames))
+        assert errors_of(encode(found["FRACTIONAL"][0])) == []
+
+
+def test_what_is_withheld_is_in_no_form(templates):
+    image = image_named("DX, Japanese")
+    failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])
+    assert build_results(answer, ["seg"], wanting(templates, label_maps=True, fractional=True)) == []
