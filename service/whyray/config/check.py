@@ -16,7 +16,7 @@ from whyray.errors import WhyRayError
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
 
-COMPANIONS = frozenset({"autoencoder"})
+COMPANIONS = frozenset({"autoencoder", "captioner"})
 """Tasks of packages that no route runs; as `whyray.models.manifest.WITHOUT_TARGETS`, which this room must not import."""
 
 

@@ -11,9 +11,11 @@ from whyray.models.artefacts import (
     write_artefact,
 )
 from whyray.models.autoencoder import Autoencoder
+from whyray.models.captioner import Caption, Captioner
 from whyray.models.check import Finding, check_package
 from whyray.models.install import copy_package, install_package
 from whyray.models.manifest import (
+    CaptionSpec,
     CodedConcept,
     CompanionRole,
     ConceptSpec,
@@ -35,6 +37,9 @@ __all__ = [
     "Artefact",
     "ArtefactFacts",
     "Autoencoder",
+    "Caption",
+    "CaptionSpec",
+    "Captioner",
     "CodedConcept",
     "CompanionRole",
     "ConceptSpec",

@@ -31,10 +31,14 @@ def probabilities(logits: FloatArray, activation: str, targets: Sequence[TargetS
 
 def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity: str, tensor: str) -> FloatArray:
     """The output of a pass over `batch` items as (N, targets) or, for a segmentation, (N, targets, *spatial); for an
-    autoencoder the reconstruction, (N, C, *spatial).
+    autoencoder the reconstruction, (N, C, *spatial); for a captioner what its decoder attends to, (N, ...).
 
     Raises ModelOutputError where it does not fit the manifest's targets, or has NaN or infinite values.
     """
+    if manifest.task == "captioner":
+        if len(raw) != batch or raw.ndim < 2 or not np.isfinite(raw).all():
+            raise ModelOutputError(f"{identity}: expected finite numbers for {batch} inputs, found shape {raw.shape}")
+        return raw
     count = manifest.input.channels if manifest.task == "autoencoder" else len(manifest.targets)
     segmentation = manifest.task in ("segmentation", "autoencoder")
     logits = raw

@@ -147,7 +147,7 @@ class Twin:
             )
         fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
         answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
-        if self._model.task == "autoencoder":
+        if self._model.task in ("autoencoder", "captioner"):
             return answer
         count = len(self._model.targets)
         if self._model.task != "segmentation":

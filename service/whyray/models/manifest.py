@@ -155,8 +155,29 @@ class PrototypesSpec(_Strict):
     similarities: str
 
 
+class CaptionSpec(_Strict):
+    """How an encoder-decoder package writes captions.
+
+    The package's graph is the encoder: `output.name` is what the decoder attends to. The artefact `decoder` is an ONNX
+    file with the inputs `memory` (the encoder's output) and `tokens` (N, T) int64, and the output `logits` (N, T,
+    vocabulary) or, of the next token alone, (N, vocabulary). The artefact `vocabulary` is a text file in UTF-8 with a
+    token a line, the first being number 0; a token that begins with `##` continues the one before it.
+    `mentions` are the words by which captions speak of each finding, `denials` those that deny it when they stand
+    before it in the same sentence.
+    """
+
+    memory: str = "memory"
+    tokens: str = "tokens"
+    logits: str = "logits"
+    start: str = "<s>"
+    end: str = "</s>"
+    at_most: int = Field(64, ge=1, le=512)
+    mentions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    denials: tuple[str, ...] = ("no", "not", "without")
+
+
 CompanionRole = Literal["autoencoder", "anatomy", "captioner"]
-WITHOUT_TARGETS = frozenset({"autoencoder"})
+WITHOUT_TARGETS = frozenset({"autoencoder", "captioner"})
 """Tasks of packages that answer nothing themselves: they stand beside others as companions, and no route runs them."""
 
 
@@ -164,14 +185,15 @@ class Manifest(_Strict):
     """All of `model.yaml`.
 
     An `autoencoder` has no targets: `output.name` is the reconstruction, in the shape and the scale of the input, and
-    `output.embedding` its latents (N, D), which the reconstruction depends on and nothing else of the input.
+    `output.embedding` its latents (N, D), which the reconstruction depends on and nothing else of the input. Nor has a
+    `captioner`, whose `caption` says how it writes.
     """
 
     name: str
     version: str
     title: str
     manufacturer: str
-    task: Literal["classification", "multi-label", "regression", "segmentation", "autoencoder"]
+    task: Literal["classification", "multi-label", "regression", "segmentation", "autoencoder", "captioner"]
     graph: PackagePath = "model.onnx"
     card: PackagePath = "MODEL_CARD.md"
     licence: str
@@ -185,6 +207,7 @@ class Manifest(_Strict):
     """Other packages that explanation methods use with this one, by role: NAME or NAME@VERSION."""
     concepts: ConceptsSpec | None = None
     prototypes: PrototypesSpec | None = None
+    caption: CaptionSpec | None = None
     methods: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Parameters of explanation methods that this package prefers to the paper's: {method: {parameter: value}}."""
 
@@ -199,6 +222,8 @@ class Manifest(_Strict):
             raise ValueError(f"the task {self.task} {'has no' if names else 'needs'} targets")
         if self.task == "autoencoder" and (self.output.embedding is None or self.output.activation != "none"):
             raise ValueError("an autoencoder names its latents in output.embedding, and output.activation is none")
+        if self.task == "captioner" and (self.caption is None or {"decoder", "vocabulary"} - set(self.artefacts)):
+            raise ValueError("a captioner has a section caption, and names the artefacts decoder and vocabulary")
         if len(set(names)) != len(names):
             raise ValueError("target names must be unique")
         if (

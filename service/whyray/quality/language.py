@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from whyray.errors import ConfigError
-from whyray.explain import Claim, Narrative, Sentence
-from whyray.explain.language import PHRASES, Facts, NarrativePhrases, facts_of, holds, read_phrases, sentences, written
+from whyray.explain import Case, Claim, Narrative, Sentence
+from whyray.explain.language import (
+    PHRASES,
+    Facts,
+    NarrativePhrases,
+    answers_of,
+    caption_of,
+    claims_in,
+    companion,
+    facts_of,
+    holds,
+    read_phrases,
+    sentences,
+    written,
+)
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.typed import Question, assesses
 
 _ALL = "green: all of them; else red"
+AGREEMENT_GREEN, AGREEMENT_RED = 0.9, 0.5
+EMPTY = (0.0, 0.5, 1.0)
+"""Brightness of images that show nothing."""
 
 
 @assesses("narrative")
@@ -30,6 +48,19 @@ def narrative(explanation: Narrative, question: Question) -> Iterator[Measuremen
     yield follows_the_answer(explanation, facts, phrases)
     yield beside_others(facts)
     yield rests_on(facts)
+
+
+@assesses("captioner")
+def captioner(explanation: Narrative, question: Question) -> Iterator[Measurement]:
+    """Measurements of a caption. The captioner runs again, on the image and on empty ones."""
+    case = question.case
+    facts = facts_of(case)
+    numbers = answers_of(case)
+    yield claims_hold(explanation, replace(facts, numbers=numbers))
+    yield _quoted(explanation, case, numbers)
+    yield _agreement(explanation, case, numbers)
+    yield _sees_the_image(explanation, case)
+    yield beside_others(facts)
 
 
 def claims_hold(explanation: Narrative, facts: Facts) -> Measurement:
@@ -87,6 +118,48 @@ def flipped(facts: Facts) -> Facts:
         present = numbers["answer.probability"] >= threshold
         numbers["answer.probability"] = threshold / 2 if present else (1 + threshold) / 2
     return replace(facts, numbers=numbers)
+
+
+def _quoted(explanation: Narrative, case: Case, numbers: Mapping[str, float]) -> Measurement:
+    """Every sentence is one that the captioner writes again, quoted as it is, with the claims that its words make."""
+    writer = companion(case.model, str(explanation.parameters["captioner"]))
+    phrases = read_phrases(explanation.language, case.context.phrases)
+    again = {
+        phrases.caption.format(words=each): claims_in(each, case.model, writer.spec, numbers)
+        for each in caption_of(case, writer).sentences
+    }
+    told = explanation.sentences
+    share = sum(again.get(each.text) == each.claims for each in told) / len(told) if told else 0.0
+    grade = Grade.GREEN if share == 1.0 else Grade.RED
+    rule = f"share of sentences that the captioner writes again, and whose words make these claims; {_ALL}"
+    return Measurement("words re-derived", "fidelity", share, 1.0, grade, rule, "WhyRay", 1)
+
+
+def _agreement(explanation: Narrative, case: Case, numbers: Mapping[str, float]) -> Measurement:
+    """Of all that the captioner said of findings, how much is what the model answers."""
+    writer = companion(case.model, str(explanation.parameters["captioner"]))
+    written_of = caption_of(case, writer).sentences
+    claims = [claim for each in written_of for claim in claims_in(each, case.model, writer.spec, numbers)]
+    share = sum(holds(each, numbers) for each in claims) / len(claims) if claims else 0.0
+    grade = Grade.GREEN if share >= AGREEMENT_GREEN else Grade.AMBER if share >= AGREEMENT_RED else Grade.RED
+    rule = (
+        "share of the captioner's claims about findings that the model's answers bear out, withheld ones included; "
+        f"green from {AGREEMENT_GREEN:g}, red below {AGREEMENT_RED:g}"
+    )
+    return Measurement(
+        "agreement with the answers", "fidelity", share, None, grade, rule, "Maynez et al. 2020, section 2"
+    )
+
+
+def _sees_the_image(explanation: Narrative, case: Case) -> Measurement:
+    """Whether the words come from this image: of images that show nothing it must write something else."""
+    writer = companion(case.model, str(explanation.parameters["captioner"]))
+    own, shape = caption_of(case, writer).text, writer.model.spatial_shape
+    differs = [writer.caption(np.full(shape, level, np.float32)).text != own for level in EMPTY]
+    share = sum(differs) / len(differs)
+    grade = Grade.GREEN if any(differs) else Grade.RED
+    rule = "share of black, grey and white images of which the captioner writes something else; red: none"
+    return Measurement("words follow the image", "sanity", share, None, grade, rule, "Adebayo et al. 2018", len(EMPTY))
 
 
 def _complete(explanation: Narrative, facts: Facts) -> Measurement:

@@ -61,6 +61,7 @@ def _concepts(survey: Survey) -> str:
 def _units(survey: Survey) -> str:
     made = {each.unit: each for each in survey.maximised}
     patches = _by_unit(survey.arrays, "patch_of", "patches")
+    pictures = _by_unit(survey.arrays, "maximised_of", "maximised")
     highest = _by_unit(survey.arrays, "maximised_of", "highest")
     rows = ""
     for unit in survey.leaned_on:
@@ -71,8 +72,7 @@ def _units(survey: Survey) -> str:
             if shown is not None:
                 reached, most = float(shown.reached.mean()), float(highest[unit])
                 words = f"<br>{reached:.2f} (highest reference {most:.2f})"
-            pixels = None if shown is None else np.rint(shown.pictures * 255).astype(np.uint8)
-            cells.append(f"<td>{_tiles(pixels)}{words}")
+            cells.append(f"<td>{_tiles(pictures.get(unit))}{words}")
         rows += f"<tr>{''.join(cells)}</tr>"
     head = "<tr><th>unit<th>detects<th>what excites it most among the images"
     head += f" <span class=mark>{_SYNTHETIC}</span>" if survey.facts.synthetic else ""

@@ -26,7 +26,7 @@ class PackageIdentity:
     version: str
     title: str
     manufacturer: str
-    task: Literal["classification", "multi-label", "regression", "segmentation", "autoencoder"]
+    task: Literal["classification", "multi-label", "regression", "segmentation", "autoencoder", "captioner"]
     digest: str
 
 

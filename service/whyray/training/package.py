@@ -63,11 +63,22 @@ def export_graph(
 
 def write_package(folder: Path, manifest: dict[str, Any], metrics: dict[str, Any], card: str) -> None:
     """Write model.yaml (after validating it), metrics.json and MODEL_CARD.md beside the graph."""
+    _write_manifest(folder, manifest)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    (folder / "MODEL_CARD.md").write_text(card)
+
+
+def name_artefact(folder: Path, kind: str, file: str) -> None:
+    """Name an artefact that lies in the package in its model.yaml; whatever else that says stays."""
+    manifest = yaml.safe_load((folder / "model.yaml").read_text("utf-8"))
+    artefacts = {**manifest.get("artefacts", {}), kind: file}
+    _write_manifest(folder, {**manifest, "artefacts": dict(sorted(artefacts.items()))})
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     Manifest.model_validate(manifest)
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     (folder / "model.yaml").write_text(f"# Written by whyray.training; MODEL_CARD.md tells what was measured.\n{text}")
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    (folder / "MODEL_CARD.md").write_text(card)
 
 
 def _keep_first_output(model: onnx.ModelProto) -> None:

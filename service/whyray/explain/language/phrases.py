@@ -39,6 +39,8 @@ class NarrativePhrases(_Strict):
         The patient's two sides, and words for a place that is on neither.
     names
         Words for targets, structures and concepts, where they should not read as the package calls them.
+    caption
+        How what a captioner package wrote, `{words}`, is quoted.
     phrases
         One for each thing that a narrative can say; `{fields}` are filled in.
     """
@@ -49,12 +51,20 @@ class NarrativePhrases(_Strict):
     stack: dict[str, str]
     sides: dict[str, str]
     names: dict[str, str] = Field(default_factory=dict)
+    caption: str
     phrases: dict[str, str]
 
     @field_validator("percent")
     @classmethod
     def _percent(cls, text: str) -> str:
         return _with_fields(text, {"value"}, "percent")
+
+    @field_validator("caption")
+    @classmethod
+    def _caption(cls, text: str) -> str:
+        if _fields(text) != {"words"}:
+            raise ValueError("caption has the field {words}, and no other")
+        return text
 
     @field_validator("stack")
     @classmethod

@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 FEWEST = 8
 """With fewer images percentiles and means say nothing."""
-_PATCH_AT_LEAST, _PATCH_AT_MOST = 24, 56
+_PATCH_AT_LEAST, _PATCH_AT_MOST, _PICTURE_AT_MOST = 24, 48, 112
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Wanted:
     """
 
     patches: int = 4
-    units_with_patches: int = 96
+    units_with_patches: int = 256
     maximise: int = 0
     resolution: int = 56
     recipe: Recipe = field(default_factory=Recipe)
@@ -254,7 +254,9 @@ def _cut(picture: FloatArray | None, place: int, grid: tuple[int, ...]) -> Float
 def _maximised(found: Sequence[Maximised], pooled: FloatArray) -> dict[str, NDArray[Any]]:
     if not found:
         return {}
-    pictures = np.stack([each.pictures for each in found])
+    size = found[0].pictures.shape[1:]
+    kept = tuple(min(each, round(each * _PICTURE_AT_MOST / max(size))) for each in size)
+    pictures = np.stack([resampled(each.pictures, kept) for each in found])
     return {
         "maximised_of": np.array([each.unit for each in found], np.int32),
         "maximised": np.rint(pictures * 255).astype(np.uint8),

@@ -86,9 +86,11 @@ def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Pi
     rows, columns = display.shape
     scale = side / max(rows, columns)
     background = plain(display, (max(1, round(columns * scale)), max(1, round(rows * scale))))
-    shown = np.clip(values, 0, None)
-    region = shown >= max(float(np.quantile(shown, 1 - _TOP_SHARE)), 1e-12)
-    return with_heatmap(background, shown, region, float(shown.max()), look.layout, signed=False)
+    strength = np.abs(values)
+    signed = bool(values.min() < -_TOP_SHARE * values.max())
+    shown = values if signed else np.clip(values, 0, None)
+    region = strength >= max(float(np.quantile(strength, 1 - _TOP_SHARE)), 1e-12)
+    return with_heatmap(background, shown, region, float(strength.max()), look.layout, signed=signed)
 
 
 def _tiles(patches: FloatArray, side: int) -> Picture:
