@@ -18,6 +18,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explanations.md").read_t
     [
         ("engine parity", "≤ 0.001", "> 0.01"),
         ("completeness gap, conservation gap", "≤ 5 %", "> 20 %"),
+        ("kept by biases", "≤ 20 %", "> 50 %"),
         ("target-swap similarity", "< 0.95", "never"),
         ("repeatability", "≥ 0.6", "< 0.3"),
         ("stability under noise, under 1-pixel shift", "≥ 0.8", "< 0.5"),
@@ -36,6 +37,7 @@ def test_and_they_are_those_of_the_code() -> None:
     engine = importlib.import_module(assess.__module__)
     assert (engine.PARITY_GREEN, engine.PARITY_RED) == (0.001, 0.01)
     assert (fidelity.COMPLETE, fidelity.INCOMPLETE) == (0.05, 0.2)
+    assert (fidelity.PLACED, fidelity.LOST) == (0.2, 0.5)
     assert robustness.SAME_MAP == 0.95
     assert (robustness.REPEATED, robustness.UNREPEATED) == (0.6, 0.3)
     assert (robustness.STABLE, robustness.UNSTABLE) == (0.8, 0.5)

@@ -19,9 +19,10 @@ _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"
 
 
 class LrpParameters(MethodParameters):
-    """`composite`: the rules by layer. `bias` lets biases absorb relevance, as zennit does by default.
+    """`composite`: the rules by layer. `bias` lets biases keep their share of relevance, as zennit does by default.
 
-    Without `bias` all relevance goes to the image, and conservation is checked against `tolerance`.
+    Without `bias` all relevance goes to what a layer was given, wherever it was given anything. `tolerance` bounds what
+    conservation may miss once every layer's share for biases is counted.
     """
 
     composite: Literal["epsilon-plus-flat", "gamma"] = "epsilon-plus-flat"
@@ -37,10 +38,15 @@ class Lrp(AttributionMap):
 
     `epsilon-plus-flat`: z-plus on convolutions, epsilon on linear layers, flat on the first layer. `gamma`: the gamma
     rule on convolutions, epsilon on linear layers. Sums and concatenations share relevance by contribution, max
-    pooling gives it to the winner, activations pass it on. Summed over channels; sums to the score (conservation),
-    self-checked. What a network concludes from the absence of something (a unit that fires where all its inputs are
-    zero, by its bias) has no place in the image, and its relevance is lost: more than `tolerance` of it is refused.
-    Operators without a rule (attention, layer norm) are refused by name.
+    pooling gives it to the winner, activations pass it on. Summed over channels.
+
+    What a network concludes from the absence of something (a unit that fires by its bias where all its inputs are zero)
+    has no place in the image. Every rule says how much it keeps so: R_j (1 - z_j / (z_j + epsilon)) with z_j what unit
+    j was given, without its bias (Bach et al. 2015, eq. 58 and 59, where biases and the stabiliser absorb relevance).
+    Conservation, self-checked: map and kept shares together sum to the score. `kept_by_biases` is what found no place,
+    as a share of all relevance by magnitude: of the score it would be no measure, since heads that measure departures
+    from a mean weigh parts against each other that are a thousand times the score. Operators without a rule (attention,
+    layer norm) are refused by name.
     """
 
     name: ClassVar[str] = "lrp"
@@ -61,18 +67,22 @@ class Lrp(AttributionMap):
         scores = twin.scores(logits, case.targets, case.regions)[0]
         results = []
         for number, (target, score) in enumerate(zip(case.targets, scores, strict=True)):
+            rules.kept = 0.0
             relevance = rules.relevance(score, image, retain=number < len(scores) - 1).sum(dim=1)[0].cpu().numpy()
             value = float(score.detach())
+            missing = value - float(relevance.sum(dtype=np.float64))
             size = max(abs(value), 0.01 * float(np.abs(relevance).sum()), 1e-12)
-            gap = abs(float(relevance.sum(dtype=np.float64)) - value) / size
-            if not parameters.bias and not gap <= parameters.tolerance:
+            gap = abs(missing - rules.kept) / size
+            if not gap <= parameters.tolerance:
                 raise ExplanationError(
-                    f"lrp of {case.model.targets[target]}: {gap:.0%} of the score's relevance is missing",
-                    advice="Take integrated-gradients, or set bias: true, so that biases keep what is their doing.",
+                    f"lrp of {case.model.targets[target]}: {gap:.0%} of the score's relevance is missing, beyond what "
+                    "biases keep",
+                    advice="Take integrated-gradients for this package.",
                 )
-            # With `bias` nothing promises that relevance is conserved: a card must not measure it by that.
-            name = "kept_by_biases" if parameters.bias else "conservation_gap"
-            results.append(Attribution(relevance, evidence={name: gap, "engine_parity": parity}))
+            flow = float(np.abs(relevance).sum(dtype=np.float64)) + abs(missing)
+            kept = abs(missing) / max(flow, 1e-12)
+            evidence = {"conservation_gap": gap, "kept_by_biases": kept, "engine_parity": parity}
+            results.append(Attribution(relevance, evidence=evidence))
         return results
 
 
@@ -82,6 +92,8 @@ class _Rules:
 
     def __init__(self, parameters: LrpParameters) -> None:
         self._p = parameters
+        self.kept = 0.0
+        """Relevance that rules kept on the way back, by their own account."""
         self._first: tuple[Operator, Any | None] | None = None
 
     def __call__(self, operator: Operator) -> Any:
@@ -91,7 +103,10 @@ class _Rules:
         if name in ("conv", "conv_transpose", "gemm") or (name == "matmul" and len(moving(operator.arguments)) == 1):
             return self._linear(operator)
         if name in ELEMENTWISE or name == "batch_norm":
-            return self._pass(operator)
+            return self._pass(operator, operator.arguments[0])
+        if name in ("add", "sub") and self._first is not None and len(moving(operator.arguments)) == 1:
+            (part,) = moving(operator.arguments)
+            return self._pass(operator, -part if name == "sub" and part is operator.arguments[1] else part)
         several = len(moving(operator.arguments)) > 1
         if name in _NO_RULE - {"div"} or (several and name in ("mul", "matmul", "div", "bmm", "einsum")):
             raise ExplanationError(
@@ -118,6 +133,8 @@ class _Rules:
         return _through_preparation(given, image, arrived.detach())
 
     def _linear(self, operator: Operator) -> Any:
+        import torch
+
         given, weight = operator.arguments[:2]
         if not hasattr(given, "requires_grad") or not given.requires_grad:
             raise ExplanationError("lrp has no rule for a product whose weight comes first")
@@ -129,15 +146,30 @@ class _Rules:
             self._first = operator, plain.requires_grad_(True) if flat else None
             if flat:
                 return plain
-        if operator.name in ("gemm", "matmul"):
-            shaped = _biased(operator, given, weight, kept)
-        elif self._p.composite == "gamma":
-            shaped = self._gamma(operator, given, weight, kept)
-        else:
-            shaped = _signed(operator, given, weight, kept, lambda each, sign: each.clamp(**sign))
-        return _as_if(plain, shaped, self._p.epsilon)
+        shaped = self._shaped(operator, given, weight, kept, kept)
+        with torch.no_grad():
+            own = shaped.detach() if kept is None else self._shaped(operator, given, weight, None, kept)
+        return self._as_if(plain, shaped, own)
 
-    def _gamma(self, operator: Operator, given: Any, weight: Any, bias: Any) -> Any:
+    def _shaped(self, operator: Operator, given: Any, weight: Any, bias: Any, deciding: Any) -> Any:
+        """The layer as its rule has it; `deciding` is the bias that takes part in deciding on an output's sign."""
+        if operator.name in ("gemm", "matmul"):
+            return _biased(operator, given, weight, bias)
+        if self._p.composite == "gamma":
+            return self._gamma(operator, given, weight, bias, deciding)
+        return self._positive(operator, given, weight, bias)
+
+    def _positive(self, operator: Operator, given: Any, weight: Any, bias: Any) -> Any:
+        """z-plus. Units that were given nothing positive (a depthwise kernel of negative weights) share by what is
+        negative, unless biases keep their part: z-plus alone would lose all that goes through such units."""
+        import torch
+
+        positive = _signed(operator, given, weight, bias, lambda each, sign: each.clamp(**sign))
+        if self._p.bias or bool((positive > 0).all()):
+            return positive
+        return torch.where(positive > 0, positive, _biased(operator, given, weight, None))
+
+    def _gamma(self, operator: Operator, given: Any, weight: Any, bias: Any, deciding: Any) -> Any:
         """Weights that agree with the sign of the output count more (the generalised rule, as zennit has it)."""
         import torch
 
@@ -150,13 +182,32 @@ class _Rules:
             return _signed(operator, given, weight, bias, change, towards)
 
         with torch.no_grad():
-            positive = _biased(operator, given, weight, bias) > 0
+            positive = _biased(operator, given, weight, deciding) > 0
         if bool(positive.all()):
             return shaped(1)
         return torch.where(positive, shaped(1), shaped(-1))
 
-    def _pass(self, operator: Operator) -> Any:
-        return _as_if(operator().detach(), operator.arguments[0], self._p.epsilon)
+    def _pass(self, operator: Operator, given: Any) -> Any:
+        return self._as_if(operator().detach(), given, given.detach())
+
+    def _as_if(self, plain: Any, shaped: Any, own: Any) -> Any:
+        """The values of `plain`, with the gradient of `shaped` scaled so that input times gradient shares out plain.
+
+        `own` is what the inputs contribute to `shaped`: the rest of each unit's relevance is kept, and counted.
+        """
+        import torch
+
+        stable = shaped.detach()
+        stable = stable + torch.where(stable < 0, -self._p.epsilon, self._p.epsilon)
+        answer = plain + (shaped - shaped.detach()) * (plain / stable)
+        if answer.requires_grad:
+            left = plain * (1 - own / stable)
+
+            def count(arriving: Any) -> None:
+                self.kept += float((arriving * left).sum(dtype=torch.float64))
+
+            answer.register_hook(count)
+        return answer
 
 
 def _through_preparation(given: Any, image: Any, relevance: Any) -> Any:
@@ -173,15 +224,6 @@ def _through_preparation(given: Any, image: Any, relevance: Any) -> Any:
     (slope,) = torch.autograd.grad(back, probe, torch.ones_like(image))
     safe = torch.where(slope == 0, torch.ones_like(slope), slope)
     return torch.autograd.grad(given, image, relevance / safe, retain_graph=True)[0].detach()
-
-
-def _as_if(plain: Any, shaped: Any, epsilon: float) -> Any:
-    """The values of `plain`, with the gradient of `shaped` scaled so that input times gradient shares out plain."""
-    import torch
-
-    stable = shaped.detach()
-    stable = stable + torch.where(stable < 0, -epsilon, epsilon)
-    return plain + (shaped - shaped.detach()) * (plain / stable)
 
 
 def _signed(operator: Operator, given: Any, weight: Any, bias: Any, change: Any, towards: int = 1) -> Any:

@@ -98,6 +98,7 @@ def _measure(
     least: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
+    gc.collect()  # what is rubbish already shall not be freed, and hide growth, while a batch is measured
     peaks: dict[int, int | None] = {}
     speed: dict[int, float] = {}
     each: int | None = None
@@ -141,7 +142,6 @@ def bytes_per_item(peaks: Mapping[int, int | None], least: int = 1) -> int | Non
 def _cpu_peak(way: Callable[[], object]) -> int | None:
     """Bytes by which this process grew at most while it ran; None where the system does not tell (not Linux)."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    gc.collect()
     try:
         reset.write_text("5")
         before = _field(status, "VmRSS")

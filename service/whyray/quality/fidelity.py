@@ -11,6 +11,7 @@ from whyray.quality.cells import BoolArray, order_by
 from whyray.quality.deletion import Curves, Null, Perturbation
 
 COMPLETE, INCOMPLETE = 0.05, 0.2
+PLACED, LOST = 0.2, 0.5
 _RISE = "Petsiuk et al. 2018, section 4.2, against random orders"
 
 
@@ -81,7 +82,7 @@ def completeness(heatmap: Heatmap) -> list[Measurement]:
         "completeness_gap": "Sundararajan et al. 2017, axiom of completeness",
         "conservation_gap": "Bach et al. 2015, conservation",
     }
-    return [
+    found = [
         Measurement(
             name.replace("_gap", " gap"),
             "fidelity",
@@ -94,3 +95,13 @@ def completeness(heatmap: Heatmap) -> list[Measurement]:
         for name, value in heatmap.evidence.items()
         if name in source
     ]
+    kept = heatmap.evidence.get("kept_by_biases")
+    if kept is not None:
+        grade = Grade.GREEN if kept <= PLACED else Grade.AMBER if kept <= LOST else Grade.RED
+        rule = f"relevance without a place in the image; green up to {PLACED:.0%} of all, red above {LOST:.0%}"
+        found.append(
+            Measurement(
+                "kept by biases", "fidelity", kept, 0.0, grade, rule, "Bach et al. 2015, eq. 58; thresholds ours"
+            )
+        )
+    return found
