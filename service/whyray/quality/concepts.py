@@ -233,7 +233,7 @@ def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
         share,
         None,
         Grade.AMBER if doubtful else Grade.GREEN,
-        f"share of all scores; green where every concept is well known ({figure} held out from {least:g} on); {words}",
+        f"{words}; green where all concepts are well known ({figure} held out from {least:g} on)",
         _OWN,
     )
 

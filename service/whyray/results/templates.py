@@ -311,6 +311,29 @@ class CaseWords(_Strict):
     term: Annotated[str, _with_fields("similarity", "weight")]
 
 
+class CounterfactualWords(_Strict):
+    """Words about counterfactuals."""
+
+    flipped: Annotated[str, _with_fields("before", "after")]
+    not_flipped: Annotated[str, _with_fields("before", "after")]
+    before: Annotated[str, _with_fields("value")]
+    after: Annotated[str, _with_fields("value")]
+    difference: Plain
+    curve: Plain
+    frame: Annotated[str, _with_fields("value")]
+    step: Plain
+    answer: Plain
+    mark_before: Plain
+    mark_after: Plain
+    mark_threshold: Plain
+    stands_for: Annotated[str, _with_fields("answer", "gap")]
+    added: Annotated[str, _with_fields("value")]
+    replaced: Annotated[str, _with_fields("count", "total", "area")]
+    smallest: Plain
+    irreducible: Plain
+    caution: Plain
+
+
 class LatentWords(_Strict):
     """Words about a case's place among references."""
 
@@ -376,6 +399,7 @@ class Wording(_Strict):
     units: UnitWords
     concepts: ConceptWords
     cases: CaseWords
+    counterfactual: CounterfactualWords
     latent: LatentWords
 
 

@@ -32,6 +32,7 @@ from whyray.training.cxr_card import CODES
 from whyray.training.cxr_data import FINDINGS, Radiographs, load_radiographs, load_small_radiographs, together
 from whyray.training.cxr_goals import goals
 from whyray.training.cxr_student import wanted
+from whyray.training.package import name_artefact
 
 SOURCE = (
     "NIH ChestX-ray14 (Wang et al., CVPR 2017; NIH Clinical Center): 399 radiographs, and 970 of other patients at "
@@ -69,12 +70,12 @@ def main(
             lambda done, total, words: progress.update(bar, completed=done, total=total, description=words),
         )
     made = date.fromisoformat(day) if day else datetime.now(UTC).date()
-    write_bank(package / f"{KIND}.npz", model, bank, made)
+    write_bank(package, model, bank, made)
     _show(console, bank)
 
 
-def write_bank(path: Path, model: Model, bank: ConceptBank, made: date) -> None:
-    """Write the artefact with its origin."""
+def write_bank(package: Path, model: Model, bank: ConceptBank, made: date) -> None:
+    """Write the artefact with its origin into the package, and name it in model.yaml."""
     details, arrays = held(bank)
     facts = ArtefactFacts(
         kind=KIND,
@@ -86,7 +87,8 @@ def write_bank(path: Path, model: Model, bank: ConceptBank, made: date) -> None:
         licence=LICENCE,
         details=details,
     )
-    write_artefact(path, facts, arrays)
+    write_artefact(package / f"{KIND}.npz", facts, arrays)
+    name_artefact(package, KIND, f"{KIND}.npz")
 
 
 def chest_examples(model: Model, data: Path, limit: int | None = None) -> Examples:

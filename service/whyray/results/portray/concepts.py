@@ -1,0 +1,123 @@
+"""What concepts did to an answer: bars with intervals, faint where one is not to be relied on, and every number."""
+
+from __future__ import annotations
+
+from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
+from whyray.results.coding import NO_UNITS
+from whyray.results.page.chart import Bar, bar_chart
+from whyray.results.page.overlay import Picture
+from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
+from whyray.results.templates import ConceptWords
+
+_DRAWN = 14
+"""Concepts that get a bar, the heaviest; all get a row in the report."""
+_LEAST_PROBABLE = 0.001
+
+
+@portrays(ConceptScores)
+def concept_scores(explanation: ConceptScores, look: Look) -> Portrayal:
+    """One page of bars; of class scores and interventions the lines below."""
+    words = look.wording.concepts
+    learned = explanation.base is not None
+    return Portrayal(
+        headline=_headline(explanation, words),
+        rows=(
+            *(_row_of(each, explanation, look) for each in explanation.concepts),
+            *_sums(explanation, look),
+            *(_intervention(each, look) for each in explanation.interventions),
+        ),
+        figures=(Figure(_bars(explanation, look), words.chart_parts if learned else words.chart_changes),),
+        lines=tuple(_lines(explanation, words)),
+    )
+
+
+def _headline(explanation: ConceptScores, words: ConceptWords) -> str:
+    heaviest = next((each for each in explanation.concepts if each.reliable), None)
+    if heaviest is None:
+        return words.none_reliable
+    headline = words.headline_parts if explanation.base is not None else words.headline_changes
+    return headline.format(name=heaviest.name, score=f"{heaviest.score:+.2f}")
+
+
+def _bars(explanation: ConceptScores, look: Look) -> Picture:
+    words, page = look.wording.concepts, look.layout.page
+    drawn = explanation.concepts[:_DRAWN]
+    width = page.width_at_most - 2 * page.margin
+    height = max(width // 6, (len(drawn) + 2) * width // 36)
+    bars = [
+        Bar(each.name, each.score, each.interval, note=_note(each, words), faint=not each.reliable) for each in drawn
+    ]
+    unit = words.logit if explanation.base is not None else words.per_deviation
+    return bar_chart(bars, unit, (width, height), look.layout)
+
+
+def _note(each: ConceptScore, words: ConceptWords) -> str:
+    parts = []
+    if each.value is not None:
+        parts.append(_value(each))
+    if each.class_score is not None:
+        parts.append(words.class_score.format(value=f"{each.class_score:.2f}"))
+    if each.p_value is not None:
+        small = each.p_value < _LEAST_PROBABLE
+        parts.append(f"p < {_LEAST_PROBABLE}" if small else f"p {each.p_value:.3f}")
+    if each.held_out is not None:
+        parts.append(f"{each.held_out_is} {each.held_out:.2f}")
+    return ", ".join(parts)
+
+
+def _value(each: ConceptScore) -> str:
+    assert each.value is not None
+    return f"{each.value:.3g}" if each.held_out_is == "R²" else f"{each.value:.0%}"
+
+
+def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
+    lines = []
+    if explanation.base is not None and explanation.total is not None:
+        lines.append(words.sum.format(base=f"{explanation.base:+.2f}", total=f"{explanation.total:+.2f}"))
+    if "agreement" in explanation.evidence:
+        lines.append(words.stand_in.format(value=f"{explanation.evidence['agreement']:.2f}"))
+    if "class_images" in explanation.evidence:
+        lines.append(words.of_class.format(count=f"{explanation.evidence['class_images']:.0f}"))
+    if any(not each.reliable for each in explanation.concepts):
+        lines.append(words.faint)
+    for concept in dict.fromkeys(each.concept for each in explanation.interventions[:3]):
+        made = [each for each in explanation.interventions if each.concept == concept]
+        answers = "; ".join(f"{each.set_to:.2g} → {each.answer:.0%}" for each in made)
+        lines.append(words.intervention.format(name=concept, answers=answers))
+    return lines
+
+
+def _row_of(each: ConceptScore, explanation: ConceptScores, look: Look) -> Row:
+    parts = [Row(look.own("Concept"), each.name if each.code is None else each.code)]
+    numbers = (
+        ("Value of the concept", each.value),
+        ("Lower end of the 95 % interval", each.interval[0] if each.interval else None),
+        ("Upper end of the 95 % interval", each.interval[1] if each.interval else None),
+        ("Corrected p-value of the class", each.p_value),
+        (f"{each.held_out_is.replace('²', '2')} of the concept held out", each.held_out),
+        (_class_score(explanation.method), each.class_score),
+    )
+    parts += [Row(look.own(name), value, NO_UNITS) for name, value in numbers if value is not None]
+    if not each.reliable:
+        parts.append(Row(look.own("Reliability of the concept"), look.wording.concepts.unreliable))
+    what = (
+        "Part of the concept in the logit" if explanation.base is not None else "Change of the logit along the concept"
+    )
+    return Row(look.own(what), each.score, NO_UNITS, comment=each.name, of=tuple(parts))
+
+
+def _class_score(method: str) -> str:
+    return "Bidirectional relevance in the class" if method == "rcv" else "TCAV score of the class"
+
+
+def _sums(explanation: ConceptScores, look: Look) -> tuple[Row, ...]:
+    named = (("Logit of the references", explanation.base), ("Logit from all concepts", explanation.total))
+    return tuple(Row(look.own(name), value, NO_UNITS) for name, value in named if value is not None)
+
+
+def _intervention(each: Intervention, look: Look) -> Row:
+    parts = (
+        Row(look.own("Value that the concept was set to"), each.set_to, NO_UNITS),
+        Row(look.own("Logit after the intervention"), each.logit, NO_UNITS),
+    )
+    return Row(look.own("Answer after setting a concept"), each.answer, NO_UNITS, comment=each.concept, of=parts)

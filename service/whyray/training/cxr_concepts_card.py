@@ -1,0 +1,89 @@
+"""What the concept-bottleneck package says about itself: the manifest and the card, filled from the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from whyray.training.cxr_card import CODES
+from whyray.training.cxr_data import FINDINGS
+
+VERSION = "1.0.0"
+
+
+def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The content of model.yaml."""
+    return {
+        "name": "cxr-abnormal",
+        "version": VERSION,
+        "title": "Any finding on a frontal chest radiograph, by way of fourteen concepts (demonstration)",
+        "manufacturer": "WhyRay",
+        "task": "multi-label",
+        "graph": "model.onnx",
+        "card": "MODEL_CARD.md",
+        "licence": "Apache-2.0",
+        "intended_use": "Demonstration of a concept bottleneck on a frontal chest radiograph. Not for diagnostic use.",
+        "input": {
+            "name": "image",
+            "layout": "NCHW",
+            "kind": "planar",
+            "shape": [224, 224],
+            "channels": 1,
+            "fit": "pad",
+            "pad_value": 0.0,
+            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
+            "modalities": ["CR", "DX", "RG"],
+        },
+        "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "embedding"},
+        "targets": [
+            {
+                "name": "Abnormal",
+                "code": {"value": "263654008", "scheme": "SCT", "meaning": "Abnormal"},
+                "anatomy": {"value": "51185008", "scheme": "SCT", "meaning": "Thoracic structure"},
+                "threshold": metrics["threshold"],
+                "calibration": metrics["calibration"],
+            }
+        ],
+        "companions": {"anatomy": "cxr-anatomy@1"},
+        "concepts": {
+            "output": "concepts",
+            "activation": "sigmoid",
+            "names": [
+                {
+                    "name": finding,
+                    "code": dict(zip(("value", "scheme", "meaning"), CODES[finding], strict=True)),
+                    "threshold": metrics["concepts"][finding]["threshold"],
+                    "held_out_auc": metrics["concepts"][finding]["auc"]["value"],
+                }
+                for finding in FINDINGS
+            ],
+        },
+    }
+
+
+def abnormal_card(metrics: dict[str, Any]) -> str:
+    """MODEL_CARD.md: every figure in it comes from `metrics`."""
+    rows = [
+        f"| {name} | {each['positives']} | {_interval(each['auc'])} | {each['ece']:.3f} | {each['threshold']:.3f} "
+        f"| {metrics['head_weights'][name]:.2f} | {'yes' if each['auc']['value'] >= 0.7 else 'no'} |"
+        for name, each in metrics["concepts"].items()
+    ]
+    template = Path(__file__).with_name("cxr_concepts_card.md").read_text(encoding="utf-8")
+    reliable = sum(each["auc"]["value"] >= 0.7 for each in metrics["concepts"].values())
+    return template.format(
+        version=VERSION,
+        rows="\n".join(rows),
+        auc=_interval(metrics["auc"]),
+        black=_interval(metrics["black_box_auc"]),
+        gain=_interval(metrics["gain_over_black_box"]),
+        small=_interval(metrics["at_64_pixels"]),
+        reliable=reliable,
+        m=metrics,
+        recipe=metrics["recipe"],
+        data=metrics["data"],
+        parity=metrics["onnx_parity"],
+    )
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
