@@ -44,6 +44,7 @@ METHODS = (
 PACKAGES = {
     "cxr@1": PackageFacts("cxr", "1.0.3", "T1", "multi-label", ("Effusion", "Mass"), "no verified gradient engine"),
     "opaque": PackageFacts("opaque", "2.0.0", "T0", "classification", ("Mass",)),
+    "autoencoder": PackageFacts("cxr-autoencoder", "1.0.0", "T2", "autoencoder", ()),
 }
 
 
@@ -81,6 +82,7 @@ def test_what_can_be_met_has_no_problems() -> None:
         ("run: cxr@1\nexplain:\n  grad-cam: {}\n  rise: {mask: 3}", 7, ["no parameter 'mask'", "'masks'?"]),
         ("run: cxr@1\nexplain: [{rise: {masks: 0}}]", 5, ["explain[0].rise.masks", "found '0'"]),
         ("run: cxr@1\nexplain: [{grad-cam: {x: 0}}]", 5, ["it has no parameters"]),
+        ("run: [cxr@1, autoencoder]", 4, ["routes[0].run[1]", "cxr-autoencoder@1.0.0 is an autoencoder", "companions"]),
         ("run: cxr@1\ntargets: [Mass, Effusio]", 5, ["targets[1]", "has no target", "did you mean 'Effusion'?"]),
     ],
 )  # fmt: skip
