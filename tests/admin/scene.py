@@ -22,10 +22,11 @@ from synthetic import radiograph
 from whyray.catalog import Catalog, deliveries, events, jobs, processes, sqlite_url, studies
 from whyray.config import Config, read_config
 from whyray.errors import GeometryError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
+from whyray.explain import RegionShares
 from whyray.imaging import read_images
 from whyray.models import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
-from whyray.results import Answer, Finding, MapInSource, PackageIdentity, describe
+from whyray.results import Answer, Finding, MapInSource, PackageIdentity, Told, describe
 from whyray.storage import FolderStorage
 
 CONFIG = """
@@ -63,9 +64,22 @@ def _findings() -> list[dict[str, Any]]:
             )
             card = QualityCard((measured,))
             maps = (MapInSource("grad-cam", empty, empty == 0, empty > 0, "none", False, "logit", card),)
-        made.append(Finding(TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps))
+        told = (_region_shares(name),) if name == "Cardiomegaly" else ()
+        refused = {"similar-cases": "no reference index"} if name == "Cardiomegaly" else {}
+        made.append(
+            Finding(
+                TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps, told=told, refused=refused
+            )
+        )
     package = PackageIdentity("cxr-findings", "1.0.0", "Chest", "WhyRay", "multi-label", "ab" * 32)
     return describe(Answer(package, image, tuple(made), "chest radiographs", datetime(2026, 11, 1, tzinfo=UTC)))
+
+
+def _region_shares(target: str) -> Told:
+    """An explanation of another type than a map, which its evaluation withholds."""
+    shares = RegionShares(target=target, method="region-shares", unit="logit", regions=(), outside=0.62, of="grad-cam")
+    broken = Measurement("shares add up", "engine", 0.8, 1.0, Grade.RED, "red below 0.99", "a paper")
+    return Told(shares, QualityCard((broken,)))
 
 
 FINDINGS = _findings()

@@ -143,8 +143,9 @@ def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, cli
 
 def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
     job = get(client, f"jobs/{scene.jobs['done']}")
+    worst = GRADES | {"Cardiomegaly": "red"}  # its region-shares are withheld
     assert [(each["name"], each["probability"], each["grade"]) for each in job["findings"]] == [
-        (each["finding"], each["probability"], GRADES[each["finding"]]) for each in FINDINGS
+        (each["finding"], each["probability"], worst[each["finding"]]) for each in FINDINGS
     ]
     assert [each["name"] for each in job["present"]] == ["Cardiomegaly", "Effusion"]
     assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
@@ -407,3 +408,34 @@ def breaking() -> Callable[[Scene], None]:
             connection.exec_driver_sql("ALTER TABLE studies RENAME TO lost")
 
     return lose_a_table
+
+
+def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(scene: Scene, client: TestClient) -> None:
+    found = {
+        (each["finding"], each["method"]): each for each in get(client, f"jobs/{scene.jobs['done']}")["explanations"]
+    }
+    shown, withheld, refused = (found["Cardiomegaly", name] for name in ("grad-cam", "region-shares", "similar-cases"))
+    assert (shown["type"], shown["state"], shown["grade"]) == ("attribution map", "shown", "green")
+    assert scene.uid("done", "result", 0) in shown["results"]
+    assert shown["measurements"][0]["name"] == "deletion AUC"
+    assert (withheld["type"], withheld["state"], withheld["grade"]) == ("anatomical prior", "withheld", "red")
+    assert "shares add up" in withheld["reasons"][0]
+    assert (refused["type"], refused["state"], refused["reasons"]) == ("case-based", "refused", ["no reference index"])
+    finding = next(
+        each for each in get(client, f"jobs/{scene.jobs['done']}")["findings"] if each["name"] == "Cardiomegaly"
+    )
+    assert finding["grade"] == "red"  # graded by its worst explanation, of whatever type
+
+
+def test_methods_say_what_they_say_and_what_each_package_lacks(client: TestClient) -> None:
+    methods = {each["name"]: each for each in get(client, "methods")}
+    assert methods["grad-cam"]["says"]
+    possible = {each["package"]: each for each in methods["seg-grad-cam"]["packages"]}
+    assert possible["head-ct-tissue@1.0.0"]["possible"]
+    assert "multi-label" in possible["cxr-findings@1.0.0"]["why_not"]
+    assert possible["cxr-findings@1.0.0"]["advice"]
+    assert not any(each.startswith("cxr-autoencoder") for each in possible)
+    one = get(client, "methods/rise")
+    assert "masks" in {each["name"] for each in one["parameters"]}
+    assert one["doc"].startswith(one["says"][:20])
+    assert client.get("/api/v1/methods/magic").status_code == 404

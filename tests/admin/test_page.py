@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -15,12 +18,19 @@ from admin import browser
 from admin.browser import Page
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
+from admin.test_drift import numbers
+from study.kits import put_in, small_kit
 from whyray.admin import serve_admin
-from whyray.catalog import Delivery, JobState, jobs
+from whyray.admin.drift_watch import RECENT, REFERENCE
+from whyray.catalog import Delivery, Feedback, JobState, jobs
 from whyray.errors import ImageError
+from whyray.explain.types import Kind
 
 TOKEN = "0123456789abcdef0123"
-VIEWS = ("overview", "studies", "jobs", "results", "deliveries", "events", "routes", "packages", "destinations")
+VIEWS = (
+    *("overview", "studies", "jobs", "results", "deliveries", "events", "routes", "packages", "methods"),
+    *("destinations", "feedback", "drift", "reader-studies"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +142,83 @@ def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_
     assert still.complaints() == []
 
 
+def test_a_radiologist_accepts_and_rejects_a_result_from_its_large_view(scene: Scene, page: Page) -> None:
+    page.open("results")
+    page.press(".gallery li:nth-child(2) button")
+    page.shows("0 accepted, 0 rejected.", "#verdict-said")
+    page.find("#verdict-reason").send_keys("the explanation points")
+    page.find("#verdict-comment").send_keys("left, not right")
+    page.press("[data-verdict=reject]")
+    page.shows("You rejected it. 0 accepted, 1 rejected.", "#verdict-said")
+    page.press("[data-verdict=accept]")
+    page.shows("You accepted it. 1 accepted, 0 rejected.", "#verdict-said")
+    page.press("[data-verdict=take-back]")
+    page.shows("0 accepted, 0 rejected.", "#verdict-said")
+    page.press("[data-verdict=reject]")
+    page.shows("You rejected it.", "#verdict-said")
+    with scene.catalog.read() as session:
+        (kept,) = session.query(Feedback).all()
+    assert (kept.verdict, kept.reason, kept.comment, kept.actor) == (
+        "reject",
+        "wrong-place",
+        "left, not right",
+        "local",
+    )
+    page.open("feedback").shows("the explanation points at the wrong place")
+    page.shows("0.0 % (0.0 % to 79 %)")
+    assert page.find("svg.chart").get_attribute("aria-label") == "Verdicts: 1 weeks, at most 1 verdicts in one"
+    assert page.complaints() == []
+
+
+def test_a_job_shows_its_explanations_by_type_with_what_is_withheld_and_refused(afternoon: Scene, still: Page) -> None:
+    still.open(f"jobs/{afternoon.jobs['done']}").shows("Anatomical prior")
+    captions = [each.text for each in still.all("#body caption") if each.text]
+    assert captions.index("Attribution map") < captions.index("Case-based") < captions.index("Anatomical prior")
+    still.shows("shares add up 0.8 (baseline 1): red; red below 0.99")
+    still.shows("no reference index")
+    still.press("[data-key^='small-']")
+    still.shows("Cardiomegaly", "#large")
+    still.find("#large").send_keys(Keys.ESCAPE)
+    assert still.complaints() == []
+
+
+def test_methods_of_all_nine_types_are_listed_with_what_packages_lack(still: Page) -> None:
+    still.open("methods").shows("grad-cam")
+    types = {each.text for each in still.all("#body caption")}
+    assert {each.capitalize() for each in get_args(Kind)} == types
+    still.press("[data-key='method-prototypes']")
+    still.shows("Why not", "#body")
+    still.shows("cxr-findings@1.0.0", "#body")
+    assert still.complaints() == []
+
+
+def test_drift_is_charted_from_the_first_numbers_to_the_latest(scene: Scene, page: Page) -> None:
+    rng = np.random.default_rng(4)
+    numbers(scene, rng.beta(2, 8, REFERENCE))
+    scene.now += timedelta(days=3)
+    numbers(scene, rng.beta(8, 2, RECENT))
+    page.open().shows("cxr@2.0.0: probability has drifted")
+    page.press("[data-key^='show-drift']")
+    page.shows("alert above")
+    labels = [each.get_attribute("aria-label") for each in page.all("svg.chart")]
+    assert labels[0].startswith("probability · Effusion: 2 days from 2026-03-02 to 2026-03-05")
+    assert labels[1].endswith("in 10 bins")
+    assert len(page.all("svg.chart rect.latest")) == 10
+    assert page.driver.execute_script(_FAULTS) == []
+    page.open("drift").shows("drifted")
+    assert page.complaints() == []
+
+
+def test_an_administrator_opens_and_closes_a_reader_study(scene: Scene, page: Page) -> None:
+    put_in(scene.catalog, scene.storage, small_kit(), ["ada", "local"], opened=False)
+    page.open("reader-studies").shows("Spots on films")
+    page.press("[data-study-action=open]")
+    page.shows("spots is open now", "#said")
+    page.press("[data-study-action=close]")
+    page.shows("spots is closed now", "#said")
+    assert page.driver.execute_script(_FAULTS) == []
+
+
 def test_a_dropped_file_shows_the_clause_that_refused(scene: Scene, page: Page, tmp_path: Path) -> None:
     result = local_client(scene).get("/api/v1/results", params={"kind": "sr"}).json()["items"][0]
     (tmp_path / "Doe Jane.dcm").write_bytes(local_client(scene).get(result["dicom"]).content)
@@ -167,9 +254,14 @@ def test_with_a_token_the_page_asks_for_it(driver: webdriver.Chrome, scene: Scen
     server.stop()
 
 
-@pytest.mark.parametrize("view", [*VIEWS, "job", "study"])
+@pytest.mark.parametrize("view", [*VIEWS, "job", "study", "method"])
 def test_a_view_can_be_used_with_keyboard_and_screen_reader(afternoon: Scene, still: Page, view: str) -> None:
-    fragment = {"job": f"jobs/{afternoon.jobs['done']}", "study": f"studies/{afternoon.uid('done')}"}.get(view, view)
+    details = {
+        "job": f"jobs/{afternoon.jobs['done']}",
+        "study": f"studies/{afternoon.uid('done')}",
+        "method": "methods/similar-cases",
+    }
+    fragment = details.get(view, view)
     still.open(fragment)
     still.until(lambda: "reading …" not in still.text() and still.all("#body *"), "the view")
     assert still.driver.execute_script(_FAULTS) == []

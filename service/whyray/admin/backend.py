@@ -23,6 +23,10 @@ class Backend:
     tools: Tools
     drift: DriftWatch = field(default_factory=DriftWatch)
 
+    def kinds(self) -> dict[str, str]:
+        """By method: its type of interpretability, in the order of the types; empty where methods aren't known here."""
+        return {} if self.tools.kinds is None else dict(self.tools.kinds())
+
 
 def _backend(request: Request) -> Backend:
     found: Backend = request.app.state.backend

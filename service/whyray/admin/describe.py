@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from whyray.admin.explanations import explanations_of
 from whyray.admin.schemas import (
     Action,
     DeliveryOut,
@@ -57,7 +58,8 @@ def findings_of(job: Job) -> list[FindingOut]:
 
 def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     """One finding as `whyray.results.describe` wrote it; graded by its worst explanation, so that none hides."""
-    cards = [(each["method"], each["quality"]) for each in finding["explanations"]]
+    explanations = (*finding["explanations"], *finding.get("typed_explanations", ()))
+    cards = [(each["method"], each["quality"]) for each in explanations]
     grades = [card["grade"] for _, card in cards]
     refused = [f"{method}: {why}" for method, why in finding["refused"].items()]
     return FindingOut(
@@ -107,8 +109,8 @@ def job_out(job: Job) -> JobOut:
     )
 
 
-def job_detail(job: Job, found_events: list[Event]) -> JobDetail:
-    """A job with its results and deliveries."""
+def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) -> JobDetail:
+    """A job with its explanations, results and deliveries; `kinds` gives the type of each method."""
     return JobDetail(
         **dict(job_out(job)),
         series_instance_uids=list(job.series_uids),
@@ -116,6 +118,7 @@ def job_detail(job: Job, found_events: list[Event]) -> JobDetail:
         worker=job.lease_owner,
         lease_until=job.lease_until,
         findings=findings_of(job),
+        explanations=explanations_of(job, kinds),
         results=[result_detail(each) for each in sorted(job.results, key=lambda row: row.id)],
         events=[event_out(each) for each in found_events],
     )

@@ -7,11 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from whyray.admin.answer import Answer
 from whyray.catalog.feedback import Reason, Verdict
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
 
 
 class FeedbackIn(BaseModel):
@@ -23,7 +20,7 @@ class FeedbackIn(BaseModel):
     comment: str | None = Field(None, max_length=500, description="Free text; nothing that names a patient.")
 
 
-class VerdictOut(_Answer):
+class VerdictOut(Answer):
     """One verdict."""
 
     at: datetime
@@ -39,7 +36,7 @@ class VerdictOut(_Answer):
     kind: str
 
 
-class ResultFeedback(_Answer):
+class ResultFeedback(Answer):
     """What people say of one result."""
 
     mine: VerdictOut | None
@@ -47,7 +44,7 @@ class ResultFeedback(_Answer):
     rejected: int
 
 
-class FeedbackTally(_Answer):
+class FeedbackTally(Answer):
     """Verdicts on results of one package version, target, method and grade."""
 
     package: str = Field(examples=["cxr-findings@1.0.0"])
@@ -62,7 +59,7 @@ class FeedbackTally(_Answer):
     reasons: dict[Reason, int] = Field(description="Why results were rejected.")
 
 
-class FeedbackWeek(_Answer):
+class FeedbackWeek(Answer):
     """Verdicts of one week on one package version."""
 
     package: str
@@ -71,7 +68,7 @@ class FeedbackWeek(_Answer):
     rejected: int
 
 
-class FeedbackOut(_Answer):
+class FeedbackOut(Answer):
     """All verdicts, summed up."""
 
     tallies: list[FeedbackTally]
@@ -79,7 +76,7 @@ class FeedbackOut(_Answer):
     reasons: dict[Reason, str] = Field(description="Each reason in words.")
 
 
-class ShiftOut(_Answer):
+class ShiftOut(Answer):
     """The first numbers of a series against its latest."""
 
     psi: float
@@ -92,7 +89,7 @@ class ShiftOut(_Answer):
     shares_latest: list[float]
 
 
-class DriftOut(_Answer):
+class DriftOut(Answer):
     """One series of numbers over time."""
 
     id: int
@@ -109,7 +106,7 @@ class DriftOut(_Answer):
     shift: ShiftOut | None = Field(description="None while it is learning.")
 
 
-class DayOut(_Answer):
+class DayOut(Answer):
     """One day of a series."""
 
     day: str

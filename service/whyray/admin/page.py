@@ -27,7 +27,11 @@ _VIEWS = (
     ("events", "Events"),
     ("routes", "Routes"),
     ("packages", "Packages"),
+    ("methods", "Methods"),
     ("destinations", "Destinations"),
+    ("feedback", "Feedback"),
+    ("drift", "Drift"),
+    ("reader-studies", "Reader studies"),
 )
 
 

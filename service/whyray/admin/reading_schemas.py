@@ -7,14 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from whyray.admin.answer import Answer
 from whyray.study.kit import Choice, Scale
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class PlaceOut(_Answer):
+class PlaceOut(Answer):
     """Where a reader stands in one study."""
 
     name: str = Field(examples=["spots-2026"])
@@ -37,7 +34,7 @@ class PlaceDetail(PlaceOut):
     going_back: bool
 
 
-class GivenOut(_Answer):
+class GivenOut(Answer):
     """An answer that was given before."""
 
     answer: str
@@ -45,7 +42,7 @@ class GivenOut(_Answer):
     comment: str | None
 
 
-class ShownOut(_Answer):
+class ShownOut(Answer):
     """The case that is before the reader."""
 
     session: int
@@ -76,7 +73,7 @@ class AnswerIn(BaseModel):
     milliseconds: int = Field(ge=0, description="For how long the case was in sight, measured in the browser.")
 
 
-class ReaderOut(_Answer):
+class ReaderOut(Answer):
     """How far one reader is."""
 
     reader: str = Field(examples=["R1"])
@@ -88,7 +85,7 @@ class ReaderOut(_Answer):
     last_answer_at: datetime | None
 
 
-class ReaderStudyOut(_Answer):
+class ReaderStudyOut(Answer):
     """One reader study, as an administrator sees it."""
 
     name: str

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from whyray.admin.answer import Answer
+from whyray.admin.explanation_schemas import ExplanationOut
 from whyray.catalog import DeliveryState, JobState
 
 Item = TypeVar("Item")
@@ -16,11 +18,7 @@ Action = Literal["retry", "cancel"]
 UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Page(_Answer, Generic[Item]):
+class Page(Answer, Generic[Item]):
     """One page of a list."""
 
     total: int = Field(description="How many there are in all, with the filters applied.", examples=[1])
@@ -29,7 +27,7 @@ class Page(_Answer, Generic[Item]):
     items: list[Item]
 
 
-class ErrorOut(_Answer):
+class ErrorOut(Answer):
     """Why the last attempt did not succeed, and what to do."""
 
     code: str = Field(examples=["PeerUnreachable"])
@@ -37,7 +35,7 @@ class ErrorOut(_Answer):
     advice: str | None
 
 
-class FindingOut(_Answer):
+class FindingOut(Answer):
     """What the model says about one target, and how far its explanation can be trusted."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -46,10 +44,10 @@ class FindingOut(_Answer):
     value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
     present: bool | None = None
     grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
-    reasons: list[str] = []
+    reasons: list[str] = Field(default_factory=list)
 
 
-class DeliveryOut(_Answer):
+class DeliveryOut(Answer):
     """One result on its way to one destination. `status` is what the PACS itself answered."""
 
     id: str
@@ -71,7 +69,7 @@ class DeliveryOut(_Answer):
     actions: list[Action]
 
 
-class ResultOut(_Answer):
+class ResultOut(Answer):
     """One DICOM object that a job made."""
 
     sop_instance_uid: str = Field(examples=["2.25.1"])
@@ -99,7 +97,7 @@ class ResultDetail(ResultOut):
     deliveries: list[DeliveryOut]
 
 
-class JobOut(_Answer):
+class JobOut(Answer):
     """One package applied to one study under one route."""
 
     id: str
@@ -121,7 +119,7 @@ class JobOut(_Answer):
     actions: list[Action] = Field(description="What may be done from this state, by the transition table.")
 
 
-class EventOut(_Answer):
+class EventOut(Answer):
     """Something that happened."""
 
     id: int
@@ -142,11 +140,12 @@ class JobDetail(JobOut):
     worker: str | None = Field(description="Which worker holds it.")
     lease_until: datetime | None
     findings: list[FindingOut]
+    explanations: list[ExplanationOut] = Field(description="In the order of the nine types.")
     results: list[ResultDetail]
     events: list[EventOut]
 
 
-class StudyOut(_Answer):
+class StudyOut(Answer):
     """One study, as received."""
 
     study_instance_uid: str = Field(examples=[UID_EXAMPLE])
@@ -162,7 +161,7 @@ class StudyOut(_Answer):
     expires_at: datetime | None
 
 
-class SeriesOut(_Answer):
+class SeriesOut(Answer):
     """One series of a study."""
 
     series_instance_uid: str
@@ -183,7 +182,7 @@ class StudyDetail(StudyOut):
     events: list[EventOut]
 
 
-class ProcessOut(_Answer):
+class ProcessOut(Answer):
     """A running role."""
 
     name: str
@@ -194,7 +193,7 @@ class ProcessOut(_Answer):
     detail: dict[str, Any]
 
 
-class QueueOut(_Answer):
+class QueueOut(Answer):
     """What waits for a worker."""
 
     queued: dict[str, int] = Field(description="Queued jobs by priority.", examples=[{"urgent": 2, "routine": 0}])
@@ -202,7 +201,7 @@ class QueueOut(_Answer):
     next_retry_at: datetime | None
 
 
-class DestinationTally(_Answer):
+class DestinationTally(Answer):
     """How one destination fares."""
 
     destination: str
@@ -213,14 +212,14 @@ class DestinationTally(_Answer):
     last_error: ErrorOut | None
 
 
-class Remedy(_Answer):
+class Remedy(Answer):
     """A bulk action that may help."""
 
     label: str = Field(examples=["Retry all 4"])
     body: BulkIn
 
 
-class AttentionOut(_Answer):
+class AttentionOut(Answer):
     """One thing that is stuck, and what to do."""
 
     severity: Literal["error", "warning"]
@@ -236,7 +235,7 @@ class AttentionOut(_Answer):
     remedies: list[Remedy]
 
 
-class Overview(_Answer):
+class Overview(Answer):
     """Flow, failures and what to do, at a glance."""
 
     version: str
@@ -265,7 +264,7 @@ class BulkIn(BaseModel):
     dry_run: Annotated[bool, Field(description="Only say how many match.")] = False
 
 
-class BulkOut(_Answer):
+class BulkOut(Answer):
     """What a bulk action did."""
 
     matched: int
@@ -273,21 +272,21 @@ class BulkOut(_Answer):
     refused: int = Field(description="Those whose state had changed in the meantime.")
 
 
-class JobMoved(_Answer):
+class JobMoved(Answer):
     """The state that an action led to."""
 
     id: str
     state: JobState
 
 
-class DeliveryMoved(_Answer):
+class DeliveryMoved(Answer):
     """The state that an action led to."""
 
     id: str
     state: DeliveryState
 
 
-class RouteOut(_Answer):
+class RouteOut(Answer):
     """One route of the configuration in force."""
 
     name: str = Field(examples=["chest radiographs"])
@@ -302,7 +301,7 @@ class RouteOut(_Answer):
     enabled: bool
 
 
-class ClauseOut(_Answer):
+class ClauseOut(Answer):
     """One clause that must hold for a route to match."""
 
     clause: str = Field(examples=["Modality in [CR, DX]"])
@@ -310,7 +309,7 @@ class ClauseOut(_Answer):
     found: str = Field(examples=["CT"])
 
 
-class VerdictOut(_Answer):
+class VerdictOut(Answer):
     """What one route says about one series of the files that were tried."""
 
     route: str
@@ -319,14 +318,14 @@ class VerdictOut(_Answer):
     clauses: list[ClauseOut]
 
 
-class RouteTestOut(_Answer):
+class RouteTestOut(Answer):
     """The verdicts of all routes. The files were not kept."""
 
     files: int
     verdicts: list[VerdictOut]
 
 
-class PackageOut(_Answer):
+class PackageOut(Answer):
     """One installed model package."""
 
     name: str
@@ -355,7 +354,7 @@ class DestinationOut(DestinationTally):
     storage_commitment: bool
 
 
-class EchoOut(_Answer):
+class EchoOut(Answer):
     """Whether the destination answered."""
 
     ok: bool
@@ -364,7 +363,7 @@ class EchoOut(_Answer):
     advice: str | None
 
 
-class Health(_Answer):
+class Health(Answer):
     """Whether this process can do its work."""
 
     ready: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
@@ -63,6 +63,42 @@ class PackageInfo:
     intended_use: str
     card: str
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """A parameter of a method and its default, as it is written in a configuration."""
+
+    name: str
+    default: str
+
+
+@dataclass(frozen=True)
+class PackageMethod:
+    """Whether a package (NAME@VERSION) can be explained by a method; if not, why and what to do."""
+
+    package: str
+    possible: bool
+    why_not: str | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """One explanation method. `says` is the first sentence of `doc`; `kind` its type of interpretability."""
+
+    name: str
+    kind: str
+    tier: str
+    says: str
+    doc: str
+    tasks: tuple[str, ...]
+    unit: str
+    signed: bool
+    stochastic: bool
+    deliverable: bool
+    parameters: tuple[ParameterInfo, ...]
+    packages: tuple[PackageMethod, ...]
 
 
 @dataclass(frozen=True)
@@ -151,8 +187,14 @@ class Tools:
         Asks the destination of that name whether it is there.
     packages
         Lists the installed packages.
+    methods
+        Lists the explanation methods, with what each package lacks for them.
+    kinds
+        By method: its type of interpretability, in the order of the types.
     """
 
     route_test: Callable[[Sequence[Path]], Sequence[RouteVerdict]] | None = None
     echo: Callable[[str], EchoOutcome] | None = None
     packages: Callable[[], Sequence[PackageInfo]] | None = None
+    methods: Callable[[], Sequence[MethodInfo]] | None = None
+    kinds: Callable[[], Mapping[str, str]] | None = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from whyray.admin.site import ClauseVerdict, EchoOutcome, PackageInfo, RouteVerdict, Tools
+from whyray.admin.site import ClauseVerdict, EchoOutcome, MethodInfo, PackageInfo, RouteVerdict, Tools
 from whyray.config import Config
 from whyray.errors import PackageError, WhyRayError
 from whyray.routing import Match, is_own_result, match_series, match_study, read_header, series_of
@@ -33,6 +33,8 @@ def tools_of(
         route_test=lambda paths: try_routes(config_source(), paths, known),
         echo=lambda name: ask(config_source(), name),
         packages=lambda: installed_packages(config_source().packages.folders),
+        methods=lambda: all_methods(config_source().packages.folders),
+        kinds=all_kinds,
     )
 
 
@@ -79,6 +81,21 @@ def _guard(own: str | None) -> list[ClauseVerdict]:
 
 def _clauses(match: Match, prefix: str) -> list[ClauseVerdict]:
     return [ClauseVerdict(prefix + each.text, each.matched, each.found) for each in match.clauses]
+
+
+def all_methods(folders: Sequence[Path]) -> list[MethodInfo]:
+    """All explanation methods, and which packages they can explain."""
+    from whyray.admin.method_list import installed_methods
+
+    return installed_methods(folders)
+
+
+@lru_cache(maxsize=1)
+def all_kinds() -> dict[str, str]:
+    """The type of interpretability of each explanation method."""
+    from whyray.admin.method_list import kinds
+
+    return kinds()
 
 
 def installed_packages(folders: Sequence[Path]) -> list[PackageInfo]:

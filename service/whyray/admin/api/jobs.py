@@ -38,9 +38,9 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", summary="Show a job")
 def show_job(backend: Using, job_id: str) -> JobDetail:
-    """Its progress, error and advice, findings, results and deliveries, and events."""
+    """Its progress, error and advice, findings, explanations by type, results and deliveries, and events."""
     with backend.catalog.read() as session:
-        return job_detail(reading.job(session, job_id), events.recent(session, job=job_id))
+        return job_detail(reading.job(session, job_id), events.recent(session, job=job_id), backend.kinds())
 
 
 @router.post("/jobs/{job_id}/retry", summary="Queue a job again")

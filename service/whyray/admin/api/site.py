@@ -1,4 +1,4 @@
-"""The configuration in force: routes with a test, packages, destinations with C-ECHO."""
+"""The configuration in force: routes with a test, packages, explanation methods, destinations with C-ECHO."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi import APIRouter, File, UploadFile
 
 from whyray.admin import figures
 from whyray.admin.backend import Actor, Backend, Using
+from whyray.admin.explanation_schemas import MethodDetail, MethodOut
 from whyray.admin.schemas import (
     DestinationOut,
     EchoOut,
@@ -21,7 +22,7 @@ from whyray.admin.schemas import (
     RouteTestOut,
     VerdictOut,
 )
-from whyray.admin.site import PackageInfo
+from whyray.admin.site import MethodInfo, PackageInfo
 from whyray.catalog import events
 from whyray.errors import ConfigError, NotFound
 
@@ -86,6 +87,27 @@ def _packages(backend: Backend) -> list[PackageInfo]:
     if backend.tools.packages is None:
         raise _absent("packages can't be listed here")
     return list(backend.tools.packages())
+
+
+@router.get("/methods", summary="List explanation methods")
+def list_methods(backend: Using) -> list[MethodOut]:
+    """All methods by type of interpretability, and which packages they can explain."""
+    return [MethodOut.model_validate(asdict(each)) for each in _methods(backend)]
+
+
+@router.get("/methods/{name}", summary="Show an explanation method")
+def show_method(backend: Using, name: str) -> MethodDetail:
+    """What it says of itself, its parameters, and what each package lacks for it."""
+    for each in _methods(backend):
+        if each.name == name:
+            return MethodDetail.model_validate(asdict(each))
+    raise NotFound(f"no explanation method {name!r}", advice="GET /api/v1/methods lists them.")
+
+
+def _methods(backend: Backend) -> list[MethodInfo]:
+    if backend.tools.methods is None:
+        raise _absent("methods can't be listed here")
+    return list(backend.tools.methods())
 
 
 @router.get("/destinations", summary="List destinations")

@@ -2,6 +2,7 @@
 
 import { Problem, post } from "./api.js";
 import { facts, fullUid, grade, h, percent } from "./dom.js";
+import { verdict } from "./verdict.js";
 
 let afterwards = () => {};
 export const onActed = (callback) => { afterwards = callback; };
@@ -22,7 +23,7 @@ export function ask(title, text, yes) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
-async function doing(button, work) {
+export async function doing(button, work) {
   button.disabled = true;
   try {
     await work();
@@ -83,6 +84,7 @@ export function enlarge(result) {
         ["Object", fullUid(result.sop_instance_uid)], ["Made", new Date(result.created_at).toLocaleString()],
         ["Revision", result.superseded ? "superseded by a newer one" : "current"]]),
       h("p", {}, h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
+      result.superseded ? null : verdict(result),
       h("p", { class: "notice-large" }, "Not for diagnostic use."))));
   document.getElementById("large").showModal();
 }

@@ -4,13 +4,15 @@ import { onActed } from "./acting.js";
 import { get, Problem } from "./api.js";
 import { job, study } from "./details.js";
 import { h, tickAll } from "./dom.js";
+import { drift, feedback, readerStudies, series } from "./evaluation.js";
 import { deliveries, events, jobs, results, studies } from "./lists.js";
+import { method, methods } from "./methods.js";
 import { overview } from "./overview.js";
 import { destinations, pack, packages, routes } from "./site.js";
 
 const EVERY = 2000;
-const LISTS = { overview, studies, jobs, results, deliveries, events, routes, packages, destinations };
-const DETAILS = { jobs: job, studies: study, packages: pack };
+const LISTS = { overview, studies, jobs, results, deliveries, events, routes, packages, methods, destinations, feedback, drift, "reader-studies": readerStudies };
+const DETAILS = { jobs: job, studies: study, packages: pack, methods: method, drift: series };
 
 let view = overview;
 let params = new URLSearchParams();

@@ -31,11 +31,14 @@ export async function get(path) {
   return { body, changed: true };
 }
 
-export async function post(path, body) {
+export const post = (path, body) => send("POST", path, body);
+export const remove = (path) => send("DELETE", path);
+
+async function send(method, path, body) {
   const headers = { Accept: "application/json" };
   if (body !== undefined && !(body instanceof FormData)) headers["Content-Type"] = "application/json";
   const content = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
-  const response = await fetch(`/api/v1/${path}`, { method: "POST", headers, body: content, redirect: "error" });
+  const response = await fetch(`/api/v1/${path}`, { method, headers, body: content, redirect: "error" });
   if (!response.ok) await refuse(response);
   return response.json();
 }

@@ -1,6 +1,6 @@
 // One job, one study: all that came of it.
 
-import { actions, gallery } from "./acting.js";
+import { actions, enlarge, gallery } from "./acting.js";
 import { age, bytes, chip, facts, fullUid, grade, h, panel, percent, table } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
@@ -18,6 +18,7 @@ export const job = (id) => ({
         ["Created", age(it.created_at)], ["Started", it.started_at && age(it.started_at)], ["Finished", it.finished_at && age(it.finished_at)],
         ["Job id", fullUid(it.id)]])),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
+    ...explanations(it),
     panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [
       each.name, probability(each), each.present === null ? "–" : each.present ? "yes" : "no", grade(each.grade),
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
@@ -27,6 +28,30 @@ export const job = (id) => ({
     panel(table("Events", EVENT_HEADS, eventRows(it.events))),
   ],
 });
+
+const SHOWN = { shown: "match", withheld: "red", refused: "stopped" };
+
+// One panel a type of interpretability: what is shown, withheld or refused, and why.
+function explanations(it) {
+  return [...new Set(it.explanations.map((each) => each.type))].map((type) => panel(
+    table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Quality", "Reasons", "Measured", "Pictures"], it.explanations.filter((each) => each.type === type).map((each) => [
+      each.finding,
+      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.method}-${each.part}` }, each.method), each.part ? h("div", { class: "quiet" }, each.part) : null],
+      chip(SHOWN[each.state], each.state), grade(each.grade),
+      each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
+      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.method}-${each.part}` }, `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
+      pictures(it, each),
+    ]))));
+}
+
+const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${one.value === null ? "–" : Number(one.value.toPrecision(3))}`, one.baseline === null ? "" : ` against ${Number(one.baseline.toPrecision(3))}`, `; ${one.rule}`];
+
+function pictures(it, each) {
+  const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
+  if (each.state !== "shown" || pictured.length === 0) return "–";
+  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.method}`, onclick: () => enlarge(one) },
+    h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
+}
 
 function probability(each) {
   if (each.probability === null) return each.value === null ? "–" : each.value.toPrecision(4);

@@ -1,0 +1,72 @@
+"""What the HTTP API answers about explanations and the methods that make them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from whyray.admin.answer import Answer
+
+
+class MeasurementOut(Answer):
+    """One measurement of an explanation's quality."""
+
+    name: str
+    aspect: str
+    value: float | None
+    baseline: float | None
+    grade: str
+    rule: str
+
+
+class ExplanationOut(Answer):
+    """One explanation of one finding: shown, withheld, or refused by the method, each with its reasons."""
+
+    finding: str
+    method: str = Field(examples=["similar-cases"])
+    type: str = Field(description="Its type of interpretability; 'explanation' where the method is not known here.")
+    part: str | None = Field(description="Which of the explanation's maps this is, where it has several.")
+    state: Literal["shown", "withheld", "refused"]
+    grade: str | None
+    reasons: list[str]
+    measurements: list[MeasurementOut]
+    results: list[str] = Field(description="SOP Instance UIDs of the objects that show it.")
+
+
+class PackageMethodOut(Answer):
+    """Whether a package can be explained by a method."""
+
+    package: str = Field(examples=["cxr-findings@1.0.0"])
+    possible: bool
+    why_not: str | None
+    advice: str | None
+
+
+class MethodOut(Answer):
+    """One explanation method."""
+
+    name: str = Field(examples=["similar-cases"])
+    kind: str = Field(description="Its type of interpretability.", examples=["case-based"])
+    tier: str = Field(description="T0: answers alone; T1: inner activations; T2: gradients.")
+    says: str
+    tasks: list[str] = Field(description="Tasks that it explains; empty for all.")
+    deliverable: bool = Field(description="False for methods for research only.")
+    packages: list[PackageMethodOut]
+
+
+class ParameterOut(Answer):
+    """A parameter of a method."""
+
+    name: str
+    default: str
+
+
+class MethodDetail(MethodOut):
+    """A method with all that it says of itself."""
+
+    doc: str
+    unit: str
+    signed: bool
+    stochastic: bool
+    parameters: list[ParameterOut]

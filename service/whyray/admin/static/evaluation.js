@@ -1,0 +1,76 @@
+// What people and figures say of packages: verdicts, drift, reader studies.
+
+import { doing, say } from "./acting.js";
+import { post, query } from "./api.js";
+import { dayChart, shareChart, weekChart } from "./chart.js";
+import { age, chip, facts, grade, h, panel, percent, table } from "./dom.js";
+
+const number = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
+const STANDS = { learning: "info", steady: "done", watch: "warning", drift: "error" };
+const standing = (each) => chip(STANDS[each.status], { learning: "learning", steady: "steady", watch: "watch", drift: "drifted" }[each.status]);
+const named = (each) => [each.measure, each.target, each.method ? `by ${each.method}` : null].filter(Boolean).join(" · ");
+
+export const drift = {
+  title: "Drift",
+  paths: (params) => [`drift${query({ package: params.get("package") ?? "", measure: params.get("measure") ?? "", status: params.get("status") ?? "" })}`],
+  body: ([items]) => [
+    h("p", { class: "quiet" }, "The first 200 numbers of each series are compared with its latest 200. Drifted: the population stability index passes 0.25, or what chance reaches once in a thousand."),
+    panel(table("Series of numbers by package version", ["Series", "Package", "State", "#First mean", "#Latest mean", "#PSI", "#Alert above", "#KS", "#Numbers", "Newest"], items.map((each) => [
+      h("a", { href: `#drift/${each.id}`, "data-key": `drift-${each.id}` }, named(each)), each.package, standing(each),
+      number(each.first_mean), number(each.latest_mean), number(each.shift?.psi), number(each.shift?.alert_above), number(each.shift?.ks),
+      `${each.first_count} + ${each.latest_count}`, age(each.last_at),
+    ]), { empty: "No job has ended yet." })),
+  ],
+};
+
+export const series = (id) => ({
+  title: "Drift of one series",
+  paths: () => [`drift/${encodeURIComponent(id)}`],
+  body: ([it]) => [
+    panel(h("p", {}, standing(it), " ", h("strong", {}, named(it)), ` of ${it.package}`),
+      facts([["First numbers", `${it.first_count}, mean ${number(it.first_mean)}`], ["Latest numbers", `${it.latest_count}, mean ${number(it.latest_mean)}`],
+        ["PSI", it.shift && `${number(it.shift.psi)}; watch above ${number(it.shift.watch_above)}, alert above ${number(it.shift.alert_above)}`],
+        ["KS", it.shift?.ks != null ? `${number(it.shift.ks)} (p = ${number(it.shift.ks_p)})` : null], ["Newest", it.last_at && age(it.last_at)]])),
+    it.days.length ? panel(h("h2", {}, "By day"), dayChart(it.days, named(it)), h("p", { class: "quiet" }, "Line: mean of each day. Behind it: lowest to highest.")) : null,
+    it.shift ? panel(h("h2", {}, "First and latest"), shareChart(it.shift, named(it)), h("p", { class: "legend" }, h("span", { class: "key first" }, "first"), " ", h("span", { class: "key latest" }, "latest"))) : null,
+  ],
+});
+
+export const feedback = {
+  title: "Feedback",
+  paths: (params) => [`feedback${query({ package: params.get("package") ?? "" })}`, `feedback/verdicts${query({ package: params.get("package") ?? "", limit: 50 })}`],
+  body: ([sums, listed]) => [
+    sums.weeks.length ? panel(h("h2", {}, "Verdicts by week"), weekChart(sums.weeks, "Verdicts"), h("p", { class: "legend" }, h("span", { class: "key accepted" }, "accepted"), " ", h("span", { class: "key rejected" }, "rejected"))) : null,
+    panel(table("Verdicts by package, finding, method and grade", ["Package", "Finding", "Method", "Grade", "#Accepted", "#Rejected", "Share accepted, 95 % interval", "Why rejected"], sums.tallies.map((each) => [
+      each.package, each.target ?? "–", each.method ?? "–", grade(each.grade), String(each.accepted), String(each.rejected),
+      `${percent(each.share)} (${percent(each.low)} to ${percent(each.high)})`,
+      Object.entries(each.reasons).map(([reason, count]) => h("div", {}, `${count} × ${sums.reasons[reason]}`)),
+    ]), { empty: "Nobody has judged a result yet. Open a result and accept or reject it." })),
+    panel(table("Single verdicts", ["When", "Verdict", "Who", "Package", "Finding", "Method", "Reason", "Comment"], listed.items.map((each) => [
+      age(each.at), chip(each.verdict === "accept" ? "green" : "red", each.verdict === "accept" ? "accepted" : "rejected"), each.actor, each.package, each.target ?? "–", each.method ?? "–",
+      each.reason ? sums.reasons[each.reason] : "–", each.comment ?? "–",
+    ]), { empty: "None." })),
+  ],
+};
+
+const opening = (study) => h("button", {
+  type: "button", "data-key": `open-${study.name}`, "data-study-action": study.open ? "close" : "open",
+  onclick: (event) => doing(event.currentTarget, async () => {
+    const moved = await post(`reader-studies/${encodeURIComponent(study.name)}/${study.open ? "close" : "open"}`);
+    say(`${moved.name} is ${moved.open ? "open" : "closed"} now.`);
+  }),
+}, study.open ? "Close" : "Open");
+
+export const readerStudies = {
+  title: "Reader studies",
+  paths: () => ["reader-studies"],
+  body: ([items]) => [
+    h("p", {}, "Whether explanations help people: see `whyray study --help`. ", h("a", { href: "/reading", "data-key": "reading" }, "My own place in a study")),
+    ...(items.length ? items : [null]).map((each) => (each === null ? panel(h("p", { class: "quiet" }, "No reader study. `whyray study export` makes a kit, `whyray study import` takes it in.")) : panel(
+      h("h2", {}, each.title, " ", chip(each.open ? "alive" : "stopped", each.open ? "open" : "closed"), " ", opening(each)),
+      facts([["Name", each.name], ["Question", each.question], ["Cases", String(each.cases)], ["Imported", age(each.imported_at)]]),
+      table("Readers", ["Place", "Log-in", "Agreed", "#Answered", "#Of", "#Interrupted", "Last answer"], each.readers.map((one) => [
+        one.reader, one.user, one.consented_at ? age(one.consented_at) : "not yet", String(one.answered), String(one.total), String(one.interrupted), age(one.last_answer_at),
+      ]))))),
+  ],
+};
