@@ -24,6 +24,9 @@ PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
 
+_SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
+"""Segmentation Storage and Label Map Segmentation Storage."""
+
 
 @dataclass(frozen=True)
 class NewResult:
@@ -360,6 +363,16 @@ def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
     if studies.input_digest(each for group in found.values() for each in group) != job.input_digest:
         raise InputChanged(f"job {job.id}: instances that it was created for are no longer in the catalog")
     return found
+
+
+def segmentations(session: Session, job: Job) -> list[Instance]:
+    """Segmentations of the job's study that somebody else sent before the job was created, in the order they came."""
+    return [
+        each
+        for group in studies.routable(session, job.study_id).values()
+        for each in group
+        if each.received_at <= job.created_at and each.sop_class_uid in _SEGMENTATIONS
+    ]
 
 
 def earlier_results(session: Session, job: Job) -> list[ResultRow]:

@@ -10,6 +10,7 @@ from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImag
 from whyray.imaging.structures import (
     StudyStructure,
     StudyStructures,
+    is_segmentation,
     structures_of_study,
     structures_on_grid,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "frame_orientation",
     "frame_pixel_to_patient",
     "is_picture",
+    "is_segmentation",
     "mask_to_source",
     "opposite",
     "patient_orientation",

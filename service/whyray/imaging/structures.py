@@ -93,13 +93,17 @@ def _sampled(mask: BoolArray, image: SourceImage, grid: ModelGrid) -> FloatArray
     return np.where(covered, sampled, np.float32(0))
 
 
-def _if_segmentation(path: Path) -> Dataset | None:
+def is_segmentation(path: Path) -> bool:
+    """Whether the file is a Segmentation; False for what is no DICOM file."""
     try:
         head = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        wanted = str(head.get("SOPClassUID")) in (BINARY_OR_FRACTIONAL, LABEL_MAP)
-        return dcmread(path) if wanted else None
     except (InvalidDicomError, OSError):
-        return None
+        return False
+    return str(head.get("SOPClassUID")) in (BINARY_OR_FRACTIONAL, LABEL_MAP)
+
+
+def _if_segmentation(path: Path) -> Dataset | None:
+    return dcmread(path) if is_segmentation(path) else None
 
 
 @dataclass(frozen=True)

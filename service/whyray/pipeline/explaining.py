@@ -20,6 +20,7 @@ from whyray.explain import (
     method_named,
 )
 from whyray.explain import Made as Judged
+from whyray.explain.anatomy import allowed_in
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.models import Model
 from whyray.pipeline.wish import Progress, Wish
@@ -141,6 +142,7 @@ class _Work:
             budget=self._budget,
             seed=self.wish.seed,
             valid=self.model_input.valid,
+            allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
             others=others,
             progress=progress,
         )

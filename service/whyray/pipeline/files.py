@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 import whyray
 from whyray.errors import ImageError
-from whyray.imaging import WRAPPED, Refusal, is_picture, read_images, wrap_picture
+from whyray.imaging import WRAPPED, Refusal, is_picture, is_segmentation, read_images, wrap_picture
 from whyray.models import Model
 from whyray.pipeline.run import answer_images
 from whyray.pipeline.wish import Progress, Wish
@@ -95,13 +95,16 @@ def explain_files(
     """
     progress(0.0, "reading the images")
     sources, wrapped = _sources(files)
-    found = read_images(sources)
+    segmentations = [each for each in sources if isinstance(each, Path) and is_segmentation(each)]
+    images = [each for each in sources if each not in segmentations]
+    found = read_images(images or sources)
     answers = answer_images(
         found.or_raise(),
         model,
         wish,
         route=NO_ROUTE,
         at=at,
+        segmentations=segmentations,
         progress=lambda done, words: progress(0.9 * done, words),
     )
     progress(0.92, "writing the results")

@@ -169,7 +169,10 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
     house = House.open(path)
     workers = house.config().workers
     options = RuntimeOptions(
-        device=workers.device, intra_op_threads=workers.threads, artefacts=(house.config().artefact_folder,)
+        device=workers.device,
+        intra_op_threads=workers.threads,
+        artefacts=(house.config().artefact_folder,),
+        cache=house.config().state / "compiled",
     )
     presence = Presence(house, "worker")
     loaded: dict[str, Model] = {}

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from whyray.errors import Cancelled, ImageError, ModelOutputError
-from whyray.imaging import ModelInput, SourceImage, scores_to_source, to_model, to_source
+from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.models import Model
+from whyray.pipeline.anatomy import on_grid
 from whyray.pipeline.explaining import explain_image
 from whyray.pipeline.wish import Progress, Wish
 from whyray.results.answer import Answer, Finding, PackageIdentity
@@ -52,9 +55,12 @@ def answer_images(
     at: datetime,
     revision: int = 1,
     supersedes: Sequence[str] = (),
+    segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
 ) -> list[Answer]:
     """One answer for each image that suits the package.
+
+    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other.
 
     Raises
     ------
@@ -81,7 +87,7 @@ def answer_images(
             Answer(
                 package=identity(model),
                 image=image,
-                findings=_findings(image, model, wish, share),
+                findings=_findings(image, model, wish, segmentations, share),
                 route=route,
                 at=at,
                 revision=revision,
@@ -91,7 +97,9 @@ def answer_images(
     return answers
 
 
-def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) -> tuple[Finding, ...]:
+def _findings(
+    image: SourceImage, model: Model, wish: Wish, segmentations: Sequence[Path | Dataset], progress: Progress
+) -> tuple[Finding, ...]:
     progress(0.0, "preparing the image")
     model_input = to_model(image, model.manifest.input)
     progress(0.05, f"running {model.manifest.name}")
@@ -100,7 +108,8 @@ def _findings(image: SourceImage, model: Model, wish: Wish, progress: Progress) 
     else:
         findings = _scores(image, model, model_input)
     chosen = _chosen(findings, wish)
-    said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress)
+    anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
+    said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress, anatomy)
     return tuple(
         Finding(
             target=each.target,

@@ -60,6 +60,8 @@ class _Order:
     job: Job
     study_uid: str
     paths: tuple[Path, ...]
+    segmentations: tuple[Path, ...]
+    """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
 
 
@@ -121,6 +123,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
+        segmentations=order.segmentations,
         supersedes=[each.sop_instance_uid for each in order.previous],
         progress=lambda done, words: progress(0.9 * done, words),
     )
@@ -157,6 +160,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
             job=job,
             study_uid=job.study.study_instance_uid,
             paths=tuple(tools.storage.path(each.key) for each in instances),
+            segmentations=tuple(tools.storage.path(each.key) for each in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
                 for each in jobs.earlier_results(session, job)
