@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,32 +57,36 @@ def abnormal(data: Radiographs) -> FloatArray:
     return np.asarray((data.labels.sum(axis=1) > 0).astype(float))
 
 
-def fit(
-    data: Radiographs,
-    seen: FloatArray,
-    recipe: ConceptRecipe,
-    seed: int,
-    concept_goals: FloatArray | None = None,
-) -> Fitted:
+def fit(data: Radiographs, seen: FloatArray, recipe: ConceptRecipe, seed: int) -> Fitted:
     """Concepts first, then the head on concepts of images that their fit had not seen (sequential, Koh et al. 2020).
 
-    `seen` (copies, N, E) embeddings. `concept_goals` replaces what concepts are fitted to: for random concepts.
+    `seen` (copies, N, E) embeddings.
     """
-    goal = wanted(goals(data)) if concept_goals is None else concept_goals
+    return fit_each(data, seen, recipe, seed, [wanted(goals(data))])[0]
+
+
+def fit_each(
+    data: Radiographs, seen: FloatArray, recipe: ConceptRecipe, seed: int, concept_goals: Sequence[FloatArray]
+) -> list[Fitted]:
+    """As `fit`, for several goals (N, 14) of the concepts at once: they share their factorisations."""
+    every, count = np.concatenate(concept_goals, axis=1), len(FINDINGS)
     inner = patient_folds(data.patients, recipe.inner_folds, seed + 1)
-    unseen = np.zeros(data.labels.shape)
+    unseen = np.zeros(every.shape)
     for fold in np.unique(inner):
         rest, here = np.flatnonzero(inner != fold), np.flatnonzero(inner == fold)
-        weights, biases = ridge_regression(seen[:, rest], goal[rest], recipe.ridge, recipe.plain_weight)
+        weights, biases = ridge_regression(seen[:, rest], every[rest], recipe.ridge, recipe.plain_weight)
         unseen[here] = seen[0, here] @ weights.T + biases
-    weights, biases = ridge_regression(seen, goal, recipe.ridge, recipe.plain_weight)
-    head_weights, head_bias = _head(unseen, abnormal(data), recipe.together)
-    scale = np.array([figures.platt(unseen[:, each], _truth(data, goal, each)) for each in range(len(FINDINGS))])
-    a, b = scale[:, 0], scale[:, 1]
-    # The concepts are given out as calibrated logits a·z + b; the head takes that back.
-    return Fitted(
-        weights * a[:, None], biases * a + b, head_weights / a, float(head_bias - (head_weights / a * b).sum())
-    )
+    weights, biases = ridge_regression(seen, every, recipe.ridge, recipe.plain_weight)
+    found = []
+    for number, goal in enumerate(concept_goals):
+        own = slice(number * count, (number + 1) * count)
+        head_weights, head_bias = _head(unseen[:, own], abnormal(data), recipe.together)
+        scale = np.array([figures.platt(unseen[:, own][:, each], _truth(data, goal, each)) for each in range(count)])
+        a, b = scale[:, 0], scale[:, 1]
+        # The concepts are given out as calibrated logits a·z + b; the head takes that back.
+        bias = float(head_bias - (head_weights / a * b).sum())
+        found.append(Fitted(weights[own] * a[:, None], biases[own] * a + b, head_weights / a, bias))
+    return found
 
 
 def _truth(data: Radiographs, goal: FloatArray, concept: int) -> FloatArray:

@@ -20,7 +20,7 @@ from whyray.training.cxr_activations import INPUT_SIZE, activations, frozen_back
 from whyray.training.cxr_augment import plain
 from whyray.training.cxr_concepts import write_bank
 from whyray.training.cxr_concepts_card import abnormal_card, abnormal_manifest
-from whyray.training.cxr_concepts_head import ConceptRecipe, ConceptStudent, abnormal, fit, permuted_goals
+from whyray.training.cxr_concepts_head import ConceptRecipe, ConceptStudent, abnormal, fit, fit_each, permuted_goals
 from whyray.training.cxr_data import (
     FINDINGS,
     FloatArray,
@@ -29,8 +29,9 @@ from whyray.training.cxr_data import (
     load_small_radiographs,
     patient_folds,
 )
+from whyray.training.cxr_goals import goals
 from whyray.training.cxr_measure import SPECIFICITY
-from whyray.training.cxr_student import embeddings, ridge_regression, unfitted_judge
+from whyray.training.cxr_student import embeddings, ridge_regression, unfitted_judge, wanted
 from whyray.training.efficientnet_lite import dense_imagenet_features
 from whyray.training.package import export_graph, write_package
 
@@ -122,13 +123,12 @@ def _cross_validated(
     for fold in np.unique(fold_of):
         rest, here = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         training, embedded = data.take(rest), seen[:, rest]
-        found = fit(training, embedded, recipe, seed)
+        concept_goals = [wanted(goals(training)), *(permuted_goals(training, random) for _ in range(RANDOM_BANKS))]
+        found, *others_by_chance = fit_each(training, embedded, recipe, seed, concept_goals)
         logits[here], concepts[here] = found.answers(seen[0, here]), found.concepts(seen[0, here])
         weights, biases = ridge_regression(embedded, truth[rest, None], recipe.ridge, recipe.plain_weight)
         black[here] = seen[0, here] @ weights[0] + biases[0]
-        for bank in range(RANDOM_BANKS):
-            chance = fit(training, embedded, recipe, seed, permuted_goals(training, random))
-            by_chance[bank, here] = chance.answers(seen[0, here])
+        by_chance[:, here] = [each.answers(seen[0, here]) for each in others_by_chance]
     for fold in np.unique(fold_of):
         others, here = fold_of != fold, fold_of == fold
         a, b = figures.platt(logits[others], truth[others])

@@ -1,0 +1,200 @@
+"""`tcav` and `rcv`: planted concepts are found, random ones are not, and numbers are those of independent sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from explain.concepts.planted_concepts import WEIGHTS, concept_package, examples, images, model_of, with_bank
+from whyray.errors import ArtefactMissing
+from whyray.explain import ConceptScores, explain, method_named, why_not
+from whyray.explain.concepts import Recipe, fit_bank
+from whyray.explain.concepts.rcv import bidirectional_relevance
+from whyray.explain.concepts.significance import corrected, false_positives, single_case, two_samples
+from whyray.explain.concepts.tail import Tail, curved_layer, tail
+from whyray.models import Model, tapped
+
+
+@pytest.fixture(scope="module")
+def curved(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A network without named concepts that bends behind its embedding, with fitted concepts."""
+    return with_bank(concept_package(tmp_path_factory.mktemp("packages"), named=False, head="curved"))[0]
+
+
+def told(model: Model, method: str, target: str = "first", seed: int = 5, **parameters: object) -> ConceptScores:
+    found = explain(model, images(1, seed)[0], target=target, method=method, **parameters)
+    assert isinstance(found, ConceptScores)
+    return found
+
+
+def test_planted_concepts_are_found_with_their_sign_and_random_ones_are_not(curved: Model) -> None:
+    found = {each.name: each for each in told(curved, "tcav").concepts}
+    assert found["alpha"].reliable
+    assert found["beta"].reliable
+    assert found["alpha"].score > 0 > found["beta"].score
+    assert found["alpha"].class_score == 1.0
+    assert found["beta"].class_score == 0.0
+    assert not found["coin"].reliable
+    assert found["coin"].p_value > 0.05
+    assert not found["delta"].reliable, "it has no weight in this answer"
+
+
+def test_the_same_for_measures(curved: Model) -> None:
+    found = {each.name: each for each in told(curved, "rcv").concepts}
+    assert set(found) == {"alpha level", "beta level", "noise"}
+    assert found["alpha level"].reliable
+    assert found["alpha level"].held_out > 0.9
+    assert not found["noise"].reliable
+    assert found["noise"].held_out < 0.1
+
+
+def test_another_target_has_other_concepts(curved: Model) -> None:
+    found = {each.name: each for each in told(curved, "tcav", "second").concepts}
+    assert found["gamma"].reliable
+    assert found["gamma"].score > 0
+    assert not found["alpha"].reliable
+
+
+def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Model) -> None:
+    from whyray.explain.concepts import directions_of
+
+    bank, directions = directions_of(curved, "tcav", "presence")
+    x, _ = images(1, 5)
+    embedding = tapped(curved, x, ["embedding"])["embedding"]
+    behind = tail(curved, "embedding")
+    found = {each.name: each for each in told(curved, "tcav").concepts}
+    for number, concept in enumerate(bank.concepts[:5]):
+        moved = behind.logits(np.stack([embedding[0] + sign * 0.01 * directions.steps[number] for sign in (1, -1)]))
+        assert found[concept.name].score == pytest.approx((moved[0, 0] - moved[1, 0]) / 0.02, rel=0.02, abs=0.01)
+
+
+def test_class_scores_equal_captums(curved: Model) -> None:
+    concept_module = pytest.importorskip("captum.concept", reason="captum is a test-only reference")
+    from whyray.explain.concepts import directions_of
+
+    bank, directions = directions_of(curved, "tcav", "presence")
+    made = examples()
+    x = torch.from_numpy(np.concatenate(made.x))
+    rows = np.flatnonzero(made.targets[:, 0] > 0.5)
+    steps = torch.from_numpy(directions.steps[:2].copy())
+
+    class Given(concept_module.Classifier):
+        """Hands out our vectors, so that only the scoring is compared."""
+
+        def __init__(self) -> None:
+            pass
+
+        def train_and_eval(self, dataloader: object, **_: object) -> dict[str, torch.Tensor]:
+            list(dataloader)  # type: ignore[call-overload]
+            return {"accs": torch.tensor([1.0])}
+
+        def weights(self) -> torch.Tensor:
+            return steps
+
+        def classes(self) -> list[int]:
+            return [0, 1]
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            behind = Tail(curved, "embedding")
+            self.embed, self.rest = torch.nn.Identity(), behind._torch
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            found = self.rest(self.embed(given))
+            return found[0] if isinstance(found, tuple | list) else found
+
+    embedded = torch.from_numpy(np.concatenate([tapped(curved, each, ["embedding"])["embedding"] for each in made.x]))
+    concepts = [
+        concept_module.Concept(id=number, name=bank.concepts[number].name, data_iter=[embedded[:4]])
+        for number in range(2)
+    ]
+    scores = concept_module.TCAV(
+        Net(), ["embed"], classifier=Given(), save_path=str(curved.package.folder / "captum")
+    ).interpret(embedded[rows], [concepts], target=0)
+    signs = scores["0-1"]["embed"]["sign_count"].detach().numpy()
+    np.testing.assert_allclose(signs, directions.class_score[0, :2], atol=1e-6)
+    assert len(x) == len(embedded)
+
+
+def test_random_concepts_are_found_as_often_as_the_level_says_and_far_more_by_repeated_copies(tmp_path: Path) -> None:
+    """The reason why the test is not Kim's by default: copies of one vector are no independent observations."""
+    model = model_of(concept_package(tmp_path, named=False, head="curved"))
+    made = examples(120)
+    rng = np.random.default_rng(2)
+    coins = rng.random((120, 40)) > 0.5
+    from dataclasses import replace
+
+    from whyray.explain.concepts import Concept
+
+    made = replace(
+        made,
+        values=coins.astype(float),
+        concepts=tuple(Concept(f"coin {each}", "presence", 0) for each in range(40)),
+    )
+    bank = fit_bank(model, made, Recipe(copies=10, random=60), lambda *_: None)
+    directions = bank.directions
+    assert directions is not None
+    mean, score = directions.class_mean[0], directions.class_score[0]
+    single = [single_case(float(mean[each]), mean[directions.random]) <= 0.05 for each in range(40)]
+    repeated = [two_samples(score[directions.copies_of(each)], score[directions.random]) <= 0.05 for each in range(40)]
+    assert np.mean(single) <= 0.15
+    assert np.mean(repeated) > 0.2
+    assert false_positives(mean[directions.random], 0.05) <= 0.15
+
+
+def test_where_the_rest_is_affine_every_image_has_the_same_score_and_relevance_has_no_meaning(tmp_path: Path) -> None:
+    model, bank = with_bank(concept_package(tmp_path, named=False))
+    assert curved_layer(model) is None
+    assert bank.directions is not None
+    assert bank.directions.tensor == "embedding"
+    first, second = (told(model, "tcav", seed=seed).concepts for seed in (1, 2))
+    assert [each.score for each in first] == pytest.approx([each.score for each in second], abs=1e-5)
+    assert all(each.class_score is None for each in told(model, "rcv").concepts)
+
+
+def test_bidirectional_relevance_is_r_squared_times_mean_over_deviation() -> None:
+    assert bidirectional_relevance(0.5, 2.0, 4.0) == 0.25
+    assert bidirectional_relevance(-0.2, 2.0, 4.0) == 0.0
+    assert bidirectional_relevance(0.9, 2.0, 0.0) is None
+
+
+@pytest.mark.parametrize(("method", "kept"), [("tcav", "measure"), ("rcv", "presence")])
+def test_a_bank_without_concepts_of_the_kind_is_refused_by_name(tmp_path: Path, method: str, kept: str) -> None:
+    from dataclasses import replace
+
+    made = examples(80)
+    stay = [number for number, each in enumerate(made.concepts) if each.kind == kept]
+    made = replace(made, concepts=tuple(made.concepts[each] for each in stay), values=made.values[:, stay])
+    path = concept_package(tmp_path, named=False)
+    refusal = why_not(method_named(method), model_of(path))
+    assert isinstance(refusal, ArtefactMissing), "without the artefact"
+    model, _ = with_bank(path, made, Recipe(copies=2, random=20))
+    refusal = why_not(method_named(method), model)
+    assert isinstance(refusal, ArtefactMissing)
+    assert method in refusal.message
+
+
+def test_a_case_is_held_against_a_sample_as_crawford_and_howell_do() -> None:
+    sample = np.array([10.0, 12.0, 9.0, 11.0, 13.0])
+    t = (20 - 11) / (sample.std(ddof=1) * np.sqrt(1 + 1 / 5))
+    assert single_case(20, sample) == pytest.approx(2 * stats.t.sf(t, 4))
+    assert single_case(11, sample) == pytest.approx(1.0)
+
+
+def test_corrections_equal_scipys_and_leave_unknown_ones_out() -> None:
+    raw = np.array([0.01, 0.2, np.nan, 0.03, 0.04])
+    known = raw[np.isfinite(raw)]
+    found = corrected(raw, "benjamini-hochberg")
+    np.testing.assert_allclose(found[np.isfinite(raw)], stats.false_discovery_control(known))
+    assert np.isnan(found[2])
+    np.testing.assert_allclose(corrected(raw, "bonferroni")[np.isfinite(raw)], np.minimum(known * 4, 1))
+
+
+def test_weights_of_the_planted_network_have_the_signs_that_the_tests_above_rely_on() -> None:
+    assert WEIGHTS[0, 0] > 0 > WEIGHTS[0, 1]
+    assert WEIGHTS[1, 2] > 0
