@@ -80,8 +80,19 @@ def _about_the_graph(model: Model) -> list[Finding]:
                 "Set output.activation to none (WhyRay then explains what lies before the graph's own activation).",
             )
         ]
+    assumed = [
+        Finding(
+            "warning",
+            f"input {name!r} is {other.value} for every patient: {other.meaning}",
+            "Be sure that the model may be used so; its answers and explanations hold under that assumption.",
+        )
+        for name, other in model.manifest.input.others.items()
+    ]
     if model.features_name is None:
         return [
-            Finding("warning", "no feature maps found: class activation maps are not possible", "Name output.features.")
+            *assumed,
+            Finding(
+                "warning", "no feature maps found: class activation maps are not possible", "Name output.features."
+            ),
         ]
-    return []
+    return assumed

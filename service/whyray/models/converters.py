@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from whyray.errors import TierMissing
+from whyray.models.precision import as_float32
 
 
 @dataclass(frozen=True)
@@ -69,5 +70,5 @@ def converter_named(name: str) -> Converter:
 
 
 def to_torch(proto: Any, converter: Converter = CONVERTERS[0]) -> Any:
-    """A torch module in eval mode, its weights fixed, from an ONNX model with one input and one output."""
-    return converter.convert(proto).eval().requires_grad_(False)
+    """A torch module in eval mode, float32, its weights fixed, from an ONNX model with one input and one output."""
+    return converter.convert(as_float32(proto)).eval().requires_grad_(False)

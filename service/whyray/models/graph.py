@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import PackageError
+from whyray.models.inputs import with_constants
 from whyray.models.manifest import InputSpec
 
 ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "softmax"}
@@ -19,7 +20,7 @@ class Graph:
     """One ONNX graph with its constants, shapes and connections at hand; never changed in place.
 
     `shapes` maps tensor names to shapes for a batch of one (from shape inference; a name may be missing, and a size
-    that inference can't tell is None).
+    that inference can't tell is None), `types` to ONNX element types. All inputs but the image are constants already.
     """
 
     def __init__(self, proto: Any, spec: InputSpec, where: str) -> None:
@@ -34,8 +35,10 @@ class Graph:
         for node in proto.graph.node:
             for each in node.input:
                 self.consumers.setdefault(each, []).append(node)
-        self.input = self._only_input(spec)
-        self.shapes = self._infer_shapes(spec)
+        self.input = spec.name
+        self.shapes: dict[str, tuple[int | None, ...]] = {}
+        self.types: dict[str, int] = {}
+        self._infer_shapes(spec)
 
     @property
     def outputs(self) -> list[str]:
@@ -101,8 +104,8 @@ class Graph:
         graph = onnx.helper.make_graph(
             [*constants, *nodes],
             "head",
-            [onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, symbolic)],
-            [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, None)],
+            [onnx.helper.make_tensor_value_info(start, self.types.get(start, onnx.TensorProto.FLOAT), symbolic)],
+            [onnx.helper.make_tensor_value_info(end, self.types.get(end, onnx.TensorProto.FLOAT), None)],
             [each for each in self.proto.graph.initializer if each.name in names],
         )
         head = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)
@@ -127,16 +130,7 @@ class Graph:
             copy.graph.output.append(onnx.ValueInfoProto(name=name) if known is None else known)
         return bytes(copy.SerializeToString())
 
-    def _only_input(self, spec: InputSpec) -> str:
-        inputs = [each.name for each in self.proto.graph.input if each.name not in self.constants]
-        if inputs != [spec.name]:
-            raise PackageError(
-                f"{self.where}: input.name says {spec.name!r}, but the graph's inputs are {inputs}",
-                advice="Name the graph's one input in model.yaml; graphs with several inputs can't be run.",
-            )
-        return spec.name
-
-    def _infer_shapes(self, spec: InputSpec) -> dict[str, tuple[int | None, ...]]:
+    def _infer_shapes(self, spec: InputSpec) -> None:
         import onnx
 
         fixed = onnx.ModelProto()
@@ -151,14 +145,15 @@ class Graph:
         try:
             inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
         except Exception:  # a graph that inference can't read may still run; shapes are then unknown
-            return {}
-        return {
-            each.name: tuple(
-                dim.dim_value if dim.HasField("dim_value") else None for dim in each.type.tensor_type.shape.dim
-            )
-            for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
-            if each.type.tensor_type.HasField("shape")
-        }
+            return
+        for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
+            kind = each.type.tensor_type
+            if kind.elem_type:
+                self.types[each.name] = kind.elem_type
+            if kind.HasField("shape"):
+                self.shapes[each.name] = tuple(
+                    dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
+                )
 
 
 def item_shape(spec: InputSpec) -> tuple[int, ...]:
@@ -191,4 +186,4 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
         raise
     except Exception as error:  # protobuf, onnx.checker and the file system each have their own classes
         raise PackageError(f"{path}: not a readable ONNX graph: {error}") from error
-    return Graph(proto, spec, str(path))
+    return Graph(with_constants(proto, spec, str(path)), spec, str(path))

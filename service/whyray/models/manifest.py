@@ -57,6 +57,17 @@ class Intensity(_Strict):
         return self
 
 
+class OtherInput(_Strict):
+    """A further input of the graph, which WhyRay can't take from the study: it gets a constant.
+
+    `value` fills the input's shape for one item: a number, or numbers that broadcast to it. `meaning` says in words
+    what is so assumed of every patient ('age in years: the median of the training set').
+    """
+
+    value: float | tuple[float, ...]
+    meaning: str
+
+
 class InputSpec(_Strict):
     """The tensor that the graph takes, and how an image becomes it.
 
@@ -77,9 +88,13 @@ class InputSpec(_Strict):
     pad_value: float = 0.0
     intensity: Intensity = Intensity()
     modalities: tuple[str, ...] = ()
+    others: dict[str, OtherInput] = Field(default_factory=dict)
+    """Further inputs of the graph (age, sex, a mask), by name, and the constant that each gets."""
 
     @model_validator(mode="after")
     def _consistent(self) -> InputSpec:
+        if self.name in self.others:
+            raise ValueError(f"input.others names {self.name!r}, which is the image itself")
         wanted = 3 if self.kind == "volume" else 2
         if len(self.shape) != wanted or min(self.shape) < 1:
             raise ValueError(f"a {self.kind} input needs {wanted} positive sizes in shape, got {list(self.shape)}")
