@@ -66,6 +66,11 @@ def report_of(results: Sequence[Result]) -> Dataset:
     return next(each.dataset for each in results if each.kind == "sr")
 
 
+def words_of(report: Dataset) -> list[str]:
+    """All text values of a report, whole."""
+    return [str(each.value) for each in report.iterall() if each.keyword in ("TextValue", "CodeMeaning")]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_object_is_valid(
     method: str, templates: Templates, errors_of: Callable[[bytes], list[str]], dsrdump: Callable[[bytes], str]
@@ -101,14 +106,14 @@ def test_the_same_answer_gives_the_same_bytes(method: str, templates: Templates)
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_withheld_is_in_no_picture_map_or_segment_and_the_report_says_why(
-    method: str, templates: Templates, dsrdump: Callable[[bytes], str]
+    method: str, templates: Templates
 ) -> None:
     answer = told_about(method, Grade.RED)
     results = build_results(answer, ALL_KINDS, templates)
     assert [each for each in results if each.method == method] == []
     assert not [each for each in results if each.description.startswith("structures")]
     reason = answer.findings[0].told[0].card.reasons[0]
-    assert reason.split(":")[0].split(" (")[0] in dsrdump(encode(report_of(results)))
+    assert any(reason in each for each in words_of(report_of(results)))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -149,13 +154,11 @@ def test_structures_come_as_segments_where_they_lie_and_the_report_measures_each
     assert "left lung" in text
 
 
-def test_a_narrative_stands_in_the_footer_of_the_map_and_in_the_report(
-    templates: Templates, dsrdump: Callable[[bytes], str]
-) -> None:
+def test_a_narrative_stands_in_the_footer_of_the_map_and_in_the_report(templates: Templates) -> None:
     answer = told_about("narrative")
     silent = replace(answer, findings=(replace(answer.findings[0], told=()), *answer.findings[1:]))
     with_words, without = (build_results(each, ["sc", "sr"], templates) for each in (answer, silent))
     assert with_words[0].picture is not None
     assert without[0].picture is not None
     assert with_words[0].picture.shape[0] > without[0].picture.shape[0]
-    assert "The model answers mass with 0.80." in dsrdump(encode(report_of(with_words)))
+    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(with_words)))
