@@ -60,6 +60,18 @@ def test_pictures_and_labels_become_an_index_that_similar_cases_uses(
     assert index_of(model, method="a test").known[:, 1].tolist() == [-1] * 30
 
 
+def test_a_configuration_says_where_a_sites_index_lies_and_that_comes_before_the_packages_own(
+    cli: Cli, package: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "whyray.yaml").write_text(
+        f"packages: {{folders: ['{tmp_path / 'packages'}'], artefacts: '{tmp_path / 'artefacts'}'}}\n"
+    )
+    said = cli("package", "index", "planted-cases", pictures, "--config", tmp_path / "whyray.yaml", "--no-umap")
+    assert said.code == 0, said.everything
+    assert (tmp_path / "artefacts" / "planted-cases" / "1.0.0" / "reference-index.npz").is_file()
+    assert not (package / "onboarding").exists()
+
+
 def content(path: Path) -> bytes:
     """All bytes of the artefact, unpacked."""
     with zipfile.ZipFile(path) as file:
@@ -151,6 +163,19 @@ def test_images_of_one_patient_are_on_one_side_of_the_split(cli: Cli, package: P
     write(films, tmp_path / "films")
     assert cli("package", "index", package, tmp_path / "films", "--out", tmp_path / "site", "--no-umap").code == 0
     held_out = read_artefact(tmp_path / "site" / "planted-cases" / "1.0.0" / "reference-index.npz").arrays["held_out"]
+    assert held_out.sum() == 15
+
+
+def test_pictures_of_one_patient_by_a_column_of_the_labels_are_on_one_side_too(
+    cli: Cli, package: Path, pictures: Path, tmp_path: Path
+) -> None:
+    lines = ["image,who"] + [f"{each.name},{number % 2}" for number, each in enumerate(sorted(pictures.iterdir()))]
+    (tmp_path / "who.csv").write_text("\n".join(lines))
+    wish = ("package", "index", package, pictures, "--patient", "who", "--no-umap")
+    cli(*wish).refused("--patient names a column of --labels")
+    cli(*wish, "--labels", tmp_path / "labels.csv").refused("found no who")
+    assert cli(*wish, "--labels", tmp_path / "who.csv").code == 0
+    held_out = read_artefact(package / "onboarding" / "reference-index.npz").arrays["held_out"]
     assert held_out.sum() == 15
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from whyray.commands.explain import Device
+from whyray.commands.options import DEFAULT_CONFIG
 
 
 def index_package(
@@ -22,18 +23,33 @@ def index_package(
             show_default=False,
         ),
     ] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of --labels that tells which images are of one patient. [default: DICOM's Patient ID]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="A site's folder of artefacts; the index becomes NAME/VERSION/reference-index.npz in it. "
-            "Without, it is left in the package's onboarding/ folder.",
+            help="A site's folder of artefacts; the index becomes NAME/VERSION/reference-index.npz in it. [default: "
+            "that of --config, else the package's onboarding folder]",
             show_default=False,
         ),
     ] = None,
     folder: Annotated[
         list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Take package folders and the folder of artefacts from this file.",
+            show_default=False,
+        ),
     ] = None,
     outliers: Annotated[
         list[Path] | None,
@@ -63,7 +79,7 @@ def index_package(
 
     Holds what the model says of each image, what is known of it, and a thumbnail; no name, no identifier, no UID and
     no file name: references are called case-0001 and on, in an order that file names have no part in. Images of one
-    patient (by Patient ID, which is not kept) are never on both sides of the split. The same images give the same
+    patient (by Patient ID or --patient, neither is kept) are never on both sides of the split. The same images give the same
     index. It also measures what the index is worth, and says so: read it before you rely on it.
 
     Examples:
@@ -73,9 +89,10 @@ def index_package(
 
     Exit code 0: all images were taken. 1: some were refused, and are told. 2: no index was made.
     """
-    from whyray.commands.onboarding_images import onboarding_images, read_known, single_images
+    from whyray.commands.onboarding_images import csv_rows, onboarding_images, read_known, single_images
     from whyray.commands.screen import progress_bar
-    from whyray.errors import NotFound
+    from whyray.config import load_config
+    from whyray.errors import ConfigError, NotFound
     from whyray.explain.latent import KIND, embedding_name, no_embedding, thumbnail
     from whyray.models import RuntimeOptions, load_package, write_artefact
     from whyray.models.package import ONBOARDING
@@ -85,11 +102,17 @@ def index_package(
     for path in (*images, *(outliers or ())):
         if not path.exists():
             raise NotFound(f"there is no file or folder {path}", advice="Name images, or folders that hold them.")
-    model = load_package(reference, search=folder or (), options=RuntimeOptions(device=device.value))
+    site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
+    search = (*(folder or ()), *(site.packages.folders if site else ()))
+    model = load_package(reference, search=search, options=RuntimeOptions(device=device.value))
     manifest = model.manifest
     if embedding_name(model) is None:
         raise no_embedding(model)
     known = read_known(None, labels, list(model.targets))
+    if patient is not None and labels is None:
+        raise ConfigError("--patient names a column of --labels, and there is no --labels", advice="Name the CSV file.")
+    columns = ("image",) if patient is None else ("image", patient)
+    patients = {row["image"]: row[patient] for _, row in csv_rows(labels, columns)} if patient else {}
     collected, refused = Collected(model), []
     with progress_bar() as progress:
         files = instance_files(images, pictures=True)
@@ -101,7 +124,8 @@ def index_package(
                 continue
             x, keep = each.image.x, thumbnails and not each.burned_in
             picture = thumbnail(model, x) if keep else None
-            collected.add(x, dict(each.image.labels), group=each.patient, picture=picture)
+            group = next((patients[name] for name in sorted(each.names) if name in patients), each.patient)
+            collected.add(x, dict(each.image.labels), group=group, picture=picture)
         others = (
             onboarding_images(instance_files(outliers, pictures=True), manifest, known, most=200, progress=progress)[0]
             if outliers
@@ -109,7 +133,9 @@ def index_package(
         )
         told = Told(source, licence, _today(), umap=umap, seed=seed, outliers=tuple(each.x for each in others))
         facts, arrays = make_index(collected, told, progress=lambda at, words: progress(0.5 + at / 2, words))
-    place = model.package.folder / ONBOARDING if out is None else out / manifest.name / manifest.version
+    site_folder = out or (site.artefact_folder if site else None)
+    own = model.package.folder / ONBOARDING
+    place = own if site_folder is None else site_folder / manifest.name / manifest.version
     path = place / f"{KIND}.npz"
     write_artefact(path, facts, arrays)
     _tell(path, facts.details, facts.count, len(collected.entries), refused, known_of=len(known.labels), labels=labels)
