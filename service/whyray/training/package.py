@@ -53,7 +53,7 @@ def export_graph(
         model = onnx.load(draft)
     _keep_first_output(model)
     if half_weights:
-        _halve_weights(model)
+        halve_weights(model)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
     if path.stat().st_size > LARGEST:
@@ -99,7 +99,7 @@ def _round_to_half(module: torch.nn.Module) -> None:
                 weight.copy_(weight.half().float())
 
 
-def _halve_weights(model: onnx.ModelProto) -> None:
+def halve_weights(model: onnx.ModelProto) -> None:
     """Large weights as float16, each with a Cast behind it that gives back its name."""
     casts = []
     for place, weight in enumerate(model.graph.initializer):
