@@ -15,6 +15,7 @@ import yaml
 
 import whyray.demo
 from whyray.models.manifest import Manifest
+from whyray.training.cxr_anatomy_card import anatomy_card, anatomy_manifest
 from whyray.training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
 from whyray.training.cxr_card import chest_card, chest_manifest
 from whyray.training.head_ct_card import head_card, head_manifest
@@ -22,6 +23,7 @@ from whyray.training.head_ct_card import head_card, head_manifest
 PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
 
 WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]] = {
+    "cxr-anatomy": (anatomy_card, lambda _: anatomy_manifest()),
     "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
     "cxr-findings": (chest_card, chest_manifest),
     "head-ct-tissue": (head_card, lambda _: head_manifest()),

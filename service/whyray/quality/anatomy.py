@@ -154,11 +154,12 @@ def _against_chance(explanation: RegionShares, question: Question) -> Iterator[M
     effects = covered_effects(case, tried, fill)
     signed = explanation.method == "region-shares"
     sizes = effects if signed else np.abs(effects)
-    beaten = float((sizes[1:] < sizes[0]).mean())
-    grade = Grade.GREEN if beaten >= 0.95 else Grade.AMBER if beaten >= 0.05 or not signed else Grade.RED
+    more = float((sizes[1:] > sizes[0] + 1e-6 * (1 + abs(float(sizes[0])))).mean())
+    good = more <= 0.06 and sizes[0] > sizes[1:].mean()
+    grade = Grade.GREEN if good else Grade.AMBER if more < 0.95 or not signed else Grade.RED
     rule = (
-        f"covering {best.structure.name} against {count} random regions of its area, of which {beaten:.0%} do less; "
-        "green from 95 %, else amber" + (", red below 5 %" if signed else "")
+        f"covering {best.structure.name} against {count} random regions of its area, of which {more:.0%} do more; "
+        "green up to one in nineteen and above their mean, else amber" + (", red from 95 %" if signed else "")
     )
     yield Measurement(
         "effect of the first structure",
