@@ -135,7 +135,8 @@ def _cases(
         uids = set(finding["images"])
         image = next((each for each in images if uids & set(each.headers)), None)
         mine = [each for each in pages if uids & _sources(each.header)]
-        where = f"study {finding['study']}"
+        named = (*keys(sorted(uids)), str(finding["study"]))
+        where = named[0]
         if image is None:
             left_out.append(f"{where}: its images are not there")
         elif not mine:
@@ -147,7 +148,7 @@ def _cases(
                 left_out.append(error.message)
                 continue
             yield Material(
-                keys=(*keys(sorted(uids)), str(finding["study"]), *sorted(uids)),
+                keys=(*named, *sorted(uids)),
                 image=plain,
                 pages=tuple(blinded_page(each.png) for each in mine),
                 said=_said(finding),
