@@ -72,6 +72,9 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
         pictures=[metrics[each]["pictures"] for each in sets],
         rows="\n".join(rows),
         targets="\n".join(targets),
+        refined={
+            name: _interval(each) if isinstance(each, dict) else each for name, each in metrics["refined"].items()
+        },
         parity=metrics["onnx_parity"],
     )
 

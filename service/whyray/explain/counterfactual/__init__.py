@@ -2,6 +2,7 @@
 
 from whyray.explain.counterfactual.latent import LatentSpace
 from whyray.explain.counterfactual.latent_shift import LatentShift, LatentShiftParameters, latent_gradient
+from whyray.explain.counterfactual.refine import refined
 from whyray.explain.counterfactual.region_counterfactual import (
     RegionCounterfactual,
     RegionCounterfactualParameters,
@@ -20,6 +21,7 @@ __all__ = [
     "RegionCounterfactualParameters",
     "Search",
     "latent_gradient",
+    "refined",
     "region_labels",
     "traverse",
     "with_regions_replaced",

@@ -15,7 +15,7 @@ from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
 from whyray.explain.counterfactual.latent import LatentSpace, why_no_latents
-from whyray.explain.counterfactual.refine import refined
+from whyray.explain.counterfactual.refine import STEPS, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
@@ -35,7 +35,7 @@ class LatentShiftParameters(MethodParameters):
     the largest shift, as a share of the length of the image's own latents. `frames`: how many the cine has.
     """
 
-    refine: int = Field(16, ge=0, le=200)
+    refine: int = Field(STEPS, ge=0, le=200)
     autoencoder: str | None = None
     reach: float = Field(1.0, gt=0)
     frames: int = Field(12, ge=4, le=64)

@@ -9,6 +9,7 @@ from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
 from whyray.models.display import per_channel
 
+STEPS = 16
 RATE, MEMORY, SQUARES = 0.05, 0.8, 0.95
 ANSWERS = 0.3
 """Weight of the answers beside the picture: the more of it, the more a decoder is made to draw what only the model sees
