@@ -1,0 +1,71 @@
+"""Narratives of real radiographs, with real maps and cards: claims are derived again, other answers told otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whyray.explain import Context, Heatmap, Made, Narrative, explain
+from whyray.models import Model, RuntimeOptions, load_package
+from whyray.quality import Budget, assess, assess_typed
+
+LANGUAGES = ("en", "de", "fr", "es", "ja")
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_package("cxr-findings", options=RuntimeOptions(intra_op_threads=1))
+
+
+@pytest.fixture(scope="module")
+def radiographs(shared_data: Path) -> list[np.ndarray]:
+    files = sorted((shared_data / "nih-cxr" / "images").glob("*.png"))[20:26]
+    return [
+        np.asarray(Image.open(each).convert("L").resize((224, 224)), np.float32)[None, None] / 255 for each in files
+    ]
+
+
+def made(model: Model, image: np.ndarray, targets: list[str]) -> Context:
+    maps = explain(model, image, target=targets, method="grad-cam")
+    budget = Budget(forwards=20, repeats=False)
+    cards = [(each, assess(model, image, each, budget=budget)) for each in maps if isinstance(each, Heatmap)]
+    return Context(made=tuple(Made(each, card.grade.value, card.withheld, card.reasons) for each, card in cards))
+
+
+def test_all_claims_about_real_radiographs_are_derived_again_in_five_languages(
+    model: Model, radiographs: list[np.ndarray]
+) -> None:
+    told = 0
+    for image in radiographs[:3]:
+        context = made(model, image, ["Effusion"])
+        if context.made[0].withheld:
+            continue
+        for language in LANGUAGES:
+            found = explain(model, image, target="Effusion", method="narrative", context=context, language=language)
+            assert isinstance(found, Narrative)
+            card = assess_typed(model, image, found, context=context)
+            assert not card.withheld, (language, card.reasons)
+            told += 1
+    assert told
+
+
+def test_radiographs_on_either_side_of_the_threshold_are_told_otherwise(
+    model: Model, radiographs: list[np.ndarray]
+) -> None:
+    """One finding that some of them reach and some don't; the words about the threshold differ accordingly."""
+    answers = np.concatenate([model.predict(each) for each in radiographs])
+    thresholds = np.array([each.threshold for each in model.manifest.targets])
+    reached = answers >= thresholds
+    [target, *_] = np.flatnonzero(reached.any(axis=0) & ~reached.all(axis=0))
+    name = model.targets[target]
+    for image, above in zip(radiographs, reached[:, target], strict=True):
+        heatmap = explain(model, image, target=name, method="grad-cam")
+        found = explain(
+            model, image, target=name, method="narrative", context=Context(made=(Made(heatmap, "green", False),))
+        )
+        assert isinstance(found, Narrative)
+        assert (", at or above its threshold" in found.text) == bool(above)
+        assert (", below its threshold" in found.text) == (not above)
