@@ -14,7 +14,7 @@ from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
 from whyray.quality.card import Grade
 from whyray.results import EVERY_KIND, Finding, build_results, encode
-from whyray.results.presentation_state import outlines
+from whyray.results.outlines import outlines
 
 
 @pytest.fixture

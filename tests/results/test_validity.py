@@ -84,7 +84,7 @@ def test_highdicom_reads_the_measurement_groups_of_the_report(tilted_image, dx_i
         path = tmp_path / "sr.dcm"
         path.write_bytes(encode(build_results(answer_about(image), ALL_KINDS, templates)[-1].dataset))
         content = highdicom.sr.srread(path).content
-        (group,) = getattr(content, groups)()
+        group, *_ = getattr(content, groups)()
         assert group.finding_type.value == "8186001"
         assert group.roi is not None or group.reference_type is not None
         names = {measurement.name.meaning: measurement.value for measurement in group.get_measurements()}

@@ -23,6 +23,7 @@ from whyray.results.key_objects import key_objects
 from whyray.results.page import (
     Page,
     cine_pages,
+    comparisons,
     legible_wording,
     map_pages,
     mask_pages,
@@ -156,7 +157,7 @@ def write_picture(result: Result, path: Path) -> None:
 class _Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "cine"]
+    about: Literal["map", "segment", "notice", "told", "cine", "compared"]
     finding: Finding
     method: str | None
     key: str
@@ -402,6 +403,14 @@ class _Builder:
             if withheld or (finding.refused and finding.present and not shown):
                 page = notice_page(answer, finding, withheld, layout, wording)
                 yield _Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+        yield from self._drawn_side_by_side(layout)
+
+    def _drawn_side_by_side(self, layout: Layout) -> Iterator[_Drawn]:
+        for each in comparisons(self.answer, self.shown, layout, self.page_wording):
+            key = f"{each.kind} {map_keys(each.maps)}"
+            about = each.finding.target.name if each.kind == "methods" else str(each.method)
+            description = f"{about}: {each.kind} side by side"
+            yield _Drawn("compared", each.finding, each.method, key, description, [each.page])
 
     def _drawn_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[_Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.models.manifest import CodedConcept
 from whyray.results.coding import item
 
-Relationship = Literal["CONTAINS", "HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS PROPERTIES", "INFERRED FROM"]
+Relationship = Literal[
+    "CONTAINS", "HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS PROPERTIES", "INFERRED FROM", "SELECTED FROM"
+]
 _LONGEST_DS = 16
 
 
@@ -100,6 +104,17 @@ def image(
         referenced.ReferencedFrameNumber = list(frames) if len(frames) > 1 else frames[0]
     made.ReferencedSOPSequence = [referenced]
     return _with(made, children)
+
+
+def polyline(
+    name: CodedConcept, points: NDArray[np.float64], reference: Dataset, frames: Sequence[int] = ()
+) -> Dataset:
+    """An SCOORD item (C.18.6): a closed line of (column, row) on an image, or on one frame of it."""
+    made = _named("CONTAINS", "SCOORD", name)
+    made.GraphicType = "POLYLINE"
+    closed = points if np.array_equal(points[0], points[-1]) else np.vstack([points, points[:1]])
+    made.GraphicData = [float(value) for value in np.round(closed, 3).ravel()]
+    return _with(made, [image("SELECTED FROM", None, reference, frames=frames)])
 
 
 def _new(relationship: Relationship) -> Dataset:

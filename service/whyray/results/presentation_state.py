@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from skimage import measure
 
 from whyray.imaging.source import BoolArray, SourceFrame
 from whyray.quality.card import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.outlines import outlines
 from whyray.results.softcopy import (
     add_grey_transforms,
     displayed_area,
@@ -26,8 +26,6 @@ from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.11.1"
 _LAYER = "WHYRAY"
-_TOLERANCE = 0.3
-"""How far a simplified outline may lie from the region's edge, in pixels of the source."""
 
 
 def can_be_outlined(answer: Answer, each: MapInSource) -> bool:
@@ -77,20 +75,6 @@ def presentation_state(
     layer.GraphicLayerDescription = made.ContentDescription
     made.GraphicLayerSequence = [layer]
     return made
-
-
-def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
-    """Closed outlines of a (rows, columns) mask as (points, 2) arrays of (column, row).
-
-    In pixel units of PS3.3 C.10.5: 0\\0 is the outer corner of the first pixel, so that a pixel's centre is at + 0.5.
-    """
-    padded = np.pad(region.astype(np.float32), 1)
-    found = []
-    for contour in measure.find_contours(padded, 0.5):
-        simple = measure.approximate_polygon(contour, _TOLERANCE)
-        points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5
-        found.append(np.clip(points, 0, region.shape[::-1]))
-    return found
 
 
 def _outlined_frames(answer: Answer, each: MapInSource) -> list[tuple[int, SourceFrame]]:

@@ -17,6 +17,8 @@ from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
+from whyray.results.outlines import largest_outline
+from whyray.results.page import key_slices
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.templates import Concepts, Templates, Wording
@@ -25,6 +27,7 @@ from whyray.results.uids import UidSource, map_key, told_key
 _COMMENT = dcm("121106", "Comment")
 _SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
 _SOURCE_FOR_SEGMENTATION = dcm("121233", "Source image for segmentation")
+_IMAGE_REGION = dcm("111030", "Image Region")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
 
 
@@ -56,7 +59,7 @@ def finding_groups(
     wording: Wording,
     told: Mapping[str, Sequence[ShownTold]],
 ) -> list[Dataset]:
-    """All measurement groups, in the order of the answer's findings."""
+    """All measurement groups, in the order of the answer's findings; outlines on the sources last."""
     writer = _Writer(answer, templates, uids, wording)
     groups = []
     for finding in answer.findings:
@@ -66,6 +69,9 @@ def finding_groups(
         groups += [writer.further(finding, each) for each in shown[1:]]
         for each in told.get(finding.target.name, ()):
             groups += writer.told(finding, each)
+    for finding in answer.findings:
+        shown = explained.get(finding.target.name, ())
+        groups += [writer.outline(finding, each.map) for each in shown if each.map.region.any()]
     return groups
 
 
@@ -110,6 +116,28 @@ class _Writer:
             *self._explanation(explained),
         ]
         return self._group(children, has_region=explained.region is not None)
+
+    def outline(self, finding: Finding, each: MapInSource) -> Dataset:
+        """The largest outline on the slice that shows most, on the source itself (TID 1410).
+
+        A group has one kind of region (rows 7 to 9 exclude each other), and many viewers draw coordinates only: so this
+        is a group beside that of the segment, which is the whole region; both track the same thing.
+        """
+        image = self.answer.image
+        index = 0 if image.kind == "planar" else key_slices(each.values, each.region, self.templates.layout)[0]
+        if not each.region[index].any():
+            index = int(each.region.reshape(len(each.region), -1).sum(axis=1).argmax())
+        frame = image.frames[index]
+        header = image.headers[frame.sop_instance_uid]
+        on = [frame.frame_number] if is_multi_frame(header) else ()
+        points = largest_outline(each.region[index])
+        children = [
+            *self._head(finding, map_key(each)),
+            sr.polyline(_IMAGE_REGION, points, instance_item(header), on),
+            sr.text("CONTAINS", _COMMENT, f"{each.name}: {each.region_rule}"),
+            *self._values(finding)[:1],
+        ]
+        return sr.container(dcm("125007", "Measurement Group"), children, template="1410")
 
     def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""

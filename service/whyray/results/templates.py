@@ -225,6 +225,8 @@ class Layout(_Strict):
     colours: Colours
     fonts: Fonts
     segmentation: SegmentationLayout
+    compare: tuple[Literal["methods", "targets"], ...] = ()
+    """Pages more, side by side: the methods of each finding, the findings of each method."""
     paper: Paper
 
 
@@ -352,11 +354,22 @@ class LatentWords(_Strict):
     traversal: Annotated[str, _with_fields("share")]
 
 
+class CompareWords(_Strict):
+    """Words of pages that show several maps side by side."""
+
+    methods: Plain
+    targets: Annotated[str, _with_fields("method")]
+    scale: Plain
+    unit: Plain
+    left_out: Annotated[str, _with_fields("name")]
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
     language: Concept
     not_for_diagnosis: Plain
+    compare: CompareWords
     probability: Annotated[str, _with_fields("value")]
     threshold: Annotated[str, _with_fields("value")]
     value: Annotated[str, _with_fields("value")]

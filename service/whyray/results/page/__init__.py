@@ -1,5 +1,6 @@
 """Pages of Secondary Capture: what a person sees of a finding and its explanation."""
 
+from whyray.results.page.compare import Comparison, comparisons
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
 from whyray.results.page.pages import cine_pages, map_pages, mask_pages, notice_page, overview_page, told_pages
@@ -7,9 +8,11 @@ from whyray.results.page.paper import on_paper, sheets
 from whyray.results.page.typeface import illegible_languages, legible_wording
 
 __all__ = [
+    "Comparison",
     "Page",
     "Panel",
     "cine_pages",
+    "comparisons",
     "illegible_languages",
     "key_slices",
     "legible_wording",

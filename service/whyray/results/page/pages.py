@@ -49,11 +49,11 @@ def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layou
 def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
     """The pages of a segment: original beside its outline; for a volume, of the slices that hold most of it."""
     words = Words(
-        title=_title(answer, finding),
-        subtitle=_subtitle(answer, finding, wording),
+        title=title_of(answer, finding),
+        subtitle=subtitle_of(answer, finding, wording),
         badge=None,
         banner=None,
-        legend=_legend_of_answer(answer, layout, wording),
+        legend=legend_of_answer(answer, layout, wording),
     )
     slices = [0] if answer.image.kind == "planar" else key_slices(mask.astype(np.float32), mask, layout)
 
@@ -81,11 +81,11 @@ def notice_page(
         lines.append((wording.refused_because.format(method=method, reason=reason), colours.text))
     headline = wording.withheld if withheld else wording.refused
     words = Words(
-        title=_title(answer, finding),
-        subtitle=_subtitle(answer, finding, wording),
+        title=title_of(answer, finding),
+        subtitle=subtitle_of(answer, finding, wording),
         badge=(wording.grades.red, colours.red) if withheld else None,
         banner=(headline, colours.red),
-        legend=[*lines, ("", colours.text), *_legend_of_answer(answer, layout, wording)],
+        legend=[*lines, ("", colours.text), *legend_of_answer(answer, layout, wording)],
     )
     return compose(words, [], 1, None, layout)
 
@@ -148,18 +148,18 @@ def _words_of_told(
     colour = getattr(colours, card.grade.value)
     amber = card.grade is Grade.AMBER
     return Words(
-        title=_title(answer, finding),
-        subtitle=_subtitle(answer, finding, wording),
+        title=title_of(answer, finding),
+        subtitle=subtitle_of(answer, finding, wording),
         badge=(getattr(wording.grades, card.grade.value), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
         legend=[
             (f"{wording.method.format(method=told.method)}  ·  {portrayal.headline}", colours.text),
             *((line, colours.text) for line in portrayal.lines),
             (
-                f"{wording.quality}: {_quality(card, wording)}",
+                f"{wording.quality}: {quality_words(card, wording)}",
                 colour if card.grade is not Grade.GREEN else colours.text,
             ),
-            *_legend_of_answer(answer, layout, wording),
+            *legend_of_answer(answer, layout, wording),
         ],
     )
 
@@ -169,7 +169,7 @@ def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
     ordered = sorted(answer.findings, key=lambda finding: not finding.present)
     lines: list[tuple[str, Colour]] = [
         (
-            f"{_title(answer, finding)}  ·  {_subtitle(answer, finding, wording)}",
+            f"{title_of(answer, finding)}  ·  {subtitle_of(answer, finding, wording)}",
             layout.colours.text if finding.present else layout.colours.faint,
         )
         for finding in ordered
@@ -179,7 +179,7 @@ def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
         subtitle="",
         badge=None,
         banner=None,
-        legend=[*lines, ("", layout.colours.text), *_legend_of_answer(answer, layout, wording)],
+        legend=[*lines, ("", layout.colours.text), *legend_of_answer(answer, layout, wording)],
     )
     return compose(words, [], 1, None, layout)
 
@@ -214,7 +214,7 @@ def _pair(
     place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
     orientation = frame_orientation(frame, header)
     return [
-        Panel(index, False, background, wording.original + place, orientation, _scale_bar(frame, size)),
+        Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
         Panel(index, True, overlaid(background, index), caption, orientation),
     ]
 
@@ -231,7 +231,7 @@ def pixel_aspect(frame: SourceFrame, header: Dataset) -> float:
     return vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
 
 
-def _scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:
+def scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:
     """A bar of 1, 2 or 5 times a power of ten mm, at most a third of the panel's width."""
     if frame.spacing is None or frame.spacing[1] <= 0:
         return None
@@ -251,7 +251,8 @@ def _is_at_detector(image: SourceImage) -> bool:
     return frame.spacing is not None and not written
 
 
-def _title(answer: Answer, finding: Finding) -> str:
+def title_of(answer: Answer, finding: Finding) -> str:
+    """The finding with its number."""
     if finding.probability is not None:
         return f"{finding.target.name}   {finding.probability:.2f}"
     if finding.value is not None:
@@ -264,7 +265,8 @@ def _unit(answer: Answer, finding: Finding) -> str:
     return "" if unit == "1" else unit.replace("mm2", "mm²")
 
 
-def _subtitle(answer: Answer, finding: Finding, wording: Wording) -> str:
+def subtitle_of(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """Probability, threshold, value and verdict, in words."""
     parts = []
     if finding.probability is not None:
         parts.append(wording.probability.format(value=f"{finding.probability:.3f}"))
@@ -290,14 +292,17 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
         ("  ·  ".join(method), colours.text),
         (wording.region.format(rule=each.region_rule), colours.text),
         *([] if each.covered.all() else [(wording.unseen, colours.text)]),
-        (f"{wording.quality}: {_quality(card, wording)}", colour if card.grade is not Grade.GREEN else colours.text),
+        (
+            f"{wording.quality}: {quality_words(card, wording)}",
+            colour if card.grade is not Grade.GREEN else colours.text,
+        ),
         *((line, colours.text) for line in _narratives(finding)),
-        *_legend_of_answer(answer, layout, wording),
+        *legend_of_answer(answer, layout, wording),
     ]
     amber = card.grade is Grade.AMBER
     return Words(
-        title=_title(answer, finding),
-        subtitle=_subtitle(answer, finding, wording),
+        title=title_of(answer, finding),
+        subtitle=subtitle_of(answer, finding, wording),
         badge=(getattr(wording.grades, card.grade.value), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
         legend=legend,
@@ -313,12 +318,14 @@ def _narratives(finding: Finding) -> list[str]:
     ]
 
 
-def _quality(card: QualityCard, wording: Wording) -> str:
+def quality_words(card: QualityCard, wording: Wording) -> str:
+    """Grade and reasons."""
     grade = getattr(wording.grades, card.grade.value)
     return f"{grade}  ·  {'; '.join(card.reasons) if card.reasons else wording.no_concerns}"
 
 
-def _legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:
+def legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:
+    """What every page says at its foot: package, time, and what it is not for."""
     package, colours = answer.package, layout.colours
     at_detector = [(wording.detector_plane, colours.faint)] if _is_at_detector(answer.image) else []
     made = wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip())

@@ -1,0 +1,37 @@
+"""Outlines of regions, in pixels of the source."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage import measure
+
+from whyray.imaging.source import BoolArray
+
+_TOLERANCE = 0.3
+"""How far a simplified outline may lie from the region's edge, in pixels of the source."""
+
+
+def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
+    """Closed outlines of a (rows, columns) mask as (points, 2) arrays of (column, row).
+
+    In pixel units of PS3.3 C.10.5 and C.18.6.1: 0\\0 is the outer corner of the first pixel, so that a pixel's centre
+    is at + 0.5.
+    """
+    padded = np.pad(region.astype(np.float32), 1)
+    found = []
+    for contour in measure.find_contours(padded, 0.5):
+        simple = measure.approximate_polygon(contour, _TOLERANCE)
+        points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5
+        found.append(np.clip(points, 0, region.shape[::-1]))
+    return found
+
+
+def largest_outline(region: BoolArray) -> NDArray[np.float64]:
+    """The outline that encloses most; the mask must not be empty."""
+    return max(outlines(region), key=lambda points: abs(_area(points)))
+
+
+def _area(points: NDArray[np.float64]) -> float:
+    x, y = points[:, 0], points[:, 1]
+    return float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2

@@ -1,0 +1,127 @@
+"""Pages that show several maps side by side: the methods of one finding, or the findings of one method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whyray.imaging.orientation import frame_orientation
+from whyray.quality.card import Grade
+from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.page.key_slices import key_slices
+from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
+from whyray.results.page.overlay import dimmed_where_unseen, plain, with_heatmap
+from whyray.results.page.pages import legend_of_answer, pixel_aspect, quality_words, scale_bar, subtitle_of, title_of
+from whyray.results.templates import Colour, Layout, Wording
+
+_MOST_COLUMNS = 4
+_MOST_MAPS = 11
+"""Of one page: three rows of panels."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One page and what it compares. `finding` is the one that all maps are about, or the first of several."""
+
+    kind: str
+    finding: Finding
+    maps: tuple[MapInSource, ...]
+    method: str | None
+    page: Page
+
+
+def comparisons(
+    answer: Answer, shown: Sequence[tuple[Finding, MapInSource]], layout: Layout, wording: Wording
+) -> list[Comparison]:
+    """The pages that the layout wants, of whatever has two maps or more that may be shown.
+
+    Of a volume, each page shows the slice that its first map lights up most. Each map has its own scale: the units
+    of methods differ, and a common maximum would make one of them invisible.
+    """
+    made = []
+    if "methods" in layout.compare:
+        for finding in answer.findings:
+            pairs = [(one, each) for one, each in shown if one is finding][:_MOST_MAPS]
+            withheld = [each.name for each in finding.maps if each.card.withheld]
+            if len(pairs) > 1:
+                title, subtitle = title_of(answer, finding), subtitle_of(answer, finding, wording)
+                words = (title, f"{wording.compare.methods}  ·  {subtitle}")
+                page = _page(answer, pairs, [each.name for _, each in pairs], words, withheld, layout, wording)
+                made.append(Comparison("methods", finding, tuple(each for _, each in pairs), None, page))
+    if "targets" in layout.compare:
+        for name in dict.fromkeys(each.name for _, each in shown):
+            pairs = [(one, each) for one, each in shown if each.name == name][:_MOST_MAPS]
+            if len(pairs) > 1:
+                words = (answer.package.title, wording.compare.targets.format(method=name))
+                captions = [title_of(answer, finding) for finding, _ in pairs]
+                page = _page(answer, pairs, captions, words, (), layout, wording)
+                maps = tuple(each for _, each in pairs)
+                made.append(Comparison("targets", pairs[0][0], maps, pairs[0][1].method, page))
+    return made
+
+
+def _page(
+    answer: Answer,
+    pairs: Sequence[tuple[Finding, MapInSource]],
+    captions: Sequence[str],
+    title: tuple[str, str],
+    withheld: Sequence[str],
+    layout: Layout,
+    wording: Wording,
+) -> Page:
+    image = answer.image
+    first = pairs[0][1]
+    index = 0 if image.kind == "planar" else key_slices(first.values, first.region, layout)[0]
+    frame = image.frames[index]
+    header = image.headers[frame.sop_instance_uid]
+    columns = min(_MOST_COLUMNS, len(pairs) + 1)
+    size = panel_size(frame.shape, pixel_aspect(frame, header), columns, layout)
+    background, orientation = plain(image.display[index], size), frame_orientation(frame, header)
+    place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
+    panels = [
+        Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
+    ]
+    for (_, each), caption in zip(pairs, captions, strict=True):
+        top = float(np.abs(each.values).max(initial=0.0))
+        seen = dimmed_where_unseen(background, each.covered[index])
+        picture = with_heatmap(seen, each.values[index], each.region[index], top, layout, signed=each.signed)
+        warned = f"{caption} · {wording.low_reliability}" if each.card.grade is Grade.AMBER else caption
+        panels.append(Panel(index, True, picture, warned, orientation))
+    words = Words(
+        title=title[0],
+        subtitle=title[1],
+        badge=None,
+        banner=None,
+        legend=_legend(answer, pairs, captions, withheld, layout, wording),
+    )
+    return compose(words, panels, columns, _bar(pairs, wording), layout)
+
+
+def _bar(pairs: Sequence[tuple[Finding, MapInSource]], wording: Wording) -> ColourBar | None:
+    """One scale for all; none where signed maps stand beside unsigned ones, whose colours differ."""
+    signed = {each.signed for _, each in pairs}
+    if len(signed) > 1:
+        return None
+    ends = (wording.negative, wording.positive) if True in signed else ("", "")
+    return ColourBar(1.0, True in signed, wording.compare.unit, ends)
+
+
+def _legend(
+    answer: Answer,
+    pairs: Sequence[tuple[Finding, MapInSource]],
+    captions: Sequence[str],
+    withheld: Sequence[str],
+    layout: Layout,
+    wording: Wording,
+) -> list[tuple[str, Colour]]:
+    colours = layout.colours
+    lines: list[tuple[str, Colour]] = [(wording.compare.scale, colours.text)]
+    for (_, each), caption in zip(pairs, captions, strict=True):
+        top = float(np.abs(each.values).max(initial=0.0))
+        quality = quality_words(each.card, wording)
+        words = f"{caption}: {top:.3g} {each.unit}  ·  {wording.quality}: {quality}"
+        lines.append((words, getattr(colours, each.card.grade.value)))
+    lines += [(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
+    return [*lines, *legend_of_answer(answer, layout, wording)]

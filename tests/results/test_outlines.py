@@ -1,0 +1,69 @@
+"""The report's outlines lie on the source, on the slice that shows most, and track what the segment tracks."""
+
+from __future__ import annotations
+
+import highdicom
+import numpy as np
+import pytest
+from skimage.measure import points_in_poly
+
+from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
+from results.sources import SOURCES, image_named, read
+from results.test_report import children, groups_of, report_of
+from whyray.results import Finding, build_results, encode
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_outline_encloses_the_pixels_of_the_region_on_the_slice_that_shows_most(source, templates):
+    image = image_named(source)
+    answer = answer_about(image)
+    (each,) = answer.findings[0].maps
+    finding, *_, outline = groups_of(report_of(answer, templates))
+    assert outline.ContentTemplateSequence[0].TemplateIdentifier == "1410"
+    (region,) = children(outline, "Image Region")
+    assert (region.ValueType, region.GraphicType) == ("SCOORD", "POLYLINE")
+    reference = region.ContentSequence[0].ReferencedSOPSequence[0]
+    (index,) = [
+        number
+        for number, frame in enumerate(image.frames)
+        if frame.sop_instance_uid == reference.ReferencedSOPInstanceUID
+        and frame.frame_number == int(reference.get("ReferencedFrameNumber") or frame.frame_number)
+    ]
+    assert index == centre_of(image)[0]
+    points = np.reshape(region.GraphicData, (-1, 2))
+    np.testing.assert_array_equal(points[0], points[-1])
+    rows, columns = np.mgrid[: image.shape[1], : image.shape[2]]
+    centres = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
+    inside = points_in_poly(centres, points).reshape(image.shape[1:])
+    np.testing.assert_array_equal(inside, each.region[index])
+    assert children(finding, "Finding")[0].ConceptCodeSequence == children(outline, "Finding")[0].ConceptCodeSequence
+
+
+def test_segment_and_outline_have_one_tracking_uid(templates):
+    image = image_named("tilted CT, Japanese")
+    segmentation, report = build_results(answer_about(image), ["seg", "sr"], templates)
+    *_, outline = groups_of(read(encode(report.dataset)))
+    tracked = children(outline, "Tracking Unique Identifier")[0].UID
+    assert tracked == segmentation.dataset.SegmentSequence[0].TrackingUID
+
+
+def test_highdicom_reads_the_outline_as_a_planar_region(templates, tmp_path):
+    path = tmp_path / "report.dcm"
+    path.write_bytes(
+        encode(build_results(answer_about(image_named("tilted CT, Japanese")), ["sr"], templates)[0].dataset)
+    )
+    (group,) = highdicom.sr.srread(path).content.get_planar_roi_measurement_groups()
+    assert group.finding_type.value == "8186001"
+    assert group.roi.graphic_type.value == "POLYLINE"
+    assert {each.name.meaning for each in group.get_measurements()} == {"Certainty of Finding"}
+
+
+def test_of_several_parts_the_largest_is_outlined_and_an_empty_region_has_none(templates):
+    image = image_named("DX, Japanese")
+    values = blob(image, (0, 20, 15), 0.05) + blob(image, (0, 70, 40), 0.12)
+    parts, nothing = a_map(image, values), a_map(image, np.zeros(image.shape), method="rise")
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(parts, nothing))])
+    outlines = [each for each in groups_of(report_of(answer, templates)) if children(each, "Image Region")]
+    ((region,),) = [children(each, "Image Region") for each in outlines]
+    centre = np.reshape(region.GraphicData, (-1, 2))[:-1].mean(0)
+    np.testing.assert_allclose(centre, (40.5, 70.5), atol=1)
