@@ -12,9 +12,9 @@ from scipy.stats import ks_2samp
 
 from admin.scene import Scene
 from admin.test_metrics import scrape
-from whyray.admin.drift_watch import LEAST, RECENT, REFERENCE, shift_between
+from whyray.admin.drift_watch import LEAST, RECENT, shift_between
 from whyray.catalog import drift
-from whyray.catalog.drift import AnswerFacts
+from whyray.catalog.drift import REFERENCE, AnswerFacts
 
 
 def numbers(scene: Scene, values: Sequence[float], *, package: str = "cxr@2.0.0", grade: str | None = None) -> None:

@@ -21,8 +21,9 @@ from admin.scene import CONFIG, Scene, config_of
 from admin.test_drift import numbers
 from study.kits import put_in, small_kit
 from whyray.admin import serve_admin
-from whyray.admin.drift_watch import RECENT, REFERENCE
+from whyray.admin.drift_watch import RECENT
 from whyray.catalog import Delivery, Feedback, JobState, jobs
+from whyray.catalog.drift import REFERENCE
 from whyray.errors import ImageError
 from whyray.explain.types import Kind
 

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from whyray.catalog import drift
-from whyray.catalog.drift import SeriesKey
+from whyray.catalog.drift import REFERENCE, SeriesKey
 
 Floats = NDArray[np.float64]
 Status = Literal["learning", "steady", "watch", "drift"]
 
-REFERENCE = 200
-"""The first so many numbers of a series are what later ones are compared with."""
 RECENT = 200
 """The last so many are compared."""
 LEAST = 50

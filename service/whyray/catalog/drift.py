@@ -37,6 +37,8 @@ MEASURES = (
     "case-distance",
     "ood-percentile",
 )
+REFERENCE = 200
+"""The first so many numbers of a series are what later ones are compared with; they are never forgotten."""
 _GRADES = {"green": 0.0, "amber": 1.0, "red": 2.0}
 
 
@@ -215,8 +217,8 @@ def newest(session: Session) -> int:
     return session.scalar(select(func.max(DriftSample.id))) or 0
 
 
-def forget(session: Session, before: datetime, *, spare: int) -> int:
-    """Delete samples from before a time, but the first `spare` of each series, which the others are compared with."""
+def forget(session: Session, before: datetime, *, spare: int = REFERENCE) -> int:
+    """Delete samples from before a time, but the first `spare` of each series; says how many went."""
     gone = 0
     for series_id in session.scalars(select(DriftSeries.id)).all():
         kept = aliased(DriftSample)

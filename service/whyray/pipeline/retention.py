@@ -21,6 +21,7 @@ from whyray.catalog import (
     ResultRow,
     Series,
     Study,
+    drift,
     keys,
     workitems,
 )
@@ -64,6 +65,8 @@ class Retention:
         if self._swept_at is None or now - self._swept_at >= self.sweep_every:
             # bytes whose rows were never entered, or were removed just before a crash
             self._swept_at = now
+            with self.catalog.begin() as session:
+                drift.forget(session, now - rules.events)
             with self.catalog.read() as session:
                 sweep_orphans(self.storage, lambda batch: keys.known(session, batch), now)
         return len(due)
