@@ -36,6 +36,7 @@ from whyray.explain.anatomy import (
     structure,
     with_zones,
 )
+from whyray.explain.anatomy.structures import without_notches
 from whyray.models import Model
 from whyray.models.manifest import CodedConcept, TargetSpec
 
@@ -292,3 +293,16 @@ def _target(code: str) -> TargetSpec:
 def test_a_structure_without_a_code_is_neither_allowed_nor_forbidden_by_itself() -> None:
     unknown = replace(_coded("heart"), code=None)
     assert allowed_mask([unknown], _target("80891009")) is None
+
+
+def test_a_notch_that_a_mass_leaves_in_a_lung_is_lung_and_the_heart_stays_the_heart() -> None:
+    notched = mask_of("right lung")
+    notched[30:33, 6:10] = False
+    structures = [
+        structure("right lung", notched, _coded("right lung").code),
+        structure("heart", mask_of("heart"), _coded("heart").code),
+    ]
+    whole = without_notches(structures)
+    assert whole[0].mask[30:33, 7:10].all()
+    assert not (whole[0].mask & ~mask_of("right lung")).any()
+    np.testing.assert_array_equal(whole[1].mask, mask_of("heart"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ BoolArray = NDArray[np.bool_]
 STUDY = "study"
 """In place of a package: structures come with the study, as a Segmentation, or not at all."""
 LEAST_VOXELS = 16
+NOTCH = 0.04
+"""Radius, as part of the longest side, of discs that close a lung's outline."""
 _LATERALITY = {RIGHT_LUNG: RIGHT, LEFT_LUNG: LEFT}
 _SRT_SCHEMES = frozenset({"SRT", "SNM3"})
 _FROM_SRT = {
@@ -116,7 +119,8 @@ def structure(
 def segmented(model: Model, x: NDArray[np.float32]) -> tuple[Structure, ...]:
     """What a segmentation package finds in channels-first `x` (1, C, *spatial), on its own input grid.
 
-    Of each segment the largest connected part, holes filled: fragments elsewhere are no anatomy.
+    Of each segment the largest connected part, holes filled: fragments elsewhere are no anatomy. Notches in lungs of
+    a planar image are filled too: a mass at the rim is looked for in the lung.
     """
     masks = predicted_regions(model, model.run(x).logits)
     assert masks is not None
@@ -126,7 +130,29 @@ def segmented(model: Model, x: NDArray[np.float32]) -> tuple[Structure, ...]:
             continue
         whole = mask if mask.shape == model.spatial_shape else _nearest(mask, model.spatial_shape)
         found.append(structure(spec.name, largest_part(whole), spec.code))
-    return _usable(found)
+    return _usable(without_notches(found))
+
+
+def without_notches(structures: Sequence[Structure]) -> list[Structure]:
+    """Lungs of a planar image closed by discs of NOTCH, where no other structure is."""
+    if not structures or structures[0].mask.ndim != 2:
+        return list(structures)
+    taken = np.any([each.mask for each in structures], axis=0)
+    return [
+        replace(each, mask=each.mask | (_closed(each.mask) & ~taken))
+        if each.code is not None and each.code.value in _LATERALITY
+        else each
+        for each in structures
+    ]
+
+
+def _closed(mask: BoolArray) -> BoolArray:
+    reach = round(NOTCH * max(mask.shape))
+    padded = np.pad(mask, reach + 1)
+    wide = ndimage.distance_transform_edt(~padded) <= reach
+    closed = (ndimage.distance_transform_edt(wide) > reach) | padded
+    inner = slice(reach + 1, -reach - 1)
+    return np.asarray(ndimage.binary_fill_holes(closed)[inner, inner])
 
 
 def largest_part(mask: BoolArray) -> BoolArray:
