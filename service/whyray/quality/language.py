@@ -45,7 +45,8 @@ def narrative(explanation: Narrative, question: Question) -> Iterator[Measuremen
     yield claims_hold(explanation, facts)
     yield words_follow(explanation, facts, phrases)
     yield _complete(explanation, facts)
-    yield follows_the_answer(explanation, facts, phrases)
+    if "answer.share" not in facts.numbers:  # a segment that is not there is not told of at all
+        yield follows_the_answer(explanation, facts, phrases)
     yield beside_others(facts)
     yield rests_on(facts)
 
@@ -106,12 +107,10 @@ def rests_on(facts: Facts) -> Measurement:
 
 
 def flipped(facts: Facts) -> Facts:
-    """The same facts with the answer on the other side of its threshold."""
+    """The same facts with the answer, a probability or a value, on the other side of its threshold."""
     numbers = dict(facts.numbers)
     threshold = numbers.get("answer.threshold", 0.0)
-    if "answer.share" in numbers:
-        numbers["answer.share"] /= 2
-    elif "answer.value" in numbers:
+    if "answer.value" in numbers:
         far = 1 + abs(threshold)
         numbers["answer.value"] = threshold - far if numbers["answer.value"] >= threshold else threshold + far
     else:

@@ -390,3 +390,40 @@ def test_template_check_reads_the_phrases_with_file_and_line(language: str, tmp_
     own.write_text("decimal_mark: two\n", "utf-8")
     with pytest.raises(ConfigError, match=f"{language}.yaml"):
         load_templates(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "axes"), [("unet", 2), ("unet-3d", 3)])
+def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path) -> None:
+    from models import nets
+    from whyray.explain import explainable
+    from whyray.models import RuntimeOptions, load_package
+
+    segmenter = load_package(nets.pack(tmp_path, kind), options=RuntimeOptions(intra_op_threads=1))
+    x = nets.image(kind).numpy()
+    target = explainable(segmenter, x)[0]
+    values = np.zeros(x.shape[2:], np.float32)
+    values[(0,) * axes] = 1
+    context = Context(made=(Made(Heatmap(values, target, "seg-grad-cam", False, "logit"), "green", False),))
+    found = explain(segmenter, x, target=target, method="narrative", context=context)
+    assert isinstance(found, Narrative)
+    assert f"The model outlines {target} in" in found.text
+    assert ("in the first third of the slices" in found.text) == (axes == 3)
+    assert "upper left part" in found.text
+    assert not assess_typed(segmenter, x, found, context=context).withheld
+
+
+def test_regressions_are_told_by_value(tmp_path: Path) -> None:
+    from models import nets
+    from whyray.models import RuntimeOptions, load_package
+
+    path = nets.pack(tmp_path, "plain", task="regression", output__activation="none")
+    model = load_package(path, options=RuntimeOptions(intra_op_threads=1))
+    x = nets.image("plain").numpy()
+    context = Context(
+        made=(Made(Heatmap(np.ones(x.shape[2:], np.float32), "one", "grad-cam", False, ""), "green", False),)
+    )
+    found = explain(model, x, target="one", method="narrative", context=context)
+    assert isinstance(found, Narrative)
+    value = f"{float(model.predict(x)[0, 0]):.2f}".replace("-", "−")
+    assert f"The model answers {value} for one" in found.text
+    assert not assess_typed(model, x, found, context=context).withheld

@@ -129,6 +129,8 @@ class NarrativePhrases(_Strict):
     def _number(self, value: float, style: str) -> str:
         if style in ("percent", "whole percent"):
             text = f"{100 * value:.{1 if style == 'percent' else 0}f}".replace(".", self.decimal_mark)
+            if style == "percent" and 0 < value < 0.0005:
+                text = f"< {0.1:.1f}".replace(".", self.decimal_mark)
             return self.percent.format(value=text)
         text = f"{value:.0f}" if style == "count" else f"{value:.2f}"
         return text.replace(".", self.decimal_mark).replace("-", "−")
