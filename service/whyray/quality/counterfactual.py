@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import WhyRayError
 from whyray.explain import Case, Counterfactual, as_input, checked_parameters, method_named, resampled
-from whyray.explain.counterfactual import LatentSpace, region_labels, with_regions_replaced
+from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
 from whyray.explain.registry import TypedMethod
 from whyray.models import target_spec
 from whyray.quality.card import Grade, Measurement
@@ -73,9 +73,8 @@ def latent_shift(explanation: Counterfactual, question: Question) -> Iterator[Me
     """Measurements of a counterfactual that a decoder made."""
     pair = as_input(explanation.frames[[explanation.start, explanation.end]], question.model.manifest.input)
     seen = _seen(explanation, question, pair)
-    space = LatentSpace(
-        question.model, method=explanation.method, reference=_reference(explanation.parameters.get("autoencoder"))
-    )
+    named = explanation.parameters.get("autoencoder")
+    space = space_of(question.case, method=explanation.method, reference=None if named is None else str(named))
     yield _engine(seen)
     yield _fidelity(seen)
     yield _same_side(seen)
@@ -307,10 +306,6 @@ def _space_if_any(seen: _Seen) -> LatentSpace | None:
 def _parameters(told: Counterfactual) -> object:
     known = method_named(told.method).Parameters.model_fields
     return checked_parameters(told.method, {name: each for name, each in told.parameters.items() if name in known})
-
-
-def _reference(named: object) -> str | None:
-    return None if named is None else str(named)
 
 
 def _whole(value: object) -> int:

@@ -19,7 +19,7 @@ class Recipe:
     """The numbers that a run can change. `pixels`, `features`, `pooled`, `answers` weigh the terms of the loss."""
 
     copies: int = 3
-    steps: int = 1500
+    steps: int = 900
     rate: float = 1e-3
     linear_rate: float = 2e-5
     pixels: float = 300.0

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from planted_counterfactuals import TARGETS, THRESHOLD, Pair, linear_pair
 from whyray.errors import ArtefactMissing, Cancelled, ExplanationError, PackageError
-from whyray.explain import Case, Counterfactual, as_input, explain, method_named, why_not
+from whyray.explain import Case, Context, Counterfactual, as_input, explain, method_named, why_not
 from whyray.explain.counterfactual import LatentSpace, latent_gradient, traverse
 from whyray.models import Model, RuntimeOptions, load_package
 
@@ -196,3 +196,16 @@ def test_a_traversal_goes_from_one_picture_to_the_other_or_along_a_direction(pai
     np.testing.assert_allclose(along[2] - along[1], along[1] - along[0], atol=1e-4)
     with pytest.raises(ValueError, match="towards"):
         traverse(space, first)
+
+
+def test_padding_stays_as_it_is_in_every_frame(pair: Pair, model: Model) -> None:
+    valid = np.ones((16, 16), bool)
+    valid[:4] = False
+    x = picture(pair, 1)
+    x[..., :4, :] = 0.0
+    told = explain(model, x, target="one", method="latent-shift", context=Context(valid=valid), reach=8.0)
+    assert isinstance(told, Counterfactual)
+    assert told.flipped
+    assert not told.frames[:, ~valid].any()
+    assert not told.difference[~valid].any()
+    assert told.difference[valid].any()

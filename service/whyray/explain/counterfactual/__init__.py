@@ -1,6 +1,6 @@
 """Counterfactuals: what would have to be different for another answer."""
 
-from whyray.explain.counterfactual.latent import LatentSpace
+from whyray.explain.counterfactual.latent import LatentSpace, space_of
 from whyray.explain.counterfactual.latent_shift import LatentShift, LatentShiftParameters, latent_gradient
 from whyray.explain.counterfactual.refine import refined
 from whyray.explain.counterfactual.region_counterfactual import (
@@ -23,6 +23,7 @@ __all__ = [
     "latent_gradient",
     "refined",
     "region_labels",
+    "space_of",
     "traverse",
     "with_regions_replaced",
 ]

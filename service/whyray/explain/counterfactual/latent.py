@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
 from whyray.models import Autoencoder, Model
 
@@ -18,13 +19,24 @@ FloatArray = NDArray[np.float32]
 class LatentSpace:
     """Latents of pictures (N, *spatial) in 0..1 as displayed, on the input grid of the explained model.
 
+    Where `behind` is given, an image as it is displayed and where it is valid, everything decoded shows that image
+    wherever it is not valid: padding stays padding, and no gradient comes from there.
+
     Raises ArtefactMissing where the model has no autoencoder beside it, PackageError where what is named is none, and
     ExplanationError where the two don't show the same field of view.
     """
 
-    def __init__(self, model: Model, *, method: str, reference: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        method: str,
+        reference: str | None = None,
+        behind: tuple[FloatArray, NDArray[np.bool_]] | None = None,
+    ) -> None:
         self.model = model
         self.method = method
+        self._behind = behind
         self.autoencoder = Autoencoder(model.companion("autoencoder", method=method, reference=reference))
         self._theirs(np.zeros((1, *model.spatial_shape), np.float32))
 
@@ -39,7 +51,11 @@ class LatentSpace:
 
     def decode(self, latents: FloatArray) -> FloatArray:
         """(N, *spatial) pictures on the model's grid."""
-        return resampled(self.autoencoder.decode(latents), self.model.spatial_shape)
+        pictures = resampled(self.autoencoder.decode(latents), self.model.spatial_shape)
+        if self._behind is None:
+            return pictures
+        image, valid = self._behind
+        return np.where(valid, pictures, image).astype(np.float32)
 
     def pulled_back(self, latents: FloatArray, gradients: FloatArray) -> FloatArray:
         """(N, D): d score / d latents from d score / d picture (N, *spatial) at decode(latents), by the chain rule.
@@ -49,6 +65,8 @@ class LatentSpace:
         import torch
 
         at_theirs = gradients.astype(np.float64)
+        if self._behind is not None:
+            at_theirs = at_theirs * self._behind[1]
         for axis, matrix in enumerate(self._resampling, start=1):
             at_theirs = np.moveaxis(np.tensordot(at_theirs, matrix, axes=([axis], [0])), -1, axis)
         device = self.autoencoder.device
@@ -68,6 +86,13 @@ class LatentSpace:
 
     def _theirs(self, pictures: FloatArray) -> FloatArray:
         return on_grid_of(pictures, self.model, self.autoencoder.model, method=self.method)
+
+
+def space_of(case: Case, *, method: str, reference: str | None = None) -> LatentSpace:
+    """The latents of one case's image; what is padding in it stays as it is."""
+    valid = case.context.valid
+    behind = None if valid is None else (case.display, valid)
+    return LatentSpace(case.model, method=method, reference=reference, behind=behind)
 
 
 def why_no_latents(model: Model, *, method: str) -> WhyRayError | None:

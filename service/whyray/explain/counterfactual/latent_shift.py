@@ -14,7 +14,7 @@ from whyray.errors import WhyRayError
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
-from whyray.explain.counterfactual.latent import LatentSpace, why_no_latents
+from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents
 from whyray.explain.counterfactual.refine import STEPS, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
@@ -77,7 +77,7 @@ class LatentShift(MethodDefaults):
 
     def explain_case(self, case: Case, parameters: LatentShiftParameters) -> Sequence[Counterfactual]:
         """One counterfactual for each target; the latents are shared."""
-        space = LatentSpace(case.model, method=self.name, reference=parameters.autoencoder)
+        space = space_of(case, method=self.name, reference=parameters.autoencoder)
         encoded = space.encode(case.display[None])
         latents = refined(case, space, encoded, parameters.refine, self.name)
         origin = _Origin(space, encoded, latents, space.decode(encoded), space.decode(latents))

@@ -164,7 +164,7 @@ def _told(
         difference=difference,
         answer_before=before,
         changed=changed,
-        synthetic=True,
+        synthetic=False,
     )
 
 

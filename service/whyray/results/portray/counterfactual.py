@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float32]
 _COLUMNS = 2
 _OUTLINED = 0.1
 """Share of the image that is outlined in the difference: where it is largest."""
+_CINE = 512
+"""Pixels along a side of the cine's pictures: more than a decoder draws, and a tenth of a full page's bytes."""
 _SHARES = {"area", "refined", "shift"}
 _NAMES = {
     "threshold": "Threshold of the target",
@@ -35,7 +37,7 @@ _NAMES = {
 
 @portrays(Counterfactual)
 def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
-    """All pictures but an unchanged source image are marked SYNTHETIC, in the cine every frame."""
+    """Every picture but that of the unchanged image itself is marked SYNTHETIC, on the page and in the cine."""
     words = look.wording.counterfactual
     page = look.layout.page
     side = (page.width_at_most - (_COLUMNS + 1) * page.margin) // _COLUMNS
@@ -57,8 +59,12 @@ def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
         columns=_COLUMNS,
         lines=_lines(explanation, words),
         cine=tuple(
-            Figure(grey(frame, (side, side)), words.frame.format(value=_number(answer)), True)
-            for frame, answer in zip(frames, explanation.answers, strict=True)
+            Figure(
+                grey(frame, (_CINE, _CINE)),
+                words.frame.format(value=_number(answer)),
+                explanation.synthetic or index != explanation.start,
+            )
+            for index, (frame, answer) in enumerate(zip(frames, explanation.answers, strict=True))
         ),
     )
 
