@@ -79,8 +79,8 @@ def index_package(
 
     Holds what the model says of each image, what is known of it, and a thumbnail; no name, no identifier, no UID and
     no file name: references are called case-0001 and on, in an order that file names have no part in. Images of one
-    patient (by Patient ID or --patient, neither is kept) are never on both sides of the split. The same images give the same
-    index. It also measures what the index is worth, and says so: read it before you rely on it.
+    patient (by Patient ID or --patient, neither is kept) are never on both sides of the split. The same images give
+    the same index. It also measures what the index is worth, and says so: read it before you rely on it.
 
     Examples:
 

@@ -36,7 +36,8 @@ SUM_GREEN, SUM_RED = 1e-3, 1e-2
 USUAL = 5.0
 """Percentile of the references' own nearest similarities below which a case has nothing like it among them."""
 _QUERIES = 400
-_PATCH = 0.2
+_PATCH = 0.3
+"""Side of what is hidden, as a share of the image's."""
 _RANDOM_PATCHES = 9
 _ADEBAYO = "Adebayo et al. 2018, section 3, for neighbours instead of maps; thresholds WhyRay's"
 _TWIN = "Kenny and Keane 2019, section 4 (agreement of twin systems); threshold WhyRay's"
@@ -181,27 +182,41 @@ def _recomputed(explanation: CaseMatches, case: Case) -> Measurement:
 
 
 def _hidden(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:
-    """Hiding the place that resembles the leading prototype must lower its similarity more than hiding other places."""
-    case = question.case
+    """What the map says at a place must come from that place: hiding it changes the value there more than others do."""
+    case, rng = question.case, question.rng()
     first = explanation.matches[0]
     assert first.resembles is not None
-    number = _number(first.label)
-    place = np.unravel_index(int(first.resembles.argmax()), case.shape)
-    rng = question.rng()
-    elsewhere = [tuple(int(rng.integers(size)) for size in case.shape) for _ in range(_RANDOM_PATCHES)]
+    number, place = _number(first.label), _peak(first.resembles)
     blurred = filled(case.x, "blur")
-    drops = [
-        first.similarity - float(similarity_maps(case.model, _patched(case.x, blurred, each))[1][number])
-        for each in (tuple(map(int, place)), *elsewhere)
-    ]
-    usual, highest = float(np.mean(drops[1:])), float(np.max(drops[1:]))
-    grade = Grade.GREEN if drops[0] > highest else Grade.AMBER if drops[0] > usual else Grade.RED
+    changes = []
+    for hidden in (place, *_elsewhere(place, case.shape, rng)):
+        maps, _ = similarity_maps(case.model, _patched(case.x, blurred, hidden))
+        there = upsample(maps[number][None], case.shape)[0]
+        changes.append(abs(float(there[place]) - float(first.resembles[place])))
+    usual, highest = float(np.mean(changes[1:])), float(np.max(changes[1:]))
+    grade = Grade.GREEN if changes[0] > highest else Grade.AMBER if changes[0] > usual else Grade.RED
     rule = (
-        f"how far hiding the place lowers the similarity of {first.label}, against {_RANDOM_PATCHES} other places of "
-        "the same size; green above all of them, red up to their mean"
+        f"how far blurring the place that is most like {first.label} changes the similarity there, against blurring "
+        f"{_RANDOM_PATCHES} other places of the same size; green above all of them, red up to their mean"
     )
-    source = "after Hoffmann et al. 2021 (This looks like that … does it?), section 4"
-    yield Measurement("resembling place matters", "fidelity", drops[0], usual, grade, rule, source, 1 + _RANDOM_PATCHES)
+    source = "after Sacha et al. 2024 (spatial misalignment of prototypical parts), section 3"
+    cost = 1 + _RANDOM_PATCHES
+    yield Measurement("map tells the place", "fidelity", changes[0], usual, grade, rule, source, cost)
+
+
+def _peak(values: FloatArray) -> tuple[int, ...]:
+    return tuple(int(each) for each in np.unravel_index(int(values.argmax()), values.shape))
+
+
+def _elsewhere(place: tuple[int, ...], shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Centres of patches that don't overlap with that at `place`; of few tries, the farthest."""
+    found = []
+    for _ in range(_RANDOM_PATCHES):
+        tries = [tuple(int(rng.integers(size)) for size in shape) for _ in range(20)]
+        apart = [max(abs(a - b) / size for a, b, size in zip(each, place, shape, strict=True)) for each in tries]
+        far = [each for each, share in zip(tries, apart, strict=True) if share >= _PATCH]
+        found.append(far[0] if far else tries[int(np.argmax(apart))])
+    return found
 
 
 def _patched(x: FloatArray, fill: FloatArray, centre: tuple[int, ...]) -> FloatArray:

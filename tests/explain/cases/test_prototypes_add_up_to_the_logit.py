@@ -16,7 +16,7 @@ from whyray.errors import ArtefactMissing, PackageError
 from whyray.explain import NOTHING, CaseMatches, explain, method_named
 from whyray.explain.explain import why_not
 from whyray.models import ArtefactFacts, Model, graph_digest, write_artefact
-from whyray.quality import assess_typed
+from whyray.quality import Grade, assess_typed
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_package_whose_answer_is_no_sum_of_similarities_is_refused(tmp_path: P
     assert "not a weighted sum" in refusal.message
 
 
-def test_hiding_the_place_that_resembles_costs_similarity_and_a_false_sum_withholds(model: Model) -> None:
+def test_the_map_tells_the_place_and_a_false_sum_withholds(model: Model) -> None:
     from dataclasses import replace
 
     x = image_of("lower right", np.random.default_rng(0))
@@ -112,9 +112,10 @@ def test_hiding_the_place_that_resembles_costs_similarity_and_a_false_sum_withho
     by_name = {each.name: each for each in card.measurements}
     assert by_name["sum of contributions"].value < 1e-5
     assert by_name["contributions told again"].value < 1e-5
-    matters = by_name["resembling place matters"]
+    matters = by_name["map tells the place"]
     assert matters.baseline is not None
     assert matters.value > matters.baseline
+    assert matters.grade is Grade.GREEN
     first = found.matches[0]
     false = replace(found, matches=(replace(first, similarity=first.similarity + 0.5), *found.matches[1:]))
     assert assess_typed(model, x, false, context=NOTHING).withheld

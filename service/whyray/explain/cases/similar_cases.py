@@ -40,9 +40,9 @@ class SimilarCasesParameters(MethodParameters):
 class SimilarCases(MethodDefaults):
     """The nearest references in the model's own space (Kenny and Keane 2019, section 3: twin systems).
 
-    Exact search among a site's references. A reference's class is what is known of it, else what the model says of it;
-    contrasts are the nearest of another class than most of the neighbours are. A reference that is this very image is
-    left out. Evidence: how many neighbours the model answers alike, and how many are known to be so.
+    Exact search among a site's references. A reference's class is what is known of it, else what the model says;
+    contrasts are the nearest further ones of another class than most neighbours. A reference that is this very image
+    is left out. Evidence: how many neighbours the model answers alike, and how many are known to be so.
     """
 
     name: ClassVar[str] = "similar-cases"
@@ -73,7 +73,8 @@ class SimilarCases(MethodDefaults):
         found = nearest(similar, others, parameters.neighbours)
         usual = float(np.mean(classes[found])) if len(found) else 0.5
         common = here if usual == 0.5 else usual > 0.5
-        apart = nearest(similar, others & (classes != common), parameters.contrasts)
+        shown = np.isin(np.arange(len(index)), found)
+        apart = nearest(similar, others & ~shown & (classes != common), parameters.contrasts)
         known = index.known[found, target]
         evidence = {
             "answered alike": float(np.mean(answers[found] == here)),

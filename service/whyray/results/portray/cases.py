@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_heatmap
+from whyray.results.page.typeface import typeface
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import CaseWords
 
@@ -63,23 +68,42 @@ def _montage(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
     blank = np.full((side, side, 3), look.layout.colours.background, np.uint8)
 
     def rows_of(first: tuple[Figure, ...], cases: tuple[CaseMatch, ...]) -> list[Figure]:
-        figures = [*first, *(_figure(each, side, words) for each in cases)]
+        figures = [*first, *(_figure(each, side, look) for each in cases)]
         return [*figures, *[Figure(blank, "")] * (-len(figures) % columns)]
 
     here = () if explanation.display is None else (Figure(_flat(explanation.display, side), words.here),)
     found = rows_of(here, explanation.matches)
     if explanation.contrasts:
-        found += rows_of((Figure(blank, words.contrasts),) if here else (), explanation.contrasts)
+        first = (Figure(_with_lines(blank[:8], textwrap.wrap(words.contrasts, 24), look), ""),) if here else ()
+        found += rows_of(first, explanation.contrasts)
     return tuple(found)
 
 
-def _figure(each: CaseMatch, side: int, words: CaseWords) -> Figure:
+def _figure(each: CaseMatch, side: int, look: Look) -> Figure:
+    words = look.wording.cases
     picture = np.zeros((side, side, 3), np.uint8) if each.picture is None else grey(each.picture, (side, side))
     said = [words.similarity.format(value=f"{each.similarity:.2f}")]
     if each.answer is not None:
         said.append(words.answer.format(value=f"{each.answer:.2f}"))
-    caption = f"{each.label}  ·  {'  ·  '.join([*said, _known(each, words)])}"
-    return Figure(picture, caption, each.synthetic)
+    return Figure(_with_lines(picture, [*said, _known(each, words)], look), each.label, each.synthetic)
+
+
+def _with_lines(picture: Picture, lines: Sequence[str], look: Look) -> Picture:
+    """A picture with words below it, as large as its width allows."""
+    layout, width = look.layout, picture.shape[1]
+    size = max(12, width // 15)
+    canvas = Image.new(
+        "RGB", (width, picture.shape[0] + round(1.35 * size * (len(lines) + 0.5))), layout.colours.background
+    )
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        font, fitting = typeface(layout.fonts, line, size), size
+        while fitting > 9 and draw.textlength(line, font=font) > width:
+            fitting -= 1
+            font = typeface(layout.fonts, line, fitting)
+        draw.text((0, picture.shape[0] + 1.35 * size * (number + 0.25)), line, font=font, fill=layout.colours.text)
+    return np.asarray(canvas)
 
 
 def _known(each: CaseMatch, words: CaseWords) -> str:
@@ -108,19 +132,25 @@ def _row(each: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Ro
 
 # --- prototypes ------------------------------------------------------------------------------------------------------
 def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
-    words, columns = look.wording.cases, 3
-    side = _side(columns, look)
+    words, drawn = look.wording.cases, explanation.matches[:_DRAWN]
+    columns = 1 + len(drawn)
+    side = _side(max(columns, 3), look)
     bars = [
         Bar(each.label, _contribution(each), note=f"{each.similarity:.2f} × {each.weight or 0:+.2f}")
         for each in explanation.matches
     ]
+    blank = Figure(np.full((8, 8, 3), look.layout.colours.background, np.uint8), "")
     figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
-    for each in explanation.matches[:_DRAWN]:
-        if each.resembles is not None and explanation.display is not None:
-            place = _place(each.resembles, explanation.display, side, look)
-            figures.append(Figure(place, words.resembles.format(label=each.label)))
-        if each.picture is not None:
-            figures.append(Figure(grey(each.picture, (side, side)), each.label, each.synthetic))
+    figures += [_resembles(each, explanation, side, look) or blank for each in drawn]
+    if any(each.picture is not None for each in drawn):
+        pictures = ((each, each.picture) for each in drawn)
+        figures += [
+            blank,
+            *(
+                blank if picture is None else Figure(grey(picture, (side, side)), each.label, each.synthetic)
+                for each, picture in pictures
+            ),
+        ]
     sums = [("Bias", explanation.base), ("Logit", explanation.total)]
     return Portrayal(
         headline=words.prototypes.format(shown=len(explanation.matches), total=explanation.reference_count),
@@ -136,6 +166,13 @@ def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
             for each in explanation.matches[:_DRAWN]
         ),
     )
+
+
+def _resembles(each: CaseMatch, explanation: CaseMatches, side: int, look: Look) -> Figure | None:
+    if each.resembles is None or explanation.display is None:
+        return None
+    caption = look.wording.cases.resembles.format(label=each.label)
+    return Figure(_place(each.resembles, explanation.display, side, look), caption)
 
 
 def _contribution(each: CaseMatch) -> float:
