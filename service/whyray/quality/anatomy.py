@@ -207,15 +207,15 @@ def inside_anatomy(heatmap: Heatmap, allowed: BoolArray | None, valid: BoolArray
 
     A map that was narrowed to anatomy says by its evidence what was taken from it.
     """
+    kept, area = heatmap.evidence.get("share_kept"), heatmap.evidence.get("allowed_area")
+    if kept is not None and area is not None:
+        yield _inside(kept, area, flagged=kept < max(LEAST_INSIDE, area))
+        return
     weight = speaks_for(heatmap)
     if allowed is None or not weight.any():
         return
     flagged, facts = attention(weight, allowed, valid)
-    kept = heatmap.evidence.get("share_kept")
-    if kept is not None:
-        yield _inside(kept, facts["allowed_area"], flagged=kept < max(LEAST_INSIDE, facts["allowed_area"]))
-    else:
-        yield _inside(facts["allowed_share"], facts["allowed_area"], flagged=flagged)
+    yield _inside(facts["allowed_share"], facts["allowed_area"], flagged=flagged)
 
 
 def _inside(share: float, area: float, *, flagged: bool) -> Measurement:

@@ -106,6 +106,11 @@ def test_the_narrowed_map_is_zero_where_the_finding_is_not_looked_for_and_says_w
     assert found.evidence["share_kept"] == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_map_of_which_the_prior_leaves_next_to_nothing_is_not_narrowed_but_refused(model: Model) -> None:
+    with pytest.raises(ExplanationError, match="only 0% of the map by grad-cam"):
+        explain(model, lit(OUTSIDE), target=BRIGHT, method="anatomy-constrained")
+
+
 def test_a_map_that_was_made_before_is_told_and_not_made_again(model: Model) -> None:
     image = lit(IN_RIGHT_LUNG)
     values = np.zeros((SIZE, SIZE), np.float32)

@@ -18,6 +18,8 @@ from whyray.models import Model
 from whyray.models.manifest import CompanionRole
 
 NAME = "anatomy-constrained"
+LEAST_KEPT = 0.1
+"""Below this part of the map, what the prior leaves would show the prior, not the model."""
 
 
 class AnatomyConstrainedParameters(AnatomyParameters):
@@ -28,18 +30,18 @@ class AnatomyConstrainedParameters(AnatomyParameters):
 
 @register
 class AnatomyConstrained(AttributionMap):
-    """Another map, 0 wherever the target can't be by its anatomy (a prior as in Rieger et al. 2020, on the map instead
-    of the model).
+    """Another map, 0 wherever the target can't be by its anatomy (a prior as in Rieger et al. 2020).
 
-    What the prior took away is kept as evidence (`share_kept`): a map that loses most of itself said something about
-    the model that this one no longer shows. Of a signed map only what speaks for the target is kept.
+    Theirs binds the model while it is trained; this one only the map. What it took away is kept as evidence
+    (`share_kept`): a map that loses most of itself said something about the model that this one no longer shows, and
+    where less than a tenth is left it is refused. Of a signed map only what speaks for the target is kept.
     """
 
     name: ClassVar[str] = NAME
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "anatomical prior"
     stage: ClassVar[int] = 1
-    unit: ClassVar[str] = "as the map that was narrowed"
+    unit: ClassVar[str] = "as its map"
     companion: ClassVar[CompanionRole | None] = "anatomy"
     Parameters: ClassVar[type[MethodParameters]] = AnatomyConstrainedParameters
 
@@ -75,9 +77,16 @@ class AnatomyConstrained(AttributionMap):
             weight = speaks_for(heatmap)
             values = np.where(allowed, weight, 0).astype(np.float32)
             total = float(weight.sum(dtype=np.float64))
+            kept = float(values.sum(dtype=np.float64)) / total if total else 0.0
+            if kept < LEAST_KEPT:
+                raise ExplanationError(
+                    f"{NAME} of {spec.name}: only {kept:.0%} of the map by {heatmap.method} lies where it may be "
+                    "looked for: what is left would not be the model\'s",
+                    advice=f"Look at {heatmap.method} itself, and at region-shares: the model looks elsewhere.",
+                )
             evidence = {
                 **{name: value for name, value in heatmap.evidence.items() if name == "engine_parity"},
-                "share_kept": float(values.sum(dtype=np.float64)) / total if total else 0.0,
+                "share_kept": kept,
                 "allowed_area": float(allowed.mean()),
             }
             found.append(Attribution(values, heatmap.layer, evidence))
