@@ -14,15 +14,18 @@ import pytest
 import yaml
 
 import whyray.demo
+from whyray.models import find_artefact, load_package
 from whyray.models.manifest import Manifest
 from whyray.training.cxr_anatomy_card import anatomy_card, anatomy_manifest
 from whyray.training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
 from whyray.training.cxr_card import chest_card, chest_manifest
+from whyray.training.cxr_concepts_card import abnormal_card, abnormal_manifest
 from whyray.training.head_ct_card import head_card, head_manifest
 
 PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
 
 WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]] = {
+    "cxr-abnormal": (abnormal_card, abnormal_manifest),
     "cxr-anatomy": (anatomy_card, lambda _: anatomy_manifest()),
     "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
     "cxr-findings": (chest_card, chest_manifest),
@@ -79,4 +82,15 @@ def test_every_figure_in_the_card_and_the_manifest_is_a_measured_one(folder):
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     write_card, write_manifest = WRITERS[folder.parent.name]
     assert card == write_card(metrics)
-    assert manifest_of(folder) == Manifest.model_validate(write_manifest(metrics))
+    written = Manifest.model_validate(write_manifest(metrics))
+    assert manifest_of(folder).model_copy(update={"artefacts": {}}) == written, "artefacts' own scripts name them"
+
+
+def test_every_artefact_is_of_this_graph_and_says_where_it_comes_from(folder):
+    model = load_package(folder)
+    for kind in model.manifest.artefacts:
+        artefact = find_artefact(model, kind)
+        assert artefact is not None
+        assert artefact.facts.package == model.identity
+        assert artefact.facts.source
+        assert artefact.facts.licence

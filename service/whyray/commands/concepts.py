@@ -370,7 +370,7 @@ def _concept_rows(bank: ConceptBank) -> Iterator[tuple[str, list[tuple[str, ...]
             reliable = well_known(each, float(figure))
             rows.append(
                 (
-                    f"{each.name} [{each.unit}]" if each.unit else each.name,
+                    each.label,
                     str(each.examples),
                     str(each.positives) if each.kind == "presence" else "–",
                     f"{'AUC' if each.kind == 'presence' else 'R²'} {figure:.2f}",

@@ -114,7 +114,7 @@ def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measure
     read = surrogate.readings @ embedding_at(question.case, surrogate.tensor) + surrogate.offsets
     parts = surrogate.weights[target] * (read - surrogate.mean) / surrogate.spread
     used = [number for number, each in enumerate(bank.concepts) if each.name != told.target]
-    own = _in_order(told, [bank.concepts[each].name for each in used])
+    own = _in_order(told, [bank.concepts[each].label for each in used])
     off = float(np.abs(own - parts[used]).max() / max(float(np.abs(parts).max()), 1e-9))
     yield Measurement(
         "scores are the surrogate's",
@@ -163,7 +163,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         "WhyRay: ONNX Runtime on the same input",
         1,
     )
-    names = [each.name for each in bank.concepts]
+    names = [each.label for each in bank.concepts]
     places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
     scores = _in_order(told, [names[each] for each in places])
     steps = directions.steps[places].reshape(len(places), -1, *[1] * (activations.ndim - 2)) * STEP
@@ -260,10 +260,9 @@ def _chance(name: str, value: float, random: list[float], what: str, source: str
 
 
 def _in_order(told: ConceptScores, names: list[str]) -> NDArray[np.float64]:
-    """Scores in the order of the names; the name of a measure may be followed by its unit."""
+    """Scores in the order of the names; NaN for one that is missing."""
     given = {each.name: each.score for each in told.concepts}
-    bare = {name.partition(" [")[0]: score for name, score in given.items()}
-    return np.array([given.get(each, bare.get(each, np.nan)) for each in names])
+    return np.array([given.get(each, np.nan) for each in names])
 
 
 def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:

@@ -44,6 +44,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Package folder NAME/VERSION to write; made where it is missing.")],
     copies: Annotated[int, typer.Option(help="Augmented copies of each radiograph.")] = ConceptRecipe.copies,
     folds: Annotated[int, typer.Option(help="Cross-validation folds, split by patient.")] = 5,
+    inner_folds: Annotated[
+        int, typer.Option(help="Folds that give the head concepts of unseen images.")
+    ] = ConceptRecipe.inner_folds,
     limit: Annotated[int | None, typer.Option(help="Only the first so many images of each set: a trial run.")] = None,
     seed: Annotated[int, typer.Option(help="Of splits, weights and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of torch and of ONNX Runtime.")] = 2,
@@ -59,7 +62,7 @@ def main(
     those of cxr-findings. The images stay where they are: weights and figures are written.
     """
     torch.set_num_threads(threads)
-    console, recipe = Console(), ConceptRecipe(copies=copies)
+    console, recipe = Console(), ConceptRecipe(copies=copies, inner_folds=inner_folds)
     radiographs = load_radiographs(data / "nih-cxr", limit)
     small = load_small_radiographs(data / "nih-cxr-64", limit)
     held_out_small = np.isin(patient_folds(small.patients, SMALL_FOLDS, seed), SMALL_HELD_OUT)

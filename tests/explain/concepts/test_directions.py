@@ -45,9 +45,9 @@ def test_planted_concepts_are_found_with_their_sign_and_random_ones_are_not(curv
 
 def test_the_same_for_measures(curved: Model) -> None:
     found = {each.name: each for each in told(curved, "rcv").concepts}
-    assert set(found) == {"alpha level", "beta level", "noise"}
-    assert found["alpha level"].reliable
-    assert found["alpha level"].held_out > 0.9
+    assert set(found) == {"alpha level [%]", "beta level", "noise"}
+    assert found["alpha level [%]"].reliable
+    assert found["alpha level [%]"].held_out > 0.9
     assert not found["noise"].reliable
     assert found["noise"].held_out < 0.1
 
@@ -184,6 +184,14 @@ def test_a_case_is_held_against_a_sample_as_crawford_and_howell_do() -> None:
     t = (20 - 11) / (sample.std(ddof=1) * np.sqrt(1 + 1 / 5))
     assert single_case(20, sample) == pytest.approx(2 * stats.t.sf(t, 4))
     assert single_case(11, sample) == pytest.approx(1.0)
+
+
+def test_repeated_scores_are_compared_as_scipys_welch_does() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(0.7, 0.1, 20), rng.normal(0.5, 0.3, 50)
+    assert two_samples(one, other) == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue)
+    assert two_samples(np.ones(5), np.ones(9)) == 1.0
+    assert two_samples(np.ones(5), np.zeros(9)) == 0.0
 
 
 def test_corrections_equal_scipys_and_leave_unknown_ones_out() -> None:

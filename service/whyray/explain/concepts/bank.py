@@ -31,6 +31,11 @@ class Concept:
     unit: str = ""
     code: CodedConcept | None = None
 
+    @property
+    def label(self) -> str:
+        """The name, and the unit where the values have one: 'age [a]'."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
 
 @dataclass(frozen=True)
 class Outputs:

@@ -81,7 +81,7 @@ def scores_along(
             low, high = np.percentile(derivative[directions.copies_of(place)], [2.5, 97.5])
             concepts.append(
                 ConceptScore(
-                    name=concept.name,
+                    name=concept.label,
                     code=concept.code,
                     value=shown_value(concept, float(read[place]), directions.calibration[place]),
                     score=float(derivative[place]),

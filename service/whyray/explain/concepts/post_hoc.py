@@ -30,9 +30,9 @@ class PostHocParameters(MethodParameters):
 
 @register
 class PostHocConcepts(MethodDefaults):
-    """Concepts read from the embedding, and a linear head on them fitted to the network's own logits
-    (Yuksekgonul et al. 2023, section 2).
+    """Concepts read from the embedding, and a linear head on them (Yuksekgonul et al. 2023, section 2).
 
+    The head is fitted to the network's own logits.
     Score: the concept's part in the surrogate's logit against its mean over the references; base + all scores is the
     surrogate's logit, which is not the network's: how far both agree on images held out is part of its quality.
     Needs the artefact 'concepts'. A concept that is called as the target has no part in its explanation.
@@ -96,7 +96,7 @@ class PostHocConcepts(MethodDefaults):
             total=total,
             concepts=tuple(
                 ConceptScore(
-                    name=bank.concepts[each].name,
+                    name=bank.concepts[each].label,
                     code=bank.concepts[each].code,
                     value=shown_value(bank.concepts[each], float(read[each]), surrogate.calibration[each]),
                     score=float(scores[each]),
@@ -109,7 +109,7 @@ class PostHocConcepts(MethodDefaults):
             ),
             interventions=tuple(
                 Intervention(
-                    concept=bank.concepts[each].name,
+                    concept=bank.concepts[each].label,
                     set_to=shown_value(bank.concepts[each], float(surrogate.mean[each]), surrogate.calibration[each]),
                     logit=total - float(scores[each]),
                     answer=_answer(case, target, total - float(scores[each])),
