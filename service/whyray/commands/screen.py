@@ -48,7 +48,8 @@ def print_report(report: Report, out: Path) -> None:
     for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
         table.add_column(name, justify="right" if name in ("probability", "value") else "left")
     for finding in report.findings:
-        for index, each in enumerate(finding["explanations"] or [None]):
+        maps = [each for each in finding["explanations"] if each["part"] is None]
+        for index, each in enumerate([*maps, *finding["typed_explanations"]] or [None]):
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
             table.add_row(*cells, each["method"] if each else "–", _quality(each))
     console.print(table)

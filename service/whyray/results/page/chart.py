@@ -147,7 +147,7 @@ def curve_chart(
     text = max(12, width // 34)
     box = (5 * text, text, width - text, height - 4 * text)
     ends = [*values, *([level[0]] if level else [])]
-    low, high = (0.0, 1.0) if min(ends) >= 0 and max(ends) <= 1 else (min(ends), max(ends))
+    low, high = _range(ends)
     span = (high - low) or 1.0
 
     def on_page(index: float, value: float) -> tuple[float, float]:
@@ -159,7 +159,7 @@ def curve_chart(
         y = on_page(0, level[0])[1]
         for start in range(box[0], box[2], 12):
             draw.line((start, y, min(start + 6, box[2]), y), fill=layout.colours.amber, width=2)
-        _write(draw, (box[2] - 4, y - text * 0.7), level[1], text, layout, anchor="rm", ink=layout.colours.amber)
+        _write(draw, (box[0] + 6, y + text * 0.8), level[1], text, layout, anchor="lm", ink=layout.colours.amber)
     draw.line([on_page(index, value) for index, value in enumerate(values)], fill=_FOR, width=3)
     for index, name in marks:
         x, y = on_page(index, values[index])
@@ -171,6 +171,13 @@ def curve_chart(
     _write(draw, ((box[0] + box[2]) / 2, height - 2 * text), axes[0], text, layout, anchor="mm", room=width - 4 * text)
     _write(draw, (box[0], height - 2 * text), axes[1], text, layout, anchor="lm", room=width // 2)
     return np.asarray(canvas)
+
+
+def _range(ends: Sequence[float]) -> tuple[float, float]:
+    """From 0 to the first of 0.1, 0.25, 0.5, 1 that holds all values with some room; their own range for others."""
+    if min(ends) >= 0 and max(ends) <= 1:
+        return 0.0, next((top for top in (0.1, 0.25, 0.5) if max(ends) < 0.9 * top), 1.0)
+    return min(ends), max(ends)
 
 
 def _canvas(size: tuple[int, int], layout: Layout) -> tuple[Image.Image, ImageDraw.ImageDraw]:
