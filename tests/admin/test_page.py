@@ -147,6 +147,7 @@ def test_a_radiologist_accepts_and_rejects_a_result_from_its_large_view(scene: S
     page.open("results")
     page.press(".gallery li:nth-child(2) button")
     page.shows("0 accepted, 0 rejected.", "#verdict-said")
+    assert not page.find("[data-verdict=take-back]").is_displayed()
     page.find("#verdict-reason").send_keys("the explanation points")
     page.find("#verdict-comment").send_keys("left, not right")
     page.press("[data-verdict=reject]")

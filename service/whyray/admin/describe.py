@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydicom.uid import UID
+
 from whyray.admin.explanations import explanations_of
 from whyray.admin.schemas import (
     Action,
@@ -141,12 +143,17 @@ def result_out(row: ResultRow) -> ResultOut:
         method=row.method,
         description=row.description,
         grade=row.grade,
-        reasons=[] if finding is None else finding.reasons,
+        reasons=[] if finding is None else _reasons_for(row.method, finding.reasons),
         superseded=row.superseded,
         created_at=row.created_at,
         picture=None if row.picture_key is None else f"{path}/picture",
         dicom=f"{path}/dicom",
     )
+
+
+def _reasons_for(method: str | None, reasons: list[str]) -> list[str]:
+    """Those about the method that the result shows; all where it shows several."""
+    return reasons if method is None else [each for each in reasons if each.startswith(f"{method}: ")]
 
 
 def result_detail(row: ResultRow) -> ResultDetail:
@@ -174,6 +181,7 @@ def delivery_out(row: Delivery) -> DeliveryOut:
         attempt=row.attempt,
         status=row.status,
         status_text=row.status_text,
+        transfer_syntax=None if row.transfer_syntax_uid is None else UID(row.transfer_syntax_uid).name,
         error=error_of(row),
         created_at=row.created_at,
         sent_at=row.sent_at,

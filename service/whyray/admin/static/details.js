@@ -39,7 +39,7 @@ function explanations(it) {
       [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.method}-${each.part}` }, each.method), each.part ? h("div", { class: "quiet" }, each.part) : null],
       chip(SHOWN[each.state], each.state), grade(each.grade),
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
-      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.method}-${each.part}` }, `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
+      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
       pictures(it, each),
     ]))));
 }

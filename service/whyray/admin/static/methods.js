@@ -2,7 +2,12 @@
 
 import { chip, facts, h, panel, table } from "./dom.js";
 
-const able = (each) => h("div", { title: each.possible ? null : each.why_not }, chip(each.possible ? "match" : "stopped", each.package));
+// Where all packages or none can be explained, that is said instead of their names.
+function able(packages) {
+  if (packages.length > 1 && packages.every((each) => each.possible)) return chip("match", `all ${packages.length} packages`);
+  if (packages.length > 1 && !packages.some((each) => each.possible)) return chip("stopped", "none yet");
+  return packages.map((each) => [h("span", { title: each.possible ? null : each.why_not }, chip(each.possible ? "match" : "stopped", each.package)), " "]);
+}
 
 export const methods = {
   title: "Methods",
@@ -10,7 +15,7 @@ export const methods = {
   body: ([items]) => [...new Set(items.map((each) => each.kind))].map((kind) => panel(
     table(kind[0].toUpperCase() + kind.slice(1), ["Method", "What it says", "Tier", "Explains", "Possible for"], items.filter((each) => each.kind === kind).map((each) => [
       [h("a", { href: `#methods/${each.name}`, "data-key": `method-${each.name}` }, each.name), each.deliverable ? null : h("div", { class: "quiet" }, "research only")],
-      each.says, each.tier, each.tasks.join(", ") || "all tasks", each.packages.map(able),
+      each.says, each.tier, each.tasks.join(", ") || "all tasks", able(each.packages),
     ])))),
 };
 
