@@ -87,6 +87,14 @@ def test_a_model_that_looks_where_the_finding_is_not_looked_for_is_flagged(model
     assert found.evidence["allowed_share"] < 0.5
 
 
+@pytest.mark.parametrize("method", ["region-occlusion", "region-shapley"])
+def test_of_the_pleura_nothing_is_said_where_structures_have_no_margin(tmp_path: Path, method: str) -> None:
+    anatomy_package(tmp_path)
+    found = told(detector(tmp_path, anatomy=("3120008", "Pleura")), lit(OUTSIDE), method)
+    assert not found.flagged
+    assert "allowed_share" not in found.evidence
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_prior_nothing_is_flagged(tmp_path: Path, method: str) -> None:
     anatomy_package(tmp_path)

@@ -81,7 +81,7 @@ class AnatomyConstrained(AttributionMap):
             if kept < LEAST_KEPT:
                 raise ExplanationError(
                     f"{NAME} of {spec.name}: only {kept:.0%} of the map by {heatmap.method} lies where it may be "
-                    "looked for: what is left would not be the model\'s",
+                    "looked for: what is left would not be the model's",
                     advice=f"Look at {heatmap.method} itself, and at region-shares: the model looks elsewhere.",
                 )
             evidence = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import WhyRayError
-from whyray.explain.anatomy.allowed import LEAST_INSIDE, BoolArray, marked
+from whyray.explain.anatomy.allowed import LEAST_INSIDE, MARGIN, BoolArray, marked, rule_for
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
 from whyray.explain.case import Case
@@ -18,7 +18,7 @@ from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import RegionShare, RegionShares, Structure
 from whyray.explain.types import Kind, Tier
 from whyray.models import Model
-from whyray.models.manifest import CompanionRole
+from whyray.models.manifest import CompanionRole, TargetSpec
 
 NAME = "region-occlusion"
 
@@ -101,7 +101,7 @@ def told(
         regions.append(RegionShare(structure, share, area, share / area if area else None, float(effect)))
     outside = abs(float(effects[-1])) / whole
     score = float(case.score[case.targets.index(target)])
-    flagged, facts = attended(regions, float(effects[-1]))
+    flagged, facts = attended(regions, float(effects[-1]), spec)
     return RegionShares(
         target=spec.name,
         method=method,
@@ -116,12 +116,14 @@ def told(
     )
 
 
-def attended(regions: Sequence[RegionShare], rest: float) -> tuple[bool, dict[str, float]]:
+def attended(regions: Sequence[RegionShare], rest: float, target: TargetSpec) -> tuple[bool, dict[str, float]]:
     """Whether most of what speaks for the target lies where it may not be, and the figures; nothing without a prior.
 
     Effects that speak against the target are left out: that a heart tells against a mass is no mistake of place.
+    Nothing is said of targets that lie beyond the structures' rim as much as within (pleura, diaphragm).
     """
-    if all(each.structure.allowed is None for each in regions):
+    rule = rule_for(target, [each.structure for each in regions])
+    if rule is None or rule.margin > MARGIN:
         return False, {}
     inside = sum(max(each.effect or 0.0, 0.0) for each in regions if each.structure.allowed)
     whole = max(rest, 0.0) + sum(max(each.effect or 0.0, 0.0) for each in regions)
