@@ -20,6 +20,7 @@ from whyray.training.cxr_anatomy_card import anatomy_card, anatomy_manifest
 from whyray.training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
 from whyray.training.cxr_card import chest_card, chest_manifest
 from whyray.training.cxr_concepts_card import abnormal_card, abnormal_manifest
+from whyray.training.cxr_prototypes_card import prototypes_card, prototypes_manifest
 from whyray.training.head_ct_card import head_card, head_manifest
 
 PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
@@ -29,6 +30,7 @@ WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]]
     "cxr-anatomy": (anatomy_card, lambda _: anatomy_manifest()),
     "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
     "cxr-findings": (chest_card, chest_manifest),
+    "cxr-prototypes": (prototypes_card, prototypes_manifest),
     "head-ct-tissue": (head_card, lambda _: head_manifest()),
 }
 """Each package's card and manifest, as its training script writes them from the figures."""

@@ -87,7 +87,6 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             for name in TARGETS
         ],
         "prototypes": {"maps": "maps", "similarities": "similarities"},
-        "artefacts": {"prototypes": "prototypes.npz"},
         "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
     }
 

@@ -36,6 +36,7 @@ from whyray.models import (
 )
 from whyray.models.package import MANIFEST
 from whyray.quality.reference_index import Collected, Told, make_index
+from whyray.training.package import name_artefact
 
 FloatArray = npt.NDArray[np.float32]
 SOURCE = "399 frontal radiographs of 399 patients, NIH ChestX-ray14 (Wang et al. 2017; NIH Clinical Center)"
@@ -78,6 +79,8 @@ def main(
         console.print("no UMAP layout: pip install whyray[umap]", style="yellow")
     path = out or model.package.folder / f"{KIND}.npz"
     write_artefact(path, facts, arrays)
+    if out is None:
+        name_artefact(path.parent, KIND, path.name)
     console.print({key: value for key, value in facts.details.items() if key != "agreement"})
     console.print(f"{path}: {path.stat().st_size} bytes")
 
@@ -155,6 +158,7 @@ def write_prototypes(
         details={"autoencoder": None if latents is None else latents.identity, "grid": _GRID},
     )
     write_artefact(folder / f"{PROTOTYPES}.npz", facts, arrays)
+    name_artefact(folder, PROTOTYPES, f"{PROTOTYPES}.npz")
 
 
 def framed(picture: npt.NDArray[np.uint8], place: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
