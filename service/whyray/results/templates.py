@@ -288,6 +288,7 @@ class RegionWords(_Strict):
     effect: Plain
     rest: Plain
     outlines: Plain
+    faint: Plain
     names: dict[str, Plain] = {}
 
 

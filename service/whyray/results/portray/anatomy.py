@@ -131,9 +131,10 @@ def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[s
     room = (
         (width, height) if height <= width * 1.3 else (max(1, round(width * width * 1.3 / height)), round(width * 1.3))
     )
-    return [
-        Figure(_drawn(structures, explanation, look, frame, room, numbers), look.wording.regions.outlines, frame=frame)
-    ]
+    words = look.wording.regions
+    faint = any(each.structure.allowed is False for each in explanation.regions)
+    caption = f"{words.outlines}; {words.faint}" if faint else words.outlines
+    return [Figure(_drawn(structures, explanation, look, frame, room, numbers), caption, frame=frame)]
 
 
 def _drawn(
