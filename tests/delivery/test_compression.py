@@ -16,13 +16,15 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 import synthetic
 from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
 from delivery_house import QUICK, House
 from peers import OrthancFactory, StoreScpFactory
 from results.answers import answer_about, image_of
-from whyray.catalog import DeliveryState
+from whyray.catalog import Delivery, DeliveryState
 from whyray.config import Destination, DicomDestination, DicomWebDestination
 from whyray.config.network import COMPRESSED, TRANSFER_SYNTAXES
 from whyray.pipeline.page_compression import PageCompression
@@ -63,6 +65,16 @@ def syntaxes(received: dict[str, Dataset], results: list[Path]) -> list[str]:
     return [str(received[str(each.SOPInstanceUID)].file_meta.TransferSyntaxUID) for each in sent]
 
 
+def noted(house: House, results: list[Path]) -> list[str | None]:
+    """What the catalog says of the same."""
+    with house.catalog.read() as session:
+        rows = {
+            each.result.sop_instance_uid: each.transfer_syntax_uid
+            for each in session.scalars(select(Delivery).options(joinedload(Delivery.result)))
+        }
+    return [rows[str(dcmread(each).SOPInstanceUID)] for each in results]
+
+
 PLAIN = str(ExplicitVRLittleEndian)
 IMPLICIT = str(ImplicitVRLittleEndian)
 
@@ -94,6 +106,7 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
     )
     deliver(house, results, destination)
     assert syntaxes({uid: dcmread(path) for uid, path in peer.files().items()}, results) == expected
+    assert noted(house, results) == expected
 
 
 def test_orthanc_gets_what_it_is_configured_to_accept(
@@ -118,6 +131,7 @@ def test_orthanc_gets_compressed_pages_by_stow(house: House, orthanc: OrthancFac
     deliver(house, results, DicomWebDestination(url=pacs.dicomweb_url, transfer_syntaxes=wanted))
     received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
     assert syntaxes(received, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
+    assert noted(house, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
 
 
 @pytest.mark.parametrize("refusal", [None, 415, 500])

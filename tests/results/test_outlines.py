@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage.measure import points_in_poly
 
-from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
-from results.sources import SOURCES, image_named, read
+from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+from results.sources import SOURCES, image_named
 from results.test_report import children, groups_of, report_of
 from whyray.results import Finding, build_results, encode
 
@@ -39,12 +39,16 @@ def test_the_outline_encloses_the_pixels_of_the_region_on_the_slice_that_shows_m
     assert children(finding, "Finding")[0].ConceptCodeSequence == children(outline, "Finding")[0].ConceptCodeSequence
 
 
-def test_segment_and_outline_have_one_tracking_uid(templates):
+def test_an_outline_tracks_what_its_finding_or_its_further_explanation_tracks(templates):
     image = image_named("tilted CT, Japanese")
-    segmentation, report = build_results(answer_about(image), ["seg", "sr"], templates)
-    *_, outline = groups_of(read(encode(report.dataset)))
-    tracked = children(outline, "Tracking Unique Identifier")[0].UID
-    assert tracked == segmentation.dataset.SegmentSequence[0].TrackingUID
+    maps = tuple(a_map(image, blob(image, centre_of(image)), method=method) for method in ("grad-cam", "rise"))
+    absent = Finding(NODULE, present=False, probability=0.1)
+    answer = answer_about(image, [absent, Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
+    finding, further, nodule, *outlines = groups_of(report_of(answer, templates))
+    tracked = [children(each, "Tracking Unique Identifier")[0].UID for each in (finding, further, nodule, *outlines)]
+    assert tracked[3:] == tracked[:2]
+    assert len(set(tracked)) == 3
+    assert children(nodule, "Finding")[0].ConceptCodeSequence[0].CodeMeaning == "Nodule"
 
 
 def test_highdicom_reads_the_outline_as_a_planar_region(templates, tmp_path):
@@ -55,7 +59,7 @@ def test_highdicom_reads_the_outline_as_a_planar_region(templates, tmp_path):
     (group,) = highdicom.sr.srread(path).content.get_planar_roi_measurement_groups()
     assert group.finding_type.value == "8186001"
     assert group.roi.graphic_type.value == "POLYLINE"
-    assert {each.name.meaning for each in group.get_measurements()} == {"Certainty of Finding"}
+    assert group.get_measurements() == []
 
 
 def test_of_several_parts_the_largest_is_outlined_and_an_empty_region_has_none(templates):

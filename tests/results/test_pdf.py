@@ -93,6 +93,17 @@ def test_every_sheet_names_the_patient_and_every_finding_is_on_one(monkeypatch, 
         assert np.median(sheet) == 255, "ink on paper"
 
 
+def test_a_name_is_written_in_all_groups_that_the_fonts_hold(monkeypatch, dx_image, templates):
+    groups = [each.replace("^", " ") for each in str(dx_image.header.PatientName).split("=")]
+    assert len(groups) == 3
+    words = words_on(monkeypatch, lambda: document_of(answer_about(dx_image), templates))
+    assert f"Patient: {' / '.join(groups)}  ·" in words
+    latin = templates.layout.fonts.model_copy(update={"regular": ("DejaVuSans.ttf",), "bold": ("DejaVuSans-Bold.ttf",)})
+    site = replace(templates, layout=templates.layout.model_copy(update={"fonts": latin}))
+    words = words_on(monkeypatch, lambda: document_of(answer_about(dx_image), site))
+    assert f"Patient: {groups[0]}  ·" in words
+
+
 def test_what_is_withheld_is_on_no_sheet(monkeypatch, dx_image, templates):
     words = words_on(monkeypatch, lambda: document_of(rich_answer(dx_image), templates)).splitlines()
     assert any("rise failed its quality checks" in each for each in words)

@@ -61,6 +61,9 @@ class DeliveryOut(Answer):
     attempt: int
     status: int | None = Field(description="The peer's DICOM or HTTP status.", examples=[0xB000])
     status_text: str | None = Field(examples=["0xB000 warning: coercion of data elements"])
+    transfer_syntax: str | None = Field(
+        description="In which transfer syntax the peer took it.", examples=["Explicit VR Little Endian"]
+    )
     error: ErrorOut | None
     created_at: datetime
     sent_at: datetime | None

@@ -90,13 +90,23 @@ def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
     return delivery
 
 
-def sent(session: Session, delivery_id: str, owner: str, status: int, words: str, now: datetime) -> None:
+def sent(
+    session: Session,
+    delivery_id: str,
+    owner: str,
+    status: int,
+    words: str,
+    now: datetime,
+    *,
+    transfer_syntax_uid: str | None = None,
+) -> None:
     """The peer took it, with success or a warning: `status` is the peer's own."""
     delivery = get(session, delivery_id, lock=True)
     if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
         return
     delivery.state = delivery_after("sent", delivery.state)
     delivery.status, delivery.status_text, delivery.sent_at = status, words, now
+    delivery.transfer_syntax_uid = transfer_syntax_uid
     delivery.error_code = delivery.error_message = delivery.error_advice = None
     delivery.lease_owner = delivery.lease_until = None
 

@@ -127,7 +127,7 @@ def _store_one(
 ) -> Outcome:
     name = address(peer)
     try:
-        source = _source(link, peer, file, accepted, compression)
+        source, syntax = _source(link, peer, file, accepted, compression)
         answer = link.send_c_store(source, msg_id=message_id)
     except WhyRayError as error:
         return Outcome(file, None, error.message, error)
@@ -146,7 +146,8 @@ def _store_one(
         return Outcome(file, None, lost.message, lost)
     status = int(answer.Status)
     comment = without_identity(_comment(answer), file.path)
-    return Outcome(file, status, describe(status, comment), error_of(status, file.sop_instance_uid, name, comment))
+    failed = error_of(status, file.sop_instance_uid, name, comment)
+    return Outcome(file, status, describe(status, comment), failed, None if failed is not None else syntax)
 
 
 def _source(
@@ -155,18 +156,21 @@ def _source(
     file: Outgoing,
     accepted: set[tuple[str, str]],
     compression: Compression,
-) -> Any:
-    """What pynetdicom is to send: the file's path as stored, or a data set in the best syntax that was accepted."""
+) -> tuple[Any, str]:
+    """What pynetdicom is to send, and in which transfer syntax: the best that was accepted.
+
+    The file's path as it is stored, or a data set.
+    """
     name, stored = address(peer), file.transfer_syntax_uid
     agreed = [
         each for each in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, each) in accepted
     ]
     if agreed:
         if agreed[0] == stored:
-            return file.path
+            return file.path, stored
         if agreed[0] in UNCOMPRESSED:
-            return dcmread(file.path)
-        return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), agreed[0])))
+            return dcmread(file.path), agreed[0]
+        return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), agreed[0]))), agreed[0]
     if any((file.sop_class_uid, each) in accepted for each in UNCOMPRESSED):
         raise PeerRefused(
             f"{name} takes {UID(file.sop_class_uid).name} but not in {UID(stored).name}, as {file.sop_instance_uid} is",

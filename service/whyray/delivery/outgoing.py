@@ -37,12 +37,15 @@ class Outcome:
         The status for people.
     error
         None if the object is stored.
+    transfer_syntax_uid
+        In which the object went; None where it was not stored.
     """
 
     file: Outgoing
     status: int | None
     words: str
     error: WhyRayError | None
+    transfer_syntax_uid: str | None = None
 
     @property
     def stored(self) -> bool:

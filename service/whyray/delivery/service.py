@@ -327,7 +327,13 @@ class Batch:
             return
         with self.service.catalog.begin() as session:
             deliveries.sent(
-                session, delivery_id, self.line.owner, outcome.status or 0, outcome.words, self.service.clock()
+                session,
+                delivery_id,
+                self.line.owner,
+                outcome.status or 0,
+                outcome.words,
+                self.service.clock(),
+                transfer_syntax_uid=outcome.transfer_syntax_uid,
             )
         self.keeper.close(delivery_id)
         self.sent.append(self.rows[delivery_id])

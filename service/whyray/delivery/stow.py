@@ -96,7 +96,7 @@ def _send_packed(
         if refused and len(open_ways) > 1:
             again.append((file, open_ways[1:]))
         else:
-            report(replace(outcome, file=file))
+            report(replace(outcome, file=file, transfer_syntax_uid=open_ways[0] if outcome.stored else None))
 
     _send(client, url, [replace(file, path=path) for path, (file, _) in packed.items()], heard)
     return again

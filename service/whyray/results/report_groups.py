@@ -59,20 +59,26 @@ def finding_groups(
     wording: Wording,
     told: Mapping[str, Sequence[ShownTold]],
 ) -> list[Dataset]:
-    """All measurement groups, in the order of the answer's findings; outlines on the sources last."""
+    """All measurement groups, first of findings that have an outline; the outlines on the sources last."""
     writer = _Writer(answer, templates, uids, wording)
     groups = []
-    for finding in answer.findings:
+    # viewers begin with the first group, and some can show those with coordinates only
+    ordered = sorted(answer.findings, key=lambda finding: not _outlined(explained.get(finding.target.name, ())))
+    for finding in ordered:
         shown = explained.get(finding.target.name, ())
         mask, notice = masks.get(finding.target.name), notices.get(finding.target.name)
         groups.append(writer.finding(finding, shown[0] if shown else None, mask, notice))
         groups += [writer.further(finding, each) for each in shown[1:]]
         for each in told.get(finding.target.name, ()):
             groups += writer.told(finding, each)
-    for finding in answer.findings:
+    for finding in ordered:
         shown = explained.get(finding.target.name, ())
-        groups += [writer.outline(finding, each.map) for each in shown if each.map.region.any()]
+        groups += [writer.outline(finding, each.map, first=each is shown[0]) for each in _outlined(shown)]
     return groups
+
+
+def _outlined(shown: Sequence[Explained]) -> list[Explained]:
+    return [each for each in shown if each.map.region.any()]
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,12 @@ class _Writer:
         ]
         return self._group(children, has_region=explained.region is not None)
 
-    def outline(self, finding: Finding, each: MapInSource) -> Dataset:
+    def outline(self, finding: Finding, each: MapInSource, *, first: bool) -> Dataset:
         """The largest outline on the slice that shows most, on the source itself (TID 1410).
 
         A group has one kind of region (rows 7 to 9 exclude each other), and many viewers draw coordinates only: so this
-        is a group beside that of the segment, which is the whole region; both track the same thing.
+        is a group beside that of the finding (for the `first` explanation) or of the further explanation, and its
+        Tracking Unique Identifier is theirs, by which viewers put the two together.
         """
         image = self.answer.image
         index = 0 if image.kind == "planar" else key_slices(each.values, each.region, self.templates.layout)[0]
@@ -132,10 +139,9 @@ class _Writer:
         on = [frame.frame_number] if is_multi_frame(header) else ()
         points = largest_outline(each.region[index])
         children = [
-            *self._head(finding, map_key(each)),
+            *self._head(finding, "finding" if first else map_key(each)),
             sr.polyline(_IMAGE_REGION, points, instance_item(header), on),
             sr.text("CONTAINS", _COMMENT, f"{each.name}: {each.region_rule}"),
-            *self._values(finding)[:1],
         ]
         return sr.container(dcm("125007", "Measurement Group"), children, template="1410")
 

@@ -39,7 +39,8 @@ export function answer(each) {
   const words = each.status_text ?? (each.status === null ? "" : `0x${each.status.toString(16).toUpperCase().padStart(4, "0")}`);
   const error = each.error && !["sent", "committed"].includes(each.state)
     ? h("div", { class: "err" }, `${each.error.code}: ${each.error.message}`, each.error.advice ? h("div", { class: "quiet" }, each.error.advice) : null) : null;
-  return words || error ? [words, error] : h("span", { class: "quiet" }, "–");
+  const syntax = each.transfer_syntax ? h("div", { class: "quiet" }, each.transfer_syntax) : null;
+  return words || error ? [words, syntax, error] : h("span", { class: "quiet" }, "–");
 }
 
 export const EVENT_HEADS = ["When", "Severity", "What", "Who", "Message", "About"];

@@ -12,7 +12,7 @@ from whyray.results.header import identity
 from whyray.results.page.layout import Page, text_size_of
 from whyray.results.page.overlay import Picture
 from whyray.results.page.pages import overview_page
-from whyray.results.page.typeface import typeface
+from whyray.results.page.typeface import legible, typeface
 from whyray.results.templates import Layout, Wording
 
 
@@ -27,22 +27,34 @@ def sheets(answer: Answer, pages: Iterable[Page], layout: Layout, wording: Wordi
     `layout` is the one of `on_paper`, in which the pages were drawn too.
     """
     every = [overview_page(answer, layout, wording), *pages]
-    return [_headed(page.picture, _whose(answer, wording), layout) for page in every]
+    return [_headed(page.picture, _whose(answer, layout, wording), layout) for page in every]
 
 
-def _whose(answer: Answer, wording: Wording) -> list[str]:
+def _whose(answer: Answer, layout: Layout, wording: Wording) -> list[str]:
     header = answer.image.header
-    name = next((part for part in identity(header, "PatientName").split("=") if part.strip("^ ")), "")
     return [
-        wording.patient.format(
-            name=" ".join(name.replace("^", " ").split()) or "?",
-            identifier=identity(header, "PatientID") or "?",
-            birth_date=_date(identity(header, "PatientBirthDate")),
-        ),
+        _named(answer, layout, wording),
         wording.study.format(
             date=_date(identity(header, "StudyDate")), accession=identity(header, "AccessionNumber") or "?"
         ),
     ]
+
+
+def _named(answer: Answer, layout: Layout, wording: Wording) -> str:
+    """The patient by all component groups of the name (PS3.5 6.2.1) that the fonts can write in one line."""
+    header = answer.image.header
+    written = (" ".join(each.replace("^", " ").split()) for each in identity(header, "PatientName").split("="))
+    groups = [each for each in written if each]
+
+    def line(names: list[str]) -> str:
+        return wording.patient.format(
+            name=" / ".join(names) or "?",
+            identifier=identity(header, "PatientID") or "?",
+            birth_date=_date(identity(header, "PatientBirthDate")),
+        )
+
+    choices = [groups, [each for each in groups if legible(layout.fonts, each)], groups[:1]]
+    return next((text for names in choices if names and legible(layout.fonts, text := line(names))), line(groups[:1]))
 
 
 def _date(text: str) -> str:

@@ -31,6 +31,12 @@ def typeface(fonts: Fonts, text: str, size: int, *, bold: bool = False) -> Image
     return _load(fitting, size)
 
 
+def legible(fonts: Fonts, text: str) -> bool:
+    """Whether one installed font holds all characters of a text."""
+    files = (path for name in fonts.regular if (path := _font_file(name)) is not None)
+    return any(_holds(path, text) for path in files)
+
+
 def illegible_languages(templates: Templates) -> list[str]:
     """Languages whose pages fall back to English, since no installed font holds all of their characters."""
     return [each for each in sorted(templates.wordings) if legible_wording(templates, each) != templates.wording(each)]
