@@ -1,4 +1,4 @@
-"""Autoencoder packages: both ways in ONNX Runtime and in torch, what a manifest must say, and that no route runs one."""
+"""Autoencoder packages: both ways in ONNX Runtime and in torch, and what a manifest must say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import torch
 
 from planted_counterfactuals import linear_pair
 from whyray.errors import ModelOutputError, PackageError
-from whyray.models import BUNDLED, Autoencoder, Manifest, Model, RuntimeOptions, check_package, load_package, read_manifest
+from whyray.explain import methods, why_not
+from whyray.models import (
+    BUNDLED,
+    Autoencoder,
+    Manifest,
+    Model,
+    RuntimeOptions,
+    check_package,
+    load_package,
+    read_manifest,
+)
+from whyray.quality import onboard
 
 OPTIONS = RuntimeOptions(intra_op_threads=1)
 
@@ -92,6 +103,15 @@ def test_the_bundled_package_is_right_and_stands_beside_the_classifier(chest: Au
     assert (ours.kind, ours.fit, ours.intensity) == (theirs.kind, theirs.fit, theirs.intensity)
 
 
+def test_nothing_explains_or_onboards_what_answers_nothing(chest: Autoencoder) -> None:
+    for method in methods():
+        refusal = why_not(method, chest.model)
+        assert refusal is not None
+        assert "answers nothing" in refusal.message
+    with pytest.raises(PackageError, match="answers nothing"):
+        onboard(chest.model, [np.zeros((1, 1, 128, 128), np.float32)])
+
+
 def test_another_package_is_no_autoencoder() -> None:
     with pytest.raises(PackageError, match="expected an autoencoder"):
         Autoencoder(load_package("cxr-findings@1"))
@@ -112,6 +132,6 @@ def test_a_graph_that_gives_back_another_shape_is_refused(tmp_path: Path) -> Non
     folder = pair.folder.parents[1] / "planted-autoencoder" / "1.0.0"
     text = (folder / "model.yaml").read_text().replace("name: reconstruction", "name: picture")
     (folder / "model.yaml").write_text(text)
+    model: Model = load_package(folder, options=OPTIONS)
     with pytest.raises(ModelOutputError):
-        model: Model = load_package(folder, options=OPTIONS)
         model.run(np.zeros((1, 1, 16, 16), np.float32))

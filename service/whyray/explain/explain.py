@@ -155,6 +155,11 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
     T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting and comparing now.
     `given` are parameters: where they name a companion of their own, the manifest's is not asked for.
     """
+    if not model.targets:
+        return ExplanationError(
+            f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to explain",
+            advice="Explain the package beside which it stands.",
+        )
     if method.tasks and model.task not in method.tasks:
         return ExplanationError(
             f"{method.name} explains {', '.join(method.tasks)}, and {model.identity} is a {model.task}",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.errors import Cancelled, ImageError, ModelOutputError
+from whyray.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.models import Model
 from whyray.pipeline.anatomy import on_grid
@@ -100,6 +100,11 @@ def answer_images(
 def _findings(
     image: SourceImage, model: Model, wish: Wish, segmentations: Sequence[Path | Dataset], progress: Progress
 ) -> tuple[Finding, ...]:
+    if not model.targets:
+        raise PackageError(
+            f"{model.identity} is an {model.task}: it stands beside other packages and answers nothing itself",
+            advice="Run the package beside which it stands.",
+        )
     progress(0.0, "preparing the image")
     model_input = to_model(image, model.manifest.input)
     progress(0.05, f"running {model.manifest.name}")

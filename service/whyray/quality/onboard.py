@@ -94,6 +94,11 @@ def onboard(
     given = [each if isinstance(each, OnboardingImage) else OnboardingImage(each) for each in images]
     if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
+    if not model.targets:
+        raise PackageError(
+            f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
+            advice="`whyray package check` it; onboard the package beside which it stands.",
+        )
     _refuse_what_does_not_fit(model, given)
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
