@@ -12,6 +12,8 @@ from whyray.results.templates import ConceptWords
 _DRAWN = 14
 """Concepts that get a bar, the heaviest; all get a row in the report."""
 _LEAST_PROBABLE = 0.001
+_INTERVENTIONS = 3
+"""Lines on the page; all are in the report."""
 
 
 @portrays(ConceptScores)
@@ -54,7 +56,7 @@ def _bars(explanation: ConceptScores, look: Look) -> Picture:
 def _note(each: ConceptScore, words: ConceptWords) -> str:
     parts = []
     if each.value is not None:
-        parts.append(_value(each))
+        parts.append(_value(each, each.value))
     if each.class_score is not None:
         parts.append(words.class_score.format(value=f"{each.class_score:.2f}"))
     if each.p_value is not None:
@@ -65,9 +67,9 @@ def _note(each: ConceptScore, words: ConceptWords) -> str:
     return ", ".join(parts)
 
 
-def _value(each: ConceptScore) -> str:
-    assert each.value is not None
-    return f"{each.value:.3g}" if each.held_out_is == "R²" else f"{each.value:.0%}"
+def _value(each: ConceptScore, value: float) -> str:
+    """A measure in its own unit, else a share."""
+    return f"{value:.3g}" if each.held_out_is == "R²" else f"{value:.0%}"
 
 
 def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
@@ -80,10 +82,11 @@ def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
         lines.append(words.of_class.format(count=f"{explanation.evidence['class_images']:.0f}"))
     if any(not each.reliable for each in explanation.concepts):
         lines.append(words.faint)
-    for concept in dict.fromkeys(each.concept for each in explanation.interventions[:3]):
-        made = [each for each in explanation.interventions if each.concept == concept]
-        answers = "; ".join(f"{each.set_to:.2g} → {each.answer:.0%}" for each in made)
-        lines.append(words.intervention.format(name=concept, answers=answers))
+    named = {each.name: each for each in explanation.concepts}
+    for name in dict.fromkeys(each.concept for each in explanation.interventions[:_INTERVENTIONS]):
+        made = [each for each in explanation.interventions if each.concept == name]
+        answers = "; ".join(f"{_value(named[name], each.set_to)} → {each.answer:.0%}" for each in made if name in named)
+        lines.append(words.intervention.format(name=name, answers=answers))
     return lines
 
 
