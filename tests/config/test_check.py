@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,10 @@ class RiseParameters(NoParameters):
     seed: int = 0
 
 
+class ShiftParameters(NoParameters):
+    autoencoder: str | None = None
+
+
 @dataclass(frozen=True)
 class Method:
     name: str
@@ -30,6 +34,7 @@ class Method:
     tasks: tuple[str, ...] = ()
     Parameters: type[BaseModel] = NoParameters
     deliverable: bool = True
+    companion: str | None = None
 
 
 METHODS = (
@@ -39,6 +44,7 @@ METHODS = (
     Method("integrated-gradients", "T2"),
     Method("seg-grad-cam", "T1", tasks=("segmentation",)),
     Method("similar-cases", "T1", kind="case-based"),
+    Method("latent-shift", "T0", kind="counterfactual", Parameters=ShiftParameters, companion="autoencoder"),
     Method("guided-backprop", "T1", deliverable=False),
 )
 PACKAGES = {
@@ -107,3 +113,14 @@ def test_a_method_that_fails_the_sanity_check_is_delivered_only_if_the_route_say
     assert "guided-backprop" in problem.message
     assert "research_methods" in (problem.suggestion or "")
     assert check(asked + "\nresearch_methods: true") == ()
+
+
+def test_a_package_without_the_companion_is_refused_unless_the_route_names_one() -> None:
+    lacking = replace(PACKAGES["cxr@1"], lacks={"latent-shift": "latent-shift needs a package as autoencoder"})
+    for wish, problems in (("[latent-shift]", 1), ("[{latent-shift: {autoencoder: other@1}}]", 0)):
+        text = f"routes:\n  - name: a\n    when: {{}}\n    run: cxr@1\n    explain: {wish}\n"
+        config, _ = read_config(text, folder=Path("/"))
+        assert config is not None
+        found = check_config(config, resolve_package=lambda _: lacking, methods=METHODS)
+        assert len(found) == problems
+        assert all("autoencoder" in each.message for each in found)

@@ -17,7 +17,7 @@ Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
 
 COMPANIONS = frozenset({"autoencoder", "captioner"})
-"""Tasks of packages that no route runs; as `whyray.models.manifest.WITHOUT_TARGETS`, which this room must not import."""
+"""Tasks of packages that no route runs: as `whyray.models.manifest.WITHOUT_TARGETS`, which is out of reach here."""
 
 
 class MethodFacts(Protocol):
@@ -137,7 +137,7 @@ def _of_route(
             known = f"'{wish.name}' is known to fail the sanity check (Adebayo 2018), so it is not delivered"
             yield Problem(at, known, None, "take another method, or set research_methods: true in this route")
         for package in packages:
-            reason = _why_not(method, package)
+            reason = _why_not(method, package, _own_companion(method, wish))
             if reason is not None:
                 yield Problem(at, reason, None, _instead(method, packages, methods))
         yield from _of_parameters(wish, method, at)
@@ -150,13 +150,19 @@ def _of_route(
                 yield Problem((*place, "targets", position), f"{words} has no target '{name}'", None, suggestion)
 
 
-def _why_not(method: MethodFacts, package: PackageFacts) -> str | None:
+def _own_companion(method: MethodFacts, wish: MethodWish) -> bool:
+    """Whether the wish names the companion package itself, so that the explained package's own is not asked for."""
+    role = getattr(method, "companion", None)
+    return role is not None and wish.parameters.get(role) is not None
+
+
+def _why_not(method: MethodFacts, package: PackageFacts, own_companion: bool = False) -> str | None:
     if method.tier > package.tier:
         why = f" ({package.tier_reason})" if package.tier_reason else ""
         return f"'{method.name}' needs a package of tier {method.tier}, {package} has {package.tier}{why}"
     if method.tasks and package.task not in method.tasks:
         return f"'{method.name}' explains {', '.join(method.tasks)}; {package} is a model for {package.task}"
-    return package.lacks.get(method.name)
+    return None if own_companion else package.lacks.get(method.name)
 
 
 def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:
