@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.catalog import events
+from whyray.catalog import attempts, events
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Delivery, ResultRow
-from whyray.errors import NotFound, WhyRayError
+from whyray.errors import WhyRayError
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""
@@ -72,7 +72,7 @@ def hand_back(session: Session, delivery_ids: Collection[str], owner: str) -> No
         if each.state is DeliveryState.SENDING:
             each.state = delivery_after("hand-back", each.state)
             each.attempt -= 1
-            each.lease_owner = each.lease_until = None
+            attempts.let_go(each)
 
 
 def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
@@ -83,11 +83,7 @@ def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
     NotFound
         If there is none.
     """
-    query = select(Delivery).where(Delivery.id == delivery_id)
-    delivery = session.scalar(query.with_for_update() if lock else query)
-    if delivery is None:
-        raise NotFound(f"no delivery {delivery_id}")
-    return delivery
+    return attempts.find(session, Delivery, delivery_id, lock=lock)
 
 
 def sent(
@@ -107,8 +103,8 @@ def sent(
     delivery.state = delivery_after("sent", delivery.state)
     delivery.status, delivery.status_text, delivery.sent_at = status, words, now
     delivery.transfer_syntax_uid = transfer_syntax_uid
-    delivery.error_code = delivery.error_message = delivery.error_advice = None
-    delivery.lease_owner = delivery.lease_until = None
+    attempts.acquit(delivery)
+    attempts.let_go(delivery)
 
 
 def stop(
@@ -125,9 +121,9 @@ def stop(
     delivery = get(session, delivery_id, lock=True)
     if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
         return delivery.state
-    delivery.lease_owner = delivery.lease_until = None
+    attempts.let_go(delivery)
+    attempts.blame(delivery, error)
     delivery.status, delivery.status_text = status, None
-    delivery.error_code, delivery.error_message, delivery.error_advice = error.code, error.message, error.advice
     if retry_after is not None:
         delivery.state, delivery.not_before = delivery_after("defer", delivery.state), now + retry_after
     else:
@@ -221,7 +217,7 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> D
     delivery = get(session, delivery_id, lock=True)
     done = delivery.state in (DeliveryState.SENT, DeliveryState.COMMITTED)
     delivery.state = delivery_after("repeat" if done else "retry", delivery.state)
-    delivery.attempt, delivery.not_before = 0, None
+    attempts.begin_anew(delivery)
     delivery.commitment_uid = delivery.commitment_asked_at = None
     events.record(session, now, "info", "admin.retry", f"delivery {delivery_id} to {delivery.destination}", actor=actor)
     return delivery.state
@@ -229,13 +225,7 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> D
 
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting deliveries whose back-off is over; says how many."""
-    due = list(
-        session.scalars(
-            select(Delivery)
-            .where(Delivery.state == DeliveryState.WAITING, Delivery.not_before <= now)
-            .with_for_update(skip_locked=True)
-        )
-    )
+    due = attempts.waiting_until(session, Delivery, now)
     for each in due:
         each.state = delivery_after("due", each.state)
     return len(due)

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from whyray.catalog import events, studies
+from whyray.catalog import attempts, events, studies
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
-from whyray.errors import Cancelled, InputChanged, LeaseLost, NotFound, WhyRayError, WorkerLost
+from whyray.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
@@ -117,11 +117,7 @@ def get(session: Session, job_id: str, *, lock: bool = False) -> Job:
     NotFound
         If there is none.
     """
-    query = select(Job).where(Job.id == job_id)
-    job = session.scalar(query.with_for_update() if lock else query)
-    if job is None:
-        raise NotFound(f"no job {job_id}")
-    return job
+    return attempts.find(session, Job, job_id, lock=lock)
 
 
 def claim(session: Session, job_id: str, owner: str, now: datetime, *, most_attempts: int = 5) -> Job | None:
@@ -143,7 +139,7 @@ def claim(session: Session, job_id: str, owner: str, now: datetime, *, most_atte
     job.lease_owner, job.lease_until = owner, now + LEASE
     job.started_at, job.finished_at = now, None
     job.progress, job.progress_text = 0.0, "starting"
-    job.error_code = job.error_message = job.error_advice = None
+    attempts.acquit(job)
     return job
 
 
@@ -222,7 +218,8 @@ def finish(
         ]
     job.state = job_after("finish", job.state)
     job.findings = findings
-    job.finished_at, job.lease_owner, job.lease_until = now, None, None
+    job.finished_at = now
+    attempts.let_go(job)
     job.progress, job.progress_text = 1.0, None
 
 
@@ -239,7 +236,8 @@ def stop(
     job = get(session, job_id, lock=True)
     if job.lease_owner != owner:
         return job.state
-    job.lease_owner, job.lease_until, job.progress_text = None, None, None
+    attempts.let_go(job)
+    job.progress_text = None
     if job.state is JobState.CANCELLING:
         job.state, job.finished_at = job_after("stopped", job.state), now
         return job.state
@@ -249,14 +247,14 @@ def stop(
         _fail(session, job, error, now)
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
-        job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
+        attempts.blame(job, error)
     return job.state
 
 
 def _fail(session: Session, job: Job, error: WhyRayError, now: datetime) -> None:
-    job.state, job.finished_at = job_after("fail", job.state), now
-    job.lease_owner, job.lease_until, job.progress_text = None, None, None
-    job.error_code, job.error_message, job.error_advice = error.code, error.message, error.advice
+    job.state, job.finished_at, job.progress_text = job_after("fail", job.state), now, None
+    attempts.let_go(job)
+    attempts.blame(job, error)
     events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
 
 
@@ -286,8 +284,8 @@ def retry(session: Session, job_id: str, now: datetime, *, actor: str) -> JobSta
     """
     job = get(session, job_id, lock=True)
     job.state = job_after("repeat" if job.state is JobState.DONE else "retry", job.state)
-    job.attempt, job.not_before, job.dispatched_at, job.finished_at = 0, None, None, None
-    job.lease_owner = job.lease_until = None
+    attempts.begin_anew(job)
+    job.dispatched_at = job.finished_at = None
     job.progress, job.progress_text = 0.0, None
     events.record(session, now, "info", "admin.retry", f"job {job_id} is queued again", actor=actor, job=job_id)
     return job.state
@@ -295,11 +293,7 @@ def retry(session: Session, job_id: str, now: datetime, *, actor: str) -> JobSta
 
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting jobs whose back-off is over, and close cancelled ones whose worker died; says how many."""
-    due = list(
-        session.scalars(
-            select(Job).where(Job.state == JobState.WAITING, Job.not_before <= now).with_for_update(skip_locked=True)
-        )
-    )
+    due = attempts.waiting_until(session, Job, now)
     for job in due:
         job.state, job.dispatched_at = job_after("due", job.state), None
     orphans = list(

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from whyray.catalog import ReaderStudy
 from whyray.errors import ConfigError, NotFound
 from whyray.study.analysis import ReadingFact
-from whyray.study.design import Condition
 from whyray.study.register import facts, progress
 
 
@@ -24,23 +23,12 @@ class Answers:
     facts: tuple[ReadingFact, ...]
 
 
-class _Fact(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reader: str
-    case: str
-    condition: Condition
-    session: int
-    says_present: bool
-    confidence: int
-    seconds: float | None
-
-
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: Literal["whyray-reader-study-answers/1"] = "whyray-reader-study-answers/1"
     study: str
     expected: int
-    answers: list[_Fact]
+    answers: list[ReadingFact]
 
 
 def answers_of(study: ReaderStudy) -> Answers:
@@ -50,8 +38,7 @@ def answers_of(study: ReaderStudy) -> Answers:
 
 def write_answers(path: Path, answers: Answers) -> None:
     """Write them as JSON."""
-    rows = [_Fact(**vars(each)) for each in answers.facts]
-    file = _File(study=answers.study, expected=answers.expected, answers=rows)
+    file = _File(study=answers.study, expected=answers.expected, answers=list(answers.facts))
     path.write_text(file.model_dump_json(indent=1) + "\n", "utf-8")
 
 
@@ -63,4 +50,4 @@ def read_answers(path: Path) -> Answers:
         raise NotFound(f"there is no file {path}", advice="`whyray study analyse` writes answers.json.") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} holds no answers of a reader study: {type(error).__name__}") from error
-    return Answers(file.study, file.expected, tuple(ReadingFact(**each.model_dump()) for each in file.answers))
+    return Answers(file.study, file.expected, tuple(file.answers))
