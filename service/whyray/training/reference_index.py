@@ -45,6 +45,8 @@ LICENCE = (
     "(CVPR 2017). Pictures are drawn by a decoder."
 )
 HEADS = ("ge-human-28-variable-tilt", "philips-phantom-28-5mm")
+DRAWN_SIZE = 80
+"""Pixels of a reference's picture: what a decoder draws holds no more."""
 _GRID = 14
 _FRAME_CELLS = 5
 
@@ -69,7 +71,7 @@ def main(
             raise RuntimeError(each)
         drawn = None
         if pictures and collected.latents is not None:
-            drawn = as_bytes(again(collected.latents, collected.shown(each.image.x)))
+            drawn = as_bytes(again(collected.latents, collected.shown(each.image.x)), DRAWN_SIZE)
         collected.add(each.image.x, dict(each.image.labels), picture=drawn)
     told = Told(
         SOURCE, LICENCE, date.fromisoformat(made), synthetic=True, seed=seed, outliers=tuple(other_images(data, model))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from indexed import REFERENCES, load, with_index
 from planted_cases import TARGETS, cases_package, image_of, images_of
@@ -111,6 +112,17 @@ def test_an_index_of_another_graph_is_refused(tmp_path: Path) -> None:
     refusal = why_not(method_named("similar-cases"), load(old.package.folder))
     assert isinstance(refusal, PackageError)
     assert "another graph" in refusal.message
+
+
+def test_a_calibration_that_is_changed_later_changes_what_is_said_of_references(tmp_path: Path) -> None:
+    folder = with_index(cases_package(tmp_path)).package.folder
+    before = similar(load(folder), "upper left", "upper left")
+    manifest = yaml.safe_load((folder / "model.yaml").read_text())
+    manifest["targets"][0]["calibration"] = [0.0, 0.0]
+    (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
+    after = similar(load(folder), "upper left", "upper left")
+    assert [each.label for each in after.matches] == [each.label for each in before.matches]
+    assert {each.answer for each in after.matches} == {0.5}
 
 
 def test_a_model_that_has_only_feature_maps_is_searched_by_their_mean(tmp_path: Path) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from indexed import REFERENCES, with_index
+from indexed import REFERENCES, load, with_index
+from models.nets import image, pack
 from planted_cases import TARGETS, cases_package, image_of, images_of
 from whyray.explain import NOTHING, LatentPosition, explain
-from whyray.explain.latent import index_of, planted
+from whyray.explain.latent import index_of, planted, thumbnail
 from whyray.explain.latent.build import split
-from whyray.models import Model
+from whyray.models import Model, write_artefact
 from whyray.quality import Grade, assess_typed
+from whyray.quality.reference_index import Collected, Told, make_index
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,26 @@ def test_outliers_are_planted_in_the_scale_of_the_model(model: Model) -> None:
     assert np.allclose(np.sort(kinds["tiles shuffled"].ravel()), np.sort(x.ravel()))
     assert not np.allclose(kinds["tiles shuffled"], x)
     assert all(each.shape == x.shape and each.dtype == np.float32 for each in kinds.values())
+
+
+@pytest.mark.parametrize("kind", ["plain-3d", "unet", "unet-3d", "flatten"])
+def test_volumes_segmentations_and_heads_of_several_layers_are_placed_too(kind: str, tmp_path: Path) -> None:
+    """Their nets know nothing: what is asked is that an index is made and read, not that it is a good one."""
+    folder = pack(tmp_path, kind)
+    model = load(folder)
+    collected = Collected(model)
+    for seed in range(24):
+        x = image(kind, seed).numpy()
+        collected.add(x, {}, picture=thumbnail(model, x))
+    facts, arrays = make_index(collected, Told("noise", "CC0", date(2026, 1, 2), umap=False))
+    write_artefact(folder / "onboarding" / "reference-index.npz", facts, arrays)
+    again = load(folder)
+    x = image(kind, 99).numpy()
+    placed = explain(again, x, target=again.targets[0], method="latent-position")
+    assert isinstance(placed, LatentPosition)
+    assert 0 <= placed.percentile <= 100
+    assert assess_typed(again, x, placed, context=NOTHING).measurements
+    assert arrays["pictures"].ndim == 3
 
 
 def test_a_distance_that_tells_nothing_apart_withholds_the_place(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def thumbnail(model: Model, x: FloatArray) -> NDArray[np.uint8]:
     return as_bytes(shown)
 
 
-def as_bytes(picture: FloatArray) -> NDArray[np.uint8]:
-    """(h, w) in 0..1 to uint8, the longer side at most 128."""
-    part = min(1.0, PICTURE_SIZE / max(picture.shape))
-    shape = tuple(max(1, round(size * part)) for size in picture.shape)
+def as_bytes(picture: FloatArray, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
+    """(h, w) in 0..1 to uint8, the longer side at most `size`."""
+    part = min(1.0, size / max(picture.shape))
+    shape = tuple(max(1, round(each * part)) for each in picture.shape)
     return np.asarray(np.round(np.clip(resampled(picture[None], shape)[0], 0, 1) * 255), np.uint8)
 
 

@@ -14,7 +14,7 @@ References have no names but their number: case-0001 is the first. The order is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -170,7 +170,10 @@ def _read(model: Model) -> ReferenceIndex:
     index = from_artefact(artefact)
     if index.targets != model.targets:
         raise PackageError(f"{artefact.path}: of other targets than {model.identity} has", advice=_ADVICE)
-    return index
+    if model.task == "segmentation":
+        return index
+    # a calibration that was changed since the index was made changes what the model says of references, too
+    return replace(index, answers=model.answer(index.logits))
 
 
 _ADVICE = "Make it again with `whyray package index`."
