@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
-REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch
+REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch \
+	xaitk-saliency smqtk-core smqtk-classifier smqtk-detection smqtk-descriptors smqtk-dataprovider smqtk-image-io
+BENCH ?= test-artefacts/bench.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint types unit bench clean help
@@ -45,7 +47,8 @@ unit: $(VENV)/installed-dev ## all tests
 	$(BIN)/python -m pytest -m "not benchmark and not gpu" $(PYTEST)
 
 bench: $(VENV)/installed-dev ## speed, side by side with peers
-	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)
+	WHYRAY_BENCH_OUT=$(BENCH) $(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)
+	@echo "for docs/performance.md: $(BIN)/python tests/benchmarks/table.py $(BENCH) docs/performance.md"
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

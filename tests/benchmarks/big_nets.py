@@ -81,3 +81,34 @@ class DenseNet121(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(functional.adaptive_avg_pool2d(self.last(x), 1).flatten(1))
+
+
+class _Level(nn.Sequential):
+    def __init__(self, given: int, width: int) -> None:
+        super().__init__(
+            *(nn.Conv3d(given, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU()),
+            *(nn.Conv3d(width, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU()),
+        )
+
+
+class UNet3D(nn.Module):
+    """A 3-D U-Net (Çiçek et al. 2016) of four levels, 8 to 64 channels."""
+
+    def __init__(self, targets: int = 3) -> None:
+        super().__init__()
+        widths = (8, 16, 32, 64)
+        self.down = nn.ModuleList([_Level(given, width) for given, width in zip((1, *widths), widths, strict=False)])
+        self.pools = nn.ModuleList([nn.MaxPool3d(2) for _ in widths[1:]])
+        self.up = nn.ModuleList([nn.ConvTranspose3d(2 * width, width, 2, 2) for width in widths[-2::-1]])
+        self.join = nn.ModuleList([_Level(2 * width, width) for width in widths[-2::-1]])
+        self.last = nn.Identity()
+        self.head = nn.Conv3d(widths[0], targets, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept: list[Tensor] = []
+        for number, level in enumerate(self.down):
+            x = level(x if number == 0 else self.pools[number - 1](x))
+            kept.append(x)
+        for up, join, skip in zip(self.up, self.join, kept[-2::-1], strict=True):
+            x = join(torch.cat([up(x), skip], dim=1))
+        return self.head(self.last(x))

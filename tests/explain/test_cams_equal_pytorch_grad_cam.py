@@ -67,6 +67,28 @@ def test_grad_cam_in_three_dimensions_is_that_of_pytorch_grad_cam() -> None:
         close(each.values, expected)
 
 
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "hi-res-cam"])
+def test_maps_of_tokens_whose_channels_come_last_are_those_of_pytorch_grad_cam_told_so(method: str) -> None:
+    class_name = {"grad-cam": "GradCAM", "layer-cam": "LayerCAM", "hi-res-cam": "HiResCAM"}[method]
+    package = reference("pytorch_grad_cam")
+    net, x, model = nets.make("swin"), nets.image("swin"), nets.loaded("swin")
+    features = model.run(x.numpy()).features
+    assert features is not None
+    assert features.shape == (1, 12, 4, 4)
+    maps = explain(model, x.numpy(), target="all", method=method)
+    for number, found in enumerate(maps):
+        targets = [reference("pytorch_grad_cam.utils.model_targets").ClassifierOutputTarget(number)]
+        cam = getattr(package, class_name)(net, [net.norm], reshape_transform=lambda each: each.permute(0, 3, 1, 2))
+        cam(x, targets=targets)
+        taps = cam.activations_and_grads
+        taken, grads = taps.activations[-1].numpy(), taps.gradients[-1].numpy()
+        expected = np.maximum(cam.get_cam_image(x, net.norm, targets, taken, grads, False)[0], 0)
+        if expected.max() > 0:
+            close(found.values, upsampled(expected, found.values.shape))
+        else:
+            assert not found.values.any()
+
+
 @pytest.mark.parametrize("name", ["plain", "flatten", "dense"])
 def test_eigen_cam_is_that_of_pytorch_grad_cam_up_to_its_arbitrary_sign(name: str) -> None:
     model, x = nets.loaded(name), nets.image(name).numpy()

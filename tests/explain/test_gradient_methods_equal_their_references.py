@@ -13,7 +13,7 @@ from models import nets
 from whyray.explain import explain
 
 TARGETS = ("one", "two", "three")
-CLASSES = ["plain", "rgb", "plain-3d", "pool", "flatten", "residual", "dense", "vit"]
+CLASSES = ["plain", "rgb", "plain-3d", "pool", "flatten", "residual", "residual-3d", "dense", "vit", "swin"]
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -26,7 +26,7 @@ def test_gradient_and_input_x_gradient_are_those_of_captum(name: str) -> None:
         close(found.values, InputXGradient(net).attribute(x, target=number)[0].sum(dim=0).detach().numpy())
 
 
-@pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d", "residual", "vit"])
+@pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d", "pool", "residual", "dense", "vit", "swin"])
 def test_integrated_gradients_are_those_of_captum_at_the_same_steps(name: str) -> None:
     net, x = nets.make(name), nets.image(name)
     found = explain(
@@ -34,6 +34,48 @@ def test_integrated_gradients_are_those_of_captum_at_the_same_steps(name: str) -
     )
     expected = IntegratedGradients(net).attribute(x, target=1, n_steps=16, method="gausslegendre")
     close(found.values, expected[0].sum(dim=0).detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-3d"])
+def test_gradients_of_a_segments_mean_logit_are_those_of_captum(name: str) -> None:
+    net, x, model = nets.make(name), nets.image(name), nets.loaded(name)
+    with torch.no_grad():
+        winner = net(x)[0].argmax(dim=0)
+    for number, target in enumerate(TARGETS):
+        segment = (winner == number).float()
+        if not segment.any():
+            continue
+
+        def score(images: torch.Tensor, segment: torch.Tensor = segment, number: int = number) -> torch.Tensor:
+            return (net(images)[:, number] * segment).flatten(1).sum(dim=1) / segment.sum()
+
+        found = explain(model, x.numpy(), target=target, method="gradient")
+        close(found.values, Saliency(score).attribute(x)[0].amax(dim=0).numpy())
+        found = explain(model, x.numpy(), target=target, method="input-x-gradient")
+        close(found.values, InputXGradient(score).attribute(x)[0].sum(dim=0).detach().numpy())
+        found = explain(
+            model, x.numpy(), target=target, method="integrated-gradients", steps=8, most_steps=8, tolerance=9
+        )
+        expected = IntegratedGradients(score).attribute(x, n_steps=8, method="gausslegendre")
+        close(found.values, expected[0].sum(dim=0).detach().numpy())
+
+
+def test_methods_with_gradients_explain_the_bundled_segmentation_of_a_volume() -> None:
+    from whyray.models import RuntimeOptions, load_package
+
+    model = load_package("head-ct-tissue", options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in model.spatial_shape), indexing="ij")
+    radius = np.sqrt(axes[1] ** 2 + axes[2] ** 2)
+    x = np.where(radius < 0.75, 0.4, np.where(radius < 0.85, 1.0, 0.0)).astype(np.float32)[None, None]
+    names = [each.target for each in explain(model, x, target="all", method="seg-grad-cam")]
+    assert names
+    for method in ("gradient", "input-x-gradient", "deep-lift", "lrp"):
+        found = explain(model, x, target=names[0], method=method)
+        assert found.values.shape == model.spatial_shape
+        assert found.values.any()
+        assert found.evidence["engine_parity"] < 1e-3
+        assert found.evidence.get("completeness_gap", 0) < 0.05
+        assert found.evidence.get("conservation_gap", 0) < 0.05
 
 
 def test_integrated_gradients_double_their_steps_until_complete_or_fail_by_name() -> None:
@@ -199,6 +241,27 @@ def test_lrp_refuses_where_a_rule_loses_relevance_that_it_does_not_own_up_to(mon
     monkeypatch.setattr(lrp._Rules, "_linear", leaky)
     with pytest.raises(ExplanationError, match="20% of the score's relevance is missing, beyond what biases keep"):
         explain(nets.loaded("plain"), nets.image("plain").numpy(), target="one", method="lrp")
+
+
+@pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
+def test_lrp_counts_what_passes_the_first_layer_by(tmp_path, composite: str) -> None:
+    from whyray.models import RuntimeOptions, load_package
+
+    class WithSkip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Sequential(nn.Conv2d(1, 5, 3, padding=1), nn.ReLU())
+            self.last = nn.Sequential(nn.Conv2d(6, 8, 3, padding=1), nn.ReLU())
+            self.linear = nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(self.last(torch.cat([self.first(x), x], dim=1)).flatten(2).mean(dim=2))
+
+    torch.manual_seed(1)
+    folder = nets.pack(tmp_path, "plain", WithSkip().eval())
+    model = load_package(folder, options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    for found in explain(model, nets.image("plain").numpy(), target="all", method="lrp", composite=composite):
+        assert found.evidence["conservation_gap"] < 1e-3
 
 
 def test_lrp_refuses_attention_by_name() -> None:

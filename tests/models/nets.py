@@ -143,6 +143,66 @@ class TinyViT(nn.Module):
         return self.linear(self.norms[4](tokens).mean(dim=1))
 
 
+class SwinBlock(nn.Module):
+    """Attention within windows of a grid of tokens (N, H, W, C), shifted in every second block (Liu et al. 2021)."""
+
+    def __init__(self, width: int, grid: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.shift, self.heads = window, shift, 2
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
+        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        places = torch.zeros(1, grid, grid, 1)
+        if shift:
+            cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
+            for number, (rows, columns) in enumerate((a, b) for a in cuts for b in cuts):
+                places[:, rows, columns] = number
+        windows = self.split(places).squeeze(-1)
+        apart = (windows[:, None] != windows[:, :, None]).float() * -100.0
+        self.register_buffer("apart", apart[:, None])
+        self.register_buffer("bias", torch.randn(1, self.heads, window**2, window**2) * 0.3)
+
+    def split(self, tokens: Tensor) -> Tensor:
+        _, height, width, channels = tokens.shape
+        size = self.window
+        tiled = tokens.reshape(-1, height // size, size, width // size, size, channels)
+        return tiled.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        _, height, width, channels = tokens.shape
+        size, heads = self.window, self.heads
+        moved = self.norms[0](tokens)
+        moved = torch.roll(moved, (-self.shift, -self.shift), (1, 2)) if self.shift else moved
+        windows = self.split(moved)
+        q, k, v = self.qkv(windows).reshape(-1, size * size, 3, heads, channels // heads).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-2, -1) / (channels // heads) ** 0.5 + self.bias
+        count = (height // size) * (width // size)
+        scores = (scores.reshape(-1, count, heads, size**2, size**2) + self.apart).reshape(-1, heads, size**2, size**2)
+        answer = self.mix((scores.softmax(dim=-1) @ v).transpose(1, 2).reshape(-1, size * size, channels))
+        tiled = answer.reshape(-1, height // size, width // size, size, size, channels)
+        whole = tiled.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
+        tokens = tokens + (torch.roll(whole, (self.shift, self.shift), (1, 2)) if self.shift else whole)
+        return tokens + self.mlp(self.norms[1](tokens))
+
+
+class TinySwin(nn.Module):
+    """Two stages of shifted-window attention with patch merging between them; the mean of all tokens answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 8, 4, stride=4)
+        self.first = nn.Sequential(SwinBlock(8, 8, 4, 0), SwinBlock(8, 8, 4, 2))
+        self.merge = nn.Linear(32, 12, bias=False)
+        self.second = nn.Sequential(SwinBlock(12, 4, 2, 0), SwinBlock(12, 4, 2, 1))
+        self.norm, self.linear = nn.LayerNorm(12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.first(self.patches(x).permute(0, 2, 3, 1))
+        four = [tokens[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        tokens = self.second(self.merge(torch.cat(four, dim=-1)))
+        return self.linear(self.norm(tokens).mean(dim=(1, 2)))
+
+
 @dataclass(frozen=True)
 class Kind:
     make: Callable[[], nn.Module]
@@ -163,6 +223,7 @@ KINDS = {
     "unet": Kind(UNet, (32, 32), task="segmentation"),
     "unet-3d": Kind(lambda: UNet(dims=3), (8, 12, 16), task="segmentation"),
     "vit": Kind(TinyViT, (32, 32)),
+    "swin": Kind(TinySwin, (32, 32)),
 }
 
 
@@ -224,7 +285,7 @@ def write_manifest(folder: Path, content: dict[str, object]) -> Path:
     return folder
 
 
-MODERN = {"plain", "dense", "unet", "vit"}
+MODERN = {"plain", "dense", "unet", "vit", "swin"}
 """Kinds that torch's present exporter writes; the others come from its older one, whose graphs sites have too."""
 
 

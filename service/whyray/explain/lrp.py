@@ -125,11 +125,15 @@ class _Rules:
         if answer is None:
             arrived = given.detach() * torch.autograd.grad(score, given, retain_graph=True)[0]
         else:
-            arriving = (answer * torch.autograd.grad(score, answer, retain_graph=retain)[0]).detach()
+            arriving = (answer * torch.autograd.grad(score, answer, retain_graph=True)[0]).detach()
             ones = torch.ones_like(given).requires_grad_(True)
             with torch.enable_grad():
                 shares = _biased(operator, ones, torch.ones_like(operator.arguments[1]), None)
             arrived = torch.autograd.grad(shares, ones, arriving / shares.detach())[0]
+            # `answer` starts afresh, so this is what passes the first layer by: a skip from the image itself
+            beside = torch.autograd.grad(score, given, retain_graph=retain, allow_unused=True)[0]
+            if beside is not None:
+                arrived = arrived + given.detach() * beside
         return _through_preparation(given, image, arrived.detach())
 
     def _linear(self, operator: Operator) -> Any:

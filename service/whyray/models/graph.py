@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ class Graph:
     that inference can't tell is None), `types` to ONNX element types. All inputs but the image are constants already.
     """
 
-    def __init__(self, proto: Any, spec: InputSpec, where: str) -> None:
+    def __init__(self, proto: Any, spec: InputSpec, where: str, stands_for: Mapping[str, str] | None = None) -> None:
         self.proto = proto
+        self.stands_for = dict(stands_for or {})
+        """Tensors of which another one, channels-first, is used instead (see `feature_layout`)."""
         self.where = where
         self.constants: dict[str, Any] = {each.name: each for each in proto.graph.initializer}
         for node in proto.graph.node:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
 from whyray.models.answers import checked_logits, probabilities
 from whyray.models.engines import Engines
+from whyray.models.feature_layout import channels_first
 from whyray.models.graph import Graph, item_shape, read_graph
 from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
 from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
@@ -326,13 +327,23 @@ class Model:
                 f"{graph.where}: output.name says {self.manifest.output.name!r}, but the outputs are {graph.outputs}",
                 advice="Name one of the graph's outputs in model.yaml.",
             )
-        return graph
+        named = self.manifest.output.features
+        if named is not None and named not in graph.producer:
+            raise PackageError(
+                f"{graph.where}: output.features says {named!r}, and the graph has no such tensor",
+                advice="Name an inner tensor of the graph, or leave output.features out.",
+            )
+        logits = self._before_activation(graph)[0]
+        features = named or find_features(graph, logits, len(self.spatial_shape))
+        return channels_first(graph, features, self.manifest.input)
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
         other = Model(self.package, self.options, self.search)
         other._engines = Engines(other, original=False)
-        other.__dict__["graph"] = Graph(proto, self.manifest.input, f"{self.graph.where} (changed)")
+        other.__dict__["graph"] = Graph(
+            proto, self.manifest.input, f"{self.graph.where} (changed)", self.graph.stands_for
+        )
         return other
 
     @property
@@ -357,14 +368,8 @@ class Model:
     def features_name(self) -> str | None:
         """The tensor of the class activation maps: the manifest's, else the last spatial one; None without one."""
         named = self.manifest.output.features
-        if named is None:
-            return find_features(self.graph, self.logits_name, len(self.spatial_shape))
-        if named not in self.graph.producer:
-            raise PackageError(
-                f"{self.graph.where}: output.features says {named!r}, and the graph has no such tensor",
-                advice="Name an inner tensor of the graph, or leave output.features out.",
-            )
-        return named
+        found = named or find_features(self.graph, self.logits_name, len(self.spatial_shape))
+        return None if found is None else self.graph.stands_for.get(found, found)
 
     @cached_property
     def head(self) -> AffineHead | None:
@@ -387,9 +392,11 @@ class Model:
 
     @cached_property
     def _logits_and_activation(self) -> tuple[str, str | None]:
-        if self.manifest.output.activation != "none":
-            return self.manifest.output.name, None
-        return self.graph.before_activation(self.manifest.output.name)
+        return self._before_activation(self.graph)
+
+    def _before_activation(self, graph: Graph) -> tuple[str, str | None]:
+        name = self.manifest.output.name
+        return (name, None) if self.manifest.output.activation != "none" else graph.before_activation(name)
 
     @cached_property
     def _tapped(self) -> tuple[str, ...]:
