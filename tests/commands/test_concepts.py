@@ -12,6 +12,7 @@ from PIL import Image
 from commands.conftest import Cli
 from explain.concepts.planted_concepts import CELL, CELLS, GRID, concept_package, images
 from whyray.explain import explain
+from whyray.explain.concepts import find_bank
 from whyray.models import load_package, read_artefact
 
 FAST = ("--copies", 4, "--random", 20)
@@ -136,3 +137,31 @@ def test_a_folder_without_a_labelled_image_is_refused(cli: Cli, cells: Path, fil
     said = cli("concepts", "fit", cells, "-i", films, "-l", labels, *FAST)
     assert said.code == 2
     assert "no image is in labels.csv" in said.everything
+
+
+def test_the_chest_package_learns_from_real_films_how_they_were_taken(
+    cli: Cli, shared_data: Path, tmp_path: Path
+) -> None:
+    import csv
+    import shutil
+
+    from whyray.models import BUNDLED
+
+    package = tmp_path / "cxr-findings" / "1.0.0"
+    shutil.copytree(BUNDLED / "cxr-findings" / "1.0.0", package)
+    rows = list(csv.DictReader((shared_data / "nih-cxr" / "labels.csv").open()))
+    chosen = [row for row in rows if row["View Position"] == "AP"][:25]
+    chosen += [row for row in rows if row["View Position"] == "PA"][:35]
+    films = [shared_data / "nih-cxr" / "images" / row["Image Index"] for row in chosen]
+    lines = [f"{row['Image Index']},{int(row['View Position'] == 'AP')},{row['Patient Age']}" for row in chosen]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,portable,age [a]", *lines]))
+    options = [part for film in films for part in ("-i", film)]
+    said = cli("concepts", "fit", package, *options, "-l", tmp_path / "labels.csv", *FAST)
+    assert said.code == 0, said.everything
+    bank = find_bank(load_package(package))
+    assert bank is not None
+    assert bank.directions is not None
+    known = dict(zip([each.name for each in bank.concepts], bank.directions.held_out, strict=True))
+    assert known["portable"] > 0.8
+    assert known["contrast"] > 0.3
+    assert "cardiothoracic ratio" in known

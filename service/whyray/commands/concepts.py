@@ -67,7 +67,11 @@ def fit(
         typer.Option(help="The column that tells which images are of one patient. [default: DICOM's Patient ID]"),
     ] = None,
     image_measures: Annotated[
-        bool, typer.Option(help="Also measure each image's brightness, contrast and sharpness, for rcv.")
+        bool,
+        typer.Option(
+            help="Also measure each image's brightness, contrast and sharpness, and with an anatomy package the "
+            "cardiothoracic ratio, for rcv."
+        ),
     ] = True,
     layer: Annotated[
         str | None,
@@ -255,7 +259,7 @@ def _examples(
 
     from whyray.commands.onboarding_images import Known, csv_rows, single_images
     from whyray.errors import ImageError
-    from whyray.explain import displayed
+    from whyray.explain import Case
     from whyray.explain.concepts import Examples, measure_concepts, measured
     from whyray.imaging import is_picture
     from whyray.pipeline.files import instance_files
@@ -273,9 +277,9 @@ def _examples(
         if row is None:
             refused.append(f"no row of {labels.name} is about {min(each.names)}")
             continue
-        own = measured(displayed(model.channels_first(each.image.x), model.manifest.input)[0])
+        own = measured(Case(model, model.channels_first(each.image.x), [0])) if image_measures else {}
         x.append(each.image.x)
-        values.append([_value(row, column.header) for column in columns] + list(own.values()) * image_measures)
+        values.append([_value(row, column.header) for column in columns] + list(own.values()))
         targets.append([_value(row, target) for target in model.targets])
         groups.append(row[patient] if patient else each.patient or f"image {len(x)}")
     if not x:
@@ -283,7 +287,7 @@ def _examples(
             f"no image is in {labels.name} ({len(refused)} were looked at)",
             advice="Write file names or SOP Instance UIDs into the column 'image'.",
         )
-    concepts = (*(each.concept for each in columns), *(measure_concepts() if image_measures else ()))
+    concepts = (*(each.concept for each in columns), *(measure_concepts(model) if image_measures else ()))
     _, numbers = np.unique(groups, return_inverse=True)
     return Examples(x, concepts, np.array(values, float), np.array(targets, float), numbers.astype(np.int64)), refused
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from whyray.explain import Case
 from whyray.explain.concepts import (
     FEWEST,
     KIND,
@@ -110,10 +112,10 @@ def chest_examples(model: Model, data: Path, limit: int | None = None) -> Exampl
     concepts = [Concept(name, "presence", 0, code=_code(name)) for name in columns]
     columns[AGE] = _of_large(_column(data / "nih-cxr", "Patient Age", limit).astype(float), both)
     concepts.append(Concept(AGE, "measure", 0, unit="a", code=OWN_CODES[AGE]))
-    shown = [measured(each[0, 0]) for each in x[: len(large)]]
-    for each in measure_concepts():
-        columns[each.name] = _of_large(np.array([row[each.name] for row in shown]), both)
-        concepts.append(each)
+    rows = [measured(Case(model, each, [0])) for each in x[: len(large)]]
+    for measure in measure_concepts(model):
+        columns[measure.name] = _of_large(np.array([row[measure.name] for row in rows]), both)
+        concepts.append(replace(measure, code=OWN_CODES.get(measure.name)))
     values = np.column_stack(list(columns.values()))
     soft, opinion = np.full(values.shape, np.nan), wanted(goals(both))
     for number, name in enumerate(columns):
