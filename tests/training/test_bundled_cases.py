@@ -1,0 +1,94 @@
+"""The bundled reference index and prototypes: usable on a real radiograph, synthetic in every picture, of nobody."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whyray.demo.studies import sample
+from whyray.explain import NOTHING, CaseMatches, LatentPosition, explain
+from whyray.imaging import read_images, to_model
+from whyray.models import Model, RuntimeOptions, load_package, read_artefact
+from whyray.quality import QualityCard, assess_typed
+
+
+@pytest.fixture(scope="module")
+def findings() -> Model:
+    return load_package("cxr-findings", options=RuntimeOptions(intra_op_threads=1))
+
+
+@pytest.fixture(scope="module")
+def prototypes() -> Model:
+    return load_package("cxr-prototypes", options=RuntimeOptions(intra_op_threads=1))
+
+
+def tensor_of(model: Model, name: str) -> np.ndarray:
+    return to_model(read_images([sample(name)]).or_raise()[0], model.manifest.input).tensor
+
+
+def card_of(model: Model, x: np.ndarray, told: CaseMatches | LatentPosition) -> QualityCard:
+    return assess_typed(model, x, told, context=NOTHING)
+
+
+@pytest.mark.parametrize("name", ["cxr-findings/1.0.0/reference-index.npz", "cxr-prototypes/1.0.0/prototypes.npz"])
+def test_every_picture_is_synthetic_and_nothing_tells_whose_it_was(findings: Model, name: str) -> None:
+    path = findings.package.folder.parents[1] / name
+    artefact = read_artefact(path)
+    assert artefact.facts.synthetic
+    assert "NIH" in artefact.facts.source
+    assert max(artefact.arrays["pictures"].shape[1:]) <= 128
+    with zipfile.ZipFile(path) as file:
+        raw = b"".join(file.read(each) for each in file.namelist())
+    assert b".png" not in raw
+    assert b"0000" + b"0075" not in raw  # the first patient of the set
+
+
+def test_no_picture_of_the_index_is_a_radiograph(findings: Model, shared_data: Path) -> None:
+    from PIL import Image
+
+    pictures = read_artefact(findings.package.folder / "reference-index.npz").arrays["pictures"].astype(float)
+    size = pictures.shape[2], pictures.shape[1]
+    sharpness = np.abs(np.diff(pictures, 2, axis=2)).mean()
+    paths = sorted((shared_data / "nih-cxr" / "images").iterdir())[::20]
+    for path in paths:
+        real = np.asarray(Image.open(path).convert("L").resize(size), float)
+        apart = np.abs(pictures - real).mean(axis=(1, 2))
+        assert apart.min() > 2, "a stored picture is the radiograph itself"
+    reals = [np.asarray(Image.open(path).convert("L").resize(size), float) for path in paths]
+    assert sharpness < 0.8 * np.mean([np.abs(np.diff(each, 2, axis=1)).mean() for each in reals])
+
+
+def test_a_real_radiograph_has_similar_cases_that_are_marked(findings: Model) -> None:
+    x = tensor_of(findings, "RG1_UNCR.dcm")
+    told = explain(findings, x, target="Effusion", method="similar-cases")
+    assert isinstance(told, CaseMatches)
+    assert len(told.matches) == 5
+    assert all(each.synthetic and each.picture is not None for each in (*told.matches, *told.contrasts))
+    assert not card_of(findings, x, told).withheld
+
+
+def test_a_tibia_is_farther_from_the_references_than_a_chest(findings: Model) -> None:
+    places = {
+        name: explain(findings, tensor_of(findings, name), target="Effusion", method="latent-position")
+        for name in ("RG1_UNCR.dcm", "RG3_UNCR.dcm")
+    }
+    chest, tibia = places["RG1_UNCR.dcm"], places["RG3_UNCR.dcm"]
+    assert isinstance(chest, LatentPosition)
+    assert isinstance(tibia, LatentPosition)
+    assert tibia.percentile == 100
+    assert tibia.distances["Mahalanobis"][0] > 1.5 * chest.distances["Mahalanobis"][0]
+    assert chest.trustworthiness >= 0.9
+
+
+def test_prototypes_of_a_real_radiograph_add_up_and_are_not_withheld(prototypes: Model) -> None:
+    x = tensor_of(prototypes, "RG1_UNCR.dcm")
+    told = explain(prototypes, x, target="Effusion", method="prototypes", most=50)
+    assert isinstance(told, CaseMatches)
+    assert told.base is not None
+    total = told.base + sum((each.weight or 0) * each.similarity for each in told.matches)
+    assert total == pytest.approx(told.total, abs=1e-3)
+    assert all(each.synthetic and each.known is not None for each in told.matches)
+    assert not card_of(prototypes, x, told).withheld
