@@ -30,6 +30,10 @@ def made() -> dict[str, list[Dataset]]:
     templates = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"volume": volume}))
     (pages,) = build_results(answer_about(image_named("tilted CT, Japanese")), ["sc"], templates)
     found["sc"].append(pages.dataset)
+    for_segments = shipped.layout.segmentation.model_copy(update={"fractional": True, "label_maps": True})
+    other = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"segmentation": for_segments}))
+    for segments in build_results(answer_about(image_named("tilted CT, Japanese")), ["seg"], other):
+        found["seg"].append(segments.dataset)
     return found
 
 

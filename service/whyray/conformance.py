@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.uid import UID, UID_dictionary
 from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
 
-from whyray.config import AssociationTimeouts, DicomDestination, DicomWebDestination
+from whyray.config import AssociationTimeouts, DicomDestination, DicomWebDestination, Worklist
 from whyray.config.network import DicomWebListener, Listener, ListenerLimits
 from whyray.delivery import STATUSES, Outgoing
 from whyray.delivery.cstore import contexts_for
@@ -32,11 +32,14 @@ from whyray.results import (
     COMPRESSIONS,
     Templates,
 )
+from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _EXPLAINED = ("intake.disk-low", "intake.too-large")
 """Refusals whose detail names a setting."""
+_NEWER = {LABEL_MAP_SOP_CLASS_UID: "Label Map Segmentation Storage"}
+"""Names of SOP classes that pydicom's dictionary does not have yet."""
 _MARK = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -104,7 +107,7 @@ def storage_classes() -> tuple[str, ...]:
 
 
 def _services(made: Sequence[str]) -> str:
-    rows = [(_name(uid), "yes", "yes" if uid in storage_classes() else "no") for uid in sorted(made, key=_name)]
+    rows = [(_name(uid), "yes", "yes" if is_storage(uid) else "no") for uid in sorted(made, key=_name)]
     rows += [
         ("All other composite storage SOP classes (section 4.2.1), and private ones", "no", "yes"),
         (_name(VERIFICATION), "yes", "yes"),
@@ -198,6 +201,7 @@ def _parameters() -> str:
         ("destinations.NAME", DicomDestination),
         ("destinations.NAME.timeouts", AssociationTimeouts),
         ("destinations.NAME (by STOW-RS)", DicomWebDestination),
+        ("worklists.NAME", Worklist),
     )
     rows = []
     for path, model in sections:
@@ -272,6 +276,8 @@ def _span(first: int, last: int) -> str:
 
 
 def _name(uid: str) -> str:
+    if uid in _NEWER:
+        return _NEWER[uid]
     entry = UID_dictionary.get(uid)
     if entry is None or not entry[3]:
         return str(UID(uid).name)

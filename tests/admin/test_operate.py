@@ -17,6 +17,7 @@ def test_the_tables_of_states_are_those_of_the_catalog() -> None:
     tables = states_table()
     assert tables["jobs"] in OPERATE
     assert tables["deliveries"] in OPERATE
+    assert tables["workitems"] in OPERATE
     assert tables["jobs"].count("\n") == len(JOB_TRANSITIONS) + 1
     assert tables["deliveries"].count("\n") == len(DELIVERY_TRANSITIONS) + 1
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS
+from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS, WORKITEM_TRANSITIONS
 from whyray.catalog.states import Transition
 
 
 def states_table() -> dict[str, str]:
-    """By 'jobs' and 'deliveries': a Markdown table of who moves what from where to where, with what effect."""
-    return {"jobs": _markdown(JOB_TRANSITIONS), "deliveries": _markdown(DELIVERY_TRANSITIONS)}
+    """By 'jobs', 'deliveries', 'workitems': a Markdown table of who moves what from where to where, to what effect."""
+    return {
+        "jobs": _markdown(JOB_TRANSITIONS),
+        "deliveries": _markdown(DELIVERY_TRANSITIONS),
+        "workitems": _markdown(WORKITEM_TRANSITIONS),
+    }
 
 
 def _markdown(transitions: Sequence[Transition[Any]]) -> str:
