@@ -34,13 +34,14 @@ def unit_images(
     anatomy: str | None,
     pictures: Pictures,
     most: int,
+    zones: bool = False,
     progress: Callable[[float, str], None],
 ) -> tuple[list[UnitImage], list[str]]:
     """References for `survey_units`, and why other images can't be taken.
 
     Masks lie in `masks`/CONCEPT/NAME.png, NAME an image's file name without its ending or its SOP Instance UID; where a
     concept has no mask for an image, nobody looked. Structures of the anatomy package (the one named, else the
-    model's companion, if it has one) are concepts too. Raises ImageError where no image can be taken, ConfigError for
+    model's companion, if it has one) are concepts too, the lungs by `zones` if wished. Raises ImageError where no image can be taken, ConfigError for
     a folder of masks without any.
     """
     concepts = _concepts(masks)
@@ -57,7 +58,7 @@ def unit_images(
             refused.append(each)
             continue
         x = model.channels_first(each.image.x)
-        image = UnitImage(x, masks=_masks(model, concepts, each.names) | _structures(model, x, named))
+        image = UnitImage(x, masks=_masks(model, concepts, each.names) | _structures(model, x, named, zones))
         if pictures != "none" and not each.burned_in:
             image = _with_picture(model, image, autoencoder)
         images.append(image)
@@ -75,12 +76,12 @@ def _with_picture(model: Model, image: UnitImage, autoencoder: Autoencoder | Non
     return replace(image, picture=back[0], picture_x=as_input(back, model.manifest.input))
 
 
-def _structures(model: Model, x: NDArray[np.float32], anatomy: str | None) -> dict[str, BoolArray]:
+def _structures(model: Model, x: NDArray[np.float32], anatomy: str | None, zones: bool) -> dict[str, BoolArray]:
     if anatomy is None:
         return {}
     case = Case(model, x, [0])
     try:
-        found = structures_of(case, AnatomyParameters(anatomy=anatomy), method=_METHOD)
+        found = structures_of(case, AnatomyParameters(anatomy=anatomy, zones=zones), method=_METHOD)
     except ExplanationError:
         return {}  # an image without any anatomy that the package knows: nobody looked
     return {each.name: each.mask for each in found}

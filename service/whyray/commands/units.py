@@ -32,6 +32,9 @@ def survey_package(
             help="A package that segments anatomy: its structures are concepts. [default: the package's companion]"
         ),
     ] = None,
+    zones: Annotated[
+        bool, typer.Option("--zones", help="Lungs by upper, mid and lower zone: a whole lung is too large to be found.")
+    ] = False,
     layer: Annotated[
         str | None, typer.Option(help="A tensor of the graph, (N, units, …). [default: the feature maps]")
     ] = None,
@@ -112,6 +115,7 @@ def survey_package(
             anatomy=anatomy,
             pictures="none" if not patches else "reconstructed" if reconstructed else "as they are",
             most=most,
+            zones=zones,
             progress=lambda done, words: progress(0.3 * done, words),
         )
         survey = survey_units(
