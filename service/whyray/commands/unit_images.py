@@ -41,8 +41,8 @@ def unit_images(
 
     Masks lie in `masks`/CONCEPT/NAME.png, NAME an image's file name without its ending or its SOP Instance UID; where a
     concept has no mask for an image, nobody looked. Structures of the anatomy package (the one named, else the
-    model's companion, if it has one) are concepts too, the lungs by `zones` if wished. Raises ImageError where no image can be taken, ConfigError for
-    a folder of masks without any.
+    model's companion, if it has one) are concepts too, the lungs by `zones` if wished. Raises ImageError where no
+    image can be taken, ConfigError for a folder of masks without any.
     """
     concepts = _concepts(masks)
     named = anatomy or model.manifest.companions.get("anatomy")
