@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,8 @@ from whyray.commands.explain import Device
 from whyray.commands.options import DEFAULT_CONFIG
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from whyray.explain.concepts import Concept, ConceptBank, Examples
-    from whyray.models import Artefact, Model
+    from whyray.explain.concepts import Concept, Examples
+    from whyray.models import Model
 
 app = typer.Typer(
     no_args_is_help=True, help="Concepts: teach a package words of your own, for tcav, rcv and post-hoc-concepts."
@@ -117,6 +115,9 @@ def fit(
 
     Exit code 0: all images and columns were taken. 1: some were not, and are told. 2: nothing was written.
     """
+    from rich.console import Console
+
+    from whyray.commands.concepts_screen import tell_concepts
     from whyray.commands.screen import progress_bar
     from whyray.errors import NotFound
     from whyray.explain.concepts import KIND, Recipe, fit_bank, held
@@ -151,8 +152,8 @@ def fit(
     )
     place = _place(model, out, site)
     write_artefact(place, facts, arrays)
-    console = _console()
-    _tell(console, read_artefact(place), bank)
+    console = Console(highlight=False)
+    tell_concepts(console, model, read_artefact(place), bank)
     for words in (*left_out, *few, *(f"refused: {each}" for each in refused)):
         console.print(words, markup=False, style="yellow")
     console.print(str(place), markup=False, soft_wrap=True)
@@ -167,6 +168,9 @@ def show(reference: Reference, folder: Folder = None, config: Config = None) -> 
     Example: `whyray concepts show cxr-findings`. Exit code 0: it has concepts. 2: it has none; the advice says how to
     make them.
     """
+    from rich.console import Console
+
+    from whyray.commands.concepts_screen import tell_concepts
     from whyray.explain.concepts import KIND, find_bank
     from whyray.models import require_artefact
 
@@ -179,8 +183,8 @@ def show(reference: Reference, folder: Folder = None, config: Config = None) -> 
     )
     bank = find_bank(model)
     assert bank is not None
-    console = _console()
-    _tell(console, artefact, bank)
+    console = Console(highlight=False)
+    tell_concepts(console, model, artefact, bank)
     console.print(str(artefact.path), markup=False, soft_wrap=True)
 
 
@@ -321,64 +325,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _tell(console: Console, artefact: Artefact, bank: ConceptBank) -> None:
-    from rich.table import Table
-
-    facts = artefact.facts
-    console.print(
-        f"{facts.package}: {facts.kind} of {facts.count} images, {facts.made}; {facts.source}; {facts.licence}",
-        markup=False,
-        soft_wrap=True,
-    )
-    for tensor, rows in _concept_rows(bank):
-        table = Table(title=tensor)
-        for name in ("concept", "examples", "with it", "held out", "reliable"):
-            table.add_column(name, justify="left" if name == "concept" else "right", no_wrap=name == "concept")
-        for cells in rows:
-            table.add_row(*cells)
-        console.print(table)
-    reason = (bank.details or {}).get("no directions")
-    if reason:
-        console.print(f"no directions for tcav and rcv: {reason}", markup=False, style="yellow")
-    if bank.surrogate is not None:
-        table = Table(title="post-hoc-concepts: does a head on concepts alone answer as the network?")
-        for name in ("target", "agreement held out", "random concepts", "shown"):
-            table.add_column(name, justify="left" if name == "target" else "right")
-        for number, target in enumerate(bank.targets):
-            agreement = bank.surrogate.agreement[number]
-            table.add_row(
-                target,
-                f"{agreement:.2f}",
-                f"{bank.surrogate.random_agreement[number]:.2f}",
-                "yes" if agreement >= 0.9 else "[yellow]no: not faithful[/]",
-            )
-        console.print(table)
-
-
-def _concept_rows(bank: ConceptBank) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
-    from whyray.explain.concepts import well_known
-
-    for part, use in ((bank.surrogate, "post-hoc-concepts"), (bank.directions, "tcav and rcv")):
-        if part is None:
-            continue
-        rows: list[tuple[str, ...]] = []
-        for each, figure in zip(bank.concepts, part.held_out, strict=True):
-            reliable = well_known(each, float(figure))
-            rows.append(
-                (
-                    each.label,
-                    str(each.examples),
-                    str(each.positives) if each.kind == "presence" else "–",
-                    f"{'AUC' if each.kind == 'presence' else 'R²'} {figure:.2f}",
-                    "yes" if reliable else "[yellow]no[/]",
-                )
-            )
-        yield f"{use}: concepts in the tensor {part.tensor}", rows

@@ -38,7 +38,8 @@ from whyray.training.package import name_artefact
 
 SOURCE = (
     "NIH ChestX-ray14 (Wang et al., CVPR 2017; NIH Clinical Center): 399 radiographs, and 970 of other patients at "
-    "64 × 64 pixels; labels mined from reports by the NIH, view, sex and age from its table"
+    "64 × 64 pixels; labels mined from reports by the NIH, opinions of a published CheXNet (jrzech/reproduce-chexnet), "
+    "view, sex and age from the NIH's table"
 )
 LICENCE = "The NIH states that use of the images is unrestricted, with acknowledgement and citation"
 VIEW, FEMALE, AGE = "anteroposterior view", "female", "age"
@@ -72,11 +73,11 @@ def main(
             lambda done, total, words: progress.update(bar, completed=done, total=total, description=words),
         )
     made = date.fromisoformat(day) if day else datetime.now(UTC).date()
-    write_bank(package, model, bank, made)
+    write_bank(package, model, bank, made, SOURCE)
     _show(console, bank)
 
 
-def write_bank(package: Path, model: Model, bank: ConceptBank, made: date) -> None:
+def write_bank(package: Path, model: Model, bank: ConceptBank, made: date, source: str) -> None:
     """Write the artefact with its origin into the package, and name it in model.yaml."""
     details, arrays = held(bank)
     facts = ArtefactFacts(
@@ -85,7 +86,7 @@ def write_bank(package: Path, model: Model, bank: ConceptBank, made: date) -> No
         package=model.identity,
         made=made,
         count=bank.count,
-        source=SOURCE,
+        source=source,
         licence=LICENCE,
         details=details,
     )

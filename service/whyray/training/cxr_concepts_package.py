@@ -37,6 +37,10 @@ from whyray.training.package import export_graph, write_package
 
 SMALL_FOLDS, SMALL_HELD_OUT = 5, (0, 1)
 RANDOM_BANKS = 5
+SOURCE = (
+    "NIH ChestX-ray14 (Wang et al., CVPR 2017; NIH Clinical Center): 399 radiographs; labels mined from reports by the "
+    "NIH, opinions of a published CheXNet (jrzech/reproduce-chexnet)"
+)
 
 
 def main(
@@ -175,7 +179,7 @@ def _leave_references(out: Path, concepts: FloatArray, metrics: dict[str, Any], 
     arrays = (np.asarray(each, np.float32) for each in (concepts.mean(axis=0), low, high, known))
     bank = ConceptBank(model.targets, outputs=Outputs(*arrays), count=len(concepts))
     made = date.fromisoformat(day) if day else datetime.now(UTC).date()
-    write_bank(out, model, bank, made)
+    write_bank(out, model, bank, made, SOURCE)
 
 
 if __name__ == "__main__":
