@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from whyray.demo.studies import sample
-from whyray.explain import NOTHING, CaseMatches, LatentPosition, explain
+from whyray.explain import NOTHING, Case, CaseMatches, LatentPosition, explain
+from whyray.explain.counterfactual import LatentSpace
+from whyray.explain.latent import index_of
+from whyray.explain.latent.traversal import traversal
 from whyray.imaging import read_images, to_model
 from whyray.models import Model, RuntimeOptions, load_package, read_artefact
 from whyray.quality import QualityCard, assess_typed
@@ -81,6 +85,29 @@ def test_a_tibia_is_farther_from_the_references_than_a_chest(findings: Model) ->
     assert tibia.percentile == 100
     assert tibia.distances["Mahalanobis"][0] > 1.5 * chest.distances["Mahalanobis"][0]
     assert chest.trustworthiness >= 0.9
+
+
+def test_a_traversal_leads_through_the_case_as_the_autoencoder_gives_it_back(findings: Model) -> None:
+    x = tensor_of(findings, "RG1_UNCR.dcm")
+    told = explain(findings, x, target="Effusion", method="latent-position", steps=4)
+    assert isinstance(told, LatentPosition)
+    assert told.traversal is not None
+    assert told.traversal.shape == (4, 224, 224)
+    again = LatentSpace(findings, method="a test")
+    reconstructed = again.decode(again.encode(x[:, 0]))[0]
+    np.testing.assert_allclose(told.traversal[2], reconstructed, atol=1e-4)
+    assert np.abs(told.traversal[0] - reconstructed).mean() > 0.01
+    assert told.evidence["autoencoder gap"] <= 0.1
+    assert explain(findings, x, target="Effusion", method="latent-position", steps=0).traversal is None
+
+
+def test_an_index_made_with_another_autoencoder_draws_no_traversal(findings: Model) -> None:
+    x = tensor_of(findings, "RG1_UNCR.dcm")
+    index = index_of(findings, method="a test")
+    other = replace(index, details={**index.details, "autoencoder": "cxr-autoencoder@1.0.0 000000000000"})
+    case = Case(findings, x, [0])
+    assert traversal(case, index, 2, "a test").frames is not None
+    assert traversal(case, other, 2, "a test").frames is None
 
 
 def test_prototypes_of_a_real_radiograph_add_up_and_are_not_withheld(prototypes: Model) -> None:

@@ -30,7 +30,7 @@ class LatentPositionParameters(MethodParameters):
     """
 
     plane: Plane = "best"
-    steps: int = Field(9, ge=0, le=64)
+    steps: int = Field(10, ge=0, le=64)
 
 
 @register
