@@ -96,17 +96,24 @@ class Autoencoder(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 
 def with_components(net: Autoencoder, pictures: FloatArray) -> Autoencoder:
-    """The net with its linear layers set to the principal components of `pictures` (M, 128, 128) at 64 x 64."""
+    """The net with its linear layers set to the principal components of `pictures` (M, 128, 128) at 64 x 64.
+
+    Fewer pictures than latents (a trial run) leave the other latents silent.
+    """
     coarse = pictures.reshape(len(pictures), COARSE, 2, COARSE, 2).mean(axis=(2, 4)).reshape(len(pictures), -1)
     middle = coarse.mean(axis=0, dtype=np.float64)
     centred = torch.from_numpy((coarse - middle).astype(np.float32))
-    _, values, basis = torch.pca_lowrank(centred, q=LATENTS + 32, center=False, niter=4)
-    basis, spread = basis[:, :LATENTS], values[:LATENTS] / len(coarse) ** 0.5
+    _, values, basis = torch.pca_lowrank(centred, q=min(LATENTS + 32, len(centred)), center=False, niter=4)
+    rank = min(LATENTS, int((values > 1e-4 * values[0]).sum()))
+    basis, spread = basis[:, :rank], values[:rank] / len(coarse) ** 0.5
     mean = torch.from_numpy(middle.astype(np.float32))
     with torch.no_grad():
-        net.encoder.linear.weight.copy_((basis / spread).T)
-        net.encoder.linear.bias.copy_(-(mean @ basis) / spread)
-        net.decoder.linear.weight.copy_(basis * spread)
+        for layer in (net.encoder.linear, net.decoder.linear):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        net.encoder.linear.weight[:rank].copy_((basis / spread).T)
+        net.encoder.linear.bias[:rank].copy_(-(mean @ basis) / spread)
+        net.decoder.linear.weight[:, :rank].copy_(basis * spread)
         net.decoder.linear.bias.copy_(mean)
     return net
 
