@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -132,44 +133,24 @@ _WORKITEM_NEXT = {(each.action, each.source): each.to for each in WORKITEM_TRANS
 
 
 def job_after(action: str, state: JobState) -> JobState:
-    """The state that `action` leads to from `state`.
-
-    Raises
-    ------
-    TransitionError
-        If the table has no such move.
-    """
-    found = _JOB_NEXT.get((action, state))
-    if found is None:
-        raise TransitionError(f"a job that is {state.value} cannot {action}")
-    return found
+    """The state of a job that `action` leads to; raises TransitionError if the table has no such move."""
+    return _after(_JOB_NEXT, "job", action, state)
 
 
 def delivery_after(action: str, state: DeliveryState) -> DeliveryState:
-    """The state that `action` leads to from `state`.
-
-    Raises
-    ------
-    TransitionError
-        If the table has no such move.
-    """
-    found = _DELIVERY_NEXT.get((action, state))
-    if found is None:
-        raise TransitionError(f"a delivery that is {state.value} cannot {action}")
-    return found
+    """The state of a delivery that `action` leads to; raises TransitionError if the table has no such move."""
+    return _after(_DELIVERY_NEXT, "delivery", action, state)
 
 
 def workitem_after(action: str, state: WorkitemState) -> WorkitemState:
-    """The state that `action` leads to from `state`.
+    """The state of a workitem that `action` leads to; raises TransitionError if the table has no such move."""
+    return _after(_WORKITEM_NEXT, "workitem", action, state)
 
-    Raises
-    ------
-    TransitionError
-        If the table has no such move.
-    """
-    found = _WORKITEM_NEXT.get((action, state))
+
+def _after(moves: Mapping[tuple[str, State], State], what: str, action: str, state: State) -> State:
+    found = moves.get((action, state))
     if found is None:
-        raise TransitionError(f"a workitem that is {state.value} cannot {action}")
+        raise TransitionError(f"a {what} that is {state.value} cannot {action}")
     return found
 
 

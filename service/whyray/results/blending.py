@@ -51,7 +51,6 @@ def blending(
         templates,
         uids,
         kind="blend",
-        series=templates.series.blend,
         sop_class_uid=ADVANCED_BLENDING if over else PSEUDO_COLOUR,
         sop_instance_uid=uids.uid("blend", finding.target.name, map_key(each)),
         instance_number=instance_number,

@@ -34,11 +34,8 @@ def encapsulated_pdf(
         templates,
         uids,
         kind="pdf",
-        series=templates.series.pdf,
-        series_key="",
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("pdf", key),
-        instance_number=1,
     )
     image = answer.image
     made.ConversionType = "WSD"

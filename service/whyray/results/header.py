@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from typing import cast
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -81,14 +82,19 @@ def new_dataset(
     uids: UidSource,
     *,
     kind: ResultKind,
-    series: SeriesTemplate,
-    series_key: str,
     sop_class_uid: str,
     sop_instance_uid: str,
-    instance_number: int,
+    instance_number: int = 1,
+    series: SeriesTemplate | None = None,
+    series_key: str = "",
     method: str = "",
 ) -> Dataset:
-    """A data set with all modules that results share; `series_key` tells the series of one answer apart."""
+    """A data set with all modules that results share.
+
+    `series` is that of the kind where none is given; `series_key` tells the series of one kind and answer apart.
+    """
+    if series is None:
+        series = cast(SeriesTemplate, getattr(templates.series, kind))
     source = answer.image.header
     made = Dataset()
     _add_file_meta(made, sop_class_uid, sop_instance_uid)

@@ -35,8 +35,6 @@ def key_objects(
         templates,
         uids,
         kind="ko",
-        series=templates.series.ko,
-        series_key="",
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("ko", finding.target.name, map_key(each), str(len(pages))),
         instance_number=instance_number,

@@ -47,8 +47,6 @@ def parametric_map(
         templates,
         uids,
         kind="pm",
-        series=templates.series.pm,
-        series_key="",
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("pm", finding.target.name, map_key(each)),
         instance_number=instance_number,

@@ -52,7 +52,6 @@ def presentation_state(
         templates,
         uids,
         kind="gsps",
-        series=templates.series.gsps,
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(each)),
         instance_number=instance_number,

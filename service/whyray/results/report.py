@@ -64,11 +64,8 @@ def report(
         templates,
         uids,
         kind="sr",
-        series=templates.series.sr,
-        series_key="",
         sop_class_uid=SOP_CLASS_UID,
         sop_instance_uid=uids.uid("sr", key),
-        instance_number=1,
     )
     made.CompletionFlag = "COMPLETE"
     made.PreliminaryFlag = "PRELIMINARY"

@@ -43,8 +43,6 @@ def secondary_capture(
         templates,
         uids,
         kind="sc",
-        series=templates.series.sc,
-        series_key="",
         sop_class_uid=MULTI_FRAME_TRUE_COLOUR if multi_frame else SINGLE_FRAME,
         sop_instance_uid=uids.uid("sc", *key),
         instance_number=instance_number,

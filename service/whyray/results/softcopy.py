@@ -15,7 +15,7 @@ from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
 from whyray.results.multi_frame import functional_value
 from whyray.results.references import instance_item, is_multi_frame
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
 
@@ -25,7 +25,6 @@ def state_dataset(
     uids: UidSource,
     *,
     kind: ResultKind,
-    series: SeriesTemplate,
     sop_class_uid: str,
     sop_instance_uid: str,
     instance_number: int,
@@ -38,8 +37,6 @@ def state_dataset(
         templates,
         uids,
         kind=kind,
-        series=series,
-        series_key="",
         sop_class_uid=sop_class_uid,
         sop_instance_uid=sop_instance_uid,
         instance_number=instance_number,
