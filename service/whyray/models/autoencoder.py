@@ -168,4 +168,4 @@ def _smooth_noise(shape: tuple[int, ...]) -> FloatArray:
         random = np.cumsum(random, axis=axis)
     low = random.min(axis=tuple(range(1, len(shape))), keepdims=True)
     high = random.max(axis=tuple(range(1, len(shape))), keepdims=True)
-    return ((random - low) / (high - low)).astype(np.float32)
+    return np.asarray((random - low) / (high - low), np.float32)
