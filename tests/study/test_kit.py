@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
+from sqlalchemy import delete
 
 from pipeline_site import Site
 from study.afternoons import TARGET, Explained, explained, spotted
+from whyray.catalog import Instance, ResultRow
 from whyray.errors import ConfigError, ImageError, NotFound
 from whyray.imaging import read_images
-from whyray.results import load_templates
+from whyray.pipeline.worker import run_job
+from whyray.results import load_templates, preview
 from whyray.results.page import map_pages
 from whyray.study import Kit, Order, Wanted, make_kit, read_kit, read_truth, read_truths, write_kit, write_truth
 from whyray.study.material import from_catalog
@@ -71,8 +75,6 @@ def test_a_page_looks_the_same_whenever_it_was_made(site: Site) -> None:
     film.file_meta.MediaStorageSOPInstanceUID = "2.25.903"
     late.receive([film])
     late.router().step()
-    from whyray.pipeline.worker import run_job
-
     run_job(late.jobs()[-1].id, "worker-1", late.tools())
     (again,) = (each for each in gathered(late) if each.source == "2.25.901")
     assert again.pages == first.pages
@@ -84,16 +86,12 @@ def gathered(site: Site):  # type: ignore[no-untyped-def]
 
 
 def test_painting_over_the_time_leaves_every_other_line_as_it_was() -> None:
-    from dataclasses import replace as replaced
-
-    from whyray.results import preview
-
     templates = load_templates(None)
     image = preview._planar()
     answer = preview._answer(image)
     finding = next(each for each in answer.findings if each.maps)
     pages = [
-        map_pages(replaced(answer, at=at), finding, finding.maps[0], templates.layout, templates.wording("en"))[
+        map_pages(replace(answer, at=at), finding, finding.maps[0], templates.layout, templates.wording("en"))[
             0
         ].picture
         for at in (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2031, 12, 30, 23, 59, 58, tzinfo=UTC))
@@ -142,12 +140,24 @@ def test_studies_without_truth_are_left_out_by_name(read_only: Explained) -> Non
     assert kit.left_out == (f"{missing}: the list of truths does not name it",)
 
 
+def test_a_cine_is_no_page_of_a_kit(site: Site) -> None:
+    explained(site, 2)
+    with site.catalog.begin() as session:
+        row = session.query(ResultRow).filter_by(kind="sc").first()
+        assert row is not None
+        page = dcmread(site.storage.path(row.key))
+        page.NumberOfFrames = 9
+        buffer = io.BytesIO()
+        page.save_as(buffer, enforce_file_format=True)
+        row.key = site.storage.put_bytes(buffer.getvalue(), suffix=".dcm")
+    with site.catalog.read() as session:
+        found = from_catalog(session, site.storage, Wanted(TARGET))
+    assert len(found.material) == 1
+    assert "no page that may be shown" in found.left_out[0]
+
+
 def test_a_study_whose_instances_are_gone_is_left_out_by_name(site: Site) -> None:
     explained(site, 2)
-    from sqlalchemy import delete
-
-    from whyray.catalog import Instance
-
     with site.catalog.begin() as session:
         session.execute(delete(Instance).where(Instance.id == 1))
     with site.catalog.read() as session:

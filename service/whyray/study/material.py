@@ -134,7 +134,10 @@ def _cases(
             continue
         uids = set(finding["images"])
         image = next((each for each in images if uids & set(each.headers)), None)
-        mine = [each for each in pages if uids & _sources(each.header)]
+        # of a cine a picture shows the first frame only, which says something else than the whole
+        mine = [
+            each for each in pages if uids & _sources(each.header) and int(each.header.get("NumberOfFrames", 1)) == 1
+        ]
         named = (*keys(sorted(uids)), str(finding["study"]))
         where = named[0]
         if image is None:
