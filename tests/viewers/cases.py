@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from results.answers import NODULE, PACKAGE, a_map, answer_about, image_of
+from synthetic import radiograph
 from whyray.demo.phantom import Scan, phantom
 from whyray.models.manifest import CodedConcept, TargetSpec
 from whyray.results import (
@@ -32,11 +33,15 @@ HAEMORRHAGE = TargetSpec(
     anatomy=CodedConcept(value="12738006", scheme="SCT", meaning="Brain"),
     threshold=0.5,
 )
+EFFUSION = TargetSpec(name="Effusion", threshold=0.5)
 _PACKAGE = replace(PACKAGE, name="head-findings", title="Head findings")
 _CENTRE, _RADIUS = np.array([30.0, 18.0, 22.0]), 11.0
 """Of the haemorrhage in mm, LPS: left, posterior and above, so that any flip or transposition puts it elsewhere."""
 _MASS = (520, 1290, 90.0)
 """Row, column and radius, in pixels, of a region in the upper left lung of the real radiograph."""
+
+_SPACING, _OPACITY = (0.3, 0.3), (96, 214, 12.0)
+"""Pixel spacing in mm of a made radiograph; row, column and radius in mm of the opacity in it: up and to the right."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,29 @@ def chest_radiograph() -> Case:
     return _explained([source], [distance <= 1], [np.exp(-np.log(2) * distance**2)], ["sc", "seg", "sr"], NODULE)
 
 
+@cache
+def film() -> Case:
+    """A radiograph with a bright rim, by which places in it are found on the screen, and a round opacity.
+
+    Its pixels are square: OHIF 3.12 takes the spacings of a radiograph for each other when it draws an outline.
+    """
+    pixels = np.full((360, 300), 1100, np.uint16)
+    pixels[:18], pixels[-18:], pixels[:, :18], pixels[:, -18:] = 4095, 4095, 4095, 4095
+    # dark beyond the rim, so that it does not touch the border that OHIF draws around a viewport
+    pixels[:12], pixels[-12:], pixels[:, :12], pixels[:, -12:] = 0, 0, 0, 0
+    rows, columns = np.indices(pixels.shape)
+    row, column, radius = _OPACITY
+    distance = np.hypot((rows - row) * _SPACING[0], (columns - column) * _SPACING[1]) / radius
+    pixels[distance <= 1] = 1900
+    source = radiograph(
+        pixels, modality="DX", spacing=_SPACING, window=(2048.0, 4096.0), study="opacity", series="opacity"
+    )
+    # OHIF draws no outline on an image without; many radiographs have one, and nothing else that places them
+    source.FrameOfReferenceUID, source.PositionReferenceIndicator = f"{source.StudyInstanceUID}.1"[:64], ""
+    values = np.exp(-np.log(2) * distance**2)
+    return _explained([source], [distance <= 1], [values], ["sc", "seg", "pm", "sr"], NODULE, others=(EFFUSION,))
+
+
 def _explained(
     sources: Sequence[Dataset],
     lesions: Sequence[NDArray[np.bool_]],
@@ -102,15 +130,18 @@ def _explained(
     kinds: Sequence[ResultKind],
     target: TargetSpec,
     package: PackageIdentity = PACKAGE,
+    others: Sequence[TargetSpec] = (),
 ) -> Case:
+    """`others` are findings that the model looked for and did not see."""
     image = image_of(sources)
     of_instance = {str(data.SOPInstanceUID): each for data, each in zip(sources, values, strict=True)}
     volume = np.stack([of_instance[frame.sop_instance_uid] for frame in image.frames])
     volume /= volume.max()
     region = a_map(image, volume)
     finding = Finding(target, present=True, probability=0.93, maps=(region,))
+    findings = [*(Finding(each, present=False, probability=0.04) for each in others), finding]
     return Case(
-        sources, lesions, build_results(answer_about(image, [finding], package=package), kinds, load_templates())
+        sources, lesions, build_results(answer_about(image, findings, package=package), kinds, load_templates())
     )
 
 

@@ -46,7 +46,12 @@ def chest() -> Case:
 
 
 @pytest.fixture(scope="session")
-def archive(head_ct: Case, chest: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def film() -> Case:
+    return cases.film()
+
+
+@pytest.fixture(scope="session")
+def archive(head_ct: Case, chest: Case, film: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     if find_orthanc() is None:
         pytest.skip("Orthanc is not installed: apt-get install orthanc orthanc-dicomweb")
     plugins = [str(path) for path in (_PLUGINS / "libOrthancDicomWeb.so", _WEB_VIEWER) if path.is_file()]
@@ -55,7 +60,7 @@ def archive(head_ct: Case, chest: Case, tmp_path_factory: pytest.TempPathFactory
     server = OrthancServer(folder / "orthanc", dicom_port=free_port(), http_port=free_port(), settings=settings)
     server.start()
     try:
-        yield Archive(server, {**head_ct.store(server.url), **chest.store(server.url)})
+        yield Archive(server, {**head_ct.store(server.url), **chest.store(server.url), **film.store(server.url)})
     finally:
         server.kill()
 

@@ -106,6 +106,15 @@ class Ohif:
 
         return until(seen, what=f"OHIF: {what}", deadline=WITHIN)[0]
 
+    def without_words(self) -> Ohif:
+        """Hide what OHIF writes beside outlines, and the lines that lead there."""
+        self.ask(
+            "const sheet = document.createElement('style');"
+            "sheet.textContent = 'svg.svg-layer text, svg.svg-layer line {display: none}';"
+            "document.head.append(sheet);"
+        )
+        return self
+
     def viewport(self) -> Picture:
         """A screenshot of the viewport."""
         return decoded(self.driver.find_element(By.CSS_SELECTOR, "[data-cy=viewport-pane]").screenshot_as_png)

@@ -51,6 +51,13 @@ _CONFIG = {
 }
 
 
+FINDINGS_WITHOUT_COORDINATES = """
+window.config.customizationService = [{onBeforeSRAddMeasurement: {$set:
+  ({measurement}) => (measurement.coords.length ? measurement : {...measurement, coords: [{}]})}}];
+"""
+"""OHIF 3.12 gives up a whole report when one of its findings has no coordinates: docs/viewers.md gives sites this."""
+
+
 class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -62,7 +69,8 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.path.startswith("/dicom-web/"):
             self._forward()
         elif self.path == "/app-config.js":
-            self._answer(200, {"content-type": "text/javascript"}, f"window.config = {json.dumps(_CONFIG)};".encode())
+            script = f"window.config = {json.dumps(_CONFIG)};\n{FINDINGS_WITHOUT_COORDINATES}"
+            self._answer(200, {"content-type": "text/javascript"}, script.encode())
         else:
             if not Path(self.translate_path(self.path)).is_file():
                 self.path = "/index.html"  # the routes of a single-page application

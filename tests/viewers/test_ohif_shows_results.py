@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.morphology import convex_hull_image
 
 from peers import until
 from viewers.cases import Case
@@ -20,7 +21,8 @@ def test_ohif_lists_every_result_beside_the_source(ohif: Ohif, head_ct: Case) ->
 def test_ohif_shows_the_overlay_page_as_it_was_drawn(ohif: Ohif, head_ct: Case) -> None:
     page = head_ct.of("sc")
     ohif.open(head_ct.study).show("OT")
-    shown = ohif.looks(lambda window: likeness(window, page.picture) > 0.97, "the result's picture")
+    ohif.keep("ohif-dx-sr")
+    shown = ohif.without_words().looks(lambda window: likeness(window, page.picture) > 0.97, "the result's picture")
     ohif.keep("ohif-sc")
     assert likeness(shown, page.picture[:, ::-1]) < 0.8, "a mirrored page would not pass"
 
@@ -51,8 +53,8 @@ def test_ohif_lays_the_parametric_map_on_the_lesion(ohif: Ohif, head_ct: Case) -
     ohif.keep("ohif-pm")
 
 
-def test_ohif_reads_the_findings_of_the_report_and_draws_none_of_them(ohif: Ohif, head_ct: Case) -> None:
-    """OHIF 3.12 draws only those measurement groups of TID 1500 that hold coordinates; ours refer to the SEG."""
+def test_ohif_lists_the_findings_of_the_report_and_draws_the_outline_on_the_lesion(ohif: Ohif, head_ct: Case) -> None:
+    _, lesion, grey = _key_slice(head_ct)
     ohif.open(head_ct.study).show("SR")
     read = until(
         lambda: ohif.ask(
@@ -61,17 +63,44 @@ def test_ohif_reads_the_findings_of_the_report_and_draws_none_of_them(ohif: Ohif
         what="OHIF: the findings of the report",
         deadline=WITHIN,
     )
+    assert {each["TrackingIdentifier"] for each in read} == {"head-findings: Haemorrhage"}
+    assert all({"label": "Certainty of Finding", "value": "93.00 %"} in each["labels"] for each in read)
+    (outlined,) = [each for each in read if each["coords"]]
+    assert outlined["coords"][0]["GraphicType"] == "POLYLINE"
+
+    def encloses_the_lesion(shown: Picture) -> bool:
+        return dice(in_source(_enclosed(shown), shown, grey), lesion) > 0.9
+
     ohif.keep("ohif-sr")
-    (finding,) = read
-    assert finding["TrackingIdentifier"] == "head-findings: Haemorrhage"
-    assert {"label": "Certainty of Finding", "value": "93.00 %"} in finding["labels"]
-    assert finding["coords"] == []
-    rows, columns, _ = ohif.viewport().shape
-    assert ohif.viewport()[rows // 4 : -rows // 4, columns // 4 : -columns // 4].max() < 32, "an empty viewport"
+    ohif.without_words().looks(encloses_the_lesion, "the outline around the lesion")
+
+
+def test_ohif_draws_the_outline_on_the_opacity_of_a_radiograph_to_the_pixel(ohif: Ohif, film: Case) -> None:
+    """OHIF 3.12 opens no Segmentation that has no plane in the patient, which radiographs can't give it."""
+    _, lesion, grey = _key_slice(film)
+    ohif.open(film.study).show("SR")
+
+    def outlined(shown: Picture) -> NDArray[np.bool_]:
+        return in_source(_enclosed(shown), shown, grey)
+
+    ohif.keep("ohif-dx-sr")
+    shown = ohif.without_words().looks(
+        lambda window: dice(outlined(window), lesion) > 0.9, "the outline around the opacity"
+    )
+    assert np.abs(centre(outlined(shown)) - centre(lesion)).max() < 1, "in pixels of the source"
+    for mask in (lesion[:, ::-1], lesion[::-1]):
+        assert dice(outlined(shown), mask) == 0, "a mirrored outline would not pass"
+
+
+def _enclosed(shown: Picture) -> NDArray[np.bool_]:
+    """What the dashes of an outline enclose, in the window; the regions here are convex."""
+    channels = shown.astype(int)
+    drawn = channels[..., 1] - channels[..., ::2].max(-1) > 60
+    return np.asarray(convex_hull_image(drawn)) if drawn.sum() > 20 else drawn
 
 
 def _key_slice(case: Case) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
     data = case.sources[case.key]
-    values = data.pixel_array * float(data.RescaleSlope) + float(data.RescaleIntercept)
+    values = data.pixel_array * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
     low = float(data.WindowCenter) - float(data.WindowWidth) / 2
     return str(data.SOPInstanceUID), case.lesions[case.key], (values - low) / float(data.WindowWidth) * 255
