@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from whyray.errors import TierMissing
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from whyray.models.compiled import CompiledEngine, CompiledHead
     from whyray.models.gradient import GradientEngine, HeadGradient, Twin
     from whyray.models.model import Model
+    from whyray.models.report import Tier
 
 _LOG = logging.getLogger(__name__)
+_DECIDE_TIERS = ("whyray", "onnxruntime", "onnxruntime-gpu", "torch", "onnx2fx", "onnx2torch")
+"""Distributions whose versions decide whether a twin is made and believed."""
 
 
 class Engines:
@@ -97,6 +101,16 @@ class Engines:
         cache = CompiledCache(self._model.options.cache if self._original else None)
         return cache.fetch(kind, {"package": self._model.digest, **made_of}, make)
 
+    @cached_property
+    def kept_tier(self) -> Tier:
+        """The tier without a report: measured once for this package and these versions of what measures it."""
+
+        def measure() -> bytes:
+            return self._model.measured_tier().encode()
+
+        kept = self.compiled("tier", {each: _version(each) for each in _DECIDE_TIERS}, measure).decode()
+        return kept if kept in ("T0", "T1", "T2") else self._model.measured_tier()  # type: ignore[return-value]
+
     # --- batches ----------------------------------------------------------------------------------------------------
     @cached_property
     def batch_size(self) -> int:
@@ -117,3 +131,10 @@ class Engines:
             return unmeasured_batch(self._model.input_shape)
         cuda = self._model.providers[0].startswith("CUDA")
         return measured_batch(entry, memory_budget(options, cuda=cuda)) or 1
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"

@@ -130,11 +130,8 @@ class Model:
     # --- tiers ------------------------------------------------------------------------------------------------------
     @cached_property
     def tier(self) -> Tier:
-        """What explanations this model can give: read from the onboarding report, else measured now (seconds)."""
-        reported = self.reported_tier
-        if reported is not None:
-            return reported
-        return self.measured_tier()
+        """What explanations this model can give: read from the onboarding report, else measured (seconds) and kept."""
+        return self.reported_tier or self._engines.kept_tier
 
     @property
     def reported_tier(self) -> Tier | None:
