@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import yaml
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
     Comprehensive3DSRStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
     ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
@@ -33,19 +32,20 @@ from whyray.demo.archive import ArchivePacs
 from whyray.demo.orthanc import find_orthanc
 from whyray.demo.orthanc_pacs import OrthancPacs
 from whyray.demo.pacs import DemoPacs, Modality
+from whyray.demo.screen import NOTICE, print_results, progress_table
+from whyray.demo.site import write_config
 from whyray.demo.studies import DemoStudy, demo_studies
 from whyray.pipeline.house import House
 from whyray.serve import supervisor_of
 from whyray.storage import FolderStorage
 
-NOTICE = "Not for diagnostic use."
 _KINDS: dict[str, str] = {
     SecondaryCaptureImageStorage: "sc",
+    MultiFrameTrueColorSecondaryCaptureImageStorage: "sc",
     SegmentationStorage: "seg",
     ParametricMapStorage: "pm",
     Comprehensive3DSRStorage: "sr",
 }
-_METHODS = {"cxr-findings": ["grad-cam"], "head-ct-tissue": ["seg-grad-cam"]}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         stack.callback(peer.stop)
         peer.start()
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
-        _write_config(place.config, whyray_port, admin_port, peer)
+        write_config(place.config, whyray_port, admin_port, peer)
         House.open(place.config).close()  # what is wrong is told here, once, and not by every role
         supervisor = supervisor_of(place.config, log=place.out / "whyray.log")
         supervisor.start()
@@ -112,7 +112,8 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         console.print(f"sent {len(studies)} studies into the PACS by C-STORE; it routes them to WhyRay")
         complete = _follow(console, catalog, peer, studies, end, within)
         _save(place, catalog, peer, studies)
-        _print_results(console, catalog, place)
+        print_results(console, catalog)
+        console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")
         missing = _missing(catalog, peer, studies)
         for words in missing:
             console.print(f"[red]missing[/] {words}")
@@ -159,49 +160,6 @@ def _free_port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None:
-    send = {"to": ["pacs"], "as": ["sc", "seg", "pm", "sr"]}
-    content = {
-        "listener": {
-            "ae_title": "WHYRAY",
-            "address": "127.0.0.1",
-            "port": port,
-            "peers": {pacs.ae_title: {"address": pacs.host}},
-        },
-        "destinations": {
-            "pacs": {
-                "ae_title": pacs.ae_title,
-                "host": pacs.host,
-                "port": pacs.dicom_port,
-                "storage_commitment": True,
-            }
-        },
-        "routes": [
-            {
-                "name": "chest radiographs",
-                "when": {"Modality": {"in": ["CR", "DX"]}},
-                "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
-                "run": "cxr-findings@1",
-                "explain": _METHODS["cxr-findings"],
-                "targets": "present",
-                "send": send,
-                "priority": "urgent",
-            },
-            {
-                "name": "head CT",
-                "when": {"Modality": "CT"},
-                "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
-                "run": "head-ct-tissue@1",
-                "explain": _METHODS["head-ct-tissue"],
-                "send": send,
-            },
-        ],
-        "state": str(path.parent / "state"),
-        "admin": {"address": "127.0.0.1", "port": admin_port},
-    }
-    path.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-
-
 def _wait(condition: Callable[[], bool], end: threading.Event, within: float) -> bool:
     deadline = time.monotonic() + within
     while not end.is_set() and time.monotonic() < deadline:
@@ -231,7 +189,7 @@ def _follow(
     with Live(console=console, refresh_per_second=4, transient=True) as live:
 
         def look() -> bool:
-            live.update(_progress_table(catalog, studies))
+            live.update(progress_table(catalog, studies))
             return _settled(catalog, studies) and not _missing(catalog, pacs, studies)
 
         return _wait(look, end, within)
@@ -248,25 +206,6 @@ def _settled(catalog: Catalog, studies: Sequence[DemoStudy]) -> bool:
         and all(each.state in ended for each in jobs)
         and all(each.state in sent for each in deliveries)
     )
-
-
-def _progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
-    table = Table(caption=NOTICE)
-    for name in ("study", "package", "job", "progress", "back in the PACS"):
-        table.add_column(name)
-    with catalog.read() as session:
-        for study in studies:
-            row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
-            jobs = [] if row is None else sorted(row.jobs, key=lambda each: each.revision)
-            if not jobs:
-                table.add_row(study.title, study.package, "arriving" if row is None else row.note or "received", "", "")
-                continue
-            job = jobs[-1]
-            deliveries = [each for result in job.results for each in result.deliveries]
-            back = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in deliveries)
-            words = f"{100 * job.progress:3.0f} % {job.progress_text or job.error_message or ''}"
-            table.add_row(study.title, job.package, job.state.value, words, f"{back} of {len(deliveries)}")
-    return table
 
 
 def _kind(dataset: Dataset) -> str:
@@ -308,31 +247,3 @@ def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[Dem
             target = place.out / "pictures" / f"{stem.lower().replace(' ', '_')}-{row.id}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(storage.path(str(row.picture_key)).read_bytes())
-
-
-def _print_results(console: Console, catalog: Catalog, place: _Place) -> None:
-    table = Table(title="results", caption=NOTICE, expand=True)
-    for name in ("package", "finding", "probability", "ml", "method", "quality"):
-        table.add_column(name)
-    table.add_column("why not green", ratio=1, overflow="fold")
-    with catalog.read() as session:
-        for job in session.scalars(select(Job).order_by(Job.created_at)):
-            if job.state is JobState.FAILED:
-                table.add_row(job.package, "[red]failed[/]", "", "", "", "", f"{job.error_message} {job.error_advice}")
-            for finding in job.findings:
-                for each in finding["explanations"]:
-                    table.add_row(
-                        job.package,
-                        finding["finding"],
-                        _number(finding["probability"]),
-                        _number(finding["value"]),
-                        each["method"],
-                        each["quality"]["grade"] + (" (withheld)" if each["withheld"] else ""),
-                        "; ".join(each["quality"]["reasons"][:1]),
-                    )
-    console.print(table)
-    console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"

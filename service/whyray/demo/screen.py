@@ -1,0 +1,64 @@
+"""What the demo shows on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+
+from whyray.catalog import Catalog, DeliveryState, Job, JobState, Study
+from whyray.demo.studies import DemoStudy
+
+NOTICE = "Not for diagnostic use."
+
+
+def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
+    """Where each study is: its jobs, and how many of their results are back in the PACS."""
+    table = Table(caption=NOTICE)
+    for name in ("study", "package", "job", "progress", "back in the PACS"):
+        table.add_column(name)
+    with catalog.read() as session:
+        for study in studies:
+            row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
+            newest = 0 if row is None else max((each.revision for each in row.jobs), default=0)
+            jobs = [] if row is None else [each for each in row.jobs if each.revision == newest]
+            if not jobs:
+                table.add_row(study.title, study.package, "arriving" if row is None else row.note or "received", "", "")
+                continue
+            for job in jobs:
+                deliveries = [each for result in job.results for each in result.deliveries]
+                back = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in deliveries)
+                words = f"{100 * job.progress:3.0f} % {job.progress_text or job.error_message or ''}"
+                table.add_row(study.title, job.package, job.state.value, words, f"{back} of {len(deliveries)}")
+    return table
+
+
+def print_results(console: Console, catalog: Catalog) -> None:
+    """Every explanation with its grade, and why it is not green."""
+    table = Table(title="results", caption=NOTICE, expand=True)
+    for name in ("package", "finding", "probability", "ml", "method", "quality"):
+        table.add_column(name)
+    table.add_column("why not green", ratio=1, overflow="fold")
+    with catalog.read() as session:
+        for job in session.scalars(select(Job).order_by(Job.created_at)):
+            if job.state is JobState.FAILED:
+                table.add_row(job.package, "[red]failed[/]", "", "", "", "", f"{job.error_message} {job.error_advice}")
+            for finding in job.findings:
+                maps = [each for each in finding["explanations"] if each["part"] is None]
+                for each in (*maps, *finding["typed_explanations"]):
+                    table.add_row(
+                        job.package,
+                        finding["finding"],
+                        _number(finding["probability"]),
+                        _number(finding["value"]),
+                        each["method"],
+                        each["quality"]["grade"] + (" (withheld)" if each["withheld"] else ""),
+                        "; ".join(each["quality"]["reasons"][:1]),
+                    )
+    console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

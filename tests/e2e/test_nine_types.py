@@ -1,0 +1,89 @@
+"""All nine types of interpretability on a real radiograph with the bundled packages: asked, evaluated, valid DICOM."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from dciodvfy import errors_of
+from whyray.demo.studies import sample
+from whyray.explain import Kind, method_named
+from whyray.models import load_package
+from whyray.pipeline.files import Report, explain_files
+from whyray.pipeline.wish import Wish
+from whyray.results import EVERY_KIND, load_templates
+
+ASKED = {
+    "cxr-findings": (
+        "grad-cam",
+        "region-shares",
+        "similar-cases",
+        "tcav",
+        "latent-position",
+        "latent-shift",
+        "unit-report",
+        "narrative",
+    ),
+    "cxr-abnormal": ("concept-bottleneck",),
+    "cxr-prototypes": ("prototypes",),
+}
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Report, Path]]:
+    """RG1 (a real chest radiograph with several masses) through every package; one target of each."""
+    made = {}
+    for package, methods in ASKED.items():
+        out = tmp_path_factory.mktemp(package)
+        report = explain_files(
+            [sample("RG1_J2KR.dcm")],
+            load_package(package),
+            Wish(methods={each: {} for each in methods}, targets="top", most=1),
+            out,
+            templates=load_templates(),
+            at=datetime(2026, 11, 1, tzinfo=UTC),
+            progress=lambda *_: None,
+            kinds=EVERY_KIND,
+        )
+        made[package] = (report, out)
+    return made
+
+
+def said(report: Report) -> list[dict[str, Any]]:
+    return [each for finding in report.findings for each in (*finding["explanations"], *finding["typed_explanations"])]
+
+
+def test_each_of_the_nine_types_answers(explained: dict[str, tuple[Report, Path]]) -> None:
+    kinds = {method_named(each["method"]).kind for report, _ in explained.values() for each in said(report)}
+    assert kinds == set(get_args(Kind))
+    for package, (report, _) in explained.items():
+        assert {each["method"] for each in said(report)} == set(ASKED[package])
+        assert [finding["refused"] for finding in report.findings if finding["refused"]] == []
+
+
+def test_each_explanation_carries_its_evaluation_and_what_is_withheld_says_why(
+    explained: dict[str, tuple[Report, Path]],
+) -> None:
+    for report, _ in explained.values():
+        for each in said(report):
+            assert each["quality"]["measurements"], each["method"]
+            assert each["withheld"] == (each["quality"]["grade"] == "red")
+            assert each["quality"]["grade"] == "green" or each["quality"]["reasons"]
+
+
+def test_every_object_is_valid_and_names_itself(explained: dict[str, tuple[Report, Path]]) -> None:
+    count = 0
+    for report, out in explained.values():
+        for name in report.files:
+            if name.endswith(".dcm"):
+                count += 1
+                assert errors_of((out / name).read_bytes()) == [], name
+    assert count >= 30
+
+
+def test_more_is_shown_than_withheld(explained: dict[str, tuple[Report, Path]]) -> None:
+    graded = [each["withheld"] for report, _ in explained.values() for each in said(report)]
+    assert sum(graded) < len(graded) / 2
