@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from whyray.explain.types import Tier
 from whyray.explain.weights import feature_gradient
 
 
-class _PositionwiseCam(AttributionMap):
+class _PositionwiseCam(AttributionMap, ABC):
     """ReLU of feature maps that are weighed by a function of the gradient, upsampled linearly to the input."""
 
     tier: ClassVar[Tier] = "T1"
@@ -32,9 +33,9 @@ class _PositionwiseCam(AttributionMap):
             for each in gradient.full()
         ]
 
+    @abstractmethod
     def _weigh(self, features: FloatArray, gradient: FloatArray, parameters: MethodParameters) -> FloatArray:
         """(channels, *grid) twice → (*grid)."""
-        raise NotImplementedError
 
 
 @register
