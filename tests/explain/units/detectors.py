@@ -98,5 +98,6 @@ def references(count: int = 24, *, masks: bool = True) -> list[UnitImage]:
         values, blob = picture(seed)
         rng = np.random.default_rng(1000 + seed)
         elsewhere = np.roll(blob, tuple(rng.integers(8, 24, 2)), axis=(0, 1))
-        found.append(UnitImage(values[None, None], values, masks={"blob": blob, "elsewhere": elsewhere} if masks else {}))
+        both = {"blob": blob, "elsewhere": elsewhere} if masks else {}
+        found.append(UnitImage(values[None, None], values, masks=both))
     return found

@@ -45,7 +45,8 @@ def test_the_bright_unit_detects_blobs_and_the_dark_one_nothing(model: Model) ->
 
 
 def test_no_unit_detects_masks_that_lie_anywhere(model: Model) -> None:
-    images = [UnitImage(each.x, None, masks={"elsewhere": each.masks["elsewhere"]}) for each in detectors.references(40)]
+    given = detectors.references(40)
+    images = [UnitImage(each.x, None, masks={"elsewhere": each.masks["elsewhere"]}) for each in given]
     found = survey(model, images)
     assert (found.arrays["concept"] == -1).all()
 
