@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from whyray.models.feature_layout import channels_first
 from whyray.models.graph import Graph, item_shape, read_graph
 from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
 from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
+from whyray.models.memo import Memo
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
 from whyray.models.report import Tier, read_report, tier_in
@@ -63,8 +63,7 @@ class Model:
         self.package = package
         self.options = options
         self.search = tuple(search)
-        self._last: tuple[bytes, Run] | None = None
-        self._kept: tuple[bytes, dict[Hashable, Any]] = (b"", {})
+        self._memo: Memo[Run] = Memo()
         self._batch_proof: bool | None = None
         self._engines = Engines(self)
         self._companions: dict[str, Model] = {}
@@ -222,29 +221,15 @@ class Model:
         """One forward pass of channels-first `x`; the last run of one item is kept: asking twice is free."""
         if len(x) != 1:
             return Run(self.batch_logits(x), None, None)
-        key = _fingerprint(x)
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self._forward(x, inner=True))
-        return self._last[1]
+        return self._memo.run(x, lambda: self._forward(x, inner=True))
 
     def keep(self, x: FloatArray, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for the image `x` under `key`; kept until another image comes."""
-        image = _fingerprint(x)
-        if self._kept[0] != image:
-            self._kept = (image, {})
-        if key not in self._kept[1]:
-            self._kept[1][key] = make()
-        found: T = self._kept[1][key]
-        return found
+        return self._memo.keep(x, key, make)
 
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
+    def keeping(self) -> AbstractContextManager[None]:
         """Whatever is run within, what is kept of the last image is kept afterwards."""
-        last, kept = self._last, self._kept
-        try:
-            yield
-        finally:
-            self._last, self._kept = last, kept
+        return self._memo.keeping()
 
     def session(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, made once for this model under `key`: a session, a head, an engine."""
@@ -255,8 +240,7 @@ class Model:
 
     def forget(self) -> None:
         """Drop what is kept of the last image, so that it is computed again: for measurements of time."""
-        self._last = None
-        self._kept = (b"", {})
+        self._memo.forget()
 
     def batch_logits(self, x: FloatArray) -> FloatArray:
         """Logits of channels-first `x` (N, C, *spatial) in one pass, or one by one where the graph's batch is fixed."""
@@ -422,7 +406,3 @@ def load_package(reference: str | Path, *, search: Iterable[Path] = (), options:
 def target_spec(model: Model, name: str) -> TargetSpec:
     """The manifest's entry of a target."""
     return model.manifest.targets[model.target_index(name)]
-
-
-def _fingerprint(x: FloatArray) -> bytes:
-    return hashlib.blake2b(x.tobytes(), digest_size=16).digest()
