@@ -125,9 +125,10 @@ def _candidates(
     places, signs = [], []
     for sign in (1, -1):
         rows = np.flatnonzero(labels == (sign > 0))
+        anywhere = max(1, -(-recipe.each // max(len(rows), 1)))  # more than one only in a trial run on few images
         for image in random.permutation(rows)[: recipe.candidates]:
             strongest = int((sign * inner[image]).argmax())
-            for place in (strongest, int(random.integers(side**2))):
+            for place in (strongest, *(int(each) for each in random.integers(side**2, size=anywhere))):
                 row, column = divmod(place, side)
                 places.append((int(image), row + margin, column + margin))
                 signs.append(float(sign))
