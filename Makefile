@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
 REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch \
@@ -44,7 +45,7 @@ types: $(VENV)/installed-dev ## mypy, strict on service/
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-dev ## all tests
-	$(BIN)/python -m pytest -m "not benchmark and not gpu" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not benchmark and not gpu" $(PYTEST)
 
 bench: $(VENV)/installed-dev ## speed, side by side with peers
 	WHYRAY_BENCH_OUT=$(BENCH) $(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)

@@ -315,8 +315,10 @@ def rejected(port: int, *, called: str, calling: str) -> tuple[int, int, int]:
 
 
 def _rejected(service: Afterwards, words: str) -> None:
-    found: list[Event] = until(lambda: service.running.events("intake.rejected"), what="the event")
-    assert any(words in each.message for each in found), [each.message for each in found]
+    until(
+        lambda: [each for each in service.running.events("intake.rejected") if words in each.message],
+        what=f"the event that says {words}",
+    )
 
 
 def test_a_localiser_beside_its_stack_is_left_out_and_the_stack_is_answered(service: Afterwards) -> None:
