@@ -22,7 +22,7 @@ from peers import StoreScp, free_port, until
 from planted import planted_package
 from running import Running
 from synthetic import ball, compress, radiograph, slices, stack, volume_of
-from whyray.catalog import DeliveryState, Event, Job, JobState
+from whyray.catalog import DeliveryState, Job, JobState
 
 PRIVATE_CLASS = "1.2.840.113619.4.30"
 SUCCESS, CANNOT_UNDERSTAND = 0x0000, 0xC000
