@@ -29,7 +29,8 @@ class GradCam(AttributionMap):
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target; no further forward pass."""
         gradient = feature_gradient(case)
-        maps = np.maximum(np.tensordot(gradient.mean, gradient.features, axes=1), 0)
+        # no BLAS: see whyray.explain.grid.upsample
+        maps = np.maximum(np.einsum("tc,c...->t...", gradient.mean, gradient.features), 0)
         return [
             Attribution(each, gradient.layer, {"engine_parity": gradient.gap}) for each in upsample(maps, case.shape)
         ]
