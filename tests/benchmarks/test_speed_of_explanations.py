@@ -173,9 +173,11 @@ def test_rules(bench: Bench) -> None:
     x, target = bench.torch_x, bench.target
     composites = reference("zennit.composites")
     canonizer = reference("zennit.canonizers").SequentialMergeBatchNorm
+    # zennit merges a normalisation into whatever linear layer came before it, which in a DenseNet is another branch's
+    canonizers = [] if bench.name.startswith("DenseNet") else [canonizer()]
 
     def zennit() -> object:
-        with composites.EpsilonPlusFlat(canonizers=[canonizer()]).context(bench.net) as changed:
+        with composites.EpsilonPlusFlat(canonizers=canonizers).context(bench.net) as changed:
             leaf = x.detach().requires_grad_(True)
             logits = changed(leaf)
             return torch.autograd.grad(logits[0, target], leaf)
