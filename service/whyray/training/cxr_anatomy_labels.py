@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage import measure, morphology
+from skimage import measure
+from skimage.morphology import closing, disk, opening
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
@@ -72,10 +73,11 @@ def _lungs(smooth: FloatArray) -> tuple[Candidate | None, Candidate | None]:
             dark = values < level
             dark[:, middle : middle + 1] = False
             for radius in (0, 2):
-                for mask in _closed_regions(morphology.opening(dark, morphology.disk(radius)) if radius else dark):
+                for mask in _closed_regions(opening(dark, disk(radius)) if radius else dark):
                     side = 0 if ndimage.center_of_mass(mask)[1] < middle else 1
                     sides[side].append(Candidate(mask, _lung_like(mask, gradient, middle)))
-    best, pair = 0.0, (None, None)
+    best = 0.0
+    pair: tuple[Candidate, Candidate] | tuple[None, None] = (None, None)
     tops = [sorted(each, key=lambda one: -one.score)[:12] for each in sides]
     for right in tops[0]:
         for left in tops[1]:
@@ -89,7 +91,8 @@ def _spine(smooth: FloatArray) -> int:
     """The column that is brightest on the whole, in the middle third and the upper two thirds."""
     size = smooth.shape[1]
     profile = ndimage.gaussian_filter1d(smooth[size // 6 : size * 2 // 3].mean(axis=0), 3)
-    return int(profile[size * 36 // 100 : size * 64 // 100].argmax()) + size * 36 // 100
+    brightest = int(profile[size * 36 // 100 : size * 64 // 100].argmax())
+    return brightest + int(size) * 36 // 100
 
 
 def _closed_regions(dark: BoolArray) -> list[BoolArray]:
@@ -111,8 +114,8 @@ def _rounded(mask: BoolArray) -> BoolArray:
     """Without the gaps that ribs and vessels leave, with a smooth outline."""
     margin = 6
     padded = np.pad(mask, margin)
-    closed = ndimage.binary_fill_holes(morphology.closing(padded, morphology.disk(4)))
-    opened = _largest(morphology.opening(closed, morphology.disk(4)))
+    closed = ndimage.binary_fill_holes(closing(padded, disk(4)))
+    opened = _largest(opening(closed, disk(4)))
     smooth = ndimage.gaussian_filter(opened.astype(np.float32), 1.0) > 0.5
     return np.asarray(smooth[margin:-margin, margin:-margin])
 
@@ -193,7 +196,7 @@ def with_centre(lungs: NDArray[np.uint8]) -> NDArray[np.uint8]:
         floor = bottom_right + (bottom_left - bottom_right) * along + 0.06 * (end - start) * 4 * along * (1 - along)
         inside = (row <= floor) & (lungs[row, columns] == BACKGROUND)
         labels[row, columns[inside]] = MEDIASTINUM if row < border else HEART
-    heart = morphology.opening(labels == HEART, morphology.disk(3))
+    heart = opening(labels == HEART, disk(3))
     labels[(labels == HEART) & ~heart] = BACKGROUND
     return labels
 
