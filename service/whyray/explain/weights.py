@@ -66,7 +66,7 @@ def feature_gradient(case: Case, *, at_positions: bool = False) -> FeatureGradie
         gap = 0.0
         if head.kind == "pooled":
             pooled = features.reshape(len(features), -1).mean(axis=1)
-            gap = parity_gap(head.weight @ pooled + head.bias, run.logits[0])
+            gap = parity_gap(np.einsum("tc,c->t", head.weight, pooled) + head.bias, run.logits[0])  # no BLAS: see grid
         regions = case.regions if head.kind == "pointwise" else None
         return FeatureGradient(features, mean, gap, model.features_name, _regions=regions)
     full, gap = model.head_gradient(run.features, run.logits, targets, case.regions)
