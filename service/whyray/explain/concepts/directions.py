@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directi
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.concepts.significance import Correction, corrected, single_case, two_samples
 from whyray.explain.concepts.tail import pooled, tail
-from whyray.explain.registry import Described, MethodParameters
+from whyray.explain.registry import Described, MethodDefaults, MethodParameters
 from whyray.explain.typed import ConceptScore, ConceptScores
+from whyray.explain.types import Kind, Tier
 from whyray.models import Model, tapped
 
 FloatArray = NDArray[np.float32]
@@ -33,6 +35,37 @@ class DirectionParameters(MethodParameters):
     test: Literal["single-case", "repeated"] = "single-case"
     correction: Correction = "benjamini-hochberg"
     level: float = Field(default=0.05, gt=0, lt=1)
+
+
+class AlongDirections(MethodDefaults, ABC):
+    """A method that asks how the answer changes along concepts' directions; it says what it makes of the class."""
+
+    name: ClassVar[str]
+    concepts: ClassVar[ConceptKind]
+    tier: ClassVar[Tier] = "T1"
+    kind: ClassVar[Kind] = "concept attribution"
+    signed: ClassVar[bool] = True
+    unit: ClassVar[str] = "logit per standard deviation"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label", "regression")
+    Parameters: ClassVar[type[MethodParameters]] = DirectionParameters
+
+    def cost(self, parameters: MethodParameters) -> int:  # noqa: ARG002
+        """The run, and the way back through the layers behind the concepts' one."""
+        return 2
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """The artefact is missing or lacks what this needs."""
+        return missing(model, self.name, self.concepts)
+
+    def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[ConceptScores]:
+        """One explanation a target."""
+        assert isinstance(parameters, DirectionParameters)
+        return scores_along(case, self, self.concepts, parameters, self.class_score)
+
+    @staticmethod
+    @abstractmethod
+    def class_score(directions: Directions, target: int, concept: int) -> float | None:
+        """What the method says of the class, whatever the image; None where that has no meaning."""
 
 
 def directions_of(model: Model, method: str, kind: ConceptKind) -> tuple[ConceptBank, Directions]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from whyray.errors import WhyRayError
-from whyray.explain.case import Case
-from whyray.explain.concepts.bank import Directions
-from whyray.explain.concepts.directions import DirectionParameters, missing, scores_along
-from whyray.explain.registry import MethodDefaults, MethodParameters, register
-from whyray.explain.typed import ConceptScores
-from whyray.explain.types import Kind, Tier
-from whyray.models import Model
+from whyray.explain.concepts.bank import ConceptKind, Directions
+from whyray.explain.concepts.directions import AlongDirections
+from whyray.explain.registry import register
 
 
 @register
-class Rcv(MethodDefaults):
+class Rcv(AlongDirections):
     """Regression concept vectors (Graziani et al. 2018, section 2.2 and 2.3, bidirectional relevance).
 
     Score: how this image's logit changes if its activations move towards a higher measure by one standard deviation.
@@ -26,25 +20,7 @@ class Rcv(MethodDefaults):
     """
 
     name: ClassVar[str] = "rcv"
-    tier: ClassVar[Tier] = "T1"
-    kind: ClassVar[Kind] = "concept attribution"
-    signed: ClassVar[bool] = True
-    unit: ClassVar[str] = "logit per standard deviation"
-    tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label", "regression")
-    Parameters: ClassVar[type[MethodParameters]] = DirectionParameters
-
-    def cost(self, parameters: MethodParameters) -> int:  # noqa: ARG002
-        """The run, and the way back through the layers behind the concepts' one."""
-        return 2
-
-    def why_not(self, model: Model) -> WhyRayError | None:
-        """The artefact is missing or lacks what this needs."""
-        return missing(model, self.name, "measure")
-
-    def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[ConceptScores]:
-        """One explanation a target."""
-        assert isinstance(parameters, DirectionParameters)
-        return scores_along(case, self, "measure", parameters, self.class_score)
+    concepts: ClassVar[ConceptKind] = "measure"
 
     @staticmethod
     def class_score(directions: Directions, target: int, concept: int) -> float | None:
