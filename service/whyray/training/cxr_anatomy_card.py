@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from whyray.training.figures import with_interval
+from whyray.training.film_input import film_input
+
 VERSION = "1.0.0"
 CODES = {
     "right lung": ("3341006", "SCT", "Right lung"),
@@ -31,17 +34,7 @@ def anatomy_manifest() -> dict[str, Any]:
         "licence": "Apache-2.0",
         "intended_use": "Structures for explanations of answers about frontal chest radiographs. "
         "Not for diagnostic use.",
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "kind": "planar",
-            "shape": [224, 224],
-            "channels": 1,
-            "fit": "pad",
-            "pad_value": 0.0,
-            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
-            "modalities": ["CR", "DX", "RG"],
-        },
+        "input": film_input(),
         "output": {"name": "logits", "activation": "softmax", "features": "features"},
         "targets": targets,
     }
@@ -51,8 +44,8 @@ def anatomy_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     checked = metrics["hand_check"]
     rows = "\n".join(
-        f"| {name} | {_interval(each)} | {each['worst']:.3f} | {each['images']} "
-        f"| {_interval(checked['first_round'][name])} | {_of_rules(checked['rules'].get(name))} |"
+        f"| {name} | {with_interval(each)} | {each['worst']:.3f} | {each['images']} "
+        f"| {with_interval(checked['first_round'][name])} | {_of_rules(checked['rules'].get(name))} |"
         for name, each in checked["shipped"].items()
     )
     areas = "\n".join(
@@ -70,10 +63,6 @@ def anatomy_card(metrics: dict[str, Any]) -> str:
         plausible=metrics["plausible"],
         parity=metrics["onnx_parity"],
     )
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def _of_rules(figure: dict[str, float] | None) -> str:

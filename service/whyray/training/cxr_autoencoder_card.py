@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from whyray.training.cxr_autoencoder_net import SIZE
+from whyray.training.figures import with_interval
+from whyray.training.film_input import film_input
 
 VERSION = "1.0.0"
 _ROWS = {
@@ -33,17 +35,7 @@ def autoencoder_manifest() -> dict[str, Any]:
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
         "intended_use": "Synthetic pictures for explanations of cxr-findings. Not for diagnostic use.",
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "kind": "planar",
-            "shape": [SIZE, SIZE],
-            "channels": 1,
-            "fit": "pad",
-            "pad_value": 0.0,
-            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
-            "modalities": ["CR", "DX", "RG"],
-        },
+        "input": film_input(SIZE),
         "output": {"name": "reconstruction", "activation": "none", "embedding": "latents"},
     }
 
@@ -52,7 +44,8 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     sets = ("held_out", "held_out_small", "training")
     rows = [
-        f"| {words} | {' | '.join(_interval(metrics[each][key]) for each in sets)} |" for key, words in _ROWS.items()
+        f"| {words} | {' | '.join(with_interval(metrics[each][key]) for each in sets)} |"
+        for key, words in _ROWS.items()
     ]
     targets = [
         f"| {name} | {each['present']} | {each['gap']:.3f} | {each['gap_95']:.3f} | {each['gap_logit']:.2f} "
@@ -73,11 +66,7 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
         rows="\n".join(rows),
         targets="\n".join(targets),
         refined={
-            name: _interval(each) if isinstance(each, dict) else each for name, each in metrics["refined"].items()
+            name: with_interval(each) if isinstance(each, dict) else each for name, each in metrics["refined"].items()
         },
         parity=metrics["onnx_parity"],
     )
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whyray.training.cxr_captions import MENTIONS, SPOKEN, Phrasebook
+from whyray.training.film_input import film_input
 
 VERSION = "1.0.0"
 
@@ -22,17 +23,7 @@ def captioner_manifest(book: Phrasebook) -> dict[str, Any]:
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
         "intended_use": "Demonstration of captioner packages beside cxr-findings. Not for diagnostic use.",
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "kind": "planar",
-            "shape": [224, 224],
-            "channels": 1,
-            "fit": "pad",
-            "pad_value": 0.0,
-            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
-            "modalities": ["CR", "DX", "RG"],
-        },
+        "input": film_input(),
         "output": {"name": "embedding", "activation": "none"},
         "artefacts": {"decoder": "decoder.onnx", "vocabulary": "vocabulary.txt"},
         "caption": {

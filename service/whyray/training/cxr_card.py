@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from whyray.training.cxr_data import FINDINGS
+from whyray.training.figures import with_interval
+from whyray.training.film_input import film_input
 
 VERSION = "1.0.0"
 _SCT = "SCT"
@@ -49,17 +51,7 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
         "intended_use": "Demonstration of explanations on a frontal chest radiograph. Not for diagnostic use.",
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "kind": "planar",
-            "shape": [224, 224],
-            "channels": 1,
-            "fit": "pad",
-            "pad_value": 0.0,
-            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
-            "modalities": ["CR", "DX", "RG"],
-        },
+        "input": film_input(),
         "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "embedding"},
         "targets": [
             {
@@ -78,14 +70,14 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def chest_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {finding} | {each['positives']} | {_interval(each['auc'])} | {each['probe_auc']:.3f} "
-        f"| {_interval(each['teacher_auc'])} | {each['agreement']:.2f} | {each['threshold']:.3f} "
+        f"| {finding} | {each['positives']} | {with_interval(each['auc'])} | {each['probe_auc']:.3f} "
+        f"| {with_interval(each['teacher_auc'])} | {each['agreement']:.2f} | {each['threshold']:.3f} "
         f"| {each['sensitivity']:.2f} | {each['specificity']:.2f} | {each['ece']:.3f} | {each['calibrated_on']} "
         f"| {each['evidence_in_region']:.2f} | {each['region_area']:.2f} |"
         for finding, each in metrics["findings"].items()
     ]
     small = [
-        f"| {finding} | {each['positives']} | {_interval(each['auc'])} |"
+        f"| {finding} | {each['positives']} | {with_interval(each['auc'])} |"
         for finding, each in metrics["shipped_weights_at_64_pixels"]["findings"].items()
     ]
     recipe, data, shipped = metrics["recipe"], metrics["data"], metrics["shipped_weights_at_64_pixels"]
@@ -94,12 +86,12 @@ def chest_card(metrics: dict[str, Any]) -> str:
         version=VERSION,
         folds=metrics["folds"],
         seed=metrics["seed"],
-        mean=_interval(metrics["mean_auc"]),
-        probe=_interval(metrics["probe_mean_auc"]),
-        gain=_interval(metrics["gain_over_probe"]),
-        disturbed=_interval(metrics["disturbed_mean_auc"]),
-        disturbed_probe=_interval(metrics["disturbed_probe_mean_auc"]),
-        teacher=_interval(metrics["teacher_mean_auc"]),
+        mean=with_interval(metrics["mean_auc"]),
+        probe=with_interval(metrics["probe_mean_auc"]),
+        gain=with_interval(metrics["gain_over_probe"]),
+        disturbed=with_interval(metrics["disturbed_mean_auc"]),
+        disturbed_probe=with_interval(metrics["disturbed_probe_mean_auc"]),
+        teacher=with_interval(metrics["teacher_mean_auc"]),
         rows="\n".join(rows),
         small="\n".join(small),
         recipe=recipe,
@@ -111,7 +103,3 @@ def chest_card(metrics: dict[str, Any]) -> str:
 
 def _concept(code: tuple[str, str, str]) -> dict[str, str]:
     return dict(zip(("value", "scheme", "meaning"), code, strict=True))
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

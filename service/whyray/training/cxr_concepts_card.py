@@ -7,6 +7,8 @@ from typing import Any
 
 from whyray.training.cxr_card import CODES
 from whyray.training.cxr_data import FINDINGS
+from whyray.training.figures import with_interval
+from whyray.training.film_input import film_input
 
 VERSION = "1.0.0"
 
@@ -23,17 +25,7 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
         "intended_use": "Demonstration of a concept bottleneck on a frontal chest radiograph. Not for diagnostic use.",
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "kind": "planar",
-            "shape": [224, 224],
-            "channels": 1,
-            "fit": "pad",
-            "pad_value": 0.0,
-            "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
-            "modalities": ["CR", "DX", "RG"],
-        },
+        "input": film_input(),
         "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "embedding"},
         "targets": [
             {
@@ -64,7 +56,7 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def abnormal_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {name} | {each['positives']} | {_interval(each['auc'])} | {each['ece']:.3f} | {each['threshold']:.3f} "
+        f"| {name} | {each['positives']} | {with_interval(each['auc'])} | {each['ece']:.3f} | {each['threshold']:.3f} "
         f"| {metrics['head_weights'][name]:.2f} | {'yes' if each['auc']['value'] >= 0.7 else 'no'} |"
         for name, each in metrics["concepts"].items()
     ]
@@ -73,17 +65,13 @@ def abnormal_card(metrics: dict[str, Any]) -> str:
     return template.format(
         version=VERSION,
         rows="\n".join(rows),
-        auc=_interval(metrics["auc"]),
-        black=_interval(metrics["black_box_auc"]),
-        gain=_interval(metrics["gain_over_black_box"]),
-        small=_interval(metrics["at_64_pixels"]),
+        auc=with_interval(metrics["auc"]),
+        black=with_interval(metrics["black_box_auc"]),
+        gain=with_interval(metrics["gain_over_black_box"]),
+        small=with_interval(metrics["at_64_pixels"]),
         reliable=reliable,
         m=metrics,
         recipe=metrics["recipe"],
         data=metrics["data"],
         parity=metrics["onnx_parity"],
     )
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -13,6 +13,7 @@ from whyray.training.cxr_card import chest_manifest
 from whyray.training.cxr_data import FINDINGS, FloatArray
 from whyray.training.cxr_measure import SPECIFICITY
 from whyray.training.cxr_prototypes_net import TARGETS
+from whyray.training.figures import with_interval
 
 VERSION = "1.0.0"
 _CODES = {
@@ -94,14 +95,14 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def prototypes_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {name} | {each['positives']} | {_interval(each['auc'])} | {each['linear_auc']:.3f} "
-        f"| {_interval(each['loss_to_linear'])} | {each['disturbed_auc']:.3f} | {each['threshold']:.3f} "
+        f"| {name} | {each['positives']} | {with_interval(each['auc'])} | {each['linear_auc']:.3f} "
+        f"| {with_interval(each['loss_to_linear'])} | {each['disturbed_auc']:.3f} | {each['threshold']:.3f} "
         f"| {each['sensitivity']:.2f} | {each['specificity']:.2f} | {each['ece']:.3f} |"
         for name, each in metrics["targets"].items()
     ]
     shipped = metrics["shipped_weights_at_64_pixels"]
     small = [
-        f"| {name} | {each['positives']} | {_interval(each['auc'])} |" for name, each in shipped["targets"].items()
+        f"| {name} | {each['positives']} | {with_interval(each['auc'])} |" for name, each in shipped["targets"].items()
     ]
     template = Path(__file__).with_name("cxr_prototypes_card.md").read_text(encoding="utf-8")
     return template.format(
@@ -119,7 +120,3 @@ def prototypes_card(metrics: dict[str, Any]) -> str:
 
 def _concept(code: tuple[str, str]) -> dict[str, str]:
     return {"value": code[0], "scheme": "SCT", "meaning": code[1]}
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -25,6 +25,11 @@ def bootstrap(measure: Callable[[npt.NDArray[np.int64]], float], count: int, see
     return {"value": rounded(measure(np.arange(count))), "low": rounded(low), "high": rounded(high)}
 
 
+def with_interval(figure: Interval) -> str:
+    """A figure as the cards write it: '0.722 (0.665 to 0.779)'."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
 def auc_interval(truth: Array, score: Array, seed: int) -> Interval:
     """Area under the ROC curve with its bootstrap interval over cases."""
     return bootstrap(lambda cases: auc(truth[cases], score[cases]), len(truth), seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from whyray.training.figures import with_interval
 from whyray.training.head_ct_data import SHAPE, SPACING, WINDOW
 from whyray.training.head_ct_labels import CLASSES
 
@@ -55,7 +56,7 @@ def head_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = {
         part: "\n".join(
-            f"| {name} | {kind} | {each['whole']:.3f} | {_interval(each['mean_of_slices'])} | {each['slices']} "
+            f"| {name} | {kind} | {each['whole']:.3f} | {with_interval(each['mean_of_slices'])} | {each['slices']} "
             f"| {each['threshold_rule']:.3f} |"
             for name, figures in metrics[part].items()
             for kind, each in figures.items()
@@ -73,7 +74,3 @@ def head_card(metrics: dict[str, Any]) -> str:
         parity=metrics["onnx_parity"],
         data=metrics["data"],
     )
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
