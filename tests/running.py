@@ -94,6 +94,7 @@ class Running:
     def pids(self) -> list[int]:
         """Process ids of the supervisor's children that run now (Redis included)."""
         assert self._process is not None
+        assert self._process.poll() is None, f"whyray serve itself ended ({self.log})"
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
         return [int(each) for each in children.split()]
 

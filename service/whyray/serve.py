@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from whyray.config import load_config
+from whyray.errors import WhyRayError
 from whyray.pipeline.embedded_redis import EmbeddedRedis
 
 _log = logging.getLogger("whyray.serve")
@@ -31,22 +32,38 @@ def _die_with_parent() -> None:
 
 
 @dataclass
+class Starts:
+    """When to start again what ended: at once the first time, then after 1, 2, 4 … 30 seconds.
+
+    A minute of steady running forgives. Times are those of a monotonic clock, in seconds.
+    """
+
+    started: float = 0.0
+    due: float = 0.0
+    _ends: int = 0
+
+    def ended(self, now: float) -> float:
+        """It has ended, or could not be started; gives the seconds to wait, and sets `due`."""
+        self._ends = 1 if now - self.started > _STEADY_AFTER else self._ends + 1
+        wait = 0.0 if self._ends == 1 else min(2.0 ** (self._ends - 2), _LONGEST_WAIT)
+        self.due = now + wait
+        return wait
+
+
+@dataclass
 class Role:
     """One process to keep alive: its name and the arguments of `whyray` that start it."""
 
     name: str
     arguments: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    restarts: int = 0
-    due: float = field(default=0.0)
+    starts: Starts = field(default_factory=Starts)
 
 
 class Supervisor:
-    """Keeps roles running until told to stop.
+    """Keeps roles and the embedded Redis running until told to stop; what can't be started now is tried again.
 
-    A role that ends is started again: at once the first time, then after 1, 2, 4 … 30 seconds; a minute of steady
-    running forgives. Work in hand is safe: acknowledged means in the catalog, and leases run out.
+    Work in hand is safe: acknowledged means in the catalog, and leases run out.
     """
 
     command: Sequence[str] = (sys.executable, "-m", "whyray")
@@ -58,10 +75,20 @@ class Supervisor:
         self.roles = list(roles)
         self.redis = redis
         self.log = log
+        self._redis_starts = Starts()
 
     def start(self) -> None:
-        """Start Redis, where it is ours, and all roles."""
+        """Start Redis, where it is ours, and all roles.
+
+        Raises
+        ------
+        ResourceExhausted
+            If Redis does not answer.
+        OSError
+            If a process can't be started.
+        """
         if self.redis is not None:
+            self._redis_starts.started = time.monotonic()
             self.redis.start()
         for role in self.roles:
             self._start(role)
@@ -75,25 +102,41 @@ class Supervisor:
             self.stop()
 
     def check(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """One look at all roles."""
+        """One look at Redis and all roles. Never raises: who started this one process counts on it to stay."""
         if self.redis is not None and not self.redis.alive:
-            _log.warning("the embedded Redis ended; starting it again")
-            self.redis.start()
+            self._restart_redis(self.redis, clock())
         for role in self.roles:
             now = clock()
             if role.process is not None:
                 code = role.process.poll()
                 if code is None:
                     continue
-                role.restarts = 1 if now - role.started > _STEADY_AFTER else role.restarts + 1
-                wait = 0.0 if role.restarts == 1 else min(2.0 ** (role.restarts - 2), _LONGEST_WAIT)
+                role.process = None
+                wait = role.starts.ended(now)
                 _log.error("%s ended with code %s; starting it again in %.0f s", role.name, code, wait)
-                role.process, role.due = None, now + wait
-            if now >= role.due:
-                self._start(role)
+            if now >= role.starts.due:
+                self._restart(role, now)
+
+    def _restart_redis(self, server: EmbeddedRedis, now: float) -> None:
+        if now < self._redis_starts.due:
+            return
+        _log.warning("the embedded Redis ended; starting it again")
+        try:
+            server.start()
+            self._redis_starts.started = now
+        except (WhyRayError, OSError) as error:  # killed in its first moments, or no memory to fork
+            wait = self._redis_starts.ended(now)
+            _log.error("the embedded Redis did not start (%s); trying again in %.0f s", type(error).__name__, wait)
+
+    def _restart(self, role: Role, now: float) -> None:
+        try:
+            self._start(role)
+        except OSError as error:
+            wait = role.starts.ended(now)
+            _log.error("%s could not be started (%s); trying again in %.0f s", role.name, error.strerror, wait)
 
     def _start(self, role: Role) -> None:
-        role.started = time.monotonic()
+        role.starts.started = time.monotonic()
         with ExitStack() as stack:
             log = stack.enter_context(self.log.open("ab")) if self.log else None
             role.process = subprocess.Popen(

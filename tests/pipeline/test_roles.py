@@ -8,6 +8,7 @@ import pytest
 
 from peers import until
 from whyray.errors import ConfigError
+from whyray.pipeline.embedded_redis import EmbeddedRedis
 from whyray.pipeline.roles import refuse_two_runtimes
 from whyray.serve import Role, Supervisor
 
@@ -30,17 +31,66 @@ def test_a_role_that_is_killed_runs_again_at_once_and_then_less_and_less_eagerly
         supervisor.check(lambda: 100.0)
         assert role.process is not None
         assert role.process.pid != first
-        role.started = 100.0
+        role.starts.started = 100.0
         role.process.kill()
         role.process.wait()
         supervisor.check(lambda: 101.0)
         assert role.process is None
-        assert role.due == 102.0
+        assert role.starts.due == 102.0
         supervisor.check(lambda: 102.0)
         assert role.process is not None
     finally:
         supervisor.stop()
     assert role.process is None
+
+
+def _program(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_a_redis_that_dies_in_its_first_moments_takes_nothing_else_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = Role("sleeper", ())
+    server = EmbeddedRedis(tmp_path / "state")
+    supervisor = Sleeper(tmp_path / "whyray.yaml", [role], redis=server)
+    supervisor.start()
+    try:
+        server.stop()
+        with monkeypatch.context() as patched:
+            _program(tmp_path / "bin" / "redis-server", "exit 1")
+            patched.setenv("PATH", str(tmp_path / "bin"))
+            supervisor.check(lambda: 100.0)
+            supervisor.check(lambda: 100.0)
+        assert not server.alive
+        assert role.process is not None
+        assert role.process.poll() is None
+        supervisor.check(lambda: 100.5)
+        assert not server.alive, "the second attempt waits a second"
+        supervisor.check(lambda: 101.0)
+        assert server.answers()
+    finally:
+        supervisor.stop()
+
+
+def test_a_role_that_cannot_be_started_now_is_tried_again(tmp_path: Path) -> None:
+    role = Role("sleeper", ())
+    supervisor = Sleeper(tmp_path / "whyray.yaml", [role], redis=None)
+    supervisor.start()
+    try:
+        assert role.process is not None
+        role.process.kill()
+        role.process.wait()
+        supervisor.command = (str(tmp_path / "not yet there"),)
+        supervisor.check(lambda: 100.0)
+        assert role.process is None
+        supervisor.command = Sleeper.command
+        supervisor.check(lambda: 101.0)
+        assert role.process is not None
+    finally:
+        supervisor.stop()
 
 
 def test_roles_end_with_the_supervisor_though_it_is_killed(tmp_path: Path) -> None:
