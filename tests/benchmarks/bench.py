@@ -39,6 +39,8 @@ class Bench:
         self.model: Model = load_package(folder, options=OPTIONS)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = THREADS
+        # as whyray's own sessions: a thread that waits in a loop would take the cores from whoever is measured next
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
         cuda: list[Any] = [("CUDAExecutionProvider", {"use_tf32": "0"})] if DEVICE == "cuda" else []
         graph = self.model.package.graph
         self.session = onnxruntime.InferenceSession(graph, settings, providers=[*cuda, "CPUExecutionProvider"])

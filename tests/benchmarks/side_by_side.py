@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
@@ -24,17 +25,16 @@ def side_by_side(
 ) -> dict[str, dict[str, object]]:
     """Run each way once to warm up, then in turns; print medians and ratios to the first, with quartiles.
 
-    The order changes from turn to turn, since what runs after a heavy way finds the caches cold. On a GPU each way is
+    The order is drawn anew each turn, since what runs after a heavy way finds the caches cold. On a GPU each way is
     waited for. Appends the figures as a JSON line to the file that WHYRAY_BENCH_OUT names, where it is set.
     """
     once = sum(_seconds(way, device) for way in ways.values())
     once = sum(_seconds(way, device) for way in ways.values()) if once < SECONDS / 6 else once
     turns = max(3, min(TURNS, int(SECONDS / max(once, 1e-9))))
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
-    for turn in range(turns):
-        start = turn % len(order)
-        for name in order[start:] + order[:start]:
+    order, draw = list(ways), random.Random(0)
+    for _ in range(turns):
+        for name in draw.sample(order, len(order)):
             seconds[name].append(_seconds(ways[name], device))
     base = seconds[order[0]]
     lines = ["", f"{title} ({turns} turns)" + (f": {note}" if note else "")]

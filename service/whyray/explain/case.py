@@ -67,7 +67,7 @@ class Case:
         """The same image and listener for other targets."""
         return Case(self.model, self.x, targets, context=self.context, progress=self._progress, words=self._words)
 
-    @property
+    @cached_property
     def run(self) -> Run:
         """The model's run on `x`: logits, features, embedding. Shared by everything that is asked about this image."""
         return self.model.run(self.x)
@@ -93,7 +93,7 @@ class Case:
     @cached_property
     def regions(self) -> FloatArray | None:
         """(targets, *output grid): weights 1/size on the segment of each target; None unless a segmentation."""
-        masks = predicted_regions(self.model, self.run.logits)
+        masks = regions_of(self.model, self.x)
         if masks is None:
             return None
         picked: FloatArray = masks[list(self.targets)].astype(np.float32)
@@ -143,6 +143,13 @@ class Case:
             yield slice(start, min(start + step, count))
 
 
+def regions_of(model: Model, x: FloatArray) -> BoolArray | None:
+    """`predicted_regions` of the model's run on one image (1, C, *spatial); found once."""
+    if model.task != "segmentation":
+        return None
+    return model.keep(x, "predicted regions", lambda: predicted_regions(model, model.run(x).logits))
+
+
 def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
     """(targets, *output grid): where a segmentation says each target is; None for other tasks.
 
@@ -150,9 +157,19 @@ def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
     """
     if model.task != "segmentation":
         return None
-    answer = model.answer(logits[:1])[0]
     if model.activation == "softmax":
-        winner = answer.argmax(axis=0)
-        return np.stack([winner == channel for channel in range(len(answer))])
+        calibrated = any(each.calibration is not None for each in model.manifest.targets)
+        return _largest((model.answer(logits[:1]) if calibrated else logits)[0])
+    answer = model.answer(logits[:1])[0]
     thresholds = np.array([each.threshold for each in model.manifest.targets], np.float32)
     return np.asarray(answer >= thresholds.reshape(-1, *[1] * (answer.ndim - 1)))
+
+
+def _largest(values: FloatArray) -> BoolArray:
+    """(targets, *grid): where each is the largest, of equals the first. numpy's argmax over the first axis is slow."""
+    masks: BoolArray = values == values.max(axis=0)
+    taken = masks[0].copy()
+    for mask in masks[1:]:
+        mask &= ~taken
+        taken |= mask
+    return masks

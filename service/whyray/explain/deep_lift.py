@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from whyray.errors import ExplanationError
-from whyray.explain.case import Attribution, Case
+from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
 from whyray.explain.gradients import checked_parity
 from whyray.explain.paths import completeness_gap
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
+from whyray.models.gradient import Twin
 from whyray.models.rules import ELEMENTWISE, Operator, moving
 
 _SMALL = 1e-6
@@ -42,13 +44,15 @@ class DeepLift(AttributionMap):
     Parameters: ClassVar[type[MethodParameters]] = DeepLiftParameters
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
-        """One map a target; one pass forward of image and baseline together, one back for each target."""
+        """One map a target; a pass forward of baseline and image each, one back for each target."""
         assert isinstance(parameters, DeepLiftParameters)
         baseline = filled(case.x, parameters.baseline)
-        both = np.concatenate([case.x, baseline])
-        found, logits = case.model.twin(self.name).gradients(both, case.targets, case.regions, rescale)
+        twin = case.model.twin(self.name)
+        rule = Rescale()
+        without = rule.of_baseline(twin, baseline)
+        found, logits = twin.gradients(case.x, case.targets, case.regions, rule)
         parity = checked_parity(case, logits)
-        scores = case.scores_of(logits)
+        scores = np.concatenate([case.scores_of(each) for each in (logits, without)])
         results = []
         for target, multipliers, gain in zip(case.targets, found[:, 0], scores[0] - scores[1], strict=True):
             attributions = multipliers * (case.x - baseline)[0]
@@ -64,70 +68,113 @@ class DeepLift(AttributionMap):
         return results
 
 
-def rescale(operator: Operator) -> Any:
-    """The rescale rule on a batch of image and baseline; both halves get the same multipliers."""
+class Rescale:
+    """The rescale rule: what the operators gave on the baseline is recorded first, then the image is run beside it."""
+
+    def __init__(self) -> None:
+        self._recorded: list[_Step] = []
+        self._taken: Iterator[_Step] | None = None
+
+    def of_baseline(self, twin: Twin, baseline: FloatArray) -> FloatArray:
+        """Run the baseline (1, C, *spatial) and record it; gives its logits."""
+        import torch
+
+        # with gradients, though none is asked for: rules know by them what depends on the image
+        leaf = torch.from_numpy(np.ascontiguousarray(baseline)).to(twin.device).requires_grad_(True)
+        logits = np.asarray(twin.logits(leaf, self).detach().cpu().numpy())
+        self._taken = iter(self._recorded)
+        return logits
+
+    def __call__(self, operator: Operator) -> Any:
+        """The operator's output where the rule changes its gradient; None where it runs as it is."""
+        made = _kind(operator)
+        if made is None:
+            return None
+        if self._taken is None:
+            answer = operator()
+            given = [each.detach() for each in operator.arguments[:2] if hasattr(each, "detach")]
+            self._recorded.append(_Step(given, answer.detach()))
+            return answer
+        return made(operator, next(self._taken))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What an operator was given on the baseline (its first two tensors), and what it answered."""
+
+    given: list[Any]
+    answer: Any
+
+
+def _kind(operator: Operator) -> Callable[[Operator, _Step], Any] | None:
     if operator.name in ELEMENTWISE:
-        return _rescaled_activation(operator)
+        return _rescaled_activation
     if operator.name == "max_pool":
-        return _rescaled_max_pool(operator)
+        return _rescaled_max_pool
     if operator.name in ("mul", "matmul") and len(moving(operator.arguments[:2])) == 2:
-        return _shared_product(operator)
+        return _shared_product
     return None
 
 
-def _rescaled_activation(operator: Operator) -> Any:
+def _rescaled_activation(operator: Operator, baseline: _Step) -> Any:
     import torch
 
-    given = operator.arguments[0]
+    class Activation(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(context: Any, given: Any) -> Any:
+            answer = operator(given)
+            context.save_for_backward(given, answer)
+            return answer
+
+        @staticmethod
+        def backward(context: Any, *gradients: Any) -> Any:
+            given, answer = context.saved_tensors
+            change = given - baseline.given[0]
+            small = change.abs() < _SMALL
+            multiplier = (answer - baseline.answer).div_(change.masked_fill_(small, 1))
+            return torch.where(small, _slope(operator, given), multiplier).mul_(gradients[0])
+
+    return Activation.apply(operator.arguments[0])
+
+
+def _slope(operator: Operator, given: Any) -> Any:
+    import torch
+
+    if operator.name == "relu":
+        return (given > 0).to(given.dtype)
     with torch.enable_grad():
         point = given.detach().requires_grad_(True)
-        answer = operator(point)
-        slope = torch.autograd.grad(answer.sum(), point)[0]
-    inputs, outputs = (each.detach().chunk(2) for each in (given, answer))
-    change = inputs[0] - inputs[1]
-    ratio = (outputs[0] - outputs[1]) / torch.where(change.abs() < _SMALL, torch.ones_like(change), change)
-    multiplier = torch.where((change.abs() < _SMALL).repeat(2, *[1] * (change.ndim - 1)), slope, torch.cat([ratio] * 2))
-    return answer.detach() + (given - given.detach()) * multiplier
+        return torch.autograd.grad(operator(point).sum(), point)[0]
 
 
-def _rescaled_max_pool(operator: Operator) -> Any:
+def _rescaled_max_pool(operator: Operator, baseline: _Step) -> Any:
     import torch
 
     class Pool(torch.autograd.Function):  # type: ignore[misc]
         @staticmethod
         def forward(context: Any, given: Any) -> Any:
-            with torch.enable_grad():
-                point = given.detach().requires_grad_(True)
-                answer = operator(point)
-            context.point, context.answer = point, answer
-            return answer.detach().clone()
+            context.save_for_backward(given)
+            return operator(given)
 
         @staticmethod
         def backward(context: Any, *gradients: Any) -> Any:
-            point, answer = context.point, context.answer
+            (given,), (arriving,) = context.saved_tensors, gradients
             with torch.enable_grad():
-                first, second = answer.detach().chunk(2)
-                largest = torch.maximum(first, second)
-                change = torch.cat([largest - second, first - largest])
-                routed = torch.autograd.grad(answer, point, gradients[0] * change, retain_graph=True)[0]
-                plain = torch.autograd.grad(answer, point, gradients[0], retain_graph=True)[0]
-            halves = routed.chunk(2)
-            inputs = point.detach().chunk(2)
-            difference = torch.cat([inputs[0] - inputs[1]] * 2)
-            small = difference.abs() < _SMALL
-            return torch.where(
-                small,
-                plain,
-                torch.cat([halves[0] + halves[1]] * 2) / torch.where(small, torch.ones_like(difference), difference),
-            )
+                points = [each.detach().requires_grad_(True) for each in (given, baseline.given[0])]
+                first, second = (operator(each) for each in points)
+            largest = torch.maximum(first.detach(), second.detach())
+            (plain,) = torch.autograd.grad(first, points[0], arriving, retain_graph=True)
+            (gained,) = torch.autograd.grad(first, points[0], arriving * (largest - second.detach()))
+            (lost,) = torch.autograd.grad(second, points[1], arriving * (first.detach() - largest))
+            change = given - baseline.given[0]
+            small = change.abs() < _SMALL
+            return torch.where(small, plain, (gained + lost) / change.masked_fill(small, 1))
 
     return Pool.apply(operator.arguments[0])
 
 
-def _shared_product(operator: Operator) -> Any:
-    import torch
-
+def _shared_product(operator: Operator, baseline: _Step) -> Any:
     first, second = operator.arguments[:2]
-    means = [torch.cat([sum(each.detach().chunk(2)) / 2] * 2) for each in (first, second)]
+    means = [(each.detach() + other) / 2 for each, other in zip((first, second), baseline.given, strict=True)]
     change = operator(first - first.detach(), means[1]) + operator(means[0], second - second.detach())
     return operator(first.detach(), second.detach()) + change

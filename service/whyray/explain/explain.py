@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ExplanationError, TierMissing, WhyRayError
-from whyray.explain.case import Case, Progress, predicted_regions
+from whyray.explain.case import Case, Progress, regions_of
 from whyray.explain.context import NOTHING, Context
 from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, checked_parameters, method_named
 from whyray.explain.typed import Explanation, TypedExplanation
@@ -143,7 +143,7 @@ def _several(model: Model, image: NDArray[np.float32], target: str | list[str] |
 
 def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
     """Targets that can be explained on this image: no background, and only segments that were found."""
-    regions = predicted_regions(model, model.run(image).logits) if model.task == "segmentation" else None
+    regions = regions_of(model, image)
     return tuple(
         name for name in model.explainable_targets if regions is None or regions[model.target_index(name)].any()
     )

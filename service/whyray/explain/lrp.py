@@ -13,7 +13,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.gradients import checked_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.models.rules import ELEMENTWISE, Operator, fold_batch_norms, moving
+from whyray.models.rules import ELEMENTWISE, Operator, moving
 
 _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"}
 
@@ -62,7 +62,7 @@ class Lrp(AttributionMap):
         twin = case.model.twin(self.name)
         rules = _Rules(parameters)
         image = torch.from_numpy(np.ascontiguousarray(case.x)).to(twin.device).requires_grad_(True)
-        logits = twin.logits(image, rules, fold_batch_norms(twin.module))
+        logits = twin.logits(image, rules, twin.folded)
         parity = checked_parity(case, logits.detach().cpu().numpy())
         scores = twin.scores(logits, case.targets, case.regions)[0]
         results = []
@@ -143,7 +143,8 @@ class _Rules:
         if not hasattr(given, "requires_grad") or not given.requires_grad:
             raise ExplanationError("lrp has no rule for a product whose weight comes first")
         bias = operator.arguments[2] if operator.name != "matmul" and len(operator.arguments) > 2 else None
-        plain = operator().detach()
+        with torch.no_grad():
+            plain = operator()
         kept = bias if self._p.bias else None
         if self._first is None:
             flat = self._p.composite == "epsilon-plus-flat"
@@ -192,7 +193,11 @@ class _Rules:
         return torch.where(positive, shaped(1), shaped(-1))
 
     def _pass(self, operator: Operator, given: Any) -> Any:
-        return self._as_if(operator().detach(), given, given.detach())
+        import torch
+
+        with torch.no_grad():
+            plain = operator()
+        return self._as_if(plain, given, given.detach())
 
     def _as_if(self, plain: Any, shaped: Any, own: Any) -> Any:
         """The values of `plain`, with the gradient of `shaped` scaled so that input times gradient shares out plain.
@@ -233,7 +238,10 @@ def _through_preparation(given: Any, image: Any, relevance: Any) -> Any:
 def _signed(operator: Operator, given: Any, weight: Any, bias: Any, change: Any, towards: int = 1) -> Any:
     """The layer with weights `change`d so that contributions of the sign `towards` gain, positive inputs first."""
     up, down = ({"min": 0}, {"max": 0})[::towards]
-    positive = _biased(operator, given.clamp(min=0), change(weight, up), None if bias is None else change(bias, up))
+    bias = None if bias is None else change(bias, up)
+    if not bool((given < 0).any()):  # behind a ReLU, which is nearly everywhere
+        return _biased(operator, given, change(weight, up), bias)
+    positive = _biased(operator, given.clamp(min=0), change(weight, up), bias)
     return positive + _biased(operator, given.clamp(max=0), change(weight, down), None)
 
 

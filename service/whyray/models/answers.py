@@ -18,15 +18,16 @@ def probabilities(logits: FloatArray, activation: str, targets: Sequence[TargetS
     if activation == "sigmoid":
         answer = _sigmoid(logits)
     elif activation == "softmax":
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        answer = shifted / shifted.sum(axis=1, keepdims=True)
+        answer = logits - logits.max(axis=1, keepdims=True)
+        np.exp(answer, out=answer)
+        answer /= answer.sum(axis=1, keepdims=True)
     else:
         answer = logits.copy()
     for channel, target in enumerate(targets):
         if target.calibration is not None:
             a, b = target.calibration
             answer[:, channel] = _sigmoid(a * logits[:, channel] + b)
-    return answer.astype(np.float32)
+    return np.asarray(answer, np.float32)
 
 
 def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity: str, tensor: str) -> FloatArray:

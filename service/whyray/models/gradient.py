@@ -7,6 +7,7 @@ do nothing on it, silently, so none is used on it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import TierMissing
 from whyray.models.converters import CONVERTERS, Converter, to_torch
-from whyray.models.rules import Rule, run_with_rule
+from whyray.models.rules import Rule, fold_batch_norms, run_with_rule
 
 if TYPE_CHECKING:
     from whyray.models.model import Model
@@ -131,6 +132,11 @@ class Twin:
         self.converter = converter
         self.module = to_torch(graph.cut(graph.input, model.logits_name), converter).to(device_of(model))
         self.device = device_of(model)
+
+    @cached_property
+    def folded(self) -> Any:
+        """The module with batch norms folded into the convolutions before them, where a rule wants them so."""
+        return fold_batch_norms(self.module)
 
     def logits(self, x: Any, rule: Rule | None = None, module: Any = None) -> Any:
         """Torch logits (N, targets, ...) of a channels-first torch tensor.

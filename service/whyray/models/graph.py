@@ -117,6 +117,10 @@ class Graph:
 
     def with_outputs(self, names: list[str]) -> bytes:
         """The serialised graph with exactly these tensors as outputs, inner ones included."""
+        return bytes(self.giving(names).SerializeToString())
+
+    def giving(self, names: list[str]) -> Any:
+        """A copy of the graph with exactly these tensors as outputs; PackageError where there is no such tensor."""
         import onnx
 
         copy = onnx.ModelProto()
@@ -131,7 +135,7 @@ class Graph:
                 )
             known = declared.get(name)
             copy.graph.output.append(onnx.ValueInfoProto(name=name) if known is None else known)
-        return bytes(copy.SerializeToString())
+        return copy
 
     def _infer_shapes(self, spec: InputSpec) -> None:
         import onnx

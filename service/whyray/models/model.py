@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
+from whyray.models.answering import Answering
 from whyray.models.answers import checked_logits, probabilities
+from whyray.models.class_maps import class_maps
 from whyray.models.engines import Engines
 from whyray.models.feature_layout import channels_first
 from whyray.models.graph import Graph, item_shape, read_graph
@@ -23,7 +25,7 @@ from whyray.models.memo import Memo
 from whyray.models.package import Package, read_package
 from whyray.models.registry import find_package
 from whyray.models.report import Tier, read_report, tier_in
-from whyray.models.session import RuntimeOptions, open_session, run_session
+from whyray.models.session import RuntimeOptions
 
 if TYPE_CHECKING:
     from whyray.models.compiled import CompiledHead
@@ -46,11 +48,14 @@ class Run:
         (N, channels, *feature grid) float32, or None where the graph has no feature maps.
     embedding
         (N, D) float32, or None where the manifest names none.
+    grad_cams
+        By number of the target: Grad-CAM (*spatial) float32, where it is compiled into the graph (see `class_maps`).
     """
 
     logits: FloatArray
     features: FloatArray | None
     embedding: FloatArray | None
+    grad_cams: Mapping[int, FloatArray] = field(default_factory=dict)
 
 
 class Model:
@@ -92,12 +97,12 @@ class Model:
         """classification, multi-label, regression, segmentation or autoencoder."""
         return self.manifest.task
 
-    @property
+    @cached_property
     def targets(self) -> tuple[str, ...]:
         """Names of all targets, in the order of the output's channels."""
         return tuple(each.name for each in self.manifest.targets)
 
-    @property
+    @cached_property
     def explainable_targets(self) -> tuple[str, ...]:
         """Targets without the background of a segmentation."""
         return tuple(each.name for each in self.manifest.targets if not each.background)
@@ -115,7 +120,7 @@ class Model:
     @property
     def providers(self) -> tuple[str, ...]:
         """ONNX Runtime's execution providers in use, preferred first."""
-        return tuple(self._session.get_providers())
+        return self._answering.providers
 
     def target_index(self, name: str) -> int:
         """The output channel of a target; ModelOutputError where the package has no such target."""
@@ -278,21 +283,22 @@ class Model:
         names = self._tapped if inner else self._tapped[:1]
         fed = self.fed(x)
         try:
-            outputs = run_session(self._session, names, {self.graph.input: fed})
+            found, maps = self._answering.run(self.graph.input, fed, names, maps=inner and len(x) == 1)
         except Exception as error:  # ONNX Runtime's own classes, which it does not document
             raise PackageError(f"{self.identity}: the graph does not run on {fed.shape}: {error}") from error
         self.forwards += len(x)
-        found = dict(zip(names, (np.asarray(each, np.float32) for each in outputs), strict=True))
+        vector = found.get(self.manifest.output.embedding or "")
         return Run(
-            self.shaped_logits(found[self._tapped[0]], len(x)),
+            self.shaped_logits(found[self.logits_name], len(x)),
             found.get(self.features_name or ""),
-            None if (vector := found.get(self.manifest.output.embedding or "")) is None else vector.reshape(len(x), -1),
+            None if vector is None else vector.reshape(len(x), -1),
+            maps,
         )
 
     def fed(self, x: FloatArray) -> NDArray[Any]:
         """Channels-first `x` as the graph takes it: its layout, its number type, contiguous."""
         laid = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
-        return np.ascontiguousarray(laid, dtype=self._input_type)
+        return np.ascontiguousarray(laid, dtype=self._answering.input_type)
 
     def shaped_logits(self, raw: FloatArray, batch: int) -> FloatArray:
         """The graph's output for `batch` items as (N, targets) or (N, targets, *spatial); ModelOutputError if wrong."""
@@ -385,13 +391,13 @@ class Model:
         return tuple(dict.fromkeys(each for each in wanted if each is not None))
 
     @cached_property
-    def _session(self) -> Any:
+    def _answering(self) -> Answering:
         self.report()  # refuses a package that was changed behind its report before anything is run
-        return open_session(self.graph.with_outputs(list(self._tapped)), self.options, name=str(self.package.graph))
-
-    @cached_property
-    def _input_type(self) -> Any:
-        return np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        maps = None
+        if self.features_name is not None:
+            targets = [self.targets.index(each) for each in self.explainable_targets]
+            maps = class_maps(self.graph, self.features_name, self.head, targets, self.spatial_shape)
+        return Answering(self.graph, self._tapped, self.options, maps)
 
 
 def load_package(reference: str | Path, *, search: Iterable[Path] = (), options: RuntimeOptions | None = None) -> Model:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from whyray.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
 from whyray.explain.anatomy.allowed import HEART, LEFT_LUNG, LUNG, MEDIASTINUM, PLEURA, RIGHT_LUNG, marked
 from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
-from whyray.explain.case import Case, predicted_regions
+from whyray.explain.case import Case, regions_of
 from whyray.explain.companion_grid import as_input, on_grid_of, resampled
 from whyray.explain.registry import MethodParameters
 from whyray.explain.typed import Structure
@@ -122,7 +122,7 @@ def segmented(model: Model, x: NDArray[np.float32]) -> tuple[Structure, ...]:
     Of each segment the largest connected part, holes filled: fragments elsewhere are no anatomy. Notches in lungs of
     a planar image are filled too: a mass at the rim is looked for in the lung.
     """
-    masks = predicted_regions(model, model.run(x).logits)
+    masks = regions_of(model, x)
     assert masks is not None
     found = []
     for spec, mask in zip(model.manifest.targets, masks, strict=True):
@@ -180,7 +180,7 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
     named = parameters.anatomy or model.manifest.companions.get("anatomy")
     if named is None and model.task == "segmentation":
         # Fragments count here: they are what the model answered, and its score is taken over all of them.
-        masks = predicted_regions(model, case.run.logits)
+        masks = regions_of(model, case.x)
         assert masks is not None
         return _usable(
             structure(spec.name, _nearest(mask, case.shape), spec.code)
