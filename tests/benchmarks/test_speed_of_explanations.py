@@ -212,8 +212,8 @@ def test_many_gradients(bench: Bench) -> None:
             "whyray integrated-gradients, 16 steps": bench.ours(
                 "integrated-gradients", answered=True, steps=16, most_steps=16, tolerance=1e9
             ),
-            "captum IntegratedGradients, 16 steps": lambda: integrated.attribute(
-                x, target=target, n_steps=16, internal_batch_size=step
+            "captum IntegratedGradients, 16 steps, with its delta": lambda: integrated.attribute(
+                x, target=target, n_steps=16, internal_batch_size=step, return_convergence_delta=True
             ),
             "whyray smooth-grad, 16 samples": bench.ours("smooth-grad", answered=True, samples=16),
             "captum NoiseTunnel, 16 samples": lambda: noise.attribute(
@@ -267,13 +267,13 @@ def test_a_volume_perturbed(unet: Bench) -> None:
         "8 windows, 8 masks",
         {
             "8 bare forwards": unet.bare(8),
-            "whyray occlusion": unet.ours("occlusion", window=48, stride=48, fill="zero"),
-            "whyray rise": unet.ours("rise", masks=8),
+            "whyray occlusion": unet.ours("occlusion", answered=True, window=48, stride=48, fill="zero"),
+            "whyray rise": unet.ours("rise", answered=True, masks=8),
             "captum Occlusion": lambda: captum.attribute(
                 unet.torch_x, (1, 48, 48, 48), strides=(1, 48, 48, 48), perturbations_per_eval=unet.batch
             ),
         },
-        f"batches of {unet.batch}",
+        f"batches of {unet.batch}; {ANSWERED}",
     )
 
 
@@ -300,10 +300,10 @@ def test_bundled_packages(name: str) -> None:
         f"{count} masks",
         {
             f"{count} bare forwards": bench.bare(count),
-            f"whyray rise, {count} masks": bench.ours("rise", masks=count),
-            f"whyray score-cam, {count} channels": bench.ours("score-cam", channels=count),
+            f"whyray rise, {count} masks": bench.ours("rise", answered=True, masks=count),
+            f"whyray score-cam, {count} channels": bench.ours("score-cam", answered=True, channels=count),
         },
-        f"batches of {bench.batch}",
+        f"batches of {bench.batch}; {ANSWERED}",
     )
     _card(bench, explained, Budget.for_model(bench.model).forwards)
 

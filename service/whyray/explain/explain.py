@@ -194,6 +194,8 @@ def _checked_parts(told: TypedExplanation, shape: tuple[int, ...], target: str) 
 def _checked(values: NDArray[Any], shape: tuple[int, ...], method: str, target: str) -> NDArray[np.float32]:
     if values.shape != shape:
         raise ExplanationError(f"{method} of {target}: expected a map of shape {shape}, found {values.shape}")
-    if not np.isfinite(values).all():
+    with np.errstate(all="ignore"):  # a finite sum is proof enough, and takes a third of the time
+        finite = bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+    if not finite:
         raise ExplanationError(f"{method} of {target}: the map has NaN or infinite values")
     return np.ascontiguousarray(values, dtype=np.float32)
