@@ -12,7 +12,7 @@ from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, cen
 from results.sources import image_named
 from whyray.quality.card import Grade
 from whyray.results import Finding, build_results, encode
-from whyray.results.build import shown_maps
+from whyray.results.answer import shown_maps
 from whyray.results.page import comparisons
 
 

@@ -197,6 +197,7 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
         "features": model.features_name,
         "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
         "head": "none in closed form" if head is None else head.kind,
+        "grad-cam comes with the answer": bool(model.run(x).grad_cams),
         "several items in one pass": model.batchable(varied),
         "providers": list(model.providers),
         "images": len(images),

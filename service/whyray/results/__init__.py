@@ -1,10 +1,20 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
 from whyray.config import ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity, Result, StructureInSource, Told
-from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results, encode, shown_maps, write_picture
+from whyray.results.answer import (
+    Answer,
+    Finding,
+    MapInSource,
+    PackageIdentity,
+    Result,
+    StructureInSource,
+    Told,
+    shown_maps,
+)
+from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
+from whyray.results.files import encode, write_picture
 from whyray.results.page import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult

@@ -144,3 +144,13 @@ class Result:
     method: str | None
     description: str
     picture: NDArray[np.uint8] | None = None
+
+
+def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
+    """All maps that may be shown, with their findings, in the answer's order."""
+    return [(finding, each) for finding in answer.findings for each in finding.maps if not each.card.withheld]
+
+
+def shown_told(answer: Answer) -> list[tuple[Finding, Told]]:
+    """All explanations that are not heatmaps and may be shown, with their findings, in the answer's order."""
+    return [(finding, each) for finding in answer.findings for each in finding.told if not each.card.withheld]

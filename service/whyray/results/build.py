@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from io import BytesIO
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-from PIL import Image
 from pydicom import Dataset
 
 from whyray.config import ResultKind
-from whyray.errors import ConfigError, ExplanationError, ImageError
-from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
+from whyray.errors import ConfigError
+from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
 from whyray.results.blending import blending
 from whyray.results.charset import set_character_set
+from whyray.results.consistency import refuse_inconsistent
+from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
 from whyray.results.page import (
-    Page,
-    cine_pages,
-    comparisons,
     legible_wording,
-    map_pages,
-    mask_pages,
-    notice_page,
     on_paper,
     sheets,
-    told_pages,
 )
 from whyray.results.parametric_map import parametric_map
-from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
@@ -49,7 +37,7 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
@@ -97,7 +85,7 @@ def build_results(
         If there is no wording in `language`, `uid_root` is no UID root, or blends are wanted without the maps that
         they refer to.
     """
-    _check(answer)
+    refuse_inconsistent(answer)
     if "blend" in kinds and "pm" not in kinds:
         raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
@@ -125,51 +113,6 @@ def build_results(
     return made
 
 
-def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
-    """All maps that may be shown, with their findings, in the answer's order."""
-    return [(finding, each) for finding in answer.findings for each in finding.maps if not each.card.withheld]
-
-
-def encode(dataset: Dataset) -> bytes:
-    """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
-    with BytesIO() as file:
-        dataset.save_as(file, enforce_file_format=True)
-        return file.getvalue()
-
-
-def write_picture(result: Result, path: Path) -> None:
-    """Write the result's picture as a PNG file.
-
-    Raises
-    ------
-    ExplanationError
-        If this kind of result has no picture of its own.
-    """
-    if result.picture is None:
-        raise ExplanationError(
-            f"result {result.dataset.SOPInstanceUID} ({result.kind}) has no picture",
-            advice="Only Secondary Capture results have pictures.",
-        )
-    Image.fromarray(result.picture).save(path, format="PNG")
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """Pages about one thing; `key` tells it apart from others of the same finding."""
-
-    about: Literal["map", "segment", "notice", "told", "cine", "compared"]
-    finding: Finding
-    method: str | None
-    key: str
-    description: str
-    pages: list[Page]
-
-    @property
-    def series_of_pages(self) -> bool:
-        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
-        return self.about == "cine"
-
-
 class _Builder:
     """Makes the results of one answer and remembers which object shows what, for the report."""
 
@@ -182,6 +125,8 @@ class _Builder:
         self.wording = wording
         self.page_wording = page_wording
         self.shown = shown_maps(answer)
+        self.told = shown_told(answer)
+        self._drawing = Drawing(answer, templates, page_wording)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
         self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
@@ -191,19 +136,10 @@ class _Builder:
         self._structures: dict[str, tuple[Dataset, int]] = {}
         self._captures = 0
 
-    @cached_property
-    def told(self) -> list[tuple[Finding, Told]]:
-        """All explanations that are not heatmaps and may be shown."""
-        return [(finding, each) for finding in self.answer.findings for each in finding.told if not each.card.withheld]
-
-    def portrayal(self, finding: Finding, each: Told, wording: Wording, layout: Layout) -> Portrayal:
-        """What results say of such an explanation, in these words."""
-        return portray(each, Look(self.answer, finding, self.templates, layout, wording))
-
     def captures(self) -> list[Result]:
         """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
         made = []
-        for drawn in self._drawn(self.templates.layout):
+        for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
@@ -319,7 +255,7 @@ class _Builder:
             pages = self._told_pages.get((finding.target.name, told_key(one)), ())
             used = {each.name: self._structures[each.name] for each in one.structures if each.name in self._structures}
             shown = ShownTold(
-                one, self.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
+                one, self._drawing.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
             )
             told.setdefault(finding.target.name, []).append(shown)
         evidence = Evidence(explained, self._masks, self._notices, told)
@@ -376,7 +312,7 @@ class _Builder:
     def document(self) -> Result:
         """The printable report: the same pages in the colours of paper."""
         layout = on_paper(self.templates.layout)
-        drawn = list(self._drawn(layout))
+        drawn = list(self._drawing.drawn(layout))
         printed = (page for each in drawn if not each.series_of_pages for page in each.pages)
         pictures = sheets(self.answer, printed, layout, self.page_wording)
         made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
@@ -384,45 +320,7 @@ class _Builder:
         dataset = encapsulated_pdf(self.answer, self.templates, self.uids, pictures, self.page_wording, key=key)
         return Result("pdf", dataset, None, None, "printable report of all findings")
 
-    def _drawn(self, layout: Layout) -> Iterator[_Drawn]:
-        """Pages of each shown map, of segments without a map, and notices of what is not shown."""
-        wording, answer = self.page_wording, self.answer
-        for finding in answer.findings:
-            name = finding.target.name
-            shown = [each for one, each in self.shown if one is finding]
-            for each in shown:
-                pages = map_pages(answer, finding, each, layout, wording)
-                yield _Drawn("map", finding, each.method, map_key(each), f"{name} by {each.name}", pages)
-            for one in (each for of, each in self.told if of is finding):
-                yield from self._drawn_told(finding, one, layout)
-            if not shown and finding.mask is not None:
-                pages = mask_pages(answer, finding, finding.mask, layout, wording)
-                yield _Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld: list[MapInSource | Told] = [each for each in finding.told if each.card.withheld]
-            withheld += [each for each in finding.maps if each.card.withheld and each.part is None]
-            if withheld or (finding.refused and finding.present and not shown):
-                page = notice_page(answer, finding, withheld, layout, wording)
-                yield _Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
-        yield from self._drawn_side_by_side(layout)
-
-    def _drawn_side_by_side(self, layout: Layout) -> Iterator[_Drawn]:
-        for each in comparisons(self.answer, self.shown, layout, self.page_wording):
-            key = f"{each.kind} {map_keys(each.maps)}"
-            about = each.finding.target.name if each.kind == "methods" else str(each.method)
-            description = f"{about}: {each.kind} side by side"
-            yield _Drawn("compared", each.finding, each.method, key, description, [each.page])
-
-    def _drawn_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[_Drawn]:
-        portrayal = self.portrayal(finding, told, self.page_wording, layout)
-        words = f"{finding.target.name}: {told.method}"
-        pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-        if pages:
-            yield _Drawn("told", finding, told.method, told_key(told), words, pages)
-        if portrayal.cine:
-            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-            yield _Drawn("cine", finding, told.method, "cine " + told_key(told), f"{words}, frames", frames)
-
-    def _captured(self, drawn: _Drawn) -> list[Result]:
+    def _captured(self, drawn: Drawn) -> list[Result]:
         name, mode = drawn.finding.target.name, self.templates.layout.volume.pages
         multi_frame = len(drawn.pages) > 1 and (mode == "multiframe" or drawn.series_of_pages)
         groups = [drawn.pages] if multi_frame else [[page] for page in drawn.pages]
@@ -446,27 +344,3 @@ class _Builder:
 
 def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
     return ", ".join(dict.fromkeys(finding.target.name for finding, _ in shown))
-
-
-def _check(answer: Answer) -> None:
-    """Refuse images that can't be referred to, and maps that don't lie on them: nothing downstream could notice."""
-    for uid, header in answer.image.headers.items():
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
-            if not header.get(keyword):
-                raise ImageError(f"instance {uid} has no {keyword}, which its results have to name")
-    shape = answer.image.shape
-    study = answer.image.header.get("StudyInstanceUID")
-    for finding in answer.findings:
-        if finding.mask is not None and finding.mask.shape != shape:
-            raise ExplanationError(
-                f"study {study}: the segment {finding.target.name!r} has shape {finding.mask.shape}, the image {shape}"
-            )
-        for each in finding.maps:
-            where = f"study {study}: the map of {finding.target.name!r} by {each.method}"
-            if not each.values.shape == each.region.shape == each.covered.shape == shape:
-                raise ExplanationError(
-                    f"{where} has values {each.values.shape}, region {each.region.shape} and field of view "
-                    f"{each.covered.shape}; the image has {shape}"
-                )
-            if not np.isfinite(each.values).all():
-                raise ExplanationError(f"{where} holds values that are not finite")

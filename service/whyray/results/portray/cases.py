@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, bar_chart
-from whyray.results.page.overlay import Picture, plain, with_heatmap
+from whyray.results.page.overlay import Picture
 from whyray.results.page.typeface import typeface
+from whyray.results.portray.over_image import over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import CaseWords
 
@@ -21,7 +22,6 @@ FloatArray = NDArray[np.float32]
 _MOST_COLUMNS = 6
 _DRAWN = 3
 """Prototypes that get pictures; all get a bar and a row."""
-_TOP_SHARE = 0.1
 
 
 @portrays(CaseMatches)
@@ -191,15 +191,8 @@ def _prototype_row(each: CaseMatch, look: Look) -> Row:
 
 def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Picture:
     """Where the image is like a prototype; of a volume the slice where it is most like it."""
-    if values.ndim == 3:
-        index = int(values.reshape(len(values), -1).max(axis=1).argmax())
-        values, display = values[index], display[index]
-    rows, columns = display.shape
-    scale = side / max(rows, columns)
-    background = plain(display, (max(1, round(columns * scale)), max(1, round(rows * scale))))
-    shown = np.asarray(values - values.min(), np.float32)
-    region = shown >= max(float(np.quantile(shown, 1 - _TOP_SHARE)), 1e-12)
-    return with_heatmap(background, shown, region, float(shown.max()), look.layout, signed=False)
+    values, display = strongest_slice(values, display)
+    return over_image(values - values.min(), display, side, look)
 
 
 def _flat(display: FloatArray, side: int) -> Picture:

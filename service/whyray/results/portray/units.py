@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from whyray.explain.typed import UnitEffect, UnitReport
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
-from whyray.results.page.overlay import Picture, plain, with_heatmap
+from whyray.results.page.overlay import Picture
+from whyray.results.portray.over_image import TOP_SHARE, over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import UnitWords
 
 FloatArray = NDArray[np.float32]
 _DRAWN = 3
 """Units that get pictures; all get a bar and a row."""
-_TOP_SHARE = 0.1
 _COLUMNS = 3
 
 
@@ -80,17 +80,9 @@ def _sums(explanation: UnitReport, look: Look) -> tuple[Row, ...]:
 
 def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Picture:
     """Where the unit fires, over the image as the model saw it; of a volume the slice where it fires most."""
-    if values.ndim == 3:
-        index = int(values.reshape(len(values), -1).max(axis=1).argmax())
-        values, display = values[index], display[index]
-    rows, columns = display.shape
-    scale = side / max(rows, columns)
-    background = plain(display, (max(1, round(columns * scale)), max(1, round(rows * scale))))
-    strength = np.abs(values)
-    signed = bool(values.min() < -_TOP_SHARE * values.max())
-    shown = values if signed else np.clip(values, 0, None)
-    region = strength >= max(float(np.quantile(strength, 1 - _TOP_SHARE)), 1e-12)
-    return with_heatmap(background, shown, region, float(strength.max()), look.layout, signed=signed)
+    values, display = strongest_slice(values, display)
+    signed = bool(values.min() < -TOP_SHARE * values.max())
+    return over_image(values if signed else np.clip(values, 0, None), display, side, look, signed=signed)
 
 
 def _tiles(patches: FloatArray, side: int) -> Picture:

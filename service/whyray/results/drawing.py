@@ -1,0 +1,96 @@
+"""Which pages an answer has: of each map, segment and explanation that may be shown, and notices of what may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from whyray.results.answer import Answer, Finding, MapInSource, Told, shown_maps, shown_told
+from whyray.results.page import (
+    Page,
+    cine_pages,
+    comparisons,
+    map_pages,
+    mask_pages,
+    notice_page,
+    told_pages,
+)
+from whyray.results.portray import Look, Portrayal, portray
+from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.uids import map_key, map_keys, told_key
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pages about one thing; `key` tells it apart from others of the same finding."""
+
+    about: Literal["map", "segment", "notice", "told", "cine", "compared"]
+    finding: Finding
+    method: str | None
+    key: str
+    description: str
+    pages: list[Page]
+
+    @property
+    def series_of_pages(self) -> bool:
+        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
+        return self.about == "cine"
+
+
+class Drawing:
+    """Draws the pages of one answer, and portrays what is not a heatmap, for pages and report alike."""
+
+    def __init__(self, answer: Answer, templates: Templates, page_wording: Wording) -> None:
+        self.answer = answer
+        self.page_wording = page_wording
+        self._templates = templates
+        self._maps = shown_maps(answer)
+        self._told = shown_told(answer)
+        self._portrayed: dict[tuple[int, str, int], tuple[Layout, Portrayal]] = {}
+
+    def portrayal(self, finding: Finding, told: Told, wording: Wording, layout: Layout) -> Portrayal:
+        """What results say of such an explanation in these words; drawn once, since charts and cines take long."""
+        place = (id(told), wording.language.value, id(layout))
+        if place not in self._portrayed:
+            made = portray(told, Look(self.answer, finding, self._templates, layout, wording))
+            self._portrayed[place] = (layout, made)  # the layout is kept: another must not get its id
+        return self._portrayed[place][1]
+
+    def drawn(self, layout: Layout) -> Iterator[Drawn]:
+        """Pages of each shown map, of segments without a map, and notices of what is not shown."""
+        wording, answer = self.page_wording, self.answer
+        for finding in answer.findings:
+            name = finding.target.name
+            shown = [each for one, each in self._maps if one is finding]
+            for each in shown:
+                pages = map_pages(answer, finding, each, layout, wording)
+                yield Drawn("map", finding, each.method, map_key(each), f"{name} by {each.name}", pages)
+            for one in (each for of, each in self._told if of is finding):
+                yield from self._of_told(finding, one, layout)
+            if not shown and finding.mask is not None:
+                pages = mask_pages(answer, finding, finding.mask, layout, wording)
+                yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+            withheld: list[MapInSource | Told] = [each for each in finding.told if each.card.withheld]
+            withheld += [each for each in finding.maps if each.card.withheld and each.part is None]
+            if withheld or (finding.refused and finding.present and not shown):
+                page = notice_page(answer, finding, withheld, layout, wording)
+                yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+        yield from self._side_by_side(layout)
+
+    def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
+        for each in comparisons(self.answer, self._maps, layout, self.page_wording):
+            key = f"{each.kind} {map_keys(each.maps)}"
+            about = each.finding.target.name if each.kind == "methods" else str(each.method)
+            description = f"{about}: {each.kind} side by side"
+            yield Drawn("compared", each.finding, each.method, key, description, [each.page])
+
+    def _of_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[Drawn]:
+        portrayal = self.portrayal(finding, told, self.page_wording, layout)
+        words = f"{finding.target.name}: {told.method}"
+        pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+        if pages:
+            yield Drawn("told", finding, told.method, told_key(told), words, pages)
+        if portrayal.cine:
+            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+            yield Drawn("cine", finding, told.method, "cine " + told_key(told), f"{words}, frames", frames)

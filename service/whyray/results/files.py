@@ -1,0 +1,35 @@
+"""Results as files: DICOM to keep and send, PNG to look at."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from pydicom import Dataset
+
+from whyray.errors import ExplanationError
+from whyray.results.answer import Result
+
+
+def encode(dataset: Dataset) -> bytes:
+    """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
+    with BytesIO() as file:
+        dataset.save_as(file, enforce_file_format=True)
+        return file.getvalue()
+
+
+def write_picture(result: Result, path: Path) -> None:
+    """Write the result's picture as a PNG file.
+
+    Raises
+    ------
+    ExplanationError
+        If this kind of result has no picture of its own.
+    """
+    if result.picture is None:
+        raise ExplanationError(
+            f"result {result.dataset.SOPInstanceUID} ({result.kind}) has no picture",
+            advice="Only Secondary Capture results have pictures.",
+        )
+    Image.fromarray(result.picture).save(path, format="PNG")
