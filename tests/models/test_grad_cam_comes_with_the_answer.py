@@ -16,6 +16,7 @@ from models import nets
 from whyray.explain import explain
 from whyray.explain.grid import upsample
 from whyray.models import Model, answering, class_maps, load_package
+from whyray.models.session import run_bound
 
 CLOSED = ["plain", "plain-3d", "rgb", "pool", "residual", "residual-3d", "dense", "unet", "unet-3d", "swin"]
 
@@ -60,6 +61,17 @@ def test_batches_and_answers_know_nothing_of_the_maps() -> None:
     logits, maps = session.run([model.logits_name, class_maps.MAPS], {model.graph.input: x})
     assert maps.shape == (1, 0, *model.spatial_shape), "which targets was not said"
     close(logits, model.batch_logits(x), 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain", "unet-3d"])
+def test_bound_inputs_and_outputs_give_the_same_maps_as_on_a_gpu(kind: str) -> None:
+    model, x = nets.loaded(kind), nets.image(kind).numpy()
+    expected = model.run(x).grad_cams
+    feeds = {model.graph.input: x, class_maps.TARGETS: np.array(list(expected), np.int64)}
+    logits, maps = run_bound(model._answering._session, [model.logits_name, class_maps.MAPS], feeds, "cpu")
+    close(logits, model.batch_logits(x), 1e-6)
+    for target, found in zip(expected, maps[0], strict=True):
+        assert np.array_equal(found, expected[target])
 
 
 @pytest.mark.parametrize("kind", ["vit", "flatten"])
