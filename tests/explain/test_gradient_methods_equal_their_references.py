@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from explain.references import close, reference
 from models import nets
 from whyray.explain import explain
+from whyray.models import load_package
 
 TARGETS = ("one", "two", "three")
 CLASSES = ["plain", "rgb", "plain-3d", "pool", "flatten", "residual", "residual-3d", "dense", "vit", "swin"]
@@ -103,6 +106,15 @@ def test_deep_lift_is_that_of_captum(name: str) -> None:
 def test_deep_lift_sums_to_the_difference_where_captum_does_not(name: str) -> None:
     for found in explain(nets.loaded(name), nets.image(name).numpy(), target="all", method="deep-lift"):
         assert found.evidence["completeness_gap"] < 1e-3
+
+
+@pytest.mark.parametrize("name", ["flatten", "residual"])
+def test_deep_lift_of_a_graph_that_takes_one_image_at_a_time_is_the_same(name: str, tmp_path: Path) -> None:
+    x = nets.image(name).numpy()
+    fixed = load_package(nets.pack(tmp_path, name, dynamic=False))
+    assert not fixed.graph.dynamic_batch
+    found, expected = (explain(each, x, target="two", method="deep-lift").values for each in (fixed, nets.loaded(name)))
+    close(found, expected, 1e-4)
 
 
 def test_captum_is_not_the_measure_of_deep_lift_through_max_pooling() -> None:
