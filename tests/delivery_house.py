@@ -17,8 +17,20 @@ from pynetdicom import evt
 from sqlalchemy import select
 
 from peers import until
-from whyray.catalog import Catalog, Delivery, DeliveryState, Event, Study, deliveries, events, jobs, studies
-from whyray.config import AssociationTimeouts, Destination, DicomDestination, Retry
+from whyray.catalog import (
+    Announcement,
+    Catalog,
+    Delivery,
+    DeliveryState,
+    Event,
+    Study,
+    deliveries,
+    events,
+    jobs,
+    sqlite_url,
+    studies,
+)
+from whyray.config import AssociationTimeouts, Destination, DicomDestination, Informed, Retry
 from whyray.delivery import DeliveryService, Pace
 from whyray.errors import WhyRayError
 from whyray.storage import FolderStorage
@@ -142,6 +154,17 @@ class House:
         until(lambda: set(self.states(destination)) == {state}, what=f"all {state.value} at {destination}")
         return self.rows(destination)
 
+    def announcements(self) -> list[Announcement]:
+        """In the order in which they were begun."""
+        with self.catalog.read() as session:
+            return list(session.scalars(select(Announcement).order_by(Announcement.created_at, Announcement.id)))
+
+    def until_announcements(self, *states: DeliveryState) -> list[Announcement]:
+        """Wait until there are as many announcements in these states."""
+        wanted = sorted(states)
+        until(lambda: sorted(row.state for row in self.announcements()) == wanted, what=f"announcements {wanted}")
+        return self.announcements()
+
     def events(self, kind: str) -> list[Event]:
         with self.catalog.read() as session:
             return events.recent(session, kind=kind)
@@ -191,6 +214,42 @@ class TellingScp:
 
 
 ScpFactory = Callable[..., TellingScp]
+
+
+@dataclass
+class InformedAe:
+    """An AE that takes Instance Availability Notifications, and answers each as `answer(count)` says.
+
+    `answer` gives a status, or the word 'abort'. `told` has (SOP Instance UID, attribute list) of each.
+    """
+
+    port: int
+    answer: Callable[[int], int | str]
+    told: list[tuple[str, Dataset]] = field(default_factory=list)
+
+    def settings(self, **options: Any) -> Informed:
+        return Informed(**{"ae_title": "RIS", "host": "127.0.0.1", "port": self.port, "timeouts": QUICK} | options)
+
+    def studies(self) -> list[str]:
+        return [str(content.StudyInstanceUID) for _, content in self.told]
+
+    def on_create(self, event: evt.Event) -> tuple[int, None]:
+        self.told.append((str(event.request.AffectedSOPInstanceUID), event.attribute_list))
+        said = self.answer(len(self.told))
+        if said == "abort":
+            event.assoc.abort()
+            return 0x0110, None
+        assert isinstance(said, int)
+        return said, None
+
+
+RisFactory = Callable[..., InformedAe]
+
+
+def deliver(folder: Path, now: datetime, destinations: Mapping[str, Destination]) -> None:
+    """The delivery role over the house in this folder, for a process of its own that is going to be killed."""
+    catalog = Catalog(sqlite_url(folder / "catalog.sqlite"), clock=lambda: now)
+    DeliveryService(catalog, FolderStorage(folder / "storage"), destinations, pace=PACE).run(threading.Event())
 
 
 def reported(error: WhyRayError | None) -> str:

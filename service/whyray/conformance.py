@@ -17,8 +17,9 @@ from pydicom.uid import UID, UID_dictionary
 from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
 
 from whyray.config import AssociationTimeouts, DicomDestination, DicomWebDestination, Worklist
-from whyray.config.network import DicomWebListener, Listener, ListenerLimits
+from whyray.config.network import DicomWebListener, Informed, Listener, ListenerLimits
 from whyray.delivery import STATUSES, Outgoing
+from whyray.delivery.announcement import announcement_context
 from whyray.delivery.cstore import contexts_for
 from whyray.delivery.statuses import rejection as rejection_by_peer
 from whyray.delivery.syntaxes import UNCOMPRESSED
@@ -113,6 +114,7 @@ def _services(made: Sequence[str]) -> str:
         (_name(VERIFICATION), "yes", "yes"),
         (_name(STORAGE_COMMITMENT), "yes", "yes"),
         (_name(FIND), "yes", "no"),
+        (_name(str(announcement_context().abstract_syntax)), "yes", "no"),
     ]
     return _table(("SOP class", "user (SCU)", "provider (SCP)"), rows)
 
@@ -179,6 +181,9 @@ def _proposed(made: Sequence[str]) -> str:
         (_name(STORAGE_COMMITMENT), f"`{STORAGE_COMMITMENT}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
         (_name(FIND), f"`{FIND}`", _names(DEFAULT_TRANSFER_SYNTAXES), "SCU", "none"),
     ]
+    told = announcement_context()
+    uid = str(told.abstract_syntax)
+    rows.append((_name(uid), f"`{uid}`", _names(map(str, told.transfer_syntax)), "SCU", "none"))
     header = ("abstract syntax", "UID", "transfer syntaxes, one context each between semicolons", "role", "negotiation")
     return _table(header, rows)
 
@@ -201,6 +206,7 @@ def _parameters() -> str:
         ("destinations.NAME", DicomDestination),
         ("destinations.NAME.timeouts", AssociationTimeouts),
         ("destinations.NAME (by STOW-RS)", DicomWebDestination),
+        ("destinations.NAME.announce_to", Informed),
         ("worklists.NAME", Worklist),
     )
     rows = []

@@ -39,6 +39,7 @@ def _switched_on(line: str) -> str:
         "  url:",
         "  token:",
         "accept_",
+        "announce_to:",
         "PatientAge:",
         "not:",
         "storage:",

@@ -55,6 +55,12 @@ def test_a_good_file_has_no_problems() -> None:
         ("to: [pacs]", "to: [pcs]", 12, ["no destination has the name 'pcs'", "did you mean 'pacs'?"]),
         ("port: 104", "port: 70000", 3, ["destinations.pacs.port", "65535", "70000"]),
         ("port: 104", "port: '104'", 3, ["destinations.pacs.port"]),
+        (
+            "{ae_title: PACS_MAIN, host: 10.0.0.5, port: 104}",
+            "{url: 'http://x', announce_to: {ae_title: RIS, host: ris}}",
+            3,
+            ["destinations.pacs", "announce_to needs retrieve_ae_title", "retrieve_ae_title: ARCHIVE"],
+        ),
         ("20s", "20", 9, ["complete.quiet_for", "needs a unit", "'20'"]),
         ("20s", "2h", 9, ["quiet_for (2h) is longer than at_most (1h30m)"]),
         ("WHYRAY", "WHYRAY_OF_THE_NORTH", 1, ["1 to 16 characters, this one has 19"]),

@@ -11,9 +11,15 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import CTImageStorage, SecondaryCaptureImageStorage, StorageCommitmentPushModel, Verification
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    InstanceAvailabilityNotification,
+    SecondaryCaptureImageStorage,
+    StorageCommitmentPushModel,
+    Verification,
+)
 
-from delivery_house import Clock, House, ScpFactory, TellingScp
+from delivery_house import Clock, House, InformedAe, RisFactory, ScpFactory, TellingScp
 from peers import free_port
 from synthetic import ball, slices, stack, volume_of, write
 from whyray.catalog import Catalog, sqlite_url
@@ -69,5 +75,28 @@ def scp() -> Iterator[ScpFactory]:
             # the server looks up twice a second: the next test need not wait for that
             stack.callback(threading.Thread(target=server.shutdown).start)
             return told
+
+        yield start
+
+
+@pytest.fixture
+def ris() -> Iterator[RisFactory]:
+    """A factory of AEs that are told of arrivals: `ris(answer=..., port=..., offers=..., on_association=...)`."""
+    with ExitStack() as stack:
+
+        def start(
+            answer: Callable[[int], int | str] = lambda _count: 0x0000,
+            *,
+            port: int | None = None,
+            offers: str = InstanceAvailabilityNotification,
+            on_association: Callable[[evt.Event], None] = lambda _event: None,
+        ) -> InformedAe:
+            informed = InformedAe(port or free_port(), answer)
+            ae = AE("RIS")
+            ae.add_supported_context(offers)
+            handlers = [(evt.EVT_N_CREATE, informed.on_create), (evt.EVT_REQUESTED, on_association)]
+            server = ae.start_server(("127.0.0.1", informed.port), block=False, evt_handlers=handlers)
+            stack.callback(threading.Thread(target=server.shutdown).start)
+            return informed
 
         yield start

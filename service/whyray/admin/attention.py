@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from whyray.admin.drift_watch import Watched, drifting
 from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
-from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
+from whyray.catalog import Announcement, Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -89,12 +89,12 @@ def _is_gone(row: Process, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class _Stuck:
-    """Jobs or deliveries that are stuck in a state, told by their place: the route or the destination.
+    """Jobs, deliveries or announcements that are stuck in a state, told by their place: the route or the destination.
 
     `title` takes {number} and {place}; `actions` are offered as remedies, `cancel` for all errors together.
     """
 
-    of: Literal["jobs", "deliveries"]
+    of: Literal["jobs", "deliveries", "announcements"]
     state: JobState | DeliveryState
     severity: Literal["error", "warning"]
     title: str
@@ -103,6 +103,11 @@ class _Stuck:
     @property
     def place(self) -> Literal["route", "destination"]:
         return "route" if self.of == "jobs" else "destination"
+
+    def view(self, place: str) -> str:
+        if self.of == "announcements":
+            return "events?kind=announcement.failed" if self.state is DeliveryState.FAILED else "destinations"
+        return f"{self.of}?" + urlencode({"state": self.state.value, self.place: place})
 
     def remedies(self, count: int, place: str, code: str | None) -> list[Remedy]:
         return _remedies(
@@ -114,7 +119,7 @@ class _Stuck:
                     state=self.state,
                     error_code=code if action == "retry" else None,
                     route=place if self.of == "jobs" else None,
-                    destination=place if self.of == "deliveries" else None,
+                    destination=None if self.of == "jobs" else place,
                 )
                 for action in self.actions
             ],
@@ -126,12 +131,20 @@ _STUCK = (
     _Stuck("deliveries", DeliveryState.FAILED, "error", "{place} did not take {number}"),
     _Stuck("deliveries", DeliveryState.WAITING, "warning", "{place} has not yet taken {number}", ("retry", "cancel")),
     _Stuck("jobs", JobState.WAITING, "warning", "{number} of route “{place}” will be tried again"),
+    _Stuck("announcements", DeliveryState.FAILED, "error", "{number} of results at {place} failed"),
+    _Stuck("announcements", DeliveryState.WAITING, "warning", "{number} of results at {place} will be tried again"),
 )
+_TABLES: dict[str, type[Job | Delivery | Announcement]] = {
+    "jobs": Job,
+    "deliveries": Delivery,
+    "announcements": Announcement,
+}
+_NOUNS = {"jobs": "job", "deliveries": "result", "announcements": "announcement"}
 
 
 def _stuck(session: Session, what: _Stuck) -> list[AttentionOut]:
-    table: type[Job] | type[Delivery] = Job if what.of == "jobs" else Delivery
-    place = Job.route if what.of == "jobs" else Delivery.destination
+    table = _TABLES[what.of]
+    place = Job.route if table is Job else (Announcement if table is Announcement else Delivery).destination
     since = Job.finished_at if what.state is JobState.FAILED else table.created_at
     rows = session.execute(
         select(
@@ -146,17 +159,16 @@ def _stuck(session: Session, what: _Stuck) -> list[AttentionOut]:
         .group_by(place, table.error_code)
         .order_by(func.count().desc())
     )
-    noun = "job" if what.of == "jobs" else "result"
     return [
         AttentionOut(
             severity=what.severity,
             kind=f"{what.of}.{what.state.value}",
-            title=what.title.format(number=_number(count, noun), place=name) + f": {code}",
+            title=what.title.format(number=_number(count, _NOUNS[what.of]), place=name) + f": {code}",
             message=message or "",
             advice=advice or "",
             count=count,
             since=oldest,
-            view=f"{what.of}?" + urlencode({"state": what.state.value, what.place: name}),
+            view=what.view(name),
             remedies=what.remedies(count, name, code),
         )
         for name, code, count, oldest, message, advice in rows

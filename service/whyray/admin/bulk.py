@@ -1,4 +1,4 @@
-"""One action on many jobs or deliveries, each along the transition table, in small transactions."""
+"""One action on many jobs, deliveries or announcements, each along the transition table, in small transactions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from sqlalchemy.orm import Session
 from whyray.admin import reading
 from whyray.admin.describe import DELIVERY_ACTIONS, JOB_ACTIONS
 from whyray.admin.schemas import BulkIn, BulkOut
-from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, deliveries, events, jobs
+from whyray.catalog import (
+    Announcement,
+    Catalog,
+    Delivery,
+    DeliveryState,
+    Job,
+    JobState,
+    announcements,
+    deliveries,
+    events,
+    jobs,
+)
 from whyray.catalog.states import State
 from whyray.errors import NotFound, TransitionError
 
@@ -23,6 +34,8 @@ _ACT: dict[tuple[str, str], Callable[..., object]] = {
     ("jobs", "cancel"): jobs.cancel,
     ("deliveries", "retry"): deliveries.retry,
     ("deliveries", "cancel"): deliveries.cancel,
+    ("announcements", "retry"): announcements.retry,
+    ("announcements", "cancel"): announcements.cancel,
 }
 
 
@@ -53,11 +66,13 @@ def _move(session: Session, wanted: BulkIn, ids: list[str], now: datetime, actor
     moved = 0
     for each in ids:
         # the state that was asked for, or nothing: a job that has moved on meanwhile is left alone
-        row: Job | Delivery | None
+        row: Job | Delivery | Announcement | None
         if wanted.of == "jobs":
             row = session.get(Job, each, with_for_update=True)
-        else:
+        elif wanted.of == "deliveries":
             row = session.get(Delivery, each, with_for_update=True)
+        else:
+            row = session.get(Announcement, each, with_for_update=True)
         if row is None or row.state.value != wanted.state.value:
             continue
         try:
@@ -84,7 +99,11 @@ def _matching(session: Session, wanted: BulkIn) -> list[str]:
         return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.priority, Job.created_at)))
     delivery_state = _as(DeliveryState, wanted)
     if delivery_state not in DELIVERY_ACTIONS[wanted.action]:
-        raise TransitionError(f"a delivery that is {delivery_state.value} cannot {wanted.action}")
+        noun = "a delivery" if wanted.of == "deliveries" else "an announcement"
+        raise TransitionError(f"{noun} that is {delivery_state.value} cannot {wanted.action}")
+    if wanted.of == "announcements":
+        conditions = reading.announcement_filters(state=[delivery_state], **filters)
+        return list(session.scalars(select(Announcement.id).where(*conditions).order_by(Announcement.created_at)))
     conditions = reading.delivery_filters(state=[delivery_state], **filters)
     return list(
         session.scalars(select(Delivery.id).where(*conditions).order_by(Delivery.priority, Delivery.created_at))

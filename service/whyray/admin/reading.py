@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, exists, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from whyray.catalog import (
+    Announcement,
     Delivery,
     DeliveryState,
     Event,
@@ -207,6 +208,26 @@ def delivery_filters(
     of_job = job_filters(route=route, package=package, study_uid=study_uid)
     if of_job:
         found.append(Delivery.result.has(ResultRow.job.has(Job.id.in_(select(Job.id).where(*of_job)))))
+    return found
+
+
+def announcement_filters(
+    *,
+    state: Sequence[DeliveryState],
+    destination: str | None = None,
+    route: str | None = None,
+    package: str | None = None,
+    error_code: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions on announcements in one of these states."""
+    found: list[ColumnElement[bool]] = [Announcement.state.in_(state)]
+    if destination is not None:
+        found.append(Announcement.destination == destination)
+    if error_code is not None:
+        found.append(Announcement.error_code == error_code)
+    of_job = job_filters(route=route, package=package)
+    if of_job:
+        found.append(Announcement.job_id.in_(select(Job.id).where(*of_job)))
     return found
 
 

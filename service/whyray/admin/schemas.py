@@ -254,10 +254,13 @@ class Overview(Answer):
 
 
 class BulkIn(BaseModel):
-    """Which jobs or deliveries to act on. All filters must match; the state is required, so that nobody means 'all'."""
+    """Which jobs, deliveries or announcements to act on.
+
+    All filters must match; the state is required, so that nobody means 'all'.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    of: Literal["jobs", "deliveries"]
+    of: Literal["jobs", "deliveries", "announcements"]
     action: Action
     state: JobState | DeliveryState = Field(examples=["failed"])
     route: str | None = None

@@ -1,4 +1,6 @@
-"""The catalog: studies, jobs, results, deliveries, workitems, events. What is not in here did not happen.
+"""The catalog: studies, jobs, results, deliveries, announcements, workitems, events.
+
+What is not in here did not happen.
 
 Use the modules as namespaces, within one transaction::
 
@@ -6,7 +8,7 @@ Use the modules as namespaces, within one transaction::
         jobs.claim(session, job_id, owner, catalog.clock())
 """
 
-from whyray.catalog import deliveries, drift, events, feedback, jobs, keys, processes, studies, workitems
+from whyray.catalog import announcements, deliveries, drift, events, feedback, jobs, keys, processes, studies, workitems
 from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -26,12 +28,25 @@ from whyray.catalog.states import (
     WorkitemStage,
     WorkitemState,
 )
-from whyray.catalog.tables import Base, Delivery, Event, Instance, Job, Process, ResultRow, Series, Study, Workitem
+from whyray.catalog.tables import (
+    Announcement,
+    Base,
+    Delivery,
+    Event,
+    Instance,
+    Job,
+    Process,
+    ResultRow,
+    Series,
+    Study,
+    Workitem,
+)
 
 __all__ = [
     "DELIVERY_TRANSITIONS",
     "JOB_TRANSITIONS",
     "WORKITEM_TRANSITIONS",
+    "Announcement",
     "Base",
     "Catalog",
     "Clock",
@@ -55,6 +70,7 @@ __all__ = [
     "Workitem",
     "WorkitemStage",
     "WorkitemState",
+    "announcements",
     "deliveries",
     "drift",
     "events",

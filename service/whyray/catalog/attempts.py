@@ -1,20 +1,21 @@
-"""What jobs and deliveries have in common: both are tried under a lease, fail with an error, wait, and are woken."""
+"""What jobs, deliveries and announcements have in common: a lease, attempts, an error, a wait, and being woken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Delivery, Job
+from whyray.catalog.states import DeliveryState, JobState, delivery_after
+from whyray.catalog.tables import Announcement, Delivery, Job
 from whyray.errors import NotFound, WhyRayError
 
-Attempted = TypeVar("Attempted", Job, Delivery)
-_WAITING = {Job: JobState.WAITING, Delivery: DeliveryState.WAITING}
+Attempted = TypeVar("Attempted", Job, Delivery, Announcement)
+Outgoing = TypeVar("Outgoing", Delivery, Announcement)
+_WAITING = {Job: JobState.WAITING, Delivery: DeliveryState.WAITING, Announcement: DeliveryState.WAITING}
 
 
 def find(session: Session, table: type[Attempted], row_id: str, *, lock: bool) -> Attempted:
@@ -38,22 +39,82 @@ def waiting_until(session: Session, table: type[Attempted], now: datetime) -> Se
     return session.scalars(due.with_for_update(skip_locked=True)).all()
 
 
-def blame(row: Job | Delivery, error: WhyRayError) -> None:
+def blame(row: Job | Delivery | Announcement, error: WhyRayError) -> None:
     """Say why the attempt did not succeed, and what to do."""
     row.error_code, row.error_message, row.error_advice = error.code, error.message, error.advice
 
 
-def acquit(row: Job | Delivery) -> None:
+def acquit(row: Job | Delivery | Announcement) -> None:
     """Forget why an earlier attempt did not succeed."""
     row.error_code = row.error_message = row.error_advice = None
 
 
-def let_go(row: Job | Delivery) -> None:
+def let_go(row: Job | Delivery | Announcement) -> None:
     """Give up the lease."""
     row.lease_owner = row.lease_until = None
 
 
-def begin_anew(row: Job | Delivery) -> None:
+def begin_anew(row: Job | Delivery | Announcement) -> None:
     """Count attempts from 0, at once."""
     row.attempt, row.not_before = 0, None
     let_go(row)
+
+
+def take(row: Delivery | Announcement, owner: str, until: datetime) -> None:
+    """Claim it, locked as it is; the attempt is counted."""
+    row.state = delivery_after("claim", row.state)
+    row.attempt += 1
+    row.lease_owner, row.lease_until = owner, until
+
+
+def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: str, until: datetime) -> set[str]:
+    """Renew the leases that `owner` still holds on these; says which. The others are another sender's now."""
+    mine = set(
+        session.scalars(
+            select(table.id)
+            .where(table.id.in_(ids), table.lease_owner == owner, table.state == DeliveryState.SENDING)
+            .with_for_update()
+        )
+    )
+    session.execute(update(table).where(table.id.in_(mine)).values(lease_until=until))
+    return mine
+
+
+def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], owner: str) -> None:
+    """Queue again what was claimed and never tried; the attempt is not counted."""
+    rows = select(table).where(table.id.in_(ids), table.lease_owner == owner).with_for_update()
+    for each in session.scalars(rows):
+        if each.state is DeliveryState.SENDING:
+            each.state = delivery_after("hand-back", each.state)
+            each.attempt -= 1
+            let_go(each)
+
+
+def holds(row: Delivery | Announcement, owner: str) -> bool:
+    """Whether `owner` is still the one that sends it."""
+    return row.lease_owner == owner and row.state is DeliveryState.SENDING
+
+
+def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, retry_after: timedelta | None) -> bool:
+    """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed."""
+    let_go(row)
+    blame(row, error)
+    if retry_after is None:
+        row.state = delivery_after("fail", row.state)
+        return True
+    row.state, row.not_before = delivery_after("defer", row.state), now + retry_after
+    return False
+
+
+def wake(session: Session, table: type[Outgoing], now: datetime) -> int:
+    """Queue those that wait and whose back-off is over; says how many."""
+    due = waiting_until(session, table, now)
+    for each in due:
+        each.state = delivery_after("due", each.state)
+    return len(due)
+
+
+def queue_again(row: Delivery | Announcement, *done: DeliveryState) -> None:
+    """Queue from attempt 0; `done` are the states in which it has had what it was for."""
+    row.state = delivery_after("repeat" if row.state in done else "retry", row.state)
+    begin_anew(row)

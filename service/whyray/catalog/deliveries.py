@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.catalog import attempts, events
+from whyray.catalog import announcements, attempts, events
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Delivery, ResultRow
 from whyray.errors import WhyRayError
@@ -44,35 +44,18 @@ def claim_batch(session: Session, destination: str, owner: str, now: datetime, *
         )
     )
     for each in found:
-        each.state = delivery_after("claim", each.state)
-        each.attempt += 1
-        each.lease_owner, each.lease_until = owner, now + LEASE
+        attempts.take(each, owner, now + LEASE)
     return found
 
 
 def renew(session: Session, delivery_ids: Collection[str], owner: str, now: datetime) -> set[str]:
     """Renew the leases that `owner` still holds on these; says which. The others are another sender's now."""
-    mine = set(
-        session.scalars(
-            select(Delivery.id)
-            .where(
-                Delivery.id.in_(delivery_ids), Delivery.lease_owner == owner, Delivery.state == DeliveryState.SENDING
-            )
-            .with_for_update()
-        )
-    )
-    session.execute(update(Delivery).where(Delivery.id.in_(mine)).values(lease_until=now + LEASE))
-    return mine
+    return attempts.renew(session, Delivery, delivery_ids, owner, now + LEASE)
 
 
 def hand_back(session: Session, delivery_ids: Collection[str], owner: str) -> None:
     """Queue again what was claimed and never tried; the attempt is not counted."""
-    rows = select(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.lease_owner == owner).with_for_update()
-    for each in session.scalars(rows):
-        if each.state is DeliveryState.SENDING:
-            each.state = delivery_after("hand-back", each.state)
-            each.attempt -= 1
-            attempts.let_go(each)
+    attempts.hand_back(session, Delivery, delivery_ids, owner)
 
 
 def get(session: Session, delivery_id: str, *, lock: bool = False) -> Delivery:
@@ -95,16 +78,23 @@ def sent(
     now: datetime,
     *,
     transfer_syntax_uid: str | None = None,
+    announce_as: str | None = None,
 ) -> None:
-    """The peer took it, with success or a warning: `status` is the peer's own."""
+    """The peer took it, with success or a warning: `status` is the peer's own.
+
+    Where somebody is to be told of its arrival, `announce_as` is the SOP Instance UID of a new announcement: used if
+    none gathers the results of this job at this destination yet.
+    """
     delivery = get(session, delivery_id, lock=True)
-    if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
+    if not attempts.holds(delivery, owner):
         return
     delivery.state = delivery_after("sent", delivery.state)
     delivery.status, delivery.status_text, delivery.sent_at = status, words, now
     delivery.transfer_syntax_uid = transfer_syntax_uid
     attempts.acquit(delivery)
     attempts.let_go(delivery)
+    if announce_as is not None:
+        announcements.gather(session, delivery, announce_as, now)
 
 
 def stop(
@@ -119,15 +109,10 @@ def stop(
 ) -> DeliveryState:
     """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says the state reached."""
     delivery = get(session, delivery_id, lock=True)
-    if delivery.lease_owner != owner or delivery.state is not DeliveryState.SENDING:
+    if not attempts.holds(delivery, owner):
         return delivery.state
-    attempts.let_go(delivery)
-    attempts.blame(delivery, error)
     delivery.status, delivery.status_text = status, None
-    if retry_after is not None:
-        delivery.state, delivery.not_before = delivery_after("defer", delivery.state), now + retry_after
-    else:
-        delivery.state = delivery_after("fail", delivery.state)
+    if attempts.give_up(delivery, error, now, retry_after):
         events.record(
             session,
             now,
@@ -215,9 +200,7 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> D
         If there is none, or it is queued or being sent.
     """
     delivery = get(session, delivery_id, lock=True)
-    done = delivery.state in (DeliveryState.SENT, DeliveryState.COMMITTED)
-    delivery.state = delivery_after("repeat" if done else "retry", delivery.state)
-    attempts.begin_anew(delivery)
+    attempts.queue_again(delivery, DeliveryState.SENT, DeliveryState.COMMITTED)
     delivery.commitment_uid = delivery.commitment_asked_at = None
     events.record(session, now, "info", "admin.retry", f"delivery {delivery_id} to {delivery.destination}", actor=actor)
     return delivery.state
@@ -225,10 +208,7 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> D
 
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting deliveries whose back-off is over; says how many."""
-    due = attempts.waiting_until(session, Delivery, now)
-    for each in due:
-        each.state = delivery_after("due", each.state)
-    return len(due)
+    return attempts.wake(session, Delivery, now)
 
 
 def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:

@@ -204,6 +204,8 @@ class Delivery(Base):
     commitment_uid: Mapped[str | None] = mapped_column(String(64), index=True)
     """Transaction UID of the storage commitment request in flight."""
     commitment_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    announcement_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    """The announcement that tells of it, once it was sent; None where nobody is to be told."""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     error_advice: Mapped[str | None] = mapped_column(Text)
@@ -215,6 +217,32 @@ class Delivery(Base):
         UniqueConstraint("result_id", "destination"),
         Index("ix_deliveries_due", "destination", "state", "priority", "created_at"),
     )
+
+
+class Announcement(Base):
+    """One Instance Availability Notification: the results of one job have arrived at one destination.
+
+    It names the deliveries whose `announcement_id` it is. `uid` is its SOP Instance UID: the same at every attempt, so
+    that a peer that has it already can say so.
+    """
+
+    __tablename__ = "announcements"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    destination: Mapped[str] = mapped_column(String(64))
+    uid: Mapped[str] = mapped_column(String(64), unique=True)
+    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_owner: Mapped[str | None] = mapped_column(String(128))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    error_advice: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("ix_announcements_due", "destination", "state", "created_at"),)
 
 
 class Workitem(Base):

@@ -274,10 +274,8 @@ class AssociationTimeouts(Section):
     """For the answer to each message."""
 
 
-class DicomDestination(Section):
-    """A destination that is reached by C-STORE."""
-
-    model_config = ConfigDict(title="by C-STORE")
+class DicomPeer(Section):
+    """An AE that WhyRay calls."""
 
     ae_title: AETitle
     """Called AE title of the peer."""
@@ -287,6 +285,24 @@ class DicomDestination(Section):
     """Its TCP port."""
     calling_ae_title: AETitle | None = None
     """AE title that WhyRay calls itself; the listener's where left out."""
+    max_pdu: Size = 128 * 1024
+    """Largest PDU that WhyRay accepts from it; 0B means no limit."""
+    timeouts: AssociationTimeouts = AssociationTimeouts()
+    """Time-outs."""
+
+
+class Informed(DicomPeer):
+    """An AE, e.g. of the RIS, that is told when all results of a job have arrived at the destination."""
+
+    retrieve_ae_title: AETitle | None = None
+    """AE title from which it can retrieve the results; the destination's where left out, needed beside `url`."""
+
+
+class DicomDestination(DicomPeer):
+    """A destination that is reached by C-STORE."""
+
+    model_config = ConfigDict(title="by C-STORE")
+
     storage_commitment: bool = False
     """Ask the peer to commit to keeping what it received (Storage Commitment Push Model, PS3.4 annex J)."""
     commitment_within: Duration = timedelta(hours=1)
@@ -298,14 +314,13 @@ class DicomDestination(Section):
     """What to propose, preferred first: ExplicitVRLittleEndian, ImplicitVRLittleEndian, and for pages (sc)
     JPEGLSLossless, JPEG2000Lossless, RLELossless. A page goes compressed where the peer accepts that, all else
     uncompressed."""
-    max_pdu: Size = 128 * 1024
-    """Largest PDU that WhyRay accepts from it; 0B means no limit."""
     associations: Count = 1
     """Associations to it at the same time."""
-    timeouts: AssociationTimeouts = AssociationTimeouts()
-    """Time-outs."""
     retry: Retry = Retry()
     """What to do after a failure that may pass."""
+    announce_to: Informed | None = None
+    """Tell this AE by Instance Availability Notification (PS3.4 annex R) when a job's results have all arrived, and are
+    committed to where `storage_commitment` is on; nobody is told where left out."""
 
     @property
     def kind(self) -> Literal["dicom"]:
@@ -335,6 +350,9 @@ class DicomWebDestination(Section):
     the service refuses compressed is sent uncompressed."""
     retry: Retry = Retry()
     """What to do after a failure that may pass."""
+    announce_to: Informed | None = None
+    """Tell this AE by Instance Availability Notification (PS3.4 annex R) when a job's results have all arrived; nobody
+    is told where left out."""
 
     @property
     def kind(self) -> Literal["dicomweb"]:
@@ -345,6 +363,17 @@ class DicomWebDestination(Section):
     def _one_way_in(self) -> DicomWebDestination:
         if self.token is not None and self.login is not None:
             raise PydanticCustomError("destination", "token and login exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _retrievable(self) -> DicomWebDestination:
+        # Retrieve AE Title is type 1 in PS3.4 table R.3.2-1, and a URL has none
+        if self.announce_to is not None and self.announce_to.retrieve_ae_title is None:
+            raise PydanticCustomError(
+                "destination",
+                "announce_to needs retrieve_ae_title: the AE from which results that went to a URL can be retrieved",
+                {"suggestion": "e.g. retrieve_ae_title: ARCHIVE"},
+            )
         return self
 
 

@@ -1,4 +1,4 @@
-"""Delivery: us → PACS. C-STORE and STOW-RS with the peer's own statuses, retries by error class, storage commitment.
+"""Delivery: us → PACS. C-STORE and STOW-RS with the peer's own statuses, retries, storage commitment, announcements.
 
 `DeliveryService(catalog, storage, destinations).run(stop)` is the role; `send_files` and `echo` need no catalog.
 """

@@ -12,7 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
-from whyray.config import DicomDestination
+from whyray.config import DicomPeer
 from whyray.delivery.statuses import rejection
 from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
@@ -32,19 +32,19 @@ class Caller:
 
     ae_title: str = "WHYRAY"
 
-    def title_for(self, peer: DicomDestination) -> str:
+    def title_for(self, peer: DicomPeer) -> str:
         """The AE title that this peer knows us by."""
         return peer.calling_ae_title or self.ae_title
 
 
-def address(peer: DicomDestination) -> str:
+def address(peer: DicomPeer) -> str:
     """The peer for people: 'PACS_MAIN@10.0.0.5:104'."""
     return f"{peer.ae_title}@{peer.host}:{peer.port}"
 
 
 @contextmanager
 def association(
-    peer: DicomDestination,
+    peer: DicomPeer,
     caller: Caller,
     contexts: Sequence[PresentationContext],
     *,
@@ -94,7 +94,7 @@ def association(
         link.release()
 
 
-def _why_not(link: Association, peer: DicomDestination, caller: Caller, *, reached: bool) -> WhyRayError:
+def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, reached: bool) -> WhyRayError:
     name = address(peer)
     answer = link.acceptor.primitive
     if link.is_rejected and answer is not None:

@@ -1,28 +1,39 @@
-"""Leases kept while a batch is on its way, however long the peer takes."""
+"""Leases kept while deliveries or announcements are on their way, however long the peer takes."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from whyray.catalog import Catalog, deliveries
 
 _log = logging.getLogger("whyray.delivery")
 
+Renew = Callable[[Session, Collection[str], str, datetime], set[str]]
+"""Renews the leases that an owner still holds, and says which."""
+
 
 class LeaseKeeper:
     """Renews the leases of a batch in a thread of its own, until the block ends.
 
-    `holds` says whether a delivery is still this sender's: when another took it over, it must not be sent here too.
+    `holds` says whether one is still this sender's: when another took it over, it must not be sent here too.
     """
 
     def __init__(
-        self, catalog: Catalog, delivery_ids: Collection[str], owner: str, *, every: float | None = None
+        self,
+        catalog: Catalog,
+        delivery_ids: Collection[str],
+        owner: str,
+        *,
+        every: float | None = None,
+        renew: Renew = deliveries.renew,
     ) -> None:
-        self._catalog, self._owner = catalog, owner
+        self._catalog, self._owner, self._renew = catalog, owner, renew
         self._open = set(delivery_ids)
         self._every = deliveries.LEASE.total_seconds() / 4 if every is None else every
         self._lock = threading.Lock()
@@ -60,13 +71,13 @@ class LeaseKeeper:
         if not asked:
             return
         with self._catalog.begin() as session:
-            mine = deliveries.renew(session, asked, self._owner, self._catalog.clock())
+            mine = self._renew(session, asked, self._owner, self._catalog.clock())
         with self._lock:
             # what was closed while the catalog was asked is not lost
             lost = (asked - mine) & self._open
             self._open -= lost
         if lost:
-            _log.warning("%d deliveries were taken over by another sender", len(lost))
+            _log.warning("%d that were under way were taken over by another sender", len(lost))
 
     def _run(self) -> None:
         while not self._over.wait(self._every):

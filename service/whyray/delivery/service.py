@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from pynetdicom.association import Association
 
-from whyray.catalog import Catalog, Delivery, DeliveryState, deliveries, events
+from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, deliveries, events
 from whyray.config import Destination, DicomDestination
+from whyray.delivery.announcer import Announcer
 from whyray.delivery.association import MOST_BROKEN, Caller, association
 from whyray.delivery.commitment import (
     MOST_REFERENCES,
@@ -27,6 +25,7 @@ from whyray.delivery.commitment import (
 )
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.lease import LeaseKeeper
+from whyray.delivery.line import Line
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.retry import retry_after
 from whyray.delivery.stow import stow
@@ -80,7 +79,7 @@ class DeliveryService:
         self.rng = rng or random.Random()
         self.uid_source, self.pace = uid_source, pace or Pace()
         self._destinations = dict(destinations)
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._strangers: set[str] = set()
         self._lock = threading.Lock()
 
@@ -109,6 +108,7 @@ class DeliveryService:
         try:
             with self.catalog.begin() as session:
                 deliveries.wake(session, self.clock())
+                announcements.wake(session, self.clock())
             self._name_strangers()
         except Exception:
             _log.exception("the catalog could not be asked; tried again")
@@ -119,10 +119,21 @@ class DeliveryService:
         for name, destination in wanted.items():
             if any(line.name == name for line in self._lines):
                 continue
-            for number in range(getattr(destination, "associations", 1)):
-                line = _Line(self, name, destination, caller, number)
-                self._lines.append(line)
+            lines = self._lines_to(name, destination, caller)
+            self._lines += lines
+            for line in lines:
                 line.thread.start()
+
+    def _lines_to(self, name: str, destination: Destination, caller: Caller) -> list[Line]:
+        lines: list[Line] = [
+            _Line(self, name, destination, caller, number) for number in range(getattr(destination, "associations", 1))
+        ]
+        if destination.announce_to is not None:
+            pace = self.pace
+            lines.append(
+                Announcer(self.catalog, name, destination, caller, look=pace.look, renew=pace.renew, rng=self.rng)
+            )
+        return lines
 
     def _stop_changed(self) -> None:
         for line in list(self._lines):
@@ -150,38 +161,18 @@ class DeliveryService:
         self._strangers = strangers
 
 
-@dataclass
-class _Line:
-    """One thread that serves one destination."""
+class _Line(Line):
+    """One association at a time that brings results to one destination; `number` 0 asks for storage commitment too."""
 
-    service: DeliveryService
-    name: str
-    destination: Destination
-    caller: Caller
-    number: int
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{self.name}:{uuid.uuid4().hex[:8]}"
-        self.thread = threading.Thread(target=self._run, name=f"delivery-{self.name}-{self.number}", daemon=True)
+    def __init__(
+        self, service: DeliveryService, name: str, destination: Destination, caller: Caller, number: int
+    ) -> None:
+        super().__init__(name, destination, caller, work="delivery", look=service.pace.look)
+        self.service, self.number = service, number
         self.broken = 0
 
-    def join(self) -> None:
-        """Wait for the object under way."""
-        self.thread.join()
-
-    def _run(self) -> None:
-        while not self.stop.is_set():
-            worked = False
-            try:
-                worked = self._turn()
-            except Exception:
-                # leases run out by themselves: whatever was claimed is taken up again
-                _log.exception("delivery to %s stumbled; it goes on", self.name)
-            if not worked:
-                self.stop.wait(self.service.pace.look)
-
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
+        """Send a batch; where nothing is due, ask for commitment."""
         catalog, clock = self.service.catalog, self.service.clock
         with catalog.read() as session:
             due = deliveries.due(session, self.name, clock())
@@ -334,6 +325,7 @@ class Batch:
                 outcome.words,
                 self.service.clock(),
                 transfer_syntax_uid=outcome.transfer_syntax_uid,
+                announce_as=self.service.uid_source() if self.line.destination.announce_to is not None else None,
             )
         self.keeper.close(delivery_id)
         self.sent.append(self.rows[delivery_id])
