@@ -10,7 +10,7 @@ import yaml
 
 from whyray.errors import PackageError
 from whyray.models import read_manifest
-from whyray.training.cxr_captions import MENTIONS, SPOKEN, Phrasebook, asked, said
+from whyray.training.cxr_captions import ABSENT, MENTIONS, PRESENT, Phrasebook, asked, said
 from whyray.training.cxr_data import FINDINGS
 from whyray.training.package import name_artefact
 
@@ -19,23 +19,30 @@ from whyray.training.package import name_artefact
 def test_labels_written_as_sentences_are_read_back_from_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     book = Phrasebook(FINDINGS)
-    labels = rng.integers(0, 2, (6, len(FINDINGS))).astype(float)
-    tokens, weights = asked(book, labels, np.full(len(FINDINGS), 7.0), rng)
+    present = rng.integers(0, 2, (6, len(FINDINGS))).astype(bool)
+    tokens, weights = asked(book, present, rng)
     assert weights.shape == tokens.shape
-    for row, found in zip(labels, tokens, strict=True):
+    assert tokens.shape[1] <= book.at_most + 1
+    for row, found in zip(present, tokens, strict=True):
         text = book.text([each for each in found if each not in (book.start, book.end)])
-        told = said(text, book)
-        for place, name in enumerate(FINDINGS):
-            assert told[place] == (row[place] if name in SPOKEN else -1)
+        np.testing.assert_array_equal(said(text, book), row)
 
 
-def test_presence_weighs_more_at_the_word_that_decides_it() -> None:
+def test_the_word_that_decides_between_presence_and_absence_weighs_most() -> None:
     book = Phrasebook(FINDINGS)
-    labels = np.zeros((1, len(FINDINGS)))
-    labels[0, FINDINGS.index("Mass")] = 1
-    heavier = np.full(len(FINDINGS), 7.0)
-    _, weights = asked(book, labels, heavier, np.random.default_rng(0))
-    assert (weights == 7.0).sum() == 1
+    present = np.arange(len(FINDINGS))[None] % 3 == 0
+    tokens, weights = asked(book, present, np.random.default_rng(0))
+    deciding = {book.number[each[0]] for each in (*PRESENT, *ABSENT)}
+    decides = np.isin(tokens[0], list(deciding))
+    assert decides.sum() == len(FINDINGS)
+    assert weights[0][decides].min() > weights[0][1:-1][~decides[1:-1]].max()
+
+
+def test_of_a_finding_that_a_caption_passes_over_nothing_is_read() -> None:
+    told = said("there is mass. no enlarged heart.", Phrasebook(FINDINGS))
+    assert told[FINDINGS.index("Mass")] == 1
+    assert told[FINDINGS.index("Cardiomegaly")] == 0
+    assert (told == -1).sum() == len(FINDINGS) - 2
 
 
 def test_no_mention_is_part_of_another() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from whyray.training.cxr_captions import MENTIONS, SPOKEN, Phrasebook
+from whyray.training.cxr_captions import MENTIONS, Phrasebook
+from whyray.training.figures import with_interval
 from whyray.training.film_input import film_input
 
 VERSION = "1.0.0"
@@ -16,13 +17,16 @@ def captioner_manifest(book: Phrasebook) -> dict[str, Any]:
     return {
         "name": "cxr-captioner",
         "version": VERSION,
-        "title": "Template sentences about a frontal chest radiograph (demonstration)",
+        "title": "What cxr-findings answers of a frontal chest radiograph, in sentences (demonstration)",
         "manufacturer": "WhyRay",
         "task": "captioner",
         "graph": "model.onnx",
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
-        "intended_use": "Demonstration of captioner packages beside cxr-findings. Not for diagnostic use.",
+        "intended_use": (
+            "Demonstration of captioner packages beside cxr-findings, whose answers it puts into words: no second "
+            "opinion. Not for diagnostic use."
+        ),
         "input": film_input(),
         "output": {"name": "embedding", "activation": "none"},
         "artefacts": {"decoder": "decoder.onnx", "vocabulary": "vocabulary.txt"},
@@ -37,18 +41,43 @@ def captioner_manifest(book: Phrasebook) -> dict[str, Any]:
 def captioner_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     template = Path(__file__).with_name("cxr_captioner_card.md").read_text(encoding="utf-8")
-    held_out = metrics["held out"]
-    rows = "\n".join(
-        f"| {name} | {' | '.join(f'{value:.3f}' for value in held_out[name].values())} |"
-        for name in ("NIH labels", "cxr-findings")
-    )
+    image, package = metrics["the image"], metrics["package"]
     return template.format(
         version=VERSION,
-        rows=rows,
-        spoken=", ".join(SPOKEN),
-        differ=held_out["captions that differ"],
-        mentioned=held_out["findings mentioned in a caption"],
-        agrees=metrics.get("onnx agrees", "not compared yet"),
-        examples="\n".join(f"> {each}" for each in metrics["examples"]),
+        rows="\n".join(
+            (
+                _row("held out", "answers", metrics["held out"]),
+                _row("other patients", "answers", metrics["others"]),
+                _row("held out", "labels of the NIH", metrics["labels"]),
+            )
+        ),
+        patients=metrics["others"]["patients"],
+        findings=len(metrics["findings"]),
+        findings_rows="\n".join(
+            f"| {name} | {each['answered']} | {each['stated']} "
+            f"| {_share(each['precision'])} | {_share(each['recall'])} | {_share(each['agreement'])} |"
+            for name, each in metrics["findings"].items()
+        ),
+        different=image["different captions"],
+        unlike=_share(image["unlike that of the image before"]),
+        unlike_empty=_share(image["unlike all of empty images"]),
+        same=package["same"],
+        compared=package["compared"],
+        examples="\n>\n".join(f"> {each}" for each in metrics["examples"]),
         **{name: metrics[name] for name in ("radiographs", "folds", "seed", "vocabulary", "recipe")},
     )
+
+
+def _row(captions: str, truth: str, found: dict[str, Any]) -> str:
+    figures = [
+        found["agreement"],
+        *(found[word][figure] for word in ("present", "absent") for figure in ("precision", "recall")),
+    ]
+    return (
+        f"| {captions} | {truth} | {found['images']} | {' | '.join(map(with_interval, figures))} "
+        f"| {found['denying everything']:.3f} |"
+    )
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{share:.3f}"

@@ -26,18 +26,9 @@ MENTIONS = {
     "Pleural_Thickening": "pleural thickening",
     "Hernia": "hernia",
 }
-SPOKEN = (
-    "Effusion",
-    "Cardiomegaly",
-    "Atelectasis",
-    "Mass",
-    "Emphysema",
-    "Pneumothorax",
-    "Hernia",
-    "Pleural_Thickening",
-)
-"""Findings that captions speak of, in this order: those that the embedding tells best."""
 PRESENT, ABSENT = (("there", "is"), ("signs", "of")), (("no",), ("without",))
+SECOND = 0.25
+"""Share of sentences that open in the second way."""
 _SPECIAL = ("<s>", "</s>", ".")
 
 
@@ -52,7 +43,7 @@ class Phrasebook:
         self.vocabulary = (*_SPECIAL, *words)
         self.number = {word: place for place, word in enumerate(self.vocabulary)}
         self.start, self.end = self.number["<s>"], self.number["</s>"]
-        self.at_most = 48
+        self.at_most = 80
 
     def text(self, tokens: Sequence[int]) -> str:
         """Words with spaces; full stops where they belong."""
@@ -60,23 +51,21 @@ class Phrasebook:
 
 
 def asked(
-    book: Phrasebook, labels: FloatArray, heavier: FloatArray, rng: np.random.Generator
+    book: Phrasebook, present: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Captions (N, T) of labels (N, 14), padded with the end, and the weight of each token (padding: 0).
+    """Captions (N, T) of findings that are present or not (N, 14), padded with the end, and the weight of each token.
 
-    Each sentence opens in one of two ways, drawn at random: a caption has more than one right wording. `heavier` (14,)
-    weighs the first word of sentences that state presence.
+    Each sentence opens in one of two ways, drawn at random: a caption has more than one right wording. The first word
+    of a sentence decides between presence and absence and weighs most; padding weighs nothing.
     """
     captions, weights = [], []
-    for row in labels:
+    for row in present:
         tokens, weight = [book.start], [0.0]
-        for name in SPOKEN:
-            place = book.findings.index(name)
-            there = bool(row[place])
-            opening = (PRESENT if there else ABSENT)[int(rng.random() < 0.25)]
+        for name, there in zip(book.findings, row, strict=True):
+            opening = (PRESENT if there else ABSENT)[int(rng.random() < SECOND)]
             sentence = [*opening, *MENTIONS[name].split(), "."]
             tokens += [book.number[word] for word in sentence]
-            weight += [float(heavier[place]) if there else 1.0] + [0.3] * (len(sentence) - 1)
+            weight += [1.0] + [0.3] * (len(sentence) - 1)
         captions.append([*tokens, book.end])
         weights.append([*weight, 1.0])
     longest = max(map(len, captions))
