@@ -73,7 +73,7 @@ def test_a_decoder_that_never_ends_is_cut_and_its_broken_off_sentence_left_out(t
 def test_a_caption_that_the_answer_bears_out_is_quoted_with_its_claim(model: Model) -> None:
     assert model.predict(BRIGHT)[0, 0] >= 0.5
     found = told(model, BRIGHT)
-    assert found.text == "A second model wrote of this image: “bright is seen.”"
+    assert found.text == "A captioning model wrote of this image: “bright is seen.”"
     [claim] = found.sentences[0].claims
     assert (claim.source, claim.holds) == ("answers.bright.probability", ">= answers.bright.threshold")
     assert told(model, DARK).sentences[0].claims[0].holds == "< answers.bright.threshold"

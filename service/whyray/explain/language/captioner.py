@@ -1,4 +1,4 @@
-"""`captioner`: what a second model wrote of the image, as far as the explained model's answers bear it out."""
+"""`captioner`: what a captioning model wrote of the image, as far as the explained model's answers bear it out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class CaptionerParameters(MethodParameters):
 class CaptionerMethod(MethodDefaults):
     """Sentences by an encoder-decoder package (Vinyals et al. 2015, section 3), decoded greedily.
 
-    The captioner is another model: it never saw the answer that is explained. So each of its sentences is held against
-    that answer: what it says of a finding must be what the explained model answers of it, else the sentence is
+    The captioner is another package, which reads the image and not the answer that is explained; it may have learned
+    from such answers, and is then no second opinion. Each of its sentences is held against that answer: what it says of a finding must be what the explained model answers of it, else the sentence is
     withheld; so is one that says nothing of any finding. Never text alone, as narrative.
     """
 
