@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import job, result
+from whyray import catalog as catalog_package
 from whyray.catalog import Announcement, Catalog, Delivery, DeliveryState, announcements, deliveries, events, jobs
+from whyray.catalog.database import upgrade
 from whyray.errors import PeerBusy, PeerRefused, TransitionError
 
 
@@ -192,3 +197,23 @@ def test_announcements_go_with_their_study(catalog: Catalog, ticks: Ticks) -> No
         session.delete(jobs.get(session, job_id).study)
     with catalog.read() as session:
         assert session.scalars(select(Announcement)).all() == []
+
+
+def test_a_catalog_from_before_announcements_keeps_its_deliveries_and_announces_none_of_them(
+    catalog: Catalog, ticks: Ticks
+) -> None:
+    prepare(catalog, ticks, result("1", "pacs"))
+    with catalog.begin() as session:
+        (row,) = deliveries.claim_batch(session, "pacs", "sender", ticks())
+        deliveries.sent(session, row.id, "sender", 0, "0x0000 Success", ticks())
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(catalog_package.__file__).parent / "migrations"))
+    with catalog.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0010")
+    assert "announcements" not in inspect(catalog.engine).get_table_names()
+    upgrade(catalog.engine)
+    with catalog.read() as session:
+        kept = deliveries.get(session, row.id)
+        assert (kept.state, kept.announcement_id) == (DeliveryState.SENT, None)
+        assert not due(session, ticks)
