@@ -67,8 +67,8 @@ def test_languages_that_no_font_can_write_are_named(templates):
     assert illegible_languages(site) == ["ja"]
 
 
-OPTIONAL = {"compare", "names"}
-"""Keys that a file may leave out: pages side by side, names of findings in a language."""
+OPTIONAL = {"measured", "region_rules", "compare", "names"}
+"""Keys that a file may leave out: pages side by side, and words in a language for findings, measurements, rules."""
 
 
 @pytest.mark.parametrize("name", FILES)

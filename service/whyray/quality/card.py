@@ -65,18 +65,21 @@ class QualityCard:
         )
 
     @property
+    def concerns(self) -> tuple[Measurement, ...]:
+        """The measurements that are not green, worst first."""
+        worse = (each for each in self.measurements if each.grade is not Grade.GREEN)
+        return tuple(sorted(worse, key=lambda each: -_ORDER[each.grade]))
+
+    @property
     def reasons(self) -> tuple[str, ...]:
-        """One sentence for each measurement that is not green, worst first; for people."""
-        worse = sorted(
-            (each for each in self.measurements if each.grade is not Grade.GREEN), key=lambda each: -_ORDER[each.grade]
-        )
+        """One sentence for each concern, in English."""
         if not self.measurements:
             return ("not measured",)
         return tuple(
             f"{each.name} {each.value:.3g}"
             + (f" (baseline {each.baseline:.3g})" if each.baseline is not None else "")
             + f": {each.grade.value}; {each.rule}"
-            for each in worse
+            for each in self.concerns
         )
 
     @property

@@ -111,8 +111,8 @@ def randomised_neighbours(index: ReferenceIndex) -> Iterator[Measurement]:
     measured = index.details.get("randomised")
     if measured:
         stage, value = measured["stages"][-1]
-        how = "over all targets, measured when the index was made"
-        yield _overlap(f"neighbours with {stage} randomised", float(value), float(measured["chance"]), how)
+        how = f"{stage} randomised, over all targets, measured when the index was made"
+        yield _overlap("neighbours with randomised weights", float(value), float(measured["chance"]), how)
 
 
 def _shuffled_head(search: Search, case: Case, rng: np.random.Generator) -> Measurement:

@@ -95,14 +95,14 @@ def _answer(image: SourceImage) -> Answer:
 
 
 def _map(method: str, values: FloatArray, grade: Grade) -> MapInSource:
-    measured = Measurement("Deletion AUC", "fidelity", 0.21, 0.34, grade, "below random orders", "Petsiuk 2018")
+    measured = Measurement("deletion AUC", "fidelity", 0.21, 0.34, grade, "below random orders", "Petsiuk 2018")
     top = float(np.abs(values).max())
     return MapInSource(
         method=method,
         values=values,
         covered=np.ones(values.shape, bool),
         region=np.abs(values) >= 0.5 * top,
-        region_rule="at least 50 % of the maximum",
+        region_rule="at least 50% of the maximum",
         signed=False,
         unit="logit",
         card=QualityCard((measured,)),

@@ -19,6 +19,7 @@ from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.outlines import largest_outline
 from whyray.results.page import key_slices
+from whyray.results.reasons import reasons_in
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.templates import Concepts, Templates, Wording
@@ -279,16 +280,28 @@ class _Writer:
             ],
         )
 
+    def _why_withheld(self, withheld: Told | MapInSource) -> str:
+        because = self.wording.withheld_because.format(method=withheld.method)
+        return f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
+
     def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
         made = []
         for told in finding.told:
             if told.card.withheld:
-                why = self.wording.withheld_because.format(method=told.method) + " " + "; ".join(told.card.reasons)
+                why = (
+                    self.wording.withheld_because.format(method=told.method)
+                    + " "
+                    + "; ".join(reasons_in(told.card, self.wording))
+                )
                 made.append(sr.text("CONTAINS", self.concepts.withheld, why))
                 made += self._told_quality(told)
         for each in finding.maps:
             if each.card.withheld and each.part is None:
-                why = self.wording.withheld_because.format(method=each.method) + " " + "; ".join(each.card.reasons)
+                why = (
+                    self.wording.withheld_because.format(method=each.method)
+                    + " "
+                    + "; ".join(reasons_in(each.card, self.wording))
+                )
                 made.append(sr.text("CONTAINS", self.concepts.withheld, why))
                 made += self._quality(each)
         for method, reason in finding.refused.items():

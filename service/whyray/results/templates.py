@@ -365,6 +365,18 @@ class CompareWords(_Strict):
     left_out: Annotated[str, _with_fields("name")]
 
 
+class MeasuredWords(_Strict):
+    """Why a card is not green. `names` says what measurements are called; a name left out stays English, and so do
+    the rules by which they are graded, where a reason quotes them. Reports hold every rule in any case."""
+
+    not_measured: Plain = "not measured"
+    reason: Annotated[str, _with_fields("name", "value", "grade", "rule")] = "{name} {value}: {grade}; {rule}"
+    reason_with_baseline: Annotated[str, _with_fields("name", "value", "baseline", "grade", "rule")] = (
+        "{name} {value} (baseline {baseline}): {grade}; {rule}"
+    )
+    names: dict[str, Plain] = Field(default_factory=dict)
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -415,6 +427,9 @@ class Wording(_Strict):
     cases: CaseWords
     counterfactual: CounterfactualWords
     latent: LatentWords
+    measured: MeasuredWords = MeasuredWords()
+    region_rules: dict[str, Plain] = Field(default_factory=dict)
+    """What the rules of outlined regions are called; one left out stays English."""
 
 
 _FILES: dict[str, type[BaseModel]] = {

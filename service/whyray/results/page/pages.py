@@ -21,6 +21,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask, with_strip
 from whyray.results.portray.portrayal import Figure, Portrayal
+from whyray.results.reasons import reasons_in
 from whyray.results.templates import Colour, Layout, Wording
 
 _SHORT_DIGEST = 12
@@ -76,7 +77,7 @@ def notice_page(
     lines: list[tuple[str, Colour]] = []
     for each in withheld:
         lines.append((wording.withheld_because.format(method=each.method), colours.text))
-        lines += [(f"• {reason}", colours.red) for reason in each.card.reasons]
+        lines += [(f"• {reason}", colours.red) for reason in reasons_in(each.card, wording)]
     for method, reason in finding.refused.items():
         lines.append((wording.refused_because.format(method=method, reason=reason), colours.text))
     headline = wording.withheld if withheld else wording.refused
@@ -151,7 +152,7 @@ def _words_of_told(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
         badge=(getattr(wording.grades, card.grade.value), colour),
-        banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
+        banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=[
             (f"{wording.method.format(method=told.method)}  ·  {portrayal.headline}", colours.text),
             *((line, colours.text) for line in portrayal.lines),
@@ -290,7 +291,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     colour = getattr(colours, card.grade.value)
     legend: list[tuple[str, Colour]] = [
         ("  ·  ".join(method), colours.text),
-        (wording.region.format(rule=each.region_rule), colours.text),
+        (wording.region.format(rule=wording.region_rules.get(each.region_rule, each.region_rule)), colours.text),
         *([] if each.covered.all() else [(wording.unseen, colours.text)]),
         (
             f"{wording.quality}: {quality_words(card, wording)}",
@@ -304,7 +305,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
         badge=(getattr(wording.grades, card.grade.value), colour),
-        banner=(f"{wording.low_reliability}: {'; '.join(card.reasons)}", colours.amber) if amber else None,
+        banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=legend,
     )
 
@@ -321,7 +322,7 @@ def _narratives(finding: Finding) -> list[str]:
 def quality_words(card: QualityCard, wording: Wording) -> str:
     """Grade and reasons."""
     grade = getattr(wording.grades, card.grade.value)
-    return f"{grade}  ·  {'; '.join(card.reasons) if card.reasons else wording.no_concerns}"
+    return f"{grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}"
 
 
 def legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:

@@ -1,0 +1,26 @@
+"""Why a card is not green, in the words of a language."""
+
+from __future__ import annotations
+
+from whyray.quality import Measurement, QualityCard
+from whyray.results.templates import Wording
+
+
+def reasons_in(card: QualityCard, wording: Wording) -> tuple[str, ...]:
+    """One sentence for each measurement that is not green, worst first."""
+    if not card.measurements:
+        return (wording.measured.not_measured,)
+    return tuple(_reason(each, wording) for each in card.concerns)
+
+
+def _reason(measured: Measurement, wording: Wording) -> str:
+    words = wording.measured
+    said = {
+        "name": words.names.get(measured.name, measured.name),
+        "value": f"{measured.value:.3g}",
+        "grade": getattr(wording.grades, measured.grade.value).lower(),
+        "rule": measured.rule,
+    }
+    if measured.baseline is None:
+        return words.reason.format(**said)
+    return words.reason_with_baseline.format(baseline=f"{measured.baseline:.3g}", **said)

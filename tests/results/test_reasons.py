@@ -1,0 +1,103 @@
+"""Why a card is not green, said in the language of the page."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whyray.quality
+from whyray.quality import Grade, Measurement, QualityCard, salient_region
+from whyray.results import load_templates
+from whyray.results.reasons import reasons_in
+
+LANGUAGES = ("de", "es", "fr", "ja")
+_BY_FORMAT = {
+    "name.replace('_gap', ' gap')": {"completeness gap", "conservation gap"},
+    "f'stability under {name}'": {"stability under noise", "stability under 1-pixel shift"},
+}
+
+
+def measured_names() -> set[str]:
+    """All names that `whyray.quality` gives to measurements, read from its code."""
+    found: set[str] = set()
+    for path in Path(whyray.quality.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [each for each in ast.walk(tree) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)]
+        passing_on = {
+            function.name
+            for function in ast.walk(tree)
+            if isinstance(function, ast.FunctionDef) and function.args.args[:1] and function.args.args[0].arg == "name"
+        }
+        for call in calls:
+            if call.func.id not in {"Measurement", *passing_on} or not call.args:  # type: ignore[attr-defined]
+                continue
+            given = call.args[0]
+            if isinstance(given, ast.Constant):
+                found.add(given.value)
+            elif ast.unparse(given) != "name":
+                found |= _BY_FORMAT[ast.unparse(given)]
+            else:
+                named = [each for each in ast.walk(tree) if isinstance(each, ast.Assign) and _assigns_name(each)]
+                found |= {each.value.value for each in named if isinstance(each.value, ast.Constant)}
+    return found
+
+
+def _assigns_name(assignment: ast.Assign) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == "name" for each in assignment.targets)
+
+
+def card(*measurements: tuple[str, float, float | None, Grade]) -> QualityCard:
+    return QualityCard(
+        tuple(
+            Measurement(name, "robustness", value, baseline, grade, "SSIM; green from 0.8, red below 0.5", "ours")
+            for name, value, baseline, grade in measurements
+        )
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_a_word_for_every_measurement_and_for_nothing_else(language: str) -> None:
+    names = measured_names()
+    assert len(names) > 60
+    assert set(load_templates().wording(language).measured.names) == names
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_two_measurements_are_called_the_same(language: str) -> None:
+    words = list(load_templates().wording(language).measured.names.values())
+    assert len(set(words)) == len(words)
+
+
+def test_english_reasons_are_those_of_the_card() -> None:
+    found = card(("stability under noise", 0.697, None, Grade.AMBER), ("deletion AUC", 0.5, 0.4, Grade.RED))
+    assert reasons_in(found, load_templates().wording("en")) == found.reasons
+    assert reasons_in(QualityCard(()), load_templates().wording("en")) == QualityCard(()).reasons
+
+
+def test_german_reasons_name_the_measurement_its_value_and_its_grade_worst_first() -> None:
+    found = card(
+        ("entropy", 0.1, None, Grade.GREEN),
+        ("stability under noise", 0.697, None, Grade.AMBER),
+        ("deletion AUC", 0.5, 0.4, Grade.RED),
+    )
+    assert reasons_in(found, load_templates().wording("de")) == (
+        "Lösch-AUC 0.5 (Vergleichswert 0.4): rot",
+        "Stabilität bei Rauschen 0.697: gelb",
+    )
+
+
+def test_a_name_that_a_site_left_out_stays_as_it_is() -> None:
+    wording = load_templates().wording("fr")
+    bare = wording.model_copy(update={"measured": wording.measured.model_copy(update={"names": {}})})
+    assert reasons_in(card(("entropy", 0.1, None, Grade.AMBER)), bare) == ("entropy 0.1 : orange",)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("peak", [0.0, 1.0])
+def test_every_language_has_words_for_every_rule_of_a_region(language: str, signed: bool, peak: float) -> None:
+    _, rule = salient_region(np.full((2, 2), peak, np.float32), None, signed)
+    assert rule in load_templates().wording(language).region_rules
