@@ -26,6 +26,7 @@ ASKED = {
         "latent-shift",
         "unit-report",
         "narrative",
+        "captioner",
     ),
     "cxr-abnormal": ("concept-bottleneck",),
     "cxr-prototypes": ("prototypes",),

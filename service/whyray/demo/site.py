@@ -17,6 +17,7 @@ _FINDINGS = [
     "latent-shift",
     "unit-report",
     "narrative",
+    "captioner",
 ]
 """Of the nine types all but concept learning, which needs a package that answers through concepts."""
 

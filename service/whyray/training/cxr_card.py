@@ -63,7 +63,11 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             }
             for finding in FINDINGS
         ],
-        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
+        "companions": {
+            "autoencoder": "cxr-autoencoder@1",
+            "anatomy": "cxr-anatomy@1",
+            "captioner": "cxr-captioner@1",
+        },
     }
 
 
