@@ -290,7 +290,7 @@ def test_packages_are_listed_with_their_model_card_and_broken_ones_with_their_pr
     assert "version" in packages["torn"]["problem"]
     for each in packages.values():
         shown = get(client, f"packages/{each['name']}/{each['version']}")
-        companion = each["task"] == "autoencoder"  # answers nothing by itself
+        companion = each["task"] in {"autoencoder", "captioner"}  # answers nothing by itself
         assert each["problem"] or (len(shown["digest"]) == 64 and shown["card"] and (shown["targets"] or companion))
 
 
@@ -435,6 +435,7 @@ def test_methods_say_what_they_say_and_what_each_package_lacks(client: TestClien
     assert "multi-label" in possible["cxr-findings@1.0.0"]["why_not"]
     assert possible["cxr-findings@1.0.0"]["advice"]
     assert not any(each.startswith("cxr-autoencoder") for each in possible)
+    assert not any(each.startswith("cxr-captioner") for each in possible)
     one = get(client, "methods/rise")
     assert "masks" in {each["name"] for each in one["parameters"]}
     assert one["doc"].startswith(one["says"][:20])
