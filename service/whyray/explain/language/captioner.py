@@ -33,8 +33,9 @@ class CaptionerMethod(MethodDefaults):
     """Sentences by an encoder-decoder package (Vinyals et al. 2015, section 3), decoded greedily.
 
     The captioner is another package, which reads the image and not the answer that is explained; it may have learned
-    from such answers, and is then no second opinion. Each of its sentences is held against that answer: what it says of a finding must be what the explained model answers of it, else the sentence is
-    withheld; so is one that says nothing of any finding. Never text alone, as narrative.
+    from such answers, and is then no second opinion. Each of its sentences is held against that answer: what it says
+    of a finding must be what the explained model answers of it, else the sentence is withheld; so is one that says
+    nothing of any finding. Never text alone, as narrative.
     """
 
     name: ClassVar[str] = NAME
