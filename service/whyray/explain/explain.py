@@ -15,6 +15,7 @@ from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, ch
 from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
 from whyray.models import Model
+from whyray.models.blas import one_blas_thread
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 
@@ -93,7 +94,8 @@ def explain(
         progress=progress,
         words=f"{method} of {', '.join(names)}",
     )
-    found = _made(chosen, case, checked) if names else []
+    with one_blas_thread():
+        found = _made(chosen, case, checked) if names else []
     return found[0] if isinstance(target, str) and target != "all" else found
 
 

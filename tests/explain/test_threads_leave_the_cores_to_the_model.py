@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from models import nets
+from whyray.explain import explain
+
+
+def blas_threads() -> set[int]:
+    """Of numpy's own library; others come with what is imported later."""
+    own = [each for each in threadpool_info() if each["user_api"] == "blas" and "numpy" in each["filepath"]]
+    return {each["num_threads"] for each in own}
+
+
+def test_blas_has_one_thread_while_a_method_runs_and_afterwards_what_it_had_before() -> None:
+    model, x = nets.loaded("plain"), nets.image("plain").numpy()
+    seen: list[set[int]] = []
+    with threadpool_limits(2, user_api="blas"):
+        explain(model, x, target="two", method="rise", masks=8, progress=lambda *_: seen.append(blas_threads()))
+        after = blas_threads()
+    assert seen
+    assert all(each == {1} for each in seen)
+    assert after == {2}
