@@ -81,8 +81,8 @@ def test_a_missing_slice_is_noted_as_a_gap_with_the_instance_before_it() -> None
     (image,) = read_images(made[:4] + made[5:]).or_raise()
     assert image.shape == (7, 8, 8)
     assert len(image.notes) == 1
-    assert "gap of 5.00 mm" in image.notes[0]
-    assert str(made[3].SOPInstanceUID) in image.notes[0]
+    assert "gap of 5.00 mm" in image.notes[0].detail
+    assert str(made[3].SOPInstanceUID) in image.notes[0].detail
 
 
 def test_a_series_of_one_slice_is_planar_and_keeps_its_position() -> None:

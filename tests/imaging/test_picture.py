@@ -32,7 +32,7 @@ def test_eight_bit_greys_are_read_as_they_are_however_the_file_keeps_them(mode: 
 def test_sixteen_bit_greys_keep_their_depth(tmp_path: Path) -> None:
     (image,) = read_images([wrap_picture(save(DEEP, tmp_path / "a.png"))]).images
     np.testing.assert_array_equal(image.modality[0], DEEP)
-    assert any("no window" in note for note in image.notes)
+    assert any("no window" in note.detail for note in image.notes)
 
 
 def test_a_jpeg_says_that_it_was_compressed_with_loss(tmp_path: Path) -> None:

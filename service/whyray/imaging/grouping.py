@@ -15,6 +15,7 @@ from whyray.errors import GeometryError
 from whyray.imaging.functional_groups import group_item
 from whyray.imaging.geometry import frame_geometry
 from whyray.imaging.instance import Instance, refusing_as_image_error, text
+from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.source import Affine, SourceFrame
 
 CROSS_SECTIONAL = {
@@ -67,7 +68,7 @@ class Group:
 
     kind: Literal["planar", "volume"]
     members: tuple[Member, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def uids(self) -> tuple[str, ...]:
@@ -260,7 +261,8 @@ def _sorted_group(members: Sequence[Member]) -> Group:
         beside = [steps[other] for other in (index - 1, index + 1) if 0 <= other < len(steps)]
         if beside and step > GAP * max(beside):
             uid = members[order[index]].frame.sop_instance_uid
-            notes.append(f"gap of {step:.2f} mm after instance {uid}, {step / max(beside):.1f} times its neighbours")
+            words = f"gap of {step:.2f} mm after instance {uid}, {step / max(beside):.1f} times its neighbours"
+            notes.append(Note(NoteKind.GAP, words))
     return Group("volume", tuple(members[index] for index in order), tuple(notes))
 
 

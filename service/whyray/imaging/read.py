@@ -15,6 +15,7 @@ from whyray.imaging.decode import stored_frames
 from whyray.imaging.grouping import Group, Member, group_series
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.isolated import IsolatedGdcm
+from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.photometry import (
     LUMA,
     MONOCHROME,
@@ -185,29 +186,29 @@ def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int], isolated:
             pixels.padding[place] = padding_mask(header, stored)
 
 
-def _render(group: Group, pixels: _Pixels) -> tuple[str, ...]:
+def _render(group: Group, pixels: _Pixels) -> tuple[Note, ...]:
     """Fill `display` frame by frame; return what had to be decided for the source."""
     modality, display, padding = pixels.modality, pixels.display, pixels.padding
     lookups = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
     shown = _sample(modality, padding)
     usable = [voi for voi in lookups if voi is not None]
-    notes: tuple[str, ...] = ()
+    reason = ""
     fallback: Window | None = None
     if not usable and _is_eight_bit(group.members[0].instance):
         fallback = Window(127.5, 255.0, "LINEAR_EXACT")
     elif not usable:
         fallback = percentile_window(shown)
-        notes = ("no window in the source: shown from the 0.5th to the 99.5th percentile",)
+        reason = "no window in the source: shown from the 0.5th to the 99.5th percentile"
     elif not any(shows_something(voi, shown) for voi in _distinct(usable)):
         fallback = percentile_window(shown)
-        notes = ("the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile",)
+        reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
     for place, (member, voi) in enumerate(zip(group.members, lookups, strict=True)):
         chosen = fallback or voi or usable[0]
         display[place] = chosen.apply(modality[place])
         if text(member.instance.header, "PhotometricInterpretation") == "MONOCHROME1":
             np.subtract(1, display[place], out=display[place])
         display[place][padding[place]] = 0
-    return notes
+    return (Note(NoteKind.WINDOW_REPLACED, reason),) if reason else ()
 
 
 def _sample(modality: FloatArray, padding: BoolArray) -> FloatArray:

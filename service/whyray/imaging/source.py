@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.imaging.notes import Note
+
 FloatArray = NDArray[np.float32]
 Affine = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -62,8 +64,8 @@ class SourceImage:
     padding
         (frames, rows, columns): True where Pixel Padding Value marks 'no image'.
     notes
-        What a reader of the result should know of how the image was read (a window that was replaced, a gap between
-        slices); UIDs and numbers only.
+        What a reader of the result must know of how the image was read (a window that was replaced, a gap between
+        slices).
     """
 
     kind: Literal["planar", "volume"]
@@ -72,7 +74,7 @@ class SourceImage:
     modality: FloatArray
     display: FloatArray
     padding: BoolArray
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

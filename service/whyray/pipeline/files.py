@@ -123,11 +123,11 @@ def explain_files(
                 "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
                 "kind": answer.image.kind,
                 "shape": list(answer.image.shape),
-                "notes": list(answer.image.notes),
+                "notes": [str(note) for note in answer.image.notes],
             }
             for answer in answers
         ),
-        notes=wrapped + tuple(dict.fromkeys(note for answer in answers for note in answer.image.notes)),
+        notes=wrapped + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
         findings=findings,
         refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in found.refusals),
         files=tuple(written),
