@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from sqlalchemy import select
 
 from pipeline_site import ROUTE, Site, film
 from synthetic import ball, slices, stack, volume_of
-from whyray.catalog import Event, JobState, Study
+from whyray.catalog import Event, Instance, JobState, Study, studies
 from whyray.errors import PeerUnreachable
 
 
@@ -138,3 +141,59 @@ def test_one_route_may_start_while_another_still_waits(site: Site) -> None:
     assert router.step() == 1
     assert {each.route for each in site.jobs()} == {"films", "slow"}
     assert np.all([each.state is JobState.QUEUED for each in site.jobs()])
+
+
+def named(number: int, name: bytes, character_set: str | None = "ISO_IR 192", study: str = "1") -> Dataset:
+    """A film with these bytes as its Patient's Name."""
+    image = film(number, study=study)
+    image.SpecificCharacterSet = character_set
+    image[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(name), name, 0, False, True)
+    return image
+
+
+def excluding(site: Site, name: str) -> None:
+    site.configure(routes=[ROUTE | {"when": {"Modality": "CR", "PatientName": {"not_equals": name}}}])
+
+
+def test_a_route_that_excludes_a_patient_by_name_gives_that_patient_no_job(site: Site) -> None:
+    excluding(site, "Müller^Jörg")
+    router = site.router()
+    site.receive([named(1, "Müller^Jörg=".encode("latin-1"), "ISO_IR 100", "latin")])
+    site.receive([named(2, "Müller^Jörg ".encode(), "ISO_IR 192", "utf-8")])
+    site.receive([named(3, "Müller^Jörg".encode(), None, "undeclared")])
+    assert router.step() == 0
+    site.receive([named(4, "Müller^Anna".encode(), "ISO_IR 192", "another")])
+    assert router.step() == 1
+
+
+def test_a_route_that_hangs_on_a_name_that_cannot_be_read_gives_no_job_and_says_so_once(site: Site) -> None:
+    excluding(site, "Müller^Jörg")
+    uid = site.receive([named(1, "Müller^Jörg ".encode("latin-1"), "ISO_IR 192")])
+    router = site.router()
+    assert [router.step() for _ in range(3)] == [0, 0, 0]
+    assert study(site, uid).note == "no route matched: keep 1d"
+    (event,) = events_of(site, "study.undecided")
+    assert (event.severity, event.study_instance_uid) == ("warning", uid)
+    assert event.message.startswith("films: does not take a series, since PatientName can't be read")
+    assert "ller" not in event.message
+
+
+def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_other_studies(site: Site) -> None:
+    uid = site.receive([film(1, series="a"), film(2, series="a")], released=False)
+    other = site.receive([film(3, study="other")])
+    with site.catalog.read() as session:
+        first = session.scalars(select(Instance).order_by(Instance.id)).first()
+    assert first is not None
+    path = site.storage.path(first.key)
+    path.chmod(0o600)
+    path.write_bytes(bytes(path.stat().st_size))
+    with site.catalog.begin() as session:
+        studies.release(session, [uid], site.clock())
+    assert site.router().step() == 2
+    assert [study(site, each).note for each in (uid, other)] == ["routed: films"] * 2
+    assert [event.study_instance_uid for event in events_of(site, "study.unread")] == [uid]
+
+
+def events_of(site: Site, kind: str) -> list[Event]:
+    with site.catalog.read() as session:
+        return list(session.scalars(select(Event).where(Event.kind == kind).order_by(Event.id)))

@@ -12,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.catalog import Catalog, events, processes
 from whyray.config import Config, ConfigSource
 from whyray.config.problems import config_error
 from whyray.pipeline.embedded_redis import embedded_url
+from whyray.routing import read_header
 from whyray.storage import FolderStorage, Storage
 
 _log = logging.getLogger("whyray.config")
@@ -61,8 +62,14 @@ class House:
         return config.redis_url or embedded_url(config.state)
 
     def read_header(self, key: str) -> Dataset:
-        """The attributes of a stored instance, without its pixel data."""
-        return dcmread(self.storage.path(key), stop_before_pixels=True, force=True)
+        """The attributes of a stored instance, without its pixel data.
+
+        Raises
+        ------
+        DecodeError
+            If it can't be parsed.
+        """
+        return read_header(self.storage.path(key), called=f"the stored instance {key}")
 
     def close(self) -> None:
         """Close the catalog."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from whyray.catalog import Catalog, Instance, Study, events, jobs, studies
 from whyray.config import Config, Route
-from whyray.errors import WhyRayError
+from whyray.errors import DecodeError, WhyRayError
 from whyray.pipeline.completion import Arrivals, Decision, decide
 from whyray.routing import RouteMatch, Series, routes_for
 
@@ -37,6 +37,7 @@ class StudyRouter:
     ask_expected: AskExpected
     _headers: dict[str, Dataset] = field(default_factory=dict)
     _asked: dict[tuple[str, str, int], int | None] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
 
     def step(self) -> int:
         """Route what can be routed now; says how many jobs were created."""
@@ -51,6 +52,7 @@ class StudyRouter:
         if not waiting:
             self._headers.clear()
             self._asked.clear()
+            self._told.clear()
         return created
 
     def _refuse(self, study_id: int, error: WhyRayError) -> None:
@@ -73,8 +75,9 @@ class StudyRouter:
                 return 0
             serial, uid = study.serial, study.study_instance_uid
             grouped = studies.routable(session, study_id)
-        series = [Series(key, self._header(group[0]), len(group)) for key, group in grouped.items()]
+        series = self._series(study, grouped)
         routing = routes_for(config, series)
+        self._tell_undecided(study, routing.undecided)
         if routing.otherwise:
             return self._unmatched(study_id, serial, config, now)
         waits, created = [], 0
@@ -95,6 +98,33 @@ class StudyRouter:
                 names = ", ".join(match.route.name for match in routing.matches)
                 studies.settle(session, study_id, serial, f"routed: {names}")
         return created
+
+    def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
+        """Each series with the header of the first of its instances that can be read; one that has none is left out."""
+        found = []
+        for uid, group in grouped.items():
+            for instance in group:
+                try:
+                    found.append(Series(uid, self._header(instance), len(group)))
+                    break
+                except DecodeError as error:
+                    self._tell_once(study, instance.key, "study.unread", error.message)
+        return found
+
+    def _tell_undecided(self, study: Study, undecided: Sequence[tuple[str, Sequence[str]]]) -> None:
+        for route, attributes in undecided:
+            words = (
+                f"{route}: does not take a series, since {', '.join(attributes)} can't be read: not in the character "
+                "set that the data set declares, or not of the attribute's value representation"
+            )
+            self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
+
+    def _tell_once(self, study: Study, what: str, kind: str, message: str) -> None:
+        if (study.study_instance_uid, what) in self._told:
+            return
+        self._told.add((study.study_instance_uid, what))
+        with self.catalog.begin() as session:
+            self._event(session, study, "warning", kind, message)
 
     def _header(self, instance: Instance) -> Dataset:
         if instance.key not in self._headers:

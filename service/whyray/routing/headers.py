@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +13,9 @@ from pydicom.errors import InvalidDicomError
 
 from whyray.errors import DecodeError
 from whyray.routing.match import Series
+
+_OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeError, struct.error, zlib.error)
+"""What pydicom also raises on bytes that are no data set, or one that is nested too deep or not whole."""
 
 
 def read_header(path: Path, *, called: str | None = None) -> Dataset:
@@ -23,7 +28,7 @@ def read_header(path: Path, *, called: str | None = None) -> Dataset:
     """
     try:
         return dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError) as error:
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, *_OF_NONSENSE) as error:
         raise DecodeError(
             f"{called or path}: expected a DICOM file (PS3.10), found one that can't be parsed "
             f"({type(error).__name__})",

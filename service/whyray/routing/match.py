@@ -10,7 +10,7 @@ from pydicom import Dataset
 from whyray.config import Clause, Condition, Config, PackageReference, Route
 from whyray.config.attributes import keyword_of, parse_attribute
 from whyray.routing.elements import Element, find
-from whyray.routing.operators import clauses_of, evaluate, top_level
+from whyray.routing.operators import clauses_of, evaluate, holds, top_level
 
 _LONGEST_FOUND = 80
 _PATIENT_GROUP = 0x0010
@@ -20,11 +20,15 @@ _SHOWN_OF_PATIENT = frozenset({"PatientSex", "PatientAge", "PatientSize", "Patie
 
 @dataclass(frozen=True)
 class ClauseResult:
-    """One clause that must hold: its words, whether it held, and what was found (never who the patient is)."""
+    """One clause that must hold: its words, whether it held, and what was found (never who the patient is).
+
+    `unread` names the attributes that would have to be read to tell; empty where it could be told.
+    """
 
     text: str
     matched: bool
     found: str
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,13 @@ class Match:
     def refusals(self) -> tuple[ClauseResult, ...]:
         """The clauses that did not hold."""
         return tuple(clause for clause in self.clauses if not clause.matched)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The attributes that can't be read and on which alone it hangs whether this matches."""
+        if any(not clause.matched and not clause.unread for clause in self.clauses):
+            return ()
+        return tuple(dict.fromkeys(path for clause in self.clauses for path in clause.unread))
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,15 @@ class RouteMatch:
 
 @dataclass(frozen=True)
 class Routing:
-    """What becomes of one study. `otherwise` is true only if no route matched any of its series."""
+    """What becomes of one study. `otherwise` is true only if no route matched any of its series.
+
+    `undecided` has the routes that take a series or not by an attribute that can't be read, with those attributes;
+    they do not take it.
+    """
 
     matches: tuple[RouteMatch, ...]
     otherwise: bool
+    undecided: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def match_series(route: Route, header: Dataset, *, instances: int | None = None) -> Match:
@@ -93,14 +109,28 @@ def routes_for(config: Config, series: Sequence[Series]) -> Routing:
     Disabled routes never match, and those that run by order don't here. The caller leaves WhyRay's own results out
     (`is_own_result`).
     """
-    matches = []
+    matches, undecided = [], []
     for route in config.routes:
-        if not route.enabled or route.by_order or not match_study(route, series).matched:
+        if not route.enabled or route.by_order:
             continue
-        taken = tuple(each.uid for each in series if match_series(route, each.header, instances=each.instances).matched)
+        of_study = match_study(route, series)
+        of_series = {each.uid: match_series(route, each.header, instances=each.instances) for each in series}
+        taken = tuple(uid for uid, match in of_series.items() if match.matched) if of_study.matched else ()
         if taken:
             matches.append(RouteMatch(route, route.run, taken))
-    return Routing(tuple(matches), otherwise=not matches)
+        if unread := _unread(of_study, tuple(of_series.values())):
+            undecided.append((route.name, unread))
+    return Routing(tuple(matches), otherwise=not matches, undecided=tuple(undecided))
+
+
+def _unread(of_study: Match, of_series: Sequence[Match]) -> tuple[str, ...]:
+    """The attributes on which it hangs whether a route takes one more series of this study."""
+    if not of_study.matched and not of_study.unread:
+        return ()
+    open_series = [match for match in of_series if match.unread or (match.matched and not of_study.matched)]
+    if not open_series:
+        return ()
+    return tuple(dict.fromkeys((*of_study.unread, *(path for match in open_series for path in match.unread))))
 
 
 def _match(route: Route, condition: Condition, headers: tuple[Dataset, ...], counts: Dataset) -> Match:
@@ -112,10 +142,17 @@ def _match(route: Route, condition: Condition, headers: tuple[Dataset, ...], cou
             cache[clause.path.text] = counted or find(headers, clause.path)
         return cache[clause.path.text]
 
-    results = tuple(
-        ClauseResult(str(part), evaluate(part, elements), _found(part, elements)) for part in top_level(condition)
-    )
+    results = tuple(_result(part, elements) for part in top_level(condition))
     return Match(route.name, all(each.matched for each in results), results)
+
+
+def _result(part: Condition, elements: Callable[[Clause], tuple[Element, ...]]) -> ClauseResult:
+    answer = evaluate(part, elements)
+    unread: tuple[str, ...] = ()
+    if answer is None:
+        paths = (clause.path.text for clause in clauses_of(part) if holds(clause, elements(clause)) is None)
+        unread = tuple(dict.fromkeys(paths))
+    return ClauseResult(str(part), answer is True, _found(part, elements), unread)
 
 
 def _found(part: Condition, elements: Callable[[Clause], tuple[Element, ...]]) -> str:
@@ -127,6 +164,8 @@ def _found(part: Condition, elements: Callable[[Clause], tuple[Element, ...]]) -
 
 
 def _shown(clause: Clause, elements: tuple[Element, ...]) -> str:
+    if holds(clause, elements) is None:
+        return "can't be read"
     if not any(element.present for element in elements):
         return "absent"
     if _names_the_patient(clause, elements):
