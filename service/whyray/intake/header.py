@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 
 from whyray.intake.part10 import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
-from whyray.intake.structure import NotWhole, check_whole, inflate
+from whyray.intake.structure import NotWhole, Truncated, check_whole, inflate
 
 _LAST = 0x0020000E
 _WANTED = [
@@ -27,7 +27,7 @@ _WANTED = [
     0x0020000D,  # Study Instance UID
     _LAST,  # Series Instance UID
 ]
-_HEADER_OF_DEFLATED = 4 << 20
+_KEPT_OF_DEFLATED = 16 << 20
 _UID = re.compile(r"[0-9.]{1,64}")
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
@@ -80,7 +80,13 @@ def _header(path: Path, start: int, transfer_syntax_uid: str) -> Dataset:
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         begin: BinaryIO = file
         if transfer_syntax_uid in DEFLATED:
-            begin = BytesIO(inflate(data, start, keep=_HEADER_OF_DEFLATED))
+            inflated = inflate(data, start, keep=_KEPT_OF_DEFLATED)
+            try:
+                check_whole(inflated, 0, implicit=implicit, little=little)
+            except Truncated:
+                if len(inflated) < _KEPT_OF_DEFLATED:
+                    raise
+            begin = BytesIO(inflated)
         else:
             check_whole(data, start, implicit=implicit, little=little)
             file.seek(start)

@@ -8,11 +8,17 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from typing import Protocol
+
+from pydicom.datadict import dictionary_VR
 
 _UNDEFINED = 0xFFFFFFFF
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
+_FRAGMENTED = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
+_PIXEL_DATA = (0x7FE0, 0x0010)
 _DEEPEST = 64
 
 
@@ -28,6 +34,18 @@ class NotWhole(ValueError):  # noqa: N818
     """The data set ends too early, or is no sequence of DICOM elements. The message names no value."""
 
 
+class Malformed(NotWhole):
+    """Something else stands where an element, an item or a fragment is expected."""
+
+
+class Truncated(Malformed):
+    """An element, item or fragment is longer than what holds it."""
+
+
+class TooDeep(NotWhole):
+    """Sequences within sequences beyond what any software can follow."""
+
+
 def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> None:
     """Walk all elements from `start` to the end.
 
@@ -36,18 +54,21 @@ def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> No
     Raises
     ------
     NotWhole
-        If an element, item or fragment reaches beyond the end, or a delimiter is missing.
+        If an element, item or fragment reaches beyond what holds it, a delimiter is missing, or sequences are nested
+        deeper than 64, whatever way their lengths are given in and whether they are declared as UN.
     """
     walk = _Walk(data, implicit=implicit, little=little)
     position, end = start, len(data)
     while end - position >= 8:
-        position = walk.element(position, implicit, 0)
+        position = walk.element(position, implicit, 0, end)
     rest = data[position:end]
     if rest.strip(b"\x00"):
-        raise NotWhole(f"truncated: {len(rest)} bytes are left after the last whole element")
+        raise Truncated(f"truncated: {len(rest)} bytes are left after the last whole element")
 
 
 class _Walk:
+    """Walks elements, and the items of sequences, whatever the way in which their lengths are given."""
+
     def __init__(self, data: Buffer, *, implicit: bool, little: bool) -> None:
         order = "<" if little else ">"
         self._data, self._end, self._implicit = data, len(data), implicit
@@ -55,53 +76,110 @@ class _Walk:
         self._explicit = struct.Struct(order + "HH2sH")
         self._length = struct.Struct(order + "I")
 
-    def element(self, position: int, implicit: bool, depth: int) -> int:
-        """The position after the element at `position`."""
-        if position + 8 > self._end:
-            raise NotWhole(f"truncated within an element's header at byte {position}")
+    def element(self, position: int, implicit: bool, depth: int, end: int) -> int:
+        """The position after the element at `position`, which may reach to `end`."""
+        if position + 8 > end:
+            raise Truncated(f"truncated within an element's header at byte {position}")
         group, number, vr, short = self._explicit.unpack_from(self._data, position)
         if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             vr, value = b"", position + 8
             (length,) = self._length.unpack_from(self._data, position + 4)
         elif vr in _LONG:
             value = position + 12
-            if value > self._end:
-                raise NotWhole(f"truncated within an element's header at byte {position}")
+            if value > end:
+                raise Truncated(f"truncated within an element's header at byte {position}")
             (length,) = self._length.unpack_from(self._data, position + 8)
         else:
             value, length = position + 8, short
         if length == _UNDEFINED:
-            return self._items(value, implicit or vr == b"UN", depth + 1)
-        if value + length > self._end:
-            raise NotWhole(f"truncated: ({group:04X},{number:04X}) has {length} bytes, {self._end - value} are there")
+            if vr in _FRAGMENTED or (group, number) == _PIXEL_DATA:
+                return self._fragments(value, end)
+            return self._items(value, implicit or vr == b"UN", depth + 1, end, closed=False)
+        if value + length > end:
+            raise Truncated(f"truncated: ({group:04X},{number:04X}) has {length} bytes, {end - value} are there")
+        if length and (vr == b"SQ" or (not vr and _is_sequence(group, number))):
+            self._items(value, implicit, depth + 1, value + length, closed=True)
+        elif length >= 8 and vr in (b"UN", b"") and self._tag.unpack_from(self._data, value) == _ITEM:
+            self._perhaps_items(value, implicit, depth + 1, value + length)
         return int(value + length)
 
-    def _items(self, position: int, implicit: bool, depth: int) -> int:
+    def _perhaps_items(self, position: int, implicit: bool, depth: int, end: int) -> None:
+        """A value of unknown representation that begins as a sequence does: refused if it is one that is too deep.
+
+        Implicit VR is what PS3.5 section 6.2.2 wants within UN, the data set's own is what some devices write. Where it
+        can be read in neither way it is no sequence, and may hold what it likes.
+        """
+        for way in {True, implicit}:
+            with suppress(Malformed):
+                self._items(position, way, depth, end, closed=True)
+
+    def _items(self, position: int, implicit: bool, depth: int, end: int, *, closed: bool) -> int:
+        """The position after the items of a sequence: at `end` if that is its own (`closed`), else after its delimiter.
+
+        A delimiter that some devices write at the end of a sequence of defined length too is borne.
+        """
         if depth > _DEEPEST:
-            raise NotWhole(f"sequences are nested deeper than {_DEEPEST}")
-        while True:
-            if position + 8 > self._end:
-                raise NotWhole("truncated within a sequence or the fragments of its pixels")
+            raise TooDeep(f"sequences are nested deeper than {_DEEPEST}")
+        while not (closed and end - position < 8 and self._only_padding(position, end)):
+            if position + 8 > end:
+                raise Truncated("truncated within a sequence")
             tag = self._tag.unpack_from(self._data, position)
             (length,) = self._length.unpack_from(self._data, position + 4)
             position += 8
             if tag == _SEQUENCE_END:
                 return position
             if tag != _ITEM:
-                raise NotWhole(f"({tag[0]:04X},{tag[1]:04X}) stands where an item is expected, at byte {position - 8}")
+                raise Malformed(f"({tag[0]:04X},{tag[1]:04X}) stands where an item is expected, at byte {position - 8}")
             if length == _UNDEFINED:
-                position = self._until_item_end(position, implicit, depth)
-            elif position + length > self._end:
-                raise NotWhole(f"truncated: an item has {length} bytes, {self._end - position} are there")
+                position = self._until_item_end(position, implicit, depth, end)
+            elif position + length > end:
+                raise Truncated(f"truncated: an item has {length} bytes, {end - position} are there")
             else:
+                self._until(position + length, position, implicit, depth)
                 position += length
+        return end
 
-    def _until_item_end(self, position: int, implicit: bool, depth: int) -> int:
-        while position + 8 <= self._end:
+    def _until_item_end(self, position: int, implicit: bool, depth: int, end: int) -> int:
+        while position + 8 <= end:
             if self._tag.unpack_from(self._data, position) == _ITEM_END:
                 return position + 8
-            position = self.element(position, implicit, depth)
-        raise NotWhole("truncated within an item")
+            position = self.element(position, implicit, depth, end)
+        raise Truncated("truncated within an item")
+
+    def _until(self, end: int, position: int, implicit: bool, depth: int) -> None:
+        """The elements of an item of defined length; a delimiter that some devices write at its end too is borne."""
+        while end - position >= 8:
+            if self._tag.unpack_from(self._data, position) == _ITEM_END:
+                return
+            position = self.element(position, implicit, depth, end)
+        if not self._only_padding(position, end):
+            raise Malformed(f"{end - position} bytes are left after the last whole element of an item")
+
+    def _fragments(self, position: int, end: int) -> int:
+        while position + 8 <= end:
+            tag = self._tag.unpack_from(self._data, position)
+            (length,) = self._length.unpack_from(self._data, position + 4)
+            position += 8
+            if tag == _SEQUENCE_END:
+                return position
+            if tag != _ITEM or length == _UNDEFINED:
+                raise Malformed(f"({tag[0]:04X},{tag[1]:04X}) stands where a fragment is expected, at {position - 8}")
+            if position + length > end:
+                raise Truncated(f"truncated: a fragment has {length} bytes, {end - position} are there")
+            position += length
+        raise Truncated("truncated within the fragments of the pixels")
+
+    def _only_padding(self, position: int, end: int) -> bool:
+        return not self._data[position:end].strip(b"\x00")
+
+
+@cache
+def _is_sequence(group: int, number: int) -> bool:
+    """Whether PS3.6 says so: in Implicit VR the element itself does not."""
+    try:
+        return bool(dictionary_VR(group << 16 | number) == "SQ")
+    except KeyError:
+        return False
 
 
 def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
