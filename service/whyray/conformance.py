@@ -150,6 +150,7 @@ def refused() -> list[refusals.Refused]:
         refusals.too_large(),
         refusals.mismatch("SOP Class, SOP Instance or Study Instance UID", "", ""),
         refusals.not_understood("not whole, no data set, or a UID is missing"),
+        refusals.invalid_uid("the command's Affected SOP Instance UID is missing or is not a UID"),
         refusals.class_not_supported(""),
         refusals.syntax_not_supported(""),
         refusals.failed_here(RuntimeError()),
@@ -157,12 +158,15 @@ def refused() -> list[refusals.Refused]:
 
 
 def _store_statuses() -> str:
-    only_web = (0x0122, 0xC122)
+    only = {
+        0x0117: "C-STORE",
+        0x0122: "STOW-RS; C-STORE whose command names no storage class, else its presentation context is refused",
+        0xC122: "STOW-RS (by C-STORE the presentation context is refused)",
+    }
     rows = [("0x0000", "Success: the instance is durable in storage and in the catalog", "C-STORE, STOW-RS")]
     for each in refused():
         words = f"{each.words} ({each.detail})" if each.kind in _EXPLAINED else each.words
-        where = "STOW-RS (by C-STORE the presentation context is refused)" if each.status in only_web else rows[0][2]
-        rows.append((f"0x{each.status:04X}", words, where))
+        rows.append((f"0x{each.status:04X}", words, only.get(each.status, rows[0][2])))
     return _table(("status or Failure Reason", "when", "by"), rows)
 
 

@@ -13,6 +13,7 @@ from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
 from whyray.config.network import Listener
+from whyray.intake.association_request import NO_TITLE
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -41,6 +42,8 @@ def rejection(
     """Why this association may not be, or None if it may. `in_use` counts the associations that are open."""
     if called != listener.ae_title:
         return Rejection(1, 1, 7, f"it called {called!r}, but this is {listener.ae_title!r}")
+    if calling == NO_TITLE:
+        return Rejection(1, 1, 3, "its calling AE title is empty")
     peer = listener.peers.get(calling)
     if peer is None and not listener.accept_unknown_peers:
         return Rejection(1, 1, 3, "listener.peers does not name it")

@@ -18,11 +18,15 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
 from whyray.errors import ResourceExhausted
+from whyray.intake.association_request import Unreadable
+from whyray.intake.command_set import STANDS_FOR_NONE, read_command
 from whyray.intake.part10 import file_header
 from whyray.intake.refusals import Refused, disk_low, not_writable, too_large
 from whyray.storage import Storage, Stored, Writer
 
 _COMMAND, _LAST = 1, 2
+_LONGEST_COMMAND = 64 << 10
+_NO_COMMAND = "a data set without a command"
 
 
 class Arriving:
@@ -42,6 +46,7 @@ class Arriving:
         largest: int,
         min_free: int,
     ) -> None:
+        self.sop_class_uid, self.sop_instance_uid = sop_class_uid, sop_instance_uid
         self.transfer_syntax_uid = transfer_syntax_uid
         self.refused: Refused | None = None
         self.complete = False
@@ -91,6 +96,11 @@ class Arriving:
         if self.refused is not None:
             self._writer.discard()
 
+    def refuse(self, refused: Refused) -> None:
+        """Keep nothing of it, whatever still comes."""
+        self.refused = self.refused or refused
+        self.close()
+
     def commit(self) -> Stored:
         """Make it durable; see `Writer.commit`."""
         assert self._writer is not None
@@ -107,35 +117,76 @@ Begin = Callable[[str, str, str, str], Arriving]
 
 
 class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
-    """The DIMSE provider of one association, which sends the data sets of C-STORE requests to storage as they come."""
+    """The DIMSE provider of one association, which sends the data sets of C-STORE requests to storage as they come.
 
-    def __init__(self, assoc: Any, begin: Begin) -> None:
+    `fault` is told why a message can't be received; the association ends then.
+    """
+
+    def __init__(self, assoc: Any, begin: Begin, fault: Callable[[str], None]) -> None:
         super().__init__(assoc)
         self.study_uids: set[str] = set()
         self._begin = begin
+        self._fault = fault
+        self._encoded_command = bytearray()
+        self._expects_data_set = False
+        self._over = False
         self._arriving: Arriving | None = None
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA; pynetdicom looks at one fragment at a time, so that none after a last one is lost."""
         for context_id, fragment in primitive.presentation_data_value_list:
-            one = P_DATA()
-            one.presentation_data_value_list.append((context_id, fragment))
-            if not fragment[0] & _COMMAND and fragment[0] & _LAST and self._arriving is not None:
+            if self._over:
+                return
+            try:
+                self._receive(context_id, bytes(fragment))
+            except Unreadable as error:
+                self._over = True
+                self._fault(str(error))
+                self.dul.event_queue.put("Evt19")
+
+    def _receive(self, context_id: int, fragment: bytes) -> None:
+        if not fragment:
+            raise Unreadable("a fragment of a message without its control header")
+        context = self.assoc._accepted_cx.get(context_id)
+        if context is None:
+            raise Unreadable(f"a message in the presentation context {context_id}, which was not accepted")
+        if bool(fragment[0] & _COMMAND) == self._expects_data_set:
+            came = "a command" if self._expects_data_set else "a data set without a command"
+            raise Unreadable(
+                f"{came} came where {'its data set' if self._expects_data_set else 'a command'} was expected"
+            )
+        if fragment[0] & _COMMAND:
+            self._encoded_command += fragment[1:]
+            if len(self._encoded_command) > _LONGEST_COMMAND:
+                raise Unreadable("a command set that is too long")
+            if fragment[0] & _LAST:
+                self._take_command(context_id, context)
+            return
+        if fragment[0] & _LAST:
+            self._expects_data_set = False
+            if self._arriving is not None:
                 self._arriving.complete = True
                 self._arriving = None
-            super().receive_primitive(one)
-            message = self.message
-            if isinstance(message, C_STORE_RQ) and message._data_set_file is None:
-                message._data_set_file = self._arriving = self._begin_data_set(context_id, message.command_set)
+        super().receive_primitive(_one(context_id, fragment))
 
-    def _begin_data_set(self, context_id: int, command: Any) -> Arriving:
-        context = self.assoc._accepted_cx[context_id]
-        return self._begin(
-            str(command.get("AffectedSOPClassUID") or ""),
-            str(command.get("AffectedSOPInstanceUID") or ""),
-            str(context.transfer_syntax[0]),
-            str(self.assoc.requestor.ae_title).strip(),
-        )
+    def _take_command(self, context_id: int, context: Any) -> None:
+        encoded, self._encoded_command = bytes(self._encoded_command), bytearray()
+        command = read_command(encoded, str(context.abstract_syntax))
+        self._expects_data_set = command.has_data_set
+        super().receive_primitive(_one(context_id, bytes([_COMMAND | _LAST]) + command.encoded()))
+        message = self.message
+        if isinstance(message, C_STORE_RQ) and message._data_set_file is None:
+            message._data_set_file = self._arriving = self._begin(
+                *command.named, str(context.transfer_syntax[0]), str(self.assoc.requestor.ae_title).strip()
+            )
+            if command.refused is not None:
+                self._arriving.refuse(command.refused)
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Answer; a request that named no instance is answered without one."""
+        if getattr(primitive, "AffectedSOPInstanceUID", None) == STANDS_FOR_NONE:
+            primitive.AffectedSOPInstanceUID = None
+        super().send_msg(primitive, context_id)
 
     def connection_closed(self) -> None:
         """Remove the data set that the peer did not finish."""
@@ -143,6 +194,12 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
             with suppress(OSError):
                 self._arriving.close()
             self._arriving = None
+
+
+def _one(context_id: int, fragment: bytes) -> P_DATA:
+    one = P_DATA()
+    one.presentation_data_value_list.append((context_id, fragment))
+    return one
 
 
 def arrived(request: C_STORE) -> Arriving | None:

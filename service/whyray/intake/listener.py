@@ -110,6 +110,7 @@ class StorageScp:
         if self._stopped:
             return
         self._stopped = True
+        self._server.stopping = True
         self._server.shutdown()
         deadline = time.monotonic() + grace
         while self.associations and time.monotonic() < deadline:
@@ -142,6 +143,8 @@ class StorageScp:
                 evt_handlers=handlers,
                 server_class=IntakeServer,
                 begin=self._begin,
+                ended=self._reception.ended,
+                rejected=self._reception.rejected,
                 stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
                 most_connections=lambda: self._listener.limits.max_associations * _CONNECTIONS_PER_ASSOCIATION,
             )
@@ -188,6 +191,7 @@ class StorageScp:
         association.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
 
     def _reject(self, association: Any, refused: Rejection, calling: str, address: str) -> None:
+        association.upper_layer.settled()
         association.acse.send_reject(refused.result, refused.source, refused.reason)
         evt.trigger(association, evt.EVT_REJECTED, {})
         self._reception.rejected(calling, address, refused.words)

@@ -113,13 +113,19 @@ class Reception:
         who = _printable(calling_ae)
         self._say("warning", "intake.rejected", who, f"{what} from {who} at {address} rejected: {words}")
 
-    def _say(self, severity: events.Severity, kind: str, who: str, message: str, study_uid: str | None = None) -> None:
+    def ended(self, calling_ae: str, address: str, words: str) -> None:
+        """Log an association that ended otherwise than by a release or a rejection, and enter it as an event."""
+        who = _printable(calling_ae)
+        message = f"association from {who} at {address} ended: {words}"
+        self._say("warning", "intake.aborted", f"{who} at {address}: {words}", message)
+
+    def _say(self, severity: events.Severity, kind: str, what: str, message: str, study_uid: str | None = None) -> None:
         """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
         now = time.monotonic()
         with self._lock:
-            last, more = self._reported.get((kind, who), (-_QUIET, 0))
+            last, more = self._reported.get((kind, what), (-_QUIET, 0))
             loud = now - last >= _QUIET
-            self._reported[kind, who] = (now, 0) if loud else (last, more + 1)
+            self._reported[kind, what] = (now, 0) if loud else (last, more + 1)
             if len(self._reported) > _MOST_REMEMBERED:
                 self._reported.clear()
         if loud:
@@ -165,9 +171,9 @@ def on_store(event: Any, reception: Reception) -> Dataset | int:
     calling_ae = str(event.assoc.requestor.ae_title).strip()
     arriving = arrived(request)
     try:
-        received = reception.take(
-            arriving, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), calling_ae
-        )
+        if arriving is None:
+            raise not_understood("there is no data set")
+        received = reception.take(arriving, arriving.sop_class_uid, arriving.sop_instance_uid, calling_ae)
     except Refused as refused:
         reception.report(refused, calling_ae)
         return refused.response()

@@ -81,6 +81,11 @@ def not_understood(reason: str) -> Refused:
     return Refused(0xC000, "not-understood", f"Cannot understand: {reason}", reason)
 
 
+def invalid_uid(words: str) -> Refused:
+    """The C-STORE command names no instance that could be answered: PS3.7 section C.5.6."""
+    return Refused(0x0117, "invalid-uid", f"Invalid SOP Instance: {words}", words)
+
+
 def class_not_supported(sop_class_uid: str) -> Refused:
     """Not a composite storage SOP class; by C-STORE its presentation context is refused before."""
     words = "SOP Class not supported"

@@ -17,6 +17,7 @@ from pynetdicom._handlers import (
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from whyray.intake.arriving import Begin, ObjectReceiver
+from whyray.intake.upper_layer import Ended, UpperLayer
 
 _PIECE = 1 << 18
 _SMALLEST_LIMIT = 1 << 20
@@ -35,6 +36,10 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     ----------
     begin
         Where a data set goes; see `Begin`.
+    ended
+        Who is told of associations that end in no good order; see `Ended`.
+    rejected
+        Who is told of associations that the upper layer itself rejects.
     stall
         Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
     most_connections
@@ -48,11 +53,14 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         self,
         *arguments: Any,
         begin: Begin,
+        ended: Ended,
+        rejected: Ended,
         stall: Callable[[], float],
         most_connections: Callable[[], int],
         **options: Any,
     ) -> None:
-        self.begin, self._stall, self._most_connections = begin, stall, most_connections
+        self.begin, self.ended, self._stall, self._most_connections = begin, ended, stall, most_connections
+        self.rejected, self.stopping = rejected, False
         super().__init__(*arguments, request_handler=_Connection, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -63,9 +71,13 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         connection.settimeout(self._stall())
         return connection, address
 
-    def verify_request(self, _request: Any, _address: Any) -> bool:
+    def verify_request(self, _request: Any, address: Any) -> bool:
         """Whether there is room for one more connection."""
-        return len(self.active_associations) < self._most_connections()
+        most = self._most_connections()
+        if len(self.active_associations) < most:
+            return True
+        self.ended("unknown", str(address[0]), f"{most} connections are open, four for each of listener.limits")
+        return False
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
@@ -73,7 +85,8 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         association = super()._create_association()
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
-        association.dimse = ObjectReceiver(association, self.server.begin)
+        layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
+        association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
         # pynetdicom reads 4 KiB at a time
         association.dul.socket.recv = partial(receive, association.dul.socket, self.server.ae.maximum_pdu_size)
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)

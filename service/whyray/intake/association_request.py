@@ -1,0 +1,124 @@
+"""A-ASSOCIATE-RQ PDUs as pynetdicom can take them: what PS3.8 section 9.3 has ignored or borne is taken out before.
+
+pynetdicom ends the connection at a NUL in an AE title, at an item type that it does not know, and at any sub-item that
+breaks a rule. PS3.8 section 9.3.1 wants unknown items ignored, and section 9.3.2 tests bit 0 of the protocol version.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from pydicom.uid import UID
+from pynetdicom.pdu_items import PDU_ITEM_TYPES
+
+NO_TITLE = "(none)"
+"""Stands for an AE title of nothing but padding, which PS3.8 table 9-11 forbids."""
+_APPLICATION_CONTEXT, _CONTEXT, _USER_INFORMATION = 0x10, 0x20, 0x50
+_ABSTRACT, _TRANSFER = 0x30, 0x40
+_MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS = 0x51, 0x52
+_OF_REQUESTER = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58})
+_ONCE = frozenset({0x51, 0x52, 0x53, 0x55, 0x58})
+_FIXED = 74
+_DICOM = b"1.2.840.10008.3.1.1.1"
+# Stand for syntaxes that are no UIDs: a class that is no storage, and a transfer syntax that nobody has, so that the
+# context is answered with 'abstract syntax not supported' or 'transfer syntaxes not supported' (PS3.8 table 9-18).
+_NOT_OFFERED, _NOT_KNOWN = b"1.2.840.10008.5.1.4.31", b"0.0"
+_DEFAULT_MAXIMUM = struct.pack(">BxHI", _MAXIMUM_LENGTH, 4, 16384)
+
+
+class Unreadable(ValueError):  # noqa: N818
+    """What the peer sent can't be taken apart; the message quotes nothing of it."""
+
+
+def readable_request(pdu: bytes) -> bytes:
+    """The same A-ASSOCIATE-RQ without what would end the association needlessly.
+
+    Raises
+    ------
+    Unreadable
+        If it is too short, or the length of an item reaches beyond what holds it.
+    """
+    if len(pdu) < _FIXED:
+        raise Unreadable("the A-ASSOCIATE-RQ is too short")
+    version = 1 if pdu[7] & 1 else 0
+    items = list(_items(pdu[_FIXED:]))
+    application = [value for kind, value in items if kind == _APPLICATION_CONTEXT]
+    user = [value for kind, value in items if kind == _USER_INFORMATION]
+    contexts: dict[int, bytes] = {}
+    for kind, value in items:
+        if kind == _CONTEXT and len(value) >= 4 and value[0] % 2 and value[0] not in contexts:
+            contexts[value[0]] = _item(_CONTEXT, value[:1] + b"\0\0\0" + _syntaxes(value[4:]))
+    body = b"".join(
+        (
+            _item(_APPLICATION_CONTEXT, _uid(application[0] if application else b"") or _DICOM),
+            *contexts.values(),
+            _item(_USER_INFORMATION, _user_items(user[0] if user else b"")),
+        )
+    )
+    fixed = struct.pack(">HH", version, 0) + title(pdu[10:26]).encode().ljust(16) + title(pdu[26:42]).encode().ljust(16)
+    return struct.pack(">BBI", 1, 0, len(fixed) + 32 + len(body)) + fixed + bytes(32) + body
+
+
+def title(encoded: bytes) -> str:
+    """An AE title: NULs end it as spaces do, characters that it may not have (PS3.5 section 6.2) become '?'."""
+    text = encoded.split(b"\0")[0].decode("ascii", "replace").strip()
+    return "".join(letter if " " <= letter <= "~" and letter != "\\" else "?" for letter in text) or NO_TITLE
+
+
+def _items(encoded: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position < len(encoded):
+        if position + 4 > len(encoded):
+            raise Unreadable("the A-ASSOCIATE-RQ ends within the head of an item")
+        kind, length = struct.unpack_from(">BxH", encoded, position)
+        position += 4
+        if position + length > len(encoded):
+            raise Unreadable(f"an item of type {kind:02X}H is longer than what holds it")
+        yield kind, encoded[position : position + length]
+        position += length
+
+
+def _item(kind: int, value: bytes) -> bytes:
+    return struct.pack(">BxH", kind, len(value)) + value
+
+
+def _syntaxes(encoded: bytes) -> bytes:
+    """Abstract and transfer syntaxes of one context; one that can't be read takes no other context with it."""
+    items = list(_items(encoded))
+    abstract = next((_uid(value) for kind, value in items if kind == _ABSTRACT), b"") or _NOT_OFFERED
+    transfer = [uid for kind, value in items if kind == _TRANSFER and (uid := _uid(value))] or [_NOT_KNOWN]
+    return _item(_ABSTRACT, abstract) + b"".join(_item(_TRANSFER, each) for each in transfer)
+
+
+def _uid(value: bytes) -> bytes:
+    """A UID without padding; empty if it is none that can be answered."""
+    text = value.rstrip(b"\0 ").strip()
+    return text if text.isascii() and UID(text.decode()).is_valid else b""
+
+
+def _user_items(encoded: bytes) -> bytes:
+    """The sub-items of user information that a requester may send and that can be read, and what it must send."""
+    taken: list[tuple[int, bytes]] = []
+    for kind, value in _items(encoded):
+        known = {each for each, _ in taken}
+        if kind not in _OF_REQUESTER or (kind in _ONCE and kind in known):
+            continue
+        if kind == _IMPLEMENTATION_CLASS:
+            value = _uid(value)
+        elif kind == 0x55:
+            value = title(value[:16]).encode()
+        if value and _can_be_decoded(_item(kind, value)):
+            taken.append((kind, value))
+    if _MAXIMUM_LENGTH not in {kind for kind, _ in taken}:
+        return _DEFAULT_MAXIMUM + b"".join(_item(*each) for each in taken)
+    return b"".join(_item(*each) for each in taken)
+
+
+def _can_be_decoded(item: bytes) -> bool:
+    try:
+        decoded = PDU_ITEM_TYPES[item[0]]()
+        decoded.decode(item)
+        return decoded.to_primitive() is not None and len(decoded) == len(item)
+    except Exception:  # pynetdicom raises what it likes on nonsense
+        return False

@@ -1,0 +1,186 @@
+"""The upper layer of one association (PS3.8 section 9.2) from the peer's bytes on: whatever ends it leaves a reason.
+
+pynetdicom's state machine stays; what reads PDUs for it, and what happens where an action fails, is WhyRay's own, since
+pynetdicom writes tracebacks of what a stranger sent and lets threads die of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE, StateMachine
+from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu_primitives import A_P_ABORT
+
+from whyray.intake.association_request import Unreadable, readable_request, title
+
+Ended = Callable[[str, str, str], None]
+"""(calling AE title, address, words) of an association that ended otherwise than by a release or a rejection."""
+
+_REQUEST, _ABORT = 1, 7
+_PDU_NAMES = {
+    "Evt3": "A-ASSOCIATE-AC",
+    "Evt4": "A-ASSOCIATE-RJ",
+    "Evt6": "A-ASSOCIATE-RQ",
+    "Evt10": "P-DATA-TF",
+    "Evt12": "A-RELEASE-RQ",
+    "Evt13": "A-RELEASE-RP",
+}
+_ENDING_ACTIONS = ("AA-1", "AA-8")
+_AWAITING_REQUEST = "Sta2"
+_AT_WORK = ("Sta3", "Sta6", "Sta7", "Sta10")
+_SOURCES = {0: "the service user", 2: "the service provider"}
+_NO_PEER = "unknown"
+_log = logging.getLogger("whyray.intake")
+
+
+class UpperLayer:
+    """Reads what the peer sends, and knows why the association ended. `ended` is told once."""
+
+    def __init__(self, association: Any, ended: Ended, rejected: Ended) -> None:
+        self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
+        self._calling = _NO_PEER
+        self._over = False
+        self.dul_machine = _Machine(association.dul, self)
+        association.dul.state_machine = self.dul_machine
+        association.dul._read_pdu_data = self.read
+
+    def end(self, words: str) -> None:
+        """Tell why the association ends; the first reason counts."""
+        if not self._over:
+            self._over = True
+            self._ended(self._calling, self._address(), words)
+
+    def _address(self) -> str:
+        address = self._association.requestor.address_info
+        return str(address.address) if address else _NO_PEER
+
+    def settled(self) -> None:
+        """It ends in good order, or its rejection has been told: no reason is needed any more."""
+        self._over = True
+
+    def read(self) -> None:
+        """Take one PDU from the socket, and put its event and itself where the state machine looks for them."""
+        dul = self._dul
+        try:
+            head = bytes(dul.socket.recv(6))
+            if len(head) < 6:
+                self._closed(started=bool(head))
+                return
+            kind, length = struct.unpack(">BxI", head)
+            if not _REQUEST <= kind <= _ABORT:
+                self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
+                return
+            body = bytes(dul.socket.recv(length))
+        except TimeoutError:
+            self.end("the peer stopped in the middle of a PDU")
+            dul.event_queue.put("Evt17")
+            return
+        except OSError as error:
+            self.end(f"the connection broke: {error.strerror or error}")
+            dul.event_queue.put("Evt17")
+            return
+        if len(body) < length:
+            self._closed(started=True)
+            return
+        self._take(kind, head + body)
+
+    def _take(self, kind: int, pdu: bytes) -> None:
+        try:
+            if kind == _REQUEST:
+                if self._calling == _NO_PEER and len(pdu) >= 42:
+                    self._calling = title(pdu[26:42])
+                pdu = readable_request(pdu)
+            decoded, event = self._dul._decode_pdu(bytearray(pdu))
+            primitive = decoded.to_primitive()
+        except Unreadable as error:
+            self._invalid(str(error))
+            return
+        except Exception as error:  # pynetdicom raises what it likes on nonsense
+            self._invalid(f"a PDU of type {kind:02X}H can't be read ({type(error).__name__})")
+            return
+        if kind == _REQUEST and decoded.protocol_version != 1:
+            self.settled()
+            self._rejected(self._calling, self._address(), "bit 0 of its protocol version is not set (PS3.8 9.3.2)")
+        if kind == _ABORT:
+            source = _SOURCES.get(getattr(primitive, "abort_source", 2), "an unknown source")
+            self.end(f"the peer aborted it (by {source})")
+        self._dul._recv_pdu.put(decoded)
+        self._dul.event_queue.put(event)
+
+    def _invalid(self, words: str) -> None:
+        self.end(words)
+        self._dul.event_queue.put("Evt19")
+
+    def _closed(self, *, started: bool) -> None:
+        if started:
+            self.end("the peer closed the connection in the middle of a PDU")
+        elif self._dul.state_machine.current_state in _AT_WORK:
+            self.end("the peer closed the connection without a release")
+        self._dul.event_queue.put("Evt17")
+
+    def before(self, event: str, state: str, action: str | None) -> None:
+        """Called for each event, before the state machine acts on it."""
+        if event == "Evt18" and state == _AWAITING_REQUEST:
+            self.end("no association was requested within listener.limits.acse_timeout")
+        elif event == "Evt17" and state in _AT_WORK:
+            self.end("the connection was lost")
+        elif event == "Evt15":
+            self.end(self._why_we_abort())
+        elif event in _PDU_NAMES and (action in _ENDING_ACTIONS or action is None):
+            self.end(f"a PDU out of turn: {_PDU_NAMES[event]}")
+
+    def _why_we_abort(self) -> str:
+        if self._dul.idle_timer_expired():
+            return "the peer was silent for listener.limits.network_timeout"
+        server = self._association._server
+        if server is not None and server.stopping:
+            return "WhyRay stops"
+        return "WhyRay aborted it, since a request could not be served"
+
+    def give_up(self, error: Exception) -> None:
+        """Close what the state machine can't go on with."""
+        self.end(f"what the peer sent can't be acted on ({type(error).__name__})")
+        abort = A_ABORT_RQ()
+        abort.source, abort.reason_diagnostic = 0x02, 0x00
+        with suppress(Exception):  # the connection may be gone
+            self._dul.socket.send(abort.encode())
+        with suppress(Exception):
+            self._dul.socket.close()
+        self._association.dimse.connection_closed()
+        self._association.dimse.msg_queue.put((None, None))
+        self._dul.to_user_queue.put(_provider_abort() if self._association.requestor.primitive is not None else None)
+        self._dul.kill_dul()
+
+
+def _provider_abort() -> A_P_ABORT:
+    primitive = A_P_ABORT()
+    primitive.provider_reason = 0x00
+    return primitive
+
+
+class _Machine(StateMachine):  # type: ignore[misc]
+    """pynetdicom's, whose actions end the association where they fail, and not their thread."""
+
+    def __init__(self, dul: Any, layer: UpperLayer) -> None:
+        current = dul.state_machine.current_state
+        super().__init__(dul)
+        self.current_state = current
+        self._layer = layer
+
+    def do_action(self, event: str) -> None:
+        """Act on an event by PS3.8 table 9-10."""
+        action = TRANSITION_TABLE.get((event, self.current_state))
+        self._layer.before(event, self.current_state, action)
+        if action is None:
+            if event != "Evt17":  # a connection that is closed twice
+                self._layer.give_up(ValueError(event))
+            return
+        try:
+            self.transition(ACTIONS[action][1](self.dul))
+        except Exception as error:
+            self._layer.give_up(error)
