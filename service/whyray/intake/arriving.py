@@ -26,7 +26,6 @@ from whyray.storage import Storage, Stored, Writer
 
 _COMMAND, _LAST = 1, 2
 _LONGEST_COMMAND = 64 << 10
-_NO_COMMAND = "a data set without a command"
 
 
 class Arriving:
