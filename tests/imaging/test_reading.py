@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -190,14 +191,20 @@ def test_bytes_flipped_anywhere_never_raise_another_exception(tmp_path: Path) ->
 
 def test_a_decoder_that_dies_costs_one_instance_and_the_next_is_decoded() -> None:
     data = pydicom.dcmread(WHEEL / "SC_rgb_jpeg_gdcm.dcm")
+    codestream = pydicom.encaps.get_frame(data.PixelData, 0, number_of_frames=1)
+    description = {
+        **{"rows": 100, "columns": 100, "samples_per_pixel": 3, "planar_configuration": 0, "number_of_frames": 1},
+        **{"bits_allocated": 8, "bits_stored": 8, "pixel_representation": 0},
+        **{"photometric_interpretation": "RGB", "pixel_keyword": "PixelData"},
+    }
     with IsolatedGdcm() as isolated:
-        (whole,) = isolated.frames(data, [1])
+        whole = isolated.frame(codestream, data.file_meta.TransferSyntaxUID, description)
         assert isolated._child is not None
         isolated._child.kill()
         isolated._child.wait()
         with pytest.raises(ValueError, match="died of this data"):
-            list(isolated.frames(data, [1]))
-        (again,) = isolated.frames(data, [1])
+            isolated.frame(codestream, data.file_meta.TransferSyntaxUID, description)
+        again = isolated.frame(codestream, data.file_meta.TransferSyntaxUID, description)
     np.testing.assert_array_equal(whole, again)
     assert isolated._child is None
 
@@ -213,16 +220,35 @@ def test_an_rle_decoder_that_panics_is_a_decode_error() -> None:
     assert isinstance(found.refusals[0].error, DecodeError)
 
 
-@pytest.mark.parametrize("tag", [b"\x28\x00\x50\x10", b"\x28\x00\x53\x10", b"\x20\x00\x32\x00", b"\x28\x00\x04\x00"])
-def test_an_attribute_of_an_unknown_type_refuses_its_image_and_raises_nothing(tag: bytes, tmp_path: Path) -> None:
+def _of_unknown_type(tag: bytes, folder: Path) -> list[Path]:
     made = synthetic.slices(np.zeros((2, 8, 8), np.int16), synthetic.stack(2, (8, 8)))
-    paths = synthetic.write(made, tmp_path)
+    paths = synthetic.write(made, folder)
     content = paths[0].read_bytes()
     start = content.index(tag)
     paths[0].write_bytes(content[: start + 4] + b"Dg" + content[start + 6 :])
-    found = read_images(paths)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        (b"\x28\x00\x53\x10", r"Rescale Slope \(0028,1053\)"),
+        (b"\x20\x00\x32\x00", r"Image Position \(Patient\) \(0020,0032\)"),
+        (b"\x28\x00\x04\x00", r"Photometric Interpretation \(0028,0004\)"),
+    ],
+)
+def test_an_attribute_of_an_unknown_type_refuses_its_image_by_name_and_raises_nothing(
+    tag: bytes, name: str, tmp_path: Path
+) -> None:
+    found = read_images(_of_unknown_type(tag, tmp_path))
     assert found.refusals
     assert all(isinstance(refusal.error, ImageError) for refusal in found.refusals)
+    assert re.search(name, found.refusals[0].error.message)
+
+
+def test_a_window_of_an_unknown_type_is_passed_over_with_a_note(tmp_path: Path) -> None:
+    (image,) = read_images(_of_unknown_type(b"\x28\x00\x50\x10", tmp_path)).or_raise()
+    assert any("Window Center (0028,1050)" in note.detail for note in image.notes)
 
 
 def test_truncated_pixel_data_is_refused_and_names_the_instance() -> None:

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    UID,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
+from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
-from whyray.errors import DecodeError, ResourceExhausted
+from whyray.errors import DecodeError, ResourceExhausted, WhyRayError
+from whyray.imaging.attributes import attribute_name, written_value
+from whyray.imaging.codestream import (
+    JPEG_2000,
+    JPEG_DCT,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    CodestreamError,
+    check_rle_header,
+    further_codestream,
+    is_whole_jpeg,
+    read_codestream_header,
+)
+from whyray.imaging.encapsulation import encapsulated_frames
 from whyray.imaging.instance import PIXEL_KEYWORDS
 from whyray.imaging.isolated import IsolatedGdcm
+from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging.pixel_description import PixelDescription, pixel_description
+from whyray.imaging.stored_values import values_of_cells, values_of_codestream
 
-PLUGINS = {
-    JPEGBaseline8Bit: "pillow",
-    JPEGExtended12Bit: "pillow",
-    JPEG2000: "pylibjpeg",
-    JPEG2000Lossless: "pylibjpeg",
-    HTJ2K: "pylibjpeg",
-    HTJ2KLossless: "pylibjpeg",
-    HTJ2KLosslessRPCL: "pylibjpeg",
-    JPEGLSLossless: "pyjpegls",
-    JPEGLSNearLossless: "pyjpegls",
-    RLELossless: "pylibjpeg",
-}
-"""One decoder a syntax, named, since pydicom would fall back on GDCM, which ends the process on some damaged data."""
-
-GDCM_ALONE = {JPEGLossless, JPEGLosslessSV1}
-"""Only GDCM decodes these under a permissive licence."""
+DECODABLE = JPEG_DCT | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {RLELossless}
 
 RUST_PANIC = "PanicException"
 """What pylibjpeg-rle raises on damaged data: no Exception, and of a class that can't be imported."""
@@ -52,48 +41,220 @@ RUST_PANIC = "PanicException"
 ADVICE = "Ask the sender to send the instance again, or uncompressed; a viewer shows whether it is whole there."
 
 
-def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[NDArray[Any]]:
+@dataclass(frozen=True)
+class StoredFrame:
+    """Stored values of one frame, and what was wrong with the pixel data but could be resolved."""
+
+    values: NDArray[Any]
+    notes: tuple[Note, ...] = ()
+
+
+def stored_frames(data: Dataset, uid: str, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[StoredFrame]:
     """Yield stored values of the wanted frames (1-based, rising): (rows, columns), or (rows, columns, 3) for colour.
 
-    Colour is RGB, whatever the photometric interpretation; PALETTE COLOR gives its indices. Unused high bits (overlays)
-    are cleared and the sign is right. `uid` names the instance in errors, `isolated` is the
-    process for what only GDCM decodes.
-    Raises DecodeError: no pixel data, truncated, or a transfer syntax that can't be decoded; ResourceExhausted.
+    Colour is RGB, whatever the photometric interpretation; PALETTE COLOR gives its indices. Bits that are not stored
+    (overlays) are dropped and the sign is right. The pixel data are compared with the data set's description before
+    anything is decoded. `uid` names the instance in errors, `isolated` is the process for what only GDCM decodes.
+    Raises DecodeError: no pixel data, truncated, other than the data set describes, or a transfer syntax that can't be
+    decoded; ImageError for a description that can't be right; ResourceExhausted.
     """
-    if not any(keyword in data for keyword in PIXEL_KEYWORDS):
-        raise DecodeError(f"instance {uid}: expected pixel data, found none", advice=ADVICE)
-    syntax = _transfer_syntax(data)
-    done = 0
+    keywords = [keyword for keyword in PIXEL_KEYWORDS if data.get(keyword)]
+    if len(keywords) != 1:
+        given = " and ".join(keywords) or "none"
+        raise DecodeError(f"instance {uid}: expected pixel data, found {given}", advice=ADVICE)
+    syntax = transfer_syntax(data)
+    frame: int | None = None
     try:
-        for frame in _frames(data, syntax, wanted, isolated):
-            yield frame
-            done += 1
+        pixels = pixel_description(data)
+        frames = _encapsulated if syntax.is_encapsulated else _native
+        source = frames(data, keywords[0], syntax, pixels, isolated)
+        for frame in wanted:
+            stored = source(frame)
+            yield StoredFrame(stored.values, pixels.notes + stored.notes)
+    except WhyRayError:
+        raise
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to decode it") from error
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != RUST_PANIC:
             raise
-        number = wanted[done] if done < len(wanted) else wanted[-1]
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        number = "pixel data" if frame is None else f"frame {frame}"
         raise DecodeError(
-            f"instance {uid}: frame {number} in {syntax.name} can't be decoded: {reason}", advice=ADVICE
+            f"instance {uid}: {number} in {syntax.name} can't be decoded: {reason}", advice=ADVICE
         ) from error
-    if done < len(wanted):
-        raise DecodeError(f"instance {uid}: expected frame {wanted[done]}, found no data for it", advice=ADVICE)
 
 
-def _transfer_syntax(data: Dataset) -> UID:
+def transfer_syntax(data: Dataset) -> UID:
+    """Transfer Syntax UID (0002,0010); Implicit VR Little Endian, DICOM's default, where a data set names none."""
     meta = getattr(data, "file_meta", None)
     given = None if meta is None else meta.get("TransferSyntaxUID")
     return UID(given) if given else ImplicitVRLittleEndian
 
 
-def _frames(data: Dataset, syntax: UID, wanted: Sequence[int], isolated: IsolatedGdcm) -> Iterator[NDArray[Any]]:
-    if syntax in GDCM_ALONE or (syntax == JPEGExtended12Bit and int(data.BitsStored) > 8):
-        yield from isolated.frames(data, wanted)
-        return
-    # Naming the indices also avoids a fault of pydicom 3.0: without them, sign correction fails on read-only arrays.
-    indices = [number - 1 for number in wanted]
-    decoder, plugin = get_decoder(syntax), PLUGINS.get(syntax, "")
-    for frame, _ in decoder.iter_array(data, raw=False, indices=indices, decoding_plugin=plugin):
-        yield frame
+def _value(data: Dataset, keyword: str) -> bytes:
+    value = data[keyword].value
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    value.seek(0)
+    return bytes(value.read())
+
+
+def _native(
+    data: Dataset, keyword: str, syntax: UID, pixels: PixelDescription, isolated: IsolatedGdcm
+) -> Callable[[int], StoredFrame]:
+    """Read frames that lie one after the other, uncompressed and without padding (PS3.5 section 8.1.1)."""
+    del isolated
+    if pixels.photometric in ("YBR_ICT", "YBR_RCT"):
+        raise CodestreamError(
+            f"Photometric Interpretation (0028,0004) is {pixels.photometric}, which only JPEG 2000 frames can have"
+        )
+    if pixels.samples > 1 and pixels.planar is None:
+        raise CodestreamError(
+            f"expected 0 or 1 in {attribute_name('PlanarConfiguration')}, found "
+            f"{written_value(data, 'PlanarConfiguration')}"
+        )
+    if pixels.floating != (keyword != "PixelData"):
+        raise CodestreamError(f"the data set describes other values than those of {attribute_name(keyword)}")
+    value = _value(data, keyword)
+    notes = _check_length(len(value), value, pixels, keyword)
+    options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
+    # Pixel data of 8 bits in words: big endian files have the bytes of each pair the other way round.
+    options |= {"pixel_vr": str(data[keyword].VR), "number_of_frames": pixels.frames, "pixel_keyword": keyword}
+    options |= {"correct_unused_bits": False, "allow_excess_frames": False}
+    decoder = get_decoder(syntax)
+
+    def frame(number: int) -> StoredFrame:
+        if number > pixels.frames:
+            raise CodestreamError(f"there are {pixels.frames} frames")
+        cells, _ = decoder.as_array(value, index=number - 1, **options)  # type: ignore[arg-type]
+        values, own = values_of_cells(cells, pixels)
+        return StoredFrame(values, notes + own)
+
+    return frame
+
+
+def _check_length(length: int, value: bytes, pixels: PixelDescription, keyword: str) -> tuple[Note, ...]:
+    """Compare the bytes that native pixel data has with those that the description asks for.
+
+    A few bytes too many are padding. More of them, unless all are zero, may as well come of a wrong Rows, Columns,
+    Samples per Pixel, Bits Allocated or Number of Frames, and then every row that follows would be sheared.
+    """
+    area = pixels.rows * pixels.columns
+    samples = 2 if pixels.photometric == "YBR_FULL_422" else pixels.samples
+    expected = math.ceil(area * samples * pixels.bits_allocated * pixels.frames / 8)
+    frame = math.ceil(area * samples * pixels.bits_allocated / 8)
+    said = (
+        f"{expected} bytes for {pixels.frames} {'frame' if pixels.frames == 1 else 'frames'} of {pixels.rows} rows, "
+        f"{pixels.columns} columns, {samples} samples a pixel and {pixels.bits_allocated} bits a sample"
+    )
+    excess = length - expected
+    if excess < 0:
+        raise CodestreamError(f"expected {said}, found {length}")
+    if excess <= expected % 2:
+        return ()
+    a_line = min(pixels.rows, pixels.columns) * samples * pixels.bits_allocated / 8
+    if excess >= frame or (excess >= a_line and any(value[expected:])):
+        whole = f", which is {length // frame} frames of that size" if excess >= frame else ""
+        raise CodestreamError(f"expected {said} (Number of Frames (0028,0008) included), found {length}{whole}")
+    words = f"{attribute_name(keyword)} has {excess} bytes after the last frame ({said}); they were passed over"
+    return (Note(NoteKind.PIXEL_DATA_REPAIRED, words),)
+
+
+def _encapsulated(
+    data: Dataset, keyword: str, syntax: UID, pixels: PixelDescription, isolated: IsolatedGdcm
+) -> Callable[[int], StoredFrame]:
+    """Read compressed frames."""
+    if syntax not in DECODABLE:
+        raise CodestreamError("no decoder for this transfer syntax")
+    if keyword != "PixelData" or pixels.floating:
+        raise CodestreamError("floating point values can't be compressed")
+    tables = [data.get(name) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
+    extended = (tables[0] or b"", tables[1] or b"") if any(tables) else None
+    frames, notes = encapsulated_frames(_value(data, keyword), syntax, pixels.frames, extended)
+    if pixels.planar == 1 and syntax != RLELossless:
+        words = f"{attribute_name('PlanarConfiguration')} is 1: passed over, since compressed frames say it themselves"
+        notes += (Note(NoteKind.ATTRIBUTE_IGNORED, words),)
+
+    def frame(number: int) -> StoredFrame:
+        if number > len(frames):
+            raise CodestreamError(f"there are {len(frames)} frames")
+        codestream = b"".join(frames[number - 1])
+        if syntax == RLELossless:
+            values, own = _run_lengths(codestream, pixels)
+        else:
+            values, own = _codestream(codestream, syntax, pixels, isolated)
+        return StoredFrame(values, notes + own)
+
+    return frame
+
+
+def _run_lengths(codestream: bytes, pixels: PixelDescription) -> tuple[NDArray[Any], tuple[Note, ...]]:
+    if pixels.bits_allocated < 8:
+        raise CodestreamError(f"Bits Allocated (0028,0100) {pixels.bits_allocated} can't be run-length encoded")
+    check_rle_header(codestream, pixels.samples * pixels.bits_allocated // 8)
+    options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
+    cells = _by_pydicom(codestream, RLELossless, "pylibjpeg", options | {"correct_unused_bits": False})
+    return values_of_cells(cells, pixels)
+
+
+def _codestream(
+    codestream: bytes, syntax: UID, pixels: PixelDescription, isolated: IsolatedGdcm
+) -> tuple[NDArray[Any], tuple[Note, ...]]:
+    header = read_codestream_header(syntax, codestream)
+    if (header.rows, header.columns, header.samples) != (pixels.rows, pixels.columns, pixels.samples):
+        raise CodestreamError(
+            f"the compressed frame has {header.rows} rows, {header.columns} columns and {header.samples} samples a "
+            f"pixel, the data set Rows (0028,0010) {pixels.rows}, Columns (0028,0011) {pixels.columns} and Samples "
+            f"per Pixel (0028,0002) {pixels.samples}"
+        )
+    if header.bits > pixels.bits_allocated:
+        raise CodestreamError(
+            f"the compressed frame has {header.bits} bits a sample, the data set Bits Allocated (0028,0100) "
+            f"{pixels.bits_allocated}"
+        )
+    if further_codestream(syntax, codestream):
+        raise CodestreamError("a second compressed frame follows in the same fragments")
+    cell = 8 if header.bits <= 8 else 16 if header.bits <= 16 else 32
+    options = _options(pixels, cell, header.bits, signed=bool(header.signed))
+    if syntax in JPEG_LOSSLESS or (syntax in JPEG_DCT and header.bits > 8):
+        decoded = _by_gdcm(codestream, syntax, isolated, options)
+    elif syntax in JPEG_LS:
+        try:
+            decoded = _by_pydicom(codestream, syntax, "pyjpegls", options)
+        except (RuntimeError, ValueError):
+            # pyjpegls ends at codestreams of some older writers that the reference decoder takes.
+            decoded = _by_gdcm(codestream, syntax, isolated, options)
+    else:
+        decoded = _by_pydicom(codestream, syntax, "pillow" if syntax in JPEG_DCT else "pylibjpeg", options)
+    return values_of_codestream(decoded, header, pixels)
+
+
+def _by_gdcm(codestream: bytes, syntax: UID, isolated: IsolatedGdcm, options: dict[str, Any]) -> NDArray[Any]:
+    if not is_whole_jpeg(codestream):
+        # GDCM fills up what is missing in grey, without a word.
+        raise CodestreamError("the compressed frame ends early, without its last marker (FFD9)")
+    return isolated.frame(codestream, syntax, options)
+
+
+def _by_pydicom(codestream: bytes, syntax: UID, plugin: str, options: dict[str, Any]) -> NDArray[Any]:
+    values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, decoding_plugin=plugin, **options)
+    return values
+
+
+def _options(pixels: PixelDescription, cell: int, bits: int, *, signed: bool) -> dict[str, Any]:
+    """How pydicom is to read one frame: as whole cells, or as its own codestream says."""
+    options: dict[str, Any] = {
+        "rows": pixels.rows,
+        "columns": pixels.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": pixels.samples,
+        "photometric_interpretation": pixels.photometric,
+        "pixel_keyword": "PixelData",
+        "bits_allocated": cell,
+        "bits_stored": bits,
+        "pixel_representation": int(signed),
+    }
+    if pixels.samples > 1:
+        options["planar_configuration"] = pixels.planar or 0
+    return options

@@ -125,7 +125,7 @@ def signed_distances(members: Sequence[Member]) -> NDArray[np.float64]:
 
 
 def _members(instance: Instance) -> list[Member]:
-    with refusing_as_image_error(instance.uid):
+    with refusing_as_image_error(instance.uid, instance.header):
         found = []
         for number in range(1, instance.frame_count + 1):
             spacing, to_patient = frame_geometry(instance.header, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from whyray.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
+from whyray.imaging.attributes import attribute_name, unreadable_attribute, whole_number, written_value
+from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging.pixel_description import pixel_description
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -25,6 +29,12 @@ DERIVED_CLASSES = {
 }
 """SOP classes whose pixels are not an image of the patient; no model runs on them."""
 
+TILED_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.77.1.6": "VL Whole Slide Microscopy Image",
+    "1.2.840.10008.5.1.4.1.1.77.1.9": "Confocal Microscopy Tiled Pyramidal Image",
+}
+"""SOP classes whose frames are tiles of one picture: nothing right can be said of a tile by itself."""
+
 PIXEL_GROUP = 0x7FE0
 
 LARGEST_IMAGE = 2**32
@@ -33,10 +43,14 @@ LARGEST_IMAGE = 2**32
 
 @dataclass(frozen=True)
 class Instance:
-    """An image instance: `header` without pixel data, `source` to take the pixels from later."""
+    """An image instance: `header` without pixel data, `source` to take the pixels from later.
+
+    `notes` say what of the header could not be used as it was.
+    """
 
     source: Path | Dataset
     header: Dataset
+    notes: tuple[Note, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -61,7 +75,7 @@ class Instance:
     @property
     def frame_count(self) -> int:
         """Number of Frames (0028,0008), 1 where absent."""
-        return int(self.header.get("NumberOfFrames") or 1)
+        return whole_number(self.header, "NumberOfFrames") or 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,8 +89,16 @@ class Instance:
         """
         if isinstance(self.source, Dataset):
             return self.source
-        with refusing_as_image_error(self.uid), quiet():
-            return pydicom.dcmread(self.source, force=False)
+        try:
+            with quiet():
+                return pydicom.dcmread(self.source, force=False)
+        except MemoryError as error:
+            raise ResourceExhausted(f"instance {self.uid}: not enough memory to read it") from error
+        except Exception as error:
+            raise DecodeError(
+                f"instance {self.uid}: expected a file whose pixel data can be read, found one that ends early or "
+                f"changed since it came ({type(error).__name__})"
+            ) from error
 
 
 def open_instance(source: Path | Dataset) -> Instance:
@@ -95,12 +117,13 @@ def open_instance(source: Path | Dataset) -> Instance:
             advice="Send the instance again; the file may be truncated, or not DICOM at all.",
         ) from error
     uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
-    with refusing_as_image_error(uid), quiet():
+    with refusing_as_image_error(uid, header), quiet():
         _refuse_what_is_no_image(header, uid)
-        instance = Instance(source, header)
-        # Touching each value here makes a value that can't be converted this instance's refusal, not its series'.
-        _ = (instance.series, instance.sop_class, instance.frame_count, instance.shape)
-        return instance
+        # Looking at each value here makes one that can't be used this instance's refusal, not its series'.
+        notes = _number_of_frames(header, uid)
+        _refuse_impossible_extent(header, uid)
+        pixel_description(header)
+        return Instance(source, header, notes)
 
 
 def text(header: Dataset, keyword: str) -> str:
@@ -110,8 +133,12 @@ def text(header: Dataset, keyword: str) -> str:
 
 
 @contextmanager
-def refusing_as_image_error(uid: str) -> Iterator[None]:
-    """Turn whatever damaged data makes a library raise into an error that names the instance."""
+def refusing_as_image_error(uid: str, header: Dataset | None = None) -> Iterator[None]:
+    """Turn whatever damaged data makes a library raise into an error that names the instance and the attribute.
+
+    `header` is searched for an attribute that can't be read as its type; where all can, the place in WhyRay that met
+    the value is named. What the library said is left out: it may quote the patient's attributes.
+    """
     try:
         yield
     except WhyRayError:
@@ -119,7 +146,19 @@ def refusing_as_image_error(uid: str) -> Iterator[None]:
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to read it") from error
     except Exception as error:
-        raise ImageError(f"instance {uid}: expected valid attributes, found {type(error).__name__}") from error
+        wrong = None if header is None else unreadable_attribute(header)
+        if wrong is not None:
+            raise ImageError(f"instance {uid}: expected a usable value in {wrong}") from error
+        raise ImageError(
+            f"instance {uid}: its attributes contradict each other at {_place_of(error)} ({type(error).__name__})"
+        ) from error
+
+
+def _place_of(error: BaseException) -> str:
+    """File and line of our own code that an error came through last."""
+    root = Path(__file__).parents[1]
+    ours = [each for each in traceback.extract_tb(error.__traceback__) if root in Path(each.filename).parents]
+    return f"{Path(ours[-1].filename).relative_to(root.parent)}:{ours[-1].lineno}" if ours else "an unknown place"
 
 
 @contextmanager
@@ -160,10 +199,41 @@ def _refuse_what_is_no_image(header: Dataset, uid: str) -> None:
     name = UID(sop_class).name
     if sop_class in DERIVED_CLASSES:
         raise ImageError(f"instance {uid}: expected an image of the patient, found a {DERIVED_CLASSES[sop_class]}")
-    if header.get("Rows") is None or header.get("Columns") is None:
+    if sop_class in TILED_CLASSES or text(header, "DimensionOrganizationType").startswith("TILED"):
+        tiled = TILED_CLASSES.get(sop_class) or (
+            f"{name} with {attribute_name('DimensionOrganizationType')} "
+            f"{written_value(header, 'DimensionOrganizationType')}"
+        )
+        raise ImageError(
+            f"instance {uid}: expected whole images, found tiles of one ({tiled})",
+            advice="Leave whole slides to software made for them; narrow the route's `when`.",
+        )
+    if "Rows" not in header or "Columns" not in header:
         if "Image" in name:
             raise DecodeError(f"instance {uid}: expected pixel data in a {name} object, found no Rows and Columns")
         raise ImageError(f"instance {uid}: expected an image, found {name}")
-    rows, columns, frames = int(header.Rows), int(header.Columns), int(header.get("NumberOfFrames") or 1)
-    if min(rows, columns, frames) < 1 or rows * columns * frames > LARGEST_IMAGE:
+
+
+def _number_of_frames(header: Dataset, uid: str) -> tuple[Note, ...]:
+    """Look at Number of Frames (0028,0008); one that says nothing leaves the header, so that no reader falls over it.
+
+    How many frames there are is compared with the pixel data before they are decoded.
+    """
+    if "NumberOfFrames" not in header:
+        return ()
+    frames = whole_number(header, "NumberOfFrames")
+    if frames is None or frames == 0:
+        found = written_value(header, "NumberOfFrames")
+        del header.NumberOfFrames
+        words = f"{attribute_name('NumberOfFrames')}: found {found}; one frame was taken, as where it is absent"
+        return (Note(NoteKind.ATTRIBUTE_IGNORED, words),)
+    if frames < 0:
+        raise ImageError(f"instance {uid}: expected frames in {attribute_name('NumberOfFrames')}, found {frames}")
+    return ()
+
+
+def _refuse_impossible_extent(header: Dataset, uid: str) -> None:
+    rows, columns = (whole_number(header, keyword) or 0 for keyword in ("Rows", "Columns"))
+    frames = whole_number(header, "NumberOfFrames") or 1
+    if min(rows, columns) < 1 or rows * columns * frames > LARGEST_IMAGE:
         raise DecodeError(f"instance {uid}: expected an image, found {frames} frames of {rows} x {columns}")

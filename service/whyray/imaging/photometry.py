@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut
 
 from whyray.errors import ImageError
-from whyray.imaging.functional_groups import holder_of
+from whyray.imaging.attributes import (
+    attribute_name,
+    decimal_number,
+    decimal_numbers,
+    whole_number,
+    written_value,
+)
+from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.instance import text
+from whyray.imaging.lookup_tables import (
+    LookupTableError,
+    byte_order,
+    palette_colours,
+    read_table,
+    refused_table,
+)
 from whyray.imaging.source import BoolArray, FloatArray
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -21,6 +34,9 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 PERCENTILES = (0.5, 99.5)
 """Range of the window that is taken when the source's own shows nothing, or there is none."""
+
+EMPTY = ("none", "nothing", "'[]'")
+"""What `written_value` says of an attribute that is absent or empty."""
 
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
@@ -72,17 +88,24 @@ class LookupTable:
 
 
 def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) -> FloatArray:
-    """Apply the Modality LUT or the rescale of one monochrome frame."""
-    table = header.get("ModalityLUTSequence")
-    if table:
-        first, outputs, _ = _table(table[0], signed=_is_signed(header))
-        index = np.clip(stored.astype(np.int64) - first, 0, len(outputs) - 1)
-        return np.asarray(outputs[index], dtype=np.float32)
+    """Apply the Modality LUT or the rescale of one monochrome frame.
+
+    Raises ImageError, naming the attribute, where they can't be applied: without them the values mean nothing.
+    """
+    if "ModalityLUTSequence" in header and written_value(header, "ModalityLUTSequence") not in EMPTY:
+        try:
+            items = items_of(header, "ModalityLUTSequence")
+            if len(items) != 1:
+                raise LookupTableError(f"it has {len(items)} items, and one is needed")
+            table = read_table(items[0], byte_order(header), signed=_is_signed(header))
+        except LookupTableError as error:
+            raise refused_table(header, "ModalityLUTSequence", error) from error
+        return np.asarray(table.at(stored), dtype=np.float32)
     holder = holder_of(header, frame_number, "PixelValueTransformationSequence", "RescaleSlope")
     values: FloatArray = stored.astype(np.float32)
     if holder is not None:
-        slope, intercept = float(holder.RescaleSlope), float(holder.get("RescaleIntercept") or 0)
-        if slope == 0 or not np.isfinite([slope, intercept]).all():
+        slope, intercept = decimal_number(holder, "RescaleSlope"), decimal_number(holder, "RescaleIntercept") or 0.0
+        if not slope:
             raise ImageError(
                 f"instance {header.get('SOPInstanceUID')}: expected a Rescale Slope other than 0, found {slope}"
             )
@@ -96,10 +119,10 @@ def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) ->
 def as_rgb(header: Dataset, stored: NDArray[Any]) -> FloatArray:
     """Colour of one frame in 0..1, (rows, columns, 3)."""
     if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
-        colours = apply_color_lut(stored, header)[..., :3]
-        # The palette's depth is its own, whatever the depth of the indices; some writers keep 8 bits in 16-bit words.
-        bits = 16 if colours.dtype.itemsize == 2 and colours.max() > 255 else 8
-        return np.asarray(colours / np.float32(2**bits - 1), dtype=np.float32)
+        try:
+            return palette_colours(header, stored)
+        except LookupTableError as error:
+            raise refused_table(header, "RedPaletteColorLookupTableDescriptor", error) from error
     if stored.ndim != 3 or stored.shape[2] != 3:
         raise ImageError(
             f"instance {header.get('SOPInstanceUID')}: expected 3 samples a pixel, found shape {stored.shape}"
@@ -109,31 +132,90 @@ def as_rgb(header: Dataset, stored: NDArray[Any]) -> FloatArray:
 
 def padding_mask(header: Dataset, stored: NDArray[Any]) -> BoolArray:
     """Where Pixel Padding Value (to Pixel Padding Range Limit) marks that there is no image."""
-    value = header.get("PixelPaddingValue")
-    if value in (None, "") or stored.ndim != 2 or stored.dtype.kind == "f":
+    value = None
+    if stored.ndim == 2 and stored.dtype.kind != "f":
+        value = _padding_value(header, "PixelPaddingValue")
+    if value is None:
         return np.zeros(stored.shape[:2], dtype=np.bool_)
-    limit = header.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(header, value), _as_stored(header, value if limit in (None, "") else limit)]
-    return (stored >= min(ends)) & (stored <= max(ends))
+    limit = _padding_value(header, "PixelPaddingRangeLimit")
+    ends = (value, value if limit is None else limit)
+    return np.asarray((stored >= min(ends)) & (stored <= max(ends)), dtype=np.bool_)
 
 
-def voi_of(header: Dataset, frame_number: int) -> Window | LookupTable | None:
-    """First VOI LUT, else first window, of a frame; None where there is none that can be applied."""
-    tables = header.get("VOILUTSequence")
-    if tables:
-        first, outputs, bits = _table(tables[0], signed=_signed_after_rescale(header, frame_number))
-        return LookupTable(first, (outputs / np.float32(2.0**bits - 1)).clip(0, 1).astype(np.float32))
-    holder = holder_of(header, frame_number, "FrameVOILUTSequence", "WindowCenter")
-    if holder is None or holder.get("WindowWidth") in (None, ""):
-        return None
-    centre, width = _first(holder.WindowCenter), _first(holder.WindowWidth)
+@dataclass(frozen=True)
+class SourceVoi:
+    """What a source says of how a frame is shown.
+
+    Attributes
+    ----------
+    chosen
+        First VOI LUT, else first window, that can be applied; None where there is none.
+    window
+        Number of the chosen window among those written (from 0); None where a VOI LUT or nothing was chosen.
+    unusable
+        Names and values of the attributes that were passed over.
+    """
+
+    chosen: Window | LookupTable | None
+    window: int | None = None
+    unusable: tuple[str, ...] = ()
+
+
+def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
+    """Choose how to show a frame: first usable VOI LUT, else first usable window."""
+    unusable: list[str] = []
+    for item in items_of(header, "VOILUTSequence"):
+        try:
+            table = read_table(item, byte_order(header), signed=_signed_after_rescale(header, frame_number))
+        except LookupTableError as error:
+            unusable.append(f"{attribute_name('VOILUTSequence')}: {error}")
+            continue
+        shown = (table.entries / np.float32(2.0**table.bits - 1)).astype(np.float32)
+        return SourceVoi(LookupTable(table.first, shown), None, tuple(unusable))
+    if not items_of(header, "VOILUTSequence") and written_value(header, "VOILUTSequence") not in EMPTY:
+        unusable.append(f"{attribute_name('VOILUTSequence')}: it is no sequence")
+    holder = _window_holder(header, frame_number)
+    if holder is None:
+        return SourceVoi(None, None, tuple(unusable))
     function = text(holder, "VOILUTFunction").upper() or "LINEAR"
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        unusable.append(f"{attribute_name('VOILUTFunction')} {written_value(holder, 'VOILUTFunction')}")
+        function = "LINEAR"
+    centres, widths = decimal_numbers(holder, "WindowCenter"), decimal_numbers(holder, "WindowWidth")
     least = 1.0 if function == "LINEAR" else 0.0
-    if not np.isfinite([centre, width]).all() or width < least or width <= 0:
-        return None
-    if function == "LINEAR_EXACT":
-        return Window(centre, width, "LINEAR_EXACT")
-    return Window(centre, width, "SIGMOID" if function == "SIGMOID" else "LINEAR")
+    for number, (centre, width) in enumerate(zip(centres, widths, strict=False)):
+        if centre is not None and width is not None and width >= least and width > 0:
+            if number or len(centres) != len(widths):
+                unusable.append(_written_window(holder))
+            return SourceVoi(Window(centre, width, cast(Any, function)), number, tuple(unusable))
+    if centres or widths:
+        unusable.append(_written_window(holder))
+    return SourceVoi(None, None, tuple(unusable))
+
+
+def items_of(header: Dataset, keyword: str) -> list[Dataset]:
+    """Items of a sequence; empty where it is absent, empty or can't be read as one."""
+    try:
+        value = header[keyword].value if keyword in header else None
+    except Exception:
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+
+
+def _window_holder(header: Dataset, frame_number: int) -> Dataset | None:
+    """The data set that says anything of a window of this frame."""
+    for candidate in (group_item(header, frame_number, "FrameVOILUTSequence"), header):
+        if candidate is not None and any(
+            written_value(candidate, keyword) not in EMPTY for keyword in ("WindowCenter", "WindowWidth")
+        ):
+            return candidate
+    return None
+
+
+def _written_window(holder: Dataset) -> str:
+    return " with ".join(
+        f"{attribute_name(keyword)} {written_value(holder, keyword)}" for keyword in ("WindowCenter", "WindowWidth")
+    )
 
 
 def shows_something(voi: Window | LookupTable, values: FloatArray) -> bool:
@@ -160,46 +242,29 @@ def percentile_window(values: FloatArray) -> Window:
     return Window(float(low + high) / 2, float(high - low), "LINEAR_EXACT")
 
 
-def _table(item: Dataset, *, signed: bool) -> tuple[int, FloatArray, int]:
-    """First mapped value, entries, bits of an entry: LUT Descriptor and LUT Data of PS3.3 section C.11.1.1."""
-    descriptor = [int(value) for value in item.LUTDescriptor]
-    count = descriptor[0] or 2**16
-    first, bits = descriptor[1], descriptor[2]
-    if signed and first > 2**15 - 1:
-        first -= 2**16
-    elif not signed and first < 0:
-        first += 2**16
-    data = item.LUTData
-    if isinstance(data, bytes):
-        width = np.uint8 if len(data) < 2 * count else np.dtype("<u2")
-        entries = np.frombuffer(data, dtype=width)
-    else:
-        entries = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
-    if len(entries) < count or not 1 <= bits <= 16:
-        raise ImageError(f"lookup table: expected {count} entries of 1 to 16 bits, found {len(entries)} of {bits}")
-    return first, entries[:count].astype(np.float32), bits
-
-
-def _first(values: object) -> float:
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return float(values[0])
-    return float(values)  # type: ignore[arg-type]
-
-
 def _is_signed(header: Dataset) -> bool:
     return int(header.get("PixelRepresentation") or 0) == 1
 
 
 def _signed_after_rescale(header: Dataset, frame_number: int) -> bool:
     """Whether the input of the VOI LUT can be negative: signed pixels, or a rescale with a negative intercept."""
+    if _is_signed(header):
+        return True
     holder = holder_of(header, frame_number, "PixelValueTransformationSequence", "RescaleIntercept")
-    return _is_signed(header) or (holder is not None and float(holder.RescaleIntercept) < 0)
+    return holder is not None and (decimal_number(holder, "RescaleIntercept") or 0) < 0
 
 
-def _as_stored(header: Dataset, value: object) -> int:
+def _padding_value(header: Dataset, keyword: str) -> int | None:
     """A padding value in the representation of the pixels; its VR (US or SS) is often written wrongly."""
+    value = header[keyword].value if keyword in header else None
+    if isinstance(value, bytes):
+        # Two bytes of an unknown type, in the file's order.
+        number = int.from_bytes(value[:2], "big" if byte_order(header) == ">" else "little") if value else None
+    else:
+        number = whole_number(header, keyword)
+    if number is None:
+        return None
     bits = int(header.BitsAllocated)
-    number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(_first(value))
     if _is_signed(header):
         return number - 2**bits if number >= 2 ** (bits - 1) else number
     return number + 2**bits if number < 0 else number

@@ -11,6 +11,7 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.errors import ImageError, WhyRayError
+from whyray.imaging.attributes import decimal_number
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.grouping import Group, Member, group_series
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
@@ -28,9 +29,13 @@ from whyray.imaging.photometry import (
     shows_something,
     voi_of,
 )
+from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 
 SAMPLE = 2_000_000
+
+MOST_QUOTED = 3
+"""Attributes that one note names."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
         for instances in series.values():
             for batch in _batches(_groups(list(instances.values()), refusals)):
                 try:
-                    with refusing_as_image_error(batch[0].uids[0]):
+                    with refusing_as_image_error(batch[0].uids[0], batch[0].members[0].instance.header):
                         images.extend(_images_of(batch, isolated))
                 except ImageError as error:
                     refusals.append(Refusal(tuple(dict.fromkeys(uid for group in batch for uid in group.uids)), error))
@@ -99,7 +104,7 @@ def _unopened(source: Path | str | Dataset, error: ImageError) -> Refusal:
 
 def _groups(instances: Sequence[Instance], refusals: list[Refusal]) -> list[Group]:
     try:
-        with refusing_as_image_error(instances[0].uid):
+        with refusing_as_image_error(instances[0].uid, instances[0].header):
             grouping = group_series(instances)
     except ImageError as error:
         refusals.append(Refusal(tuple(instance.uid for instance in instances), error))
@@ -127,13 +132,15 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
     members = [member for group in batch for member in group.members]
-    pixels = _decode(members, isolated)
+    pixels, told = _decode(members, isolated)
     images, start = [], 0
     for group in batch:
         place = slice(start, start + len(group.members))
         start = place.stop
         own = _Pixels(pixels.modality[place], pixels.display[place], pixels.padding[place])
-        notes = group.notes if own.display.ndim == 4 else group.notes + _render(group, own)
+        notes = group.notes + _in_one_note_each(group.members, told[place])
+        if own.display.ndim < 4:
+            notes += _render(group, own)
         images.append(
             SourceImage(
                 kind=group.kind,
@@ -148,31 +155,58 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceIma
     return images
 
 
-def _decode(members: Sequence[Member], isolated: IsolatedGdcm) -> _Pixels:
+def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]]) -> tuple[Note, ...]:
+    """Notes of frames and their instances, each once however many frames it is of."""
+    places: dict[Note, list[Member]] = {}
+    for member, notes in zip(members, told, strict=True):
+        for note in (*member.instance.notes, *notes):
+            places.setdefault(note, []).append(member)
+    if len(members) == 1:
+        return tuple(places)
+    return tuple(
+        Note(
+            note.kind,
+            f"{note.detail} (in {len(of)} of {len(members)} frames, first in frame {of[0].frame.frame_number} of "
+            f"instance {of[0].instance.uid})",
+        )
+        for note, of in places.items()
+    )
+
+
+def _decode(members: Sequence[Member], isolated: IsolatedGdcm) -> tuple[_Pixels, list[tuple[Note, ...]]]:
+    """Decode all members, and say of each what was wrong with its pixel data but could be resolved."""
     first = members[0].instance
     shape = (len(members), *first.shape)
     colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
     pixels = _Pixels(
         np.empty(shape, np.float32), np.empty((*shape, 3) if colour else shape, np.float32), np.zeros(shape, np.bool_)
     )
+    told: list[tuple[Note, ...]] = [()] * len(members)
     wanted: dict[str, dict[int, int]] = defaultdict(dict)
     instances: dict[str, Instance] = {}
     for place, member in enumerate(members):
         wanted[member.instance.uid][member.frame.frame_number] = place
         instances[member.instance.uid] = member.instance
     for uid, places in wanted.items():
-        with refusing_as_image_error(uid):
-            _fill(pixels, instances[uid], places, isolated)
-    return pixels
+        with refusing_as_image_error(uid, instances[uid].header):
+            _fill(pixels, told, instances[uid], places, isolated)
+    return pixels, told
 
 
-def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int], isolated: IsolatedGdcm) -> None:
+def _fill(
+    pixels: _Pixels,
+    told: list[tuple[Note, ...]],
+    instance: Instance,
+    places: dict[int, int],
+    isolated: IsolatedGdcm,
+) -> None:
     """Decode the frames of one instance into their places; `places` maps frame numbers to places."""
     numbers = sorted(places)
     header = instance.header
     frames = stored_frames(instance.with_pixels(), instance.uid, numbers, isolated)
-    for number, stored in zip(numbers, frames, strict=True):
-        place = places[number]
+    for number, frame in zip(numbers, frames, strict=True):
+        place, stored = places[number], frame.values
+        told[place] = frame.notes
         if stored.shape[:2] != pixels.modality.shape[1:]:
             raise ImageError(f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}")
         if pixels.display.ndim == 4:
@@ -189,26 +223,37 @@ def _fill(pixels: _Pixels, instance: Instance, places: dict[int, int], isolated:
 def _render(group: Group, pixels: _Pixels) -> tuple[Note, ...]:
     """Fill `display` frame by frame; return what had to be decided for the source."""
     modality, display, padding = pixels.modality, pixels.display, pixels.padding
-    lookups = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
+    given = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
     shown = _sample(modality, padding)
-    usable = [voi for voi in lookups if voi is not None]
+    usable = [voi.chosen for voi in given if voi.chosen is not None]
+    passed_over = list(dict.fromkeys(words for voi in given for words in voi.unusable))
+    why = f" that can be used ({_some(passed_over)})" if passed_over else ""
     reason = ""
     fallback: Window | None = None
     if not usable and _is_eight_bit(group.members[0].instance):
         fallback = Window(127.5, 255.0, "LINEAR_EXACT")
+        reason = f"no window in the source{why}: shown from 0 to 255, as stored" if passed_over else ""
     elif not usable:
         fallback = percentile_window(shown)
-        reason = "no window in the source: shown from the 0.5th to the 99.5th percentile"
+        reason = f"no window in the source{why}: shown from the 0.5th to the 99.5th percentile"
     elif not any(shows_something(voi, shown) for voi in _distinct(usable)):
         fallback = percentile_window(shown)
         reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
-    for place, (member, voi) in enumerate(zip(group.members, lookups, strict=True)):
-        chosen = fallback or voi or usable[0]
+    elif passed_over:
+        reason = f"passed over, since it can't be applied: {_some(passed_over)}; the source's next one is shown"
+    for place, (member, voi) in enumerate(zip(group.members, given, strict=True)):
+        chosen = fallback or voi.chosen or usable[0]
         display[place] = chosen.apply(modality[place])
         if text(member.instance.header, "PhotometricInterpretation") == "MONOCHROME1":
             np.subtract(1, display[place], out=display[place])
         display[place][padding[place]] = 0
     return (Note(NoteKind.WINDOW_REPLACED, reason),) if reason else ()
+
+
+def _some(words: Sequence[str]) -> str:
+    """The first few of many, and how many more there are."""
+    more = len(words) - MOST_QUOTED
+    return "; ".join(words[:MOST_QUOTED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _sample(modality: FloatArray, padding: BoolArray) -> FloatArray:
@@ -226,5 +271,6 @@ def _distinct(usable: Sequence[Window | LookupTable]) -> list[Window | LookupTab
 def _is_eight_bit(instance: Instance) -> bool:
     """Whether stored values are display values: 8 bits, unsigned, no modality transformation."""
     header = instance.header
-    plain = "ModalityLUTSequence" not in header and float(header.get("RescaleSlope") or 1) == 1
-    return plain and int(header.BitsStored) == 8 and not int(header.get("PixelRepresentation") or 0)
+    plain = "ModalityLUTSequence" not in header and (decimal_number(header, "RescaleSlope") or 1) == 1
+    pixels = pixel_description(header)
+    return plain and pixels.bits_stored == 8 and not pixels.signed

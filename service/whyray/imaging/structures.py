@@ -70,7 +70,7 @@ def structures_of_study(sources: Iterable[Path | Dataset], image: SourceImage) -
                 continue
             uid = str(data.get("SOPInstanceUID"))
             try:
-                with refusing_as_image_error(uid):
+                with refusing_as_image_error(uid, data):
                     found.extend(_structures(data, image, isolated))
             except ImageError as error:
                 refusals.append(Refusal((uid,), error))
@@ -127,8 +127,8 @@ def _structures(data: Dataset, image: SourceImage, isolated: IsolatedGdcm) -> It
     fractional = str(data.get("SegmentationType")) == "FRACTIONAL"
     half = (float(data.get("MaximumFractionalValue") or 255)) / 2 if fractional else 0.5
     masks: dict[int, BoolArray] = defaultdict(lambda: np.zeros(image.shape, np.bool_))
-    for number, stored in zip(numbers, stored_frames(data, uid, numbers, isolated), strict=True):
-        one = slices[number - 1]
+    for number, frame in zip(numbers, stored_frames(data, uid, numbers, isolated), strict=True):
+        one, stored = slices[number - 1], frame.values
         present = np.unique(stored) if one.segment is None else [one.segment]
         for segment in (int(each) for each in present):
             if segment not in wanted:
