@@ -36,12 +36,32 @@ def written_value(header: Dataset, keyword: str) -> str:
     return _quoted(tag, header)
 
 
+def written_texts(header: Dataset, keyword: str) -> list[str]:
+    """Values of an attribute as stripped texts, as they stand in it; one empty text where it is absent or empty."""
+    tag = tag_for_keyword(keyword)
+    if tag is None or tag not in header:
+        return [""]
+    try:
+        value = header[tag].value
+    except Exception:
+        if _representation(BaseTag(tag), header) not in ("DS", "IS"):
+            return [UNREADABLE]
+        return [part.strip(" \0\t\r\n") for part in _raw_text(tag, header).split("\\")]
+    if value is None:
+        return [""]
+    if isinstance(value, bytes):
+        return [value.decode("latin-1").strip(" \0")]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [str(part).strip(" \0") for part in value] or [""]
+    return [str(value).strip(" \0")]
+
+
 def whole_number(header: Dataset, keyword: str) -> int | None:
     """An attribute as one whole number; None where absent or empty.
 
     Raises ImageError, naming attribute and value, for anything else.
     """
-    texts = _texts(header, keyword)
+    texts = written_texts(header, keyword)
     if not any(texts):
         return None
     number = _number(texts[0]) if len(texts) == 1 else None
@@ -55,7 +75,7 @@ def whole_number(header: Dataset, keyword: str) -> int | None:
 
 def decimal_numbers(header: Dataset, keyword: str) -> tuple[float | None, ...]:
     """The values of an attribute as numbers, None in place of one that is no finite number; empty where absent."""
-    texts = _texts(header, keyword)
+    texts = written_texts(header, keyword)
     return tuple(_number(value) for value in texts) if any(texts) else ()
 
 
@@ -113,26 +133,6 @@ def _is_of_another_type(tag: BaseTag, representation: str) -> bool:
 def _representation(tag: BaseTag, holder: Dataset) -> str:
     element = holder.get_item(tag)
     return str(getattr(element, "VR", None) or "unknown")
-
-
-def _texts(header: Dataset, keyword: str) -> list[str]:
-    """The values of an attribute as stripped texts, one empty text where it is absent."""
-    tag = tag_for_keyword(keyword)
-    if tag is None or tag not in header:
-        return [""]
-    try:
-        value = header[tag].value
-    except Exception:
-        if _representation(BaseTag(tag), header) not in ("DS", "IS"):
-            return [UNREADABLE]
-        return [part.strip(" \0\t\r\n") for part in _raw_text(tag, header).split("\\")]
-    if value is None:
-        return [""]
-    if isinstance(value, bytes):
-        return [value.decode("latin-1").strip(" \0")]
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [str(part).strip(" \0") for part in value] or [""]
-    return [str(value).strip(" \0")]
 
 
 def _number(value: str) -> float | None:

@@ -75,7 +75,7 @@ def begins_codestream(syntax: UID, fragment: bytes) -> bool:
         if len(fragment) < 64:
             return False
         segments, first = struct.unpack_from("<2L", fragment)
-        return 1 <= segments <= _RLE_SEGMENTS and first == 64
+        return bool(1 <= segments <= _RLE_SEGMENTS and first == 64)
     return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
@@ -127,7 +128,7 @@ def _native(
     def frame(number: int) -> StoredFrame:
         if number > pixels.frames:
             raise CodestreamError(f"there are {pixels.frames} frames")
-        cells, _ = decoder.as_array(value, index=number - 1, **options)  # type: ignore[arg-type]
+        cells, _ = decoder.as_array(value, index=number - 1, **options)
         values, own = values_of_cells(cells, pixels)
         return StoredFrame(values, notes + own)
 
@@ -239,7 +240,7 @@ def _by_gdcm(codestream: bytes, syntax: UID, isolated: IsolatedGdcm, options: di
 
 def _by_pydicom(codestream: bytes, syntax: UID, plugin: str, options: dict[str, Any]) -> NDArray[Any]:
     values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, decoding_plugin=plugin, **options)
-    return values
+    return np.asarray(values)
 
 
 def _options(pixels: PixelDescription, cell: int, bits: int, *, signed: bool) -> dict[str, Any]:

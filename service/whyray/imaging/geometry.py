@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 
 from whyray.errors import GeometryError
+from whyray.imaging.attributes import decimal_numbers
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.source import Affine, SourceFrame
 
@@ -55,6 +57,14 @@ def pixel_spacing(header: Dataset, frame_number: int) -> tuple[float, float] | N
         magnification = magnification if magnification > 0 else 1.0
         return at_detector[0] / magnification, at_detector[1] / magnification
     return _positive_pair(header.get("NominalScannedPixelSpacing")) or _ultrasound_spacing(header)
+
+
+def pixel_aspect_ratio(header: Dataset) -> tuple[float, float] | None:
+    """(vertical, horizontal) of Pixel Aspect Ratio (0028,0034), PS3.3 section C.7.6.3.1.7; None where unusable."""
+    values = decimal_numbers(header, "PixelAspectRatio")
+    if len(values) != 2 or not all(value is not None and value > 0 for value in values):
+        return None
+    return cast("tuple[float, float]", values)
 
 
 def frame_pixel_to_patient(frame: SourceFrame, rows: ArrayLike, columns: ArrayLike) -> NDArray[np.float64]:

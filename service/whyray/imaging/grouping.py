@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import GeometryError
 from whyray.imaging.functional_groups import group_item
-from whyray.imaging.geometry import frame_geometry
+from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio
 from whyray.imaging.instance import Instance, refusing_as_image_error, text
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.source import Affine, SourceFrame
@@ -127,9 +127,11 @@ def signed_distances(members: Sequence[Member]) -> NDArray[np.float64]:
 def _members(instance: Instance) -> list[Member]:
     with refusing_as_image_error(instance.uid, instance.header):
         found = []
+        ratio = pixel_aspect_ratio(instance.header) or (1.0, 1.0)
         for number in range(1, instance.frame_count + 1):
             spacing, to_patient = frame_geometry(instance.header, number)
-            found.append(Member(instance, SourceFrame(instance.uid, number, instance.shape, spacing, to_patient)))
+            frame = SourceFrame(instance.uid, number, instance.shape, spacing, to_patient, ratio)
+            found.append(Member(instance, frame))
         return found
 
 

@@ -15,7 +15,8 @@ from pydicom import Dataset
 from pydicom.uid import UID
 
 from whyray.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
-from whyray.imaging.attributes import attribute_name, unreadable_attribute, whole_number, written_value
+from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
+from whyray.imaging.geometry import pixel_aspect_ratio, pixel_spacing
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.pixel_description import pixel_description
 
@@ -36,6 +37,9 @@ TILED_CLASSES = {
 """SOP classes whose frames are tiles of one picture: nothing right can be said of a tile by itself."""
 
 PIXEL_GROUP = 0x7FE0
+
+SAME_RATIO = 0.01
+"""A Pixel Aspect Ratio that differs by less than this share from that of the spacing is the same, rounded."""
 
 LARGEST_IMAGE = 2**32
 """Pixels. A header that promises more is taken for damage, before memory is asked for."""
@@ -120,7 +124,7 @@ def open_instance(source: Path | Dataset) -> Instance:
     with refusing_as_image_error(uid, header), quiet():
         _refuse_what_is_no_image(header, uid)
         # Looking at each value here makes one that can't be used this instance's refusal, not its series'.
-        notes = _number_of_frames(header, uid)
+        notes = _number_of_frames(header, uid) + _pixel_shape(header)
         _refuse_impossible_extent(header, uid)
         pixel_description(header)
         return Instance(source, header, notes)
@@ -230,6 +234,26 @@ def _number_of_frames(header: Dataset, uid: str) -> tuple[Note, ...]:
     if frames < 0:
         raise ImageError(f"instance {uid}: expected frames in {attribute_name('NumberOfFrames')}, found {frames}")
     return ()
+
+
+def _pixel_shape(header: Dataset) -> tuple[Note, ...]:
+    """Look at what says how large a pixel is: a value that can't be one, or a ratio that the spacing contradicts."""
+    notes = []
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+        values = decimal_numbers(header, keyword)
+        if values and (len(values) != 2 or not all(value is not None and value > 0 for value in values)):
+            words = f"{attribute_name(keyword)} {written_value(header, keyword)} can't be the size of a pixel"
+            notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, f"{words}: passed over"))
+            # No reader further on shall fall over it, nor write it into a result.
+            del header[keyword]
+    spacing, ratio = pixel_spacing(header, 1), pixel_aspect_ratio(header)
+    if spacing and ratio and abs(spacing[0] * ratio[1] / (spacing[1] * ratio[0]) - 1) > SAME_RATIO:
+        words = (
+            f"{attribute_name('PixelAspectRatio')} {written_value(header, 'PixelAspectRatio')} is not that of the "
+            f"pixel spacing, {spacing[0]:g} by {spacing[1]:g} mm, which was used"
+        )
+        notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, words))
+    return tuple(notes)
 
 
 def _refuse_impossible_extent(header: Dataset, uid: str) -> None:

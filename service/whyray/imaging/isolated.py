@@ -121,7 +121,7 @@ def _decoded(codestream: bytes, syntax: UID, options: dict[str, Any]) -> NDArray
     if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and options["bits_stored"] > 8:
         return _twelve_bit_jpeg(codestream, options)
     frame, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, decoding_plugin="gdcm", **options)
-    return frame
+    return np.asarray(frame)
 
 
 def _twelve_bit_jpeg(codestream: bytes, options: dict[str, Any]) -> NDArray[Any]:

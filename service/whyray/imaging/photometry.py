@@ -16,6 +16,7 @@ from whyray.imaging.attributes import (
     decimal_number,
     decimal_numbers,
     whole_number,
+    written_texts,
     written_value,
 )
 from whyray.imaging.functional_groups import group_item, holder_of
@@ -38,6 +39,10 @@ PERCENTILES = (0.5, 99.5)
 EMPTY = ("none", "nothing", "'[]'")
 """What `written_value` says of an attribute that is absent or empty."""
 
+Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+FUNCTIONS: dict[str, Function] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR_EXACT", "SIGMOID": "SIGMOID"}
+"""VOI LUT Function (0028,1056): PS3.3 section C.11.2.1.3."""
+
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -47,7 +52,7 @@ class Window:
 
     centre: float
     width: float
-    function: Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"] = "LINEAR"
+    function: Function = "LINEAR"
 
     def limits(self) -> tuple[float, float]:
         """Modality values below which all is black and above which all is white (5 % and 95 % for SIGMOID)."""
@@ -150,14 +155,15 @@ class SourceVoi:
     ----------
     chosen
         First VOI LUT, else first window, that can be applied; None where there is none.
-    window
-        Number of the chosen window among those written (from 0); None where a VOI LUT or nothing was chosen.
+    windows
+        (centres, widths) of the chosen window and of all usable ones after it, as written; empty where a VOI LUT or
+        nothing was chosen.
     unusable
         Names and values of the attributes that were passed over.
     """
 
     chosen: Window | LookupTable | None
-    window: int | None = None
+    windows: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     unusable: tuple[str, ...] = ()
 
 
@@ -171,26 +177,31 @@ def voi_of(header: Dataset, frame_number: int) -> SourceVoi:
             unusable.append(f"{attribute_name('VOILUTSequence')}: {error}")
             continue
         shown = (table.entries / np.float32(2.0**table.bits - 1)).astype(np.float32)
-        return SourceVoi(LookupTable(table.first, shown), None, tuple(unusable))
+        return SourceVoi(LookupTable(table.first, shown), unusable=tuple(unusable))
     if not items_of(header, "VOILUTSequence") and written_value(header, "VOILUTSequence") not in EMPTY:
         unusable.append(f"{attribute_name('VOILUTSequence')}: it is no sequence")
     holder = _window_holder(header, frame_number)
     if holder is None:
-        return SourceVoi(None, None, tuple(unusable))
-    function = text(holder, "VOILUTFunction").upper() or "LINEAR"
-    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        return SourceVoi(None, unusable=tuple(unusable))
+    function = FUNCTIONS.get(text(holder, "VOILUTFunction").upper() or "LINEAR")
+    if function is None:
         unusable.append(f"{attribute_name('VOILUTFunction')} {written_value(holder, 'VOILUTFunction')}")
         function = "LINEAR"
     centres, widths = decimal_numbers(holder, "WindowCenter"), decimal_numbers(holder, "WindowWidth")
     least = 1.0 if function == "LINEAR" else 0.0
-    for number, (centre, width) in enumerate(zip(centres, widths, strict=False)):
-        if centre is not None and width is not None and width >= least and width > 0:
-            if number or len(centres) != len(widths):
-                unusable.append(_written_window(holder))
-            return SourceVoi(Window(centre, width, cast(Any, function)), number, tuple(unusable))
-    if centres or widths:
+    usable = [
+        number
+        for number, (centre, width) in enumerate(zip(centres, widths, strict=False))
+        if centre is not None and width is not None and width >= least and width > 0
+    ]
+    if len(usable) < max(len(centres), len(widths)):
         unusable.append(_written_window(holder))
-    return SourceVoi(None, None, tuple(unusable))
+    if not usable:
+        return SourceVoi(None, unusable=tuple(unusable))
+    window = Window(cast(float, centres[usable[0]]), cast(float, widths[usable[0]]), function)
+    texts = [written_texts(holder, keyword) for keyword in ("WindowCenter", "WindowWidth")]
+    windows = tuple(tuple(written[number] for number in usable) for written in texts)
+    return SourceVoi(window, (windows[0], windows[1]), tuple(unusable))
 
 
 def items_of(header: Dataset, keyword: str) -> list[Dataset]:

@@ -14,11 +14,11 @@ from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame
 def planar_grid(frame: SourceFrame, shape: tuple[int, int], fit: Literal["pad", "stretch", "crop"]) -> ModelGrid:
     """Return the grid of `shape` over a frame.
 
-    `pad` shows the whole frame and `crop` fills the whole grid, both with the aspect ratio in millimetres (anisotropic
-    pixel spacing is taken into account; pixels count as square where the source gives no spacing); `stretch` lets the
-    frame's edges meet the grid's. The affine is (row, column) of the grid → (row, column) of the frame, of centres.
+    `pad` shows the whole frame and `crop` fills the whole grid, both with the proportions that the frame has in the
+    patient (by its pixel spacing, else its Pixel Aspect Ratio, else pixels count as square); `stretch` lets the frame's
+    edges meet the grid's. The affine is (row, column) of the grid → (row, column) of the frame, of centres.
     """
-    spacing = np.array(frame.spacing or (1.0, 1.0))
+    spacing = np.array(frame.pixel_shape)
     extent = np.array(frame.shape) * spacing
     voxel = extent / np.array(shape)
     if fit == "pad":

@@ -240,7 +240,7 @@ def _render(group: Group, pixels: _Pixels) -> tuple[Note, ...]:
         fallback = percentile_window(shown)
         reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
     elif passed_over:
-        reason = f"passed over, since it can't be applied: {_some(passed_over)}; the source's next one is shown"
+        reason = f"passed over, since it can't be applied: {_some(passed_over)}; what else the source gives is shown"
     for place, (member, voi) in enumerate(zip(group.members, given, strict=True)):
         chosen = fallback or voi.chosen or usable[0]
         display[place] = chosen.apply(modality[place])

@@ -34,6 +34,9 @@ class SourceFrame:
     to_patient
         4 × 4, from (column index, row index, 0, 1) to (x, y, z, 1) in mm of the patient coordinate system: equation
         C.7.6.2.1-1 of PS3.3. None where the source has no position (projection radiographs, most ultrasound).
+    aspect_ratio
+        (vertical, horizontal) size of a pixel by Pixel Aspect Ratio (0028,0034), (1, 1) where the source gives none.
+        A ratio and no length: nothing is measured in mm by it.
     """
 
     sop_instance_uid: str
@@ -41,6 +44,18 @@ class SourceFrame:
     shape: tuple[int, int]
     spacing: tuple[float, float] | None
     to_patient: Affine | None
+    aspect_ratio: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def pixel_shape(self) -> tuple[float, float]:
+        """(height, width) of a pixel, in mm where the source gives a spacing, else by its aspect ratio alone."""
+        return self.spacing or self.aspect_ratio
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Height over width of a pixel."""
+        height, width = self.pixel_shape
+        return height / width
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
 from whyray.config import ResultKind
+from whyray.imaging.photometry import Window, voi_of
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.results.answer import Answer
 from whyray.results.coding import one_value
@@ -17,6 +18,9 @@ from whyray.results.multi_frame import functional_value
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
+
+_MOST_PRECISE = 10_000
+"""Largest denominator of a ratio."""
 
 
 def state_dataset(
@@ -93,7 +97,7 @@ def displayed_area(image: SourceImage, references: Sequence[Dataset] = ()) -> Da
     if spacing is not None:
         made.PresentationPixelSpacing = [f"{value:.10g}" for value in spacing]
     else:
-        made.PresentationPixelAspectRatio = [1, 1]
+        made.PresentationPixelAspectRatio = _whole_ratio(image.frames[0].aspect_ratio)
     return made
 
 
@@ -102,23 +106,20 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
     rescale = rescale_of(image, frames[0])
     if rescale is not None:
         made.RescaleIntercept, made.RescaleSlope, made.RescaleType = rescale
-    windows: dict[tuple[tuple[str, ...], tuple[str, ...]], list[SourceFrame]] = {}
+    windows: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[SourceFrame]] = {}
     for frame in frames:
         header = image.headers[frame.sop_instance_uid]
-        if "VOILUTSequence" in header:
-            continue
-        centre, width = (
-            _strings(functional_value(header, frame.frame_number, "FrameVOILUTSequence", keyword))
-            for keyword in ("WindowCenter", "WindowWidth")
-        )
-        if centre and len(centre) == len(width):
-            windows.setdefault((centre, width), []).append(frame)
+        voi = voi_of(header, frame.frame_number)
+        if isinstance(voi.chosen, Window):
+            windows.setdefault((*voi.windows, voi.chosen.function), []).append(frame)
     if windows and sum(map(len, windows.values())) == len(frames):
         made.SoftcopyVOILUTSequence = Items()
-        for (centre, width), shown in windows.items():
+        for (centre, width, function), shown in windows.items():
             one = Dataset()
             one.ReferencedImageSequence = frame_references(image, shown)
             one.WindowCenter, one.WindowWidth = list(centre), list(width)
+            if function != "LINEAR":
+                one.VOILUTFunction = function
             made.SoftcopyVOILUTSequence.append(one)
 
 
@@ -144,7 +145,7 @@ def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[str, str, str] |
     return str(values[0]), str(values[1]), str(values[2] or "US")
 
 
-def _strings(value: object) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    return tuple(map(str, value)) if isinstance(value, (list, tuple, MultiValue)) else (str(value),)
+def _whole_ratio(ratio: tuple[float, float]) -> list[int]:
+    """A ratio as two whole numbers, as Presentation Pixel Aspect Ratio (0070,0102) wants it."""
+    share = Fraction(ratio[0] / ratio[1]).limit_denominator(_MOST_PRECISE)
+    return [share.numerator, share.denominator] if share else [1, 1]

@@ -13,7 +13,6 @@ from PIL import Image
 from whyray.errors import ImageError
 from whyray.imaging import SourceImage
 from whyray.results.page.layout import text_size_of
-from whyray.results.page.pages import pixel_aspect
 
 LONGEST_SIDE = 1400
 _GAP = 8
@@ -48,7 +47,7 @@ def _tile(image: SourceImage, index: int, longest: int) -> Image.Image:
     frame = image.frames[index]
     tile = Image.fromarray(np.rint(image.display[index].clip(0, 1) * 255).astype(np.uint8)).convert("RGB")
     # pixels that are not square are drawn as they lie in the patient
-    height = tile.height * pixel_aspect(frame, image.headers[frame.sop_instance_uid])
+    height = tile.height * frame.pixel_aspect
     scale = min(1.0, longest / max(tile.width, height))
     return tile.resize((max(1, round(tile.width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
 

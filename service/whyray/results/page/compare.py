@@ -13,7 +13,7 @@ from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import dimmed_where_unseen, plain, with_heatmap
-from whyray.results.page.pages import legend_of_answer, pixel_aspect, quality_words, scale_bar, subtitle_of, title_of
+from whyray.results.page.pages import legend_of_answer, quality_words, scale_bar, subtitle_of, title_of
 from whyray.results.templates import Colour, Layout, Wording
 
 _MOST_COLUMNS = 4
@@ -77,7 +77,7 @@ def _page(
     frame = image.frames[index]
     header = image.headers[frame.sop_instance_uid]
     columns = min(_MOST_COLUMNS, len(pairs) + 1)
-    size = panel_size(frame.shape, pixel_aspect(frame, header), columns, layout)
+    size = panel_size(frame.shape, frame.pixel_aspect, columns, layout)
     background, orientation = plain(image.display[index], size), frame_orientation(frame, header)
     place = "" if image.kind == "planar" else " · " + wording.slice.format(number=index + 1, total=len(image.frames))
     panels = [

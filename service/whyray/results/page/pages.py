@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from pydicom import Dataset
 
 from whyray.explain.typed import Narrative
 from whyray.imaging.orientation import frame_orientation
@@ -198,8 +197,7 @@ def _pages(
     montage = image.kind == "volume" and layout.volume.pages == "montage" and len(slices) > 1
     columns = 4 if montage else 2
     frame = image.frames[0]
-    header = image.headers[frame.sop_instance_uid]
-    size = panel_size(frame.shape, pixel_aspect(frame, header), columns, layout)
+    size = panel_size(frame.shape, frame.pixel_aspect, columns, layout)
     pairs = [_pair(image, index, size, caption, overlaid, wording) for index in slices]
     if montage:
         return [compose(words, [panel for pair in pairs for panel in pair], columns, bar, layout)]
@@ -218,18 +216,6 @@ def _pair(
         Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
         Panel(index, True, overlaid(background, index), caption, orientation),
     ]
-
-
-def pixel_aspect(frame: SourceFrame, header: Dataset) -> float:
-    """Height over width of a pixel: from its spacing, else Pixel Aspect Ratio (0028,0034), else 1."""
-    if frame.spacing is not None and min(frame.spacing) > 0:
-        return frame.spacing[0] / frame.spacing[1]
-    ratio = functional_value(header, frame.frame_number, "", "PixelAspectRatio")
-    try:
-        vertical, horizontal = (float(each) for each in ratio)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return 1.0
-    return vertical / horizontal if vertical > 0 and horizontal > 0 else 1.0
 
 
 def scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:

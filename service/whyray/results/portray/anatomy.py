@@ -126,8 +126,7 @@ def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[s
     leading = next((each for each in structures if each.name == largest), structures[0])
     frame = int(leading.mask.reshape(len(leading.mask), -1).sum(axis=1).argmax())
     rows, columns = image.shape[1:]
-    spacing = image.frames[frame].spacing or (1.0, 1.0)
-    height = max(1, round(width * rows * spacing[0] / (columns * spacing[1])))
+    height = max(1, round(width * rows * image.frames[frame].pixel_aspect / columns))
     room = (
         (width, height) if height <= width * 1.3 else (max(1, round(width * width * 1.3 / height)), round(width * 1.3))
     )
