@@ -195,7 +195,17 @@ def _run_lengths(codestream: bytes, pixels: PixelDescription) -> tuple[NDArray[A
         raise CodestreamError(f"Bits Allocated (0028,0100) {pixels.bits_allocated} can't be run-length encoded")
     check_rle_header(codestream, pixels.samples * pixels.bits_allocated // 8)
     options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
-    cells = _by_pydicom(codestream, RLELossless, "pylibjpeg", options | {"correct_unused_bits": False})
+    try:
+        cells = _by_pydicom(codestream, RLELossless, "pylibjpeg", options | {"correct_unused_bits": False})
+    except MemoryError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != RUST_PANIC:
+            raise
+        raise CodestreamError(
+            f"its RLE segments do not unfold to the {pixels.rows * pixels.columns} pixels of Rows (0028,0010) "
+            f"{pixels.rows} and Columns (0028,0011) {pixels.columns}"
+        ) from error
     return values_of_cells(cells, pixels)
 
 
@@ -218,6 +228,9 @@ def _codestream(
         raise CodestreamError("a second compressed frame follows in the same fragments")
     cell = 8 if header.bits <= 8 else 16 if header.bits <= 16 else 32
     options = _options(pixels, cell, header.bits, signed=bool(header.signed))
+    if pixels.samples > 1:
+        # The frame says itself how its samples lie; decoders give them pixel by pixel.
+        options["planar_configuration"] = 0
     if syntax in JPEG_LOSSLESS or (syntax in JPEG_DCT and header.bits > 8):
         decoded = _by_gdcm(codestream, syntax, isolated, options)
     elif syntax in JPEG_LS:
