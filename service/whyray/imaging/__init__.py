@@ -3,7 +3,7 @@
 from whyray.imaging.back import mask_to_source, scores_to_source, to_source
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.model_input import to_model
-from whyray.imaging.notes import Note, NoteKind, without_repeats
+from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, patient_orientation
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
@@ -42,6 +42,5 @@ __all__ = [
     "structures_on_grid",
     "to_model",
     "to_source",
-    "without_repeats",
     "wrap_picture",
 ]

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from pydicom.uid import UID
 
-from whyray.intake.admission import is_storage
+from whyray.intake.admission import VERIFICATION, is_storage
 from whyray.intake.association_request import Unreadable
 from whyray.intake.refusals import Refused, class_not_supported, invalid_uid
 
 COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO, PRIORITY, DATA_SET_TYPE = 0x0100, 0x0110, 0x0120, 0x0700, 0x0800
 _CLASS, _INSTANCE = 0x0002, 0x1000
-_UIDS = {_CLASS: "Affected", 0x0003: "Requested", _INSTANCE: "Affected", 0x1001: "Requested"}
+_UIDS = frozenset({_CLASS, 0x0003, _INSTANCE, 0x1001})
+"""Affected and Requested SOP Class and Instance UID."""
 _NUMBERS = frozenset({COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO, PRIORITY, DATA_SET_TYPE, 0x0900, 0x1002, 0x1008})
 """With Status, Event Type ID and Action Type ID."""
 C_STORE_RQ, C_ECHO_RQ = 0x0001, 0x0030
@@ -25,7 +26,6 @@ _SERVED = frozenset({C_STORE_RQ, C_ECHO_RQ, 0x0FFF, 0x0100, 0x0130})
 _RESPONSE = 0x8000
 _NO_DATA_SET = 0x0101
 _PRIORITIES = (0, 1, 2)
-_VERIFICATION = "1.2.840.10008.1.1"
 STANDS_FOR_NONE = "2.25.0"
 """The instance UID of a request that names none that could be answered."""
 
@@ -78,7 +78,7 @@ def read_command(encoded: bytes, abstract_syntax: str) -> Command:
     if command.is_store:
         _complete_store(command, abstract_syntax)
     elif command.numbers[COMMAND_FIELD] == C_ECHO_RQ:
-        command.uids = {_CLASS: _VERIFICATION}
+        command.uids = {_CLASS: VERIFICATION}
     elif bad := [number for number, uid in command.uids.items() if uid and not UID(uid).is_valid]:
         raise Unreadable(f"a request with a UID that is none, in (0000,{bad[0]:04X})")
     return command

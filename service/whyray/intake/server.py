@@ -76,7 +76,8 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         most = self._most_connections()
         if len(self.active_associations) < most:
             return True
-        self.ended("unknown", str(address[0]), f"{most} connections are open, four for each of listener.limits")
+        words = f"{most} connections are open, four for each of listener.limits.max_associations"
+        self.ended("unknown", str(address[0]), words)
         return False
 
 
