@@ -69,7 +69,7 @@ def state_of(scene: Scene, name: str) -> JobState:
 
 def test_the_overview_shows_what_is_stuck_and_what_to_do(still: Page) -> None:
     still.open().shows("What to do:")
-    still.shows("1 job of route “head CT” failed: GeometryError")
+    still.shows("1 job of route “head CT” failed: PackageError")
     still.shows("research has not yet taken 2 results: PeerUnreachable")
     assert "Not for diagnostic use" in still.text("header")
     assert still.complaints() == []

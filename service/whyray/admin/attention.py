@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from whyray.admin.drift_watch import Watched, drifting
 from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
 from whyray.catalog import Announcement, Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
+from whyray.errors import uncorrectable_codes
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -122,6 +123,7 @@ class _Stuck:
                     destination=None if self.of == "jobs" else place,
                 )
                 for action in self.actions
+                if action != "retry" or self.state.value != JobState.FAILED.value or code not in uncorrectable_codes()
             ],
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Any
@@ -21,6 +22,7 @@ from whyray.delivery.association import (
     association,
     context,
     refusals,
+    silence,
 )
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, without_identity
 from whyray.delivery.statuses import describe, error_of
@@ -128,6 +130,7 @@ def _store_one(
     name = address(peer)
     try:
         source, syntax = _source(link, peer, file, accepted, compression)
+        begun = time.monotonic()
         answer = link.send_c_store(source, msg_id=message_id)
     except WhyRayError as error:
         return Outcome(file, None, error.message, error)
@@ -139,10 +142,9 @@ def _store_one(
         )
         return Outcome(file, None, failure.message, failure)
     if "Status" not in answer:
-        lost = PeerUnreachable(
-            f"{name} aborted, or did not answer within {peer.timeouts.dimse.total_seconds():.0f} s, "
-            f"while {file.sop_instance_uid} was sent"
-        )
+        limit = peer.timeouts.dimse.total_seconds()
+        what = f"C-STORE of {file.sop_instance_uid}"
+        lost = PeerUnreachable(f"{name} {silence(time.monotonic() - begun, limit, what)}")
         return Outcome(file, None, lost.message, lost)
     status = int(answer.Status)
     comment = without_identity(_comment(answer), file.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -15,11 +16,12 @@ import httpx
 from pydicom import Dataset
 
 from whyray.config import DicomWebDestination
+from whyray.delivery.connecting import unanswered
 from whyray.delivery.outgoing import Outcome, Outgoing, Report
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import DecodeError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.errors import DecodeError, PeerBusy, PeerRefused, WhyRayError
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
@@ -166,6 +168,7 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
             yield b"\r\n"
         yield tail
 
+    begun = time.monotonic()
     try:
         return client.post(
             "/studies",
@@ -178,7 +181,7 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
             },
         )
     except httpx.HTTPError as error:
-        raise PeerUnreachable(f"{url} did not take the request: {type(error).__name__}") from error
+        raise unanswered(url, error, time.monotonic() - begun) from error
 
 
 @dataclass(frozen=True)
