@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from whyray.shown import printable
+
 
 class WhyRayError(Exception):
     """Base of all errors that WhyRay raises on purpose.
@@ -22,7 +24,9 @@ class WhyRayError(Exception):
     message
         What was expected and what was found, with the UID or name of the thing concerned.
     advice
-        What the operator should do; the class's own advice where none is given.
+        What the operator should do, wherever it was raised; the class's own advice where none is given.
+    in_service
+        What an operator of the service may do besides, in routes and destinations; never told on the command line.
     """
 
     retriable: ClassVar[bool] = False
@@ -30,11 +34,16 @@ class WhyRayError(Exception):
     correctable: ClassVar[bool] = False
     """Whether the same work may succeed once an operator has put something right: then it may be retried by hand."""
     default_advice: ClassVar[str] = "Look up the message in docs/operate.md."
+    default_in_service: ClassVar[str] = ""
+    """Goes with the default advice only."""
 
-    def __init__(self, message: str, *, advice: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.advice = advice or self.default_advice
+    def __init__(self, message: str, *, advice: str | None = None, in_service: str | None = None) -> None:
+        # a message may name a file, and a file's name may hold what no log, database or terminal takes
+        self.message = printable(message, keep="\n\t")
+        super().__init__(self.message)
+        self.advice = printable(advice or self.default_advice, keep="\n\t")
+        default = self.default_in_service if advice is None else ""
+        self.in_service = default if in_service is None else in_service
 
     @property
     def code(self) -> str:
@@ -98,7 +107,8 @@ class ModelOutputError(PermanentError):
 class ImageError(PermanentError):
     """The pixels or the geometry of a study don't give what the package needs."""
 
-    default_advice = "Check the study in a viewer; narrow the route's `when` if such studies should not come here."
+    default_advice = "Look at the study in a viewer: the image does not give what the package needs."
+    default_in_service = "Narrow the route's `when` if such studies should not come here."
 
 
 class DecodeError(ImageError):
@@ -113,7 +123,8 @@ class GeometryError(ImageError):
 class ExplanationError(PermanentError):
     """A method can't explain this answer; the result says so instead of showing a picture."""
 
-    default_advice = "The answer itself stands; ask for another method in the route's `explain`."
+    default_advice = "The answer itself stands; ask for another method."
+    default_in_service = "The route's `explain` names them."
 
 
 # --- network -----------------------------------------------------------------------------------------------------

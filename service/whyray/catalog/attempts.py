@@ -42,7 +42,7 @@ def waiting_until(session: Session, table: type[Attempted], now: datetime) -> Se
 
 def blame(row: Job | Delivery | Announcement, error: WhyRayError, *, again: bool) -> None:
     """Say why the attempt did not succeed, what to do, and whether WhyRay tries `again` by itself."""
-    advice = error.advice
+    advice = f"{error.advice} {error.in_service}".rstrip()
     if again:
         advice += " WhyRay tries again by itself."
     elif error.retriable:

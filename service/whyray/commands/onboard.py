@@ -67,7 +67,7 @@ def onboard(
     from whyray.explain import method_named
     from whyray.models import RuntimeOptions, copy_package, find_package, install_package, load_package, read_manifest
     from whyray.models.package import MANIFEST
-    from whyray.pipeline.files import instance_files
+    from whyray.pipeline.files import image_files
     from whyray.quality import onboard as measure
 
     for name in method or ():
@@ -86,7 +86,7 @@ def onboard(
     known = read_known(truth, labels, [each.name for each in content.targets])
     with progress_bar() as progress:
         found, refused = onboarding_images(
-            instance_files(images, pictures=True),
+            image_files(images),
             content,
             known,
             most=most,

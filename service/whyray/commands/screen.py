@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from whyray.pipeline.files import Report
+from whyray.shown import shown_path
 
 GRADES = {"green": "green", "amber": "yellow", "red": "red"}
 NOTICE = "Not for diagnostic use."
@@ -57,7 +58,9 @@ def print_report(report: Report, out: Path) -> None:
         console.print(f"note: {words}", highlight=False, markup=False)
     for words in report.refused:
         console.print(f"refused: {words}", highlight=False, markup=False, style="yellow")
-    console.print(f"{len(report.files)} files and report.json in {out}", highlight=False, markup=False)
+    for words in report.withheld:
+        console.print(f"withheld: {words}", highlight=False, markup=False, style="yellow")
+    console.print(f"{len(report.files)} files and report.json in {shown_path(out)}", highlight=False, markup=False)
 
 
 def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:

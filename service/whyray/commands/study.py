@@ -99,9 +99,9 @@ def export(
     if kept.resolve().is_relative_to(out.resolve()):
         raise ConfigError("the truth may not lie in the kit", advice="Name a file outside of it: --keep-truth.")
     if explained:
-        from whyray.pipeline.files import instance_files
+        from whyray.pipeline.files import image_files
 
-        gathered = from_folders(explained, instance_files(images or (), pictures=True), wanted)
+        gathered = from_folders(explained, image_files(images) if images else (), wanted)
     else:
         with _house(config) as (catalog, storage), catalog.read() as session:
             gathered = from_catalog(session, storage, wanted)

@@ -99,7 +99,7 @@ def survey_package(
     from whyray.explain.units import UNITS, Wanted, layer_named, survey_units
     from whyray.models import RuntimeOptions, load_package, write_artefact
     from whyray.models.package import ONBOARDING
-    from whyray.pipeline.files import instance_files
+    from whyray.pipeline.files import image_files
     from whyray.quality.units_page import units_page
 
     for path in (*images, *([masks] if masks else [])):
@@ -110,7 +110,7 @@ def survey_package(
     with progress_bar() as progress:
         found, refused = unit_images(
             model,
-            instance_files(images, pictures=True),
+            image_files(images),
             masks=masks,
             anatomy=anatomy,
             pictures="none" if not patches else "reconstructed" if reconstructed else "as they are",
