@@ -180,6 +180,12 @@ class WorkerLost(PermanentError):  # noqa: N818
     default_advice = "Look at the worker's log and the memory that the package needs; then retry the job."
 
 
+class RoleLost(RetriableError):  # noqa: N818
+    """A role's process ended without telling why: killed for memory, by somebody, or by a fault in native code."""
+
+    default_advice = "Look at the role's log, and at the machine's for a want of memory; it is started again."
+
+
 class TimeLimit(PermanentError):  # noqa: N818
     """A job ran longer than its route's `budget: {job_time: …}`."""
 

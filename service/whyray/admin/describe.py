@@ -198,6 +198,11 @@ def delivery_out(row: Delivery) -> DeliveryOut:
     )
 
 
+def _error_of_role(process: Process) -> ErrorOut | None:
+    error = processes.why_ended(process)
+    return None if error is None else ErrorOut(code=error["code"], message=error["message"], advice=error["advice"])
+
+
 def process_out(process: Process, alive: bool) -> ProcessOut:
     """One role."""
     return ProcessOut(
@@ -206,9 +211,6 @@ def process_out(process: Process, alive: bool) -> ProcessOut:
         alive=alive,
         started_at=process.started_at,
         seen_at=process.seen_at,
+        error=_error_of_role(process),
         detail=process.detail,
     )
-
-
-SILENCE = processes.ALIVE
-"""Silence after which a role is shown as gone."""

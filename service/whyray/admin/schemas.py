@@ -193,6 +193,7 @@ class ProcessOut(Answer):
     alive: bool
     started_at: datetime
     seen_at: datetime
+    error: ErrorOut | None = Field(description="Why it could not start, or ended.")
     detail: dict[str, Any]
 
 

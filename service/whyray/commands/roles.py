@@ -30,8 +30,9 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     from whyray.pipeline.house import House
     from whyray.serve import supervisor_of
 
-    House.open(config).close()  # faults of the file are told once, here, not by every role
-    supervisor = supervisor_of(config)
+    house = House.open(config)  # faults of the file are told once, here, not by every role
+    supervisor = supervisor_of(config, house.config())
+    house.close()
     stop = _stop_on_signals()
     supervisor.start()
     supervisor.watch(stop)
@@ -44,9 +45,12 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
     """
-    from whyray.pipeline.roles import run_intake
+    from whyray.pipeline.ended_role import telling_why
 
-    run_intake(config, _stop_on_signals())
+    with telling_why("intake", config):
+        from whyray.pipeline.roles import run_intake
+
+        run_intake(config, _stop_on_signals())
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -56,9 +60,12 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
     """
-    from whyray.pipeline.roles import run_worker
+    from whyray.pipeline.ended_role import telling_why
 
-    run_worker(config)
+    with telling_why("worker", config):
+        from whyray.pipeline.roles import run_worker
+
+        run_worker(config)
 
 
 def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -68,9 +75,12 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
     """
-    from whyray.pipeline.roles import run_delivery
+    from whyray.pipeline.ended_role import telling_why
 
-    run_delivery(config, _stop_on_signals())
+    with telling_why("delivery", config):
+        from whyray.pipeline.roles import run_delivery
+
+        run_delivery(config, _stop_on_signals())
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -80,6 +90,9 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
     """
-    from whyray.pipeline.roles import run_admin
+    from whyray.pipeline.ended_role import telling_why
 
-    run_admin(config, _stop_on_signals())
+    with telling_why("admin", config):
+        from whyray.pipeline.roles import run_admin
+
+        run_admin(config, _stop_on_signals())
