@@ -118,7 +118,7 @@ def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
     for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
-        table.add_column(name, no_wrap=name == "method")
+        table.add_column(name, overflow="fold")
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")

@@ -47,7 +47,7 @@ def print_report(report: Report, out: Path) -> None:
     several = len(report.images) > 1
     table = Table(title=f"{report.package}", caption=NOTICE)
     for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
-        table.add_column(name, justify="right" if name in ("probability", "value") else "left")
+        table.add_column(name, justify="right" if name in ("probability", "value") else "left", overflow="fold")
     for finding in report.findings:
         maps = [each for each in finding["explanations"] if each["part"] is None]
         for index, each in enumerate([*maps, *finding["typed_explanations"]] or [None]):

@@ -63,7 +63,7 @@ def _print(console: Console, found: Overview) -> None:
         console.print("no role runs: start `whyray serve`")
     roles = Table(title="roles")
     for name in ("role", "process", "seen", "state"):
-        roles.add_column(name)
+        roles.add_column(name, overflow="fold")
     for role in found.roles:
         words = "[green]alive[/]" if role.alive else "[red]ended[/]" if role.reason else "[red]lost[/]"
         roles.add_row(role.role, role.name, f"{role.silent_for:.0f} s ago", words)
@@ -76,7 +76,7 @@ def _print(console: Console, found: Overview) -> None:
         console.print(words, style="red", markup=False, soft_wrap=True)
     tallies = Table(title="work")
     for name in ("what", "state", "number"):
-        tallies.add_column(name)
+        tallies.add_column(name, overflow="fold")
     for what, state, number in found.tallies:
         tallies.add_row(what, state, str(number))
     console.print(tallies)

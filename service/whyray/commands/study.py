@@ -207,7 +207,7 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
         words = "open" if is_open(study) else "closed"
     table = Table(title=f"{name}: {words}")
     for column in ("place", "log-in", "agreed", "answered", "interrupted", "last answer"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for each in rows:
         table.add_row(
             each.reader,
@@ -274,7 +274,7 @@ def _print(analysis: Analysis, out: Path) -> None:
 
     table = Table(title="with and without explanation")
     for column in ("measure", "with", "without", "difference", "says"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in words_of(analysis):
         table.add_row(row["name"], row["with"], row["without"], row["difference"], row["verdict"])
     console = Console(highlight=False)
