@@ -6,6 +6,7 @@ Exceptions of libraries may quote a data set in their text, so that only their c
 from __future__ import annotations
 
 import errno
+import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,27 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     if isinstance(error, OSError) and error.errno is not None:
         name += f" {errno.errorcode.get(error.errno, error.errno)}"
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def logged(log: logging.Logger, error: BaseException, what: str) -> WhyRayError:
+    """Log what went wrong in `what`, and give it typed: an outage in one line, a defect with the way that led there.
+
+    Not as a traceback: that ends with the exception's own text.
+    """
+    typed = typed_error(error)
+    if isinstance(typed, InternalError) and not isinstance(error, WhyRayError):
+        way = " < ".join(
+            f"{each.filename}:{each.lineno}" for each in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        log.error("%s: %s at %s", what, type(error).__name__, way)
+    else:
+        log.error("%s: %s: %s", what, typed.code, typed.message)
+    return typed
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether the machine lacks something at present: room on a disk, memory, handles."""
+    return error.errno in _SHORTAGES
 
 
 def _is_of(error: BaseException, package: str, names: set[str]) -> bool:

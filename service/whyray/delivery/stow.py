@@ -17,11 +17,11 @@ from pydicom import Dataset
 
 from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
-from whyray.delivery.outgoing import Outcome, Outgoing, Report
+from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import DecodeError, PeerBusy, PeerRefused, WhyRayError
+from whyray.errors import DecodeError, PeerBusy, PeerRefused
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
@@ -86,8 +86,8 @@ def _send_packed(
     for number, (file, open_ways) in enumerate(waiting):
         try:
             packed[_packed(file, open_ways[0], compression, folder / f"{number}.dcm").path] = (file, open_ways)
-        except (WhyRayError, OSError, AttributeError, ValueError, RuntimeError, EOFError) as error:
-            failure = DecodeError(f"{file.sop_instance_uid} can't be compressed for {url}: {error}")
+        except Exception as error:  # pydicom and codecs raise what they like; their text may quote the file
+            failure = unencodable(error, file, url)
             report(Outcome(file, None, failure.message, failure))
 
     def heard(outcome: Outcome) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import random
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, jobs
 from whyray.catalog.jobs import NewResult
 from whyray.config import Config, Route
 from whyray.errors import ImageError, InternalError, NotFound, WhyRayError
-from whyray.failures import typed_error
+from whyray.failures import logged, typed_error
 from whyray.imaging import (
     SEGMENTATIONS,
     StudyImages,
@@ -94,16 +93,10 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
     except Exception as error:  # the queue must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {job_id}")
         if isinstance(typed, InternalError):
-            # the exception's own text may quote the data set: only where it happened is kept
-            places = traceback.extract_tb(error.__traceback__)
-            _log.error("job %s: %s at %s", job_id, type(error).__name__, " < ".join(map(_place, reversed(places))))
+            logged(_log, error, f"job {job_id}")
         return _stop(tools, job, owner, typed)
     _log.info("job %s: done", job_id)
     return JobState.DONE
-
-
-def _place(frame: traceback.FrameSummary) -> str:
-    return f"{frame.filename}:{frame.lineno}"
 
 
 def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | None:
