@@ -94,13 +94,13 @@ class Supervisor:
         *,
         redis: EmbeddedRedis | None,
         log: Path | None = None,
-        state: Path | None = None,
+        in_force: Config | None = None,
     ) -> None:
         self.config = config
         self.roles = list(roles)
         self.redis = redis
         self.log = log
-        self.state = state
+        self.in_force = in_force
         self._redis_starts = Starts()
 
     def start(self) -> None:
@@ -146,7 +146,7 @@ class Supervisor:
 
     def _tell(self, role: Role, code: int, pid: int) -> None:
         """Let the catalog know of an end that the role itself could not tell: by a signal, or with an odd code."""
-        if code in _TOLD_BY_ITSELF or not role.arguments:
+        if code in _TOLD_BY_ITSELF or self.in_force is None:
             return
         words = how_ended(code)
         _log.error("%s %s", role.name, words)
@@ -154,7 +154,7 @@ class Supervisor:
         # a catalog that does not answer must not keep the supervisor from starting roles
         threading.Thread(
             target=enter_end,
-            args=(self.config, role.arguments[0], f"{role.name}@{platform.node()}", error, pid),
+            args=(self.in_force.catalog_url, role.arguments[0], f"{role.name}@{platform.node()}", error, pid),
             name=f"tell-{role.name}",
             daemon=True,
         ).start()
@@ -192,7 +192,7 @@ class Supervisor:
 
     def _environment(self, role: Role) -> dict[str, str]:
         told = {"PYTHONUNBUFFERED": "1", ROLE_OF_SUPERVISOR: role.name}
-        return told if self.state is None else told | {STATE_OF_SUPERVISOR: str(self.state)}
+        return told if self.in_force is None else told | {STATE_OF_SUPERVISOR: str(self.in_force.state)}
 
     def stop(self, *, timeout: float = 15.0) -> None:
         """Ask all roles to end, wait, and end what is left by force."""
@@ -221,4 +221,4 @@ def supervisor_of(config_path: Path, config: Config, *, log: Path | None = None)
     roles = [Role(name, (name,)) for name in ("intake", "delivery", "admin")]
     roles += [Role(f"worker {number + 1}", ("worker",)) for number in range(config.workers.count)]
     redis = None if config.redis_url else EmbeddedRedis(config.state)
-    return Supervisor(config_path.absolute(), roles, redis=redis, log=log, state=config.state)
+    return Supervisor(config_path.absolute(), roles, redis=redis, log=log, in_force=config)

@@ -24,6 +24,7 @@ WRONG = {
     "a key that nobody knows": "state: {state}\nroutse: []\n",
     "a reference that leads nowhere": "state: '{state}'  # here\nroutes: [{{name: a, when: {{}}, run: nothing@1}}]\n",
     "no YAML": 'state: "{state}"\nroutes: [\n',
+    "a file that is cut off": "listener: {{",
     "not UTF-8": "state: {state}\n# caf\udce9\n",
 }
 
@@ -44,13 +45,16 @@ def test_a_role_starts_from_the_last_good_configuration_while_the_file_is_wrong(
 
 
 def test_it_starts_so_too_when_the_file_is_gone_and_the_supervisor_knows_the_state(
-    site: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    elsewhere = tmp_path_factory.mktemp("var") / "state"
+    content = yaml.safe_load(site.read_text())
+    site.write_text(yaml.safe_dump(content | {"state": str(elsewhere)}))
     opened(site)
     site.unlink()
     with pytest.raises(ConfigError, match="No such file"):
         House.open(site)
-    monkeypatch.setenv(STATE_OF_SUPERVISOR, str(site.parent / "state"))
+    monkeypatch.setenv(STATE_OF_SUPERVISOR, str(elsewhere))
     assert opened(site).source.refusal
 
 
@@ -190,9 +194,8 @@ def test_a_role_that_was_killed_is_told_by_who_watches_it_and_is_not_looked_for_
     house = House.open(site)
     with house.catalog.begin() as session:
         processes.seen(session, name_of("worker") + ":77", "worker", house.catalog.clock(), {})
-    enter_end(
-        site, "worker", f"worker 1@{name_of('').partition('@')[2]}", RoleLost("worker 1 was ended by SIGKILL"), 77
-    )
+    name, killed = name_of("worker").replace("worker@", "worker 1@"), RoleLost("worker 1 was ended by SIGKILL")
+    enter_end(house.config().catalog_url, "worker", name, killed, 77)
     (row,) = rows(house.catalog, Process)
     assert processes.why_ended(row) == {
         "code": "RoleLost",

@@ -262,11 +262,11 @@ def _examples(
     import numpy as np
 
     from whyray.commands.onboarding_images import Known, csv_rows, single_images
+    from whyray.commands.screen import image_files
     from whyray.errors import ImageError
     from whyray.explain import Case
     from whyray.explain.concepts import Examples, measure_concepts, measured
     from whyray.imaging import is_picture
-    from whyray.pipeline.files import image_files
 
     said = {row["image"]: row for _, row in csv_rows(labels, ("image",))}
     files = image_files(images)

@@ -90,13 +90,12 @@ def index_package(
     Exit code 0: all images were taken. 1: some were refused, and are told. 2: no index was made.
     """
     from whyray.commands.onboarding_images import csv_rows, onboarding_images, read_known, single_images
-    from whyray.commands.screen import progress_bar
+    from whyray.commands.screen import image_files, progress_bar
     from whyray.config import load_config
     from whyray.errors import ConfigError, NotFound
     from whyray.explain.latent import KIND, embedding_name, no_embedding, thumbnail
     from whyray.models import RuntimeOptions, load_package, write_artefact
     from whyray.models.package import ONBOARDING
-    from whyray.pipeline.files import image_files
     from whyray.quality.reference_index import Collected, Told, make_index
 
     for path in (*images, *(outliers or ())):

@@ -62,12 +62,11 @@ def onboard(
     Exit code 0: all images were taken. 1: some were refused, and are told. 2: nothing was measured.
     """
     from whyray.commands.onboarding_images import onboarding_images, read_known
-    from whyray.commands.screen import progress_bar
+    from whyray.commands.screen import image_files, progress_bar
     from whyray.errors import ConfigError, NotFound
     from whyray.explain import method_named
     from whyray.models import RuntimeOptions, copy_package, find_package, install_package, load_package, read_manifest
     from whyray.models.package import MANIFEST
-    from whyray.pipeline.files import image_files
     from whyray.quality import onboard as measure
 
     for name in method or ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from whyray.pipeline.files import Report
+from whyray.imaging import passed_over
+from whyray.pipeline.files import Report, instance_files, sorted_files
 from whyray.shown import shown_path
 
 GRADES = {"green": "green", "amber": "yellow", "red": "red"}
@@ -29,6 +30,21 @@ def progress_bar() -> Iterator[Callable[[float, str], None]]:
             bar.update(task, completed=done, description=words)
 
         yield show
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The images, DICOM or pictures, among `paths` and in the folders among them; one line tells what lies beside them.
+
+    Raises
+    ------
+    ImageError
+        If there is no image.
+    """
+    found = sorted_files(instance_files(paths, pictures=True))
+    beside = passed_over([*found.others, *["Segmentation"] * len(found.segmentations)])
+    if beside is not None:
+        Console(stderr=True, soft_wrap=True).print(f"note: {beside}", highlight=False, markup=False)
+    return list(found.images)
 
 
 def grade_text(grade: str | None) -> str:

@@ -99,7 +99,7 @@ def export(
     if kept.resolve().is_relative_to(out.resolve()):
         raise ConfigError("the truth may not lie in the kit", advice="Name a file outside of it: --keep-truth.")
     if explained:
-        from whyray.pipeline.files import image_files
+        from whyray.commands.screen import image_files
 
         gathered = from_folders(explained, image_files(images) if images else (), wanted)
     else:

@@ -39,29 +39,32 @@ def telling_why(role: str, config: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # told whatever it is, and passed on
-        enter_end(config, role, name_of(role), typed_error(error, advice=_ADVICE))
+        name, typed = name_of(role), typed_error(error, advice=_ADVICE)
+        try:
+            url = config_to_ask_by(config).catalog_url
+        except WhyRayError:
+            _log.debug("why %s ended is not in the catalog: its configuration is not known", name)
+        else:
+            enter_end(url, role, name, typed)
         raise
 
 
-def enter_end(config: Path, role: str, name: str, error: WhyRayError, pid: int | None = None) -> None:
+def enter_end(catalog_url: str, role: str, name: str, error: WhyRayError, pid: int | None = None) -> None:
     """Enter it, where there is a catalog that can be reached; the log has it anyhow.
 
     `pid`: the process of this machine that is known to be gone, so that it is not looked for any more.
     """
-    try:
-        url = make_url(config_to_ask_by(config).catalog_url)
-        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-            return
-        catalog = Catalog(url, migrate=False)
-    except (WhyRayError, SQLAlchemyError, OSError) as why:
-        _log.warning("why %s ended is not in the catalog: %s", name, type(why).__name__)
+    url = make_url(catalog_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         return
     try:
-        with catalog.begin() as session:
-            processes.ended(session, name, role, catalog.clock(), error)
-            if pid is not None:
-                processes.gone(session, process_name(role, pid))
-    except SQLAlchemyError as why:
+        catalog = Catalog(url, migrate=False)
+        try:
+            with catalog.begin() as session:
+                processes.ended(session, name, role, catalog.clock(), error)
+                if pid is not None:
+                    processes.gone(session, process_name(role, pid))
+        finally:
+            catalog.close()
+    except (SQLAlchemyError, OSError) as why:
         _log.warning("why %s ended is not in the catalog: %s", name, type(why).__name__)
-    finally:
-        catalog.close()

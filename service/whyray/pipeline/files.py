@@ -128,11 +128,6 @@ def sorted_files(files: Sequence[Path]) -> SortedFiles:
     return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The images, DICOM or pictures, among `paths` and in the folders among them. ImageError if there is none."""
-    return list(sorted_files(instance_files(paths, pictures=True)).images)
-
-
 def explain_files(
     files: Sequence[Path],
     model: Model,

@@ -58,8 +58,7 @@ class KeptConfig:
         return None
 
     def _place(self, state: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(self.path.absolute())).hexdigest()[:16]
-        return state / "config" / f"{name}.yaml"
+        return state / "config" / self._name
 
     def _states(self, wrong: bytes | None) -> list[Path]:
         folder = self.path.absolute().parent
@@ -67,7 +66,14 @@ class KeptConfig:
         states = [] if named is None else [folder / Path(named["folder"].strip()).expanduser()]
         told = os.environ.get(STATE_OF_SUPERVISOR)
         states += [Path(told)] if told else []
-        return [*states, folder / str(Config.model_fields["state"].default)]
+        states.append(folder / str(Config.model_fields["state"].default))
+        # a file that names no state any more: its state most often lies beside it, and the name fits no other file
+        states += sorted(each.parent.parent for each in folder.glob(f"*/config/{self._name}"))
+        return states
+
+    @property
+    def _name(self) -> str:
+        return f"{hashlib.sha256(os.fsencode(self.path.absolute())).hexdigest()[:16]}.yaml"
 
 
 def config_to_ask_by(path: Path) -> Config:

@@ -72,7 +72,7 @@ def overview(catalog: Catalog) -> Overview:
     now = catalog.clock()
     with catalog.read() as session:
         roles = [
-            _role_state(each, (now - each.seen_at).total_seconds(), processes.is_alive(each, now))
+            _role_state(each, max(0.0, (now - each.seen_at).total_seconds()), processes.is_alive(each, now))
             for each in processes.all_processes(session)
         ]
         tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
