@@ -76,7 +76,7 @@ def test_the_overview_shows_what_is_stuck_and_what_to_do(still: Page) -> None:
 
 
 def test_retry_on_a_failed_job_queues_it_and_the_page_shows_it(scene: Scene, page: Page) -> None:
-    page.open(f"jobs/{scene.jobs['failed']}").shows("expected one orientation, found 2 in 28 slices")
+    page.open(f"jobs/{scene.jobs['failed']}").shows("expected packages/head-ct@1.0.0, found no such folder")
     page.press("[data-action=retry]")
     page.shows("is queued now", "#said")
     page.until(lambda: page.find(".panel .chip").text.endswith("queued"), "the new state")

@@ -23,9 +23,11 @@ def _stop_on_signals() -> threading.Event:
 def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Each role is a process of its own and is started again when it ends. Stop with Ctrl-C or SIGTERM.
+    Each role is a process of its own and is started again when it ends; `whyray status` tells why it did. Stop with
+    Ctrl-C or SIGTERM.
 
-    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.house import House
     from whyray.serve import supervisor_of
@@ -43,7 +45,8 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     One of several roles, each for a machine of its own; `whyray serve` runs all on one.
 
-    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.ended_role import telling_why
 
@@ -58,7 +61,8 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Start as many as there are GPUs; all share one catalog, storage and Redis.
 
-    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.ended_role import telling_why
 
@@ -73,7 +77,8 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     A destination that is down holds up no other.
 
-    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.ended_role import telling_why
 
@@ -88,7 +93,8 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Where it listens is in the section `admin` of the configuration.
 
-    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.ended_role import telling_why
 
