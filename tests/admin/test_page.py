@@ -24,7 +24,7 @@ from whyray.admin import serve_admin
 from whyray.admin.drift_watch import RECENT
 from whyray.catalog import Delivery, Feedback, JobState, jobs
 from whyray.catalog.drift import REFERENCE
-from whyray.errors import ImageError
+from whyray.errors import DecodeError, ImageError
 from whyray.explain.types import Kind
 
 TOKEN = "0123456789abcdef0123"
@@ -82,6 +82,17 @@ def test_retry_on_a_failed_job_queues_it_and_the_page_shows_it(scene: Scene, pag
     page.until(lambda: page.find(".panel .chip").text.endswith("queued"), "the new state")
     assert state_of(scene, "failed") is JobState.QUEUED
     assert page.complaints() == []
+
+
+def test_no_retry_is_offered_on_a_job_that_would_fail_again(scene: Scene, page: Page) -> None:
+    with scene.catalog.begin() as session:
+        assert jobs.claim(session, scene.jobs["queued"], "worker-9", scene.now) is not None
+        error = DecodeError("instance 1.2.3: the pixel data end too early")
+        jobs.stop(session, scene.jobs["queued"], "worker-9", error, scene.now, retry_after=None)
+    page.open(f"jobs/{scene.jobs['queued']}").shows("the pixel data end too early")
+    assert not page.driver.find_elements("css selector", "main [data-action=retry]")
+    page.open(f"jobs/{scene.jobs['failed']}").shows("found no such folder")
+    assert page.driver.find_elements("css selector", "main [data-action=retry]")
 
 
 def test_cancel_asks_first_and_keeping_changes_nothing(scene: Scene, page: Page) -> None:
