@@ -68,8 +68,8 @@ class _Order:
     job: Job
     study_uid: str
     paths: tuple[Path, ...]
-    others: tuple[str, ...]
-    """Kinds of objects beside the images that are none."""
+    others: dict[str, str]
+    """SOP Instance UIDs and kinds of the objects beside the images that are none."""
     segmentations: tuple[Path, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
@@ -119,7 +119,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     if not order.paths:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
-            f"{counted(order.others)}"
+            f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
     found = read_images(order.paths)
     _note_refusals(tools.catalog, order, found)
@@ -149,7 +149,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
 
 def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
     """What can't be used is named even where the rest of the study gives an answer."""
-    beside = passed_over(order.others)
+    beside = passed_over(order.others.values())
     if order.job.attempt > 1 or not (found.refusals or beside):
         return
     with catalog.begin() as session:
@@ -173,7 +173,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
             job=job,
             study_uid=job.study.study_instance_uid,
             paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
-            others=tuple(kind for kind in kinds.values() if kind is not None),
+            others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
             segmentations=tuple(tools.storage.path(each.key) for each in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
@@ -188,6 +188,13 @@ def _other_object(instance: Instance, storage: Storage) -> str | None:
         return "Segmentation" if instance.sop_class_uid in SEGMENTATIONS else None
     _, has_size = sop_class_of(storage.path(instance.key))
     return other_object(instance.sop_class_uid, has_size=has_size)
+
+
+def _some(uids: Sequence[str], most: int = 3) -> str:
+    """'instance 1.2.3', 'instances 1.2.3, 1.2.4, 1.2.5 and 4 more'."""
+    more = len(uids) - most
+    named = ", ".join(uids[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
 def _route(config: Config, name: str) -> Route:
