@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-import traceback
 import warnings
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,6 +13,8 @@ from rich.console import Console
 import whyray
 from whyray.commands import concepts, config, demo, explain, package, roles, route, send, status, study, template
 from whyray.errors import InternalError, PermanentError, WhyRayError
+from whyray.failures import activity_of, typed_error
+from whyray.shown import shown_path
 
 app = typer.Typer(
     name="whyray",
@@ -93,14 +93,15 @@ def main() -> None:
     except WhyRayError as error:
         _tell(error)
     except OSError as error:
-        where = "" if error.filename is None else f" ({error.filename})"
-        _tell(PermanentError(f"{type(error).__name__}: {error.strerror}{where}", advice=_OF_FILES))
-    except Exception as error:
-        # the exception's own text may quote a data set: it is shown only to who asks for it
-        logging.getLogger("whyray").debug("the command failed", exc_info=True)
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(last.filename).name} line {last.lineno}"
-        _tell(InternalError(f"{type(error).__name__} in {place}", advice=_OF_DEFECTS))
+        where = "" if error.filename is None else f" ({shown_path(error.filename)})"
+        doing = f" while {words}" if (words := activity_of(error)) else ""
+        _tell(PermanentError(f"{type(error).__name__}: {error.strerror}{where}{doing}", advice=_OF_FILES))
+    except Exception as error:  # two lines for whatever a library raises
+        typed = typed_error(error, advice=_OF_DEFECTS)
+        if isinstance(typed, InternalError):
+            # the exception's own text may quote a data set: it is shown only to who asks for it
+            logging.getLogger("whyray").debug("the command failed", exc_info=True)
+        _tell(typed)
 
 
 _OF_FILES = "Check that the file or folder exists, that you may read or write it, and that the disk has room."

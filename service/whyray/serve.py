@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,14 +16,32 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whyray.config import load_config
-from whyray.errors import WhyRayError
+from whyray.config import Config
+from whyray.errors import RoleLost, WhyRayError
 from whyray.pipeline.embedded_redis import EmbeddedRedis
+from whyray.pipeline.ended_role import ROLE_OF_SUPERVISOR, enter_end
+from whyray.pipeline.kept_config import STATE_OF_SUPERVISOR
 
 _log = logging.getLogger("whyray.serve")
 _PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT = 30.0
+_TOLD_BY_ITSELF = (0, 2)
+"""Exit codes of a role that ended in good order, or has entered its own error."""
+STALLED = 70
+"""Exit code of a worker that a job has hung."""
 _STEADY_AFTER = 60.0
+
+
+def how_ended(code: int) -> str:
+    """What an exit code of a process says: a signal's name, or what WhyRay itself means by it."""
+    if code < 0:
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+    if code == STALLED:
+        return "ended itself, since the job in hand did not come back from native code"
+    return f"ended with code {code}"
 
 
 def _die_with_parent() -> None:
@@ -69,12 +88,19 @@ class Supervisor:
     command: Sequence[str] = (sys.executable, "-m", "whyray")
 
     def __init__(
-        self, config: Path, roles: Sequence[Role], *, redis: EmbeddedRedis | None, log: Path | None = None
+        self,
+        config: Path,
+        roles: Sequence[Role],
+        *,
+        redis: EmbeddedRedis | None,
+        log: Path | None = None,
+        in_force: Config | None = None,
     ) -> None:
         self.config = config
         self.roles = list(roles)
         self.redis = redis
         self.log = log
+        self.in_force = in_force
         self._redis_starts = Starts()
 
     def start(self) -> None:
@@ -111,11 +137,27 @@ class Supervisor:
                 code = role.process.poll()
                 if code is None:
                     continue
-                role.process = None
+                pid, role.process = role.process.pid, None
                 wait = role.starts.ended(now)
+                self._tell(role, code, pid)
                 _log.error("%s ended with code %s; starting it again in %.0f s", role.name, code, wait)
             if now >= role.starts.due:
                 self._restart(role, now)
+
+    def _tell(self, role: Role, code: int, pid: int) -> None:
+        """Let the catalog know of an end that the role itself could not tell: by a signal, or with an odd code."""
+        if code in _TOLD_BY_ITSELF or self.in_force is None:
+            return
+        words = how_ended(code)
+        _log.error("%s %s", role.name, words)
+        error = RoleLost(f"{role.name} {words}")
+        # a catalog that does not answer must not keep the supervisor from starting roles
+        threading.Thread(
+            target=enter_end,
+            args=(self.in_force.catalog_url, role.arguments[0], f"{role.name}@{platform.node()}", error, pid),
+            name=f"tell-{role.name}",
+            daemon=True,
+        ).start()
 
     def _restart_redis(self, server: EmbeddedRedis, now: float) -> None:
         if now < self._redis_starts.due:
@@ -142,11 +184,15 @@ class Supervisor:
             role.process = subprocess.Popen(
                 [*self.command, *role.arguments, "--config", str(self.config)],
                 preexec_fn=_die_with_parent,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | self._environment(role),
                 stdout=log,
                 stderr=log,
             )
         _log.info("%s started, process %d", role.name, role.process.pid)
+
+    def _environment(self, role: Role) -> dict[str, str]:
+        told = {"PYTHONUNBUFFERED": "1", ROLE_OF_SUPERVISOR: role.name}
+        return told if self.in_force is None else told | {STATE_OF_SUPERVISOR: str(self.in_force.state)}
 
     def stop(self, *, timeout: float = 15.0) -> None:
         """Ask all roles to end, wait, and end what is left by force."""
@@ -167,16 +213,12 @@ class Supervisor:
             self.redis.stop()
 
 
-def supervisor_of(config_path: Path, *, log: Path | None = None) -> Supervisor:
+def supervisor_of(config_path: Path, config: Config, *, log: Path | None = None) -> Supervisor:
     """All roles that one machine needs, by its configuration; they write to `log`, or to where this process writes.
 
-    Raises
-    ------
-    ConfigError
-        If the file can't be obeyed.
+    `config` is what is in force: what the file at `config_path` says, or said when it could last be obeyed.
     """
-    config = load_config(config_path)
     roles = [Role(name, (name,)) for name in ("intake", "delivery", "admin")]
     roles += [Role(f"worker {number + 1}", ("worker",)) for number in range(config.workers.count)]
     redis = None if config.redis_url else EmbeddedRedis(config.state)
-    return Supervisor(config_path.resolve(), roles, redis=redis, log=log)
+    return Supervisor(config_path.absolute(), roles, redis=redis, log=log, in_force=config)

@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from synthetic import radiograph
 from whyray.catalog import Catalog, deliveries, events, jobs, processes, sqlite_url, studies
 from whyray.config import Config, read_config
-from whyray.errors import GeometryError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
+from whyray.errors import PackageError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
 from whyray.explain import RegionShares
 from whyray.imaging import read_images
 from whyray.models import TargetSpec
@@ -199,7 +199,7 @@ class Scene:
         self._superseded()
         with self.catalog.begin() as session:
             jobs.claim(session, self.jobs["failed"], "worker-1", self.now)
-            error = GeometryError(f"study {self.uid('failed')}: expected one orientation, found 2 in 28 slices")
+            error = PackageError(f"study {self.uid('failed')}: expected packages/head-ct@1.0.0, found no such folder")
             jobs.stop(session, self.jobs["failed"], "worker-1", error, self.now, retry_after=None)
             jobs.claim(session, self.jobs["waiting"], "worker-1", self.now)
             short = ResourceExhausted("expected 4.1 GiB of memory, found 2.0 GiB free")

@@ -61,7 +61,7 @@ def test_the_overview_says_what_is_stuck_and_what_to_do(client: TestClient) -> N
     assert {"jobs.failed", "jobs.waiting", "deliveries.failed", "deliveries.waiting", "process.gone"} <= set(by_kind)
     assert by_kind["instance.conflict"]["count"] == 1
     assert all(each["advice"] and each["title"] for each in attention)
-    assert "GeometryError" in by_kind["jobs.failed"]["title"]
+    assert "PackageError" in by_kind["jobs.failed"]["title"]
     severities = [each["severity"] for each in attention]
     assert severities == sorted(severities)
 
@@ -161,8 +161,8 @@ def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, c
 
 def test_a_failed_job_shows_its_error_and_advice(scene: Scene, client: TestClient) -> None:
     job = get(client, f"jobs/{scene.jobs['failed']}")
-    assert job["error"]["code"] == "GeometryError"
-    assert "found 2 in 28 slices" in job["error"]["message"]
+    assert job["error"]["code"] == "PackageError"
+    assert "found no such folder" in job["error"]["message"]
     assert job["error"]["advice"]
     assert job["actions"] == ["retry"]
 

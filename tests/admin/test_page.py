@@ -24,7 +24,7 @@ from whyray.admin import serve_admin
 from whyray.admin.drift_watch import RECENT
 from whyray.catalog import Delivery, Feedback, JobState, jobs
 from whyray.catalog.drift import REFERENCE
-from whyray.errors import ImageError
+from whyray.errors import DecodeError, ImageError
 from whyray.explain.types import Kind
 
 TOKEN = "0123456789abcdef0123"
@@ -69,19 +69,30 @@ def state_of(scene: Scene, name: str) -> JobState:
 
 def test_the_overview_shows_what_is_stuck_and_what_to_do(still: Page) -> None:
     still.open().shows("What to do:")
-    still.shows("1 job of route “head CT” failed: GeometryError")
+    still.shows("1 job of route “head CT” failed: PackageError")
     still.shows("research has not yet taken 2 results: PeerUnreachable")
     assert "Not for diagnostic use" in still.text("header")
     assert still.complaints() == []
 
 
 def test_retry_on_a_failed_job_queues_it_and_the_page_shows_it(scene: Scene, page: Page) -> None:
-    page.open(f"jobs/{scene.jobs['failed']}").shows("expected one orientation, found 2 in 28 slices")
+    page.open(f"jobs/{scene.jobs['failed']}").shows("expected packages/head-ct@1.0.0, found no such folder")
     page.press("[data-action=retry]")
     page.shows("is queued now", "#said")
     page.until(lambda: page.find(".panel .chip").text.endswith("queued"), "the new state")
     assert state_of(scene, "failed") is JobState.QUEUED
     assert page.complaints() == []
+
+
+def test_no_retry_is_offered_on_a_job_that_would_fail_again(scene: Scene, page: Page) -> None:
+    with scene.catalog.begin() as session:
+        assert jobs.claim(session, scene.jobs["queued"], "worker-9", scene.now) is not None
+        error = DecodeError("instance 1.2.3: the pixel data end too early")
+        jobs.stop(session, scene.jobs["queued"], "worker-9", error, scene.now, retry_after=None)
+    page.open(f"jobs/{scene.jobs['queued']}").shows("the pixel data end too early")
+    assert not page.driver.find_elements("css selector", "main [data-action=retry]")
+    page.open(f"jobs/{scene.jobs['failed']}").shows("found no such folder")
+    assert page.driver.find_elements("css selector", "main [data-action=retry]")
 
 
 def test_cancel_asks_first_and_keeping_changes_nothing(scene: Scene, page: Page) -> None:

@@ -108,6 +108,7 @@ class ReportFile(_Strict):
     images: list[ReadImage]
     findings: list[Finding]
     refused: list[str]
+    withheld: list[str]
     files: list[str]
 
 
@@ -246,13 +247,15 @@ def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
     """An image without the spot gives a map that is zero everywhere."""
     (empty,) = write([radiograph(np.full((64, 56), 300, np.uint16), window=(2048, 4096))], tmp_path / "empty")
     said = cli("explain", empty, "-p", planted, "-o", "out", "-t", BRIGHT)
-    assert said.code == 1
+    assert said.code == 3, "all was made, and an evaluation withholds it"
     assert "(withheld)" in said.out
     report = report_in(tmp_path / "out")
     (explanation,) = report.findings[0].explanations
     assert explanation.withheld
     assert explanation.region is None
-    assert any("withheld: " in words and "zero everywhere" in words for words in report.refused)
+    assert any("grad-cam of " in words and "zero everywhere" in words for words in report.withheld)
+    assert report.refused == []
+    assert "withheld: grad-cam of " in said.everything
     kinds = {dcmread(tmp_path / "out" / each).Modality for each in report.files if each.endswith(".dcm")}
     assert "SEG" not in kinds, "there is no region to show"
 

@@ -49,6 +49,16 @@ def test_methods_are_listed_with_tier_and_defaults(cli: Cli) -> None:
     assert "Petsiuk" in said.everything
 
 
+@pytest.mark.parametrize("command", [("list",), ("methods",), ("show", "cxr-findings", "--no-card")])
+def test_tables_fold_on_a_narrow_terminal_and_cut_nothing(
+    command: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    said = cli("package", *command)
+    assert said.code == 0
+    assert "…" not in said.out
+
+
 @pytest.mark.parametrize("method", [each.name for each in methods()])
 def test_every_method_tells_about_itself(cli: Cli, method: str) -> None:
     said = cli("package", "methods", method)

@@ -14,8 +14,9 @@ from peers import OrthancServer, StoreScpFactory, free_port
 from synthetic import compress
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, describe, echo, meaning, parse_peer, send_files, summary
+from whyray.delivery.outgoing import Outgoing, read_outgoing, unencodable
 from whyray.delivery.statuses import STATUSES, Verdict
-from whyray.errors import ConfigError, PeerRefused, PeerUnreachable
+from whyray.errors import ConfigError, DecodeError, PeerRefused, PeerUnreachable, ResourceExhausted
 
 
 def test_a_folder_is_sent_with_progress_and_what_is_no_dicom_is_named(
@@ -115,3 +116,17 @@ def test_every_status_has_one_meaning_and_only_defined_ones_count_as_stored() ->
     assert stored == {0x0000, 0x0001, 0x0107, 0x0111, 0x0116, *range(0xB000, 0xC000)}
     assert all(each.first <= each.last and each.words and each.source for each in STATUSES)
     assert describe(0xA7FF, "disk full") == "0xA7FF Refused: out of resources (disk full)"
+
+
+def test_what_cannot_be_encoded_for_a_peer_is_refused_alone_and_a_shortage_may_pass(tmp_path: Path) -> None:
+    file = Outgoing(tmp_path / "x.dcm", "1.2", "1.2.3", "1.2.840.10008.1.2.1")
+    damaged = unencodable(KeyError("Doe^Jane"), file, "PACS@10.0.0.5:104")
+    assert isinstance(damaged, DecodeError)
+    assert "Doe" not in damaged.message
+    for shortage in (OSError(28, "No space left on device"), MemoryError()):
+        assert isinstance(unencodable(shortage, file, "PACS@10.0.0.5:104"), ResourceExhausted)
+
+
+def test_a_file_that_is_gone_is_called_that(tmp_path: Path) -> None:
+    with pytest.raises(DecodeError, match=r"gone\.dcm can't be read: No such file or directory"):
+        read_outgoing(tmp_path / "gone.dcm")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+from copy import deepcopy
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from pipeline_site import ROUTE, Site, film
 from planted import planted_package
@@ -146,6 +148,74 @@ def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patien
     (job,) = site.jobs()
     assert job.error_code == "InternalError"
     assert "Doe" not in (job.error_message or "") + caplog.text
+
+
+def test_a_defect_while_a_result_is_made_names_the_result_and_the_place_in_whyray(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whyray.results import build
+
+    def defect(*_: object, **__: object) -> None:
+        raise KeyError("Doe^Jane")
+
+    job_id = queued(site)
+    monkeypatch.setattr(build, "parametric_map", defect)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "InternalError"
+    assert "KeyError in results/build.py line " in (job.error_message or "")
+    assert "while making the Parametric Map of " in (job.error_message or "")
+
+
+def test_a_lost_database_is_waited_for_and_the_job_is_done_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = queued(site)
+
+    def lost(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, RuntimeError("server closed the connection unexpectedly"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.jobs, "finish", lost)
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+    (job,) = site.jobs()
+    assert job.error_code == "PeerUnreachable"
+    assert (job.error_advice or "").endswith("WhyRay tries again by itself.")
+    site.clock.tick(3600)
+    with site.catalog.begin() as session:
+        jobs.wake(session, site.clock())
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+
+
+def report_beside(image: Dataset) -> Dataset:
+    """A structured report in the series of an image, as some modalities send them."""
+    report = deepcopy(image)
+    for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(report, name)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = "2.25.4711"
+    return report
+
+
+def test_a_report_beside_the_images_is_passed_over_and_is_no_fault(site: Site) -> None:
+    image = film(1)
+    site.receive([image, report_beside(image)])
+    site.router().step()
+    (job,) = site.jobs()
+    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    told = {each.kind: each for each in rows(site, Event)}
+    assert "job.partial" not in told
+    assert told["job.passed-over"].message == "passed over, since it is no image: Basic Text SR"
+    assert told["job.passed-over"].severity == "info"
+
+
+def test_a_job_of_reports_alone_fails_by_saying_what_there_is(site: Site) -> None:
+    site.receive([report_beside(film(1))])
+    site.router().step()
+    (job,) = site.jobs()
+    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "ImageError"
+    assert "found none in 1 instances: Basic Text SR" in (job.error_message or "")
+    assert "route" in (job.error_advice or ""), "in the service, a route decides what comes"
 
 
 def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(

@@ -75,6 +75,14 @@ def test_ohif_lists_the_findings_of_the_report_and_draws_the_outline_on_the_lesi
     ohif.without_words().looks(encloses_the_lesion, "the outline around the lesion")
 
 
+def test_ohif_opens_a_radiograph_whose_pixel_spacing_is_zero(ohif: Ohif, chest: Case) -> None:
+    assert [float(each) for each in chest.sources[0].PixelSpacing] == [0, 0]
+    listed = " ".join(ohif.open(chest.study).series())
+    for result in chest.results:
+        assert result.dataset.SeriesDescription in listed
+    ohif.looks(lambda window: float(np.std(window)) > 20, "the radiograph, not an empty viewport")
+
+
 def test_ohif_draws_the_outline_on_the_opacity_of_a_radiograph_to_the_pixel(ohif: Ohif, film: Case) -> None:
     """OHIF 3.12 opens no Segmentation that has no plane in the patient, which radiographs can't give it."""
     _, lesion, grey = _key_slice(film)

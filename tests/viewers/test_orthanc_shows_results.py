@@ -63,6 +63,19 @@ def test_orthanc_previews_pages_and_segmentations_and_nothing_else(archive: Arch
     assert set(answers.values()) == {httpx.codes.OK, httpx.codes.UNSUPPORTED_MEDIA_TYPE}
 
 
+def test_orthanc_previews_a_segmentation_only_where_its_columns_come_in_eights(
+    archive: Archive, head_ct: Case, chest: Case
+) -> None:
+    """A segment is one bit a pixel, and a row of the radiograph's 1841 columns ends within a byte."""
+    answers = {}
+    for case in (head_ct, chest):
+        segmentation = case.of("seg").dataset
+        instance = archive.instance(segmentation.SOPInstanceUID)
+        preview = httpx.get(f"{archive.server.url}/instances/{instance}/preview", timeout=_WITHIN)
+        answers[segmentation.Columns % 8 == 0] = preview.status_code
+    assert answers == {True: httpx.codes.OK, False: httpx.codes.UNSUPPORTED_MEDIA_TYPE}
+
+
 def test_orthancs_web_viewer_shows_the_page(
     window: webdriver.Chrome, archive: Archive, web_viewer: str, head_ct: Case, artefacts: Path
 ) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from whyray.admin.drift_watch import Watched, drifting
 from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
 from whyray.catalog import Announcement, Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
+from whyray.errors import uncorrectable_codes
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -34,6 +35,7 @@ def attention(
     found = [
         *_storage(free_bytes),
         *_gone(session, now),
+        *_refused_configurations(session),
         *(each for what in _STUCK for each in _stuck(session, what)),
         *_unknown_destinations(session, set(destinations)),
         *_uncommitted(session, now),
@@ -64,8 +66,22 @@ def _storage(free_bytes: int) -> list[AttentionOut]:
 
 def _gone(session: Session, now: datetime) -> list[AttentionOut]:
     rows = processes.all_processes(session)
-    alive = {row.role for row in rows if now - row.seen_at <= processes.ALIVE}
+    alive = {row.role for row in rows if processes.is_alive(row, now)}
+    ended = [(row, error) for row in rows if (error := processes.why_ended(row)) is not None]
     return [
+        AttentionOut(
+            severity="warning" if row.role in alive else "error",
+            kind="process.ended",
+            title=f"{row.name} does not run: {error['code']}",
+            message=error["message"],
+            advice=error["advice"],
+            count=1,
+            since=row.started_at,
+            view="overview",
+            remedies=[],
+        )
+        for row, error in ended
+    ] + [
         AttentionOut(
             # another process of the same role does its work meanwhile
             severity="warning" if row.role in alive else "error",
@@ -84,7 +100,30 @@ def _gone(session: Session, now: datetime) -> list[AttentionOut]:
 
 
 def _is_gone(row: Process, now: datetime) -> bool:
-    return now - row.seen_at > processes.ALIVE
+    return processes.why_ended(row) is None and not processes.is_alive(row, now)
+
+
+def _refused_configurations(session: Session) -> list[AttentionOut]:
+    """Files that can't be obeyed, each once, however many roles look at it."""
+    told: dict[str, Process] = {}
+    for row in processes.all_processes(session):
+        words = row.detail.get("config_refused")
+        if words:
+            told.setdefault(str(words), row)
+    return [
+        AttentionOut(
+            severity="error",
+            kind="config.refused",
+            title="The configuration file is wrong and is not in force",
+            message=words,
+            advice="Correct the file; it is read again at once. `whyray config check` tells whether it is right.",
+            count=1,
+            since=None,
+            view="events?kind=config",
+            remedies=[],
+        )
+        for words in told
+    ]
 
 
 @dataclass(frozen=True)
@@ -122,6 +161,7 @@ class _Stuck:
                     destination=None if self.of == "jobs" else place,
                 )
                 for action in self.actions
+                if action != "retry" or self.state.value != JobState.FAILED.value or code not in uncorrectable_codes()
             ],
         )
 

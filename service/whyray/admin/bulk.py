@@ -24,18 +24,20 @@ from whyray.catalog import (
     jobs,
 )
 from whyray.catalog.states import State
-from whyray.errors import NotFound, TransitionError
+from whyray.errors import NotFound, TransitionError, uncorrectable_codes
 
 _AT_ONCE = 100
 """Moves in one transaction: few enough that intake and workers are not kept from writing."""
 
-_ACT: dict[tuple[str, str], Callable[..., object]] = {
-    ("jobs", "retry"): jobs.retry,
-    ("jobs", "cancel"): jobs.cancel,
-    ("deliveries", "retry"): deliveries.retry,
-    ("deliveries", "cancel"): deliveries.cancel,
-    ("announcements", "retry"): announcements.retry,
-    ("announcements", "cancel"): announcements.cancel,
+_RETRY: dict[str, Callable[..., object]] = {
+    "jobs": jobs.retry,
+    "deliveries": deliveries.retry,
+    "announcements": announcements.retry,
+}
+_CANCEL: dict[str, Callable[..., object]] = {
+    "jobs": jobs.cancel,
+    "deliveries": deliveries.cancel,
+    "announcements": announcements.cancel,
 }
 
 
@@ -45,7 +47,8 @@ def act(catalog: Catalog, wanted: BulkIn, actor: str) -> BulkOut:
     Raises
     ------
     TransitionError
-        If the transition table has no such move from this state, or the state is none of theirs.
+        If the transition table has no such move from this state, or the state is none of theirs; or if the error named
+        is one that a retry can't help.
     """
     with catalog.read() as session:
         ids = _matching(session, wanted)
@@ -76,7 +79,10 @@ def _move(session: Session, wanted: BulkIn, ids: list[str], now: datetime, actor
         if row is None or row.state.value != wanted.state.value:
             continue
         try:
-            _ACT[wanted.of, wanted.action](session, each, now, actor=actor)
+            if wanted.action == "retry":
+                _RETRY[wanted.of](session, each, now, actor=actor, anyway=wanted.anyway)
+            else:
+                _CANCEL[wanted.of](session, each, now, actor=actor)
         except (NotFound, TransitionError):
             continue
         moved += 1
@@ -95,19 +101,32 @@ def _matching(session: Session, wanted: BulkIn) -> list[str]:
         job_state = _as(JobState, wanted)
         if job_state not in JOB_ACTIONS[wanted.action]:
             raise TransitionError(f"a job that is {job_state.value} cannot {wanted.action}")
-        conditions = reading.job_filters(state=[job_state], **filters)
+        conditions = reading.job_filters(state=[job_state], **filters) + _helped(Job, wanted)
         return list(session.scalars(select(Job.id).where(*conditions).order_by(Job.priority, Job.created_at)))
     delivery_state = _as(DeliveryState, wanted)
     if delivery_state not in DELIVERY_ACTIONS[wanted.action]:
         noun = "a delivery" if wanted.of == "deliveries" else "an announcement"
         raise TransitionError(f"{noun} that is {delivery_state.value} cannot {wanted.action}")
     if wanted.of == "announcements":
-        conditions = reading.announcement_filters(state=[delivery_state], **filters)
+        conditions = reading.announcement_filters(state=[delivery_state], **filters) + _helped(Announcement, wanted)
         return list(session.scalars(select(Announcement.id).where(*conditions).order_by(Announcement.created_at)))
-    conditions = reading.delivery_filters(state=[delivery_state], **filters)
+    conditions = reading.delivery_filters(state=[delivery_state], **filters) + _helped(Delivery, wanted)
     return list(
         session.scalars(select(Delivery.id).where(*conditions).order_by(Delivery.priority, Delivery.created_at))
     )
+
+
+def _helped(table: type[Job | Delivery | Announcement], wanted: BulkIn) -> list[ColumnElement[bool]]:
+    """Where failures are retried: only those that a retry can help."""
+    if wanted.action != "retry" or wanted.state.value != JobState.FAILED.value or wanted.anyway:
+        return []
+    hopeless = uncorrectable_codes()
+    if wanted.error_code in hopeless:
+        raise TransitionError(
+            f"what failed with {wanted.error_code} would fail again in the same way",
+            advice='Do what the error\'s own advice says. After an update, `"anyway": true` queues it all the same.',
+        )
+    return [table.error_code.is_(None) | table.error_code.not_in(hopeless)]
 
 
 def _as(kind: type[State], wanted: BulkIn) -> State:
@@ -118,7 +137,7 @@ def _as(kind: type[State], wanted: BulkIn) -> State:
 
 
 def _words(wanted: BulkIn, moved: int) -> str:
-    chosen = wanted.model_dump(exclude_none=True, exclude={"of", "action", "dry_run"}, mode="json")
+    chosen = wanted.model_dump(exclude_none=True, exclude={"of", "action", "dry_run", "anyway"}, mode="json")
     return f"{wanted.action} of {moved} {wanted.of} with " + ", ".join(
         f"{key} {value}" for key, value in chosen.items()
     )

@@ -22,6 +22,7 @@ from whyray.admin.schemas import (
 )
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, ResultRow, processes
 from whyray.catalog.states import delivery_sources, job_sources
+from whyray.errors import uncorrectable_codes
 
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
 
@@ -35,14 +36,20 @@ DELIVERY_ACTIONS: dict[Action, frozenset[DeliveryState]] = {
 }
 
 
-def job_actions(state: JobState) -> list[Action]:
-    """What an administrator may do with a job in this state."""
-    return [action for action, sources in JOB_ACTIONS.items() if state in sources]
+def job_actions(job: Job) -> list[Action]:
+    """What an administrator may do with a job: its state allows it, and it can help."""
+    possible = [action for action, sources in JOB_ACTIONS.items() if job.state in sources]
+    return possible if job.state is not JobState.FAILED else _that_help(possible, job.error_code)
 
 
-def delivery_actions(state: DeliveryState) -> list[Action]:
-    """What an administrator may do with a delivery in this state."""
-    return [action for action, sources in DELIVERY_ACTIONS.items() if state in sources]
+def delivery_actions(delivery: Delivery) -> list[Action]:
+    """What an administrator may do with a delivery: its state allows it, and it can help."""
+    possible = [action for action, sources in DELIVERY_ACTIONS.items() if delivery.state in sources]
+    return possible if delivery.state is not DeliveryState.FAILED else _that_help(possible, delivery.error_code)
+
+
+def _that_help(possible: list[Action], error_code: str | None) -> list[Action]:
+    return [each for each in possible if each != "retry" or error_code not in uncorrectable_codes()]
 
 
 def error_of(row: Job | Delivery) -> ErrorOut | None:
@@ -107,7 +114,7 @@ def job_out(job: Job) -> JobOut:
         finished_at=job.finished_at,
         next_try_at=job.not_before if job.state is JobState.WAITING else None,
         present=[each for each in findings_of(job) if each.present],
-        actions=job_actions(job.state),
+        actions=job_actions(job),
     )
 
 
@@ -187,8 +194,13 @@ def delivery_out(row: Delivery) -> DeliveryOut:
         sent_at=row.sent_at,
         next_try_at=row.not_before if row.state is DeliveryState.WAITING else None,
         commitment=commitment,
-        actions=delivery_actions(row.state),
+        actions=delivery_actions(row),
     )
+
+
+def _error_of_role(process: Process) -> ErrorOut | None:
+    error = processes.why_ended(process)
+    return None if error is None else ErrorOut(code=error["code"], message=error["message"], advice=error["advice"])
 
 
 def process_out(process: Process, alive: bool) -> ProcessOut:
@@ -199,9 +211,6 @@ def process_out(process: Process, alive: bool) -> ProcessOut:
         alive=alive,
         started_at=process.started_at,
         seen_at=process.seen_at,
+        error=_error_of_role(process),
         detail=process.detail,
     )
-
-
-SILENCE = processes.ALIVE
-"""Silence after which a role is shown as gone."""

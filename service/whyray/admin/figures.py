@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.admin.describe import SILENCE, error_of, process_out
+from whyray.admin.describe import error_of, process_out
 from whyray.admin.schemas import DestinationTally, ErrorOut, ProcessOut, QueueOut
 from whyray.catalog import Delivery, DeliveryState, Job, JobState, deliveries, jobs, processes
 
@@ -32,7 +32,7 @@ def queue(session: Session) -> QueueOut:
 
 def roles(session: Session, now: datetime) -> list[ProcessOut]:
     """All roles, with whether they are alive."""
-    return [process_out(row, now - row.seen_at <= SILENCE) for row in processes.all_processes(session)]
+    return [process_out(row, processes.is_alive(row, now)) for row in processes.all_processes(session)]
 
 
 def destinations(session: Session, configured: Iterable[str]) -> list[DestinationTally]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from whyray import errors
+from whyray.failures import logged
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +66,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        _log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-        advice = "The log of the admin process has the traceback; please report it."
-        return problem(500, "InternalError", f"{type(error).__name__} in {request.method} {request.url.path}", advice)
+        typed = logged(_log, error, f"{request.method} {request.url.path} failed")
+        if not isinstance(typed, errors.InternalError):
+            status = HTTPStatus.SERVICE_UNAVAILABLE if typed.retriable else HTTPStatus.INTERNAL_SERVER_ERROR
+            return problem(status, typed.code, typed.message, typed.advice)
+        advice = "The log of the admin process has the way that led there; please report it."
+        return problem(500, typed.code, f"{typed.message}, in {request.method} {request.url.path}", advice)
 
 
 RESPONSES: dict[int | str, dict[str, object]] = {

@@ -69,7 +69,7 @@ class DeliveryOut(Answer):
     sent_at: datetime | None
     next_try_at: datetime | None
     commitment: Literal["asked", "committed"] | None = Field(description="Storage commitment, where it was asked for.")
-    actions: list[Action]
+    actions: list[Action] = Field(description="What may be done from this state, and can help.")
 
 
 class ResultOut(Answer):
@@ -119,7 +119,7 @@ class JobOut(Answer):
     finished_at: datetime | None
     next_try_at: datetime | None
     present: list[FindingOut] = Field(description="The findings that the model reports as present.")
-    actions: list[Action] = Field(description="What may be done from this state, by the transition table.")
+    actions: list[Action] = Field(description="What may be done from this state, and can help.")
 
 
 class EventOut(Answer):
@@ -193,6 +193,7 @@ class ProcessOut(Answer):
     alive: bool
     started_at: datetime
     seen_at: datetime
+    error: ErrorOut | None = Field(description="Why it could not start, or ended.")
     detail: dict[str, Any]
 
 
@@ -268,6 +269,9 @@ class BulkIn(BaseModel):
     destination: str | None = None
     error_code: str | None = None
     dry_run: Annotated[bool, Field(description="Only say how many match.")] = False
+    anyway: Annotated[
+        bool, Field(description="Retry also what failed for a reason that a retry can't help, e.g. after an update.")
+    ] = False
 
 
 class BulkOut(Answer):

@@ -174,16 +174,17 @@ def cancel(session: Session, announcement_id: str, now: datetime, *, actor: str)
     return row.state
 
 
-def retry(session: Session, announcement_id: str, now: datetime, *, actor: str) -> DeliveryState:
+def retry(session: Session, announcement_id: str, now: datetime, *, actor: str, anyway: bool = False) -> DeliveryState:
     """Queue again, from attempt 0.
 
     Raises
     ------
     NotFound, TransitionError
-        If there is none, or it is queued or being sent.
+        If there is none, or it is queued or being sent; or, unless it is to be tried `anyway`, if it failed for a
+        reason that nobody can correct.
     """
     row = attempts.find(session, Announcement, announcement_id, lock=True)
-    attempts.queue_again(row, DeliveryState.SENT)
+    attempts.queue_again(row, DeliveryState.SENT, anyway=anyway)
     events.record(session, now, "info", "admin.retry", _words(row), actor=actor, job=row.job_id)
     return row.state
 

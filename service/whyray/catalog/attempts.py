@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from whyray.catalog.states import DeliveryState, JobState, delivery_after
 from whyray.catalog.tables import Announcement, Delivery, Job
-from whyray.errors import NotFound, WhyRayError
+from whyray.errors import NotFound, TransitionError, WhyRayError, uncorrectable_codes
 
 Attempted = TypeVar("Attempted", Job, Delivery, Announcement)
 Outgoing = TypeVar("Outgoing", Delivery, Announcement)
+_FAILED = "failed"
 _WAITING = {Job: JobState.WAITING, Delivery: DeliveryState.WAITING, Announcement: DeliveryState.WAITING}
 
 
@@ -39,9 +40,14 @@ def waiting_until(session: Session, table: type[Attempted], now: datetime) -> Se
     return session.scalars(due.with_for_update(skip_locked=True)).all()
 
 
-def blame(row: Job | Delivery | Announcement, error: WhyRayError) -> None:
-    """Say why the attempt did not succeed, and what to do."""
-    row.error_code, row.error_message, row.error_advice = error.code, error.message, error.advice
+def blame(row: Job | Delivery | Announcement, error: WhyRayError, *, again: bool) -> None:
+    """Say why the attempt did not succeed, what to do, and whether WhyRay tries `again` by itself."""
+    advice = f"{error.advice} {error.in_service}".rstrip()
+    if again:
+        advice += " WhyRay tries again by itself."
+    elif error.retriable:
+        advice += f" Attempt {row.attempt} was the last that WhyRay makes by itself; retry when the cause is gone."
+    row.error_code, row.error_message, row.error_advice = error.code, error.message, advice
 
 
 def acquit(row: Job | Delivery | Announcement) -> None:
@@ -98,7 +104,7 @@ def holds(row: Delivery | Announcement, owner: str) -> bool:
 def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, retry_after: timedelta | None) -> bool:
     """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed."""
     let_go(row)
-    blame(row, error)
+    blame(row, error, again=retry_after is not None)
     if retry_after is None:
         row.state = delivery_after("fail", row.state)
         return True
@@ -114,7 +120,25 @@ def wake(session: Session, table: type[Outgoing], now: datetime) -> int:
     return len(due)
 
 
-def queue_again(row: Delivery | Announcement, *done: DeliveryState) -> None:
-    """Queue from attempt 0; `done` are the states in which it has had what it was for."""
+def check_retry(row: Job | Delivery | Announcement, *, anyway: bool) -> None:
+    """Refuse to repeat what failed for a reason that is still there: the same bytes, the same model, the same answer.
+
+    Raises
+    ------
+    TransitionError
+        If its failure can't be corrected from outside, unless it is to be tried `anyway`.
+    """
+    if anyway or row.state.value != _FAILED or row.error_code not in uncorrectable_codes():
+        return
+    raise TransitionError(
+        f"it failed with {row.error_code} and would fail again in the same way",
+        advice="Do what the error's own advice says. After an update of WhyRay or of the package, "
+        "`anyway=true` queues it all the same.",
+    )
+
+
+def queue_again(row: Delivery | Announcement, *done: DeliveryState, anyway: bool) -> None:
+    """Queue from attempt 0; `done` are the states in which it has had what it was for. Raises as `check_retry`."""
+    check_retry(row, anyway=anyway)
     row.state = delivery_after("repeat" if row.state in done else "retry", row.state)
     begin_anew(row)

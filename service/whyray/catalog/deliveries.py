@@ -191,16 +191,17 @@ def cancel(session: Session, delivery_id: str, now: datetime, *, actor: str) -> 
     return delivery.state
 
 
-def retry(session: Session, delivery_id: str, now: datetime, *, actor: str) -> DeliveryState:
+def retry(session: Session, delivery_id: str, now: datetime, *, actor: str, anyway: bool = False) -> DeliveryState:
     """Queue again, from attempt 0.
 
     Raises
     ------
     NotFound, TransitionError
-        If there is none, or it is queued or being sent.
+        If there is none, or it is queued or being sent; or, unless it is to be tried `anyway`, if it failed for a
+        reason that nobody can correct.
     """
     delivery = get(session, delivery_id, lock=True)
-    attempts.queue_again(delivery, DeliveryState.SENT, DeliveryState.COMMITTED)
+    attempts.queue_again(delivery, DeliveryState.SENT, DeliveryState.COMMITTED, anyway=anyway)
     delivery.commitment_uid = delivery.commitment_asked_at = None
     events.record(session, now, "info", "admin.retry", f"delivery {delivery_id} to {delivery.destination}", actor=actor)
     return delivery.state

@@ -247,14 +247,14 @@ def stop(
         _fail(session, job, error, now)
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
-        attempts.blame(job, error)
+        attempts.blame(job, error, again=True)
     return job.state
 
 
 def _fail(session: Session, job: Job, error: WhyRayError, now: datetime) -> None:
     job.state, job.finished_at, job.progress_text = job_after("fail", job.state), now, None
     attempts.let_go(job)
-    attempts.blame(job, error)
+    attempts.blame(job, error, again=False)
     events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
 
 
@@ -274,15 +274,17 @@ def cancel(session: Session, job_id: str, now: datetime, *, actor: str) -> JobSt
     return job.state
 
 
-def retry(session: Session, job_id: str, now: datetime, *, actor: str) -> JobState:
+def retry(session: Session, job_id: str, now: datetime, *, actor: str, anyway: bool = False) -> JobState:
     """Queue a failed, cancelled, waiting or finished job again, from attempt 0.
 
     Raises
     ------
     NotFound, TransitionError
-        If there is no such job, or it is queued, running or superseded.
+        If there is no such job, or it is queued, running or superseded; or, unless it is to be tried `anyway`, if it
+        failed for a reason that nobody can correct.
     """
     job = get(session, job_id, lock=True)
+    attempts.check_retry(job, anyway=anyway)
     job.state = job_after("repeat" if job.state is JobState.DONE else "retry", job.state)
     attempts.begin_anew(job)
     job.dispatched_at = job.finished_at = None

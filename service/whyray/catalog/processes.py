@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from whyray.catalog import events
 from whyray.catalog.tables import Process
+from whyray.errors import WhyRayError
 
 ALIVE = timedelta(seconds=30)
 """Silence after which a role is shown as gone."""
@@ -23,6 +25,30 @@ def seen(session: Session, name: str, role: str, now: datetime, detail: dict[str
     row.seen_at = now
     if detail is not None:
         row.detail = detail
+
+
+def ended(session: Session, name: str, role: str, now: datetime, error: WhyRayError) -> None:
+    """Note why a role could not start, or ended; an event tells it once, however often the role is tried again."""
+    told = {"code": error.code, "message": error.message, "advice": error.advice}
+    row = session.get(Process, name)
+    if row is None:
+        row = Process(name=name, role=role, started_at=now, seen_at=now, detail={})
+        session.add(row)
+    if row.detail.get("error") != told:
+        events.record(session, now, "error", "role.ended", f"{name}: {error.code}: {error.message}", actor=role)
+        row.started_at = now
+    row.seen_at, row.detail = now, {"error": told}
+
+
+def why_ended(row: Process) -> dict[str, str] | None:
+    """Code, message and advice of the error by which a role ended; None while it runs, or if it was lost silently."""
+    found = row.detail.get("error")
+    return found if isinstance(found, dict) else None
+
+
+def is_alive(row: Process, now: datetime) -> bool:
+    """Whether it has shown a sign of life lately, and has not ended by an error since."""
+    return why_ended(row) is None and now - row.seen_at <= ALIVE
 
 
 def gone(session: Session, name: str) -> None:

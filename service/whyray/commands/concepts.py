@@ -262,14 +262,14 @@ def _examples(
     import numpy as np
 
     from whyray.commands.onboarding_images import Known, csv_rows, single_images
+    from whyray.commands.screen import image_files
     from whyray.errors import ImageError
     from whyray.explain import Case
     from whyray.explain.concepts import Examples, measure_concepts, measured
     from whyray.imaging import is_picture
-    from whyray.pipeline.files import instance_files
 
     said = {row["image"]: row for _, row in csv_rows(labels, ("image",))}
-    files = instance_files(images, pictures=True)
+    files = image_files(images)
     known = [each for each in files if each.name in said or not is_picture(each)]
     found = single_images(known or files, model.manifest, Known(), most=most, progress=progress)  # type: ignore[arg-type]
     refused, x, values, targets, groups = [], [], [], [], []

@@ -25,7 +25,7 @@ def tell_concepts(console: Console, model: Model, artefact: Artefact, bank: Conc
     for tensor, rows in _concept_rows(bank):
         table = Table(title=tensor)
         for name in ("concept", "examples", "with it", "held out", "reliable"):
-            table.add_column(name, justify="left" if name == "concept" else "right", no_wrap=name == "concept")
+            table.add_column(name, justify="left" if name == "concept" else "right", overflow="fold")
         for cells in rows:
             table.add_row(*cells)
         console.print(table)
@@ -35,7 +35,7 @@ def tell_concepts(console: Console, model: Model, artefact: Artefact, bank: Conc
     if bank.surrogate is not None:
         table = Table(title="post-hoc-concepts: does a head on concepts alone answer as the network?")
         for name in ("target", "agreement held out", "random concepts", "shown"):
-            table.add_column(name, justify="left" if name == "target" else "right")
+            table.add_column(name, justify="left" if name == "target" else "right", overflow="fold")
         for number, target in enumerate(bank.targets):
             agreement = bank.surrogate.agreement[number]
             table.add_row(
@@ -56,7 +56,7 @@ def _tell_outputs(console: Console, model: Model, bank: ConceptBank) -> None:
         return
     table = Table(title=f"concept-bottleneck: concepts that the package computes in the tensor {spec.output}")
     for name in ("concept", "mean", "5th percentile", "95th percentile", "held out", "reliable"):
-        table.add_column(name, justify="left" if name == "concept" else "right", no_wrap=name == "concept")
+        table.add_column(name, justify="left" if name == "concept" else "right", overflow="fold")
     outputs = bank.outputs
     for number, each in enumerate(spec.names):
         figure = float(outputs.auc[number])

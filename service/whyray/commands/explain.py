@@ -11,6 +11,9 @@ import typer
 
 from whyray.commands.options import DEFAULT_CONFIG
 
+WITHHELD = 3
+"""Exit code where all was made and the evaluation of an explanation withholds it."""
+
 
 class Device(StrEnum):
     """Where the model runs."""
@@ -74,8 +77,8 @@ def explain(
     * `whyray explain chest.dcm -p cxr-findings -m radiologist -o out/` (what suits a reader; `-m all`: everything)
     * `whyray explain chest.png -p cxr-findings -m grad-cam -m rise --param rise.masks=500 -t Effusion -o out/`
 
-    Exit code 0: all that was asked for was made. 1: some of it was refused or withheld, and report.json says why.
-    2: nothing was made; the error says what to do.
+    Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
+    1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
     """
     from whyray.commands.parameters import method_wishes
     from whyray.commands.screen import print_report, progress_bar
@@ -86,10 +89,12 @@ def explain(
     from whyray.pipeline.files import explain_files, instance_files
     from whyray.pipeline.wish import Wish
     from whyray.results import load_templates
+    from whyray.shown import shown_path
 
     for path in paths:
         if not path.exists():
-            raise NotFound(f"there is no file or folder {path}", advice="Name files, or folders that hold them.")
+            missing = f"there is no file or folder {shown_path(path)}"
+            raise NotFound(missing, advice="Name files, or folders that hold them.")
     site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
     templates = load_templates(site.templates.folder if site else None)
     templates.wording(language)
@@ -117,5 +122,7 @@ def explain(
             files, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress
         )
     print_report(report, out)
-    if report.has_refusals:
+    if report.refused:
         raise typer.Exit(1)
+    if report.withheld:
+        raise typer.Exit(WITHHELD)

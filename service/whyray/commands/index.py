@@ -90,13 +90,12 @@ def index_package(
     Exit code 0: all images were taken. 1: some were refused, and are told. 2: no index was made.
     """
     from whyray.commands.onboarding_images import csv_rows, onboarding_images, read_known, single_images
-    from whyray.commands.screen import progress_bar
+    from whyray.commands.screen import image_files, progress_bar
     from whyray.config import load_config
     from whyray.errors import ConfigError, NotFound
     from whyray.explain.latent import KIND, embedding_name, no_embedding, thumbnail
     from whyray.models import RuntimeOptions, load_package, write_artefact
     from whyray.models.package import ONBOARDING
-    from whyray.pipeline.files import instance_files
     from whyray.quality.reference_index import Collected, Told, make_index
 
     for path in (*images, *(outliers or ())):
@@ -115,7 +114,7 @@ def index_package(
     patients = {row["image"]: row[patient] for _, row in csv_rows(labels, columns)} if patient else {}
     collected, refused = Collected(model), []
     with progress_bar() as progress:
-        files = instance_files(images, pictures=True)
+        files = image_files(images)
         for each in single_images(
             files, manifest, known, most=most, progress=lambda at, words: progress(at / 2, words)
         ):
@@ -127,7 +126,7 @@ def index_package(
             group = next((patients[name] for name in sorted(each.names) if name in patients), each.patient)
             collected.add(x, dict(each.image.labels), group=group, picture=picture)
         others = (
-            onboarding_images(instance_files(outliers, pictures=True), manifest, known, most=200, progress=progress)[0]
+            onboarding_images(image_files(outliers), manifest, known, most=200, progress=progress)[0]
             if outliers
             else []
         )

@@ -62,12 +62,11 @@ def onboard(
     Exit code 0: all images were taken. 1: some were refused, and are told. 2: nothing was measured.
     """
     from whyray.commands.onboarding_images import onboarding_images, read_known
-    from whyray.commands.screen import progress_bar
+    from whyray.commands.screen import image_files, progress_bar
     from whyray.errors import ConfigError, NotFound
     from whyray.explain import method_named
     from whyray.models import RuntimeOptions, copy_package, find_package, install_package, load_package, read_manifest
     from whyray.models.package import MANIFEST
-    from whyray.pipeline.files import instance_files
     from whyray.quality import onboard as measure
 
     for name in method or ():
@@ -86,7 +85,7 @@ def onboard(
     known = read_known(truth, labels, [each.name for each in content.targets])
     with progress_bar() as progress:
         found, refused = onboarding_images(
-            instance_files(images, pictures=True),
+            image_files(images),
             content,
             known,
             most=most,
@@ -118,7 +117,7 @@ def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
     for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
-        table.add_column(name, no_wrap=name == "method")
+        table.add_column(name, overflow="fold")
     for name, entry in report["methods"].items():
         if "refused" in entry:
             table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")

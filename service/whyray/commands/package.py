@@ -149,10 +149,10 @@ def _values(schema: Mapping[str, Any]) -> str:
 
 
 def _table(*columns: str) -> Table:
-    """A table whose first column, what one types elsewhere, is never cut."""
+    """A table that folds on a narrow terminal and cuts nothing."""
     table = Table()
-    for index, name in enumerate(columns):
-        table.add_column(name, no_wrap=index == 0)
+    for name in columns:
+        table.add_column(name, overflow="fold")
     return table
 
 

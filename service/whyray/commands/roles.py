@@ -23,15 +23,18 @@ def _stop_on_signals() -> threading.Event:
 def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Each role is a process of its own and is started again when it ends. Stop with Ctrl-C or SIGTERM.
+    Each role is a process of its own and is started again when it ends; `whyray status` tells why it did. Stop with
+    Ctrl-C or SIGTERM.
 
-    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.pipeline.house import House
     from whyray.serve import supervisor_of
 
-    House.open(config).close()  # faults of the file are told once, here, not by every role
-    supervisor = supervisor_of(config)
+    house = House.open(config)  # faults of the file are told once, here, not by every role
+    supervisor = supervisor_of(config, house.config())
+    house.close()
     stop = _stop_on_signals()
     supervisor.start()
     supervisor.watch(stop)
@@ -42,11 +45,15 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     One of several roles, each for a machine of its own; `whyray serve` runs all on one.
 
-    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
-    from whyray.pipeline.roles import run_intake
+    from whyray.pipeline.ended_role import telling_why
 
-    run_intake(config, _stop_on_signals())
+    with telling_why("intake", config):
+        from whyray.pipeline.roles import run_intake
+
+        run_intake(config, _stop_on_signals())
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -54,11 +61,15 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Start as many as there are GPUs; all share one catalog, storage and Redis.
 
-    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
-    from whyray.pipeline.roles import run_worker
+    from whyray.pipeline.ended_role import telling_why
 
-    run_worker(config)
+    with telling_why("worker", config):
+        from whyray.pipeline.roles import run_worker
+
+        run_worker(config)
 
 
 def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -66,11 +77,15 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     A destination that is down holds up no other.
 
-    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
-    from whyray.pipeline.roles import run_delivery
+    from whyray.pipeline.ended_role import telling_why
 
-    run_delivery(config, _stop_on_signals())
+    with telling_why("delivery", config):
+        from whyray.pipeline.roles import run_delivery
+
+        run_delivery(config, _stop_on_signals())
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -78,8 +93,12 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Where it listens is in the section `admin` of the configuration.
 
-    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be obeyed.
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
-    from whyray.pipeline.roles import run_admin
+    from whyray.pipeline.ended_role import telling_why
 
-    run_admin(config, _stop_on_signals())
+    with telling_why("admin", config):
+        from whyray.pipeline.roles import run_admin
+
+        run_admin(config, _stop_on_signals())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from whyray.pipeline.files import Report
+from whyray.imaging import passed_over
+from whyray.pipeline.files import Report, instance_files, sorted_files
+from whyray.shown import shown_path
 
 GRADES = {"green": "green", "amber": "yellow", "red": "red"}
 NOTICE = "Not for diagnostic use."
@@ -30,6 +32,21 @@ def progress_bar() -> Iterator[Callable[[float, str], None]]:
         yield show
 
 
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The images, DICOM or pictures, among `paths` and in the folders among them; one line tells what lies beside them.
+
+    Raises
+    ------
+    ImageError
+        If there is no image.
+    """
+    found = sorted_files(instance_files(paths, pictures=True))
+    beside = passed_over([*found.others, *["Segmentation"] * len(found.segmentations)])
+    if beside is not None:
+        Console(stderr=True, soft_wrap=True).print(f"note: {beside}", highlight=False, markup=False)
+    return list(found.images)
+
+
 def grade_text(grade: str | None) -> str:
     """A grade in its colour; a dash where there is none."""
     return "–" if grade is None else f"[{GRADES.get(grade, 'white')}]{grade}[/]"
@@ -46,7 +63,7 @@ def print_report(report: Report, out: Path) -> None:
     several = len(report.images) > 1
     table = Table(title=f"{report.package}", caption=NOTICE)
     for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
-        table.add_column(name, justify="right" if name in ("probability", "value") else "left")
+        table.add_column(name, justify="right" if name in ("probability", "value") else "left", overflow="fold")
     for finding in report.findings:
         maps = [each for each in finding["explanations"] if each["part"] is None]
         for index, each in enumerate([*maps, *finding["typed_explanations"]] or [None]):
@@ -57,7 +74,9 @@ def print_report(report: Report, out: Path) -> None:
         console.print(f"note: {words}", highlight=False, markup=False)
     for words in report.refused:
         console.print(f"refused: {words}", highlight=False, markup=False, style="yellow")
-    console.print(f"{len(report.files)} files and report.json in {out}", highlight=False, markup=False)
+    for words in report.withheld:
+        console.print(f"withheld: {words}", highlight=False, markup=False, style="yellow")
+    console.print(f"{len(report.files)} files and report.json in {shown_path(out)}", highlight=False, markup=False)
 
 
 def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:

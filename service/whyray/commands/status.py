@@ -33,10 +33,10 @@ def status(
     from sqlalchemy.exc import SQLAlchemyError
 
     from whyray.catalog import Catalog
-    from whyray.config import load_config
+    from whyray.pipeline.kept_config import config_to_ask_by
     from whyray.pipeline.overview import Overview, overview
 
-    url = make_url(load_config(config).catalog_url)
+    url = make_url(config_to_ask_by(config).catalog_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         found = Overview((), (), ())
     else:
@@ -63,14 +63,20 @@ def _print(console: Console, found: Overview) -> None:
         console.print("no role runs: start `whyray serve`")
     roles = Table(title="roles")
     for name in ("role", "process", "seen", "state"):
-        roles.add_column(name)
+        roles.add_column(name, overflow="fold")
     for role in found.roles:
-        words = "[green]alive[/]" if role.alive else "[red]lost[/]"
+        words = "[green]alive[/]" if role.alive else "[red]ended[/]" if role.reason else "[red]lost[/]"
         roles.add_row(role.role, role.name, f"{role.silent_for:.0f} s ago", words)
     console.print(roles)
+    for role in found.roles:
+        if role.reason:
+            console.print(f"{role.name} does not run: {role.reason}", style="red", markup=False, soft_wrap=True)
+            console.print(f"  {role.advice}", markup=False, soft_wrap=True)
+    for words in dict.fromkeys(role.config_refused for role in found.roles if role.config_refused):
+        console.print(words, style="red", markup=False, soft_wrap=True)
     tallies = Table(title="work")
     for name in ("what", "state", "number"):
-        tallies.add_column(name)
+        tallies.add_column(name, overflow="fold")
     for what, state, number in found.tallies:
         tallies.add_row(what, state, str(number))
     console.print(tallies)

@@ -99,9 +99,9 @@ def export(
     if kept.resolve().is_relative_to(out.resolve()):
         raise ConfigError("the truth may not lie in the kit", advice="Name a file outside of it: --keep-truth.")
     if explained:
-        from whyray.pipeline.files import instance_files
+        from whyray.commands.screen import image_files
 
-        gathered = from_folders(explained, instance_files(images or (), pictures=True), wanted)
+        gathered = from_folders(explained, image_files(images) if images else (), wanted)
     else:
         with _house(config) as (catalog, storage), catalog.read() as session:
             gathered = from_catalog(session, storage, wanted)
@@ -207,7 +207,7 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
         words = "open" if is_open(study) else "closed"
     table = Table(title=f"{name}: {words}")
     for column in ("place", "log-in", "agreed", "answered", "interrupted", "last answer"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for each in rows:
         table.add_row(
             each.reader,
@@ -274,7 +274,7 @@ def _print(analysis: Analysis, out: Path) -> None:
 
     table = Table(title="with and without explanation")
     for column in ("measure", "with", "without", "difference", "says"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in words_of(analysis):
         table.add_row(row["name"], row["with"], row["without"], row["difference"], row["verdict"])
     console = Console(highlight=False)

@@ -93,13 +93,12 @@ def survey_package(
     """
     import numpy as np
 
-    from whyray.commands.screen import progress_bar
+    from whyray.commands.screen import image_files, progress_bar
     from whyray.commands.unit_images import unit_images
     from whyray.errors import NotFound
     from whyray.explain.units import UNITS, Wanted, layer_named, survey_units
     from whyray.models import RuntimeOptions, load_package, write_artefact
     from whyray.models.package import ONBOARDING
-    from whyray.pipeline.files import instance_files
     from whyray.quality.units_page import units_page
 
     for path in (*images, *([masks] if masks else [])):
@@ -110,7 +109,7 @@ def survey_package(
     with progress_bar() as progress:
         found, refused = unit_images(
             model,
-            instance_files(images, pictures=True),
+            image_files(images),
             masks=masks,
             anatomy=anatomy,
             pictures="none" if not patches else "reconstructed" if reconstructed else "as they are",

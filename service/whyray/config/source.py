@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -39,6 +40,16 @@ NEEDS_RESTART: tuple[Place, ...] = (
 Check = Callable[[Config], Sequence[Problem]]
 
 
+class Keeper(Protocol):
+    """Keeps what is in force for the next start, and gives it back while the file is wrong."""
+
+    def keep(self, content: bytes, config: Config, /) -> None:
+        """Keep it."""
+
+    def last(self, wrong: bytes | None, /) -> bytes | None:
+        """What was kept, None if there is nothing; `wrong` is what the file says, None if it can't be read."""
+
+
 @dataclass(frozen=True)
 class Reload:
     """What a look at the file brought.
@@ -66,9 +77,11 @@ class ConfigSource:
     Parameters
     ----------
     path
-        The file; read at once. Raises ConfigError if it can't be obeyed.
+        The file; read at once. Raises ConfigError if it can't be obeyed and nothing is kept.
     check
         Further problems of a configuration that reads well, e.g. `check_config` with the registries.
+    keeper
+        Keeps what is in force, and gives it back where the file is wrong from the start; nothing is kept without it.
     environ
         Where `{env: NAME}` is looked up; the process's environment by default.
     settle, pause
@@ -81,24 +94,51 @@ class ConfigSource:
         path: str | Path,
         *,
         check: Check = lambda _: (),
+        keeper: Keeper | None = None,
         environ: Mapping[str, str] | None = None,
         settle: float = 0.05,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.path = Path(path).absolute()
         self._check, self._environ, self._settle, self._pause = check, environ, settle, pause
+        self._keeper = keeper
         self._lock = threading.Lock()
-        content = self._read()
-        config, problems = self._parse(content)
-        if config is None:
-            raise config_error(problems, str(self.path))
-        self._current = config
-        self._seen = self._digest(content, config)
+        self._refusal: tuple[Problem, ...] = ()
+        self._current, self._seen = self._first()
+
+    def _first(self) -> tuple[Config, str]:
+        """The configuration to start from, and what of the file is known."""
+        content: bytes | None = None
+        try:
+            content = self._read()
+            config, problems = self._parse(content)
+            refusal = None if config is not None else config_error(problems, str(self.path))
+        except ConfigError as error:
+            config, problems, refusal = None, (Problem((), error.message),), error
+        if config is not None and content is not None:
+            self._keep(content, config)
+            return config, self._digest(content, config)
+        assert refusal is not None
+        last = None if self._keeper is None else self._keeper.last(content)
+        kept, _ = (None, ()) if last is None else self._parse(last)
+        if kept is None:
+            raise refusal
+        self._refusal = problems
+        return kept, self._digest(content, kept) if content is not None else _unreadable(refusal)
+
+    def _keep(self, content: bytes, config: Config) -> None:
+        if self._keeper is not None:
+            self._keeper.keep(content, config)
 
     @property
     def current(self) -> Config:
         """The configuration in force."""
         return self._current
+
+    @property
+    def refusal(self) -> tuple[Problem, ...]:
+        """What is wrong with the file as it is now, while an older configuration is in force; empty if it is obeyed."""
+        return self._refusal
 
     def reload_if_changed(self) -> Reload:
         """Look at the file; put it in force if it says something new and can be obeyed.
@@ -112,7 +152,7 @@ class ConfigSource:
                     return Reload(False)
                 content = self._settled(content)
             except ConfigError as error:
-                return self._refused(f"unreadable: {error.message}", (Problem((), error.message),))
+                return self._refused(_unreadable(error), (Problem((), error.message),))
             digest = self._digest(content, self._current)
             if digest == self._seen:
                 return Reload(False)
@@ -121,13 +161,16 @@ class ConfigSource:
                 return self._refused(digest, problems)
             restart = tuple(dotted(place) for place in NEEDS_RESTART if _at(self._current, place) != _at(config, place))
             self._current = config
+            self._refusal = ()
             self._seen = self._digest(content, config)
+            self._keep(content, config)
             return Reload(True, restart=restart)
 
     def _refused(self, seen: str, problems: tuple[Problem, ...]) -> Reload:
         if seen == self._seen:
             return Reload(False)
         self._seen = seen
+        self._refusal = problems
         return Reload(False, problems)
 
     def _read(self) -> bytes:
@@ -161,6 +204,10 @@ class ConfigSource:
             if secret.file is not None:
                 digest.update(_bytes_or_nothing(secret.file))
         return digest.hexdigest()
+
+
+def _unreadable(error: ConfigError) -> str:
+    return f"unreadable: {error.message}"
 
 
 def secrets_of(config: Config) -> tuple[Secret, ...]:

@@ -19,7 +19,8 @@ from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.line import Line
 from whyray.delivery.retry import retry_after
 from whyray.delivery.statuses import Verdict, describe, meaning
-from whyray.errors import InternalError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.failures import logged, typed_error
 
 _log = logging.getLogger("whyray.delivery")
 
@@ -76,11 +77,11 @@ class Announcer(Line):
             except WhyRayError as error:
                 for each in keeper.remaining():
                     self._stop(rows[each], error, keeper, seed)
-            except Exception as error:
-                _log.exception("announcements to %s failed", address(self._informed))
-                defect = InternalError(f"{type(error).__name__} while telling {address(self._informed)}")
+            except Exception as error:  # every announcement gets an outcome, whatever a library raised
+                logged(_log, error, f"announcements to {address(self._informed)} failed")
+                failure = typed_error(error, f"telling {address(self._informed)}")
                 for each in keeper.remaining():
-                    self._stop(rows[each], defect, keeper, seed)
+                    self._stop(rows[each], failure, keeper, seed)
             finally:
                 left = keeper.remaining()
                 if left:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from whyray.config import DicomPeer
+from whyray.delivery.connecting import RequestingAE, connection_failure, duration
 from whyray.delivery.statuses import rejection
 from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
@@ -59,15 +61,16 @@ def association(
     PeerBusy, PeerRefused
         If the peer rejects the association, by its result; PeerRefused too if it accepts none of the contexts.
     """
-    ae = AE(caller.title_for(peer))
+    ae = RequestingAE(caller.title_for(peer))
     ae.connection_timeout = peer.timeouts.connect.total_seconds()
     ae.acse_timeout = peer.timeouts.acse.total_seconds()
     ae.dimse_timeout = peer.timeouts.dimse.total_seconds()
     ae.network_timeout = max(ae.dimse_timeout, 60.0)
-    connected: list[object] = []
+    connected: list[float] = []
+    begun = time.monotonic()
 
     def opened(event: evt.Event) -> None:
-        connected.append(event.address)
+        connected.append(time.monotonic())
         # commands and data leave in several small packets: Nagle's algorithm would hold each back for 40 ms
         event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -81,9 +84,14 @@ def association(
             evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
         )
     except OSError as error:
-        raise PeerUnreachable(f"{address(peer)} can't be found: {error.strerror}") from error
+        words = connection_failure(error, time.monotonic() - begun)
+        raise PeerUnreachable(f"{address(peer)} can't be connected to: {words}") from error
     if not link.is_established:
-        raise _why_not(link, peer, caller, reached=bool(connected))
+        now = time.monotonic()
+        if not connected and not link.is_rejected:
+            words = connection_failure(ae.failure, now - begun)
+            raise PeerUnreachable(f"{address(peer)} can't be connected to: {words}") from ae.failure
+        raise _why_not(link, peer, caller, waited=now - connected[0] if connected else 0.0)
     try:
         yield link
     except BaseException:
@@ -94,18 +102,21 @@ def association(
         link.release()
 
 
-def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, reached: bool) -> WhyRayError:
+def _why_not(link: Association, peer: DicomPeer, caller: Caller, *, waited: float) -> WhyRayError:
     name = address(peer)
     answer = link.acceptor.primitive
     if link.is_rejected and answer is not None:
         return rejection(answer.result, answer.result_source, answer.diagnostic, name, caller.title_for(peer))
     if link.rejected_contexts and not link.accepted_contexts:
         return PeerRefused(f"{name} accepts none of what was proposed: {refusals(link.rejected_contexts)}")
-    if not reached:
-        return PeerUnreachable(f"{name} can't be connected to within {peer.timeouts.connect.total_seconds():.0f} s")
-    return PeerUnreachable(
-        f"{name} aborted, or did not answer the association request within {peer.timeouts.acse.total_seconds():.0f} s"
-    )
+    return PeerUnreachable(f"{name} {silence(waited, peer.timeouts.acse.total_seconds(), 'the association request')}")
+
+
+def silence(waited: float, limit: float, what: str) -> str:
+    """Whether a peer let the time for an answer pass, or ended the association before: told by the time it took."""
+    if waited >= limit:
+        return f"did not answer {what} within {duration(limit)}"
+    return f"aborted, or closed the connection, {duration(waited)} after {what}"
 
 
 _REFUSALS = {

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 from whyray.catalog import Catalog, Delivery, deliveries, events
 from whyray.delivery.statuses import describe
 from whyray.delivery.syntaxes import UNCOMPRESSED
+from whyray.failures import logged
 
 _log = logging.getLogger("whyray.delivery")
 
@@ -113,8 +114,8 @@ def on_commitment_report(event: evt.Event, catalog: Catalog) -> tuple[int, None]
         return 0x0115, None
     try:
         enter_report(catalog, transaction, committed, failed)
-    except Exception:
-        _log.exception("the storage commitment report %s could not be entered", transaction)
+    except Exception as error:  # the peer is to report again, whatever it was
+        logged(_log, error, f"the storage commitment report {transaction} could not be entered")
         return 0x0110, None
     return 0x0000, None
 

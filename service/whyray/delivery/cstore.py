@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Any
@@ -21,11 +22,12 @@ from whyray.delivery.association import (
     association,
     context,
     refusals,
+    silence,
 )
-from whyray.delivery.outgoing import Outcome, Outgoing, Report, without_identity
+from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, compressions, uncompressed, ways
-from whyray.errors import DecodeError, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
 # A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
 # be converted to what the peer accepts are read first and given as such.
@@ -128,21 +130,21 @@ def _store_one(
     name = address(peer)
     try:
         source, syntax = _source(link, peer, file, accepted, compression)
+        begun = time.monotonic()
         answer = link.send_c_store(source, msg_id=message_id)
     except WhyRayError as error:
         return Outcome(file, None, error.message, error)
-    except (OSError, AttributeError, ValueError, RuntimeError, EOFError) as error:
-        failure: WhyRayError = (
-            DecodeError(f"{file.sop_instance_uid} can't be read or encoded for {name}: {error}")
-            if link.is_established
-            else PeerUnreachable(f"{name} ended the association before {file.sop_instance_uid}")
-        )
+    except Exception as error:  # pydicom, codecs and pynetdicom raise what they like; their text may quote the file
+        failure: WhyRayError
+        if not link.is_established:
+            failure = PeerUnreachable(f"{name} ended the association before {file.sop_instance_uid}")
+        else:
+            failure = unencodable(error, file, name)
         return Outcome(file, None, failure.message, failure)
     if "Status" not in answer:
-        lost = PeerUnreachable(
-            f"{name} aborted, or did not answer within {peer.timeouts.dimse.total_seconds():.0f} s, "
-            f"while {file.sop_instance_uid} was sent"
-        )
+        limit = peer.timeouts.dimse.total_seconds()
+        what = f"C-STORE of {file.sop_instance_uid}"
+        lost = PeerUnreachable(f"{name} {silence(time.monotonic() - begun, limit, what)}")
         return Outcome(file, None, lost.message, lost)
     status = int(answer.Status)
     comment = without_identity(_comment(answer), file.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -9,6 +10,7 @@ from pynetdicom.sop_class import Verification
 
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.association import Caller, address, association, context
+from whyray.delivery.connecting import unanswered
 from whyray.delivery.statuses import describe
 from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.delivery.web import error_of_response, web_client
@@ -40,11 +42,12 @@ def echo(destination: Destination, caller: Caller) -> Echo:
             raise PeerRefused(f"{address(destination)} answered C-ECHO with {describe(int(answer.Status))}")
         return Echo(0, describe(0))
     with web_client(destination) as client:
+        begun = time.monotonic()
         try:
             # application/dicom+json is what every QIDO-RS service has to offer (PS3.18 section 10.6.4)
             response = client.get("/studies", params={"limit": 1}, headers={"Accept": "application/dicom+json"})
         except httpx.HTTPError as error:
-            raise PeerUnreachable(f"{destination.url} does not answer: {type(error).__name__}") from error
+            raise unanswered(destination.url, error, time.monotonic() - begun) from error
     if response.is_error:
         raise error_of_response(response.status_code, destination.url)
     return Echo(response.status_code, f"HTTP {response.status_code}")

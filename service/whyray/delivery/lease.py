@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.catalog import Catalog, deliveries
+from whyray.failures import logged
 
 _log = logging.getLogger("whyray.delivery")
 
@@ -83,5 +84,5 @@ class LeaseKeeper:
         while not self._over.wait(self._every):
             try:
                 self.renew()
-            except SQLAlchemyError:
-                _log.exception("leases could not be renewed; tried again in %.0f s", self._every)
+            except SQLAlchemyError as error:
+                logged(_log, error, f"leases could not be renewed; tried again in {self._every:.0f} s")

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 
 from whyray.config import Destination
 from whyray.delivery.association import Caller
+from whyray.failures import logged
 
 _log = logging.getLogger("whyray.delivery")
 
@@ -46,8 +47,7 @@ class Line(ABC):
             worked = False
             try:
                 worked = self.turn()
-            except Exception:
-                # leases run out by themselves: whatever was claimed is taken up again
-                _log.exception("%s to %s stumbled; it goes on", self._work, self.name)
+            except Exception as error:  # leases run out by themselves: whatever was claimed is taken up again
+                logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
             if not worked:
                 self.stop.wait(self._look)

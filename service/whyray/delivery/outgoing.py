@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from whyray.errors import DecodeError, PeerUnreachable, WhyRayError
+from whyray.failures import is_shortage, place_of, typed_error
+from whyray.shown import shown_path
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,32 @@ def read_outgoing(path: Path, ticket: str = "") -> Outgoing:
             str(meta.TransferSyntaxUID),
             ticket,
         )
-    except (OSError, InvalidDicomError, AttributeError, EOFError) as error:
+    except OSError as error:
+        if is_shortage(error):
+            raise typed_error(error, f"reading {shown_path(path.name)}") from error
         raise DecodeError(
-            f"{path.name} is no DICOM file with meta information: {error}", advice="Send DICOM files (PS3.10) only."
+            f"{shown_path(path.name)} can't be read: {error.strerror or type(error).__name__}",
+            advice="Check that the file is there, and that it may be read.",
+            in_service="Repeat the job that made it.",
         ) from error
+    except Exception as error:  # pydicom raises what it likes on nonsense; its text may quote the file
+        raise DecodeError(
+            f"{shown_path(path.name)} is no DICOM file with meta information ({type(error).__name__})",
+            advice="Send DICOM files (PS3.10) only.",
+            in_service="Repeat the job that made it.",
+        ) from error
+
+
+def unencodable(error: Exception, file: Outgoing, peer: str) -> WhyRayError:
+    """The error of a file that could not be read, converted or compressed for a peer; a shortage may pass."""
+    typed = typed_error(error, f"{file.sop_instance_uid} for {peer}")
+    if typed is error or typed.retriable:
+        return typed
+    return DecodeError(
+        f"{file.sop_instance_uid} can't be read or encoded for {peer} ({type(error).__name__} in {place_of(error)})",
+        advice="Look at the object in a viewer; it may be damaged.",
+        in_service="Repeat the job that made it.",
+    )
 
 
 _IDENTIFYING = ("PatientName", "PatientID", "OtherPatientIDs", "OtherPatientNames", "PatientBirthDate")

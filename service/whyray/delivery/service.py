@@ -30,7 +30,8 @@ from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.retry import retry_after
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
-from whyray.errors import InternalError, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
+from whyray.failures import logged, typed_error
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.delivery")
@@ -110,8 +111,8 @@ class DeliveryService:
                 deliveries.wake(session, self.clock())
                 announcements.wake(session, self.clock())
             self._name_strangers()
-        except Exception:
-            _log.exception("the catalog could not be asked; tried again")
+        except Exception as error:  # whatever it was, deliveries to others must go on, and it is tried again
+            logged(_log, error, "the catalog could not be asked; tried again")
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
             self._stop_changed()
@@ -252,11 +253,11 @@ class Batch:
             except WhyRayError as error:
                 for delivery_id in self.keeper.remaining():
                     self._stop(delivery_id, error, None)
-            except Exception as error:
-                _log.exception("a batch to %s failed", self.line.name)
-                defect = InternalError(f"{type(error).__name__} while sending to {self.line.name}")
+            except Exception as error:  # every delivery gets an outcome, whatever a library raised
+                logged(_log, error, f"a batch to {self.line.name} failed")
+                failure = typed_error(error, f"sending to {self.line.name}")
                 for delivery_id in self.keeper.remaining():
-                    self._stop(delivery_id, defect, None)
+                    self._stop(delivery_id, failure, None)
             finally:
                 left = self.keeper.remaining()
                 if left:

@@ -72,10 +72,15 @@ STATUSES: tuple[Meaning, ...] = (
 )
 """The first that fits counts. Anything else is refused: an undefined status is no promise to keep an object."""
 
+_IN_SERVICE = {0x0122: "Or leave it out of the route's `as`."}
+
 _UNKNOWN = "a status that the standard does not define"
 
 _ADVICE = {
-    0x0122: "Ask the peer's administrator to enable this SOP Class for WhyRay, or leave it out of the route's `as`.",
+    0x0122: "Ask the peer's administrator to enable this SOP Class for WhyRay.",
+    0xA900: "The peer does not take this object as it is: its log says what it misses.",
+    0xC000: "The peer does not take this object as it is: its log says what it misses.",
+    0x0117: "The peer does not take this object as it is: its log says what it misses.",
     0x0124: "Ask the peer's administrator to let WhyRay's AE title store there; then retry.",
     0xC122: "Give the destination `transfer_syntaxes` that the peer takes; then retry.",
 }
@@ -100,7 +105,10 @@ def error_of(status: int, sop_instance_uid: str, peer: str, comment: str = "") -
     if verdict in (Verdict.STORED, Verdict.WARNING):
         return None
     message = f"{peer} answered {describe(status, comment)} to {sop_instance_uid}"
-    return PeerBusy(message) if verdict is Verdict.BUSY else PeerRefused(message, advice=_ADVICE.get(status))
+    if verdict is Verdict.BUSY:
+        return PeerBusy(message)
+    known = next((each for each in (status, status & 0xFF00, status & 0xF000) if each in _ADVICE), None)
+    return PeerRefused(message, advice=_ADVICE.get(known or 0), in_service=_IN_SERVICE.get(status))
 
 
 _REJECTIONS = {

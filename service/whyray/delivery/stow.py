@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -15,11 +16,12 @@ import httpx
 from pydicom import Dataset
 
 from whyray.config import DicomWebDestination
-from whyray.delivery.outgoing import Outcome, Outgoing, Report
+from whyray.delivery.connecting import unanswered
+from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import DecodeError, PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.errors import DecodeError, PeerBusy, PeerRefused
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
@@ -84,8 +86,8 @@ def _send_packed(
     for number, (file, open_ways) in enumerate(waiting):
         try:
             packed[_packed(file, open_ways[0], compression, folder / f"{number}.dcm").path] = (file, open_ways)
-        except (WhyRayError, OSError, AttributeError, ValueError, RuntimeError, EOFError) as error:
-            failure = DecodeError(f"{file.sop_instance_uid} can't be compressed for {url}: {error}")
+        except Exception as error:  # pydicom and codecs raise what they like; their text may quote the file
+            failure = unencodable(error, file, url)
             report(Outcome(file, None, failure.message, failure))
 
     def heard(outcome: Outcome) -> None:
@@ -166,6 +168,7 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
             yield b"\r\n"
         yield tail
 
+    begun = time.monotonic()
     try:
         return client.post(
             "/studies",
@@ -178,7 +181,7 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
             },
         )
     except httpx.HTTPError as error:
-        raise PeerUnreachable(f"{url} did not take the request: {type(error).__name__}") from error
+        raise unanswered(url, error, time.monotonic() - begun) from error
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,9 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         peer.start()
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         write_config(place.config, whyray_port, admin_port, peer)
-        House.open(place.config).close()  # what is wrong is told here, once, and not by every role
-        supervisor = supervisor_of(place.config, log=place.out / "whyray.log")
+        house = House.open(place.config)  # what is wrong is told here, once, and not by every role
+        house.close()
+        supervisor = supervisor_of(place.config, house.config(), log=place.out / "whyray.log")
         supervisor.start()
         watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
         watcher.start()

@@ -18,7 +18,7 @@ def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
     """Where each study is: its jobs, and how many of their results are back in the PACS."""
     table = Table(caption=NOTICE)
     for name in ("study", "package", "job", "progress", "back in the PACS"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     with catalog.read() as session:
         for study in studies:
             row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
@@ -39,7 +39,7 @@ def print_results(console: Console, catalog: Catalog) -> None:
     """Every explanation with its grade, and why it is not green."""
     table = Table(title="results", caption=NOTICE, expand=True)
     for name in ("package", "finding", "probability", "ml", "method", "quality"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     table.add_column("why not green", ratio=1, overflow="fold")
     with catalog.read() as session:
         for job in session.scalars(select(Job).order_by(Job.created_at)):

@@ -5,6 +5,7 @@ from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.model_input import to_model
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, patient_orientation
+from whyray.imaging.other_objects import SEGMENTATIONS, counted, other_object, passed_over, sop_class_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
@@ -18,6 +19,7 @@ from whyray.imaging.structures import (
 
 __all__ = [
     "DIRECTIONS",
+    "SEGMENTATIONS",
     "WRAPPED",
     "ModelGrid",
     "ModelInput",
@@ -29,15 +31,19 @@ __all__ = [
     "StudyImages",
     "StudyStructure",
     "StudyStructures",
+    "counted",
     "frame_orientation",
     "frame_pixel_to_patient",
     "is_picture",
     "is_segmentation",
     "mask_to_source",
     "opposite",
+    "other_object",
+    "passed_over",
     "patient_orientation",
     "read_images",
     "scores_to_source",
+    "sop_class_of",
     "structures_of_study",
     "structures_on_grid",
     "to_model",

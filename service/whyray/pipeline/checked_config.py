@@ -9,6 +9,7 @@ from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_con
 from whyray.config.problems import config_error
 from whyray.explain import Tier, method_named, methods
 from whyray.models import Model, RuntimeOptions, load_package
+from whyray.pipeline.kept_config import KeptConfig
 
 
 def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
@@ -27,8 +28,11 @@ def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
 
 
 def checked_source(path: Path) -> ConfigSource:
-    """The file as a source that is read anew when it changes, and refused whole when it can't be met."""
-    return ConfigSource(path, check=registry_problems)
+    """The file as a source that is read anew when it changes, and refused whole when it can't be met.
+
+    Where it can't be met from the start, the one that was last in force and is kept with the state is.
+    """
+    return ConfigSource(path, check=registry_problems, keeper=KeptConfig(path))
 
 
 def registry_problems(config: Config) -> Sequence[Problem]:

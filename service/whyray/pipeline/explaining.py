@@ -21,6 +21,7 @@ from whyray.explain import (
 )
 from whyray.explain import Made as Judged
 from whyray.explain.anatomy import allowed_in
+from whyray.failures import activity
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.models import Model
 from whyray.pipeline.wish import Progress, Wish
@@ -53,7 +54,8 @@ def explain_image(
     wished = expanded(wish.methods, model)
     ordered = sorted(wished.items(), key=lambda each: method_named(each[0]).stage)
     for index, (method, parameters) in enumerate(ordered):
-        work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
+        with activity(f"explaining {', '.join(targets)} with {method}"):
+            work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
     return work.explained
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,22 +13,39 @@ from typing import Any
 from pydicom import Dataset
 
 import whyray
-from whyray.errors import ImageError
-from whyray.imaging import WRAPPED, Refusal, is_picture, is_segmentation, read_images, wrap_picture
+from whyray.errors import DecodeError, ImageError
+from whyray.failures import activity
+from whyray.imaging import (
+    SEGMENTATIONS,
+    WRAPPED,
+    Refusal,
+    counted,
+    is_picture,
+    other_object,
+    passed_over,
+    read_images,
+    sop_class_of,
+    wrap_picture,
+)
 from whyray.models import Model
 from whyray.pipeline.run import answer_images
 from whyray.pipeline.wish import Progress, Wish
 from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
+from whyray.shown import shown_path
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
+_NO_NAME = re.compile(r"[^\w.+@-]+")
+_LONGEST_STEM = 180
+"""Bytes: with the rest of a UID and an ending below the 255 that file systems take."""
 
 
 @dataclass(frozen=True)
 class Report:
     """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images.
 
-    `notes`: what a reader has to know of the images; `refused`: what was asked for and is not there, and why.
+    `notes`: what a reader has to know of the images; `refused`: what was given or asked for and is not there, and why;
+    `withheld`: explanations that were made, and that their evaluation does not let anybody see.
     """
 
     package: str
@@ -37,12 +55,8 @@ class Report:
     notes: tuple[str, ...]
     findings: tuple[dict[str, Any], ...]
     refused: tuple[str, ...]
+    withheld: tuple[str, ...]
     files: tuple[str, ...]
-
-    @property
-    def has_refusals(self) -> bool:
-        """Whether something that was asked for is missing or withheld."""
-        return bool(self.refused)
 
 
 def instance_files(paths: Iterable[Path], *, pictures: bool = False) -> list[Path]:
@@ -70,8 +84,48 @@ def instance_files(paths: Iterable[Path], *, pictures: bool = False) -> list[Pat
 
 
 def _is_part10(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+    except OSError:
+        return True  # one that can't be read is named where it is read, beside those that can
+
+
+@dataclass(frozen=True)
+class SortedFiles:
+    """Files by what they are: images (and what can't be told), segmentations, and the kinds of what is neither."""
+
+    images: tuple[Path, ...]
+    segmentations: tuple[Path, ...]
+    others: tuple[str, ...]
+
+
+def sorted_files(files: Sequence[Path]) -> SortedFiles:
+    """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states.
+
+    Raises
+    ------
+    ImageError
+        If there is no image among them, naming what there is.
+    """
+    images: list[Path] = []
+    segmentations: list[Path] = []
+    others: list[str] = []
+    for path in files:
+        sop_class, has_size = sop_class_of(path)
+        if sop_class in SEGMENTATIONS:
+            segmentations.append(path)
+        elif (name := other_object(sop_class, has_size=has_size)) is not None:
+            others.append(name)
+        else:
+            images.append(path)
+    if not images:
+        found = counted([*others, *["Segmentation"] * len(segmentations)])
+        raise ImageError(
+            f"expected an image, found none in {len(files)} files: {found}",
+            advice="Name the files of the images, or a folder that holds them.",
+        )
+    return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 
 def explain_files(
@@ -94,24 +148,31 @@ def explain_files(
         As `answer_images`.
     """
     progress(0.0, "reading the images")
-    sources, wrapped = _sources(files)
-    segmentations = [each for each in sources if isinstance(each, Path) and is_segmentation(each)]
-    images = [each for each in sources if each not in segmentations]
-    found = read_images(images or sources)
+    given = sorted_files(files)
+    sources, told, unreadable = _sources(given.images)
+    if (beside := passed_over(given.others)) is not None:
+        told += (beside,)
+    if unreadable and not sources:
+        raise unreadable[0].error
+    found = read_images(sources)
+    refusals = (*unreadable, *found.refusals)
+    if not found.images and refusals:
+        raise refusals[0].error
     answers = answer_images(
         found.or_raise(),
         model,
         wish,
         route=NO_ROUTE,
         at=at,
-        segmentations=segmentations,
+        segmentations=given.segmentations,
         progress=lambda done, words: progress(0.9 * done, words),
     )
     progress(0.92, "writing the results")
     written: list[str] = []
     for answer in answers:
         for result in build_results(answer, kinds, templates, language=language):
-            written += _write(result, out)
+            with activity(f"writing {result.description}"):
+                written += _write(result, out)
     findings = tuple(finding for answer in answers for finding in describe(answer))
     report = Report(
         package=model.identity,
@@ -127,29 +188,38 @@ def explain_files(
             }
             for answer in answers
         ),
-        notes=wrapped + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
+        notes=told + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
         findings=findings,
-        refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in found.refusals),
+        refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in refusals),
+        withheld=tuple(_withheld(findings)),
         files=tuple(written),
     )
     _write_report(report, out)
     return report
 
 
-def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...]]:
+def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:
+    """Instances, pictures wrapped as such; what is to be told of these; and those pictures that can't be taken."""
     sources: list[Path | Dataset] = []
     notes: list[str] = []
+    refused: list[Refusal] = []
     for path in files:
-        if is_picture(path):
-            sources.append(wrap_picture(path))
-            notes.append(f"{path.name}: {WRAPPED}")
-        else:
-            sources.append(path)
-    return sources, tuple(notes)
+        try:
+            if is_picture(path):
+                sources.append(wrap_picture(path))
+                notes.append(f"{shown_path(path.name)}: {WRAPPED}")
+            else:
+                sources.append(path)
+        except ImageError as error:
+            refused.append(Refusal((), error, path))
+        except OSError as error:
+            words = f"expected a readable file, found {error.strerror or type(error).__name__}"
+            refused.append(Refusal((), DecodeError(words, advice="Check the file's rights."), path))
+    return sources, tuple(notes), tuple(refused)
 
 
 def _refusal(refusal: Refusal) -> str:
-    where = "" if refusal.source is None else f"{refusal.source.name}: "
+    where = "" if refusal.source is None else f"{shown_path(refusal.source.name)}: "
     return f"{where}{refusal.error.code}: {refusal.error.message}"
 
 
@@ -157,14 +227,20 @@ def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
     for finding in findings:
         for method, why in finding["refused"].items():
             yield f"{method} of {finding['finding']}: {why}"
+
+
+def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for finding in findings:
         for each in (*finding["explanations"], *finding["typed_explanations"]):
             if each["withheld"] and not each.get("part"):
-                yield f"{each['method']} of {finding['finding']}: withheld: {'; '.join(each['quality']['reasons'])}"
+                yield f"{each['method']} of {finding['finding']}: {'; '.join(each['quality']['reasons'])}"
 
 
 def _write(result: Result, out: Path) -> list[str]:
     uid = str(result.dataset.SOPInstanceUID)
-    stem = "-".join(part for part in (result.kind, result.finding, result.method) if part).lower().replace(" ", "_")
+    words = "-".join(part for part in (result.kind, result.finding, result.method) if part).lower()
+    # a target's name is the package's own: it may hold what separates folders, or be longer than a file's name may be
+    stem = _NO_NAME.sub("_", words).encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
     dicom = out / "dicom" / f"{stem}-{uid[-12:]}.dcm"
     dicom.parent.mkdir(parents=True, exist_ok=True)
     dicom.write_bytes(encode(result.dataset))
@@ -188,6 +264,7 @@ def _write_report(report: Report, out: Path) -> None:
         "images": report.images,
         "findings": report.findings,
         "refused": report.refused,
+        "withheld": report.withheld,
         "files": report.files,
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.catalog import Catalog, events, processes
 from whyray.config import Config, ConfigSource
-from whyray.config.problems import config_error
+from whyray.config.problems import Problem, config_error
 from whyray.pipeline.embedded_redis import embedded_url
+from whyray.pipeline.ended_role import name_of, process_name
 from whyray.routing import read_header
 from whyray.storage import FolderStorage, Storage
 
@@ -42,12 +42,14 @@ class House:
         Raises
         ------
         ConfigError
-            If the file can't be obeyed.
+            If the file can't be obeyed, and no configuration that was in force before is kept.
         """
         from whyray.pipeline.checked_config import checked_source
 
         source = checked_source(path)
         config = source.current
+        if source.refusal:
+            _log.error("%s", refused_words(source.refusal, path))
         config.state.mkdir(parents=True, exist_ok=True)
         return cls(path, source, Catalog(config.catalog_url), FolderStorage(config.storage_folder))
 
@@ -76,17 +78,27 @@ class House:
         self.catalog.close()
 
 
+def refused_words(problems: Sequence[Problem], path: Path) -> str:
+    """What is said of a file that can't be obeyed while an older configuration is in force."""
+    return f"the old configuration stays in force: {config_error(problems, path.name).message}"
+
+
 class Presence:
     """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own."""
 
     def __init__(self, house: House, role: str, *, on_reload: Callable[[Config], None] | None = None) -> None:
-        self.name = f"{role}@{platform.node()}:{os.getpid()}"
+        self.name = process_name(role, os.getpid())
         self._house, self._role, self._on_reload = house, role, on_reload
         self._detail: dict[str, Any] = {"pid": os.getpid()}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def __enter__(self) -> Presence:
+        refusal = self._house.source.refusal
+        if refusal:
+            words = refused_words(refusal, self._house.path)
+            self._detail["config_refused"] = words
+            self._event("error", "config.refused", words)
         self._seen()
         self._thread.start()
         return self
@@ -117,13 +129,16 @@ class Presence:
         catalog = self._house.catalog
         with catalog.begin() as session:
             processes.seen(session, self.name, self._role, catalog.clock(), dict(self._detail))
+            processes.gone(session, name_of(self._role))
 
     def _reload(self) -> None:
         outcome = self._house.source.reload_if_changed()
         if outcome.errors:
-            words = config_error(outcome.errors, self._house.path.name).message
-            self._event("error", "config.refused", f"the old configuration stays in force: {words}")
+            words = refused_words(outcome.errors, self._house.path)
+            self._detail["config_refused"] = words
+            self._event("error", "config.refused", words)
         elif outcome.changed:
+            self._detail.pop("config_refused", None)
             later = f"; at the next start only: {', '.join(outcome.restart)}" if outcome.restart else ""
             self._event("info", "config.reloaded", f"{self._house.path.name} was read anew{later}")
             if self._on_reload is not None:

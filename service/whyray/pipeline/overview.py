@@ -13,6 +13,7 @@ from whyray.catalog import (
     DeliveryState,
     Job,
     JobState,
+    Process,
     deliveries,
     jobs,
     processes,
@@ -31,6 +32,11 @@ class RoleState:
     name: str
     silent_for: float
     alive: bool
+    reason: str | None = None
+    """Why it could not start, or ended, and what to do; None where nobody knows."""
+    advice: str | None = None
+    config_refused: str | None = None
+    """What is wrong with the configuration file, while an older one is in force."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,7 @@ def overview(catalog: Catalog) -> Overview:
     now = catalog.clock()
     with catalog.read() as session:
         roles = [
-            RoleState(
-                each.role,
-                each.name,
-                (now - each.seen_at).total_seconds(),
-                now - each.seen_at <= processes.ALIVE,
-            )
+            _role_state(each, max(0.0, (now - each.seen_at).total_seconds()), processes.is_alive(each, now))
             for each in processes.all_processes(session)
         ]
         tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
@@ -90,6 +91,14 @@ def overview(catalog: Catalog) -> Overview:
         )
         failures += [_failure(f"delivery to {each.destination}", each) for each in failed_deliveries]
     return Overview(tuple(roles), tuple(tallies), tuple(failures))
+
+
+def _role_state(row: Process, silent_for: float, alive: bool) -> RoleState:
+    error = processes.why_ended(row)
+    refused = row.detail.get("config_refused")
+    reason = None if error is None else f"{error['code']}: {error['message']}"
+    advice = None if error is None else error["advice"]
+    return RoleState(row.role, row.name, silent_for, alive, reason, advice, None if refused is None else str(refused))
 
 
 def _failure(what: str, row: Job | Delivery) -> Failure:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.errors import Cancelled, ImageError, ModelOutputError, PackageError
+from whyray.failures import activity
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.models import Model
 from whyray.pipeline.anatomy import on_grid
@@ -106,12 +107,14 @@ def _findings(
             advice="Run the package beside which it stands.",
         )
     progress(0.0, "preparing the image")
-    model_input = to_model(image, model.manifest.input)
+    with activity("preparing the image"):
+        model_input = to_model(image, model.manifest.input)
     progress(0.05, f"running {model.manifest.name}")
-    if model.manifest.task == "segmentation":
-        findings = _segments(image, model, model_input)
-    else:
-        findings = _scores(image, model, model_input)
+    with activity(f"running {model.manifest.name}"):
+        if model.manifest.task == "segmentation":
+            findings = _segments(image, model, model_input)
+        else:
+            findings = _scores(image, model, model_input)
     chosen = _chosen(findings, wish)
     anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
     said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress, anatomy)

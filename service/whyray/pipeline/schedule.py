@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.catalog import Catalog, deliveries, jobs
+from whyray.failures import logged
 from whyray.pipeline.retention import Retention
 from whyray.pipeline.route_studies import StudyRouter
 
@@ -82,7 +83,6 @@ class Schedule:
                 self.step()
             except SQLAlchemyError as error:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
-            except Exception:
-                # one study that trips the clockwork must not stop the hospital's others
-                _log.exception("the schedule goes on after a defect")
+            except Exception as error:  # one study that trips the schedule must not stop the hospital's others
+                logged(_log, error, "the schedule goes on after a failure")
             stop.wait(tick)

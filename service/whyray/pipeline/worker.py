@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import random
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.catalog import Catalog, Job, JobState, drift, events, jobs
+from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, jobs
 from whyray.catalog.jobs import NewResult
 from whyray.config import Config, Route
-from whyray.errors import InternalError, NotFound, ResourceExhausted, WhyRayError
-from whyray.imaging import StudyImages, read_images
+from whyray.errors import ImageError, InternalError, NotFound, WhyRayError
+from whyray.failures import logged, typed_error
+from whyray.imaging import (
+    SEGMENTATIONS,
+    StudyImages,
+    counted,
+    other_object,
+    passed_over,
+    read_images,
+    sop_class_of,
+)
 from whyray.models import Model
 from whyray.pipeline.backoff import retry_after
 from whyray.pipeline.heartbeat import Heartbeat
@@ -60,6 +68,8 @@ class _Order:
     job: Job
     study_uid: str
     paths: tuple[Path, ...]
+    others: dict[str, str]
+    """SOP Instance UIDs and kinds of the objects beside the images that are none."""
     segmentations: tuple[Path, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
@@ -80,32 +90,24 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
         route = _route(config, job.route)
         with Heartbeat(catalog, job_id, owner, limit=route.budget.job_time.total_seconds()) as heartbeat:
             _work(job_id, owner, tools, config, route, heartbeat.progress)
-    except WhyRayError as error:
-        return _stop(tools, job, owner, error)
-    except MemoryError:
-        return _stop(tools, job, owner, ResourceExhausted(f"job {job_id}: not enough memory"))
-    except OSError as error:
-        return _stop(tools, job, owner, _of_os_error(job_id, error))
     except Exception as error:  # the queue must go on, and the catalog must say why this job did not
-        # the exception's own text may quote the data set: only where it happened is kept
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        _log.error("job %s: %s at %s:%s", job_id, type(error).__name__, where.filename, where.lineno)
-        reason = f"job {job_id}: {type(error).__name__} in {Path(where.filename).name} line {where.lineno}"
-        return _stop(tools, job, owner, InternalError(reason))
+        typed = typed_error(error, f"job {job_id}")
+        if isinstance(typed, InternalError):
+            logged(_log, error, f"job {job_id}")
+        return _stop(tools, job, owner, typed)
     _log.info("job %s: done", job_id)
     return JobState.DONE
 
 
-def _of_os_error(job_id: str, error: OSError) -> WhyRayError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.EIO):
-        return ResourceExhausted(f"job {job_id}: {errno.errorcode[error.errno]}")
-    return InternalError(f"job {job_id}: {type(error).__name__} {errno.errorcode.get(error.errno or 0, '')}")
-
-
-def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState:
+def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | None:
     wait = retry_after(error, job.attempt, tools.config().workers.retry, tools.rng)
-    with tools.catalog.begin() as session:
-        state = jobs.stop(session, job.id, owner, error, tools.catalog.clock(), retry_after=wait)
+    try:
+        with tools.catalog.begin() as session:
+            state = jobs.stop(session, job.id, owner, error, tools.catalog.clock(), retry_after=wait)
+    except SQLAlchemyError as lost:
+        # its lease runs out by itself, and then it is taken up again
+        _log.error("job %s: %s: %s, and the catalog: %s", job.id, error.code, error.message, type(lost).__name__)
+        return None
     _log.warning("job %s: %s: %s: %s", job.id, state.value, error.code, error.message)
     return state
 
@@ -114,6 +116,11 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     order = _order(job_id, tools)
     model = tools.model(order.job.package)
     progress(0.0, "reading the images")
+    if not order.paths:
+        raise ImageError(
+            f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
+            f"{counted(order.others.values())} ({_some(list(order.others))})"
+        )
     found = read_images(order.paths)
     _note_refusals(tools.catalog, order, found)
     answers = answer_images(
@@ -142,9 +149,14 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
 
 def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
     """What can't be used is named even where the rest of the study gives an answer."""
-    if not found.refusals or order.job.attempt > 1:
+    beside = passed_over(order.others.values())
+    if order.job.attempt > 1 or not (found.refusals or beside):
         return
     with catalog.begin() as session:
+        if beside:
+            events.record(
+                session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
+            )
         for each in found.refusals:
             words = f"{len(each.sop_instance_uids) or 1} instances not used: {each.error.code}: {each.error.message}"
             events.record(
@@ -156,16 +168,33 @@ def _order(job_id: str, tools: Tools) -> _Order:
     with tools.catalog.read() as session:
         job = jobs.get(session, job_id)
         instances = [each for group in jobs.inputs(session, job).values() for each in group]
+        kinds = {each.id: _other_object(each, tools.storage) for each in instances}
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
-            paths=tuple(tools.storage.path(each.key) for each in instances),
+            paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
+            others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
             segmentations=tuple(tools.storage.path(each.key) for each in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
                 for each in jobs.earlier_results(session, job)
             ),
         )
+
+
+def _other_object(instance: Instance, storage: Storage) -> str | None:
+    """What an instance is that holds no image of the patient; None for images."""
+    if instance.sop_class_uid in SEGMENTATIONS or other_object(instance.sop_class_uid, has_size=False) is None:
+        return "Segmentation" if instance.sop_class_uid in SEGMENTATIONS else None
+    _, has_size = sop_class_of(storage.path(instance.key))
+    return other_object(instance.sop_class_uid, has_size=has_size)
+
+
+def _some(uids: Sequence[str], most: int = 3) -> str:
+    """'instance 1.2.3', 'instances 1.2.3, 1.2.4, 1.2.5 and 4 more'."""
+    more = len(uids) - most
+    named = ", ".join(uids[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
 def _route(config: Config, name: str) -> Route:

@@ -226,7 +226,7 @@ def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
     weights = np.array([abs(each.score) for each in told.concepts])
     share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
     doubtful = [each.name for each, well in zip(told.concepts, known, strict=True) if not well]
-    words = f"badly known: {', '.join(doubtful[:6])}{' …' if len(doubtful) > 6 else ''}" if doubtful else "all are"
+    words = f"badly known: {_some(doubtful)}" if doubtful else "all are"
     return Measurement(
         "weight on well-known concepts",
         "case",
@@ -236,6 +236,12 @@ def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
         f"{words}; green where all concepts are well known ({figure} held out from {least:g} on)",
         _OWN,
     )
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _well_known(score: ConceptScore) -> bool:

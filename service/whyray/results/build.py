@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydicom import Dataset
 
 from whyray.config import ResultKind
 from whyray.errors import ConfigError
+from whyray.failures import activity
 from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
 from whyray.results.blending import blending
 from whyray.results.charset import set_character_set
@@ -92,22 +93,21 @@ def build_results(
     uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root)
     builder = _Builder(answer, templates, uids, wording, page_wording)
     made: list[Result] = []
-    if "sc" in kinds:
-        made += builder.captures()
-    if "seg" in kinds:
-        made += builder.segmentations()
-    if "pm" in kinds:
-        made += builder.maps()
-    if "sr" in kinds:
-        made.append(builder.report(previous))
-    if "gsps" in kinds:
-        made += builder.presentation_states()
-    if "blend" in kinds:
-        made += builder.blends()
-    if "ko" in kinds:
-        made += builder.key_objects()
-    if "pdf" in kinds:
-        made.append(builder.document())
+    makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
+        "sc": ("pages", builder.captures),
+        "seg": ("Segmentation", builder.segmentations),
+        "pm": ("Parametric Map", builder.maps),
+        "sr": ("report", lambda: [builder.report(previous)]),
+        "gsps": ("presentation state", builder.presentation_states),
+        "blend": ("blending presentation state", builder.blends),
+        "ko": ("key object selection", builder.key_objects),
+        "pdf": ("printable report", lambda: [builder.document()]),
+    }
+    findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
+    for kind, (name, make) in makers.items():
+        if kind in kinds:
+            with activity(f"making the {name} of {findings or 'the answer'}"):
+                made += make()
     for result in made:
         set_character_set(result.dataset, answer.image.header)
     return made

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from email.message import Message
 
 import httpx
 
 from whyray.config import DicomWebDestination
+from whyray.delivery.connecting import unanswered
 from whyray.delivery.web import error_of_response, web_client
 from whyray.errors import ImageError, PeerUnreachable, ResourceExhausted
 from whyray.intake.multipart import MalformedMultipart, MultipartReader
@@ -44,6 +46,7 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
 
 
 def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> set[str]:
+    begun = time.monotonic()
     try:
         with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:
             if not answer.is_success:
@@ -53,7 +56,7 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
                 reader.feed(piece)
             reader.close()
     except httpx.HTTPError as error:
-        raise PeerUnreachable(f"{name} did not give {path}: {type(error).__name__}") from error
+        raise unanswered(f"{name}{path}", error, time.monotonic() - begun) from error
     except MalformedMultipart as error:
         raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
     finally:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.catalog import Catalog, Workitem, WorkitemStage, WorkitemState, events, workitems
 from whyray.config import Config, DicomWebDestination, Orders, Task
 from whyray.errors import ImageError, InputChanged, PeerUnreachable, WhyRayError, WorkitemConflict, WorkitemInvalid
+from whyray.failures import logged
 from whyray.storage import Storage
 from whyray.worklist.fetch import Keep, fetch
 from whyray.worklist.outcome import Standing, here, outputs_of, standing, stop_jobs
@@ -103,9 +104,8 @@ class Performer:
                 self.step()
             except SQLAlchemyError as error:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
-            except Exception as error:
-                # its text may quote a workitem, which names a patient
-                _log.error("the performer goes on after a defect: %s", type(error).__name__)
+            except Exception as error:  # one workitem that trips the performer must not stop the others
+                logged(_log, error, "the performer goes on after a failure")
             stop.wait(tick)
         ended.set()
         alive.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,8 +13,9 @@ from pydicom import Dataset
 
 from whyray.catalog import WorkitemState
 from whyray.config import Worklist
+from whyray.delivery.connecting import unanswered
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import NotFound, PeerUnreachable, WorkitemConflict, WorkitemInvalid
+from whyray.errors import NotFound, WorkitemConflict, WorkitemInvalid
 from whyray.worklist.workitem import Code, all_from_json, from_json, to_json
 
 _JSON = "application/dicom+json"
@@ -74,11 +76,12 @@ class RemoteWorklist:
         headers = {"Accept": _JSON}
         if dataset is not None:
             headers["Content-Type"], options["content"] = _JSON, to_json([dataset])
+        begun = time.monotonic()
         try:
             with web_client(self.settings) as client:
                 answer = client.request(method, path, headers=headers, **options)
         except httpx.HTTPError as error:
-            raise PeerUnreachable(f"worklist {self.name} did not answer: {type(error).__name__}") from error
+            raise unanswered(f"worklist {self.name}", error, time.monotonic() - begun) from error
         if answer.is_success:
             return answer
         words = f"worklist {self.name} answered {words_of(answer.status_code)} to {method} {path}"

@@ -43,10 +43,18 @@ def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
 
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Send again")
-def retry_delivery(backend: Using, actor: Actor, delivery_id: str) -> DeliveryMoved:
-    """Queue it again, from attempt 0; what was sent already is sent once more."""
+def retry_delivery(
+    backend: Using,
+    actor: Actor,
+    delivery_id: str,
+    anyway: Annotated[bool, Query(description="Also where the error says that it would fail again.")] = False,
+) -> DeliveryMoved:
+    """Queue it again, from attempt 0; what was sent already is sent once more.
+
+    One whose object is gone or can't be read is refused (409), unless `anyway` is true.
+    """
     with backend.catalog.begin() as session:
-        state = deliveries.retry(session, delivery_id, backend.catalog.clock(), actor=actor)
+        state = deliveries.retry(session, delivery_id, backend.catalog.clock(), actor=actor, anyway=anyway)
         return DeliveryMoved(id=delivery_id, state=state)
 
 

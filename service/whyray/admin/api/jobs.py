@@ -44,10 +44,20 @@ def show_job(backend: Using, job_id: str) -> JobDetail:
 
 
 @router.post("/jobs/{job_id}/retry", summary="Queue a job again")
-def retry_job(backend: Using, actor: Actor, job_id: str) -> JobMoved:
-    """Failed, cancelled, waiting and done jobs run again, from attempt 0; equal input makes the same objects once."""
+def retry_job(
+    backend: Using,
+    actor: Actor,
+    job_id: str,
+    anyway: Annotated[bool, Query(description="Also where the error says that it would fail again.")] = False,
+) -> JobMoved:
+    """Failed, cancelled, waiting and done jobs run again, from attempt 0; equal input makes the same objects once.
+
+    A job that failed for what its images or its model are is refused (409): it would fail again. After an update,
+    `anyway=true` queues it all the same.
+    """
     with backend.catalog.begin() as session:
-        return JobMoved(id=job_id, state=jobs.retry(session, job_id, backend.catalog.clock(), actor=actor))
+        state = jobs.retry(session, job_id, backend.catalog.clock(), actor=actor, anyway=anyway)
+        return JobMoved(id=job_id, state=state)
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job")
@@ -59,5 +69,8 @@ def cancel_job(backend: Using, actor: Actor, job_id: str) -> JobMoved:
 
 @router.post("/bulk", summary="Retry or cancel many", tags=["deliveries"])
 def act_on_many(backend: Using, actor: Actor, wanted: BulkIn) -> BulkOut:
-    """Retry or cancel all jobs or deliveries of a state, route, package, destination or error."""
+    """Retry or cancel all jobs or deliveries of a state, route, package, destination or error.
+
+    What failed for a reason that a retry can't help is left out, unless `anyway` is true.
+    """
     return bulk.act(backend.catalog, wanted, actor)

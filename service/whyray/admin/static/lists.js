@@ -47,10 +47,10 @@ function pager({ total, limit, offset }, params, go) {
 }
 
 const acting = (of) => (page, { state, route, destination, study }) => {
-  const possible = page.items[0]?.actions ?? [];
+  const possible = ["retry", "cancel"].filter((action) => page.items.some((each) => each.actions.includes(action)));
   if (study || !state || !possible.length || !["failed", "waiting", "queued"].includes(state)) return null;
   const body = { of, state, ...(route ? { route } : {}), ...(destination ? { destination } : {}) };
-  return h("p", {}, possible.map((action) => [bulk(`${action === "retry" ? "Retry" : "Cancel"} all ${page.total}`, { ...body, action }), " "]));
+  return h("p", {}, possible.map((action) => [bulk(action === "retry" ? "Retry all that can be" : `Cancel all ${page.total}`, { ...body, action }), " "]));
 };
 
 export const jobs = list({

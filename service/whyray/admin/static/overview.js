@@ -55,6 +55,6 @@ function destinations(rows) {
 
 function processes(rows) {
   return table("Processes", ["Process", "Role", "State", "Last sign of life", "Started"], rows.map((each) => [
-    h("span", { class: "uid" }, each.name), each.role, chip(each.alive ? "alive" : "gone"), age(each.seen_at), age(each.started_at),
+    h("span", { class: "uid" }, each.name), each.role, [chip(each.alive ? "alive" : "gone"), each.error ? [" ", `${each.error.code}: ${each.error.message}`] : null], age(each.seen_at), age(each.started_at),
   ]), { empty: "No process has shown a sign of life." });
 }

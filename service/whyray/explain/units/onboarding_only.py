@@ -24,9 +24,9 @@ class _Onboarding(MethodDefaults):
     def why_not(self, model: Model) -> WhyRayError | None:
         """It explains no answer."""
         return ExplanationError(
-            f"{self.name} describes the units of a package, once, and no single answer: a route can't ask for it",
-            advice=f"`whyray package units {model.identity} --images DIR` runs it; unit-report tells in routes what it "
-            "found.",
+            f"{self.name} describes the units of a package, once, and no single answer",
+            advice=f"`whyray package units {model.identity} --images DIR` runs it; unit-report tells of an answer what "
+            "it found.",
         )
 
     def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[TypedExplanation]:  # noqa: ARG002

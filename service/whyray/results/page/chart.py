@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from whyray.results.page.layout import shortened
 from whyray.results.page.overlay import Picture
 from whyray.results.page.typeface import typeface
 from whyray.results.templates import Colour, Layout
@@ -200,11 +201,11 @@ def _write(
     room: float | None = None,
     ink: Colour | None = None,
 ) -> None:
-    """Words at a place, cut short with an ellipsis where there is not enough room."""
+    """Words at a place; where there is not enough room, smaller, and at last cut after a word."""
     if not words:
         return
     words = "".join(each if each.isprintable() else " " for each in words)
     font = typeface(layout.fonts, words, size)
-    while room is not None and len(words) > 1 and draw.textlength(words, font=font) > room:
-        words = words.rstrip("…")[:-1] + "…"
+    if room is not None:
+        words, font = shortened(words, size, room, layout)
     draw.text(place, words, font=font, fill=ink or layout.colours.text, anchor=anchor)

@@ -106,25 +106,30 @@ def compose(words: Words, panels: Sequence[Panel], columns: int, bar: ColourBar 
     wrapped = [
         (line, colour) for text, colour in words.legend for line in _wrap(text, width - 2 * margin, text_size, layout)
     ]
-    caption_height = round(text_size * 1.7)
+    captions = [_fitted(_one_line(each.caption), text_size, each.picture.shape[1], layout) for each in panels]
+    caption_height = round(text_size * (0.4 + 1.3 * max((len(each.lines) for each in captions), default=1)))
     panel_height = panels[0].picture.shape[0] if panels else 0
     rows = -(-len(panels) // columns) if panels else 0
-    header = margin + round(title_size * 1.35) + round(text_size * 1.9)
-    banner = round(text_size * 2.4) if words.banner else 0
+    heading = _heading(words, width, title_size, text_size, layout)
+    header = margin + round(title_size * 1.35) * len(heading.title) + round(text_size * 1.9) * len(heading.subtitle)
+    warning = (
+        None if words.banner is None else _fitted(words.banner[0], round(text_size * 1.25), width - 2 * margin, layout)
+    )
+    banner = 0 if warning is None else round(text_size * (0.9 + 1.5 * len(warning.lines)))
     body = rows * (caption_height + panel_height + margin)
     height = header + banner + body + margin // 2 + round(len(wrapped) * text_size * 1.45) + margin
     canvas = Image.new("RGB", (width, height), layout.colours.background)
     draw = ImageDraw.Draw(canvas)
-    _draw_header(draw, words, width, title_size, text_size, layout)
+    _draw_header(draw, words, heading, width, title_size, text_size, layout)
     top = header
-    if words.banner:
-        _draw_banner(draw, words.banner, (0, top, width, top + banner - margin // 3), text_size, layout)
+    if words.banner is not None and warning is not None:
+        _draw_banner(draw, warning, words.banner[1], (0, top, width, top + banner - margin // 3), layout)
         top += banner
     placed = []
     for index, panel in enumerate(panels):
         left = margin + index % columns * (panel.picture.shape[1] + margin)
         upper = top + index // columns * (caption_height + panel_height + margin) + caption_height
-        placed.append(_draw_panel(canvas, draw, panel, left, upper, text_size, layout))
+        placed.append(_draw_panel(canvas, draw, panel, captions[index], left, upper, text_size, layout))
     if bar is not None and placed:
         left = margin + columns * (placed[0].box[2] + margin)
         _draw_bar(canvas, draw, bar, (left, placed[0].box[1], panel_height), text_size, layout)
@@ -148,46 +153,69 @@ def _bar_space(page_width: int) -> int:
     return round(page_width / _BAR_SHARE * 3.2)
 
 
+@dataclass(frozen=True)
+class _Heading:
+    title: tuple[str, ...]
+    title_size: int
+    subtitle: tuple[str, ...]
+
+
+def _heading(words: Words, width: int, title_size: int, text_size: int, layout: Layout) -> _Heading:
+    """Title and subtitle in lines: the title beside the badge, smaller where it is long, and then in several lines."""
+    room = width - 2 * layout.page.margin
+    beside = room - (_badge_width(words.badge[0], title_size, layout) + layout.page.margin if words.badge else 0)
+    title = _fitted(words.title, title_size, beside, layout, least=text_size, step=2)
+    return _Heading(title.lines, title.size, tuple(_wrap(words.subtitle, room, text_size, layout)))
+
+
+def _badge_width(text: str, title_size: int, layout: Layout) -> int:
+    font = typeface(layout.fonts, text, round(title_size * 0.55), bold=True)
+    return round(font.getlength(text)) + 2 * layout.page.margin
+
+
 def _draw_header(
-    draw: ImageDraw.ImageDraw, words: Words, width: int, title_size: int, text_size: int, layout: Layout
-) -> None:
-    margin = layout.page.margin
-    room = width - 2 * margin
-    if words.badge:
-        text, colour = words.badge
-        font = typeface(layout.fonts, text, round(title_size * 0.55), bold=True)
-        wide = round(draw.textlength(text, font=font)) + 2 * margin
-        box = (width - margin - wide, margin, width - margin, margin + title_size)
-        draw.rounded_rectangle(box, radius=title_size // 5, fill=colour)
-        draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, font=font, fill=(0, 0, 0), anchor="mm")
-        room -= wide + margin
-    size = title_size
-    font = typeface(layout.fonts, words.title, size, bold=True)
-    while size > text_size and draw.textlength(words.title, font=font) > room:
-        size -= 2
-        font = typeface(layout.fonts, words.title, size, bold=True)
-    draw.text((margin, margin), words.title, font=font, fill=layout.colours.text)
-    below = (margin, margin + round(title_size * 1.35))
-    draw.text(below, words.subtitle, font=typeface(layout.fonts, words.subtitle, text_size), fill=layout.colours.faint)
-
-
-def _draw_banner(
     draw: ImageDraw.ImageDraw,
-    banner: tuple[str, Colour],
-    box: tuple[int, int, int, int],
+    words: Words,
+    heading: _Heading,
+    width: int,
+    title_size: int,
     text_size: int,
     layout: Layout,
 ) -> None:
-    text, colour = banner
+    margin = layout.page.margin
+    if words.badge:
+        text, colour = words.badge
+        font = typeface(layout.fonts, text, round(title_size * 0.55), bold=True)
+        wide = _badge_width(text, title_size, layout)
+        box = (width - margin - wide, margin, width - margin, margin + title_size)
+        draw.rounded_rectangle(box, radius=title_size // 5, fill=colour)
+        draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, font=font, fill=(0, 0, 0), anchor="mm")
+    top = margin
+    for line in heading.title:
+        font = typeface(layout.fonts, line, heading.title_size, bold=True)
+        draw.text((margin, top), line, font=font, fill=layout.colours.text)
+        top += round(title_size * 1.35)
+    for line in heading.subtitle:
+        draw.text((margin, top), line, font=typeface(layout.fonts, line, text_size), fill=layout.colours.faint)
+        top += round(text_size * 1.9)
+
+
+def _draw_banner(
+    draw: ImageDraw.ImageDraw, warning: _Lines, colour: Colour, box: tuple[int, int, int, int], layout: Layout
+) -> None:
     draw.rectangle(box, fill=colour)
-    text, font = _fitting(draw, text, round(text_size * 1.25), box[2] - box[0] - 2 * layout.page.margin, layout)
-    draw.text((layout.page.margin, (box[1] + box[3]) / 2), text, font=font, fill=(0, 0, 0), anchor="lm")
+    step = (box[3] - box[1]) / (len(warning.lines) + 0.2)
+    for number, line in enumerate(warning.lines):
+        middle = box[1] + step * (number + 0.6)
+        font = typeface(layout.fonts, line, warning.size, bold=True)
+        draw.text((layout.page.margin, middle), line, font=font, fill=(0, 0, 0), anchor="lm")
 
 
 def _draw_panel(
     canvas: Image.Image,
     draw: ImageDraw.ImageDraw,
     panel: Panel,
+    caption: _Lines,
     left: int,
     top: int,
     text_size: int,
@@ -195,8 +223,10 @@ def _draw_panel(
 ) -> Panel:
     height, width = panel.picture.shape[:2]
     canvas.paste(Image.fromarray(panel.picture), (left, top))
-    caption, font = _fitting(draw, _one_line(panel.caption), text_size, width, layout)
-    draw.text((left, top - round(text_size * 0.5)), caption, font=font, fill=layout.colours.text, anchor="ls")
+    for number, line in enumerate(reversed(caption.lines)):
+        place = (left, top - round(text_size * (0.5 + 1.3 * number)))
+        font = typeface(layout.fonts, line, caption.size, bold=True)
+        draw.text(place, line, font=font, fill=layout.colours.text, anchor="ls")
     edge = max(4, text_size // 3)
     if panel.orientation is not None:
         at_left, at_right, at_top, at_bottom = panel_letters(panel.orientation)
@@ -236,7 +266,9 @@ def _draw_bar(
     layout: Layout,
 ) -> None:
     left, top, height = place
-    above, below = round(text_size * 1.8), round(text_size * 3.2)
+    room = _bar_space(layout.page.width_at_most)
+    unit = _fitted(_one_line(bar.unit), text_size, room, layout, bold=False)
+    above, below = round(text_size * 1.8), round(text_size * (2.0 + 1.2 * len(unit.lines)))
     height = max(height - above - below, 20)
     top += above
     wide = max(12, text_size)
@@ -259,35 +291,57 @@ def _draw_bar(
     for text, y, anchor, colour in (
         (bar.ends[1], top - text_size * 0.7, "ls", layout.colours.faint),
         (bar.ends[0], top + height + text_size * 0.7, "lt", layout.colours.faint),
-        (bar.unit, top + height + text_size * 2, "lt", layout.colours.text),
     ):
-        text, font = _fitting(
-            draw, _one_line(text), text_size, _bar_space(layout.page.width_at_most), layout, bold=False
-        )
+        text, font = shortened(_one_line(text), text_size, room, layout)
         draw.text((left, y), text, font=font, fill=colour, anchor=anchor)
+    for number, line in enumerate(unit.lines):
+        font = typeface(layout.fonts, line, unit.size)
+        y = top + height + text_size * (2 + 1.2 * number)
+        draw.text((left, y), line, font=font, fill=layout.colours.text, anchor="lt")
 
 
 def _one_line(text: str) -> str:
     return "".join(each if each.isprintable() else " " for each in text)
 
 
-def _fitting(
-    draw: ImageDraw.ImageDraw, text: str, size: int, room: int, layout: Layout, *, bold: bool = True
-) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The text and its font, smaller and at last cut short so that it fits into `room`."""
-    least = max(10, round(size * 0.7))
-    font = typeface(layout.fonts, text, size, bold=bold)
-    while size > least and draw.textlength(text, font=font) > room:
-        size -= 1
-        font = typeface(layout.fonts, text, size, bold=bold)
-    while len(text) > 1 and draw.textlength(text, font=font) > room:
-        text = text.rstrip("…")[:-1] + "…"
-    return text, font
+@dataclass(frozen=True)
+class _Lines:
+    lines: tuple[str, ...]
+    size: int
 
 
-def _wrap(text: str, room: int, size: int, layout: Layout) -> list[str]:
-    """Lines no wider than `room`; broken at spaces, or anywhere in scripts that use none."""
+def _fitted(
+    text: str, size: int, room: int, layout: Layout, *, bold: bool = True, least: int | None = None, step: int = 1
+) -> _Lines:
+    """The text in one line of `room`, smaller where it must be; where that is not enough, in several lines."""
+    smallest = max(10, round(size * 0.7)) if least is None else least
+    while size > smallest and typeface(layout.fonts, text, size, bold=bold).getlength(text) > room:
+        size -= step
+    return _Lines(tuple(_wrap(text, room, size, layout, bold=bold)), size)
+
+
+def shortened(text: str, size: int, room: float, layout: Layout) -> tuple[str, ImageFont.FreeTypeFont]:
+    """A label and its font where there is room for one line alone: smaller, and at last cut after a word.
+
+    The report has every label in full.
+    """
+    smallest = max(10, round(size * 0.7))
     font = typeface(layout.fonts, text, size)
+    while size > smallest and font.getlength(text) > room:
+        size -= 1
+        font = typeface(layout.fonts, text, size)
+    whole = text
+    while len(text) > 1 and font.getlength(text) > room:
+        left = text.removesuffix("…").rstrip()
+        words, _, last = left.rpartition(" ")
+        # a first word that is too long itself can only be cut within
+        text = (words.rstrip(" ,;:") if words and last else left[:-1]) + "…"
+    return (text if text != "…" else whole[:1]), font
+
+
+def _wrap(text: str, room: int, size: int, layout: Layout, *, bold: bool = False) -> list[str]:
+    """Lines no wider than `room`; broken at spaces, or anywhere in wider words and in scripts that use no spaces."""
+    font = typeface(layout.fonts, text, size, bold=bold)
     lines, line = [], ""
     spaced = " " in text
     for piece in text.split(" ") if spaced else list(text):
@@ -297,4 +351,8 @@ def _wrap(text: str, room: int, size: int, layout: Layout) -> list[str]:
             line = piece
         else:
             line = longer
+        while len(line) > 1 and font.getlength(line) > room:
+            fits = next((n for n in range(len(line) - 1, 0, -1) if font.getlength(line[:n]) <= room), 1)
+            lines.append(line[:fits])
+            line = line[fits:]
     return [*lines, line]

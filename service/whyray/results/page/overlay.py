@@ -88,10 +88,16 @@ def with_strip(background: Picture, words: str, layout: Layout) -> Picture:
     while size > 9 and draw.textlength(words, font=font) > room:
         size -= 1
         font = typeface(layout.fonts, words, size, bold=True)
-    while len(words) > 1 and draw.textlength(words, font=font) > room:
-        words = words.rstrip("…")[:-1] + "…"
-    draw.rectangle((0, 0, image.width, round(size * 1.5)), fill=layout.colours.amber)
-    draw.text((image.width / 2, size * 0.75), words, font=font, fill=(0, 0, 0), anchor="mm")
+    lines: list[str] = []
+    for piece in words.split(" "):
+        if lines and draw.textlength(f"{lines[-1]} {piece}", font=font) <= room:
+            lines[-1] += f" {piece}"
+        else:
+            lines.append(piece)
+    draw.rectangle((0, 0, image.width, round(size * (0.3 + 1.2 * len(lines)))), fill=layout.colours.amber)
+    for number, line in enumerate(lines):
+        middle = (image.width / 2, size * (0.75 + 1.2 * number))
+        draw.text(middle, line, font=font, fill=(0, 0, 0), anchor="mm")
     return np.asarray(image)
 
 
