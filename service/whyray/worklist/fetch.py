@@ -12,7 +12,7 @@ from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.web import error_of_response, web_client
 from whyray.errors import ImageError, PeerUnreachable, ResourceExhausted
-from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.multipart import MalformedBody, MultipartReader
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 from whyray.worklist.workitem import Input
 
@@ -57,7 +57,7 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
             reader.close()
     except httpx.HTTPError as error:
         raise unanswered(f"{name}{path}", error, time.monotonic() - begun) from error
-    except MalformedMultipart as error:
+    except MalformedBody as error:
         raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
     finally:
         store.close()
