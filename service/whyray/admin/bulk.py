@@ -60,7 +60,12 @@ def act(catalog: Catalog, wanted: BulkIn, actor: str) -> BulkOut:
             moved += _move(session, wanted, ids[start : start + _AT_ONCE], catalog.clock(), actor)
     with catalog.begin() as session:
         events.record(
-            session, catalog.clock(), "info", f"admin.bulk-{wanted.action}", _words(wanted, moved), actor=actor
+            session,
+            catalog.clock(),
+            "info",
+            "admin.bulk-retry" if wanted.action == "retry" else "admin.bulk-cancel",
+            _words(wanted, moved),
+            actor=actor,
         )
     return BulkOut(matched=len(ids), moved=moved, refused=len(ids) - moved)
 

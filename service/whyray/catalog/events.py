@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from whyray.catalog.event_kinds import EventKind as EventKind
 from whyray.catalog.tables import Event
 
 Severity = Literal["info", "warning", "error"]
@@ -21,7 +22,7 @@ def record(
     session: Session,
     at: datetime,
     severity: Severity,
-    kind: str,
+    kind: EventKind,
     message: str,
     *,
     actor: str = "whyray",
@@ -33,7 +34,7 @@ def record(
     Parameters
     ----------
     kind
-        Dotted, e.g. 'instance.conflict', 'job.failed', 'config.reloaded', 'admin.retry'.
+        One of those that docs/operate.md lists.
     actor
         Who did it: 'whyray', or the administrator's log-in name.
     """

@@ -61,7 +61,8 @@ def give(
     session.add(row)
     # the comment is free text: it stays out of events and logs
     words = f"result {sop_instance_uid}" + (f": {reason}" if reason else "")
-    events.record(session, now, "info", f"feedback.{verdict}", words, actor=actor, study=study, job=job.id)
+    kind: events.EventKind = "feedback.accept" if verdict == "accept" else "feedback.reject"
+    events.record(session, now, "info", kind, words, actor=actor, study=study, job=job.id)
     return row
 
 

@@ -119,7 +119,9 @@ class Reception:
         message = f"association from {who} at {address} ended: {words}"
         self._say("warning", "intake.aborted", f"{who} at {address}: {words}", message)
 
-    def _say(self, severity: events.Severity, kind: str, what: str, message: str, study_uid: str | None = None) -> None:
+    def _say(
+        self, severity: events.Severity, kind: events.EventKind, what: str, message: str, study_uid: str | None = None
+    ) -> None:
         """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
         now = time.monotonic()
         with self._lock:
@@ -133,7 +135,9 @@ class Reception:
         else:
             _log.info("%s: %s", kind, message)
 
-    def note(self, severity: events.Severity, kind: str, message: str, study_uid: str | None = None) -> None:
+    def note(
+        self, severity: events.Severity, kind: events.EventKind, message: str, study_uid: str | None = None
+    ) -> None:
         """Enter an event, if the catalog takes it."""
         try:
             with self.catalog.begin() as session:

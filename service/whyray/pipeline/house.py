@@ -144,7 +144,7 @@ class Presence:
             if self._on_reload is not None:
                 self._on_reload(self._house.config())
 
-    def _event(self, severity: events.Severity, kind: str, message: str) -> None:
+    def _event(self, severity: events.Severity, kind: events.EventKind, message: str) -> None:
         catalog = self._house.catalog
         try:
             with catalog.begin() as session:

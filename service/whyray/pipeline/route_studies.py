@@ -119,7 +119,7 @@ class StudyRouter:
             )
             self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
 
-    def _tell_once(self, study: Study, what: str, kind: str, message: str) -> None:
+    def _tell_once(self, study: Study, what: str, kind: events.EventKind, message: str) -> None:
         if (study.study_instance_uid, what) in self._told:
             return
         self._told.add((study.study_instance_uid, what))
@@ -180,7 +180,9 @@ class StudyRouter:
                     )
         return created
 
-    def _event(self, session: Session, study: Study, severity: events.Severity, kind: str, message: str) -> None:
+    def _event(
+        self, session: Session, study: Study, severity: events.Severity, kind: events.EventKind, message: str
+    ) -> None:
         events.record(session, self.catalog.clock(), severity, kind, message, study=study.study_instance_uid)
 
 
