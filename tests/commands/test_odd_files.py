@@ -116,6 +116,8 @@ def test_objects_beside_images_are_passed_over_with_one_note(cli: Cli, planted: 
     plain_object(tmp_path / "study" / "letter.dcm", PDF, EncapsulatedDocument=b"%PDF-1.4")
     plain_object(tmp_path / "study" / "state.dcm", GSPS)
     plain_object(tmp_path / "study" / "csa.dcm", SIEMENS_NON_IMAGE)
+    (tmp_path / "study" / "letter.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "study" / "key.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     said = cli("explain", tmp_path / "study", "-p", planted, "-o", "out")
     assert said.code == 0, said.everything
     report = report_in(tmp_path / "out")
@@ -123,7 +125,7 @@ def test_objects_beside_images_are_passed_over_with_one_note(cli: Cli, planted: 
     (note,) = report["notes"]
     assert note == (
         "passed over, since they are no image: 2 × Basic Text SR, DICOMDIR, Encapsulated PDF, Grayscale Softcopy "
-        f"Presentation State, object of private SOP Class {SIEMENS_NON_IMAGE}"
+        f"Presentation State, file that is not DICOM (.pdf), object of private SOP Class {SIEMENS_NON_IMAGE}, picture"
     )
 
 
@@ -142,8 +144,35 @@ def test_a_folder_without_an_image_is_an_error_that_says_what_is_there(
 ) -> None:
     plain_object(tmp_path / "study" / "one.dcm", sop_class, **attributes)
     said = cli("explain", tmp_path / "study", "-p", planted, "-o", "out")
-    said.refused("ImageError", "expected an image, found none in 1 files")
+    said.refused("ImageError", "expected an image, found none in 1 file:")
     assert "route" not in said.err
+
+
+@pytest.mark.parametrize("name", ["without-preamble", "empty.dcm"])
+def test_a_damaged_instance_in_a_folder_is_refused_by_name_and_not_passed_over(
+    name: str, cli: Cli, planted: Path, tmp_path: Path
+) -> None:
+    film = film_in(tmp_path / "study")
+    (tmp_path / "study" / name).write_bytes(b"" if name == "empty.dcm" else film.read_bytes()[132:])
+    assert cli("explain", tmp_path / "study", "-p", planted, "-o", "out").code == 1
+    (refused,) = report_in(tmp_path / "out")["refused"]
+    assert refused.startswith(f"{name}: DecodeError: ")
+
+
+def test_where_no_file_can_be_used_the_error_names_each(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    for name in "abcde":
+        (tmp_path / "study" / f"{name}.dcm").write_bytes(b"nothing")
+    said = cli("explain", tmp_path / "study", "-p", planted, "-o", "out")
+    said.refused("DecodeError", "a.dcm: expected a DICOM file", "c.dcm: ", "and 2 more")
+    assert "Send the instance again" not in said.err
+
+
+def test_a_folder_of_other_files_is_an_error_that_says_what_they_are(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "notes.txt").write_text("nothing")
+    said = cli("explain", tmp_path / "study", "-p", planted, "-o", "out")
+    said.refused("ImageError", "none in 1 file: file that is not DICOM (.txt)")
 
 
 def test_an_image_whose_size_is_missing_is_refused_and_not_passed_over(cli: Cli, planted: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def explain(
     from whyray.errors import NotFound
     from whyray.explain import expanded
     from whyray.models import RuntimeOptions, load_package
-    from whyray.pipeline.files import explain_files, instance_files
+    from whyray.pipeline.files import explain_files
     from whyray.pipeline.wish import Wish
     from whyray.results import load_templates
     from whyray.shown import shown_path
@@ -116,10 +116,9 @@ def explain(
         language=language,
         phrases=site.templates.folder if site else None,
     )
-    files = instance_files(paths, pictures=True)
     with progress_bar() as progress:
         report = explain_files(
-            files, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress
+            paths, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress
         )
     print_report(report, out)
     if report.refused:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from whyray.imaging import passed_over
-from whyray.pipeline.files import Report, instance_files, sorted_files
+from whyray.pipeline.files import Report, sorted_files
 from whyray.shown import shown_path
 
 GRADES = {"green": "green", "amber": "yellow", "red": "red"}
@@ -40,7 +40,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     ImageError
         If there is no image.
     """
-    found = sorted_files(instance_files(paths, pictures=True))
+    found = sorted_files(paths)
     beside = passed_over([*found.others, *["Segmentation"] * len(found.segmentations)])
     if beside is not None:
         Console(stderr=True, soft_wrap=True).print(f"note: {beside}", highlight=False, markup=False)

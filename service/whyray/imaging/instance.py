@@ -118,7 +118,8 @@ def open_instance(source: Path | Dataset) -> Instance:
     except Exception as error:
         raise DecodeError(
             f"expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
-            advice="Send the instance again; the file may be truncated, or not DICOM at all.",
+            advice="The file may be truncated, or not DICOM at all.",
+            in_service="Send the instance again.",
         ) from error
     uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
     with refusing_as_image_error(uid, header), quiet():

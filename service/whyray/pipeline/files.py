@@ -35,6 +35,14 @@ from whyray.shown import shown_path
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
+_FIRST_TAGS = tuple(
+    bytes((group, 0, element, 0))
+    for group, elements in ((2, (0, 1, 2)), (8, (0, 1, 5, 8, 18, 22)))
+    for element in elements
+)
+"""With one of these a file without preamble begins (PS3.5 section 7.1: in ascending order), little endian."""
+_DICOM_ENDINGS = (".dcm", ".dicom")
+_MOST_NAMED = 3
 _NO_NAME = re.compile(r"[^\w.+@-]+")
 _LONGEST_STEM = 180
 """Bytes: with the rest of a UID and an ending below the 255 that file systems take."""
@@ -59,10 +67,8 @@ class Report:
     files: tuple[str, ...]
 
 
-def instance_files(paths: Iterable[Path], *, pictures: bool = False) -> list[Path]:
+def instance_files(paths: Iterable[Path]) -> list[Path]:
     """The DICOM files among `paths` and in the folders among them; a file that is named is taken as it is.
-
-    With `pictures`, a folder without a DICOM file gives its PNG and JPEG pictures.
 
     Raises
     ------
@@ -71,24 +77,26 @@ def instance_files(paths: Iterable[Path], *, pictures: bool = False) -> list[Pat
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            files = [each for each in sorted(path.rglob("*")) if each.is_file()]
-            dicom = [each for each in files if _is_part10(each)]
-            found += dicom or [each for each in files if pictures and is_picture(each)]
-        else:
-            found.append(path)
+        found += [each for each in _files_in(path) if _claims_to_be_dicom(each)] if path.is_dir() else [path]
     if not found:
-        wanted = "DICOM file, PNG or JPEG picture" if pictures else "DICOM file"
-        raise ImageError(f"no {wanted} among the paths given", advice="Name .dcm files or a folder that holds some.")
+        raise ImageError("no DICOM file among the paths given", advice="Name .dcm files or a folder that holds some.")
     return found
 
 
-def _is_part10(path: Path) -> bool:
+def _files_in(folder: Path) -> list[Path]:
+    return [each for each in sorted(folder.rglob("*")) if each.is_file() and not each.name.startswith("._")]
+
+
+def _claims_to_be_dicom(path: Path) -> bool:
+    """Whether a file says by its first bytes or its name that it is DICOM, so that it is used, or refused by name."""
+    if path.suffix.lower() in _DICOM_ENDINGS:
+        return True
     try:
         with path.open("rb") as file:
-            return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
+            head = file.read(_PREAMBLE + 4)
     except OSError:
         return True  # one that can't be read is named where it is read, beside those that can
+    return head[_PREAMBLE:] == b"DICM" or head.startswith(_FIRST_TAGS)
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,10 @@ class SortedFiles:
     others: tuple[str, ...]
 
 
-def sorted_files(files: Sequence[Path]) -> SortedFiles:
-    """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states.
+def sorted_files(paths: Iterable[Path]) -> SortedFiles:
+    """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states, other files.
+
+    A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures.
 
     Raises
     ------
@@ -111,6 +121,16 @@ def sorted_files(files: Sequence[Path]) -> SortedFiles:
     images: list[Path] = []
     segmentations: list[Path] = []
     others: list[str] = []
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = _files_in(path)
+        taken = [each for each in inside if _claims_to_be_dicom(each)]
+        taken = taken or [each for each in inside if is_picture(each)]
+        files += taken
+        others += [_kind_of_file(each) for each in inside if each not in set(taken)]
     for path in files:
         sop_class, has_size = sop_class_of(path)
         if sop_class in SEGMENTATIONS:
@@ -120,16 +140,25 @@ def sorted_files(files: Sequence[Path]) -> SortedFiles:
         else:
             images.append(path)
     if not images:
-        found = counted([*others, *["Segmentation"] * len(segmentations)])
+        kinds = [*others, *["Segmentation"] * len(segmentations)]
+        words = (
+            f"none in {len(kinds)} file{'s' if len(kinds) > 1 else ''}: {counted(kinds)}" if kinds else "no file at all"
+        )
         raise ImageError(
-            f"expected an image, found none in {len(files)} files: {found}",
-            advice="Name the files of the images, or a folder that holds them.",
+            f"expected an image, found {words}",
+            advice="Name DICOM files, PNG or JPEG pictures, or a folder that holds some.",
         )
     return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 
+def _kind_of_file(path: Path) -> str:
+    if is_picture(path):
+        return "picture"
+    return f"file that is not DICOM ({shown_path(path.suffix) or 'no ending'})"
+
+
 def explain_files(
-    files: Sequence[Path],
+    paths: Sequence[Path],
     model: Model,
     wish: Wish,
     out: Path,
@@ -140,7 +169,7 @@ def explain_files(
     language: str = "en",
     kinds: Sequence[ResultKind] = ALL_KINDS,
 ) -> Report:
-    """Run `model` on `files`, DICOM or pictures, and write everything under `out`.
+    """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
 
     Raises
     ------
@@ -148,16 +177,16 @@ def explain_files(
         As `answer_images`.
     """
     progress(0.0, "reading the images")
-    given = sorted_files(files)
+    given = sorted_files(paths)
     sources, told, unreadable = _sources(given.images)
     if (beside := passed_over(given.others)) is not None:
         told += (beside,)
     if unreadable and not sources:
-        raise unreadable[0].error
+        raise _none_usable(unreadable)
     found = read_images(sources)
     refusals = (*unreadable, *found.refusals)
     if not found.images and refusals:
-        raise refusals[0].error
+        raise _none_usable(refusals)
     answers = answer_images(
         found.or_raise(),
         model,
@@ -219,8 +248,22 @@ def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ..
 
 
 def _refusal(refusal: Refusal) -> str:
-    where = "" if refusal.source is None else f"{shown_path(refusal.source.name)}: "
-    return f"{where}{refusal.error.code}: {refusal.error.message}"
+    return f"{_place(refusal)}{refusal.error.code}: {refusal.error.message}"
+
+
+def _place(refusal: Refusal) -> str:
+    """The file's name with a colon, unless the message begins with it."""
+    name = "" if refusal.source is None else f"{shown_path(refusal.source.name)}: "
+    return "" if refusal.error.message.startswith(name) else name
+
+
+def _none_usable(refusals: Sequence[Refusal]) -> ImageError:
+    """The first refusal's error, with the names of the files that can't be used."""
+    first = refusals[0].error
+    kind = type(first) if isinstance(first, ImageError) else ImageError
+    words = [f"{_place(each)}{each.error.message}" for each in refusals[:_MOST_NAMED]]
+    more = len(refusals) - len(words)
+    return kind("; ".join(words) + (f"; and {more} more" if more else ""), advice=first.advice)
 
 
 def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
