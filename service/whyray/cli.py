@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
@@ -88,6 +89,8 @@ def _quotes_nothing(record: logging.LogRecord) -> bool:
 
 def main() -> None:
     """Run the command; whatever goes wrong is told in two lines, never as a trace."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another character set must not end a command
     try:
         app()
     except WhyRayError as error:

@@ -38,6 +38,19 @@ def test_a_file_that_no_route_takes_names_the_clause_that_refused_and_what_was_f
     assert "no route" in said.everything
 
 
+def test_a_file_that_cannot_be_routed_takes_no_other_with_it_and_is_told_by_a_name_that_can_be_shown(
+    cli: Cli, site: Path, tmp_path: Path
+) -> None:
+    film(tmp_path / "film")
+    folder = os.fsencode(tmp_path / "film")
+    Path(os.fsdecode(folder + b"/r\xf6nt\ngen.dcm")).write_bytes(b"nothing")
+    Path(os.fsdecode(folder + b"/without-uids.dcm")).write_bytes(b"\0" * 128 + b"DICM")
+    said = cli("route", "test", tmp_path / "film", "--config", site)
+    assert said.code == 0, said.everything
+    assert "r\\xf6nt\\ngen.dcm: expected a DICOM file" in said.out
+    assert "without-uids.dcm: never routed: it lacks StudyInstanceUID, SeriesInstanceUID" in said.out
+
+
 def test_route_test_refuses_what_is_not_dicom_and_what_is_not_there(cli: Cli, site: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not DICOM")
     cli("route", "test", tmp_path / "notes.txt", "--config", site).refused("DecodeError", "notes.txt")

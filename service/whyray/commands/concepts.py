@@ -13,6 +13,7 @@ import typer
 
 from whyray.commands.explain import Device
 from whyray.commands.options import DEFAULT_CONFIG
+from whyray.shown import shown_path
 
 if TYPE_CHECKING:
     from whyray.explain.concepts import Concept, Examples
@@ -125,7 +126,9 @@ def fit(
 
     for path in images:
         if not path.exists():
-            raise NotFound(f"there is no file or folder {path}", advice="Name images, or folders that hold them.")
+            raise NotFound(
+                f"there is no file or folder {shown_path(path)}", advice="Name images, or folders that hold them."
+            )
     model, site = _model(reference, folder, config, device.value)
     columns, left_out = _columns(labels, concept, patient)
     with progress_bar() as progress:

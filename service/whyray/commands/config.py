@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from whyray.commands.options import DEFAULT_CONFIG
+from whyray.shown import shown_path
 
 app = typer.Typer(no_args_is_help=True, help="The configuration file, whyray.yaml.")
 
@@ -27,7 +28,7 @@ def check(
 
     config = load_checked_config(path, read_secrets=secrets)
     routes, destinations = len(config.routes), len(config.destinations)
-    typer.echo(f"{path} is in order: {routes} routes, {destinations} destinations")
+    typer.echo(f"{shown_path(path)} is in order: {routes} routes, {destinations} destinations")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import typer
 
 from whyray.commands.explain import Device
 from whyray.commands.options import DEFAULT_CONFIG
+from whyray.shown import shown_path
 
 
 def index_package(
@@ -100,7 +101,9 @@ def index_package(
 
     for path in (*images, *(outliers or ())):
         if not path.exists():
-            raise NotFound(f"there is no file or folder {path}", advice="Name images, or folders that hold them.")
+            raise NotFound(
+                f"there is no file or folder {shown_path(path)}", advice="Name images, or folders that hold them."
+            )
     site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
     search = (*(folder or ()), *(site.packages.folders if site else ()))
     model = load_package(reference, search=search, options=RuntimeOptions(device=device.value))

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from whyray.commands.explain import Device
+from whyray.shown import shown_path
 
 
 def onboard(
@@ -79,7 +80,9 @@ def onboard(
         )
     for path in images:
         if not path.exists():
-            raise NotFound(f"there is no file or folder {path}", advice="Name images, or folders that hold them.")
+            raise NotFound(
+                f"there is no file or folder {shown_path(path)}", advice="Name images, or folders that hold them."
+            )
     source = None if graph is not None else find_package(reference, folder or ())
     content = read_manifest(manifest or (source or Path()) / MANIFEST)
     known = read_known(truth, labels, [each.name for each in content.targets])
@@ -130,4 +133,4 @@ def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
         console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
     for words in refused:
         console.print(f"refused: {words}", markup=False, style="yellow")
-    console.print(f"{path} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)
+    console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from whyray.shown import shown_path
+
 
 def send(
     paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
@@ -32,7 +34,7 @@ def send(
     console = Console(highlight=False, soft_wrap=True)
     refused = [each for each in outcomes if not each.stored]
     for each in refused:
-        console.print(f"{each.file.path}: {each.words}", markup=False, style="red")
+        console.print(f"{shown_path(each.file.path)}: {each.words}", markup=False, style="red")
     for advice in dict.fromkeys(each.error.advice for each in refused if each.error is not None):
         console.print(advice, markup=False)
     console.print(f"{len(outcomes) - len(refused)} of {len(outcomes)} taken by {peer.ae_title}", markup=False)

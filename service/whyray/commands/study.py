@@ -16,6 +16,7 @@ from rich.table import Table
 
 from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
 from whyray.errors import ConfigError, NotFound
+from whyray.shown import shown_path
 
 if TYPE_CHECKING:
     from whyray.catalog import Catalog
@@ -125,7 +126,8 @@ def export(
     console = Console(highlight=False, soft_wrap=True)
     right = sum(each.truth == each.model_says for each in kit.truth.cases)
     console.print(
-        f"{len(kit.truth.cases)} cases for {readers} readers in {out}; the model is right in {right}", markup=False
+        f"{len(kit.truth.cases)} cases for {readers} readers in {shown_path(out)}; the model is right in {right}",
+        markup=False,
     )
     console.print(f"the truth is in {kept}: keep it from the readers", markup=False)
     left_out = (*gathered.left_out, *kit.left_out)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from whyray.shown import shown_path
+
 app = typer.Typer(no_args_is_help=True, help="Templates of results: wording, coded concepts, page layout.")
 Folder = Annotated[Path | None, typer.Argument(help="The site's folder; the shipped templates where left out.")]
 
@@ -46,7 +48,7 @@ def preview(
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path)
         number += 1
-    typer.echo(f"{number} pages in {out}")
+    typer.echo(f"{number} pages in {shown_path(out)}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whyray.commands.explain import Device
+from whyray.shown import shown_path
 
 if TYPE_CHECKING:
     from whyray.explain.units import Survey
@@ -103,7 +104,9 @@ def survey_package(
 
     for path in (*images, *([masks] if masks else [])):
         if not path.exists():
-            raise NotFound(f"there is no file or folder {path}", advice="Name images, or folders that hold them.")
+            raise NotFound(
+                f"there is no file or folder {shown_path(path)}", advice="Name images, or folders that hold them."
+            )
     model = load_package(reference, search=folder or (), options=RuntimeOptions(device=device.value))
     chosen = layer_named(model, layer)
     with progress_bar() as progress:
@@ -166,4 +169,4 @@ def _tell(survey: Survey, path: Path, refused: list[str]) -> None:
         say(f"unit {each.unit}: pictures reach {each.reached.mean():.3g}, the highest reference {highest:.3g}")
     for words in refused:
         say(f"refused: {words}", "yellow")
-    say(f"{path} and {path.with_suffix('.html').name}")
+    say(f"{shown_path(path)} and {path.with_suffix('.html').name}")

@@ -16,6 +16,7 @@ from whyray.config.problems import Problem, config_error, did_you_mean
 from whyray.config.references import reference_faults
 from whyray.config.schema import choices_at
 from whyray.errors import ConfigError
+from whyray.shown import shown_path
 
 _LONGEST_FOUND = 60
 _OWN_WORDS = ("condition", "reference", "name")
@@ -46,15 +47,17 @@ def load_config(path: str | Path, *, environ: Mapping[str, str] | None = None, r
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", advice="Save the file as UTF-8.") from None
+        raise ConfigError(
+            f"{shown_path(path)}: not UTF-8 at byte {error.start}", advice="Save the file as UTF-8."
+        ) from None
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror or error}",
+            f"{shown_path(path)}: {error.strerror or error}",
             advice="`whyray config example > whyray.yaml` writes one to begin with.",
         ) from None
     config, problems = read_config(text, folder=path.absolute().parent, environ=environ, read_secrets=read_secrets)
     if config is None:
-        raise config_error(problems, str(path))
+        raise config_error(problems, shown_path(path))
     return config
 
 

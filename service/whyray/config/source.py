@@ -18,6 +18,7 @@ from whyray.config.network import DicomWebDestination
 from whyray.config.problems import Place, Problem, config_error, dotted
 from whyray.config.secrets import Secret
 from whyray.errors import ConfigError
+from whyray.shown import shown_path
 
 NEEDS_RESTART: tuple[Place, ...] = (
     ("listener", "ae_title"),
@@ -112,7 +113,7 @@ class ConfigSource:
         try:
             content = self._read()
             config, problems = self._parse(content)
-            refusal = None if config is not None else config_error(problems, str(self.path))
+            refusal = None if config is not None else config_error(problems, shown_path(self.path))
         except ConfigError as error:
             config, problems, refusal = None, (Problem((), error.message),), error
         if config is not None and content is not None:
@@ -177,7 +178,7 @@ class ConfigSource:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise ConfigError(f"{self.path}: {error.strerror or error}") from None
+            raise ConfigError(f"{shown_path(self.path)}: {error.strerror or error}") from None
 
     def _settled(self, content: bytes) -> bytes:
         for _ in range(20):

@@ -12,6 +12,7 @@ from whyray.delivery.outgoing import Outcome, Outgoing, Report, read_outgoing
 from whyray.delivery.statuses import describe
 from whyray.delivery.stow import stow
 from whyray.errors import ConfigError, PeerUnreachable, WhyRayError
+from whyray.shown import shown_path
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
@@ -56,7 +57,9 @@ def _below(path: Path) -> Iterator[Path]:
     elif path.is_file():
         yield path
     else:
-        raise ConfigError(f"there is no file or folder {path}", advice="Name files, or folders that hold them.")
+        raise ConfigError(
+            f"there is no file or folder {shown_path(path)}", advice="Name files, or folders that hold them."
+        )
 
 
 def send_files(

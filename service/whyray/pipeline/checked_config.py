@@ -10,6 +10,7 @@ from whyray.config.problems import config_error
 from whyray.explain import Tier, method_named, methods
 from whyray.models import Model, RuntimeOptions, load_package
 from whyray.pipeline.kept_config import KeptConfig
+from whyray.shown import shown_path
 
 
 def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
@@ -23,7 +24,7 @@ def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
     config = load_config(path, read_secrets=read_secrets)
     problems = registry_problems(config)
     if problems:
-        raise config_error(problems, str(path))
+        raise config_error(problems, shown_path(path))
     return config
 
 

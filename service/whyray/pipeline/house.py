@@ -20,6 +20,7 @@ from whyray.config.problems import Problem, config_error
 from whyray.pipeline.embedded_redis import embedded_url
 from whyray.pipeline.ended_role import name_of, process_name
 from whyray.routing import read_header
+from whyray.shown import shown_path
 from whyray.storage import FolderStorage, Storage
 
 _log = logging.getLogger("whyray.config")
@@ -80,7 +81,7 @@ class House:
 
 def refused_words(problems: Sequence[Problem], path: Path) -> str:
     """What is said of a file that can't be obeyed while an older configuration is in force."""
-    return f"the old configuration stays in force: {config_error(problems, path.name).message}"
+    return f"the old configuration stays in force: {config_error(problems, shown_path(path.name)).message}"
 
 
 class Presence:
