@@ -37,7 +37,9 @@ def block(
         )
         values = np.full((1, *shape), round(100 * height) % 1000 + len(name), np.int16)
         (data,) = synthetic.slices(values, [plane], modality=modality)  # type: ignore[arg-type]
-        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"{data.SOPInstanceUID}.{100 * len(name) + index}"
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = (
+            f"{data.SOPInstanceUID}.{100 * len(name) + index}"
+        )
         data.InstanceNumber = 100 * len(name) + index + 1
         for keyword, value in attributes.items():
             setattr(data, keyword, value)

@@ -146,7 +146,7 @@ def gap_notes(members: Sequence[Member]) -> tuple[Note, ...]:
     """A note for each gap between slices in order."""
     steps = np.diff(signed_distances(members))
     notes = []
-    for index in np.flatnonzero(gaps_of(members)):
+    for index in np.flatnonzero(gaps_of(members)).tolist():
         beside = max(steps[other] for other in (index - 1, index + 1) if 0 <= other < len(steps))
         uid = members[index].frame.sop_instance_uid
         words = f"gap of {steps[index]:.2f} mm after instance {uid}, {steps[index] / beside:.1f} times its neighbours"
