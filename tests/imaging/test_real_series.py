@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from whyray.imaging import SourceImage, read_images, to_model, to_source
+from whyray.imaging import NoteKind, SourceImage, read_images, to_model, to_source
 from whyray.models.manifest import InputSpec, Intensity
 
 SERIES = ["ge-human-28-variable-tilt", "philips-phantom-28-5mm"]
@@ -41,7 +41,7 @@ def test_uneven_distances_are_kept_and_not_taken_for_gaps(shared_data: Path) -> 
     normal = image.frames[0].to_patient[:3, 2]  # type: ignore[index]
     steps = np.diff(origins @ normal)
     assert sorted({round(float(step), 1) for step in steps}) == [1.1, 4.0, 7.0]
-    assert not image.notes
+    assert [note.kind for note in image.notes] == [NoteKind.UNEVEN_SLICES]
     assert np.abs(np.diff(origins, axis=0)[:, 1]).max() < 1e-3, "the table moves along z alone: the stack is sheared"
 
 

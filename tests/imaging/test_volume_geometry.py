@@ -246,7 +246,14 @@ def test_a_voxel_is_valid_exactly_where_the_slice_nearest_to_it_has_a_pixel() ->
 def test_slices_that_zoom_along_the_series_keep_their_own_pixel_spacing() -> None:
     wide, narrow = (synthetic.stack(8, (30, 30), spacing=(mm, mm), distance=3.0, tilt=8) for mm in (1.5, 1.2))
     planes = wide[:4] + narrow[4:]
-    image = read_volume(planes)
+    below, above = read_volume(wide[:4]), read_volume(narrow[4:], series="narrow")
+    image = replace(
+        below,
+        frames=below.frames + above.frames,
+        headers={**below.headers, **above.headers},
+        modality=np.concatenate([below.modality, above.modality]),
+        padding=np.concatenate([below.padding, above.padding]),
+    )
     source = positions(planes, image)
     gradient = np.array([0.6, 0.48, 0.64])
     image = replace(image, display=ramp(source, gradient, 100.0).astype(np.float32))

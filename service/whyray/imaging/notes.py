@@ -17,6 +17,10 @@ class NoteKind(StrEnum):
     """The pixel data contradict their description in a way that could be resolved."""
     ATTRIBUTE_IGNORED = "attribute-ignored"
     """An attribute of the source is unusable and was passed over."""
+    SPLIT_SERIES = "split-series"
+    """The slices of one series were acquired or reconstructed differently: this image is one part of them."""
+    UNEVEN_SLICES = "uneven-slices"
+    """Slices of one volume differ in distance, thickness, orientation or how they were acquired."""
 
 
 @dataclass(frozen=True)

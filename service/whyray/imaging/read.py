@@ -13,7 +13,7 @@ from pydicom import Dataset
 from whyray.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number
 from whyray.imaging.decode import stored_frames
-from whyray.imaging.grouping import Group, Member, group_series
+from whyray.imaging.grouping import Group, group_series
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.notes import Note, NoteKind
@@ -31,6 +31,7 @@ from whyray.imaging.photometry import (
 )
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
+from whyray.imaging.stack import Member
 
 SAMPLE = 2_000_000
 

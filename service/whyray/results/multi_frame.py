@@ -65,29 +65,57 @@ def functional_value(header: Dataset, frame_number: int, group: str, keyword: st
     return header.get(keyword)
 
 
-def pixel_measures(image: SourceImage) -> Dataset | None:
-    """The Pixel Measures item (C.7.6.16.2.1); None where the source has no spacing."""
-    frame = image.frames[0]
+def add_pixel_measures(shared: Dataset, groups: Sequence[Dataset], image: SourceImage, indices: Sequence[int]) -> None:
+    """Add the Pixel Measures group (C.7.6.16.2.1): shared where all frames have the same, else one a frame.
+
+    `groups` are the frames' own functional groups, `indices` the slices of the source that they are of. Nothing is
+    added where the source has no spacing.
+    """
+    distances = slice_distances(image)
+    measures = [_pixel_measures(image, index, distances) for index in indices]
+    if any(own is None for own in measures):
+        return
+    if all(own == measures[0] for own in measures):
+        shared.PixelMeasuresSequence = [measures[0]]
+        return
+    for group, own in zip(groups, measures, strict=True):
+        group.PixelMeasuresSequence = [own]
+
+
+def _pixel_measures(image: SourceImage, index: int, distances: NDArray[np.float64]) -> Dataset | None:
+    frame = image.frames[index]
     if frame.spacing is None:
         return None
     header = image.headers[frame.sop_instance_uid]
     made = Dataset()
     written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
     made.PixelSpacing = list(_written_or(written, _decimal_strings(frame.spacing)))
-    thickness = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "SliceThickness")
-    if thickness:
-        made.SliceThickness = str(thickness)
-    distances = slice_distances(image)
+    thickness = _slice_thickness(header, frame)
+    if thickness is not None:
+        made.SliceThickness = thickness
     if len(distances):
         even = float(np.ptp(distances)) < _SAME
         if even:
             made.SpacingBetweenSlices = format_number_as_ds(float(np.mean(distances)))
-        if "SliceThickness" not in made:
-            made.SliceThickness = format_number_as_ds(float(np.min(distances)))
+        if thickness is None:
+            beside = distances[max(0, index - 1) : index + 1]
+            made.SliceThickness = format_number_as_ds(float(np.min(distances if even else beside)))
     if "SliceThickness" not in made and frame.to_patient is not None:
         # Type 1C: a value is needed, and a single slice that names none is taken to be as thick as its pixels are wide.
         made.SliceThickness = made.PixelSpacing[0]
     return made
+
+
+def _slice_thickness(header: Dataset, frame: SourceFrame) -> str | None:
+    """Slice Thickness as the source writes it; None where it gives none that can be one."""
+    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "SliceThickness")
+    try:
+        number = float(written)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if not np.isfinite(number) or number <= 0:
+        return None
+    return _written_or([written], _decimal_strings([number]))[0]
 
 
 def slice_distances(image: SourceImage) -> NDArray[np.float64]:

@@ -14,9 +14,9 @@ from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
     Plane,
     add_dimensions,
+    add_pixel_measures,
     derivation_item,
     frame_content_item,
-    pixel_measures,
     plane_of,
     plane_orientation_item,
     plane_position_item,
@@ -87,11 +87,6 @@ def _add_frames(
         planes = [_own_plane(image.header) for _ in image.frames]
 
     shared = Dataset()
-    measures = pixel_measures(image)
-    if measures is None:
-        measures = Dataset()
-        measures.PixelSpacing = ["1", "1"]
-    shared.PixelMeasuresSequence = [measures]
     orientations = {plane.orientation for plane in planes if plane is not None}
     if len(orientations) == 1 and planes[0] is not None:
         shared.PlaneOrientationSequence = [plane_orientation_item(planes[0])]
@@ -116,6 +111,11 @@ def _add_frames(
                 group.PlaneOrientationSequence = [plane_orientation_item(plane)]
         group.DerivationImageSequence = [derivation_item(image, frame, _DERIVATION)]
         groups.append(group)
+    add_pixel_measures(shared, groups, image, range(len(image.frames)))
+    if "PixelMeasuresSequence" not in shared and "PixelMeasuresSequence" not in groups[0]:
+        unscaled = Dataset()
+        unscaled.PixelSpacing = ["1", "1"]
+        shared.PixelMeasuresSequence = [unscaled]
     made.PerFrameFunctionalGroupsSequence = groups
 
     frames, rows, columns = image.shape

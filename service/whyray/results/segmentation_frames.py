@@ -16,9 +16,9 @@ from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
     REFERENCED_SEGMENT_NUMBER,
     add_dimensions,
+    add_pixel_measures,
     derivation_item,
     frame_content_item,
-    pixel_measures,
     plane_of,
     plane_orientation_item,
     plane_position_item,
@@ -58,9 +58,6 @@ def add_frames(
     ] or [(layers[0], 0)]
 
     shared = Dataset()
-    measures = pixel_measures(image)
-    if measures is not None:
-        shared.PixelMeasuresSequence = [measures]
     orientations = {plane.orientation for plane in planes if plane is not None}
     if placed:
         made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
@@ -89,6 +86,7 @@ def add_frames(
             identification.ReferencedSegmentNumber = layer.number
             group.SegmentIdentificationSequence = [identification]
         groups.append(group)
+    add_pixel_measures(shared, groups, image, [index for _, index in kept])
     made.PerFrameFunctionalGroupsSequence = groups
 
     _, rows, columns = image.shape
