@@ -31,6 +31,7 @@ from whyray.imaging.photometry import (
 )
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
+from whyray.imaging.unreadable import pass_over_unreadable
 
 SAMPLE = 2_000_000
 
@@ -133,6 +134,11 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
     members = [member for group in batch for member in group.members]
     pixels, told = _decode(members, isolated)
+    passed_over = {
+        uid: pass_over_unreadable(instance.header)
+        for uid, instance in {member.instance.uid: member.instance for member in members}.items()
+    }
+    told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(members, told, strict=True)]
     images, start = [], 0
     for group in batch:
         place = slice(start, start + len(group.members))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from whyray.pipeline.anatomy import on_grid
 from whyray.pipeline.explaining import explain_image
 from whyray.pipeline.wish import Progress, Wish
 from whyray.results.answer import Answer, Finding, PackageIdentity
+from whyray.results.header import invalid_attributes
 
 
 def identity(model: Model) -> PackageIdentity:
@@ -86,7 +88,7 @@ def answer_images(
         answers.append(
             Answer(
                 package=identity(model),
-                image=image,
+                image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
                 findings=_findings(image, model, wish, segmentations, share),
                 route=route,
                 at=at,
