@@ -134,10 +134,8 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
     members = [member for group in batch for member in group.members]
     pixels, told = _decode(members, isolated)
-    passed_over = {
-        uid: pass_over_unreadable(instance.header)
-        for uid, instance in {member.instance.uid: member.instance for member in members}.items()
-    }
+    instances = {member.instance.uid: member.instance for member in members}
+    passed_over = {uid: pass_over_unreadable(instance.header) for uid, instance in instances.items()}
     told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(members, told, strict=True)]
     images, start = [], 0
     for group in batch:
@@ -156,6 +154,7 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceIma
                 display=own.display,
                 padding=own.padding,
                 notes=notes,
+                digests={member.instance.uid: member.instance.digest for member in group.members},
             )
         )
     return images
