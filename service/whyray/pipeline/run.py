@@ -22,6 +22,7 @@ from whyray.pipeline.explaining import explain_image
 from whyray.pipeline.wish import Progress, Wish
 from whyray.results.answer import Answer, Finding, PackageIdentity
 from whyray.results.header import invalid_attributes
+from whyray.user_device import user_device_uid
 
 
 def identity(model: Model) -> PackageIdentity:
@@ -57,12 +58,14 @@ def answer_images(
     at: datetime,
     revision: int = 1,
     supersedes: Sequence[str] = (),
+    device_uid: str | None = None,
     segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
 ) -> list[Answer]:
     """One answer for each image that suits the package.
 
-    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other.
+    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other. `device_uid`
+    is that of the installation; None for the one that this user keeps.
 
     Raises
     ------
@@ -94,6 +97,7 @@ def answer_images(
                 at=at,
                 revision=revision,
                 supersedes=tuple(supersedes),
+                device_uid=device_uid or user_device_uid(),
             )
         )
     return answers
