@@ -72,7 +72,9 @@ def _findings() -> list[dict[str, Any]]:
             )
         )
     package = PackageIdentity("cxr-findings", "1.0.0", "Chest", "WhyRay", "multi-label", "ab" * 32)
-    return describe(Answer(package, image, tuple(made), "chest radiographs", datetime(2026, 11, 1, tzinfo=UTC)))
+    return describe(
+        Answer(package, image, tuple(made), "chest radiographs", datetime(2026, 11, 1, tzinfo=UTC), device_uid="2.25.7")
+    )
 
 
 def _region_shares(target: str) -> Told:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline_site import ROUTE, Site, film
 from planted import planted_package
-from whyray.catalog import Delivery, Event, JobState, ResultRow, jobs
+from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.pipeline import worker
 from whyray.pipeline.worker import run_job
 from whyray.results import EVERY_KIND
@@ -53,6 +53,14 @@ def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
     assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
     for each in results:
         assert dcmread(site.storage.path(each.key)).SOPClassUID == each.sop_class_uid
+
+
+def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> None:
+    run_job(queued(site), "worker-1", site.tools())
+    (report,) = [dcmread(site.storage.path(each.key)) for each in rows(site, ResultRow) if each.kind == "sr"]
+    with site.catalog.read() as session:
+        uid = installation.device_uid(session)
+    assert uid in [each.get("UID") for each in report.ContentSequence]
 
 
 def test_a_doubled_message_does_nothing(site: Site) -> None:

@@ -15,6 +15,7 @@ from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.results import Answer, Finding, MapInSource, PackageIdentity
 
 AT = datetime(2026, 3, 4, 15, 16, 17, tzinfo=timezone(timedelta(hours=1)))
+DEVICE_UID = "2.25.305419896"
 PACKAGE = PackageIdentity(
     name="cxr-findings",
     version="1.2.3",
@@ -90,5 +91,12 @@ def answer_about(image: SourceImage, findings: Sequence[Finding] | None = None, 
             Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(lit,)),
             Finding(NODULE, present=False, probability=0.03),
         )
-    made = {"package": PACKAGE, "image": image, "findings": tuple(findings), "route": "chest radiographs", "at": AT}
+    made = {
+        "package": PACKAGE,
+        "image": image,
+        "findings": tuple(findings),
+        "route": "chest radiographs",
+        "at": AT,
+        "device_uid": DEVICE_UID,
+    }
     return Answer(**{**made, **changes})  # type: ignore[arg-type]

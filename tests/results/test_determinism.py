@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
+from pydicom import dcmread
 
-from results.answers import AT, PACKAGE, answer_about
+import synthetic
+from results.answers import AT, PACKAGE, answer_about, card, image_of
+from results.sources import tilted
 from results.test_validity import rich_answer
 from whyray.errors import ConfigError
-from whyray.results import ALL_KINDS, EVERY_KIND, build_results, encode, load_templates
+from whyray.imaging import Note, NoteKind
+from whyray.quality.card import Grade
+from whyray.results import ALL_KINDS, EVERY_KIND, EarlierResult, build_results, encode, load_templates
+from whyray.results.fingerprint import fingerprint
 
 
 def uids_of(answer, templates, **options):
@@ -36,14 +44,16 @@ def test_no_object_carries_another_time_than_the_answer(dx_image, templates):
         assert dataset.ContributingEquipmentSequence[0].ContributionDateTime == f"{day}{stamp}+0100"
 
 
-def test_a_job_done_again_later_gives_the_same_uids(dx_image, templates):
+def test_a_job_done_again_gives_the_same_uids_and_one_of_another_time_others(dx_image, templates):
     once = answer_about(dx_image)
-    assert uids_of(once, templates) == uids_of(replace(once, at=AT + timedelta(hours=3)), templates)
+    assert uids_of(once, templates) == uids_of(answer_about(dx_image), templates)
+    assert not set(uids_of(once, templates)) & set(uids_of(replace(once, at=AT + timedelta(hours=3)), templates))
 
 
 def test_whatever_a_result_is_made_of_changes_its_uid(dx_image, tilted_image, templates):
     base = answer_about(dx_image)
     finding = base.findings[0]
+    other_values = finding.maps[0].values * np.float32(0.5)
     other_map = replace(finding.maps[0], parameters={"relu": False})
     variants = [
         answer_about(tilted_image),
@@ -51,6 +61,10 @@ def test_whatever_a_result_is_made_of_changes_its_uid(dx_image, tilted_image, te
         replace(base, package=replace(PACKAGE, version="1.2.4")),
         replace(base, route="another route"),
         replace(base, revision=2),
+        replace(base, findings=(replace(finding, probability=0.83), base.findings[1])),
+        replace(base, findings=(replace(finding, maps=(replace(finding.maps[0], values=other_values),)),)),
+        replace(base, findings=(replace(finding, maps=(replace(finding.maps[0], card=card(Grade.AMBER)),)),)),
+        replace(base, image=replace(dx_image, notes=(Note(NoteKind.GAP, "a slice is missing"),))),
         replace(base, findings=(replace(finding, maps=(other_map,)), base.findings[1])),
         replace(base, findings=(replace(finding, maps=(replace(finding.maps[0], method="rise"),)), base.findings[1])),
     ]
@@ -61,6 +75,8 @@ def test_whatever_a_result_is_made_of_changes_its_uid(dx_image, tilted_image, te
         seen |= set(uids)
     assert not seen & set(uids_of(base, replace(templates, version="edited")))
     assert not seen & set(uids_of(base, templates, language="de"))
+    assert not seen & set(uids_of(base, templates, previous=[EarlierResult("1.2", "1.3", "1.4")]))
+    assert not seen & {each.dataset.SOPInstanceUID for each in build_results(base, ["sr"], templates)}
     assert not seen & set(uids_of(base, templates, uid_root="1.2.826.0.1.3680043.9999"))
 
 
@@ -91,3 +107,57 @@ def test_the_device_uid_changes_with_the_package_and_with_nothing_else(dx_image,
     base = answer_about(dx_image)
     assert device(base) == device(replace(answer_about(tilted_image), route="other", at=AT + timedelta(days=1)))
     assert device(base) != device(replace(base, package=replace(PACKAGE, digest="f" * 64)))
+
+
+def test_an_image_with_other_bytes_under_the_same_uids_gives_results_of_other_uids(templates, tmp_path):
+    def uids(name, change=lambda data: None):
+        source = synthetic.radiograph(np.arange(60 * 40).reshape(60, 40), modality="CR")
+        change(source)
+        (path,) = synthetic.write([source], tmp_path / name)
+        return set(uids_of(answer_about(image_of([path])), templates))
+
+    def other_pixel(data):
+        data.PixelData = data.PixelData[:-2] + b"\x01\x00"
+
+    def other_header(data):
+        data.StudyDescription = "Corrected"
+
+    once = uids("once")
+    assert uids("again") == once
+    assert not uids("pixel", other_pixel) & once
+    assert not uids("header", other_header) & once
+
+
+def test_one_slice_with_other_pixels_gives_a_volumes_results_other_uids(templates, tmp_path):
+    once = set(uids_of(answer_about(image_of(synthetic.write(tilted(), tmp_path / "once"))), templates))
+    sources = tilted()
+    sources[4].PixelData = sources[4].PixelData[:-2] + b"\x01\x00"
+    other = answer_about(image_of(synthetic.write(sources, tmp_path / "other")))
+    assert not set(uids_of(other, templates)) & once
+
+
+def test_every_frame_of_an_instance_knows_its_digest_which_is_that_of_the_stored_file(tmp_path):
+    (path,) = synthetic.write(tilted()[:1], tmp_path)
+    image = image_of([path])
+    assert image.digests == {image.header.SOPInstanceUID: hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def test_a_data_set_has_one_digest_whether_its_values_have_been_looked_at_or_not(tmp_path):
+    (path,) = synthetic.write(tilted()[:1], tmp_path)
+    fresh, read_over, other = (dcmread(path) for _ in range(3))
+    str(read_over)
+    other.PatientID = "SOMEBODY-ELSE"
+    (of_fresh,), (of_read,), (of_other,) = (image_of([each]).digests.values() for each in (fresh, read_over, other))
+    assert of_fresh == of_read != of_other
+
+
+def test_a_fingerprint_tells_contents_apart_and_not_the_objects_that_hold_them():
+    values = {"b": np.arange(6, dtype=np.float32), "a": (1, 1.0, "1", None, True)}
+    assert fingerprint(values) == fingerprint({"a": [1, 1.0, "1", None, True], "b": np.arange(6, dtype=np.float32)})
+    others = [
+        {"b": np.arange(6, dtype=np.float64), "a": (1, 1.0, "1", None, True)},
+        {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": (1, 1.0, "1", None, True)},
+        {"b": np.arange(6, dtype=np.float32), "a": (1, 1.0, "1", None)},
+        {"b": np.arange(6, dtype=np.float32), "a": ("1", 1.0, "1", None, True)},
+    ]
+    assert len({fingerprint(each) for each in [values, *others]}) == 5

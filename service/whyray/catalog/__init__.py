@@ -8,7 +8,19 @@ Use the modules as namespaces, within one transaction::
         jobs.claim(session, job_id, owner, catalog.clock())
 """
 
-from whyray.catalog import announcements, deliveries, drift, events, feedback, jobs, keys, processes, studies, workitems
+from whyray.catalog import (
+    announcements,
+    deliveries,
+    drift,
+    events,
+    feedback,
+    installation,
+    jobs,
+    keys,
+    processes,
+    studies,
+    workitems,
+)
 from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -33,6 +45,7 @@ from whyray.catalog.tables import (
     Base,
     Delivery,
     Event,
+    Installation,
     Instance,
     Job,
     Process,
@@ -56,6 +69,7 @@ __all__ = [
     "DriftSeries",
     "Event",
     "Feedback",
+    "Installation",
     "Instance",
     "Job",
     "JobState",
@@ -75,6 +89,7 @@ __all__ = [
     "drift",
     "events",
     "feedback",
+    "installation",
     "jobs",
     "keys",
     "processes",

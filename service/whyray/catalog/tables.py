@@ -289,6 +289,14 @@ class Workitem(Base):
     __table_args__ = (UniqueConstraint("worklist", "uid"),)
 
 
+class Installation(Base):
+    """Who this installation is: one row, made by the migration that made the table."""
+
+    __tablename__ = "installation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device_uid: Mapped[str] = mapped_column(String(64))
+
+
 class Event(Base):
     """Something that an operator may want to know later. Append-only; `message` names UIDs, never a person."""
 

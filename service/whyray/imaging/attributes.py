@@ -22,7 +22,7 @@ LONGEST = 48
 
 def attribute_name(keyword: str) -> str:
     """Name and tag as the standard writes them: 'Bits Stored (0028,0101)'."""
-    return _tag_name(Tag(keyword))
+    return tag_name(Tag(keyword))
 
 
 def written_value(header: Dataset, keyword: str) -> str:
@@ -98,7 +98,7 @@ def decimal_number(header: Dataset, keyword: str) -> float | None:
 def unreadable_attribute(header: Dataset) -> str | None:
     """Name and value of the first attribute whose value can't be read as its type, for a message; None if all can."""
     for path, tag, holder in _unreadable(header, ""):
-        return f"{path}{_tag_name(tag)}, found {_quoted(tag, holder)} of type {_representation(tag, holder)}"
+        return f"{path}{tag_name(tag)}, found {_quoted(tag, holder)} of type {_representation(tag, holder)}"
     return None
 
 
@@ -113,7 +113,7 @@ def _unreadable(holder: Dataset, path: str) -> Iterator[tuple[str, BaseTag, Data
             yield path, tag, holder
             continue
         for number, item in enumerate(items, start=1):
-            yield from _unreadable(item, f"{path}{_tag_name(tag)} item {number}, ")
+            yield from _unreadable(item, f"{path}{tag_name(tag)} item {number}, ")
         if _is_of_another_type(tag, str(element.VR)):
             yield path, tag, holder
 
@@ -165,7 +165,8 @@ def _raw_text(tag: int, holder: Dataset) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
 
 
-def _tag_name(tag: BaseTag) -> str:
+def tag_name(tag: BaseTag) -> str:
+    """Name and number of any attribute: 'Bits Stored (0028,0101)', 'attribute (0011,1001)'."""
     number = f"({tag.group:04X},{tag.element:04X})"
     if tag.is_private or not keyword_for_tag(tag):
         return f"attribute {number}"

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydicom.uid import UID
 
 from whyray.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
+from whyray.imaging.digest import digest_of
 from whyray.imaging.geometry import pixel_aspect_ratio, pixel_spacing
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.pixel_description import pixel_description
@@ -85,6 +87,21 @@ class Instance:
     def shape(self) -> tuple[int, int]:
         """(rows, columns)."""
         return int(self.header.Rows), int(self.header.Columns)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what was read, header and pixels.
+
+        Raises DecodeError when the file can't be read any more.
+        """
+        try:
+            with quiet():
+                return digest_of(self.source)
+        except OSError as error:
+            raise DecodeError(
+                f"instance {self.uid}: expected the file that it was read from, found none that can be read "
+                f"({type(error).__name__})"
+            ) from error
 
     def with_pixels(self) -> Dataset:
         """Return the whole data set; read again from the file, so that a series is never in memory at once.

@@ -32,6 +32,7 @@ from whyray.imaging.photometry import (
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 from whyray.imaging.stack import Member
+from whyray.imaging.unreadable import pass_over_unreadable
 
 SAMPLE = 2_000_000
 
@@ -134,6 +135,9 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
     members = [member for group in batch for member in group.members]
     pixels, told = _decode(members, isolated)
+    instances = {member.instance.uid: member.instance for member in members}
+    passed_over = {uid: pass_over_unreadable(instance.header) for uid, instance in instances.items()}
+    told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(members, told, strict=True)]
     images, start = [], 0
     for group in batch:
         place = slice(start, start + len(group.members))
@@ -151,6 +155,7 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceIma
                 display=own.display,
                 padding=own.padding,
                 notes=notes,
+                digests={member.instance.uid: member.instance.digest for member in group.members},
             )
         )
     return images

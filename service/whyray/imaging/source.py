@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -81,6 +81,9 @@ class SourceImage:
     notes
         What a reader of the result must know of how the image was read (a window that was replaced, a gap between
         slices).
+    digests
+        SOP Instance UID → SHA-256 (hex) of the instance as received, header and pixels: UIDs alone don't tell whether
+        two images are the same.
     """
 
     kind: Literal["planar", "volume"]
@@ -90,6 +93,7 @@ class SourceImage:
     display: FloatArray
     padding: BoolArray
     notes: tuple[Note, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:

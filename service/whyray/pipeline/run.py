@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from whyray.pipeline.anatomy import on_grid
 from whyray.pipeline.explaining import explain_image
 from whyray.pipeline.wish import Progress, Wish
 from whyray.results.answer import Answer, Finding, PackageIdentity
+from whyray.results.header import invalid_attributes
+from whyray.user_device import user_device_uid
 
 
 def identity(model: Model) -> PackageIdentity:
@@ -56,12 +59,14 @@ def answer_images(
     at: datetime,
     revision: int = 1,
     supersedes: Sequence[str] = (),
+    device_uid: str | None = None,
     segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
 ) -> list[Answer]:
     """One answer for each image that suits the package.
 
-    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other.
+    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other. `device_uid`
+    is that of the installation; None for the one that this user keeps.
 
     Raises
     ------
@@ -87,12 +92,13 @@ def answer_images(
         answers.append(
             Answer(
                 package=identity(model),
-                image=image,
+                image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
                 findings=_findings(image, model, wish, segmentations, share),
                 route=route,
                 at=at,
                 revision=revision,
                 supersedes=tuple(supersedes),
+                device_uid=device_uid or user_device_uid(),
             )
         )
     return answers

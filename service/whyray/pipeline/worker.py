@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, jobs
+from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, installation, jobs
 from whyray.catalog.jobs import NewResult
 from whyray.config import Config, Route
 from whyray.errors import ImageError, InternalError, NotFound, WhyRayError
@@ -73,6 +73,7 @@ class _Order:
     segmentations: tuple[Path, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
+    device_uid: str
 
 
 def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
@@ -132,6 +133,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         revision=order.job.revision,
         segmentations=order.segmentations,
         supersedes=[each.sop_instance_uid for each in order.previous],
+        device_uid=order.device_uid,
         progress=lambda done, words: progress(0.9 * done, words),
     )
     progress(0.92, "making the results")
@@ -179,6 +181,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
                 EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
                 for each in jobs.earlier_results(session, job)
             ),
+            device_uid=installation.device_uid(session),
         )
 
 

@@ -118,8 +118,8 @@ class Finding:
 class Answer:
     """All findings of one run, and what the results need to say where they come from.
 
-    `at` is timezone-aware. `supersedes` holds the SOP Instance UIDs of earlier results that this answer replaces;
-    `revision` counts from 1 and is shown from 2 on.
+    `at` is timezone-aware. `device_uid` is that of the installation that made it. `supersedes` holds the SOP Instance
+    UIDs of earlier results that this answer replaces; `revision` counts from 1 and is shown from 2 on.
     """
 
     package: PackageIdentity
@@ -129,6 +129,7 @@ class Answer:
     at: datetime
     revision: int = 1
     supersedes: tuple[str, ...] = ()
+    device_uid: str = field(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ def build_results(
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, blends, KO, PDF.
 
-    The same answer, templates and options give the same bytes; UIDs don't depend on `answer.at`. Explanations whose
-    card says `withheld` appear in no picture, region or map: a page and the report say that and why.
+    The same answer, templates and options give the same bytes under the same UIDs, any other ones other UIDs.
+    Explanations whose card says `withheld` appear in no picture, region or map: a page and the report say that and why.
 
     Parameters
     ----------
@@ -90,7 +90,8 @@ def build_results(
     if "blend" in kinds and "pm" not in kinds:
         raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
-    uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root)
+    options = [sorted(kinds), list(previous)]
+    uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
     builder = _Builder(answer, templates, uids, wording, page_wording)
     made: list[Result] = []
     makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {

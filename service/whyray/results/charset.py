@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.multival import MultiValue
+
+from whyray.imaging.instance import quiet
 
 _TEXT = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 _ISO_2022_DELIMITERS = {"\r", "\n", "\t", "\f", "^", "=", "\\"}
 UNICODE = "ISO_IR 192"
 
 
+@quiet()
 def set_character_set(made: Dataset, source: Dataset) -> None:
     """Set Specific Character Set (0008,0005) so that every text of `made` is written rightly.
 
     The source's character set is kept where it can carry all texts. A source that declares none but uses more than
     ASCII is kept as it is, byte for byte, unless WhyRay's own words need more; everything else is written as UTF-8.
     """
-    declared = source.get("SpecificCharacterSet")
+    declared = _declared(source)
     texts = {text for text in _texts(made) if not text.isascii()}
-    if not declared or declared == "ISO_IR 6":
+    if declared in ([], ["ISO_IR 6"]):
         texts -= {text for text in _texts(source) if not text.isascii()}
         made.pop("SpecificCharacterSet", None)
         if texts:
             made.SpecificCharacterSet = UNICODE
         elif declared:
-            made.SpecificCharacterSet = declared
+            made.SpecificCharacterSet = declared[0]
         return
-    sets = [str(each) for each in declared] if isinstance(declared, (list, MultiValue)) else [str(declared)]
-    made.SpecificCharacterSet = (sets if len(sets) > 1 else sets[0]) if _carries(sets, texts) else UNICODE
+    kept = _carries(declared, texts)
+    made.SpecificCharacterSet = (declared if len(declared) > 1 else declared[0]) if kept else UNICODE
+
+
+def _declared(source: Dataset) -> list[str]:
+    """The source's character sets by the terms of PS3.3 C.12.1.1.2; none where one of them is not known.
+
+    Readers know 'ISO-IR 100' and its like for what is meant, so that their texts have been read rightly.
+    """
+    written = source.get("SpecificCharacterSet")
+    terms = [str(term).strip() for term in written] if isinstance(written, (list, MultiValue)) else [str(written or "")]
+    meant = [re.sub(r"^ISO[^\w]IR[^\d](\d+)$|^ISO_IR[^\d ](\d+)$", r"ISO_IR \1\2", term) for term in terms]
+    return meant if any(meant) and all(term in python_encoding for term in meant) else []
 
 
 def _carries(sets: Sequence[str], texts: set[str]) -> bool:
@@ -64,10 +79,21 @@ def _holds(character: str, encoding: str) -> bool:
 
 
 def _texts(dataset: Dataset) -> Iterator[str]:
-    for element in dataset:
-        if element.VR == "SQ":
-            for each in element.value:
-                yield from _texts(each)
-        elif element.VR in _TEXT and not element.is_empty:
-            values = element.value if element.VM > 1 else [element.value]
-            yield from (str(each) for each in values)
+    """All texts of a data set, at any depth; of private attributes and of those that can't be read, none."""
+    left = [dataset]
+    while left:  # no recursion: sequences may be nested deeper than the stack allows
+        holder = left.pop()
+        for tag in sorted(holder.keys()):
+            if tag.is_private:
+                continue
+            try:
+                element = holder[tag]
+            except (
+                Exception
+            ):  # whatever a value makes the library raise: it has nothing to do with the texts of a result
+                continue
+            if element.VR == "SQ":
+                left += list(element.value or ())
+            elif element.VR in _TEXT and not element.is_empty:
+                values = element.value if element.VM > 1 else [element.value]
+                yield from (str(each) for each in values)

@@ -9,9 +9,11 @@ from PIL import Image
 from pydicom import Dataset
 
 from whyray.errors import ExplanationError
+from whyray.imaging.instance import quiet
 from whyray.results.answer import Result
 
 
+@quiet()
 def encode(dataset: Dataset) -> bytes:
     """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
     with BytesIO() as file:

@@ -7,16 +7,13 @@ attributes never. Attributes of type 2 that the source lacks are present and emp
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import cast
 
 from pydicom import Dataset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
-from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import validate_value
 
 import whyray
 from whyray.config import ResultKind
@@ -26,7 +23,11 @@ from whyray.identity import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
 )
+from whyray.imaging.attributes import attribute_name, written_value
+from whyray.imaging.instance import quiet
+from whyray.imaging.notes import Note, NoteKind
 from whyray.results.answer import Answer
+from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, package_device_uid
@@ -71,11 +72,10 @@ _OPTIONAL = (
     "ClinicalTrialSiteName",
     "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID",
-    "TimezoneOffsetFromUTC",
 )
-_PATIENT_SEXES = ("M", "F", "O", "")
 
 
+@quiet()
 def new_dataset(
     answer: Answer,
     templates: Templates,
@@ -117,11 +117,8 @@ def new_dataset(
 
 def local_time(answer: Answer) -> datetime:
     """The answer's time in the zone in which the source writes its dates and times, or else in its own zone."""
-    offset = str(answer.image.header.get("TimezoneOffsetFromUTC") or "")
-    if not re.fullmatch(r"[+-]\d{4}", offset):
-        return answer.at
-    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
-    return answer.at.astimezone(timezone(timedelta(minutes=minutes if offset[0] == "+" else -minutes)))
+    zone = zone_of(answer.image.header)
+    return answer.at if zone is None else answer.at.astimezone(zone)
 
 
 def add_anatomy(made: Dataset, source: Dataset) -> None:
@@ -190,13 +187,6 @@ def recognisable(answer: Answer) -> str:
     return "YES" if answer.image.kind == "volume" and (not part or _FACES.search(part)) else "NO"
 
 
-def copy_valid(made: Dataset, source: Dataset, keyword: str) -> None:
-    """Copy one attribute without private parts, if its values are valid for its value representation."""
-    element = _clean_element(source, keyword)
-    if element is not None and not element.is_empty:
-        made.add(element)
-
-
 def _add_file_meta(made: Dataset, sop_class_uid: str, sop_instance_uid: str) -> None:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
@@ -214,28 +204,44 @@ def _add_patient_and_study(made: Dataset, source: Dataset) -> None:
         setattr(made, keyword, identity(source, keyword))
     for keyword in _OPTIONAL:
         copy_valid(made, source, keyword)
+    if zone_of(source) is not None:  # else the result's times would be read in a zone that they are not in
+        copy_valid(made, source, "TimezoneOffsetFromUTC")
     removed = str(made.get("PatientIdentityRemoved") or "") == "YES"
     if removed and not ("DeidentificationMethod" in made or "DeidentificationMethodCodeSequence" in made):
         made.DeidentificationMethod = "not stated by the source"  # 1C: the source left it out
 
 
-def identity(source: Dataset, keyword: str) -> str:
-    """An identifying attribute as text; dates and times of ACR-NEMA days are written anew, invalid ones left empty."""
-    try:
-        value = source.get(keyword)
-    except Exception:  # any value that pydicom can't read at all
-        return ""
-    text = "" if value is None else "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
-    vr = dictionary_VR(keyword)
-    if vr == "DA":
-        text = text.replace(".", "")
-        return text if re.fullmatch(r"\d{8}", text) else ""
-    if vr == "TM":
-        text = text.replace(":", "")
-        return text if re.fullmatch(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", text) else ""
-    if keyword == "PatientSex":
-        return text.strip() if text.strip() in _PATIENT_SEXES else ""
-    return text
+@quiet()
+def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
+    """A note for each patient or study attribute of a source that its results leave empty or out, as not valid."""
+    empty = [keyword for keyword in _TYPE_2 if _has_value(header, keyword) and not identity(header, keyword).strip()]
+    left_out = [keyword for keyword in _OPTIONAL if _has_value(header, keyword) and not _is_whole(header, keyword)]
+    if _has_value(header, "TimezoneOffsetFromUTC") and zone_of(header) is None:
+        left_out.append("TimezoneOffsetFromUTC")
+    notes = [f"{_quoted(header, keyword)} is not valid: empty in the results" for keyword in empty]
+    notes += [f"{_quoted(header, keyword)} is not valid: not taken over into the results" for keyword in left_out]
+    if "\N{REPLACEMENT CHARACTER}" in written_text(header, "PatientName"):
+        notes.append(
+            f"{attribute_name('PatientName')} holds what {attribute_name('SpecificCharacterSet')} "
+            f"{written_value(header, 'SpecificCharacterSet')} can't: written with replacement characters"
+        )
+    return tuple(Note(NoteKind.ATTRIBUTE_IGNORED, words) for words in notes)
+
+
+def _has_value(header: Dataset, keyword: str) -> bool:
+    value = header.get(keyword)
+    return bool(value) if not isinstance(value, str) else bool(value.strip())
+
+
+def _is_whole(header: Dataset, keyword: str) -> bool:
+    element = valid_element(header, keyword)
+    return element is not None and (element.VR != "SQ" or len(element.value) == len(header[keyword].value))
+
+
+def _quoted(header: Dataset, keyword: str) -> str:
+    """Name and value; the value only of dates, times and the zone, which say nothing of who the patient is."""
+    quotable = dictionary_VR(keyword) in ("DA", "TM") or keyword == "TimezoneOffsetFromUTC"
+    return f"{attribute_name(keyword)} {written_value(header, keyword)}" if quotable else attribute_name(keyword)
 
 
 def _series_description(answer: Answer, series: SeriesTemplate, method: str) -> str:
@@ -299,44 +305,3 @@ def _shared_item(source: Dataset, keyword: str) -> Dataset | None:
     shared = source.get("SharedFunctionalGroupsSequence")
     group = shared[0].get(keyword) if shared else None
     return group[0] if group else None
-
-
-def _clean_element(source: Dataset, keyword: str) -> DataElement | None:
-    tag = tag_for_keyword(keyword)
-    if tag is None or tag not in source:
-        return None
-    try:
-        element = source[tag]
-    except Exception:  # a value that pydicom can't read at all is no valid value
-        return None
-    if element.VR == "SQ":
-        items = [clean for each in element.value if (clean := _clean_item(each)) is not None]
-        return DataElement(tag, "SQ", items) if items else None
-    return _plain(element)
-
-
-def _clean_item(source: Dataset) -> Dataset | None:
-    made = Dataset()
-    for element in source:
-        keyword = element.keyword
-        if element.tag.is_private or not keyword:
-            continue
-        clean = _clean_element(source, keyword)
-        if clean is None:
-            return None
-        made.add(clean)
-    return made if len(made) else None
-
-
-def _plain(element: DataElement) -> DataElement | None:
-    """The element with text decoded, so that it is encoded anew in the result's own character set; None if invalid."""
-    values = [] if element.is_empty else (element.value if element.VM > 1 else [element.value])
-    plain = [str(each) if element.VR in ("PN", "DS", "IS") or isinstance(each, str) else each for each in values]
-    for each in plain:
-        if isinstance(each, str):
-            try:
-                # 2: raise; the length limits of some representations count characters, not bytes
-                validate_value(element.VR, each, 2)
-            except ValueError:
-                return None
-    return DataElement(element.tag, element.VR, plain[0] if len(plain) == 1 else plain)

@@ -8,6 +8,7 @@ from pydicom import Dataset
 from whyray.imaging.orientation import DIRECTIONS, patient_orientation
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
 from whyray.results.header import add_anatomy, add_lossy, new_dataset
 from whyray.results.multi_frame import (
@@ -66,7 +67,7 @@ def parametric_map(
     # A heatmap alone shows no face; what it lies over is told by the objects that it refers to.
     made.RecognizableVisualFeatures = "NO"
     made.AcquisitionContextSequence = []
-    made.PositionReferenceIndicator = str(image.header.get("PositionReferenceIndicator") or "")
+    made.PositionReferenceIndicator = valid_text(image.header, "PositionReferenceIndicator")
     add_lossy(made, answer, required=True)
     add_referenced_series(made, image)
     _add_frames(made, answer, templates, uids, finding, each)

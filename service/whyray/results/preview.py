@@ -26,6 +26,8 @@ from whyray.results.page.overlay import Picture
 from whyray.results.templates import Layout, Templates, Wording
 
 _AT = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
+_DEVICE_UID = "2.25.1"
+"""Of no installation: a preview is made from no study and sent nowhere."""
 _PACKAGE = PackageIdentity("preview", "1.0.0", "Preview of pages", "WhyRay", "multi-label", "0123456789abcdef" * 4)
 
 
@@ -91,7 +93,7 @@ def _answer(image: SourceImage) -> Answer:
         probability=0.61,
         refused={"lrp": "the model has no verified gradient engine"},
     )
-    return Answer(_PACKAGE, image, (found, segment, refused), "preview", _AT)
+    return Answer(_PACKAGE, image, (found, segment, refused), "preview", _AT, device_uid=_DEVICE_UID)
 
 
 def _map(method: str, values: FloatArray, grade: Grade) -> MapInSource:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 import whyray
-from whyray.identity import IMPLEMENTATION_CLASS_UID
 from whyray.models.manifest import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer
@@ -102,11 +101,11 @@ def _language(wording: Wording) -> Dataset:
 
 
 def _observer(answer: Answer, templates: Templates) -> list[Dataset]:
-    """TID 1002 and 1004: the device that observed, which is WhyRay with its package."""
+    """TID 1002 and 1004: the device that observed, which is this installation of WhyRay with its package."""
     equipment = templates.equipment
     return [
         sr.code("HAS OBS CONTEXT", dcm("121005", "Observer Type"), dcm("121007", "Device")),
-        sr.uid_reference("HAS OBS CONTEXT", dcm("121012", "Device Observer UID"), IMPLEMENTATION_CLASS_UID),
+        sr.uid_reference("HAS OBS CONTEXT", dcm("121012", "Device Observer UID"), answer.device_uid),
         sr.text("HAS OBS CONTEXT", dcm("121013", "Device Observer Name"), f"{equipment.model} {whyray.__version__}"),
         sr.text("HAS OBS CONTEXT", dcm("121014", "Device Observer Manufacturer"), equipment.manufacturer),
         sr.text("HAS OBS CONTEXT", dcm("121015", "Device Observer Model Name"), answer.package.title),

@@ -16,8 +16,9 @@ import whyray
 from whyray.imaging.source import BoolArray, FloatArray
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.carried import copy_valid
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own
-from whyray.results.header import add_lossy, copy_valid, new_dataset
+from whyray.results.header import add_lossy, new_dataset
 from whyray.results.references import add_referenced_series
 from whyray.results.segmentation_frames import Form, Layer, add_frames
 from whyray.results.templates import SeriesTemplate, Templates

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.imaging.source import SourceImage
+from whyray.results.carried import valid_text
 from whyray.results.coding import dcm
 from whyray.results.multi_frame import (
     IMAGE_POSITION_PATIENT,
@@ -61,7 +62,7 @@ def add_frames(
     orientations = {plane.orientation for plane in planes if plane is not None}
     if placed:
         made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
-        made.PositionReferenceIndicator = str(image.header.get("PositionReferenceIndicator") or "")
+        made.PositionReferenceIndicator = valid_text(image.header, "PositionReferenceIndicator")
         if len(orientations) == 1:
             shared.PlaneOrientationSequence = [plane_orientation_item(planes[0])]  # type: ignore[arg-type]
     made.SharedFunctionalGroupsSequence = [shared]

@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import whyray
 from whyray.errors import ConfigError
 from whyray.results.answer import Answer, MapInSource, Told
+from whyray.results.fingerprint import fingerprint
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.whyray")
 _LONGEST_UID = 64
@@ -40,23 +42,17 @@ class UidSource:
         return f"{self.root}.{number % 10**digits}"
 
 
-def uid_source(answer: Answer, template_version: str, language: str, root: str | None) -> UidSource:
+def uid_source(
+    answer: Answer, template_version: str, language: str, root: str | None, options: Sequence[object] = ()
+) -> UidSource:
     """The source of all UIDs of one answer's results.
 
-    The time of the answer is left out on purpose: a job that is done twice gives the same UIDs.
+    They follow from whatever the bytes of the results follow from: the bytes of the source instances (another image
+    may come under the same UIDs), all that the answer says, its time, the program's version, templates and `options`.
+    So the same UID never names other bytes, and a job that is done twice, which has one time, gives the same objects.
     """
-    frames = sorted((frame.sop_instance_uid, frame.frame_number) for frame in answer.image.frames)
-    seed = [
-        [[uid, str(number)] for uid, number in frames],
-        answer.package.name,
-        answer.package.version,
-        answer.package.digest,
-        answer.route,
-        str(answer.revision),
-        template_version,
-        language,
-    ]
-    return UidSource(json.dumps(seed), root)
+    made_of = [fingerprint(answer), whyray.__version__, template_version, language, fingerprint(list(options))]
+    return UidSource(json.dumps(made_of), root)
 
 
 def map_key(each: MapInSource) -> str:

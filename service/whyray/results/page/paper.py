@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from whyray.results.answer import Answer
-from whyray.results.header import identity
+from whyray.results.carried import identity
 from whyray.results.page.layout import Page, text_size_of
 from whyray.results.page.overlay import Picture
 from whyray.results.page.pages import overview_page

@@ -1,0 +1,70 @@
+"""What tells one answer from another: a digest of all that it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from whyray.imaging.source import SourceImage
+
+
+def fingerprint(value: object) -> str:
+    """SHA-256 (hex) of a value by its content: equal content gives the same, in every process.
+
+    Of dataclasses, models of pydantic, arrays, mappings, sequences and plain values, nested as they like. Of a source
+    image it takes the digests of its instances, its frames and its notes; of anything else that is none of these, only
+    the type.
+    """
+    digest = hashlib.sha256()
+    for part in _parts(value):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if value is None or isinstance(value, (str, int, float)):
+        yield f"{type(value).__name__} {value!r}".encode("utf-8", "surrogateescape")
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, (np.ndarray, np.generic)):
+        array = np.ascontiguousarray(value)
+        if array.dtype.hasobject:
+            yield from _parts(array.tolist())
+            return
+        yield f"array {array.dtype} {array.shape}".encode()
+        yield array.reshape(-1).view(np.uint8).data
+    elif isinstance(value, BaseModel):
+        yield value.model_dump_json().encode()
+    elif isinstance(value, Enum):
+        yield from _parts(value.value)
+    elif isinstance(value, datetime):
+        yield value.isoformat().encode()
+    elif isinstance(value, SourceImage):
+        places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
+        yield from _parts([value.kind, places, value.digests, value.notes])
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _several(type(value).__name__, [(field.name, getattr(value, field.name)) for field in fields(value)])
+    elif isinstance(value, Mapping):
+        yield from _several("mapping", sorted((fingerprint(key), each) for key, each in value.items()))
+    elif isinstance(value, AbstractSet):
+        yield from _several("set", sorted((fingerprint(each), None) for each in value))
+    elif isinstance(value, (list, tuple)):
+        yield from _several("sequence", [(str(number), each) for number, each in enumerate(value)])
+    else:
+        yield type(value).__qualname__.encode()
+
+
+def _several(name: str, named: list[tuple[str, Any]]) -> Iterator[Any]:
+    yield f"{name} of {len(named)}".encode()
+    for key, value in named:
+        yield key.encode()
+        yield from _parts(value)
