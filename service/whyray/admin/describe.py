@@ -16,6 +16,7 @@ from whyray.admin.schemas import (
     FindingOut,
     JobDetail,
     JobOut,
+    NoteOut,
     ProcessOut,
     ResultDetail,
     ResultOut,
@@ -74,6 +75,16 @@ def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     )
 
 
+def notes_of(job: Job) -> list[NoteOut]:
+    """What is noted of the job's images, each note of an image once; a job of an earlier version has none."""
+    found = {
+        (each["kind"], each["detail"], tuple(finding["images"])): None
+        for finding in job.findings
+        for each in finding.get("notes", ())
+    }
+    return [NoteOut(kind=kind, detail=detail, images=list(images)) for kind, detail, images in found]
+
+
 def event_out(event: Event) -> EventOut:
     """One event."""
     return EventOut(
@@ -119,6 +130,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
         input_digest=job.input_digest,
         worker=job.lease_owner,
         lease_until=job.lease_until,
+        notes=notes_of(job),
         findings=findings_of(job),
         explanations=explanations_of(job, kinds),
         results=[result_detail(each) for each in sorted(job.results, key=lambda row: row.id)],

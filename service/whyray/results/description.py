@@ -12,10 +12,12 @@ from pydantic import BaseModel
 
 from whyray.quality.card import QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.image_notes import plain_notes
 
 
 def describe(answer: Answer) -> list[dict[str, Any]]:
-    """One JSON-able dictionary for each finding: numbers, explanations with their quality, and what is missing and why.
+    """One JSON-able dictionary for each finding: numbers, explanations with their quality, what is missing and why,
+    and what a reader must know of how the image was read.
 
     It holds no pixel values, no patient attributes and no maps.
     """
@@ -39,6 +41,7 @@ def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
         "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+        "notes": plain_notes(answer.image.notes),
         "route": answer.route,
         "at": answer.at.isoformat(),
         "revision": answer.revision,
