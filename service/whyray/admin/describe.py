@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydicom.uid import UID
 
-from whyray.admin.explanations import explanations_of
+from whyray.admin.explanations import explanations_of, is_about
 from whyray.admin.schemas import (
     Action,
     DeliveryOut,
@@ -140,7 +140,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
 
 def result_out(row: ResultRow) -> ResultOut:
     """One result; needs `row.job.study`."""
-    finding = next((each for each in findings_of(row.job) if each.name == row.finding), None)
+    finding = next((_finding_out(each) for each in row.job.findings if is_about(row, each)), None)
     path = f"/api/v1/results/{row.sop_instance_uid}"
     return ResultOut(
         sop_instance_uid=row.sop_instance_uid,

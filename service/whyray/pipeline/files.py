@@ -109,10 +109,12 @@ def explain_files(
     )
     progress(0.92, "writing the results")
     written: list[str] = []
+    findings: list[dict[str, Any]] = []
     for answer in answers:
-        for result in build_results(answer, kinds, templates, language=language):
+        results = build_results(answer, kinds, templates, language=language)
+        for result in results:
             written += _write(result, out)
-    findings = tuple(finding for answer in answers for finding in describe(answer))
+        findings += describe(answer, results)
     report = Report(
         package=model.identity,
         digest=model.digest,
@@ -128,7 +130,7 @@ def explain_files(
             for answer in answers
         ),
         notes=wrapped + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
-        findings=findings,
+        findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in found.refusals),
         files=tuple(written),
     )
