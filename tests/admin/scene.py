@@ -53,7 +53,7 @@ _PROBABILITIES = {"Cardiomegaly": 0.87, "Effusion": 0.61, "Pneumothorax": 0.03}
 
 def _findings() -> list[dict[str, Any]]:
     """What the worker enters with a job, by the product's own `describe`: the page reads what is really written."""
-    image = read_images([radiograph(np.zeros((8, 8), np.uint16))]).images[0]
+    image = read_images([radiograph(np.zeros((8, 8), np.uint16), window=(40.0, 0.0))]).images[0]
     empty = np.zeros(image.shape, np.float32)
     made = []
     for name, grade in GRADES.items():

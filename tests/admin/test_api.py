@@ -427,6 +427,24 @@ def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(sce
     assert finding["grade"] == "red"  # graded by its worst explanation, of whatever type
 
 
+def test_a_job_tells_what_was_noted_of_its_images_once_with_the_images(scene: Scene, client: TestClient) -> None:
+    (note,) = get(client, f"jobs/{scene.jobs['done']}")["notes"]
+    assert note["kind"] == "window-replaced"
+    assert "Window" in note["detail"]
+    assert len(note["images"]) == 1
+    assert get(client, f"jobs/{scene.jobs['queued']}")["notes"] == []
+
+
+def test_a_job_of_before_notes_were_kept_is_still_told(scene: Scene, client: TestClient) -> None:
+    job_id = scene.jobs["done"]
+    with scene.catalog.begin() as session:
+        row = jobs.get(session, job_id)
+        row.findings = [{name: value for name, value in each.items() if name != "notes"} for each in row.findings]
+    found = get(client, f"jobs/{job_id}")
+    assert found["notes"] == []
+    assert len(found["findings"]) == 3
+
+
 def test_methods_say_what_they_say_and_what_each_package_lacks(client: TestClient) -> None:
     methods = {each["name"]: each for each in get(client, "methods")}
     assert methods["grad-cam"]["says"]

@@ -195,6 +195,14 @@ def test_a_job_shows_its_explanations_by_type_with_what_is_withheld_and_refused(
     assert still.complaints() == []
 
 
+def test_a_job_shows_what_was_noted_of_its_images(afternoon: Scene, still: Page) -> None:
+    still.open(f"jobs/{afternoon.jobs['done']}").shows("Notes on the images")
+    still.shows("window replaced")
+    assert still.complaints() == []
+    still.open(f"jobs/{afternoon.jobs['queued']}").shows("No findings yet.")
+    assert "Notes on the images" not in still.find("#body").text
+
+
 def test_methods_of_all_nine_types_are_listed_with_what_packages_lack(still: Page) -> None:
     still.open("methods").shows("grad-cam")
     types = {each.text for each in still.all("#body caption")}

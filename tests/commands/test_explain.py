@@ -69,6 +69,11 @@ class Explanation(_Strict):
     largest_value: float | None = None
 
 
+class ImageNote(_Strict):
+    kind: str
+    detail: str
+
+
 class Finding(_Strict):
     finding: str
     code: dict[str, str] | None
@@ -83,6 +88,8 @@ class Finding(_Strict):
     package: dict[str, str]
     study: str
     images: list[str]
+    results: list[str]
+    notes: list[ImageNote]
     route: str
     at: str
     revision: int

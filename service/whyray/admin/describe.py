@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydicom.uid import UID
 
-from whyray.admin.explanations import explanations_of
+from whyray.admin.explanations import explanations_of, is_about
 from whyray.admin.schemas import (
     Action,
     DeliveryOut,
@@ -16,6 +16,7 @@ from whyray.admin.schemas import (
     FindingOut,
     JobDetail,
     JobOut,
+    NoteOut,
     ProcessOut,
     ResultDetail,
     ResultOut,
@@ -81,6 +82,16 @@ def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     )
 
 
+def notes_of(job: Job) -> list[NoteOut]:
+    """What is noted of the job's images, each note of an image once; a job of an earlier version has none."""
+    found = {
+        (each["kind"], each["detail"], tuple(finding["images"])): None
+        for finding in job.findings
+        for each in finding.get("notes", ())
+    }
+    return [NoteOut(kind=kind, detail=detail, images=list(images)) for kind, detail, images in found]
+
+
 def event_out(event: Event) -> EventOut:
     """One event."""
     return EventOut(
@@ -126,6 +137,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
         input_digest=job.input_digest,
         worker=job.lease_owner,
         lease_until=job.lease_until,
+        notes=notes_of(job),
         findings=findings_of(job),
         explanations=explanations_of(job, kinds),
         results=[result_detail(each) for each in sorted(job.results, key=lambda row: row.id)],
@@ -135,7 +147,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
 
 def result_out(row: ResultRow) -> ResultOut:
     """One result; needs `row.job.study`."""
-    finding = next((each for each in findings_of(row.job) if each.name == row.finding), None)
+    finding = next((_finding_out(each) for each in row.job.findings if is_about(row, each)), None)
     path = f"/api/v1/results/{row.sop_instance_uid}"
     return ResultOut(
         sop_instance_uid=row.sop_instance_uid,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
-from whyray.catalog import Job
+from whyray.catalog import Job, ResultRow
 
 UNKNOWN = "explanation"
 
@@ -16,6 +16,13 @@ def explanations_of(job: Job, kinds: Mapping[str, str]) -> list[ExplanationOut]:
     order = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
     found = [each for finding in job.findings for each in _of_finding(job, finding, kinds)]
     return sorted(found, key=lambda each: order.get(each.type, len(order)))
+
+
+def is_about(row: ResultRow, finding: Mapping[str, Any]) -> bool:
+    """Whether a result is of this finding of this image; in jobs of earlier versions, of a finding of that name."""
+    if row.finding != finding["finding"]:
+        return False
+    return "results" not in finding or row.sop_instance_uid in finding["results"]
 
 
 def _of_finding(job: Job, finding: Mapping[str, Any], kinds: Mapping[str, str]) -> Iterator[ExplanationOut]:
@@ -35,7 +42,7 @@ def _of_finding(job: Job, finding: Mapping[str, Any], kinds: Mapping[str, str]) 
                 MeasurementOut.model_validate({name: one[name] for name in MeasurementOut.model_fields})
                 for one in card["measurements"]
             ],
-            results=[row.sop_instance_uid for row in job.results if row.finding == target and row.method == method],
+            results=[row.sop_instance_uid for row in job.results if row.method == method and is_about(row, finding)],
         )
     for method, reason in finding["refused"].items():
         yield ExplanationOut(

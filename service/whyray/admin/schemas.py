@@ -135,6 +135,14 @@ class EventOut(Answer):
     message: str
 
 
+class NoteOut(Answer):
+    """What a reader of the results must know of how the images were read."""
+
+    kind: str = Field(examples=["gap"])
+    detail: str = Field(examples=["gap of 25.00 mm after instance 1.2.3, 5.0 times its neighbours"])
+    images: list[str] = Field(description="SOP Instance UIDs of the image that it is about.")
+
+
 class JobDetail(JobOut):
     """A job with all that came of it."""
 
@@ -142,6 +150,7 @@ class JobDetail(JobOut):
     input_digest: str
     worker: str | None = Field(description="Which worker holds it.")
     lease_until: datetime | None
+    notes: list[NoteOut]
     findings: list[FindingOut]
     explanations: list[ExplanationOut] = Field(description="In the order of the nine types.")
     results: list[ResultDetail]

@@ -198,11 +198,13 @@ def explain_files(
     )
     progress(0.92, "writing the results")
     written: list[str] = []
+    findings: list[dict[str, Any]] = []
     for answer in answers:
-        for result in build_results(answer, kinds, templates, language=language):
+        results = build_results(answer, kinds, templates, language=language)
+        for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)
-    findings = tuple(finding for answer in answers for finding in describe(answer))
+        findings += describe(answer, results)
     report = Report(
         package=model.identity,
         digest=model.digest,
@@ -218,7 +220,7 @@ def explain_files(
             for answer in answers
         ),
         notes=told + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
-        findings=findings,
+        findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in refusals),
         withheld=tuple(_withheld(findings)),
         files=tuple(written),

@@ -36,10 +36,8 @@ from whyray.results import (
     ALL_KINDS,
     Answer,
     EarlierResult,
-    MapInSource,
     Result,
     Templates,
-    Told,
     build_results,
     describe,
     encode,
@@ -138,12 +136,12 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     )
     progress(0.92, "making the results")
     templates = tools.templates()
-    results = [each for answer in answers for each in _results(answer, route, config, templates, order.previous)]
+    made = [(answer, _results(answer, route, config, templates, order.previous)) for answer in answers]
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = [_store(each, answers, tools.storage, destinations) for each in results]
+    stored = [_store(each, tools.storage, destinations) for _, results in made for each in results]
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
-        findings = [finding for answer in answers for finding in describe(answer)]
+        findings = [finding for answer, results in made for finding in describe(answer, results)]
         now = tools.catalog.clock()
         jobs.finish(session, job_id, owner, stored, findings, now)
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
@@ -217,7 +215,7 @@ def _results(
     return build_results(answer, kinds, templates, language=route.language, uid_root=config.uid_root, previous=previous)
 
 
-def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinations: Sequence[str]) -> NewResult:
+def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
     stored = storage.put(encode(result.dataset), suffix=".dcm")
     picture_key = None
     if result.picture is not None:
@@ -232,19 +230,9 @@ def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinat
         finding=result.finding,
         method=result.method,
         description=result.description,
-        grade=_grade(result, answers),
+        grade=None if result.grade is None else result.grade.value,
         key=stored.key,
         picture_key=picture_key,
         sha256=stored.sha256,
         destinations=tuple(destinations),
     )
-
-
-def _grade(result: Result, answers: Sequence[Answer]) -> str | None:
-    for answer in answers:
-        for finding in answer.findings:
-            graded: list[MapInSource | Told] = [*finding.maps, *finding.told]
-            for each in graded:
-                if finding.target.name == result.finding and each.method == result.method:
-                    return each.card.grade.value
-    return None

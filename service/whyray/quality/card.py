@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -19,6 +20,11 @@ class Grade(StrEnum):
 
 
 _ORDER = {Grade.GREEN: 0, Grade.AMBER: 1, Grade.RED: 2}
+
+
+def worst_of(grades: Iterable[Grade]) -> Grade | None:
+    """The worst of some grades; None of none."""
+    return max(grades, key=_ORDER.__getitem__, default=None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from whyray.config import ResultKind
 from whyray.explain.typed import TypedExplanation
 from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 from whyray.models.manifest import CodedConcept, TargetSpec
-from whyray.quality.card import QualityCard
+from whyray.quality.card import Grade, QualityCard
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,9 @@ class Answer:
 class Result:
     """One DICOM object made from an answer.
 
-    `picture` is an 8-bit RGB array (rows, columns, 3) of what a person sees in it, where it has a picture of its own.
+    `grade` is that of the explanation which it shows, from that explanation's own card; the worst where it compares
+    several; None where it shows none, or is of all findings. `picture` is an 8-bit RGB array (rows, columns, 3) of what
+    a person sees in it, where it has a picture of its own.
     """
 
     kind: ResultKind
@@ -145,6 +147,7 @@ class Result:
     method: str | None
     description: str
     picture: NDArray[np.uint8] | None = None
+    grade: Grade | None = None
 
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:

@@ -240,7 +240,7 @@ class _Builder:
             dataset = parametric_map(self.answer, self.templates, self.uids, finding, each, instance_number=number)
             self._heatmaps[finding.target.name, map_key(each)] = dataset
             description = f"heatmap of {finding.target.name} by {each.name}"
-            made.append(Result("pm", dataset, finding.target.name, each.method, description))
+            made.append(Result("pm", dataset, finding.target.name, each.method, description, grade=each.card.grade))
         return made
 
     def report(self, previous: Sequence[EarlierResult]) -> Result:
@@ -285,7 +285,7 @@ class _Builder:
                 self.answer, self.templates, self.uids, finding, each, self.wording, instance_number=number
             )
             description = f"outline of {finding.target.name} by {each.method}"
-            made.append(Result("gsps", dataset, finding.target.name, each.method, description))
+            made.append(Result("gsps", dataset, finding.target.name, each.method, description, grade=each.card.grade))
         return made
 
     def blends(self) -> list[Result]:
@@ -295,7 +295,7 @@ class _Builder:
             heatmap = self._heatmaps[finding.target.name, map_key(each)]
             dataset = blending(self.answer, self.templates, self.uids, finding, each, heatmap, instance_number=number)
             description = f"heatmap of {finding.target.name} by {each.name} in colour"
-            made.append(Result("blend", dataset, finding.target.name, each.method, description))
+            made.append(Result("blend", dataset, finding.target.name, each.method, description, grade=each.card.grade))
         return made
 
     def key_objects(self) -> list[Result]:
@@ -307,7 +307,7 @@ class _Builder:
                 self.answer, self.templates, self.uids, finding, each, self.wording, pages, instance_number=number
             )
             description = f"key slices of {finding.target.name} by {each.method}"
-            made.append(Result("ko", dataset, finding.target.name, each.method, description))
+            made.append(Result("ko", dataset, finding.target.name, each.method, description, grade=each.card.grade))
         return made
 
     def document(self) -> Result:
@@ -339,7 +339,7 @@ class _Builder:
                 multi_frame=multi_frame,
                 frame_time=_CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
             )
-            made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture))
+            made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))
         return made
 
 

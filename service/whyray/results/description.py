@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -11,18 +11,21 @@ import numpy as np
 from pydantic import BaseModel
 
 from whyray.quality.card import QualityCard
-from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
+from whyray.results.image_notes import plain_notes
 
 
-def describe(answer: Answer) -> list[dict[str, Any]]:
-    """One JSON-able dictionary for each finding: numbers, explanations with their quality, and what is missing and why.
+def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[dict[str, Any]]:
+    """One JSON-able dictionary for each finding: numbers, explanations with their quality, what is missing and why,
+    and what a reader must know of how the image was read.
 
-    It holds no pixel values, no patient attributes and no maps.
+    It holds no pixel values, no patient attributes and no maps. Where the `results` made of this answer are
+    given, each finding names its own, since several images of a study have findings of the same name.
     """
-    return [_finding(answer, finding) for finding in answer.findings]
+    return [_finding(answer, finding, results) for finding in answer.findings]
 
 
-def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
+def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None) -> dict[str, Any]:
     package = answer.package
     target = finding.target
     return {
@@ -39,10 +42,16 @@ def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
         "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+        **({} if results is None else {"results": _uids_about(target.name, results)}),
+        "notes": plain_notes(answer.image.notes),
         "route": answer.route,
         "at": answer.at.isoformat(),
         "revision": answer.revision,
     }
+
+
+def _uids_about(finding: str, results: Sequence[Result]) -> list[str]:
+    return [str(each.dataset.SOPInstanceUID) for each in results if each.finding == finding]
 
 
 def _map(each: MapInSource) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from whyray.quality.card import Grade, worst_of
 from whyray.results.answer import Answer, Finding, MapInSource, Told, shown_maps, shown_told
 from whyray.results.page import (
     Page,
@@ -31,6 +32,8 @@ class Drawn:
     key: str
     description: str
     pages: list[Page]
+    grade: Grade | None = None
+    """Of the explanation that is shown; the worst of those that are compared."""
 
     @property
     def series_of_pages(self) -> bool:
@@ -65,7 +68,9 @@ class Drawing:
             shown = [each for one, each in self._maps if one is finding]
             for each in shown:
                 pages = map_pages(answer, finding, each, layout, wording)
-                yield Drawn("map", finding, each.method, map_key(each), f"{name} by {each.name}", pages)
+                yield Drawn(
+                    "map", finding, each.method, map_key(each), f"{name} by {each.name}", pages, each.card.grade
+                )
             for one in (each for of, each in self._told if of is finding):
                 yield from self._of_told(finding, one, layout)
             if not shown and finding.mask is not None:
@@ -83,14 +88,16 @@ class Drawing:
             key = f"{each.kind} {map_keys(each.maps)}"
             about = each.finding.target.name if each.kind == "methods" else str(each.method)
             description = f"{about}: {each.kind} side by side"
-            yield Drawn("compared", each.finding, each.method, key, description, [each.page])
+            grade = worst_of(one.card.grade for one in each.maps)
+            yield Drawn("compared", each.finding, each.method, key, description, [each.page], grade)
 
     def _of_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)
         words = f"{finding.target.name}: {told.method}"
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
-            yield Drawn("told", finding, told.method, told_key(told), words, pages)
+            yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
         if portrayal.cine:
             frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-            yield Drawn("cine", finding, told.method, "cine " + told_key(told), f"{words}, frames", frames)
+            key = "cine " + told_key(told)
+            yield Drawn("cine", finding, told.method, key, f"{words}, frames", frames, told.card.grade)

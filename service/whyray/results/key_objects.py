@@ -10,7 +10,7 @@ from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
-from whyray.results.page import key_slices
+from whyray.results.page.key_slices import key_slices
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key

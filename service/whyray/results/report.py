@@ -13,6 +13,7 @@ from whyray.results import content_items as sr
 from whyray.results.answer import Answer
 from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
+from whyray.results.image_notes import note_items
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.report_told import ShownTold
@@ -86,7 +87,7 @@ def report(
             sr.code("HAS CONCEPT MOD", dcm("121058", "Procedure reported"), templates.concepts.procedure),
             _image_library(answer),
             sr.container(dcm("126010", "Imaging Measurements"), groups),
-            sr.container(_QUALITATIVE, _statements(answer, wording)),
+            sr.container(_QUALITATIVE, _statements(answer, templates, wording)),
         ],
         template="1500",
         root=True,
@@ -132,7 +133,7 @@ def _image_library(answer: Answer) -> Dataset:
     return sr.container(dcm("111028", "Image Library"), [group], template="1600")
 
 
-def _statements(answer: Answer, wording: Wording) -> list[Dataset]:
+def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[Dataset]:
     package = answer.package
     statements = [
         wording.not_for_diagnosis,
@@ -140,7 +141,8 @@ def _statements(answer: Answer, wording: Wording) -> list[Dataset]:
     ]
     if answer.revision > 1:
         statements.append(wording.revision.format(number=answer.revision))
-    return [sr.text("CONTAINS", _COMMENT, statement) for statement in statements]
+    notes = note_items(answer.image.notes, wording.notes, templates.equipment.coding_scheme.designator)
+    return [*(sr.text("CONTAINS", _COMMENT, statement) for statement in statements), *notes]
 
 
 def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Dataset]:

@@ -18,7 +18,7 @@ from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.outlines import largest_outline
-from whyray.results.page import key_slices
+from whyray.results.page.key_slices import key_slices
 from whyray.results.reasons import reasons_in
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.report_told import ShownTold, by_structure, row_item

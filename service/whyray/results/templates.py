@@ -377,6 +377,20 @@ class MeasuredWords(_Strict):
     names: dict[str, Plain] = Field(default_factory=dict)
 
 
+class NoteWords(_Strict):
+    """What a reader is told of how an image was read, by kind of note; one left out stays English."""
+
+    gap: Plain = "Slices are missing"
+    window_replaced: Plain = "Shown in another window than the image's own"
+    pixel_data_repaired: Plain = "The pixel data contradicted their description; they were repaired"
+    attribute_ignored: Plain = "Part of what the image says of itself could not be used"
+    left_out: Plain = "Images of this series were left out"
+    repeated: Plain = "Images that came twice are used once"
+    split_series: Plain = "This is one part of its series; the other parts differ from it"
+    uneven_slices: Plain = "Thickness or spacing of the slices varies"
+    position_unknown: Plain = "Where the image lies in the patient is not known"
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -428,6 +442,7 @@ class Wording(_Strict):
     counterfactual: CounterfactualWords
     latent: LatentWords
     measured: MeasuredWords = MeasuredWords()
+    notes: NoteWords = NoteWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
 

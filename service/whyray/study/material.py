@@ -102,21 +102,24 @@ def _names(uids: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: Wanted) -> Iterable[_Page]:
-    seen = set()
+    """Each page with the grade of its own image's explanation: several images have findings of the same name."""
     for finding in findings:
         if finding["finding"] != wanted.target:
             continue
+        seen = set()
         for each in (*finding["explanations"], *finding.get("typed_explanations", ())):
             method = each["method"]
             if method in seen or each["withheld"] or (wanted.methods and method not in wanted.methods):
                 continue
             seen.add(method)
-            stem = f"sc-{wanted.target}-{method}-".lower().replace(" ", "_")
-            for file in sorted((folder / "dicom").glob(f"{stem}*.dcm")):
+            stem = f"sc-{wanted.target}-{method}".lower().replace(" ", "_")
+            for file in sorted((folder / "dicom").glob(f"{stem}-*.dcm")):
                 picture = folder / "pictures" / f"{file.stem}.png"
-                if picture.is_file():
+                # the name of one method may begin with that of another
+                if file.stem.rpartition("-")[0] == stem and picture.is_file():
                     header = dcmread(file, stop_before_pixels=True)
-                    yield _Page(method, each["quality"]["grade"], picture.read_bytes(), header)
+                    if _sources(header) & set(finding["images"]):
+                        yield _Page(method, each["quality"]["grade"], picture.read_bytes(), header)
 
 
 def _cases(

@@ -17,6 +17,7 @@ export const job = (id) => ({
         ["Priority", it.priority], ["Revision", String(it.revision)], ["Attempts", String(it.attempt)], ["Worker", it.worker],
         ["Created", age(it.created_at)], ["Started", it.started_at && age(it.started_at)], ["Finished", it.finished_at && age(it.finished_at)],
         ["Job id", fullUid(it.id)]])),
+    it.notes.length ? panel(table("Notes on the images", ["Kind", "What"], it.notes.map((each) => [each.kind.replaceAll("-", " "), each.detail]))) : null,
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
     panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [

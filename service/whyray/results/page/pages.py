@@ -14,6 +14,7 @@ from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
 from whyray.quality.card import Grade, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.header import local_time
+from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
 from whyray.results.page.key_slices import key_slices
@@ -312,13 +313,15 @@ def quality_words(card: QualityCard, wording: Wording) -> str:
 
 
 def legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[tuple[str, Colour]]:
-    """What every page says at its foot: package, time, and what it is not for."""
+    """What every page says at its foot: how the image was read, package, time, and what it is not for."""
     package, colours = answer.package, layout.colours
+    noted = one_line(answer.image.notes, wording.notes)
     at_detector = [(wording.detector_plane, colours.faint)] if _is_at_detector(answer.image) else []
     made = wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip())
     if answer.revision > 1:
         made += "  ·  " + wording.revision.format(number=answer.revision)
     return [
+        *([(noted, colours.amber)] if noted else []),
         *at_detector,
         (
             wording.package.format(

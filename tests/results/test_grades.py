@@ -1,0 +1,67 @@
+"""Each result carries the grade of what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+from results.test_told import METHODS, told_about
+from whyray.quality.card import Grade, worst_of
+from whyray.results import EVERY_KIND, Finding, build_results
+
+
+def graded(answer, templates, kinds=EVERY_KIND):
+    return [(each.kind, each.description, each.grade) for each in build_results(answer, kinds, templates)]
+
+
+def test_two_maps_of_one_method_have_each_their_own_grade(dx_image, templates):
+    lit = blob(dx_image, centre_of(dx_image))
+    maps = (
+        replace(a_map(dx_image, lit, grade=Grade.AMBER), part="first"),
+        replace(a_map(dx_image, lit), part="second"),
+    )
+    answer = answer_about(dx_image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=maps)])
+    results = build_results(answer, ["sc", "pm", "gsps", "blend", "ko"], templates)
+    for kind in ("sc", "pm", "gsps", "blend", "ko"):
+        assert [each.grade for each in results if each.kind == kind] == [Grade.AMBER, Grade.GREEN], kind
+
+
+def test_the_same_finding_twice_in_a_study_has_the_grade_of_each_image(dx_image, templates):
+    lit = blob(dx_image, centre_of(dx_image))
+    for grade in (Grade.AMBER, Grade.GREEN):
+        finding = Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(a_map(dx_image, lit, grade=grade),))
+        found = graded(answer_about(dx_image, [finding]), templates, ["sc", "pm"])
+        assert {each for _, _, each in found} == {grade}
+
+
+def test_a_page_of_several_maps_has_the_worst_of_their_grades(dx_image, templates):
+    lit = blob(dx_image, centre_of(dx_image))
+    findings = [
+        Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(a_map(dx_image, lit),)),
+        Finding(NODULE, present=True, probability=0.8, maps=(a_map(dx_image, lit, grade=Grade.AMBER),)),
+    ]
+    side_by_side = replace(templates, layout=templates.layout.model_copy(update={"compare": ("methods", "targets")}))
+    compared = [each for each in graded(answer_about(dx_image, findings), side_by_side, ["sc"]) if "side" in each[1]]
+    assert [grade for _, _, grade in compared] == [Grade.AMBER]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pages_of_what_is_no_heatmap_have_its_grade_beside_heatmaps_of_another(method, templates):
+    results = build_results(told_about(method, Grade.AMBER), ["sc"], templates)
+    assert {each.grade for each in results if each.method == method} <= {Grade.AMBER}
+    assert {each.grade for each in results if each.method == "grad-cam"} == {Grade.GREEN}
+    assert method == "narrative" or any(each.grade is Grade.AMBER for each in results)
+
+
+def test_what_shows_no_explanation_has_no_grade(dx_image, templates):
+    withheld = a_map(dx_image, blob(dx_image, centre_of(dx_image)), grade=Grade.RED)
+    answer = answer_about(dx_image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(withheld,))])
+    assert {grade for _, _, grade in graded(answer, templates)} == {None}
+
+
+def test_the_worst_of_grades_is_red_before_amber_before_green():
+    assert worst_of([]) is None
+    assert worst_of([Grade.GREEN, Grade.RED, Grade.AMBER]) is Grade.RED
+    assert worst_of([Grade.GREEN, Grade.AMBER]) is Grade.AMBER
