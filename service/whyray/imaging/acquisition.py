@@ -171,12 +171,18 @@ Concatenations of an MR acquisition and cardiac gating interleave by number and 
 TIMES: tuple[Attribute, ...] = (TRIGGER_TIME, Attribute("Content Time", "ContentTime", quotable=False))
 """Times tell volumes in one place apart, where all slices of a volume share them."""
 
+RESCALE: tuple[Attribute, ...] = (
+    Attribute("Rescale Slope", "RescaleSlope", (("PixelValueTransformationSequence", "RescaleSlope"),)),
+    Attribute("Rescale Intercept", "RescaleIntercept", (("PixelValueTransformationSequence", "RescaleIntercept"),)),
+)
+"""Without which the stored values of a slice mean nothing: it may change from slice to slice, as in PET."""
+
 
 def written_in(header: Dataset, frame_number: int) -> dict[str, tuple[str, ...]]:
     """Values, as text, of all these attributes for a frame, by their names; only those that are given."""
     texts = {
         attribute.name: texts_of(header, frame_number, attribute)[attribute.values or slice(None)]
-        for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES)
+        for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES, *RESCALE)
     }
     return {name: values for name, values in texts.items() if any(values)}
 

@@ -78,6 +78,12 @@ def stacks_up(members: Sequence[Member]) -> bool:
     return not any(_meet(below, above) for below, above in itertools.pairwise(along_normal(members)))
 
 
+def is_filled(members: Sequence[Member]) -> bool:
+    """Whether each place holds as many slices."""
+    counts = np.bincount(places_of(members))
+    return bool(counts.min() == counts.max())
+
+
 def sharing_places(members: Sequence[Member]) -> list[list[Member]]:
     """Slices that share a place with another, by place; where none do, neighbours that meet at an angle."""
     places = places_of(members)
@@ -156,7 +162,7 @@ def gap_notes(members: Sequence[Member]) -> tuple[Note, ...]:
 
 def named(members: Sequence[Member], most: int = 8) -> str:
     """Slices by Instance Number and SOP Instance UID, shortened where there are many."""
-    names = list(dict.fromkeys(map(_name, members)))
+    names = list(dict.fromkeys(map(slice_name, members)))
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -170,7 +176,8 @@ def number_range(members: Sequence[Member]) -> str:
     return f"{name} {min(known)} to {max(known)}" if known else f"{len(members)} slices without Instance Number"
 
 
-def _name(member: Member) -> str:
+def slice_name(member: Member) -> str:
+    """Instance Number, SOP Instance UID, and the frame where there are several."""
     number, uid = member.instance_number, member.instance.uid
     name = uid if number is None else f"{number} ({uid})"
     return f"{name} frame {member.frame.frame_number}" if member.instance.frame_count > 1 else name
