@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from pydicom import Dataset
@@ -27,16 +28,15 @@ PIXEL_DATA = "Pixel Data (7FE0,0010)"
 def drop_repeats(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
     """Slices that no other of the same place and pixel data is among, and those that repeat one of them."""
     members = sorted(members, key=_first_sent)
-    places = places_of(members)
-    kept: list[Member] = []
+    kept: dict[Hashable, Member] = {}
     repeats: list[Member] = []
-    for place in range(int(places.max()) + 1):
-        unlike: list[Member] = []
-        for member, number in zip(members, places, strict=True):
-            if number == place:
-                (repeats if any(_same_pixels(member, other) for other in unlike) else unlike).append(member)
-        kept += unlike
-    return kept, repeats
+    for member, place in zip(members, places_of(members).tolist(), strict=True):
+        digest = _digest(member)
+        if digest is not None and (place, digest) in kept:
+            repeats.append(member)
+        else:
+            kept[place, digest or id(member)] = member
+    return list(kept.values()), repeats
 
 
 def repeated_note(repeats: Sequence[Member]) -> Note:
@@ -103,15 +103,22 @@ def _same_frames(first: Instance, second: Instance, isolated: IsolatedGdcm) -> b
     return all(np.array_equal(a.values, b.values) for a, b in zip(one, other, strict=True))
 
 
-def _same_pixels(one: Member, other: Member) -> bool:
-    """Whether two single-frame instances have the same pixel data, read alike; False where that can't be told."""
-    if one.instance.frame_count > 1 or other.instance.frame_count > 1:
-        return False
+def _digest(member: Member) -> str | None:
+    """What two single-frame instances share only if their pixel data and its description are the same.
+
+    None where that can't be told.
+    """
+    if member.instance.frame_count > 1:
+        return None
     try:
-        with refusing_as_image_error(one.instance.uid):
-            first, second = one.instance.with_pixels(), other.instance.with_pixels()
-            if _syntax(first) != _syntax(second):
-                return False
-            return not any(BaseTag(tag).group in PIXEL_GROUPS for tag in _differing(first, second))
+        with refusing_as_image_error(member.instance.uid):
+            data = member.instance.with_pixels()
+            digest = hashlib.sha256(_syntax(data).encode())
+            for tag in sorted(data.keys()):
+                if tag.group in PIXEL_GROUPS:
+                    value = data[tag].value
+                    digest.update(f"{tag}:".encode())
+                    digest.update(value if isinstance(value, bytes) else str(value).encode())
+            return digest.hexdigest()
     except WhyRayError:
-        return False
+        return None

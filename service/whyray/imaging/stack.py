@@ -53,9 +53,10 @@ class Member:
 
 def signed_distances(members: Sequence[Member]) -> NDArray[np.float64]:
     """Position of each slice along the mean normal, in mm (PS3.3 section C.7.6.2.1.1: origin projected on normal)."""
-    normals = np.array([_normal(member) for member in members])
-    mean = normals.mean(axis=0)
-    centres = np.array([_corners(member).mean(axis=0) for member in members])
+    affines = np.array([_affine(member) for member in members])
+    mean = affines[:, :3, 2].mean(axis=0)
+    rows, columns = np.array([member.frame.shape for member in members], dtype=np.float64).T
+    centres = affines[:, :3, 3] + (affines[:, :3, 0].T * (columns - 1) / 2 + affines[:, :3, 1].T * (rows - 1) / 2).T
     return centres @ (mean / np.linalg.norm(mean))  # type: ignore[no-any-return]
 
 
