@@ -11,7 +11,7 @@ from whyray.errors import GeometryError, ImageError
 from whyray.imaging.acquisition import written_in
 from whyray.imaging.attributes import attribute_name, written_texts
 from whyray.imaging.completeness import rescale_note, set_apart_without_rescale
-from whyray.imaging.differences import split_note, uneven_note
+from whyray.imaging.differences import split_notes, uneven_note
 from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.geometry import frame_geometry, pixel_aspect_ratio, pixel_spacing
 from whyray.imaging.instance import Instance, refusing_as_image_error
@@ -38,6 +38,8 @@ ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET Image Storage",
 }
 """Multi-frame classes whose frames are slices."""
+
+PLACELESS = "; the image has no place in the patient"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def members_of(instance: Instance) -> list[Member]:
             spacing, to_patient = frame_geometry(header, number)
         except GeometryError as error:
             spacing, to_patient = pixel_spacing(header, number), None
-            notes = (Note(NoteKind.POSITION_UNKNOWN, f"{error.message}; the image has no place in the patient"),)
+            notes = (Note(NoteKind.POSITION_UNKNOWN, f"{error.message}{PLACELESS}"),)
         frame = SourceFrame(instance.uid, number, instance.shape, spacing, to_patient, ratio)
         members.append(Member(instance, frame, written_in(header, number), notes))
     return members
@@ -155,7 +157,7 @@ def _placed(result: Grouping, slices: Sequence[Member]) -> list[Member]:
     without: dict[str, list[Member]] = defaultdict(list)
     for member in slices:
         if member.notes:
-            words = member.notes[0].detail.partition("; ")[0]
+            words = member.notes[0].detail.removesuffix(PLACELESS)
             result.refuse([member], GeometryError(words))
         elif not _is_placed(member):
             without[_missing(member)].append(member)
@@ -201,9 +203,9 @@ def _place(result: Grouping, slices: Sequence[Member]) -> None:
                 continue
             parts.extend(phases)
             repeated.update((id(phase), (repeated_note(repeats),)) for phase in phases if repeats)
-    for part in parts:
+    for part, split in zip(parts, split_notes(parts), strict=True):
         group = volume_of(part)
-        notes = (*split_note(part, parts), *repeated.get(id(part), ()), *group.notes)
+        notes = (*split, *repeated.get(id(part), ()), *group.notes)
         result.groups.append(replace(group, notes=notes))
 
 
