@@ -15,7 +15,7 @@ from pydicom.uid import HTJ2KLossless, RLELossless
 
 import synthetic
 from whyray.errors import DecodeError, GeometryError, ImageError, WhyRayError
-from whyray.imaging import SourceImage, StudyImages, read_images
+from whyray.imaging import NoteKind, SourceImage, StudyImages, read_images
 from whyray.imaging.isolated import IsolatedGdcm
 
 WHEEL = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -270,13 +270,26 @@ def test_nothing_at_all_is_refused() -> None:
         read_images([]).or_raise()
 
 
-def test_one_slice_that_can_not_be_decoded_refuses_its_whole_volume() -> None:
-    made = synthetic.slices(np.zeros((4, 8, 8), np.int16), synthetic.stack(4, (8, 8)))
-    made[2].PixelData = made[2].PixelData[:10]
+def test_a_slice_that_can_not_be_decoded_is_left_out_of_its_volume_with_a_note() -> None:
+    values = np.broadcast_to(np.arange(4, dtype=np.int16)[:, None, None], (4, 8, 8))
+    made = synthetic.slices(values, synthetic.stack(4, (8, 8)))
+    made[1].PixelData = made[1].PixelData[:10]
+    found = read_images(made)
+    (image,) = found.images
+    assert image.modality[:, 0, 0].tolist() == [0, 2, 3]
+    assert [note.kind for note in image.notes] == [NoteKind.GAP, NoteKind.LEFT_OUT]
+    assert found.refusals[0].sop_instance_uids == (made[1].SOPInstanceUID,)
+    for message in (found.refusals[0].error.message, image.notes[1].detail):
+        assert str(made[1].SOPInstanceUID) in message
+
+
+def test_a_volume_of_which_most_slices_can_not_be_decoded_is_refused() -> None:
+    made = synthetic.slices(np.zeros((6, 8, 8), np.int16), synthetic.stack(6, (8, 8)))
+    for data in made[2:]:
+        data.PixelData = data.PixelData[:10]
     found = read_images(made)
     assert not found.images
     assert set(found.refusals[0].sop_instance_uids) == {data.SOPInstanceUID for data in made}
-    assert str(made[2].SOPInstanceUID) in found.refusals[0].error.message
 
 
 def test_the_same_instance_given_twice_counts_once() -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from whyray.imaging.attributes import written_texts
-from whyray.imaging.functional_groups import group_item
 from whyray.imaging.stack import Member
 
 Path = tuple[str, ...]
@@ -171,24 +170,37 @@ Concatenations of an MR acquisition and cardiac gating interleave by number and 
 TIMES: tuple[Attribute, ...] = (TRIGGER_TIME, Attribute("Content Time", "ContentTime", quotable=False))
 """Times tell volumes in one place apart, where all slices of a volume share them."""
 
+RESCALE: tuple[Attribute, ...] = (
+    Attribute("Rescale Slope", "RescaleSlope", (("PixelValueTransformationSequence", "RescaleSlope"),)),
+    Attribute("Rescale Intercept", "RescaleIntercept", (("PixelValueTransformationSequence", "RescaleIntercept"),)),
+)
+"""Without which the stored values of a slice mean nothing: it may change from slice to slice, as in PET."""
+
 
 def written_in(header: Dataset, frame_number: int) -> dict[str, tuple[str, ...]]:
     """Values, as text, of all these attributes for a frame, by their names; only those that are given."""
+    groups = _functional_groups(header, frame_number)
     texts = {
-        attribute.name: texts_of(header, frame_number, attribute)[attribute.values or slice(None)]
-        for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES)
+        attribute.name: _texts(header, groups, attribute)[attribute.values or slice(None)]
+        for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES, *RESCALE)
     }
     return {name: values for name, values in texts.items() if any(values)}
 
 
-def texts_of(header: Dataset, frame_number: int, attribute: Attribute) -> tuple[str, ...]:
+def _functional_groups(header: Dataset, frame_number: int) -> list[Dataset]:
+    """A frame's own functional groups and the shared ones, as far as there are any."""
+    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
+    shared = header.get("SharedFunctionalGroupsSequence") or []
+    return [*per_frame[frame_number - 1 : frame_number], *shared[:1]]
+
+
+def _texts(header: Dataset, groups: Sequence[Dataset], attribute: Attribute) -> tuple[str, ...]:
     """The values that an instance gives for one of its frames, else for all; none where it gives none."""
-    for *sequences, keyword in attribute.frame:
-        holder = group_item(header, frame_number, sequences[0])
+    for *sequences, keyword in attribute.frame if groups else ():
+        items = next((items for group in groups if (items := group.get(sequences[0]))), None)
         for sequence in sequences[1:]:
-            items = None if holder is None else holder.get(sequence)
-            holder = items[0] if items else None
-        texts = [] if holder is None else written_texts(holder, keyword)
+            items = items[0].get(sequence) if items else None
+        texts = written_texts(items[0], keyword) if items else []
         if any(texts):
             return tuple(texts)
     texts = written_texts(header, attribute.keyword) if attribute.keyword else []

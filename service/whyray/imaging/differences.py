@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,16 +29,17 @@ VARYING = (*RECONSTRUCTION, KVP, *(attribute for attribute in ACQUISITION if att
 """Attributes that are told wherever they vary along a volume."""
 
 
-def split_note(part: Sequence[Member], parts: Sequence[Sequence[Member]]) -> tuple[Note, ...]:
-    """A note on which part of a series' slices an image is, and what tells it apart; none where it is all of them."""
+def split_notes(parts: Sequence[Sequence[Member]]) -> list[tuple[Note, ...]]:
+    """For each part of a series' slices, a note on which part it is and what tells it apart; none where it is all."""
     if len(parts) == 1:
-        return ()
+        return [()]
     total = sum(map(len, parts))
-    telling = list(_telling_apart(part, parts))
-    more = f"; and {len(telling) - MOST_NAMED} more attributes" if len(telling) > MOST_NAMED else ""
-    words = "; ".join(telling[:MOST_NAMED]) + more
-    slices = "slice" if total == 1 else "slices"
-    return (Note(NoteKind.SPLIT_SERIES, f"{len(part)} of {total} {slices} of the series: {words}"),)
+    notes: list[tuple[Note, ...]] = []
+    for part, telling in zip(parts, _telling_apart(parts), strict=True):
+        more = f"; and {len(telling) - MOST_NAMED} more attributes" if len(telling) > MOST_NAMED else ""
+        words = f"{len(part)} of {total} slices of the series: {'; '.join(telling[:MOST_NAMED])}{more}"
+        notes.append((Note(NoteKind.SPLIT_SERIES, words),))
+    return notes
 
 
 def uneven_note(ordered: Sequence[Member]) -> tuple[Note, ...]:
@@ -54,22 +56,30 @@ def uneven_note(ordered: Sequence[Member]) -> tuple[Note, ...]:
     return (Note(NoteKind.UNEVEN_SLICES, "; ".join(varying)),) if varying else ()
 
 
-def _telling_apart(part: Sequence[Member], parts: Sequence[Sequence[Member]]) -> Iterator[str]:
-    together = [member for one in parts for member in one]
+def _telling_apart(parts: Sequence[Sequence[Member]]) -> list[list[str]]:
+    """For each part, the attributes that all its slices have alike, and those of no other part."""
+    together = [member for part in parts for member in part]
     starts = [0, *itertools.accumulate(map(len, parts))]
-    own = next(index for index, one in enumerate(parts) if one is part)
-    named: set[str] = set()
+    telling: list[list[str]] = [[] for _ in parts]
+    named: set[tuple[int, str]] = set()
     for attribute in (*RECONSTRUCTION, *ACQUISITION, *TIMES):
         values = values_of(together, attribute)
-        mine = set(values[starts[own] : starts[own + 1]])
-        others = list(dict.fromkeys((*values[: starts[own]], *values[starts[own + 1] :])))
-        if len(mine) == 1 and not mine & set(others) and attribute.keyword not in named:
-            named.add(attribute.keyword)
-            yield _compared(attribute, mine.pop(), others)
-    if not any(alike(member, part[0], STEP_OF_TILT) for one in parts if one is not part for member in one):
-        yield "another Image Orientation (Patient) than the others"
-    if not named:
-        yield f"{number_range(part)}, by the order of the slices and their places"
+        of_parts = [set(values[start:stop]) for start, stop in itertools.pairwise(starts)]
+        distinct = list(dict.fromkeys(values))
+        shared = Counter(value for of_part in of_parts for value in of_part)
+        for index, own in enumerate(of_parts):
+            value = next(iter(own))
+            if len(own) == 1 and shared[value] == 1 and (index, attribute.keyword) not in named:
+                # Image Type is in the list by its values, too: one of them is enough.
+                named.add((index, attribute.keyword))
+                telling[index].append(_compared(attribute, value, [other for other in distinct if other != value]))
+    for part, words in zip(parts, telling, strict=True):
+        others = [other for other in parts if other is not part]
+        if not any(alike(other[0], part[0], STEP_OF_TILT) for other in others):
+            words.append("another Image Orientation (Patient) than the others")
+        if not words:
+            words.append(f"{number_range(part)}, by the order of the slices and their places")
+    return telling
 
 
 def _compared(attribute: Attribute, value: str, others: Sequence[str]) -> str:

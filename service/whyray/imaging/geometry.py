@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 
 from whyray.errors import GeometryError
-from whyray.imaging.attributes import decimal_numbers
+from whyray.imaging.attributes import attribute_name, decimal_numbers, written_value
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.source import Affine, SourceFrame
 
@@ -85,7 +85,7 @@ def frame_pixel_to_patient(frame: SourceFrame, rows: ArrayLike, columns: ArrayLi
 def _position(header: Dataset, frame_number: int) -> NDArray[np.float64] | None:
     holder = holder_of(header, frame_number, "PlanePositionSequence", "ImagePositionPatient")
     if holder is not None:
-        return _vector(holder.ImagePositionPatient, 3, "Image Position (Patient)", header)
+        return _vector(holder, 3, "ImagePositionPatient", header)
     return _nuclear_position(header, frame_number)
 
 
@@ -95,13 +95,13 @@ def _orientation(header: Dataset, frame_number: int) -> tuple[NDArray[np.float64
         holder = _detector(header)
     if holder is None:
         return None
-    cosines = _vector(holder.ImageOrientationPatient, 6, "Image Orientation (Patient)", header)
+    cosines = _vector(holder, 6, "ImageOrientationPatient", header)
     row, column = cosines[:3], cosines[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if abs(lengths[0] - 1) > 0.05 or abs(lengths[1] - 1) > 0.05 or abs(row @ column) > 0.05:
         raise GeometryError(
-            f"instance {header.get('SOPInstanceUID')}: expected two orthogonal unit vectors in Image Orientation "
-            f"(Patient), found {cosines.round(4).tolist()}"
+            f"instance {header.get('SOPInstanceUID')}: expected two orthogonal unit vectors in "
+            f"{attribute_name('ImageOrientationPatient')}, found {written_value(holder, 'ImageOrientationPatient')}"
         )
     row = row / lengths[0]
     column = column - row * (row @ column)
@@ -125,19 +125,20 @@ def _nuclear_position(header: Dataset, frame_number: int) -> NDArray[np.float64]
         orientation = _orientation(header, frame_number)
     if detector is None or orientation is None:
         return None
-    first = _vector(detector.ImagePositionPatient, 3, "Image Position (Patient)", header)
+    first = _vector(detector, 3, "ImagePositionPatient", header)
     slices = header.get("SliceVector")
     index = frame_number if not slices else int(slices[frame_number - 1])
     return first + np.cross(*orientation) * float(header.SpacingBetweenSlices) * (index - 1)
 
 
-def _vector(values: object, length: int, name: str, header: Dataset) -> NDArray[np.float64]:
-    numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    if numbers.shape != (length,) or not np.isfinite(numbers).all():
+def _vector(holder: Dataset, length: int, keyword: str, header: Dataset) -> NDArray[np.float64]:
+    numbers = decimal_numbers(holder, keyword)
+    if len(numbers) != length or any(number is None for number in numbers):
         raise GeometryError(
-            f"instance {header.get('SOPInstanceUID')}: expected {length} numbers in {name}, found {numbers.size}"
+            f"instance {header.get('SOPInstanceUID')}: expected {length} numbers in {attribute_name(keyword)}, "
+            f"found {written_value(holder, keyword)}"
         )
-    return numbers
+    return np.array(numbers, dtype=np.float64)
 
 
 def _positive_pair(values: object) -> tuple[float, float] | None:

@@ -21,6 +21,12 @@ class NoteKind(StrEnum):
     """The slices of one series were acquired or reconstructed differently: this image is one part of them."""
     UNEVEN_SLICES = "uneven-slices"
     """Slices of one volume differ in distance, thickness, orientation or how they were acquired."""
+    LEFT_OUT = "left-out"
+    """Instances or frames of the same series could not be used and are missing here."""
+    REPEATED = "repeated"
+    """The same slice or instance came more than once and was used once."""
+    POSITION_UNKNOWN = "position-unknown"
+    """What the source says of the image's place in the patient is unusable; the image has none."""
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) ->
         return np.asarray(table.at(stored), dtype=np.float32)
     holder = holder_of(header, frame_number, "PixelValueTransformationSequence", "RescaleSlope")
     values: FloatArray = stored.astype(np.float32)
+    _refuse_half_a_rescale(header, frame_number)
     if holder is not None:
         slope, intercept = decimal_number(holder, "RescaleSlope"), decimal_number(holder, "RescaleIntercept") or 0.0
         if not slope:
@@ -119,6 +120,23 @@ def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) ->
         if intercept != 0:
             values += np.float32(intercept)
     return values
+
+
+def _refuse_half_a_rescale(header: Dataset, frame_number: int) -> None:
+    """Slope and intercept are given both or not at all: one says nothing without the other."""
+    sequence, pair = "PixelValueTransformationSequence", ("RescaleSlope", "RescaleIntercept")
+    holders = [holder_of(header, frame_number, sequence, keyword) for keyword in pair]
+    if (holders[0] is None) == (holders[1] is None):
+        return
+    given, missing = pair if holders[1] is None else pair[::-1]
+    holder = holders[0] or holders[1]
+    identity = decimal_number(holder, given) == (1 if given == "RescaleSlope" else 0)
+    if identity and text(header, "Modality") not in ("CT", "PT"):
+        return
+    raise ImageError(
+        f"instance {header.get('SOPInstanceUID')}: expected {attribute_name(missing)} beside {attribute_name(given)} "
+        f"{written_value(holder, given)}, found none"
+    )
 
 
 def as_rgb(header: Dataset, stored: NDArray[Any]) -> FloatArray:

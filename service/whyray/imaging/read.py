@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ from pydicom import Dataset
 from whyray.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number
 from whyray.imaging.decode import stored_frames
-from whyray.imaging.grouping import Group, group_series
+from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
 from whyray.imaging.isolated import IsolatedGdcm
+from whyray.imaging.left_out import LeftOut, instance_name, left_out_note, unopened_image
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.photometry import (
     LUMA,
@@ -30,11 +31,15 @@ from whyray.imaging.photometry import (
     voi_of,
 )
 from whyray.imaging.pixel_description import pixel_description
-from whyray.imaging.source import BoolArray, FloatArray, SourceImage
-from whyray.imaging.stack import Member
+from whyray.imaging.repeats import same_instance
+from whyray.imaging.source import BoolArray, FloatArray, SourceFrame, SourceImage
+from whyray.imaging.stack import Member, slice_name
 from whyray.imaging.unreadable import pass_over_unreadable
 
 SAMPLE = 2_000_000
+
+LEAST_DECODED = 0.5
+"""Share of its slices that a volume needs to be one."""
 
 MOST_QUOTED = 3
 """Attributes that one note names."""
@@ -73,46 +78,95 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
 
     Files are read twice, header and then pixels, so that a volume costs 2.25 times its float32 size and one instance:
     a thousand slices of 512 × 512 (1 GiB as float32) peak at 2.5 GiB.
-    The same SOP Instance UID given twice counts once. One slice that can't be decoded refuses its whole volume.
+    The same instance given twice counts once; two of one SOP Instance UID and another image are refused both. A slice
+    that can't be used takes no other with it: what remains of its series says that it is missing.
     Raises ResourceExhausted when memory does not suffice; everything else that is wrong is a refusal.
     """
-    refusals: list[Refusal] = []
-    series: dict[str, dict[str, Instance]] = defaultdict(dict)
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
-        for source in sources:
-            try:
-                instance = open_instance(source if isinstance(source, Dataset) else Path(source))
-            except ImageError as error:
-                refusals.append(_unopened(source, error))
-                continue
-            series[instance.series].setdefault(instance.uid, instance)
-        for instances in series.values():
-            for batch in _batches(_groups(list(instances.values()), refusals)):
+        opened = _open_all(sources, isolated)
+        refusals = opened.refusals
+        for series, instances in _by_series(opened.instances.values()).items():
+            grouping = _grouped(instances)
+            missing = [left_out for left_out in opened.left_out if left_out.series == series]
+            found: list[SourceImage] = []
+            for batch in _batches(grouping.groups):
+                members = [member for group in batch for member in group.members]
                 try:
                     with refusing_as_image_error(batch[0].uids[0], batch[0].members[0].instance.header):
-                        images.extend(_images_of(batch, isolated))
+                        made, lost = _images_of(batch, isolated)
                 except ImageError as error:
-                    refusals.append(Refusal(tuple(dict.fromkeys(uid for group in batch for uid in group.uids)), error))
+                    made, lost = [], [Refused(tuple(members), error)]
+                found.extend(made)
+                grouping.refused += lost
+            for refused in grouping.refused:
+                refusals.append(Refusal(refused.uids, refused.error))
+                missing.append(LeftOut(series, tuple(map(slice_name, refused.members)), refused.error))
+            notes = tuple(map(left_out_note, missing))
+            images.extend(replace(image, notes=image.notes + notes) for image in found)
     return StudyImages(tuple(images), tuple(refusals))
 
 
-def _unopened(source: Path | str | Dataset, error: ImageError) -> Refusal:
-    if not isinstance(source, Dataset):
-        return Refusal((), error, Path(source))
-    uid = text(source, "SOPInstanceUID")
-    return Refusal((uid,) if uid else (), error)
+@dataclass
+class _Opened:
+    """The instances of a study by SOP Instance UID, and what could not be used of it."""
+
+    instances: dict[str, Instance] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
-def _groups(instances: Sequence[Instance], refusals: list[Refusal]) -> list[Group]:
+def _open_all(sources: Iterable[Path | str | Dataset], isolated: IsolatedGdcm) -> _Opened:
+    opened = _Opened()
+    contradictory: set[str] = set()
+    for source in sources:
+        source = source if isinstance(source, Dataset) else Path(source)
+        try:
+            instance = open_instance(source)
+        except ImageError as error:
+            opened.refusals.append(_unopened(source, error))
+            left_out = unopened_image(source, error)
+            opened.left_out += [left_out] if left_out else []
+            continue
+        first = opened.instances.get(instance.uid)
+        if instance.uid in contradictory:
+            continue
+        if first is None:
+            opened.instances[instance.uid] = instance
+            continue
+        try:
+            notes = same_instance(first, instance, isolated)
+            opened.instances[instance.uid] = replace(first, notes=first.notes + notes)
+        except ImageError as error:
+            contradictory.add(instance.uid)
+            del opened.instances[instance.uid]
+            opened.refusals.append(Refusal((instance.uid,), error))
+            names = (instance_name(instance.header),)
+            opened.left_out += [LeftOut(series, names, error) for series in {first.series, instance.series}]
+    return opened
+
+
+def _by_series(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+    series: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        series[instance.series].append(instance)
+    return series
+
+
+def _grouped(instances: Sequence[Instance]) -> Grouping:
     try:
         with refusing_as_image_error(instances[0].uid, instances[0].header):
-            grouping = group_series(instances)
+            return group_series(instances)
     except ImageError as error:
-        refusals.append(Refusal(tuple(instance.uid for instance in instances), error))
-        return []
-    refusals.extend(Refusal(uids, error) for uids, error in grouping.refused)
-    return grouping.groups
+        members = [Member(instance, SourceFrame(instance.uid, 1, instance.shape, None, None)) for instance in instances]
+        return Grouping(refused=[Refused(tuple(members), error)])
+
+
+def _unopened(source: Path | Dataset, error: ImageError) -> Refusal:
+    if not isinstance(source, Dataset):
+        return Refusal((), error, source)
+    uid = text(source, "SOPInstanceUID")
+    return Refusal((uid,) if uid else (), error)
 
 
 @dataclass(frozen=True)
@@ -132,12 +186,16 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
     return list(batches.values())
 
 
-def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceImage]:
+def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[SourceImage], list[Refused]]:
+    """Images of what is decoded together, and slices of a volume that could not be decoded, with the reason."""
     members = [member for group in batch for member in group.members]
-    pixels, told = _decode(members, isolated)
-    instances = {member.instance.uid: member.instance for member in members}
+    pixels, told, failed = _decode(members, isolated)
+    if failed:
+        batch, pixels, told = _without(failed, batch, pixels, told)
+    used = [member for group in batch for member in group.members]
+    instances = {member.instance.uid: member.instance for member in used}
     passed_over = {uid: pass_over_unreadable(instance.header) for uid, instance in instances.items()}
-    told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(members, told, strict=True)]
+    told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(used, told, strict=True)]
     images, start = [], 0
     for group in batch:
         place = slice(start, start + len(group.members))
@@ -158,14 +216,37 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> list[SourceIma
                 digests={member.instance.uid: member.instance.digest for member in group.members},
             )
         )
-    return images
+    lost = [
+        Refused(tuple(member for member in members if member.instance.uid == uid), error)
+        for uid, error in failed.items()
+    ]
+    return images, lost
+
+
+def _without(
+    failed: Mapping[str, ImageError], batch: Sequence[Group], pixels: _Pixels, told: Sequence[tuple[Note, ...]]
+) -> tuple[list[Group], _Pixels, list[tuple[Note, ...]]]:
+    """A volume without the slices that could not be decoded; raises the first error where most could not."""
+    (group,) = batch
+    kept = [place for place, member in enumerate(group.members) if member.instance.uid not in failed]
+    if len(kept) < LEAST_DECODED * len(group.members):
+        raise next(iter(failed.values()))
+    remaining = volume_of([group.members[place] for place in kept])
+    of_series = tuple(note for note in group.notes if note.kind in (NoteKind.SPLIT_SERIES, NoteKind.REPEATED))
+    # Moved together in place: a copy would need the memory of the volume once more.
+    for array in (pixels.modality, pixels.display, pixels.padding):
+        for new, old in enumerate(kept):
+            array[new] = array[old]
+    count = len(kept)
+    moved = _Pixels(pixels.modality[:count], pixels.display[:count], pixels.padding[:count])
+    return [replace(remaining, notes=of_series + remaining.notes)], moved, [told[place] for place in kept]
 
 
 def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]]) -> tuple[Note, ...]:
     """Notes of frames and their instances, each once however many frames it is of."""
     places: dict[Note, list[Member]] = {}
     for member, notes in zip(members, told, strict=True):
-        for note in (*member.instance.notes, *notes):
+        for note in (*member.instance.notes, *member.notes, *notes):
             places.setdefault(note, []).append(member)
     if len(members) == 1:
         return tuple(places)
@@ -179,8 +260,13 @@ def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]
     )
 
 
-def _decode(members: Sequence[Member], isolated: IsolatedGdcm) -> tuple[_Pixels, list[tuple[Note, ...]]]:
-    """Decode all members, and say of each what was wrong with its pixel data but could be resolved."""
+def _decode(
+    members: Sequence[Member], isolated: IsolatedGdcm
+) -> tuple[_Pixels, list[tuple[Note, ...]], dict[str, ImageError]]:
+    """Decode all members; say of each what was wrong but could be resolved, and why instances could not be decoded.
+
+    Raises ImageError where no instance could.
+    """
     first = members[0].instance
     shape = (len(members), *first.shape)
     colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
@@ -193,10 +279,16 @@ def _decode(members: Sequence[Member], isolated: IsolatedGdcm) -> tuple[_Pixels,
     for place, member in enumerate(members):
         wanted[member.instance.uid][member.frame.frame_number] = place
         instances[member.instance.uid] = member.instance
+    failed: dict[str, ImageError] = {}
     for uid, places in wanted.items():
-        with refusing_as_image_error(uid, instances[uid].header):
-            _fill(pixels, told, instances[uid], places, isolated)
-    return pixels, told
+        try:
+            with refusing_as_image_error(uid, instances[uid].header):
+                _fill(pixels, told, instances[uid], places, isolated)
+        except ImageError as error:
+            failed[uid] = error
+    if len(failed) == len(wanted):
+        raise next(iter(failed.values()))
+    return pixels, told, failed
 
 
 def _fill(

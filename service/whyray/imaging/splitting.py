@@ -178,10 +178,7 @@ def _in_order(members: Sequence[Member]) -> list[Part] | None:
         parts = _ranked(members, trigger_times)
         if parts is not None and all(map(stacks_up, parts)):
             return parts
-    for read in (
-        [member.instance_number for member in members],
-        [_time(member, ACQUISITION_TIME) for member in members],
-    ):
+    for read in _orders(members):
         numbers = _numbers(members, read)
         if numbers is None:
             continue
@@ -189,6 +186,15 @@ def _in_order(members: Sequence[Member]) -> list[Part] | None:
         if parts is not None and all(map(stacks_up, parts)):
             return parts
     return None
+
+
+def _orders(members: Sequence[Member]) -> Iterator[list[float | None]]:
+    """Numbers and times by which the slices of volumes may have been counted; a number says nothing of one place."""
+    if places_of(members).max() > 0:
+        yield [member.instance_number for member in members]
+        if len({member.instance.uid for member in members}) == 1:
+            yield [member.frame.frame_number for member in members]
+    yield [_time(member, ACQUISITION_TIME) for member in members]
 
 
 def _numbers(members: Sequence[Member], read: Sequence[float | None]) -> list[float] | None:

@@ -53,9 +53,10 @@ class Member:
 
 def signed_distances(members: Sequence[Member]) -> NDArray[np.float64]:
     """Position of each slice along the mean normal, in mm (PS3.3 section C.7.6.2.1.1: origin projected on normal)."""
-    normals = np.array([_normal(member) for member in members])
-    mean = normals.mean(axis=0)
-    centres = np.array([_corners(member).mean(axis=0) for member in members])
+    affines = np.array([_affine(member) for member in members])
+    mean = affines[:, :3, 2].mean(axis=0)
+    rows, columns = np.array([member.frame.shape for member in members], dtype=np.float64).T
+    centres = affines[:, :3, 3] + (affines[:, :3, 0].T * (columns - 1) / 2 + affines[:, :3, 1].T * (rows - 1) / 2).T
     return centres @ (mean / np.linalg.norm(mean))  # type: ignore[no-any-return]
 
 
@@ -76,6 +77,12 @@ def places_of(members: Sequence[Member]) -> NDArray[np.intp]:
 def stacks_up(members: Sequence[Member]) -> bool:
     """Whether the slices, sorted, lie one behind the other everywhere in the field of view."""
     return not any(_meet(below, above) for below, above in itertools.pairwise(along_normal(members)))
+
+
+def is_filled(members: Sequence[Member]) -> bool:
+    """Whether each place holds as many slices."""
+    counts = np.bincount(places_of(members))
+    return bool(counts.min() == counts.max())
 
 
 def sharing_places(members: Sequence[Member]) -> list[list[Member]]:
@@ -156,7 +163,7 @@ def gap_notes(members: Sequence[Member]) -> tuple[Note, ...]:
 
 def named(members: Sequence[Member], most: int = 8) -> str:
     """Slices by Instance Number and SOP Instance UID, shortened where there are many."""
-    names = list(dict.fromkeys(map(_name, members)))
+    names = list(dict.fromkeys(map(slice_name, members)))
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -170,7 +177,8 @@ def number_range(members: Sequence[Member]) -> str:
     return f"{name} {min(known)} to {max(known)}" if known else f"{len(members)} slices without Instance Number"
 
 
-def _name(member: Member) -> str:
+def slice_name(member: Member) -> str:
+    """Instance Number, SOP Instance UID, and the frame where there are several."""
     number, uid = member.instance_number, member.instance.uid
     name = uid if number is None else f"{number} ({uid})"
     return f"{name} frame {member.frame.frame_number}" if member.instance.frame_count > 1 else name
