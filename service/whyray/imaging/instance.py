@@ -137,7 +137,8 @@ def open_instance(source: Path | Dataset) -> Instance:
             f"expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
             advice="Send the instance again; the file may be truncated, or not DICOM at all.",
         ) from error
-    uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
+    with refusing_as_image_error("without a readable SOP Instance UID", header), quiet():
+        uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
     with refusing_as_image_error(uid, header), quiet():
         _refuse_what_is_no_image(header, uid)
         # Looking at each value here makes one that can't be used this instance's refusal, not its series'.
