@@ -175,9 +175,26 @@ def test_one_slice_with_an_attribute_that_cannot_be_read_keeps_its_place_in_the_
     assert len(build_results(answer_about(image), ["seg"], templates)) == 1
 
 
-@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID", "Rows"])
-def test_a_file_whose_identity_cannot_be_read_is_refused_by_name_and_the_others_are_used(keyword, tmp_path):
-    odd = write_raw(radiograph(), {keyword: ("ZZ", b"ab")}, tmp_path / "odd.dcm")
+@pytest.mark.parametrize("value", [b"thick ", b"1\\2 ", b"0 ", b"-2", b"nan ", b""])
+def test_a_slice_thickness_that_is_none_is_measured_between_the_slices(value, templates, errors_of, tmp_path):
+    planes = synthetic.stack(3, (24, 20), distance=3.0)
+    sources = synthetic.slices(synthetic.volume_of(planes, synthetic.ball((0, 0, 0), 5)), planes)
+    paths = [
+        write_raw(source, {"SliceThickness": ("LO", value)}, tmp_path / f"{number}.dcm")
+        for number, source in enumerate(sources)
+    ]
+    for result in build_results(answer_about(image_of(paths)), ["seg", "pm"], templates):
+        (measures,) = result.dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert measures.SliceThickness == 3
+        assert errors_of(encode(result.dataset)) == []
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID"])
+@pytest.mark.parametrize(
+    "odd", [("ZZ", b"ab"), ("OB", b"1.2.3 "), ("UI", b"1.2\\1.3\0"), ODD_VALUES["what is no item"]]
+)
+def test_a_file_whose_identity_cannot_be_read_is_refused_by_name_and_the_others_are_used(keyword, odd, tmp_path):
+    odd = write_raw(radiograph(), {keyword: odd}, tmp_path / "odd.dcm")
     whole = write_raw(radiograph(), {}, tmp_path / "whole.dcm")
     found = read_images([odd, whole])
     assert len(found.images) == 1

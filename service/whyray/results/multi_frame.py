@@ -75,9 +75,9 @@ def pixel_measures(image: SourceImage) -> Dataset | None:
     made = Dataset()
     written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
     made.PixelSpacing = list(_written_or(written, _decimal_strings(frame.spacing)))
-    thickness = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "SliceThickness")
-    if thickness:
-        made.SliceThickness = str(thickness)
+    thickness = _slice_thickness(header, frame)
+    if thickness is not None:
+        made.SliceThickness = thickness
     distances = slice_distances(image)
     if len(distances):
         even = float(np.ptp(distances)) < _SAME
@@ -99,6 +99,18 @@ def _depth(header: Dataset) -> str | None:
     depths = decimal_numbers(header, "BodyPartThickness")
     known = len(depths) == 1 and depths[0] is not None and depths[0] > 0
     return format_number_as_ds(float(depths[0])) if known else None  # type: ignore[arg-type]  # not None: known
+
+
+def _slice_thickness(header: Dataset, frame: SourceFrame) -> str | None:
+    """Slice Thickness as the source writes it; None where it gives none that can be one."""
+    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "SliceThickness")
+    try:
+        number = float(written)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if not np.isfinite(number) or number <= 0:
+        return None
+    return _written_or([written], _decimal_strings([number]))[0]
 
 
 def slice_distances(image: SourceImage) -> NDArray[np.float64]:
