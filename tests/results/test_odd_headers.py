@@ -13,6 +13,8 @@ import synthetic
 from results.answers import AT, answer_about, image_of
 from results.odd_files import write_raw
 from results.sources import read, tilted
+from whyray.errors import ImageError
+from whyray.imaging import is_segmentation, read_images, structures_of_study
 from whyray.results import EVERY_KIND, build_results, encode
 from whyray.results.header import invalid_attributes
 
@@ -171,6 +173,52 @@ def test_one_slice_with_an_attribute_that_cannot_be_read_keeps_its_place_in_the_
     assert f"in 1 of {len(paths)} frames" in note
     assert sources[3].SOPInstanceUID in note
     assert len(build_results(answer_about(image), ["seg"], templates)) == 1
+
+
+@pytest.mark.parametrize("value", [b"thick ", b"1\\2 ", b"0 ", b"-2", b"nan ", b""])
+def test_a_slice_thickness_that_is_none_is_measured_between_the_slices(value, templates, errors_of, tmp_path):
+    planes = synthetic.stack(3, (24, 20), distance=3.0)
+    sources = synthetic.slices(synthetic.volume_of(planes, synthetic.ball((0, 0, 0), 5)), planes)
+    paths = [
+        write_raw(source, {"SliceThickness": ("LO", value)}, tmp_path / f"{number}.dcm")
+        for number, source in enumerate(sources)
+    ]
+    for result in build_results(answer_about(image_of(paths)), ["seg", "pm"], templates):
+        (measures,) = result.dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert measures.SliceThickness == 3
+        assert errors_of(encode(result.dataset)) == []
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID"])
+@pytest.mark.parametrize(
+    "odd", [("ZZ", b"ab"), ("OB", b"1.2.3 "), ("UI", b"1.2\\1.3\0"), ODD_VALUES["what is no item"]]
+)
+def test_a_file_whose_identity_cannot_be_read_is_refused_by_name_and_the_others_are_used(keyword, odd, tmp_path):
+    odd = write_raw(radiograph(), {keyword: odd}, tmp_path / "odd.dcm")
+    whole = write_raw(radiograph(), {}, tmp_path / "whole.dcm")
+    found = read_images([odd, whole])
+    assert len(found.images) == 1
+    (refusal,) = found.refusals
+    assert isinstance(refusal.error, ImageError)
+    assert refusal.source == odd
+    assert not is_segmentation(odd)
+
+
+def test_a_segmentation_that_cannot_be_read_costs_no_other_anatomy_and_no_image(templates, tmp_path):
+    (path,) = synthetic.write([radiograph()], tmp_path / "source")
+    image = image_of([path])
+    (result,) = build_results(answer_about(image), ["seg"], templates)
+    file = encode(result.dataset)
+    for name, content in {
+        "cut": file[: len(file) // 2],
+        "uid": file.replace(b"\x08\x00\x18\x00UI", b"\x08\x00\x18\x00ZZ"),
+        "sequence": file.replace(b"\x62\x00\x02\x00SQ", b"\x62\x00\x02\x00OB"),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    structures = structures_of_study([tmp_path / name for name in ("cut", "uid", "sequence")], image)
+    assert structures.structures == ()
+    assert {each.source.name for each in structures.refusals} == {"cut", "uid", "sequence"}
+    assert all(isinstance(each.error, ImageError) for each in structures.refusals)
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -138,7 +138,8 @@ def open_instance(source: Path | Dataset) -> Instance:
             advice="The file may be truncated, or not DICOM at all.",
             in_service="Send the instance again.",
         ) from error
-    uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
+    with refusing_as_image_error("without a readable SOP Instance UID", header), quiet():
+        uid = text(header, "SOPInstanceUID") or "without SOP Instance UID"
     with refusing_as_image_error(uid, header), quiet():
         _refuse_what_is_no_image(header, uid)
         # Looking at each value here makes one that can't be used this instance's refusal, not its series'.
@@ -215,9 +216,13 @@ def _refuse_what_is_no_image(header: Dataset, uid: str) -> None:
     sop_class = text(header, "SOPClassUID")
     if not sop_class:
         raise ImageError(f"instance {uid}: expected an image, found no SOP Class UID (a DICOMDIR or a damaged file)")
-    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not text(header, keyword):
             raise ImageError(f"instance {uid}: expected {keyword}, found none")
+        if not isinstance(header.get(keyword), str):
+            raise ImageError(
+                f"instance {uid}: expected one UID in {attribute_name(keyword)}, found {written_value(header, keyword)}"
+            )
     name = UID(sop_class).name
     if sop_class in DERIVED_CLASSES:
         raise ImageError(f"instance {uid}: expected an image of the patient, found a {DERIVED_CLASSES[sop_class]}")

@@ -11,7 +11,7 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.errors import ImageError, WhyRayError
-from whyray.imaging.attributes import decimal_number
+from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
@@ -165,7 +165,7 @@ def _grouped(instances: Sequence[Instance]) -> Grouping:
 def _unopened(source: Path | Dataset, error: ImageError) -> Refusal:
     if not isinstance(source, Dataset):
         return Refusal((), error, source)
-    uid = text(source, "SOPInstanceUID")
+    (uid,) = written_texts(source, "SOPInstanceUID")[:1]
     return Refusal((uid,) if uid else (), error)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from whyray.errors import ImageError
 from whyray.imaging.decode import stored_frames
@@ -65,15 +64,17 @@ def structures_of_study(sources: Iterable[Path | Dataset], image: SourceImage) -
     refusals: list[Refusal] = []
     with quiet(), IsolatedGdcm() as isolated:
         for source in sources:
-            data = source if isinstance(source, Dataset) else _if_segmentation(source)
-            if data is None or str(data.get("SOPClassUID")) not in (BINARY_OR_FRACTIONAL, LABEL_MAP):
-                continue
-            uid = str(data.get("SOPInstanceUID"))
+            uid, data = "", None
             try:
+                with refusing_as_image_error(source.name if isinstance(source, Path) else "without a file"):
+                    data = source if isinstance(source, Dataset) else _if_segmentation(source)
+                    if data is None or str(data.get("SOPClassUID")) not in (BINARY_OR_FRACTIONAL, LABEL_MAP):
+                        continue
+                    uid = str(data.get("SOPInstanceUID"))
                 with refusing_as_image_error(uid, data):
                     found.extend(_structures(data, image, isolated))
             except ImageError as error:
-                refusals.append(Refusal((uid,), error))
+                refusals.append(Refusal((uid,) if uid else (), error, source if isinstance(source, Path) else None))
     return StudyStructures(tuple(found), tuple(refusals))
 
 
@@ -94,12 +95,13 @@ def _sampled(mask: BoolArray, image: SourceImage, grid: ModelGrid) -> FloatArray
 
 
 def is_segmentation(path: Path) -> bool:
-    """Whether the file is a Segmentation; False for what is no DICOM file."""
+    """Whether the file is a Segmentation; False for what is no DICOM file, or can't be read as one."""
     try:
-        head = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except (InvalidDicomError, OSError):
+        with quiet():
+            head = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            return str(head.get("SOPClassUID")) in (BINARY_OR_FRACTIONAL, LABEL_MAP)
+    except Exception:  # whoever reads the images of the study names what is wrong with the file
         return False
-    return str(head.get("SOPClassUID")) in (BINARY_OR_FRACTIONAL, LABEL_MAP)
 
 
 def _if_segmentation(path: Path) -> Dataset | None:

@@ -119,6 +119,8 @@ def _is_complete(keyword: str, item: Dataset) -> bool:
         return is_coded_entry(item)
     if keyword in _INSTANCE_SEQUENCES:
         return bool(item.get("ReferencedSOPClassUID") and item.get("ReferencedSOPInstanceUID"))
+    if keyword == "BreedRegistrationSequence":
+        return bool(item.get("BreedRegistrationNumber") and item.get("BreedRegistryCodeSequence"))
     return True
 
 

@@ -29,6 +29,8 @@ from whyray.imaging.notes import Note, NoteKind
 from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
+from whyray.results.requests import add_referenced_request, add_request_attributes, invalid_request_attributes
+from whyray.results.species import SPECIES, add_species, has_usable_responsible_person
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, package_device_uid
 
@@ -54,10 +56,12 @@ _OPTIONAL = (
     "PatientIdentityRemoved",
     "DeidentificationMethod",
     "DeidentificationMethodCodeSequence",
+    "ReferencedPatientSequence",
     "QualityControlSubject",
     "StudyDescription",
     "IssuerOfAccessionNumberSequence",
     "ProcedureCodeSequence",
+    "ReferencedStudySequence",
     "PhysiciansOfRecord",
     "ReferringPhysicianIdentificationSequence",
     "PatientAge",
@@ -106,6 +110,10 @@ def new_dataset(
     made.InstanceCreatorUID = IMPLEMENTATION_CLASS_UID
     made.ContentDate, made.ContentTime = made.InstanceCreationDate, made.InstanceCreationTime
     made.SeriesDate, made.SeriesTime = made.InstanceCreationDate, made.InstanceCreationTime
+    if kind in ("sr", "ko"):
+        add_referenced_request(made, source)
+    else:
+        add_request_attributes(made, source)
     made.Modality = series.modality
     made.SeriesInstanceUID = uids.uid("series", kind, series_key)
     made.SeriesNumber = series.number
@@ -204,6 +212,7 @@ def _add_patient_and_study(made: Dataset, source: Dataset) -> None:
         setattr(made, keyword, identity(source, keyword))
     for keyword in _OPTIONAL:
         copy_valid(made, source, keyword)
+    add_species(made, source)
     if zone_of(source) is not None:  # else the result's times would be read in a zone that they are not in
         copy_valid(made, source, "TimezoneOffsetFromUTC")
     removed = str(made.get("PatientIdentityRemoved") or "") == "YES"
@@ -215,7 +224,11 @@ def _add_patient_and_study(made: Dataset, source: Dataset) -> None:
 def invalid_attributes(header: Dataset) -> tuple[Note, ...]:
     """A note for each patient or study attribute of a source that its results leave empty or out, as not valid."""
     empty = [keyword for keyword in _TYPE_2 if _has_value(header, keyword) and not identity(header, keyword).strip()]
-    left_out = [keyword for keyword in _OPTIONAL if _has_value(header, keyword) and not _is_whole(header, keyword)]
+    taken_over = (*_OPTIONAL, *SPECIES)
+    left_out = [keyword for keyword in taken_over if _has_value(header, keyword) and not _is_whole(header, keyword)]
+    left_out += invalid_request_attributes(header)
+    if _has_value(header, "ResponsiblePerson") and not has_usable_responsible_person(header):
+        left_out.append("ResponsiblePerson")
     if _has_value(header, "TimezoneOffsetFromUTC") and zone_of(header) is None:
         left_out.append("TimezoneOffsetFromUTC")
     notes = [f"{_quoted(header, keyword)} is not valid: empty in the results" for keyword in empty]

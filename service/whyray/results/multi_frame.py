@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds
 
+from whyray.imaging.attributes import decimal_numbers
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.models.manifest import CodedConcept
 from whyray.results.coding import item
@@ -100,10 +101,20 @@ def _pixel_measures(image: SourceImage, index: int, distances: NDArray[np.float6
         if thickness is None:
             beside = distances[max(0, index - 1) : index + 1]
             made.SliceThickness = format_number_as_ds(float(np.min(distances if even else beside)))
-    if "SliceThickness" not in made and frame.to_patient is not None:
-        # Type 1C: a value is needed, and a single slice that names none is taken to be as thick as its pixels are wide.
-        made.SliceThickness = made.PixelSpacing[0]
+    if "SliceThickness" not in made:
+        made.SliceThickness = _depth(header) or made.PixelSpacing[0]
     return made
+
+
+def _depth(header: Dataset) -> str | None:
+    """What is known of how much of the body a pixel of a single image shows: Body Part Thickness (0018,11A0) in mm.
+
+    A slice thickness (type 1C) is needed by volumes, and by readers that know images with a spacing as slices only. A
+    single slice or projection that says nothing of its depth is taken to be as deep as its pixels are wide.
+    """
+    depths = decimal_numbers(header, "BodyPartThickness")
+    known = len(depths) == 1 and depths[0] is not None and depths[0] > 0
+    return format_number_as_ds(float(depths[0])) if known else None  # type: ignore[arg-type]  # not None: known
 
 
 def _slice_thickness(header: Dataset, frame: SourceFrame) -> str | None:
