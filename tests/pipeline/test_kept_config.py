@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import yaml
 from sqlalchemy import select
@@ -167,6 +168,17 @@ def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) 
     assert told.title == f"{name_of('worker')} does not run: PackageError"
     assert told.message == "planted@1.0.0: model.onnx is missing"
     catalog.close()
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may load here")
+def test_a_worker_that_can_not_have_the_gpu_asked_for_refuses_to_start_and_status_says_why(
+    cli: Cli, site: Path
+) -> None:
+    site.write_text(site.read_text("utf-8") + "workers: {device: cuda}\n", "utf-8")
+    ended = cli("worker", "--config", site)
+    assert ended.code == 2
+    assert "ConfigError: workers.device: device 'cuda' was asked for" in ended.err
+    assert "does not run: ConfigError: workers.device" in cli("status", "--config", site).everything
 
 
 def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:
