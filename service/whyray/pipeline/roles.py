@@ -19,7 +19,7 @@ from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
 from whyray.errors import ConfigError, PackageError
 from whyray.pipeline.house import House, Presence
-from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, send
+from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
 from whyray.pipeline.retention import Retention
 from whyray.pipeline.route_studies import StudyRouter
 from whyray.pipeline.schedule import Schedule
@@ -174,7 +174,7 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
         artefacts=(house.config().artefact_folder,),
         cache=house.config().state / "compiled",
     )
-    presence = Presence(house, "worker")
+    presence = Presence(house, "worker", hindrance=lambda: queue_hindrance(house.redis_url))
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
