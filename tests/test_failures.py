@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import sqlite3
+import struct
+from pathlib import Path
 
 import pytest
 import redis
+from pydicom import Dataset, dcmread
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -95,3 +99,55 @@ def test_a_lost_queue_may_pass() -> None:
 def test_a_typed_error_is_itself() -> None:
     error = DecodeError("truncated")
     assert typed_error(error, "job 7") is error
+
+
+def element(tag: tuple[int, int], representation: bytes, value: bytes) -> bytes:
+    return struct.pack("<HH2sH", *tag, representation, len(value)) + value
+
+
+def file_of(folder: Path, *elements: bytes) -> Path:
+    """A Part 10 file in Explicit VR Little Endian."""
+    syntax = element((2, 0x10), b"UI", b"1.2.840.10008.1.2.1\0")
+    path = folder / "odd.dcm"
+    path.write_bytes(
+        b"\0" * 128 + b"DICM" + element((2, 0), b"UL", struct.pack("<I", len(syntax))) + syntax + b"".join(elements)
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tag", "representation", "value", "name"),
+    [
+        ((0x28, 0x10), b"US", b"\1", "Rows (0028,0010)"),
+        ((0x28, 0x30), b"FD", b"123", "PixelSpacing (0028,0030)"),
+        ((0x28, 0x10), b"UL", b"12345", "Rows (0028,0010)"),
+        ((0x29, 0x1010), b"FL", b"123", "(0029,1010)"),
+    ],
+)
+def test_a_value_that_pydicom_can_not_convert_is_the_datas_fault_and_no_defect(
+    tag: tuple[int, int], representation: bytes, value: bytes, name: str, tmp_path: Path
+) -> None:
+    header = dcmread(file_of(tmp_path, element(tag, representation, value)))
+    with pytest.raises(Exception) as caught, activity("making the report"):
+        header[tag]
+    error = typed_error(caught.value, "job 7")
+    assert isinstance(error, DecodeError)
+    assert error.message.startswith(
+        f"job 7: the value of {name} is none of the value representation {representation.decode()} ("
+    )
+    assert error.message.endswith("while making the report")
+
+
+def test_the_element_is_told_and_no_value_with_it(tmp_path: Path) -> None:
+    damaged = dcmread(file_of(tmp_path, element((0x10, 0x1030), b"UL", b"Doe^J")))
+    error = raised(lambda: damaged.PatientWeight)
+    assert "PatientWeight (0010,1030)" in error.message
+    assert "Doe" not in error.message
+
+
+def test_a_value_of_our_own_that_pydicom_refuses_is_a_defect() -> None:
+    made = Dataset()
+    made.add_new((0x28, 0x30), "FD", b"none")
+    with pytest.raises(Exception) as caught:
+        made.save_as(io.BytesIO(), implicit_vr=False, little_endian=True)
+    assert isinstance(typed_error(caught.value), InternalError)

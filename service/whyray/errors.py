@@ -80,7 +80,8 @@ class PackageError(PermanentError):
     """A model package is missing, incomplete, changed behind its report, or its graph does not load."""
 
     correctable = True
-    default_advice = "`whyray package check NAME` shows what is wrong with the package."
+    default_advice = "Correct the package's files or its model.yaml, or install it again."
+    default_in_service = "`whyray package check NAME` shows all that is wrong with it."
 
 
 class TierMissing(PermanentError):  # noqa: N818 - named for what is missing

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whyray.errors import InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
+from whyray.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
 
 _HERE = Path(__file__).resolve().parent
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
@@ -20,6 +20,8 @@ _DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "Timeou
 """Classes of `sqlalchemy.exc`: the database is away, locked or full. Those of a wrong statement are not among them."""
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""
+_READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
+"""Functions of pydicom's filereader.py in which nothing but the file decides what is raised."""
 _FULL = ("disk is full", "disk full", "no space left", "diskfull")
 
 
@@ -72,6 +74,12 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
         return ResourceExhausted(f"{head}not enough memory{doing}")
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         return ResourceExhausted(f"{head}{errno.errorcode[error.errno]}{doing}")
+    if (damaged := _damaged_element(error)) is not None:
+        return DecodeError(
+            f"{head}{damaged} ({type(error).__name__}){doing}",
+            advice="The instance is damaged: correct the element where it was made.",
+            in_service="Then send it again.",
+        )
     if _is_of(error, "sqlalchemy", _DATABASE):
         if _is_full(error):
             return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
@@ -88,6 +96,29 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     if isinstance(error, OSError) and error.errno is not None:
         name += f" {errno.errorcode.get(error.errno, error.errno)}"
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def _damaged_element(error: BaseException) -> str | None:
+    """What pydicom could not read of a data set, where that is why this was raised: the data's fault, and no defect."""
+    damaged = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if Path(code.co_filename).parent.name != "pydicom":
+            continue
+        if code.co_name == "convert_raw_data_element":
+            raw = frame.f_locals.get("raw")
+            if raw is not None:
+                damaged = f"the value of {_name_of(raw.tag)} is none of the value representation {raw.VR}"
+        elif damaged is None and code.co_name in _READERS:
+            damaged = "a data set can't be read to its end"
+    return damaged
+
+
+def _name_of(tag: int) -> str:
+    from pydicom.datadict import keyword_for_tag
+    from pydicom.tag import Tag
+
+    return f"{keyword_for_tag(tag)} {Tag(tag)}".lstrip()
 
 
 def logged(log: logging.Logger, error: BaseException, what: str) -> WhyRayError:

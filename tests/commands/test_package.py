@@ -59,6 +59,28 @@ def test_tables_fold_on_a_narrow_terminal_and_cut_nothing(
     assert "…" not in said.out
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("kind: planar", "kind: planar\n  channels: 3"),
+        ("kind: planar", "kind: solid"),
+        ("title:", "graph: other.onnx\ntitle:"),
+        ("", ""),
+    ],
+)
+def test_check_never_advises_to_check_nor_speaks_of_routes(was: str, becomes: str, cli: Cli, planted: Path) -> None:
+    manifest = planted / "model.yaml"
+    if was:
+        assert was in manifest.read_text("utf-8")
+        manifest.write_text(manifest.read_text("utf-8").replace(was, becomes), "utf-8")
+    else:
+        (planted / "model.onnx").write_bytes(b"no graph")
+    said = cli("package", "check", planted)
+    assert said.code == 1, said.everything
+    assert "package check" not in said.everything
+    assert "route" not in said.everything
+
+
 @pytest.mark.parametrize("method", [each.name for each in methods()])
 def test_every_method_tells_about_itself(cli: Cli, method: str) -> None:
     said = cli("package", "methods", method)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import yaml
 from sqlalchemy import select
@@ -16,6 +18,7 @@ from whyray.errors import ConfigError, PackageError
 from whyray.pipeline.ended_role import enter_end, name_of, telling_why
 from whyray.pipeline.house import House, Presence
 from whyray.pipeline.kept_config import STATE_OF_SUPERVISOR, config_to_ask_by
+from whyray.pipeline.roles import worker_app
 from whyray.serve import how_ended, supervisor_of
 
 __all__ = ["cli", "packages", "planted", "site"]
@@ -167,6 +170,35 @@ def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) 
     assert told.title == f"{name_of('worker')} does not run: PackageError"
     assert told.message == "planted@1.0.0: model.onnx is missing"
     catalog.close()
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may load here")
+def test_a_worker_that_can_not_have_the_gpu_asked_for_refuses_to_start_and_status_says_why(
+    cli: Cli, site: Path
+) -> None:
+    site.write_text(site.read_text("utf-8") + "workers: {device: cuda}\n", "utf-8")
+    ended = cli("worker", "--config", site)
+    assert ended.code == 2
+    assert "ConfigError: workers.device: device 'cuda' was asked for" in ended.err
+    assert "does not run: ConfigError: workers.device" in cli("status", "--config", site).everything
+
+
+def test_a_worker_whose_queue_does_not_answer_is_told_as_one_that_can_not_work(cli: Cli, site: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        site.write_text(
+            site.read_text("utf-8") + f"queue: {{url: redis://127.0.0.1:{taken.getsockname()[1]}/0}}\n", "utf-8"
+        )
+        _, presence, house = worker_app(site)
+        with presence:
+            said = cli("status", "--config", site).everything
+            with house.catalog.read() as session:
+                found = attention(session, house.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        house.close()
+    assert f"{presence.name} can't work: PeerUnreachable: the queue does not answer" in said
+    (told,) = [each for each in found if each.kind.startswith("process.")]
+    assert (told.kind, told.severity) == ("process.hindered", "error")
+    assert "Redis" in told.advice
 
 
 def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:

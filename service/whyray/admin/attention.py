@@ -35,6 +35,7 @@ def attention(
     found = [
         *_storage(free_bytes),
         *_gone(session, now),
+        *_hindered(session, now),
         *_refused_configurations(session),
         *(each for what in _STUCK for each in _stuck(session, what)),
         *_unknown_destinations(session, set(destinations)),
@@ -96,6 +97,29 @@ def _gone(session: Session, now: datetime) -> list[AttentionOut]:
         )
         for row in rows
         if _is_gone(row, now)
+    ]
+
+
+def _hindered(session: Session, now: datetime) -> list[AttentionOut]:
+    """What keeps running roles from their work, each cause once."""
+    rows: dict[tuple[str, ...], list[Process]] = {}
+    for row in processes.all_processes(session):
+        hindrance = processes.hindrance(row)
+        if hindrance is not None and processes.is_alive(row, now):
+            rows.setdefault((hindrance["code"], hindrance["message"], hindrance["advice"]), []).append(row)
+    return [
+        AttentionOut(
+            severity="error",
+            kind="process.hindered",
+            title=f"{', '.join(sorted(each.name for each in hindered))} can't work: {code}",
+            message=message,
+            advice=advice,
+            count=len(hindered),
+            since=None,
+            view="overview",
+            remedies=[],
+        )
+        for (code, message, advice), hindered in rows.items()
     ]
 
 

@@ -211,7 +211,7 @@ def delivery_out(row: Delivery) -> DeliveryOut:
 
 
 def _error_of_role(process: Process) -> ErrorOut | None:
-    error = processes.why_ended(process)
+    error = processes.why_ended(process) or processes.hindrance(process)
     return None if error is None else ErrorOut(code=error["code"], message=error["message"], advice=error["advice"])
 
 

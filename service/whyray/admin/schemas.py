@@ -202,7 +202,7 @@ class ProcessOut(Answer):
     alive: bool
     started_at: datetime
     seen_at: datetime
-    error: ErrorOut | None = Field(description="Why it could not start, or ended.")
+    error: ErrorOut | None = Field(description="Why it could not start, or ended, or can't work.")
     detail: dict[str, Any]
 
 

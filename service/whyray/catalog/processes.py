@@ -29,7 +29,7 @@ def seen(session: Session, name: str, role: str, now: datetime, detail: dict[str
 
 def ended(session: Session, name: str, role: str, now: datetime, error: WhyRayError) -> None:
     """Note why a role could not start, or ended; an event tells it once, however often the role is tried again."""
-    told = {"code": error.code, "message": error.message, "advice": error.advice}
+    told = as_detail(error)
     row = session.get(Process, name)
     if row is None:
         row = Process(name=name, role=role, started_at=now, seen_at=now, detail={})
@@ -44,6 +44,17 @@ def why_ended(row: Process) -> dict[str, str] | None:
     """Code, message and advice of the error by which a role ended; None while it runs, or if it was lost silently."""
     found = row.detail.get("error")
     return found if isinstance(found, dict) else None
+
+
+def hindrance(row: Process) -> dict[str, str] | None:
+    """Code, message and advice of what keeps a running role from its work; None where nothing does."""
+    found = row.detail.get("hindrance")
+    return found if isinstance(found, dict) else None
+
+
+def as_detail(error: WhyRayError) -> dict[str, str]:
+    """An error as a process's `detail` keeps it."""
+    return {"code": error.code, "message": error.message, "advice": f"{error.advice} {error.in_service}".rstrip()}
 
 
 def is_alive(row: Process, now: datetime) -> bool:

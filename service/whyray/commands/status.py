@@ -14,7 +14,7 @@ from whyray.commands.options import DEFAULT_CONFIG, ConfigFile
 from whyray.errors import PeerUnreachable
 
 if TYPE_CHECKING:
-    from whyray.pipeline.overview import Overview
+    from whyray.pipeline.overview import Overview, RoleState
 
 
 def status(
@@ -58,6 +58,12 @@ def status(
         raise typer.Exit(1)
 
 
+def _state_words(role: RoleState) -> str:
+    if role.alive:
+        return "[red]hindered[/]" if role.reason else "[green]alive[/]"
+    return "[red]ended[/]" if role.reason else "[red]lost[/]"
+
+
 def _print(console: Console, found: Overview) -> None:
     if not found.roles:
         console.print("no role runs: start `whyray serve`")
@@ -65,12 +71,13 @@ def _print(console: Console, found: Overview) -> None:
     for name in ("role", "process", "seen", "state"):
         roles.add_column(name, overflow="fold")
     for role in found.roles:
-        words = "[green]alive[/]" if role.alive else "[red]ended[/]" if role.reason else "[red]lost[/]"
+        words = _state_words(role)
         roles.add_row(role.role, role.name, f"{role.silent_for:.0f} s ago", words)
     console.print(roles)
     for role in found.roles:
         if role.reason:
-            console.print(f"{role.name} does not run: {role.reason}", style="red", markup=False, soft_wrap=True)
+            verb = "can't work" if role.alive else "does not run"
+            console.print(f"{role.name} {verb}: {role.reason}", style="red", markup=False, soft_wrap=True)
             console.print(f"  {role.advice}", markup=False, soft_wrap=True)
     for words in dict.fromkeys(role.config_refused for role in found.roles if role.config_refused):
         console.print(words, style="red", markup=False, soft_wrap=True)

@@ -208,7 +208,7 @@ class ListenerLimits(Section):
     network_timeout: Duration = timedelta(minutes=5)
     """An association that is silent for so long is aborted."""
     max_instance_size: Size = 4 * 1024**3
-    """A larger instance is refused with status A700 before it fills the disk."""
+    """A larger instance is refused with status A702 before it fills the disk."""
     min_free_disk: Size = 2 * 1024**3
     """Below this free space on the storage folder, instances are refused with status A700 ('out of resources')."""
 

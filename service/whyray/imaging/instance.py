@@ -233,7 +233,8 @@ def _refuse_what_is_no_image(header: Dataset, uid: str) -> None:
         )
         raise ImageError(
             f"instance {uid}: expected whole images, found tiles of one ({tiled})",
-            advice="Leave whole slides to software made for them; narrow the route's `when`.",
+            advice="Leave whole slides to software made for them.",
+            in_service="Narrow the route's `when`.",
         )
     if "Rows" not in header or "Columns" not in header:
         if "Image" in name:

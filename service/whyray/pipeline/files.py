@@ -141,13 +141,11 @@ def sorted_files(paths: Iterable[Path]) -> SortedFiles:
             images.append(path)
     if not images:
         kinds = [*others, *["Segmentation"] * len(segmentations)]
-        words = (
-            f"none in {len(kinds)} file{'s' if len(kinds) > 1 else ''}: {counted(kinds)}" if kinds else "no file at all"
-        )
-        raise ImageError(
-            f"expected an image, found {words}",
-            advice="Name DICOM files, PNG or JPEG pictures, or a folder that holds some.",
-        )
+        words = "no DICOM file, PNG or JPEG picture among the paths given"
+        if kinds:
+            number = f"{len(kinds)} file{'s' if len(kinds) > 1 else ''}"
+            words = f"expected an image, found none in {number}: {counted(kinds)}"
+        raise ImageError(words, advice="Name DICOM files, PNG or JPEG pictures, or a folder that holds some.")
     return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.catalog import Catalog, events, processes
 from whyray.config import Config, ConfigSource
 from whyray.config.problems import Problem, config_error
+from whyray.errors import WhyRayError
 from whyray.pipeline.embedded_redis import embedded_url
 from whyray.pipeline.ended_role import name_of, process_name
 from whyray.routing import read_header
@@ -85,11 +86,21 @@ def refused_words(problems: Sequence[Problem], path: Path) -> str:
 
 
 class Presence:
-    """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own."""
+    """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own.
 
-    def __init__(self, house: House, role: str, *, on_reload: Callable[[Config], None] | None = None) -> None:
+    `hindrance` is asked each time what keeps the role from its work, e.g. a broker that does not answer.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        role: str,
+        *,
+        on_reload: Callable[[Config], None] | None = None,
+        hindrance: Callable[[], WhyRayError | None] = lambda: None,
+    ) -> None:
         self.name = process_name(role, os.getpid())
-        self._house, self._role, self._on_reload = house, role, on_reload
+        self._house, self._role, self._on_reload, self._hindrance = house, role, on_reload, hindrance
         self._detail: dict[str, Any] = {"pid": os.getpid()}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
@@ -128,6 +139,10 @@ class Presence:
 
     def _seen(self) -> None:
         catalog = self._house.catalog
+        hindrance = self._hindrance()
+        self._detail.pop("hindrance", None)
+        if hindrance is not None:
+            self._detail["hindrance"] = processes.as_detail(hindrance)
         with catalog.begin() as session:
             processes.seen(session, self.name, self._role, catalog.clock(), dict(self._detail))
             processes.gone(session, name_of(self._role))

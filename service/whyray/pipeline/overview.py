@@ -33,7 +33,7 @@ class RoleState:
     silent_for: float
     alive: bool
     reason: str | None = None
-    """Why it could not start, or ended, and what to do; None where nobody knows."""
+    """Why it could not start, or ended, or can't work though it runs; None where nobody knows of anything."""
     advice: str | None = None
     config_refused: str | None = None
     """What is wrong with the configuration file, while an older one is in force."""
@@ -94,7 +94,7 @@ def overview(catalog: Catalog) -> Overview:
 
 
 def _role_state(row: Process, silent_for: float, alive: bool) -> RoleState:
-    error = processes.why_ended(row)
+    error = processes.why_ended(row) or (processes.hindrance(row) if alive else None)
     refused = row.detail.get("config_refused")
     reason = None if error is None else f"{error['code']}: {error['message']}"
     advice = None if error is None else error["advice"]

@@ -11,6 +11,10 @@ import redis
 from celery import Celery
 from kombu import Queue
 
+from whyray.errors import PeerUnreachable
+
+_PATIENCE = 2.0
+"""Seconds: a sign of life must not wait longer for a broker that is silent."""
 RUN_JOB = "whyray.run_job"
 QUEUES = {0: "whyray.stat", 1: "whyray.urgent", 2: "whyray.routine"}
 
@@ -52,6 +56,23 @@ def send(app: Celery, job_id: str, priority: int) -> None:
     app.send_task(RUN_JOB, args=[job_id], queue=QUEUES[priority], retry=False)
 
 
+def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
+    """Why the broker can't be used now; None if it answers."""
+    try:
+        with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return PeerUnreachable(
+            f"the queue does not answer ({type(error).__name__})",
+            advice="Check that Redis runs, and `queue.url`; jobs wait until it answers.",
+        )
+    return None
+
+
+def _plain(redis_url: str) -> str:
+    return redis_url.replace("redis+socket://", "unix://", 1)
+
+
 def backlog(redis_url: str) -> int:
     """How many messages wait in the three queues.
 
@@ -60,5 +81,5 @@ def backlog(redis_url: str) -> int:
     redis.exceptions.RedisError
         If the broker can't be reached.
     """
-    with redis.from_url(redis_url.replace("redis+socket://", "unix://", 1)) as client:
+    with redis.from_url(_plain(redis_url)) as client:
         return sum(int(client.llen(name)) for name in QUEUES.values())

@@ -17,9 +17,9 @@ from pydicom import Dataset
 
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
-from whyray.errors import ConfigError
+from whyray.errors import ConfigError, PackageError
 from whyray.pipeline.house import House, Presence
-from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, send
+from whyray.pipeline.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
 from whyray.pipeline.retention import Retention
 from whyray.pipeline.route_studies import StudyRouter
 from whyray.pipeline.schedule import Schedule
@@ -174,7 +174,7 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
         artefacts=(house.config().artefact_folder,),
         cache=house.config().state / "compiled",
     )
-    presence = Presence(house, "worker")
+    presence = Presence(house, "worker", hindrance=lambda: queue_hindrance(house.redis_url))
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
@@ -222,6 +222,29 @@ def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
         )
 
 
+def refuse_missing_gpu(device: str) -> None:
+    """Refuse to work slowly, without a word, where CUDA was asked for and does not load.
+
+    Raises
+    ------
+    ConfigError
+        If `device` is 'cuda' and ONNX Runtime can't use it.
+    """
+    if device != "cuda":
+        return
+    from onnx import TensorProto, helper
+
+    from whyray.models.session import RuntimeOptions, open_session
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
+    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    try:
+        open_session(probe.SerializeToString(), RuntimeOptions(device="cuda"), name="workers.device")
+    except PackageError as error:
+        raise ConfigError(error.message, advice=error.advice) from error
+
+
 def run_worker(path: Path) -> None:
     """Take jobs from the queue, one at a time, until told to stop.
 
@@ -235,6 +258,7 @@ def run_worker(path: Path) -> None:
     providers = ", ".join(onnxruntime.get_available_providers())
     _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
     try:
+        refuse_missing_gpu(house.config().workers.device)
         with presence:
             presence.note(providers=providers, device=house.config().workers.device)
             options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
