@@ -86,7 +86,7 @@ def report(
             *_observer(answer, templates),
             sr.code("HAS CONCEPT MOD", dcm("121058", "Procedure reported"), templates.concepts.procedure),
             _image_library(answer),
-            sr.container(dcm("126010", "Imaging Measurements"), groups),
+            *([sr.container(dcm("126010", "Imaging Measurements"), groups)] if groups else []),
             sr.container(_QUALITATIVE, _statements(answer, templates, wording)),
         ],
         template="1500",

@@ -275,7 +275,7 @@ class _Writer:
             one.value,
             NO_UNITS,
             [
-                sr.code("HAS PROPERTIES", self.concepts.quality_grade, grade),
+                sr.code("HAS CONCEPT MOD", self.concepts.quality_grade, grade),
                 sr.text("HAS PROPERTIES", _COMMENT, judged),
             ],
         )

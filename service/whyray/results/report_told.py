@@ -36,7 +36,8 @@ class ShownTold:
 
 def row_item(row: Row) -> Dataset:
     """One row as a content item: NUM, CODE or TEXT by the type of its value."""
-    children = [row_property(each) for each in row.of]
+    measured = not isinstance(row.value, (CodedConcept, str))
+    children = [row_property(each, of_measurement=measured) for each in row.of]
     if row.comment:
         children.append(sr.text("HAS PROPERTIES", _COMMENT, row.comment))
     if isinstance(row.value, CodedConcept):
@@ -46,13 +47,14 @@ def row_item(row: Row) -> Dataset:
     return sr.number("CONTAINS", row.name, row.value, row.unit or NO_UNITS, children)
 
 
-def row_property(row: Row) -> Dataset:
-    """A statement about another one."""
+def row_property(row: Row, *, of_measurement: bool) -> Dataset:
+    """A statement about another one; about a measurement by the relationships of TID 300 and 1419 (PS3.16)."""
     if isinstance(row.value, CodedConcept):
-        return sr.code("HAS PROPERTIES", row.name, row.value)
+        return sr.code("HAS CONCEPT MOD" if of_measurement else "HAS PROPERTIES", row.name, row.value)
     if isinstance(row.value, str):
         return sr.text("HAS PROPERTIES", row.name, row.value)
-    return sr.number("HAS PROPERTIES", row.name, row.value, row.unit or NO_UNITS)
+    relationship: sr.Relationship = "INFERRED FROM" if of_measurement else "HAS PROPERTIES"
+    return sr.number(relationship, row.name, row.value, row.unit or NO_UNITS)
 
 
 def by_structure(rows: Sequence[Row]) -> dict[str | None, list[Row]]:
