@@ -434,6 +434,6 @@ def test_the_check_tells_what_is_explained_and_of_what(tmp_path: Path) -> None:
         write(tmp_path, SOFTMAXES["as it is"][0], activation="none", task="classification")
     ).explained
     assert told == (
-        "explained: 'z', before softmax; explanations are parts of the logit",
+        "explained: output 'logits' before softmax; explanations are parts of the logit",
         f"class activation maps: of 'maps' (chosen), grid {SIZE // 2} × {SIZE // 2}, 6 channels",
     )

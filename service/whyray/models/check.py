@@ -130,8 +130,8 @@ def _explained(model: Model) -> Iterator[str]:
     if not model.targets:
         return
     form, named = model.output_form, model.manifest.output
-    before = "" if form.activation == "none" else f", before {form.activation}"
-    yield f"explained: {form.logits!r}{before}; explanations are parts of the {form.unit}"
+    before = "" if form.activation == "none" else f" before {form.activation}"
+    yield f"explained: output {named.name!r}{before}; explanations are parts of the {form.unit}"
     if model.features_name is None:
         yield "class activation maps: none"
         return

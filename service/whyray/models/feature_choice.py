@@ -106,9 +106,11 @@ def _advice(graph: Graph, logits: str, spec: InputSpec) -> str:
 
 
 def _backwards(graph: Graph, logits: str) -> Iterator[str]:
+    passed = {graph.input, logits, *graph.constants}
     for node in reversed(graph.proto.graph.node):
         for name in node.input:
-            if name in graph.producer and name not in (graph.input, logits) and name not in graph.constants:
+            if name in graph.producer and name not in passed:
+                passed.add(name)
                 yield str(name)
 
 

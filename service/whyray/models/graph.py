@@ -91,7 +91,10 @@ class Graph:
 
         nodes = self.between(start, end)
         if nodes is None:
-            raise PackageError(f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}")
+            raise PackageError(
+                f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}",
+                advice=f"Name a tensor through which all ways from the image to {end!r} go.",
+            )
         names = {each for node in nodes for each in node.input}
         constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
         shape = self.shapes.get(start)
