@@ -336,3 +336,22 @@ def test_the_check_says_what_to_do_and_never_to_check(tmp_path: Path, name: str)
         assert each.advice
         assert "package check" not in each.advice
         assert "whyray explain" not in each.advice
+
+
+def test_a_later_map_is_no_token(tmp_path: Path) -> None:
+    class Coarse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = nn.Sequential(nn.Conv2d(1, 16, 3, stride=4, padding=1), nn.ReLU())
+            self.head = nn.Conv2d(16, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.interpolate(self.head(self.maps(x)), scale_factor=4.0, mode="bilinear")
+
+    maps = tensor_of(packed(tmp_path, Coarse(), "unet"), "Relu", 0)
+    folder = packed(tmp_path, Coarse(), "unet", output__features=maps)
+    checked = checked_package(folder)
+    assert not any("tokens" in each.message or "probabilities" in each.message for each in checked.findings)
+    model = load_package(folder, options=CPU)
+    assert model.features_name == maps
+    assert not model.output_form.unclear

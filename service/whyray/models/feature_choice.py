@@ -50,7 +50,7 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec) -> Features:
             continue
         if not _behind(graph, name, logits):
             continue
-        tokens = _tokens_behind(graph, name, logits)
+        tokens = _tokens_behind(graph, name, logits, spec)
         if tokens is not None:
             return Features(None, _before_tokens(graph, name, tokens))
         if graph.between(name, logits):
@@ -84,7 +84,7 @@ def named_features(graph: Graph, name: str, logits: str, spec: InputSpec, option
             f"channels, on a grid that fits the image ({' × '.join(map(str, spec.shape))})",
             advice=_advice(graph, logits, spec),
         )
-    behind = _tokens_behind(graph, name, logits)
+    behind = _tokens_behind(graph, name, logits, spec)
     return Features(name, "" if behind is None else _before_tokens(graph, name, behind))
 
 
@@ -114,8 +114,8 @@ def _backwards(graph: Graph, logits: str) -> Iterator[str]:
                 yield str(name)
 
 
-def _tokens_behind(graph: Graph, features: str, logits: str) -> str | None:
-    """A later tensor that still has positions, and behind which of `features` lies a learned layer; None without one.
+def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) -> str | None:
+    """A later tensor that has positions and is no map, with a learned layer between `features` and it; None without.
 
     Looked for up to where the positions are gone: a vector through which all ways go. Where shapes are not known,
     products of two computed tensors, as attention has them, count as layers of tokens.
@@ -142,7 +142,9 @@ def _tokens_behind(graph: Graph, features: str, logits: str) -> str | None:
             positions = len(shape) > 2 and sum((size or 0) > 1 for size in shape[1:]) > 1
             if not positions:
                 return None
-            if learned:
+            if len(shape) == len(spec.shape) + 2 and map_layout(graph, str(name), spec) is not None:
+                learned = False  # a later map: what it is flattened to are its own places
+            elif learned:
                 return str(name)
     return None
 

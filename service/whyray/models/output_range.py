@@ -36,6 +36,10 @@ _FIXED: dict[str, Bounds] = {
     **dict.fromkeys(("Softplus", "ReduceL1", "ReduceL2", "ReduceSumSquare"), (0.0, inf)),
     "LogSoftmax": (-inf, 0.0),
 }
+_SPREAD = frozenset(
+    {"Cast", "AveragePool", "ReduceSum", "Neg", "Resize", "Upsample", "Pad", "GridSample", "LeakyRelu", "PRelu"}
+)
+"""Operators behind which what was free to take any value still is."""
 _LINEAR = frozenset({"Gemm", "MatMul", "Conv", "ConvTranspose", "MatMulInteger", "ConvInteger", "QLinearMatMul"})
 
 
@@ -52,7 +56,7 @@ def ends_linear(graph: Graph, tensor: str) -> bool:
             return False
         if node.op_type in _LINEAR or node.op_type == "BatchNormalization":
             return True
-        if node.op_type in MOVES or node.op_type in {*_MEANS, *EXTREMES, "Cast", "AveragePool", "ReduceSum", "Neg"}:
+        if node.op_type in MOVES or node.op_type in {*_MEANS, *EXTREMES, *_SPREAD}:
             tensor = node.input[0]
             continue
         if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
