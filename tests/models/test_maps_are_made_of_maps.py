@@ -355,3 +355,21 @@ def test_a_later_map_is_no_token(tmp_path: Path) -> None:
     model = load_package(folder, options=CPU)
     assert model.features_name == maps
     assert not model.output_form.unclear
+
+
+def test_maps_that_are_flattened_before_they_are_pooled_are_no_tokens(tmp_path: Path) -> None:
+    class Prototypes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = nn.Sequential(nn.Conv2d(1, 16, 3, stride=4, padding=1), nn.ReLU())
+            self.similar, self.linear = nn.Conv2d(16, 6, 1), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(self.similar(self.maps(x)).flatten(2).amax(dim=2))
+
+    folder = packed(tmp_path, Prototypes())
+    chosen, earlier = tensor_of(folder, "Conv"), tensor_of(folder, "Relu", 0)
+    assert load_package(folder, options=CPU).features_name == chosen
+    named = packed(tmp_path, Prototypes(), output__features=earlier)
+    assert load_package(named, options=CPU).features_name == earlier
+    assert not any("tokens" in each.message for each in check_package(named))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -79,6 +80,7 @@ MOVED_SIGMOIDS = {
         one=1.0,
     ),
     "one minus it": ending_of(S, node("Sub", ["one", "s"], "logits"), one=1.0),
+    "one plus minus it": ending_of(S, node("Neg", ["s"], "n"), node("Add", ["n", "one"], "logits"), one=1.0),
     "exp of its logarithm": ending_of(S, node("Log", ["s"], "l"), node("Exp", ["l"], "logits")),
     "largest of two": ending_of(
         S, node("Gather", ["s", "order"], "g", axis=1), node("Max", ["s", "g"], "logits"), order=[2, 0, 1]
@@ -227,6 +229,10 @@ BOUNDED = {
     "noisy or": ending_of(
         S, node("Sub", ["one", "s"], "m"), node("Mul", ["m", "m"], "mm"), node("Sub", ["one", "mm"], "logits"), one=1.0
     ),
+    "quantised and back": ending_of(
+        S, node("QuantizeLinear", ["s", "step"], "q"), node("DequantizeLinear", ["q", "step"], "logits"), step=1 / 255
+    ),
+    "masked": ending_of(node("Less", [Z, "none"], "low"), S, node("Where", ["low", "none", "s"], "logits"), none=0.0),
     "power": ending_of(S, node("Pow", ["s", "two"], "logits"), two=2.0),
     "classes summed by a matrix": ending_of(
         P, node("MatMul", ["p", "groups"], "logits"), groups=[[1.0, 0, 0], [0, 1.0, 1.0], [0, 1.0, 0]]
@@ -437,3 +443,25 @@ def test_the_check_tells_what_is_explained_and_of_what(tmp_path: Path) -> None:
         "explained: output 'logits' before softmax; explanations are parts of the logit",
         f"class activation maps: of 'maps' (chosen), grid {SIZE // 2} × {SIZE // 2}, 6 channels",
     )
+
+
+def test_a_sigmoid_within_a_function_of_the_models_own_is_seen(tmp_path: Path) -> None:
+    folder = write(tmp_path, ending_of(node("Identity", [Z], "logits")), activation="sigmoid")
+    proto = onnx.load(folder / "model.onnx")
+    own = helper.make_function(
+        "own", "Answer", ["a"], ["b"], [node("Sigmoid", ["a"], "c"), node("Identity", ["c"], "b")], proto.opset_import
+    )
+    proto.graph.node[-1].CopyFrom(helper.make_node("Answer", [Z], ["logits"], domain="own"))
+    proto.functions.append(own)
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(proto, folder / "model.onnx")
+    with pytest.raises(PackageError, match="already ends in sigmoid"):
+        loaded(folder).predict(image())
+
+
+def test_per_cent_are_no_probabilities(tmp_path: Path) -> None:
+    per_cent = ending_of(S, node("Mul", ["s", "hundred"], "logits"), hundred=100.0)
+    with pytest.raises(ModelOutputError, match="expected probabilities"):
+        loaded(write(tmp_path, per_cent, activation="none")).predict(image())
+    with pytest.raises(PackageError, match="never below 0"):
+        loaded(write(tmp_path, per_cent, activation="sigmoid")).predict(image())

@@ -172,8 +172,9 @@ class _Way:
             if low > _CLIPPED or high < 1 - _CLIPPED:
                 return None
             return self.before(node.input[0], logarithm=False, depth=deeper)
-        if kind == "Sub" and self.link == "sigmoid" and not logarithm and is_constant(self._graph, node.input[0], 1.0):
-            inner = self.before(node.input[1], logarithm=False, depth=deeper)  # 1 - sigmoid(z) = sigmoid(-z)
+        complement = _complement(self._graph, node) if self.link == "sigmoid" and not logarithm else None
+        if complement is not None:
+            inner = self.before(complement, logarithm=False, depth=deeper)  # 1 - sigmoid(z) = sigmoid(-z)
             return None if inner is None else self._lay("Neg", [inner], f"{tensor}__logits")
         together = kind == "Concat" or (self.link == "sigmoid" and kind in {"Max", "Min"})
         alone = kind in MOVES or (kind == "Resize" and attribute(node, "mode", b"nearest") == b"nearest")
@@ -249,6 +250,17 @@ class _Way:
 
         self.nodes.append(onnx.helper.make_node(kind, given, [gives], name=f"{gives}_{kind}", **attributes))
         return gives
+
+
+def _complement(graph: Graph, node: Any) -> str | None:
+    """p of 1 - p, also where it is written as 1 + (-p)."""
+    if node.op_type == "Sub" and is_constant(graph, node.input[0], 1.0):
+        return str(node.input[1])
+    if node.op_type != "Add":
+        return None
+    other = [each for each in node.input if not is_constant(graph, each, 1.0)]
+    negative = graph.producer.get(other[0]) if len(other) == 1 else None
+    return str(negative.input[0]) if negative is not None and negative.op_type == "Neg" else None
 
 
 def _to_whole_numbers(node: Any) -> bool:

@@ -168,7 +168,7 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
 
     Raises PackageError where the file is no ONNX graph, or where external data is missing or lies elsewhere.
     """
-    import onnx
+    import onnx.inliner
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
@@ -185,6 +185,8 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
                     )
         onnx.load_external_data_for_model(proto, str(root))
         onnx.checker.check_model(proto)
+        if proto.functions:  # what happens within functions of the model's own shall be seen
+            proto = onnx.inliner.inline_local_functions(proto)
     except PackageError:
         raise
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:

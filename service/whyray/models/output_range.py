@@ -37,9 +37,11 @@ _FIXED: dict[str, Bounds] = {
     "LogSoftmax": (-inf, 0.0),
 }
 _SPREAD = frozenset(
-    {"Cast", "AveragePool", "ReduceSum", "Neg", "Resize", "Upsample", "Pad", "GridSample", "LeakyRelu", "PRelu"}
+    {"AveragePool", "ReduceSum", "Neg", "Resize", "Upsample", "Pad", "GridSample", "LeakyRelu", "PRelu"}
 )
 """Operators behind which what was free to take any value still is."""
+_ROUND = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
+"""Operators that keep values up to rounding: a pair that quantises and back keeps its bounds."""
 _LINEAR = frozenset({"Gemm", "MatMul", "Conv", "ConvTranspose", "MatMulInteger", "ConvInteger", "QLinearMatMul"})
 
 
@@ -56,7 +58,7 @@ def ends_linear(graph: Graph, tensor: str) -> bool:
             return False
         if node.op_type in _LINEAR or node.op_type == "BatchNormalization":
             return True
-        if node.op_type in MOVES or node.op_type in {*_MEANS, *EXTREMES, *_SPREAD}:
+        if node.op_type in MOVES or node.op_type in {*_MEANS, *EXTREMES, *_SPREAD, *_ROUND}:
             tensor = node.input[0]
             continue
         if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
@@ -124,9 +126,13 @@ class _Ranges:
             numbers = value.size and np.issubdtype(value.dtype, np.number) and np.isfinite(value).all()
             return (float(value.min()), float(value.max())) if numbers else ANY
         node = self._graph.producer.get(tensor)
-        if node is None or depth > _DEEPEST or node.domain not in ("", "ai.onnx"):
+        if node is None or depth > _DEEPEST:
             return ANY
         kind = node.op_type
+        if kind in {"QLinearSigmoid", "QLinearSoftmax"}:  # of ONNX Runtime's own; what dequantises them follows
+            return 0.0, 1.0
+        if node.domain not in ("", "ai.onnx"):
+            return ANY
         if kind in _FIXED:
             return _FIXED[kind]
         if kind in {"MatMul", "Gemm"}:
@@ -134,7 +140,7 @@ class _Ranges:
         rule = _RULES.get(kind)
         if rule is not None:
             return rule([self.of(each, depth + 1) for each in node.input if each])
-        if kind in MOVES or kind in EXTREMES or kind in _MEANS or kind == "Cast":
+        if kind in MOVES or kind in EXTREMES or kind in _MEANS or kind in _ROUND:
             return self.of(node.input[0], depth + 1)
         if kind == "Clip":
             low, high = clip_limits(self._graph, node)
