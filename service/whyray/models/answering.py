@@ -59,10 +59,11 @@ class Answering:
         """
         if maps and self._maps is not None:
             targets = np.array(self._maps.targets, np.int64)
+            failures: tuple[type[Exception], ...] = (PackageError, *runtime_errors())
             try:
                 *outputs, found = run_session(self._session, [*tensors, MAPS], {name: fed, TARGETS: targets})
                 return _named(tensors, outputs), dict(zip(self._maps.targets, found[0], strict=True))
-            except runtime_errors() as error:
+            except failures as error:
                 self._without_maps(error)
         return _named(tensors, run_session(self._session, tensors, {name: fed})), {}
 

@@ -18,6 +18,7 @@ from whyray.errors import ModelOutputError, PackageError
 from whyray.models.graph import Graph
 from whyray.models.output_range import EXTREMES, MOVES, attribute, clip_limits, is_constant
 from whyray.models.session import RuntimeOptions, open_session, run_session, runtime_errors
+from whyray.models.subgraphs import reads
 
 FloatArray = NDArray[np.float32]
 Link = Literal["sigmoid", "softmax"]
@@ -120,7 +121,7 @@ def _end_of(graph: Graph, wanted: Sequence[str], reading: Reading) -> Any:
     for node in reversed(whole.graph.node):
         if needed.intersection(node.output) - set(reading.leaves):
             kept.append(node)
-            needed.update(each for each in node.input if each)
+            needed.update(reads(node))
     start = dict.fromkeys((*reading.leaves, *([graph.input] if graph.input in needed else [])))
     given = [
         onnx.helper.make_tensor_value_info(each, graph.types.get(each, onnx.TensorProto.FLOAT), graph.shapes[each])

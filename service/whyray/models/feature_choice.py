@@ -18,6 +18,7 @@ from whyray.models.feature_layout import map_layout
 from whyray.models.graph import Graph, item_shape
 from whyray.models.manifest import InputSpec
 from whyray.models.session import RuntimeOptions, open_session, run_session, runtime_errors
+from whyray.models.subgraphs import reads
 
 WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
 """Methods that need no feature maps, in words for advice."""
@@ -108,7 +109,7 @@ def _advice(graph: Graph, logits: str, spec: InputSpec) -> str:
 def _backwards(graph: Graph, logits: str) -> Iterator[str]:
     passed = {graph.input, logits, *graph.constants}
     for node in reversed(graph.proto.graph.node):
-        for name in node.input:
+        for name in reads(node):
             if name in graph.producer and name not in passed:
                 passed.add(name)
                 yield str(name)
@@ -124,7 +125,7 @@ def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) ->
     varying = {features}
     learned = False
     for node in nodes:
-        moving = [each for each in node.input if each in varying]
+        moving = [each for each in reads(node) if each in varying]
         if not moving or node.op_type == "Shape":
             continue
         varying.update(each for each in node.output if each)
@@ -157,7 +158,7 @@ def _behind(graph: Graph, start: str, end: str) -> list[Any] | None:
             continue
         found.append(node)
         if node.op_type not in {"Shape", "Size"}:
-            wanted.update(each for each in node.input if each and each != start)
+            wanted.update(each for each in reads(node) if each != start)
     return None if graph.input in wanted else found[::-1]
 
 
@@ -165,8 +166,8 @@ def _ancestors(graph: Graph, name: str) -> set[str]:
     found, left = set(), [name]
     while left:
         node = graph.producer.get(left.pop())
-        for each in () if node is None else node.input:
-            if each and each not in found:
+        for each in () if node is None else reads(node):
+            if each not in found:
                 found.add(each)
                 left.append(each)
     return found
