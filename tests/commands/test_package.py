@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from PIL import Image
 
 from commands.conftest import Cli
 from planted import BRIGHT
@@ -109,3 +113,32 @@ def test_check_passes_what_is_in_order_and_names_what_is_wrong(cli: Cli, planted
 def test_a_package_that_there_is_not_is_refused_with_the_nearest(cli: Cli, command: str) -> None:
     cli("package", command, "cxr-finding").refused("NotFound", "cxr-finding", "Did you mean 'cxr-findings")
     cli("package", command, "./nowhere").refused("nowhere")
+
+
+def test_check_and_explain_refuse_a_manifest_that_contradicts_the_graph_in_the_same_words(
+    cli: Cli, planted: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(planted / "model.onnx")
+    name = proto.graph.output[0].name
+    (last,) = (each for each in proto.graph.node if name in each.output)
+    last.output[list(last.output).index(name)] = "before"
+    proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], ["probabilities"]))
+    proto.graph.node.append(onnx.helper.make_node("Flatten", ["probabilities"], [name]))
+    onnx.save(proto, planted / "model.onnx")
+    Image.fromarray(np.full((70, 60), 9, np.uint8)).save(tmp_path / "film.png")
+    words = "already ends in sigmoid (Sigmoid), and model.yaml applies sigmoid to it again"
+    said = cli("package", "check", planted)
+    assert said.code == 1
+    assert words in said.everything
+    cli("explain", tmp_path / "film.png", "-p", planted, "-o", tmp_path / "out").refused(
+        words, "output.activation to none"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_check_tells_the_layer_of_the_class_activation_maps_with_its_grid_and_channels(cli: Cli, planted: Path) -> None:
+    said = cli("package", "check", planted)
+    assert said.code == 0
+    assert re.search(
+        r"class activation maps: of '\S+' \((chosen|named in model\.yaml)\), grid \d+ × \d+, \d+ channels", said.out
+    )

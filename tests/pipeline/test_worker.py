@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from copy import deepcopy
 
+import onnx
 import pytest
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
@@ -115,6 +116,23 @@ def test_an_onnx_file_that_does_not_load_fails_the_job_by_name(site: Site) -> No
     (site.folder / "packages" / "planted" / "1.0.0" / "model.onnx").write_bytes(b"not a graph")
     assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
     assert site.jobs()[0].error_code == "PackageError"
+
+
+def test_a_graph_that_ends_in_the_activation_of_its_manifest_fails_the_job_by_name(site: Site) -> None:
+    job_id = queued(site)
+    path = site.folder / "packages" / "planted" / "1.0.0" / "model.onnx"
+    proto = onnx.load(path)
+    name = proto.graph.output[0].name
+    (last,) = (each for each in proto.graph.node if name in each.output)
+    last.output[list(last.output).index(name)] = "before"
+    proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], [name]))
+    onnx.save(proto, path)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "PackageError"
+    assert "already ends in sigmoid" in str(job.error_message)
+    assert "output.activation to none" in str(job.error_advice)
+    assert not rows(site, ResultRow)
 
 
 def test_a_truncated_image_fails_the_job_by_name(site: Site) -> None:

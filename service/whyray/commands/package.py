@@ -166,19 +166,21 @@ def _defaults(method: AnyMethod) -> str:
 
 @app.command()
 def check(reference: Reference, folder: Folder = None) -> None:
-    """Read a package, load its graph and run it once.
+    """Read a package, load its graph and run it once; say what of it is explained.
 
     Example: `whyray package check ./packages/my-model/1.0.0`. Exit code 0: it is in order, perhaps with warnings;
     1: something is wrong with it; 2: there is no such package.
     """
-    from whyray.models import check_package, find_package
+    from whyray.models import checked_package, find_package
 
     path = find_package(reference, folder or ())
-    findings = check_package(path)
+    checked = checked_package(path)
     console = Console(highlight=False, soft_wrap=True)
-    for each in findings:
+    for each in checked.findings:
         console.print(each.severity, style="red" if each.severity == "error" else "yellow", end=" ")
         console.print(f"{each.message}\n  {each.advice}", markup=False)
-    if any(each.severity == "error" for each in findings):
+    for line in checked.explained:
+        console.print(line, markup=False)
+    if any(each.severity == "error" for each in checked.findings):
         raise typer.Exit(1)
     console.print(f"{path.parent.name}@{path.name} is in order", markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, cast, overload
 
 import numpy as np
@@ -16,6 +17,7 @@ from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
 from whyray.models import Model
 from whyray.models.blas import one_blas_thread
+from whyray.models.feature_choice import WITHOUT_MAPS
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 
@@ -121,14 +123,17 @@ def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[E
     names = case.target_names
     if isinstance(method, TypedMethod):
         told = method.explain_case(case, parameters)
-        return [_checked_parts(each, case.shape, name) for name, each in zip(names, told, strict=True)]
+        return [
+            _in_its_unit(_checked_parts(each, case.shape, name), case.model)
+            for name, each in zip(names, told, strict=True)
+        ]
     return [
         Heatmap(
             values=_checked(each.values, case.shape, method.name, name),
             target=name,
             method=method.name,
             signed=method.signed,
-            unit=method.unit,
+            unit=unit_of(method.unit, case.model),
             layer=each.layer,
             parameters=parameters.model_dump(),
             evidence=each.evidence,
@@ -168,7 +173,10 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
             advice="Take another method.",
         )
     if method.tier == "T1" and model.features_name is None:
-        return TierMissing(f"{method.name} needs feature maps (T1), and {model.identity} has none")
+        return TierMissing(
+            f"{method.name} needs feature maps (T1), and {model.identity} has none: {model.features.reason}",
+            advice=f"Take {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
+        )
     if method.tier == "T2":
         reported = model.reported_tier
         if reported is not None and _ORDER[reported] < _ORDER["T2"]:
@@ -177,6 +185,20 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
     if role is not None and (given or {}).get(role) is not None:
         return None
     return method.why_not(model)
+
+
+def unit_of(unit: str, model: Model) -> str:
+    """A method's unit for this model: where its score is no logit, a probability or a regression's value."""
+    return unit.replace("logit", model.output_form.unit)
+
+
+def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
+    """The same, with the unit of the model's score instead of the logit that methods name by themselves."""
+    unit = getattr(told, "unit", None)
+    if not isinstance(unit, str) or unit_of(unit, model) == unit:
+        return told
+    changed: dict[str, Any] = {"unit": unit_of(unit, model)}
+    return replace(told, **changed)
 
 
 def _checked_parts(told: TypedExplanation, shape: tuple[int, ...], target: str) -> TypedExplanation:

@@ -12,7 +12,7 @@ from whyray.models.artefacts import (
 )
 from whyray.models.autoencoder import Autoencoder
 from whyray.models.captioner import Caption, Captioner
-from whyray.models.check import Finding, check_package
+from whyray.models.check import Finding, PackageCheck, check_package, checked_package
 from whyray.models.install import copy_package, install_package
 from whyray.models.manifest import (
     CaptionSpec,
@@ -50,6 +50,7 @@ __all__ = [
     "Model",
     "OutputSpec",
     "Package",
+    "PackageCheck",
     "PackageEntry",
     "PrototypesSpec",
     "Run",
@@ -57,6 +58,7 @@ __all__ = [
     "TargetSpec",
     "artefact_paths",
     "check_package",
+    "checked_package",
     "copy_package",
     "find_artefact",
     "find_package",

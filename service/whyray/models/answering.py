@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from whyray.errors import PackageError
 from whyray.models.class_maps import MAPS, TARGETS, ClassMaps, add_grad_cam
 from whyray.models.graph import Graph
-from whyray.models.session import RuntimeOptions, open_session, run_session
+from whyray.models.session import RuntimeOptions, open_session, run_session, runtime_errors
 
 FloatArray = NDArray[np.float32]
 _LOG = logging.getLogger(__name__)
@@ -59,10 +59,11 @@ class Answering:
         """
         if maps and self._maps is not None:
             targets = np.array(self._maps.targets, np.int64)
+            failures: tuple[type[Exception], ...] = (PackageError, *runtime_errors())
             try:
                 *outputs, found = run_session(self._session, [*tensors, MAPS], {name: fed, TARGETS: targets})
                 return _named(tensors, outputs), dict(zip(self._maps.targets, found[0], strict=True))
-            except Exception as error:  # ONNX Runtime's own classes, which it does not document
+            except failures as error:
                 self._without_maps(error)
         return _named(tensors, run_session(self._session, tensors, {name: fed})), {}
 

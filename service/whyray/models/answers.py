@@ -11,6 +11,8 @@ from whyray.errors import ModelOutputError
 from whyray.models.manifest import Manifest, TargetSpec
 
 FloatArray = NDArray[np.float32]
+_ROUNDING = 1e-3
+"""How far a probability may lie outside 0..1: half precision and interpolation round."""
 
 
 def probabilities(logits: FloatArray, activation: str, targets: Sequence[TargetSpec]) -> FloatArray:
@@ -57,6 +59,17 @@ def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity:
     if not np.isfinite(logits).all():
         raise ModelOutputError(f"{identity}: the output {tensor!r} has NaN or infinite values")
     return logits
+
+
+def refuse_no_probabilities(answer: FloatArray, *, identity: str, tensor: str) -> None:
+    """ModelOutputError where the answers of a classification or segmentation leave 0..1."""
+    low, high = float(answer.min()), float(answer.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise ModelOutputError(
+            f"{identity}: expected probabilities, since output.activation is none, and found {low:.4g} … {high:.4g} in "
+            f"the output {tensor!r}",
+            advice="Set output.activation to what turns the output into probabilities: sigmoid or softmax.",
+        )
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import PackageError, TierMissing
+from whyray.errors import PackageError, TierMissing, WhyRayError
 from whyray.models.display import as_input, displayed, per_channel
 from whyray.models.gradient import PARITY, device_of, parity_gap, to_torch
 from whyray.models.model import Model
@@ -139,6 +139,8 @@ class Autoencoder:
     def _converted(self, start: str, end: str) -> Callable[[Any], Any]:
         try:
             module = to_torch(self.model.graph.cut(start, end)).to(self.device)
+        except (WhyRayError, MemoryError):
+            raise
         except Exception as error:  # the converter raises whatever its operator functions raise
             raise TierMissing(f"{self.model.identity}: {start} to {end} does not convert: {error}") from error
 

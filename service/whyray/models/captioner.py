@@ -14,7 +14,7 @@ from whyray.errors import ModelOutputError, PackageError
 from whyray.models.display import as_input
 from whyray.models.manifest import CaptionSpec
 from whyray.models.model import Model
-from whyray.models.session import open_session
+from whyray.models.session import open_session, runtime_errors
 from whyray.models.taps import tapped
 
 FloatArray = NDArray[np.float32]
@@ -103,7 +103,7 @@ class Captioner:
         fed = {self.spec.memory: memory, self.spec.tokens: np.array([numbers], np.int64)}
         try:
             logits = np.asarray(self._decoder.run([self.spec.logits], fed)[0], np.float32)
-        except Exception as error:  # ONNX Runtime's own classes, which it does not document
+        except runtime_errors() as error:
             raise PackageError(
                 f"{self.model.identity}: the decoder does not run: {error}",
                 advice="Give it the inputs and the output that `caption` in model.yaml names.",

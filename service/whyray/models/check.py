@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from whyray.errors import WhyRayError
+from whyray.models.feature_choice import WITHOUT_MAPS
 from whyray.models.model import Model
 from whyray.models.package import read_package
 from whyray.models.session import RuntimeOptions
@@ -23,28 +25,46 @@ class Finding:
     advice: str
 
 
+@dataclass(frozen=True)
+class PackageCheck:
+    """All that was found, and what of the model is explained, in words."""
+
+    findings: tuple[Finding, ...]
+    explained: tuple[str, ...]
+
+
 def check_package(folder: Path, options: RuntimeOptions | None = None) -> list[Finding]:
     """Read the package, load its graph and run it on noise; an empty list means that all is well."""
+    return list(checked_package(folder, options).findings)
+
+
+def checked_package(folder: Path, options: RuntimeOptions | None = None) -> PackageCheck:
+    """As `check_package`, with the tensors that explanations are made of."""
+    findings: list[Finding] = []
     try:
         model = Model(read_package(folder), options or RuntimeOptions())
-        findings = _about_the_folder(model)
+        findings += _about_the_folder(model)
         x = np.random.default_rng(0).uniform(0, 1, model.input_shape).astype(np.float32)
         model.predict(x)
         findings += _about_the_graph(model)
         _ = model.reported_tier
-    except WhyRayError as error:
-        return [Finding("error", str(error), error.advice)]
-    if not model.batchable(
-        model.channels_first(np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2]).reshape(3, *[1] * (x.ndim - 1)))
-    ):
-        findings.append(
-            Finding(
-                "warning",
-                "the graph takes one item at a time; perturbation methods are slower",
-                "Export it with a dynamic batch.",
+        several = np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2]).reshape(3, *[1] * (x.ndim - 1))
+        if not model.batchable(model.channels_first(several)):
+            findings.append(
+                Finding(
+                    "warning",
+                    "the graph takes one item at a time; perturbation methods are slower",
+                    "Export it with a dynamic batch.",
+                )
             )
-        )
-    return findings
+        return PackageCheck(tuple(findings), tuple(_explained(model)))
+    except WhyRayError as error:
+        own = error.advice if error.advice != error.default_advice else _WHAT_TO_DO
+        return PackageCheck((*findings, Finding("error", str(error), own)), ())
+
+
+_WHAT_TO_DO = "Correct what is named, in model.yaml or by exporting the graph again; its author knows its tensors."
+"""Where an error has no advice of its own: that of its class sends to this very check."""
 
 
 def _about_the_folder(model: Model) -> list[Finding]:
@@ -70,17 +90,7 @@ def _about_the_folder(model: Model) -> list[Finding]:
 
 
 def _about_the_graph(model: Model) -> list[Finding]:
-    found = model.graph.before_activation(model.manifest.output.name)[1]
-    if found is not None and model.manifest.output.activation != "none":
-        return [
-            Finding(
-                "error",
-                f"output {model.manifest.output.name!r} already ends in {found}, and model.yaml applies "
-                f"{model.manifest.output.activation} to it again",
-                "Set output.activation to none (WhyRay then explains what lies before the graph's own activation).",
-            )
-        ]
-    assumed = [
+    found = [
         Finding(
             "warning",
             f"input {name!r} is {other.value} for every patient: {other.meaning}",
@@ -88,11 +98,44 @@ def _about_the_graph(model: Model) -> list[Finding]:
         )
         for name, other in model.manifest.input.others.items()
     ]
-    if model.features_name is None:
-        return [
-            *assumed,
+    if model.output_doubt:
+        found.append(
             Finding(
-                "warning", "no feature maps found: class activation maps are not possible", "Name output.features."
-            ),
-        ]
-    return assumed
+                "warning",
+                model.output_doubt,
+                "Look at how the model was trained; if it gives probabilities, set output.activation to none.",
+            )
+        )
+    if model.features_name is not None and model.features.reason:
+        found.append(
+            Finding(
+                "warning",
+                f"class activation maps don't show what the model saw last: {model.features.reason}",
+                f"Leave output.features out, and explain it with {WITHOUT_MAPS}.",
+            )
+        )
+    if model.targets and model.features_name is None:
+        found.append(
+            Finding(
+                "warning",
+                f"class activation maps are not possible: {model.features.reason}",
+                f"Explain it with {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
+            )
+        )
+    return found
+
+
+def _explained(model: Model) -> Iterator[str]:
+    """What explanations are of, and the layer of the class activation maps with its grid and channels."""
+    if not model.targets:
+        return
+    form, named = model.output_form, model.manifest.output
+    before = "" if form.activation == "none" else f" before {form.activation}"
+    yield f"explained: output {named.name!r}{before}; explanations are parts of the {form.unit}"
+    if model.features_name is None:
+        yield "class activation maps: none"
+        return
+    shape = model.graph.shapes.get(model.features_name, ())
+    grid = " × ".join(str(size or "?") for size in shape[2:])
+    how = "named in model.yaml" if named.features is not None else "chosen"
+    yield f"class activation maps: of {model.features.name!r} ({how}), grid {grid}, {shape[1] or '?'} channels"

@@ -1,4 +1,4 @@
-"""Looking into an ONNX graph: loading it safely, its shapes, what lies before the activation, and cutting it."""
+"""Looking into an ONNX graph: loading it safely, its constants and shapes, and cutting it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from whyray.errors import PackageError
 from whyray.models.inputs import with_constants
 from whyray.models.manifest import InputSpec
 
-ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "softmax"}
-_TRANSPARENT = {"Identity", "Dropout", "Cast"}
+_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 class Graph:
@@ -66,18 +65,11 @@ class Graph:
         for attribute in holder.attribute:
             if attribute.name == "value":
                 return np.asarray(numpy_helper.to_array(attribute.t))
-        return None
+            if attribute.name in _NUMBERS:  # since opset 12 a number, or a list of them, without a tensor around it
+                import onnx
 
-    def before_activation(self, output: str) -> tuple[str, str | None]:
-        """The tensor before a final sigmoid or softmax, and which of them it was (None: there is none)."""
-        name = output
-        while (node := self.producer.get(name)) is not None:
-            if node.op_type in ACTIVATIONS:
-                return node.input[0], ACTIVATIONS[node.op_type]
-            if node.op_type not in _TRANSPARENT:
-                break
-            name = node.input[0]
-        return output, None
+                return np.asarray(onnx.helper.get_attribute_value(attribute), _NUMBERS[attribute.name])
+        return None
 
     def between(self, start: str, end: str) -> list[Any] | None:
         """Nodes from tensor `start` to tensor `end` in graph order; None where ways from the input pass it by."""
@@ -99,7 +91,10 @@ class Graph:
 
         nodes = self.between(start, end)
         if nodes is None:
-            raise PackageError(f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}")
+            raise PackageError(
+                f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}",
+                advice=f"Name a tensor through which all ways from the image to {end!r} go.",
+            )
         names = {each for node in nodes for each in node.input}
         constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
         shape = self.shapes.get(start)
@@ -151,8 +146,8 @@ class Graph:
             output.type.tensor_type.ClearField("shape")
         try:
             inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-        except Exception:  # a graph that inference can't read may still run; shapes are then unknown
-            return
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
+            return  # a graph that inference can't read may still run; its shapes are then unknown
         for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
             kind = each.type.tensor_type
             if kind.elem_type:
@@ -173,7 +168,8 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
 
     Raises PackageError where the file is no ONNX graph, or where external data is missing or lies elsewhere.
     """
-    import onnx
+    import onnx.inliner
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     root = path.parent.resolve()
@@ -189,8 +185,12 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
                     )
         onnx.load_external_data_for_model(proto, str(root))
         onnx.checker.check_model(proto)
+        if proto.functions:  # what happens within functions of the model's own shall be seen
+            proto = onnx.inliner.inline_local_functions(proto)
     except PackageError:
         raise
-    except Exception as error:  # protobuf, onnx.checker and the file system each have their own classes
-        raise PackageError(f"{path}: not a readable ONNX graph: {error}") from error
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+        raise PackageError(
+            f"{path}: not a readable ONNX graph: {error}", advice="Export the model again, and copy all its files."
+        ) from error
     return Graph(with_constants(proto, spec, str(path)), spec, str(path))

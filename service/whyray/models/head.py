@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.errors import PackageError
 from whyray.models.graph import Graph
-from whyray.models.session import RuntimeOptions, open_session, run_session
+from whyray.models.session import RuntimeOptions, open_session, run_session, runtime_errors
 
 _AFFINE = {
     *("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"),
     *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div"),
-    *("Conv", "BatchNormalization", "Concat"),
+    *("Conv", "BatchNormalization", "Concat", "Neg"),
 }
 _BOTH_MAY_VARY = {"Add", "Sub", "Concat"}
 _POOLS = {"GlobalAveragePool", "ReduceMean"}
@@ -50,25 +51,6 @@ class AffineHead:
     kind: str
 
 
-def find_features(graph: Graph, logits: str, spatial: int) -> str | None:
-    """The last tensor before `logits` that still has `spatial` axes of more than one position, or None.
-
-    Walks from the logits back along the graph; the answer must be closed: the logits may depend on the input only
-    through it. For a segmentation that ends in a 1 × 1 convolution this is that convolution's input.
-    """
-    for node in reversed(graph.proto.graph.node):
-        for name in node.input:
-            shape = graph.shapes.get(name)
-            if shape is None or len(shape) != spatial + 2 or name == graph.input or name not in graph.producer:
-                continue
-            sizes = shape[2:]
-            if None in sizes or max(size or 0 for size in sizes) < 2 or name in graph.constants:
-                continue
-            if name != logits and graph.between(name, logits):
-                return str(name)
-    return None
-
-
 def affine_head(graph: Graph, features: str, logits: str, options: RuntimeOptions) -> AffineHead | None:
     """The head from `features` to `logits` in closed form, or None where it is not affine.
 
@@ -88,7 +70,7 @@ def affine_head(graph: Graph, features: str, logits: str, options: RuntimeOption
     head = HeadRun(graph, features, logits, options)
     bias = head(np.zeros((1, *sizes), np.float32)).reshape(-1)
     weight = _linear_after_pool(graph, nodes)
-    if weight is None or weight.shape != (len(bias), sizes[0]):
+    if weight is None or weight.shape != (len(bias), sizes[0]) or not _is_weight(weight, head, sizes, bias):
         weight = _probe(head, sizes, bias)
     random = np.random.default_rng(0).normal(size=(2, *sizes)).astype(np.float32)
     expected = head(random).reshape(len(random), -1)
@@ -104,15 +86,21 @@ class HeadRun:
 
     def __init__(self, graph: Graph, features: str, logits: str, options: RuntimeOptions) -> None:
         self._session = open_session(graph.cut(features, logits).SerializeToString(), options, name=graph.where)
-        self._input, self._output = features, logits
+        self._input, self._output, self._where = features, logits, graph.where
         self._type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of several items at once, or one by one where the head's batch is fixed."""
         try:
             return self._run(features)
-        except Exception:  # a batch that is fixed to one inside the head; singles decide
-            return np.concatenate([self._run(features[each : each + 1]) for each in range(len(features))])
+        except runtime_errors() as error:
+            if len(features) == 1:
+                raise PackageError(
+                    f"{self._where}: the graph from {self._input!r} to {self._output!r} does not run alone: {error}",
+                    advice="Name a tensor in output.features through which all ways to the answer go.",
+                ) from error
+            # a batch that is fixed to one inside the head; singles decide
+            return np.concatenate([self(features[each : each + 1]) for each in range(len(features))])
 
     def _run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         (answer,) = run_session(self._session, [self._output], {self._input: features.astype(self._type)})
@@ -169,6 +157,15 @@ def _linear_after_pool(graph: Graph, nodes: list[Any]) -> NDArray[np.float32] | 
         return None
     transposed = linear.op_type == "Gemm" and "transB" in attributes and attributes["transB"].i == 1
     return (weight if transposed else weight.T).astype(np.float32)
+
+
+def _is_weight(weight: NDArray[np.float32], head: HeadRun, sizes: tuple[int, ...], bias: NDArray[np.float32]) -> bool:
+    """Whether a weight read from the graph is the head's: what lies behind the linear layer may turn its rows round."""
+    values = np.random.default_rng(0).normal(size=(1, sizes[0])).astype(np.float32)
+    flat = np.broadcast_to(values.reshape(1, -1, *[1] * (len(sizes) - 1)), (1, *sizes))
+    expected = head(np.ascontiguousarray(flat)).reshape(-1)
+    gap = np.abs(values[0] @ weight.T + bias - expected).max()
+    return bool(gap <= _TOLERANCE * (np.abs(expected - bias).max() + 1e-12))
 
 
 def _probe(head: HeadRun, sizes: tuple[int, ...], bias: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -59,11 +59,12 @@ def _files(graph: Path, manifest: Path, content: Manifest) -> Iterator[tuple[Pat
 
 def _external_data(graph: Path) -> list[str]:
     import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     try:
         proto = onnx.load(graph, load_external_data=False)
-    except Exception as error:  # protobuf's own classes
+    except (DecodeError, OSError, ValueError) as error:
         raise PackageError(f"{graph}: not a readable ONNX graph: {error}", advice="Export the model again.") from error
     tensors = [each for each in proto.graph.initializer if uses_external_data(each)]
     locations = sorted({ExternalDataInfo(each).location for each in tensors})

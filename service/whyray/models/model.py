@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from whyray.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
 from whyray.models.answering import Answering
-from whyray.models.answers import checked_logits, probabilities
+from whyray.models.answers import checked_logits, probabilities, refuse_no_probabilities
 from whyray.models.class_maps import class_maps
 from whyray.models.engines import Engines
-from whyray.models.feature_layout import channels_first
-from whyray.models.graph import Graph, item_shape, read_graph
-from whyray.models.head import AffineHead, HeadRun, affine_head, find_features
+from whyray.models.feature_choice import Features
+from whyray.models.graph import Graph, item_shape
+from whyray.models.head import AffineHead, HeadRun, affine_head
 from whyray.models.manifest import CompanionRole, Manifest, TargetSpec
 from whyray.models.memo import Memo
+from whyray.models.output_form import OutputForm, doubt_by_answers
 from whyray.models.package import Package, read_package
+from whyray.models.package_graph import ReadGraph, read_package_graph
 from whyray.models.registry import find_package
 from whyray.models.report import Tier, read_report, tier_in
-from whyray.models.session import RuntimeOptions
+from whyray.models.session import RuntimeOptions, runtime_errors
 
 if TYPE_CHECKING:
     from whyray.models.compiled import CompiledHead
@@ -75,6 +77,8 @@ class Model:
         self._sessions: dict[Hashable, Any] = {}
         self.forwards = 0
         """Items that went through the graph so far: what an explanation or a metric cost."""
+        self.output_doubt = ""
+        """Why the answers may be what the manifest does not say, where that is not sure; known once it has run."""
 
     # --- what it is -------------------------------------------------------------------------------------------------
     @property
@@ -197,14 +201,19 @@ class Model:
         return found
 
     def answer(self, logits: FloatArray) -> FloatArray:
-        """From logits to probabilities: activation, then each target's own calibration (Platt 1999)."""
-        return probabilities(logits, self.activation, self.manifest.targets)
+        """From logits to probabilities: activation, then each target's own calibration (Platt 1999).
+
+        Raises ModelOutputError where the answers should be probabilities by the task, and are none.
+        """
+        answer = probabilities(logits, self.activation, self.manifest.targets)
+        if self.output_form.unit == "probability":
+            refuse_no_probabilities(answer, identity=self.identity, tensor=self.logits_name)
+        return answer
 
     @cached_property
     def activation(self) -> str:
         """What turns logits into the answer: the manifest's activation, or the one found at the graph's end."""
-        found = self._logits_and_activation[1]
-        return found or self.manifest.output.activation
+        return self.output_form.activation
 
     # --- running ----------------------------------------------------------------------------------------------------
     def channels_first(self, x: NDArray[Any]) -> FloatArray:
@@ -284,8 +293,8 @@ class Model:
         fed = self.fed(x)
         try:
             found, maps = self._answering.run(self.graph.input, fed, names, maps=inner and len(x) == 1)
-        except Exception as error:  # ONNX Runtime's own classes, which it does not document
-            raise PackageError(f"{self.identity}: the graph does not run on {fed.shape}: {error}") from error
+        except runtime_errors() as error:
+            raise self._does_not_run(fed.shape, error) from error
         self.forwards += len(x)
         vector = found.get(self.manifest.output.embedding or "")
         return Run(
@@ -305,39 +314,39 @@ class Model:
         return checked_logits(raw, batch, self.manifest, identity=self.identity, tensor=self.logits_name)
 
     # --- the graph --------------------------------------------------------------------------------------------------
-    @cached_property
+    @property
     def graph(self) -> Graph:
         """The graph, read; PackageError where it does not load or does not fit the manifest."""
-        graph = read_graph(self.package.graph, self.manifest.input)
-        if self.manifest.output.name not in graph.producer:
-            raise PackageError(
-                f"{graph.where}: output.name says {self.manifest.output.name!r}, but the outputs are {graph.outputs}",
-                advice="Name one of the graph's outputs in model.yaml.",
-            )
-        named = self.manifest.output.features
-        if named is not None and named not in graph.producer:
-            raise PackageError(
-                f"{graph.where}: output.features says {named!r}, and the graph has no such tensor",
-                advice="Name an inner tensor of the graph, or leave output.features out.",
-            )
-        logits = self._before_activation(graph)[0]
-        features = named or find_features(graph, logits, len(self.spatial_shape))
-        return channels_first(graph, features, self.manifest.input)
+        return self._read.graph
+
+    @property
+    def output_form(self) -> OutputForm:
+        """How the answer comes from the graph, and of what explanations are a part."""
+        return self._read.form
+
+    @property
+    def features(self) -> Features:
+        """The tensor of the class activation maps: the manifest's, else the last map; or why there is none."""
+        return self._read.features
+
+    @cached_property
+    def _read(self) -> ReadGraph:
+        return read_package_graph(self.package, self.options)
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
         other = Model(self.package, self.options, self.search)
         other._engines = Engines(other, original=False)
-        other.__dict__["graph"] = Graph(
-            proto, self.manifest.input, f"{self.graph.where} (changed)", self.graph.stands_for
-        )
+        where = f"{self.graph.where} (changed)"
+        graph = Graph(proto, self.manifest.input, where, self.graph.stands_for)
+        other.__dict__["_read"] = ReadGraph(graph, replace(self.output_form, unclear=False), self.features)
         return other
 
     @property
     def tier_reason(self) -> str:
         """Why the tier is not a higher one; empty for T2."""
         twin, reason = self._engines.twin_or_reason
-        features = "" if self.features_name is not None else "no feature maps; "
+        features = "" if self.features_name is not None else f"no feature maps: {self.features.reason}; "
         return "" if twin is not None else f"{features}{reason}"
 
     def measured_tier(self) -> Tier:
@@ -349,14 +358,13 @@ class Model:
     @property
     def logits_name(self) -> str:
         """The tensor that is explained."""
-        return self._logits_and_activation[0]
+        return self.output_form.logits
 
     @cached_property
     def features_name(self) -> str | None:
-        """The tensor of the class activation maps: the manifest's, else the last spatial one; None without one."""
-        named = self.manifest.output.features
-        found = named or find_features(self.graph, self.logits_name, len(self.spatial_shape))
-        return None if found is None else self.graph.stands_for.get(found, found)
+        """The tensor of the class activation maps, channels-first; None without one (see `features`)."""
+        name = self.features.name
+        return None if name is None else self.graph.stands_for.get(name, name)
 
     @cached_property
     def head(self) -> AffineHead | None:
@@ -378,14 +386,6 @@ class Model:
         return self._engines.head_gradient
 
     @cached_property
-    def _logits_and_activation(self) -> tuple[str, str | None]:
-        return self._before_activation(self.graph)
-
-    def _before_activation(self, graph: Graph) -> tuple[str, str | None]:
-        name = self.manifest.output.name
-        return (name, None) if self.manifest.output.activation != "none" else graph.before_activation(name)
-
-    @cached_property
     def _tapped(self) -> tuple[str, ...]:
         wanted = (self.logits_name, self.features_name, self.manifest.output.embedding)
         return tuple(dict.fromkeys(each for each in wanted if each is not None))
@@ -397,7 +397,31 @@ class Model:
         if self.features_name is not None:
             targets = [self.targets.index(each) for each in self.explainable_targets]
             maps = class_maps(self.graph, self.features_name, self.head, targets, self.spatial_shape)
-        return Answering(self.graph, self._tapped, self.options, maps)
+        answering = Answering(self.graph, self._tapped, self.options, maps)
+        if self.output_form.unclear:
+            self.output_doubt = self._doubt(answering)
+        return answering
+
+    def _doubt(self, answering: Answering) -> str:
+        """What the answers say of an output whose operators leave open what it is; see `doubt_by_answers`."""
+        shape = (self.manifest.input.channels, *self.spatial_shape)
+
+        def answers(x: FloatArray) -> FloatArray:
+            laid = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
+            fed = np.ascontiguousarray(laid, dtype=answering.input_type)
+            try:
+                found, _ = answering.run(self.graph.input, fed, self._tapped[:1], maps=False)
+            except runtime_errors() as error:
+                raise self._does_not_run(fed.shape, error) from error
+            return self.shaped_logits(found[self.logits_name], 1)
+
+        return doubt_by_answers(self.manifest, self.graph.where, shape, answers)
+
+    def _does_not_run(self, shape: tuple[int, ...], error: Exception) -> PackageError:
+        return PackageError(
+            f"{self.identity}: the graph does not run on {shape}: {error}",
+            advice="Correct input.shape, input.layout and input.channels in model.yaml, or export the graph again.",
+        )
 
 
 def load_package(reference: str | Path, *, search: Iterable[Path] = (), options: RuntimeOptions | None = None) -> Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,14 +81,30 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
         settings.intra_op_num_threads = options.intra_op_threads
     try:
         session = onnxruntime.InferenceSession(graph, settings, providers=providers)
-    except Exception as error:  # ONNX Runtime raises half a dozen unrelated classes for a graph that does not load
-        raise PackageError(f"{name}: the graph does not load: {error}") from error
+    except runtime_errors() as error:
+        raise PackageError(
+            f"{name}: the graph does not load: {error}",
+            advice="Export the model again, with operators that this ONNX Runtime has.",
+        ) from error
     if options.device == "cuda" and _CUDA not in session.get_providers():
         raise PackageError(
             f"{name}: device 'cuda' was asked for, but CUDA did not load; running on {session.get_providers()}",
             advice="Check driver and CUDA/cuDNN libraries (`nvidia-smi`, ONNX Runtime's release notes).",
         )
     return session
+
+
+@lru_cache(maxsize=1)
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a graph that does not load or run: classes of its own without a common base.
+
+    A value of a type or shape that its Python side refuses comes as ValueError or RuntimeError. Memory that runs out is
+    none of them: MemoryError goes through.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*own, ValueError, RuntimeError)
 
 
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

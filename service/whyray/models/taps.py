@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.errors import PackageError
 from whyray.models.head import HeadRun
-from whyray.models.session import open_session, run_session
+from whyray.models.session import open_session, run_session, runtime_errors
 
 if TYPE_CHECKING:
     from whyray.models.model import Model
@@ -36,7 +36,13 @@ def tapped(model: Model, x: NDArray[np.float32], names: Sequence[str]) -> dict[s
     fed = model.fed(x)
     whole = len(x) == 1 or model.batchable(x)
     parts = [fed] if whole else [fed[each : each + 1] for each in range(len(fed))]
-    runs = [run_session(session, wanted, {model.graph.input: part}) for part in parts]
+    try:
+        runs = [run_session(session, wanted, {model.graph.input: part}) for part in parts]
+    except runtime_errors() as error:
+        raise PackageError(
+            f"{model.identity}: the graph does not run up to {', '.join(wanted)}: {error}",
+            advice="Name other tensors of the graph in model.yaml.",
+        ) from error
     model.forwards += len(x)
     return {
         name: np.concatenate([np.asarray(run[place], np.float32) for run in runs]) for place, name in enumerate(wanted)

@@ -70,4 +70,4 @@ def _tier(model: Model, *, measure: bool) -> tuple[Tier, str | None]:
     if measure:
         return model.tier, None
     tier = quick_tier(model)
-    return tier, "the graph has no spatial feature maps" if tier == "T0" else None
+    return tier, f"no feature maps: {model.features.reason}" if tier == "T0" and model.reported_tier is None else None

@@ -168,7 +168,7 @@ def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[F
 
 def _segments(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
     scores = _predict(image, model, model_input)
-    exclusive = model.manifest.output.activation == "softmax"
+    exclusive = model.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
     findings = []

@@ -99,6 +99,7 @@ def onboard(
             f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
             advice="`whyray package check` it; onboard the package beside which it stands.",
         )
+    _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent

@@ -31,7 +31,7 @@ def map_of(case: Case, target: int, of: str, *, method: str) -> Heatmap:
 
 def made_now(case: Case, target: int, of: str, *, method: str) -> Heatmap:
     """A map by `of` with the parameters that the package prefers."""
-    from whyray.explain.explain import why_not
+    from whyray.explain.explain import unit_of, why_not
 
     chosen = method_named(of)
     if isinstance(chosen, TypedMethod) or chosen.kind != "attribution map":
@@ -46,7 +46,7 @@ def made_now(case: Case, target: int, of: str, *, method: str) -> Heatmap:
         target=case.model.targets[target],
         method=of,
         signed=chosen.signed,
-        unit=chosen.unit,
+        unit=unit_of(chosen.unit, case.model),
         layer=only.layer,
         parameters=parameters.model_dump(),
         evidence=only.evidence,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import PackageError, TierMissing
+from whyray.errors import PackageError, TierMissing, WhyRayError
 from whyray.models import Model, head_from
 from whyray.models.gradient import PARITY, device_of, parity_gap, to_torch
 from whyray.models.head import is_affine
@@ -35,7 +35,7 @@ class Tail:
         self._model = model
         try:
             self._torch: Any = to_torch(model.graph.cut(layer, model.logits_name)).to(device_of(model))
-        except PackageError:
+        except (WhyRayError, MemoryError):
             raise
         except Exception as error:  # the converter raises whatever its operator functions raise
             raise TierMissing(f"{model.identity}: the graph behind {layer!r} does not convert: {error}") from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError, TierMissing
+from whyray.errors import ExplanationError, TierMissing, WhyRayError
 from whyray.explain.companion_grid import as_input
 from whyray.explain.units.layer import activations, pooled
 from whyray.models import Model
@@ -74,6 +74,8 @@ def maximise(
         )
     try:
         body = to_torch(model.graph.cut(model.graph.input, layer)).to(device_of(model))
+    except (WhyRayError, MemoryError):
+        raise
     except Exception as error:  # the converter raises whatever its operator functions raise
         raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {error}") from error
     waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(device_of(model))
