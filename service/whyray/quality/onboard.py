@@ -107,6 +107,7 @@ def onboard(
     folder.mkdir(exist_ok=True)
     for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
+    model.prove_on(model.channels_first(given[0].x))
     report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
