@@ -135,7 +135,7 @@ def _mean_gradient(
     """The gradient's mean from `item - reach` to `item + reach`, by the midpoint rule."""
     shares = (np.arange(places) + 0.5) / places * 2 - 1
     steps = ((item + share * reach).astype(np.float32) for share in shares)
-    return np.mean([pullback(each, mixture) for each in steps], axis=0, dtype=np.float64)
+    return np.asarray(np.mean([pullback(each, mixture) for each in steps], axis=0, dtype=np.float64))
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from whyray.errors import PackageError
 from whyray.models.inputs import with_constants
 from whyray.models.manifest import InputSpec
+from whyray.models.subgraphs import reads, tensors, with_dense_constants
 
 ACTIVATIONS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "softmax"}
 _TRANSPARENT = {"Identity", "Dropout", "Cast"}
@@ -36,7 +37,7 @@ class Graph:
         self.producer = {output: node for node in proto.graph.node for output in node.output if output}
         self.consumers: dict[str, list[Any]] = {}
         for node in proto.graph.node:
-            for each in node.input:
+            for each in reads(node):
                 self.consumers.setdefault(each, []).append(node)
         self.input = spec.name
         self.shapes: dict[str, tuple[int | None, ...]] = {}
@@ -88,7 +89,7 @@ class Graph:
             if start in node.output:
                 continue
             needed.append(node)
-            wanted.update(each for each in node.input if each and each != start)
+            wanted.update(each for each in reads(node) if each != start)
         if self.input in wanted and start != self.input:
             return None
         return [node for node in reversed(needed) if node.op_type != "Constant"]
@@ -100,7 +101,7 @@ class Graph:
         nodes = self.between(start, end)
         if nodes is None:
             raise PackageError(f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}")
-        names = {each for node in nodes for each in node.input}
+        names = {each for node in nodes for each in reads(node)}
         constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
         shape = self.shapes.get(start)
         symbolic = None if shape is None else ["N", *shape[1:]]
@@ -179,7 +180,7 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
     root = path.parent.resolve()
     try:
         proto = onnx.load(path, load_external_data=False)
-        for tensor in proto.graph.initializer:
+        for tensor in tensors(proto):
             if uses_external_data(tensor):
                 location = ExternalDataInfo(tensor).location
                 if not (root / location).resolve().is_relative_to(root):
@@ -189,6 +190,7 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
                     )
         onnx.load_external_data_for_model(proto, str(root))
         onnx.checker.check_model(proto)
+        proto = with_dense_constants(proto)  # one form of constants from here on
     except PackageError:
         raise
     except Exception as error:  # protobuf, onnx.checker and the file system each have their own classes

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from whyray.models.graph import Graph
 from whyray.models.session import RuntimeOptions, open_session, run_session
+from whyray.models.subgraphs import reads
 
 _AFFINE = {
     *("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"),
@@ -57,7 +58,7 @@ def find_features(graph: Graph, logits: str, spatial: int) -> str | None:
     through it. For a segmentation that ends in a 1 × 1 convolution this is that convolution's input.
     """
     for node in reversed(graph.proto.graph.node):
-        for name in node.input:
+        for name in reads(node):
             shape = graph.shapes.get(name)
             if shape is None or len(shape) != spatial + 2 or name == graph.input or name not in graph.producer:
                 continue
@@ -123,7 +124,7 @@ def is_affine(nodes: list[Any], features: str) -> bool:
     """Whether these nodes, in graph order, are an affine function of the tensor `features` by their operators."""
     varying = {features}
     for node in nodes:
-        moving = [each for each in node.input if each in varying]
+        moving = [each for each in reads(node) if each in varying]
         if not moving or node.op_type == "Shape":
             continue
         if node.op_type not in _AFFINE or (len(moving) > 1 and node.op_type not in _BOTH_MAY_VARY):

@@ -12,6 +12,7 @@ from whyray.errors import PackageError, TierMissing
 from whyray.models import Model, head_from
 from whyray.models.gradient import PARITY, device_of, parity_gap, to_torch
 from whyray.models.head import is_affine
+from whyray.models.subgraphs import reads
 
 FloatArray = NDArray[np.float32]
 
@@ -91,7 +92,7 @@ def _layers(model: Model) -> Iterator[str]:
     """Inner tensors, those that the manifest names first, then from the last to the first."""
     yield from (each for each in (model.manifest.output.embedding, model.features_name) if each is not None)
     for node in reversed(model.graph.proto.graph.node):
-        yield from node.input
+        yield from reads(node)
 
 
 def _is_curved(model: Model, name: str) -> bool:
