@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import PackageError
+from whyray.models.input_type import with_float_input
 from whyray.models.inputs import with_constants
 from whyray.models.manifest import InputSpec
 from whyray.models.subgraphs import reads, tensors, with_dense_constants
@@ -53,7 +54,8 @@ class Graph:
     def dynamic_batch(self) -> bool:
         """Whether the graph declares that it takes any batch size; a declaration only, see `Model.batchable`."""
         value = next(each for each in self.proto.graph.input if each.name == self.input)
-        return not value.type.tensor_type.shape.dim or not value.type.tensor_type.shape.dim[0].HasField("dim_value")
+        sizes = value.type.tensor_type.shape.dim
+        return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """The value of a constant tensor, or None where `name` is computed."""
@@ -195,4 +197,5 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
         raise
     except Exception as error:  # protobuf, onnx.checker and the file system each have their own classes
         raise PackageError(f"{path}: not a readable ONNX graph: {error}") from error
-    return Graph(with_constants(proto, spec, str(path)), spec, str(path))
+    alone = with_constants(proto, spec, str(path))
+    return Graph(with_float_input(alone, spec, str(path)), spec, str(path))

@@ -26,6 +26,7 @@ _AFFINE = {
 _BOTH_MAY_VARY = {"Add", "Sub", "Concat"}
 _POOLS = {"GlobalAveragePool", "ReduceMean"}
 _RESHAPES = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}
+_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 _PROBE_BYTES = 1 << 26
 _TOLERANCE = 1e-3
 
@@ -106,7 +107,7 @@ class HeadRun:
     def __init__(self, graph: Graph, features: str, logits: str, options: RuntimeOptions) -> None:
         self._session = open_session(graph.cut(features, logits).SerializeToString(), options, name=graph.where)
         self._input, self._output = features, logits
-        self._type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        self._type = _TYPES.get(self._session.get_inputs()[0].type, np.float32)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of several items at once, or one by one where the head's batch is fixed."""
