@@ -21,6 +21,7 @@ from onnxruntime.quantization import (
 from models import nets
 from whyray.errors import TierMissing
 from whyray.explain import explain, method_named, why_not
+from whyray.explain.concepts.tail import tail
 from whyray.models import Model, RuntimeOptions, compiled, gradient, load_package
 from whyray.models.compiled import CompiledEngine, CompiledHead
 from whyray.models.converters import CONVERTERS, Converter
@@ -232,3 +233,15 @@ def test_a_proof_is_kept_with_what_was_compiled_and_not_made_twice(tmp_path: Pat
         assert model.measured_tier() == "T2"
         passes.append(model.forwards)
     assert passes[1] == 3 < passes[0]
+
+
+def test_slopes_behind_a_layer_are_proven_too(tmp_path: Path) -> None:
+    rounding = quantised(tmp_path, "plain", "dynamic")
+    assert rounding.features_name is not None
+    with pytest.raises(TierMissing, match=r"the graph behind .* rounds \("):
+        tail(rounding, rounding.features_name)
+    model, x = load_package(nets.packed("flatten"), options=CPU), nets.image("flatten").numpy()
+    features = model.run(x).features
+    assert features is not None
+    assert model.features_name is not None
+    assert tail(model, model.features_name).slopes(features, [0, 1])[0].any()
