@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from models import nets
+from whyray.explain.gradients import Gradient
 from whyray.models import RuntimeOptions, check_package, load_package
 from whyray.quality import onboard
 
@@ -57,3 +58,17 @@ def test_a_method_that_ignores_the_weights_fails_the_sanity_check_and_one_that_u
     )
     edges = onboard(model, images, only=["occlusion"])["methods"]["occlusion"]["sanity"]
     assert not edges["passed"], edges
+
+
+def test_a_method_that_fails_is_told_in_the_report_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise KeyError("Doe^Jane")
+
+    monkeypatch.setattr(Gradient, "attribute", defect)
+    model = load_package(nets.pack(tmp_path, "plain"), options=CPU)
+    report = onboard(model, [nets.image("plain").numpy()], only=["grad-cam", "gradient"])
+    assert report["methods"]["gradient"]["refused"].startswith("KeyError in explain/explain.py line ")
+    assert report["methods"]["grad-cam"]["grades"]
+    assert "Doe" not in model.package.report.read_text()

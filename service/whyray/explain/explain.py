@@ -159,8 +159,8 @@ def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
 def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None = None) -> WhyRayError | None:
     """Why this model can't be explained by this method, as the error to raise; None where it can.
 
-    T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting and comparing now.
-    `given` are parameters: where they name a companion of their own, the manifest's is not asked for.
+    T0 and T1 are decided from the graph; T2 by the report where there is one, else by converting, comparing and proving
+    now. `given` are parameters: where they name a companion of their own, the manifest's is not asked for.
     """
     if not model.targets:
         return ExplanationError(
@@ -181,6 +181,8 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
         reported = model.reported_tier
         if reported is not None and _ORDER[reported] < _ORDER["T2"]:
             return TierMissing(f"{method.name} needs gradients (T2), and {model.identity} was onboarded as {reported}")
+        if reported is None and _ORDER[model.tier] < _ORDER["T2"]:
+            return _without_twin(model, method.name)
     role = getattr(method, "companion", None)
     if role is not None and (given or {}).get(role) is not None:
         return None
@@ -199,6 +201,14 @@ def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
         return told
     changed: dict[str, Any] = {"unit": unit_of(unit, model)}
     return replace(told, **changed)
+
+
+def _without_twin(model: Model, method: str) -> TierMissing:
+    try:
+        model.twin(method)
+    except TierMissing as error:
+        return error
+    return TierMissing(f"{method} needs gradients (T2), and {model.identity} is {model.tier}")
 
 
 def _checked_parts(told: TypedExplanation, shape: tuple[int, ...], target: str) -> TypedExplanation:

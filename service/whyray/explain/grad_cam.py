@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from whyray.errors import WhyRayError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.explain.weights import feature_gradient
+from whyray.explain.weights import feature_gradient, without_gradient
+from whyray.models import Model
 
 
 @register
@@ -25,6 +27,10 @@ class GradCam(AttributionMap):
 
     name: ClassVar[str] = "grad-cam"
     tier: ClassVar[Tier] = "T1"
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """A head whose gradient is not known."""
+        return without_gradient(model)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target; no further forward pass."""

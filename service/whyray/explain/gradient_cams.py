@@ -9,17 +9,23 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from whyray.errors import WhyRayError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.explain.weights import feature_gradient
+from whyray.explain.weights import feature_gradient, without_gradient
+from whyray.models import Model
 
 
 class _PositionwiseCam(AttributionMap, ABC):
     """ReLU of feature maps that are weighed by a function of the gradient, upsampled linearly to the input."""
 
     tier: ClassVar[Tier] = "T1"
+
+    def why_not(self, model: Model) -> WhyRayError | None:
+        """A head whose gradient is not known."""
+        return without_gradient(model, at_positions=True)
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:
         """One map a target; no further forward pass of the model."""

@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import TierMissing
+from whyray.errors import TierMissing, WhyRayError
 from whyray.explain.case import Case
+from whyray.models import Model
 from whyray.models.gradient import parity_gap
 
 FloatArray = NDArray[np.float32]
@@ -72,3 +73,20 @@ def feature_gradient(case: Case, *, at_positions: bool = False) -> FeatureGradie
     full, gap = model.head_gradient(run.features, run.logits, targets, case.regions)
     mean = full.reshape(*full.shape[:2], -1).mean(axis=2)
     return FeatureGradient(features, mean, gap, model.features_name, _full=full)
+
+
+def without_gradient(model: Model, *, at_positions: bool = False) -> WhyRayError | None:
+    """Why `feature_gradient` can't give this model's gradients; None where it can.
+
+    Heads without a closed form are converted, compared and proven for that, once.
+    """
+    if model.features_name is None:
+        return TierMissing(f"{model.identity} has no feature maps")
+    head = model.head
+    if head is not None and not (at_positions and head.kind == "positional"):
+        return None
+    try:
+        _ = model.head_gradient
+    except WhyRayError as error:
+        return error
+    return None

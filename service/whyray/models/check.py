@@ -11,6 +11,7 @@ import numpy as np
 
 from whyray.errors import WhyRayError
 from whyray.models.feature_choice import WITHOUT_MAPS
+from whyray.models.input_type import cast_to
 from whyray.models.model import Model
 from whyray.models.package import read_package
 from whyray.models.session import RuntimeOptions
@@ -98,6 +99,16 @@ def _about_the_graph(model: Model) -> list[Finding]:
         )
         for name, other in model.manifest.input.others.items()
     ]
+    kind = cast_to(model.graph.proto)
+    if kind is not None:
+        whole = "rounded to whole numbers of its range and " if "int" in kind else ""
+        found.append(
+            Finding(
+                "warning",
+                f"input {model.manifest.input.name!r} takes {kind}: images are {whole}cast on the way in",
+                "Be sure that input.intensity in model.yaml gives the values that the model was trained on.",
+            )
+        )
     if model.output_doubt:
         found.append(
             Finding(

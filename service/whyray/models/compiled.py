@@ -1,4 +1,8 @@
-"""Gradients run by ONNX Runtime: used where they export, equal the twin's, and were measured to be faster."""
+"""Gradients run by ONNX Runtime: used where they export, are proven, equal the twin's, and were measured to be faster.
+
+What is compiled now may come from other versions than what onboarding compared with the twin, so that it is proven
+anew (see `gradient_proof`).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,18 @@ from numpy.typing import NDArray
 
 from whyray.errors import TierMissing
 from whyray.models.converters import CONVERTERS, Converter, to_torch
-from whyray.models.gradient import PARITY, GradientEngine, HeadGradient, Twin, parity_gap
+from whyray.models.gradient import (
+    PARITY,
+    GradientEngine,
+    HeadGradient,
+    Twin,
+    in_single_precision,
+    parity_gap,
+    probes,
+    probes_of_features,
+)
 from whyray.models.gradient_export import COMPILER, GRADIENT, INPUT, LOGITS, WEIGHTS, export_gradient, fixed_reshapes
+from whyray.models.gradient_proof import unproven
 from whyray.models.session import open_session, run_session
 
 if TYPE_CHECKING:
@@ -55,10 +69,18 @@ class CompiledGradient:
 class CompiledEngine:
     """The whole model's gradient, compiled: one pass forward and back for each target."""
 
-    def __init__(self, model: Model, converter: Converter = CONVERTERS[0]) -> None:
+    def __init__(self, model: Model, converter: Converter = CONVERTERS[0], *, prove: bool = False) -> None:
         self._model = model
         self._last = model.manifest.input.layout == "NHWC"
         self._run = CompiledGradient(model, model.graph.input, converter)
+        if prove:
+            reason = model.proof(
+                "compiled input gradient",
+                converter,
+                lambda: unproven(in_single_precision(model).batch_logits, self.pullback, probes(model)),
+            )
+            if reason:
+                raise ValueError(reason)
 
     def gradients(
         self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
@@ -75,6 +97,12 @@ class CompiledEngine:
             found.append(np.moveaxis(gradient, -1, 1) if self._last else gradient)
         return np.stack(found), self._model.shaped_logits(logits, len(x))
 
+    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
+        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
+        fed = np.moveaxis(x, 1, -1) if self._last else x
+        _, gradient = self._run(fed, self._as_compiled(weights[0])[None])
+        return np.moveaxis(gradient, -1, 1) if self._last else gradient
+
     def answers(self, x: FloatArray) -> FloatArray:
         """Logits (N, ...) of `x` (N, C, *spatial)."""
         fed = np.moveaxis(x, 1, -1) if self._last else x
@@ -82,24 +110,35 @@ class CompiledEngine:
         return self._model.shaped_logits(logits, len(x))
 
     def _weights(self, target: int, region: FloatArray | None) -> FloatArray:
-        count, shape = len(self._model.targets), self._run.weights_shape
-        if region is None:
-            weights = np.zeros(count, np.float32)
-            weights[target] = 1
-            return weights.reshape(shape)
-        weights = np.zeros((count, *region.shape), np.float32)
-        weights[target] = region
-        return weights if shape[0] == count else np.moveaxis(weights, 0, -1)
+        weights = np.zeros((len(self._model.targets), *(() if region is None else region.shape)), np.float32)
+        weights[target] = 1 if region is None else region
+        return self._as_compiled(weights)
+
+    def _as_compiled(self, weights: FloatArray) -> FloatArray:
+        """Weights (targets, *grid) of one item in the shape that the graph gives its logits in."""
+        shape = self._run.weights_shape
+        last = weights.ndim > 1 and shape[0] != len(weights)
+        return np.moveaxis(weights, 0, -1) if last else weights.reshape(shape)
 
 
 class CompiledHead:
     """The gradient of a head without a closed form, compiled: all targets in one run. Called as `HeadGradient` is."""
 
-    def __init__(self, model: Model, converter: Converter = CONVERTERS[0]) -> None:
+    def __init__(self, model: Model, converter: Converter = CONVERTERS[0], *, prove: bool = False) -> None:
         if model.features_name is None:
             raise TierMissing(f"{model.identity} has no feature maps: nothing to weigh for a class activation map")
         self._model = model
         self._run = CompiledGradient(model, model.features_name, converter)
+        if prove:
+            sizes = [size or 1 for size in model.graph.shapes[model.features_name][1:]]
+            random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
+            reason = model.proof(
+                "compiled head gradient",
+                converter,
+                lambda: unproven(in_single_precision(model).head_run, self._pullback, probes_of_features(random)),
+            )
+            if reason:
+                raise ValueError(reason)
 
     def __call__(
         self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
@@ -114,6 +153,9 @@ class CompiledHead:
         if gap > PARITY:
             raise TierMissing(f"{self._model.identity}: the compiled head differs from ONNX Runtime by {gap:.2g}")
         return gradient, gap
+
+    def _pullback(self, features: FloatArray, weights: FloatArray) -> FloatArray:
+        return self._run(features, weights.reshape(1, *self._run.weights_shape))[1]
 
 
 def compare_gradients(model: Model, x: FloatArray, *, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:

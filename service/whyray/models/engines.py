@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from whyray.errors import TierMissing
 from whyray.models.cache import CompiledCache
 from whyray.models.converters import Converter, converter_named
+from whyray.models.gradient_proof import PROOF, FloatArray
 from whyray.models.memory import measured_batch, memory_budget, unmeasured_batch
 from whyray.models.report import read_report
 
@@ -31,6 +32,22 @@ class Engines:
     def __init__(self, model: Model, *, original: bool = True) -> None:
         self._model = model
         self._original = original
+        self._image: FloatArray | None = None
+
+    def prove_on(self, image: FloatArray) -> None:
+        """Believe only gradients that are proven on `image` (1, C, *spatial) too, from now on."""
+        self._image = image
+        self.__dict__.pop("twin_or_reason", None)
+
+    def proof(self, kind: str, converter: Converter, prove: Callable[[], str]) -> str:
+        """Why the gradients of an engine are not believed, as `prove` says, or as it said before of this package.
+
+        A model whose weights were changed keeps the proof of the original: it is made by the same operators.
+        """
+        if not self._original:
+            return ""
+        made_of = {"engine": kind, "converter": converter.name, "providers": " ".join(self._model.providers)}
+        return self.compiled("proof", made_of | _judges(), lambda: prove().encode()).decode()
 
     @cached_property
     def measured(self) -> Mapping[str, Any]:
@@ -55,7 +72,7 @@ class Engines:
         """The twin, or None and why there is none."""
         from whyray.models.gradient import verified_twin
 
-        return verified_twin(self._model)
+        return verified_twin(self._model, self._image)
 
     def gradient_engine(self, method: str, targets: int) -> GradientEngine:
         """What gives gradients of so many targets fastest: the compiled gradient where onboarding measured so."""
@@ -63,25 +80,35 @@ class Engines:
             return self._compiled
         return self.twin(method)
 
-    @cached_property
+    @property
     def head_gradient(self) -> HeadGradient | CompiledHead:
         """d logits / d features of a head without a closed form; TierMissing where there is none."""
+        found = self._head_or_refusal
+        if isinstance(found, TierMissing):
+            raise found
+        return found
+
+    @cached_property
+    def _head_or_refusal(self) -> HeadGradient | CompiledHead | TierMissing:
         from whyray.models.compiled import CompiledHead
         from whyray.models.gradient import HeadGradient
 
         if self._used_up_to("head gradient"):
             try:
-                return CompiledHead(self._model, self._converter("head gradient"))
+                return CompiledHead(self._model, self._converter("head gradient"), prove=True)
             except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
                 _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._model.identity, error)
-        return HeadGradient(self._model)
+        try:
+            return HeadGradient(self._model)
+        except TierMissing as error:
+            return error
 
     @cached_property
     def _compiled(self) -> CompiledEngine | None:
         from whyray.models.compiled import CompiledEngine
 
         try:
-            return CompiledEngine(self._model, self._converter("input gradient"))
+            return CompiledEngine(self._model, self._converter("input gradient"), prove=True)
         except Exception as error:  # as above
             _LOG.warning("%s: the compiled gradient can't be had: %s", self._model.identity, error)
             return None
@@ -108,7 +135,7 @@ class Engines:
         def measure() -> bytes:
             return self._model.measured_tier().encode()
 
-        kept = self.compiled("tier", {each: _version(each) for each in _DECIDE_TIERS}, measure).decode()
+        kept = self.compiled("tier", _judges(), measure).decode()
         return kept if kept in ("T0", "T1", "T2") else self._model.measured_tier()  # type: ignore[return-value]
 
     # --- batches ----------------------------------------------------------------------------------------------------
@@ -131,6 +158,11 @@ class Engines:
             return unmeasured_batch(self._model.input_shape)
         cuda = self._model.providers[0].startswith("CUDA")
         return measured_batch(entry, memory_budget(options, cuda=cuda)) or 1
+
+
+def _judges() -> dict[str, str]:
+    """All that decides whether an engine is believed, by name and version."""
+    return {each: _version(each) for each in _DECIDE_TIERS} | {"proof": str(PROOF)}
 
 
 def _version(distribution: str) -> str:

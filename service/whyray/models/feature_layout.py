@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from whyray.models.graph import Graph, item_shape
 from whyray.models.manifest import InputSpec
+from whyray.models.subgraphs import rename_reads
 
 _UNEVEN = 1.6
 """Largest ratio between how much each axis of the input was shrunk; convolutions without padding shrink unevenly."""
@@ -69,9 +70,7 @@ def channels_first(graph: Graph, features: str | None, spec: InputSpec) -> Graph
     for node in graph.proto.graph.node:
         changed = onnx.NodeProto()
         changed.CopyFrom(node)
-        for place, name in enumerate(node.input):
-            if name == features:
-                changed.input[place] = as_was
+        rename_reads(changed, features, as_was)
         nodes.append(changed)
         if features in node.output:
             nodes.append(onnx.helper.make_node("Transpose", [features], [first], perm=there))

@@ -1,4 +1,5 @@
-"""Differentiable twins of a graph, or of its head, in torch: accepted only where they answer as ONNX Runtime does.
+"""Differentiable twins of a graph, or of its head, in torch: accepted only where they answer as ONNX Runtime does, and
+where their gradients are proven by finite differences of its answers (see `gradient_proof`).
 
 What comes out of a converter is a function or a stack of functions, not the author's modules: methods that hook modules
 do nothing on it, silently, so none is used on it.
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from whyray.errors import TierMissing
 from whyray.models.converters import CONVERTERS, Converter, to_torch
+from whyray.models.gradient_proof import rounding_operators, unproven
+from whyray.models.precision import as_float32
 from whyray.models.rules import Rule, fold_batch_norms, run_with_rule
 
 if TYPE_CHECKING:
@@ -42,6 +45,10 @@ class GradientEngine(Protocol):
 
     def answers(self, x: FloatArray) -> FloatArray:
         """Logits (N, ...) of `x` (N, C, *spatial) by this engine."""
+        ...
+
+    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
+        """d sum(logits · weights) / d x of one item `x` (1, C, *spatial); `weights` in the shape of its logits."""
         ...
 
 
@@ -79,11 +86,14 @@ class HeadGradient:
         def head(converter: Converter) -> tuple[Any, Converter]:
             module = to_torch(proto, converter).to(device_of(model))
             if sizes:
-                self._refuse_other_answers(module, np.random.default_rng(0).normal(size=(1, *sizes)))
+                random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
+                self._refuse_other_answers(module, random)
+                self._refuse_other_gradients(module, converter, random)
             return module, converter
 
         found, reason = _first_right(head)
         if found is None:
+            reason += rounding_operators(proto.graph)
             raise TierMissing(f"{model.identity}: the head does not convert: {reason}")
         self._head, self.converter = found
 
@@ -112,15 +122,28 @@ class HeadGradient:
             gradients.append(torch.autograd.grad(score, leaf, retain_graph=not last)[0][0].cpu().numpy())
         return np.stack(gradients), gap
 
-    def _refuse_other_answers(self, module: Any, features: NDArray[Any]) -> None:
+    def _refuse_other_answers(self, module: Any, features: FloatArray) -> None:
         import torch
 
-        given = features.astype(np.float32)
         with torch.no_grad():
-            answer = _only(module(torch.from_numpy(given).to(device_of(self._model)))).cpu().numpy()
-        expected = self._model.head_run(given)
+            answer = _only(module(torch.from_numpy(features).to(device_of(self._model)))).cpu().numpy()
+        expected = self._model.head_run(features)
         if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
             raise ValueError("it answers otherwise than ONNX Runtime")
+
+    def _refuse_other_gradients(self, module: Any, converter: Converter, features: FloatArray) -> None:
+        device = device_of(self._model)
+
+        def prove() -> str:
+            return unproven(
+                in_single_precision(self._model).head_run,
+                lambda x, weights: pulled_back(module, x, weights, device),
+                probes_of_features(features),
+            )
+
+        reason = self._model.proof("head gradient", converter, prove)
+        if reason:
+            raise ValueError(reason)
 
 
 class Twin:
@@ -192,6 +215,10 @@ class Twin:
         ]
         return np.stack(found), logits.detach().cpu().numpy()
 
+    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
+        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
+        return pulled_back(self.logits, x, weights, self.device)
+
     def answers(self, x: FloatArray) -> FloatArray:
         """Logits (N, ...) of `x` (N, C, *spatial)."""
         import torch
@@ -200,10 +227,10 @@ class Twin:
             return np.asarray(self.logits(torch.from_numpy(np.ascontiguousarray(x)).to(self.device)).cpu().numpy())
 
 
-def verified_twin(model: Model) -> tuple[Twin | None, str]:
-    """The first converter's twin that answers as ONNX Runtime on three random inputs, else None and the reasons."""
-    shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
-    inputs = [smooth_noise(shape, scale) for scale in (0.3, 1.0, 3.0)]
+def verified_twin(model: Model, image: FloatArray | None = None) -> tuple[Twin | None, str]:
+    """The first converter's twin that answers as ONNX Runtime on three random inputs, and whose gradients are proven
+    on one of them and on `image` (1, C, *spatial), where one is given; else None and the reasons."""
+    inputs = probes(model)
 
     def twin(converter: Converter) -> Twin:
         made = Twin(model, converter)
@@ -211,9 +238,49 @@ def verified_twin(model: Model) -> tuple[Twin | None, str]:
             gap = parity_gap(made.answers(x), model.batch_logits(x))
             if not gap <= PARITY:
                 raise ValueError(f"its answers differ from ONNX Runtime's by {gap:.2g} of the largest, over {PARITY}")
+
+        def prove(items: Sequence[FloatArray]) -> str:
+            return unproven(in_single_precision(model).batch_logits, made.pullback, items)
+
+        reason = model.proof("input gradient", converter, lambda: prove(inputs))
+        if not reason and image is not None:
+            reason = prove([image])
+        if reason:
+            raise ValueError(reason)
         return made
 
-    return _first_right(twin)
+    found, reason = _first_right(twin)
+    return found, reason and reason + rounding_operators(model.graph.proto.graph)
+
+
+def in_single_precision(model: Model) -> Model:
+    """The model whose gradients are taken: of a graph in half precision, the same in single, by ONNX Runtime."""
+    proto = as_float32(model.graph.proto)
+    return model if proto is model.graph.proto else model.session("single precision", lambda: model.with_graph(proto))
+
+
+def probes(model: Model) -> list[FloatArray]:
+    """Three random inputs (1, C, *spatial), of the size that images have first."""
+    shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
+    return [smooth_noise(shape, scale) for scale in (1.0, 0.3, 3.0)]
+
+
+def probes_of_features(random: FloatArray) -> list[FloatArray]:
+    """Features to prove a head's gradient on: as a rectifier leaves them, then without it."""
+    return [np.maximum(random, 0), random, 10 * random]
+
+
+def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray, device: str) -> FloatArray:
+    """d sum(module(x) · weights) / d x in torch; zero where the module's answer does not depend on `x` by gradients."""
+    import torch
+
+    leaf = torch.from_numpy(np.ascontiguousarray(x)).to(device).requires_grad_(True)
+    answer = _only(module(leaf))
+    if not answer.requires_grad:
+        return np.zeros_like(x)
+    score = (answer.reshape(weights.shape) * torch.from_numpy(weights).to(device)).sum()
+    (found,) = torch.autograd.grad(score, leaf, allow_unused=True)
+    return np.zeros_like(x) if found is None else np.asarray(found.cpu().numpy(), np.float32)
 
 
 def smooth_noise(shape: Sequence[int], scale: float, seed: int = 0) -> FloatArray:

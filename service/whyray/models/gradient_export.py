@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from whyray.models.subgraphs import reads
+
 INPUT, WEIGHTS, LOGITS, GRADIENT = "x", "weights", "logits", "gradient"
 COMPILER = 1
 """Raised when what is written here changes, so that what was cached before is not taken for it."""
@@ -93,7 +95,7 @@ def _without_unused(model: Any) -> Any:
     for node in reversed(model.graph.node):
         if used.intersection(node.output):
             kept.append(node)
-            used.update(node.input)
+            used.update(reads(node))
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
     return model

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.errors import PackageError
+from whyray.models.input_type import with_float_input
 from whyray.models.inputs import with_constants
 from whyray.models.manifest import InputSpec
+from whyray.models.subgraphs import reads, tensors, with_dense_constants
 
 _NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -35,7 +37,7 @@ class Graph:
         self.producer = {output: node for node in proto.graph.node for output in node.output if output}
         self.consumers: dict[str, list[Any]] = {}
         for node in proto.graph.node:
-            for each in node.input:
+            for each in reads(node):
                 self.consumers.setdefault(each, []).append(node)
         self.input = spec.name
         self.shapes: dict[str, tuple[int | None, ...]] = {}
@@ -51,7 +53,8 @@ class Graph:
     def dynamic_batch(self) -> bool:
         """Whether the graph declares that it takes any batch size; a declaration only, see `Model.batchable`."""
         value = next(each for each in self.proto.graph.input if each.name == self.input)
-        return not value.type.tensor_type.shape.dim or not value.type.tensor_type.shape.dim[0].HasField("dim_value")
+        sizes = value.type.tensor_type.shape.dim
+        return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """The value of a constant tensor, or None where `name` is computed."""
@@ -80,7 +83,7 @@ class Graph:
             if start in node.output:
                 continue
             needed.append(node)
-            wanted.update(each for each in node.input if each and each != start)
+            wanted.update(each for each in reads(node) if each != start)
         if self.input in wanted and start != self.input:
             return None
         return [node for node in reversed(needed) if node.op_type != "Constant"]
@@ -95,7 +98,7 @@ class Graph:
                 f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}",
                 advice=f"Name a tensor through which all ways from the image to {end!r} go.",
             )
-        names = {each for node in nodes for each in node.input}
+        names = {each for node in nodes for each in reads(node)}
         constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
         shape = self.shapes.get(start)
         symbolic = None if shape is None else ["N", *shape[1:]]
@@ -175,7 +178,7 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
     root = path.parent.resolve()
     try:
         proto = onnx.load(path, load_external_data=False)
-        for tensor in proto.graph.initializer:
+        for tensor in tensors(proto):
             if uses_external_data(tensor):
                 location = ExternalDataInfo(tensor).location
                 if not (root / location).resolve().is_relative_to(root):
@@ -187,10 +190,12 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
         onnx.checker.check_model(proto)
         if proto.functions:  # what happens within functions of the model's own shall be seen
             proto = onnx.inliner.inline_local_functions(proto)
+        proto = with_dense_constants(proto)  # one form of constants from here on
     except PackageError:
         raise
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
         raise PackageError(
             f"{path}: not a readable ONNX graph: {error}", advice="Export the model again, and copy all its files."
         ) from error
-    return Graph(with_constants(proto, spec, str(path)), spec, str(path))
+    alone = with_constants(proto, spec, str(path))
+    return Graph(with_float_input(alone, spec, str(path)), spec, str(path))

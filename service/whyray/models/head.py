@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from whyray.errors import PackageError
 from whyray.models.graph import Graph
 from whyray.models.session import RuntimeOptions, open_session, run_session, runtime_errors
+from whyray.models.subgraphs import reads
 
 _AFFINE = {
     *("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"),
@@ -26,6 +27,7 @@ _AFFINE = {
 _BOTH_MAY_VARY = {"Add", "Sub", "Concat"}
 _POOLS = {"GlobalAveragePool", "ReduceMean"}
 _RESHAPES = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}
+_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 _PROBE_BYTES = 1 << 26
 _TOLERANCE = 1e-3
 
@@ -87,7 +89,7 @@ class HeadRun:
     def __init__(self, graph: Graph, features: str, logits: str, options: RuntimeOptions) -> None:
         self._session = open_session(graph.cut(features, logits).SerializeToString(), options, name=graph.where)
         self._input, self._output, self._where = features, logits, graph.where
-        self._type = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
+        self._type = _TYPES.get(self._session.get_inputs()[0].type, np.float32)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of several items at once, or one by one where the head's batch is fixed."""
@@ -111,7 +113,7 @@ def is_affine(nodes: list[Any], features: str) -> bool:
     """Whether these nodes, in graph order, are an affine function of the tensor `features` by their operators."""
     varying = {features}
     for node in nodes:
-        moving = [each for each in node.input if each in varying]
+        moving = [each for each in reads(node) if each in varying]
         if not moving or node.op_type == "Shape":
             continue
         if node.op_type not in _AFFINE or (len(moving) > 1 and node.op_type not in _BOTH_MAY_VARY):

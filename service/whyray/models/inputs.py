@@ -8,6 +8,7 @@ import numpy as np
 
 from whyray.errors import PackageError
 from whyray.models.manifest import InputSpec, OtherInput
+from whyray.models.subgraphs import reads
 
 
 def with_constants(proto: Any, spec: InputSpec, where: str) -> Any:
@@ -88,7 +89,7 @@ def _repeat_in_concatenations(model: Any, fixed: set[str]) -> None:
     }
     nodes: list[Any] = []
     for node in graph.node:
-        given = [each for each in node.input if each]
+        given = reads(node)
         if any(each in fixed for each in given) and all(each in fixed or each in free for each in given):
             fixed.update(node.output)
         varying = next((each for each in given if each not in fixed and each not in free), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from whyray.errors import PackageError
 from whyray.models.manifest import Manifest
 from whyray.models.package import MANIFEST, read_manifest, read_package
+from whyray.models.subgraphs import tensors
 
 
 def install_package(graph: Path, manifest: Path, out: Path) -> Path:
@@ -66,8 +67,8 @@ def _external_data(graph: Path) -> list[str]:
         proto = onnx.load(graph, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise PackageError(f"{graph}: not a readable ONNX graph: {error}", advice="Export the model again.") from error
-    tensors = [each for each in proto.graph.initializer if uses_external_data(each)]
-    locations = sorted({ExternalDataInfo(each).location for each in tensors})
+    holders = [each for each in tensors(proto) if uses_external_data(each)]
+    locations = sorted({ExternalDataInfo(each).location for each in holders})
     root = graph.parent.resolve()
     for location in locations:
         path = (graph.parent / location).resolve()

@@ -31,6 +31,7 @@ from whyray.models.session import RuntimeOptions, runtime_errors
 
 if TYPE_CHECKING:
     from whyray.models.compiled import CompiledHead
+    from whyray.models.converters import Converter
     from whyray.models.gradient import GradientEngine, HeadGradient, Twin
 
 FloatArray = NDArray[np.float32]
@@ -162,6 +163,14 @@ class Model:
     def compiled(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
         """What `make` compiles from this package, from the cache on disk where it was made before."""
         return self._engines.compiled(kind, made_of, make)
+
+    def proof(self, kind: str, converter: Converter, prove: Callable[[], str]) -> str:
+        """Why the gradients of an engine are not believed; empty where they are. Kept with what was compiled."""
+        return self._engines.proof(kind, converter, prove)
+
+    def prove_on(self, x: FloatArray) -> None:
+        """Believe only gradients that are proven on the image `x` (1, C, *spatial) too: for onboarding."""
+        self._engines.prove_on(x)
 
     def companion(self, role: CompanionRole, *, method: str, reference: str | None = None) -> Model:
         """The package that stands beside this one in a role; `reference` overrides the manifest's. Loaded once.

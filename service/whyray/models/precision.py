@@ -1,41 +1,42 @@
-"""Half-precision graphs in single precision: what gradients are taken of, since half of it is lost on the way back."""
+"""Graphs in half or double precision in single: what gradients are taken of.
+
+Half of the bits of half precision is lost on the way back, and what runs parts of a graph in torch feeds single.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
+
+from whyray.models.subgraphs import graphs, tensors
 
 
 def as_float32(proto: Any) -> Any:
-    """The same graph with every float16 tensor, constant and cast in float32; the same object where it has none."""
+    """The same graph with every half, bfloat16 and double tensor, constant and cast in float32, in bodies too.
+
+    The same object where it has none.
+    """
     import onnx
 
-    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
-    holders = [*proto.graph.initializer, *(each for _, each in _tensors(proto.graph))]
-    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
-    if all(each.data_type != half for each in holders) and all(
-        each.type.tensor_type.elem_type != half for each in values
+    single = onnx.TensorProto.FLOAT
+    others = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+    if all(each.data_type not in others for each in tensors(proto)) and all(
+        each.type.tensor_type.elem_type not in others
+        for graph in graphs(proto.graph)
+        for each in (*graph.input, *graph.output, *graph.value_info)
     ):
         return proto
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    for tensor in [*copy.graph.initializer, *(each for _, each in _tensors(copy.graph))]:
-        if tensor.data_type == half:
-            values32 = onnx.numpy_helper.to_array(tensor).astype("float32")
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values32, tensor.name))
-    for node in copy.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == half:
-                attribute.i = single
-    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
-        if value.type.tensor_type.elem_type == half:
-            value.type.tensor_type.elem_type = single
+    for tensor in tensors(copy):
+        if tensor.data_type in others:
+            values = onnx.numpy_helper.to_array(tensor).astype("float32")
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for graph in graphs(copy.graph):
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i in others:
+                    attribute.i = single
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type in others:
+                value.type.tensor_type.elem_type = single
     return copy
-
-
-def _tensors(graph: Any) -> Iterator[tuple[Any, Any]]:
-    """Tensors held by attributes (Constant, ConstantOfShape), with their nodes."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield node, attribute.t

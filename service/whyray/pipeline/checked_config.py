@@ -68,6 +68,6 @@ def quick_tier(model: Model) -> Tier:
 def _tier(model: Model, *, measure: bool) -> tuple[Tier, str | None]:
     """The model's tier; the search for gradients, which takes seconds, only where a route asks for them."""
     if measure:
-        return model.tier, None
+        return model.tier, None if model.tier == "T2" else model.tier_reason
     tier = quick_tier(model)
     return tier, f"no feature maps: {model.features.reason}" if tier == "T0" and model.reported_tier is None else None

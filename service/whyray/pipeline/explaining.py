@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from whyray.errors import ArtefactMissing, ExplanationError, TierMissing
+from whyray.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.explain import (
     Context,
     Explanation,
@@ -21,6 +22,7 @@ from whyray.explain import (
 )
 from whyray.explain import Made as Judged
 from whyray.explain.anatomy import allowed_in
+from whyray.explain.refusal import ends_all, refusal_of
 from whyray.failures import activity
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.models import Model
@@ -28,7 +30,9 @@ from whyray.pipeline.wish import Progress, Wish
 from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
 from whyray.results.answer import MapInSource, StructureInSource, Told
 
-_REFUSALS = (ExplanationError, TierMissing, ArtefactMissing)
+_log = logging.getLogger(__name__)
+_OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
+"""What a method says before it looks at a target: asking again for each alone would get the same."""
 
 
 @dataclass
@@ -91,7 +95,7 @@ class _Work:
         return replace(self._context, made=tuple(self._judged))
 
     def method(self, method: str, parameters: Mapping[str, Any], start: float, width: float) -> None:
-        """One method for all targets, each explanation evaluated; a refusal is remembered by name."""
+        """One method for all targets, each explanation evaluated; a refusal or a failure is remembered by name."""
 
         def share(done: int, total: int, words: str) -> None:
             self.progress(start + width / 2 * done / max(total, 1), words)
@@ -106,10 +110,14 @@ class _Work:
             def measuring(*_: object, done: float = done) -> None:
                 self.progress(done, "measuring")
 
-            if isinstance(each, Heatmap):
-                self._map(each, maps, measuring)
-            else:
-                self._told(each, measuring)
+            try:
+                with activity(f"measuring the explanation of {each.target}"):
+                    if isinstance(each, Heatmap):
+                        self._map(each, maps, measuring)
+                    else:
+                        self._told(each, measuring)
+            except Exception as error:  # of this explanation alone: no defect in one takes the others
+                self._refuse([each.target], method, error)
 
     def _explanations(
         self,
@@ -129,12 +137,19 @@ class _Work:
                 progress=progress,
                 **parameters,
             )
-        except _REFUSALS as error:
-            if len(targets) > 1 and isinstance(error, ExplanationError):
+        except Exception as error:  # of this method alone: whatever a library raises in it, the others are made
+            if len(targets) > 1 and not ends_all(error) and not isinstance(error, _OF_ALL_TARGETS):
                 return [each for one in targets for each in self._explanations([one], method, parameters, progress)]
-            for target in targets:
-                self.explained.refused.setdefault(target, {})[method] = error.message
+            self._refuse(targets, method, error)
             return []
+
+    def _refuse(self, targets: Sequence[str], method: str, error: Exception) -> None:
+        """Remember why there is no explanation of these targets; raises again what ends all of the work."""
+        if ends_all(error):
+            raise error
+        message = refusal_of(_log, error, method).message
+        for target in targets:
+            self.explained.refused.setdefault(target, {})[method] = message
 
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
         card = assess(
@@ -148,29 +163,26 @@ class _Work:
             others=others,
             progress=progress,
         )
+        in_source = self._in_source(heatmap, card)
         self._keep(heatmap, card)
-        self.explained.maps.setdefault(heatmap.target, []).append(self._in_source(heatmap, card))
+        self.explained.maps.setdefault(heatmap.target, []).append(in_source)
 
     def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
-        try:
-            card = assess_typed(
-                self.model,
-                self.model_input.tensor,
-                explanation,
-                context=self.context,
-                budget=self._budget,
-                seed=self.wish.seed,
-                progress=progress,
-            )
-        except _REFUSALS as error:
-            self.explained.refused.setdefault(explanation.target, {})[explanation.method] = error.message
-            return
-        self._keep(explanation, card)
+        card = assess_typed(
+            self.model,
+            self.model_input.tensor,
+            explanation,
+            context=self.context,
+            budget=self._budget,
+            seed=self.wish.seed,
+            progress=progress,
+        )
         told = Told(explanation, card, tuple(self._structure(each) for each in explanation.structures))
+        parts = [self._in_source(_as_heatmap(each, explanation), card, part=each.name) for each in explanation.maps]
+        self._keep(explanation, card)
         self.explained.told.setdefault(explanation.target, []).append(told)
-        for part in explanation.maps:
-            found = self._in_source(_as_heatmap(part, explanation), card, part=part.name)
-            self.explained.maps.setdefault(explanation.target, []).append(found)
+        if parts:
+            self.explained.maps.setdefault(explanation.target, []).extend(parts)
 
     def _keep(self, explanation: Explanation, card: QualityCard) -> None:
         self._judged.append(Judged(explanation, card.grade.value, card.withheld, card.reasons))

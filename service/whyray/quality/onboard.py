@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError, ModelOutputError, PackageError, TierMissing
+from whyray.errors import PackageError
 from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain.refusal import ends_all, refusal_of
 from whyray.models import Model
 from whyray.models.compiled import compare_gradients, compare_heads
 from whyray.models.memory import measure_batches
@@ -37,7 +39,7 @@ QUICK: Mapping[str, Mapping[str, Any]] = {
     "expected-gradients": {"samples": 32},
 }
 """Parameters that bound a method's cost here; the report names them."""
-_REFUSALS = (ExplanationError, TierMissing, ModelOutputError)
+_log = logging.getLogger(__name__)
 SANITY_IMAGES = 4
 REFERENCES = 16
 """Images that are kept for expected-gradients."""
@@ -106,6 +108,7 @@ def onboard(
     folder.mkdir(exist_ok=True)
     for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
+    model.prove_on(model.channels_first(given[0].x))
     report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
@@ -238,14 +241,18 @@ def _method(
         before, started = model.forwards, time.perf_counter()
         try:
             heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
-        except _REFUSALS as error:
-            refusals.append(error.message)
+            seconds, forwards = time.perf_counter() - started, model.forwards - before
+            grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
+        except Exception as error:  # of this method alone: the others are measured
+            if ends_all(error):
+                raise
+            refusals.append(refusal_of(_log, error, name).message)
             continue
-        spent.append(time.perf_counter() - started)
-        cost.append(model.forwards - before)
+        spent.append(seconds)
+        cost.append(forwards)
         maps.append(heatmap)
         answered.append(each)
-        grades[assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade.value] += 1
+        grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
     shown = model.channels_first(answered[0].x) if keep_images else None
@@ -281,7 +288,9 @@ def _sanity(
         for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
             try:
                 again = heatmaps(other, x, target=[heatmap.target], method=name, **parameters)[0]
-            except _REFUSALS:
+            except Exception as error:  # a randomised net may be one that a method refuses, or fails on
+                if ends_all(error):
+                    raise
                 continue
             found.append(alike(heatmap.values, again.values))
         stages[stage] = round(float(np.mean(found)), 4) if found else None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.models import Model
+from whyray.models.subgraphs import reads
 from whyray.quality.similarity import structural_similarity
 
 FloatArray = NDArray[np.float32]
@@ -26,7 +27,7 @@ def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Mo
 
     proto = onnx.ModelProto()
     proto.CopyFrom(model.graph.proto)
-    used = [name for node in reversed(proto.graph.node) for name in node.input]
+    used = [name for node in reversed(proto.graph.node) for name in reads(node)]
     holders = {each.name: each for each in proto.graph.initializer}
     weights = list(dict.fromkeys(name for name in used if name in holders and len(holders[name].dims) > 1))
     done = 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from whyray.errors import ExplanationError, ModelOutputError
 from whyray.explain import Case, Heatmap, checked_parameters, explainable, heatmaps, method_named
+from whyray.explain.refusal import ends_all
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.similarity import rank_correlation, structural_similarity
 
@@ -42,7 +43,9 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
             return
         try:
             known[rival] = _again(case, heatmap, target=rival)
-        except ExplanationError:
+        except Exception as error:  # of the rival's map, which says nothing against this one
+            if ends_all(error):
+                raise
             return
     alike = rank_correlation(heatmap.values, known[rival].values)
     yield Measurement(

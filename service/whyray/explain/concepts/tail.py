@@ -10,8 +10,19 @@ from numpy.typing import NDArray
 
 from whyray.errors import PackageError, TierMissing, WhyRayError
 from whyray.models import Model, head_from
-from whyray.models.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.models.converters import CONVERTERS
+from whyray.models.gradient import (
+    PARITY,
+    device_of,
+    in_single_precision,
+    parity_gap,
+    probes_of_features,
+    pulled_back,
+    to_torch,
+)
+from whyray.models.gradient_proof import rounding_operators, unproven
 from whyray.models.head import is_affine
+from whyray.models.subgraphs import reads
 
 FloatArray = NDArray[np.float32]
 
@@ -39,6 +50,22 @@ class Tail:
             raise
         except Exception as error:  # the converter raises whatever its operator functions raise
             raise TierMissing(f"{model.identity}: the graph behind {layer!r} does not convert: {error}") from error
+        reason = model.proof(f"gradient behind {layer}", CONVERTERS[0], self._unproven)
+        if reason:
+            reason += rounding_operators(model.graph.proto.graph)
+            raise TierMissing(f"{model.identity}: the graph behind {layer!r}: {reason}")
+
+    def _unproven(self) -> str:
+        sizes = [size or 1 for size in self._model.graph.shapes.get(self.layer, ())[1:]]
+        if not sizes:
+            return "its gradients can't be proven, since the layer's shape is not known"
+        random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
+        device = device_of(self._model)
+        return unproven(
+            head_from(in_single_precision(self._model), self.layer),
+            lambda x, weights: pulled_back(self._torch, x, weights, device),
+            probes_of_features(random),
+        )
 
     def logits(self, activations: FloatArray) -> FloatArray:
         """(N, targets) by ONNX Runtime."""
@@ -91,7 +118,7 @@ def _layers(model: Model) -> Iterator[str]:
     """Inner tensors, those that the manifest names first, then from the last to the first."""
     yield from (each for each in (model.manifest.output.embedding, model.features_name) if each is not None)
     for node in reversed(model.graph.proto.graph.node):
-        yield from node.input
+        yield from reads(node)
 
 
 def _is_curved(model: Model, name: str) -> bool:
