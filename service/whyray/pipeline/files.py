@@ -17,7 +17,7 @@ from whyray.imaging import WRAPPED, Refusal, is_picture, is_segmentation, read_i
 from whyray.models import Model
 from whyray.pipeline.run import answer_images
 from whyray.pipeline.wish import Progress, Wish
-from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
+from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_run_results, describe, encode, write_picture
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
@@ -109,9 +109,8 @@ def explain_files(
     )
     progress(0.92, "writing the results")
     written: list[str] = []
-    for answer in answers:
-        for result in build_results(answer, kinds, templates, language=language):
-            written += _write(result, out)
+    for result in build_run_results(answers, kinds, templates, language=language):
+        written += _write(result, out)
     findings = tuple(finding for answer in answers for finding in describe(answer))
     report = Report(
         package=model.identity,

@@ -32,7 +32,7 @@ from whyray.results import (
     Result,
     Templates,
     Told,
-    build_results,
+    build_run_results,
     describe,
     encode,
 )
@@ -129,7 +129,14 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     )
     progress(0.92, "making the results")
     templates = tools.templates()
-    results = [each for answer in answers for each in _results(answer, route, config, templates, order.previous)]
+    results = build_run_results(
+        answers,
+        route.send.kinds if route.send else ALL_KINDS,
+        templates,
+        language=route.language,
+        uid_root=config.uid_root,
+        previous=order.previous,
+    )
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(each, answers, tools.storage, destinations) for each in results]
     progress(0.99, "entering the results")
@@ -178,13 +185,6 @@ def _route(config: Config, name: str) -> Route:
     )
 
 
-def _results(
-    answer: Answer, route: Route, config: Config, templates: Templates, previous: Sequence[EarlierResult]
-) -> list[Result]:
-    kinds = route.send.kinds if route.send else ALL_KINDS
-    return build_results(answer, kinds, templates, language=route.language, uid_root=config.uid_root, previous=previous)
-
-
 def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinations: Sequence[str]) -> NewResult:
     stored = storage.put(encode(result.dataset), suffix=".dcm")
     picture_key = None
@@ -200,7 +200,7 @@ def _store(result: Result, answers: Sequence[Answer], storage: Storage, destinat
         finding=result.finding,
         method=result.method,
         description=result.description,
-        grade=_grade(result, answers),
+        grade=result.grade or _grade(result, answers),
         key=stored.key,
         picture_key=picture_key,
         sha256=stored.sha256,

@@ -4,6 +4,7 @@ from whyray.config import ResultKind
 from whyray.results.answer import (
     Answer,
     Finding,
+    FramesExplained,
     MapInSource,
     PackageIdentity,
     Result,
@@ -12,6 +13,7 @@ from whyray.results.answer import (
     shown_maps,
 )
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
+from whyray.results.build_frames import build_frame_results, build_run_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.files import encode, write_picture
@@ -28,6 +30,7 @@ __all__ = [
     "Answer",
     "EarlierResult",
     "Finding",
+    "FramesExplained",
     "MapInSource",
     "PackageIdentity",
     "Result",
@@ -35,7 +38,9 @@ __all__ = [
     "StructureInSource",
     "Templates",
     "Told",
+    "build_frame_results",
     "build_results",
+    "build_run_results",
     "can_be_compressed",
     "compressed",
     "describe",
