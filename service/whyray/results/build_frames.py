@@ -17,43 +17,29 @@ from whyray.results.charset import set_character_set
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
+from whyray.results.frame_evidence import FrameObjects, explained_first
 from whyray.results.frame_pages import PageStack, page_stacks
+from whyray.results.frame_segments import FrameSegmentations
 from whyray.results.frame_stack import (
-    Name,
     StackedMap,
     by_instance,
     clearness,
+    frame_number,
     image_of_frames,
-    named_maps,
-    named_told,
+    is_explained,
     over_frames,
-    spread,
     stacked_maps,
-    stacked_masks,
-    stacked_structures,
 )
 from whyray.results.key_objects import key_objects
 from whyray.results.multi_frame import frame_label
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
-from whyray.results.report import EarlierResult, Evidence, FrameEvidence, report
-from whyray.results.report_groups import Explained
-from whyray.results.report_told import ShownTold
+from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.secondary_capture import secondary_capture
-from whyray.results.segmentation import (
-    Segment,
-    attribution_segments,
-    can_be_label_map,
-    mask_segments,
-    region_segments,
-    segmentation,
-    structure_segments,
-)
-from whyray.results.segmentation_frames import Form
 from whyray.results.softcopy import rescale_of
-from whyray.results.templates import Layout, SeriesTemplate, Templates, Wording
-from whyray.results.uids import map_key, uid_source
+from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.uids import map_keys, told_key, uid_source
 
 
 def build_run_results(
@@ -138,30 +124,18 @@ class _FrameBuilder:
         self.templates = templates
         self.wording = wording
         self.page_wording = page_wording
-        self.explained = [answer for answer in answers if _is_explained(answer)]
-        self._place = {_number(answer): place for place, answer in enumerate(self.explained)}
+        self.explained = [answer for answer in answers if is_explained(answer)]
         self.whole = over_frames(answers)
-        explained = [answer.image.frames[0].frame_number for answer in self.explained]
+        explained = [frame_number(answer) for answer in self.explained]
         uids = uid_source(self.whole, templates.version, version, uid_root)
         self.uids = replace(uids, seed=json.dumps([uids.seed, "frames", explained]))
-        self._uids_of_frame = {
-            _number(answer): uid_source(answer, templates.version, version, uid_root) for answer in answers
-        }
+        self._version, self._uid_root = version, uid_root
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
         self.layout = templates.layout.model_copy(update={"page": page.model_copy(update={"width_at_most": narrow})})
         self.drawings = [Drawing(answer, templates, page_wording) for answer in self.explained]
         self.maps_shown = stacked_maps(self.explained)
-        self._stacks: list[tuple[PageStack, Dataset]] = []
-        self._frames: dict[int, dict[str, int]] = {_number(answer): {} for answer in answers}
-        """Frame number of the source → SOP Instance UID of a result → number of its frame."""
-        self._cines: dict[tuple[int, Name], Dataset] = {}
-        self._regions: dict[tuple[int, Name], tuple[Dataset, int]] = {}
-        self._heatmaps: dict[Name, Dataset] = {}
-        self._masks: dict[tuple[int, str], tuple[Dataset, int]] = {}
-        self._structures: dict[tuple[int, str], tuple[Dataset, int]] = {}
-
-    # --- pages ---------------------------------------------------------------------------------------------------
+        self.objects = FrameObjects()
 
     def captures(self) -> list[Result]:
         """Pages: one object for each map or other explanation, a page a frame; one for each cine of a frame."""
@@ -169,8 +143,8 @@ class _FrameBuilder:
         made: list[Result] = []
         for stack in stacks:
             made.append(self._captured(stack, len(made) + 1))
-        for place, drawn in cines:
-            answer = self.explained[place]
+        for cine in cines:
+            answer, drawn = self.explained[cine.place], cine.drawn
             label = frame_label(answer.image.frames[0])
             dataset = secondary_capture(
                 answer,
@@ -183,11 +157,17 @@ class _FrameBuilder:
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
             )
-            name = (drawn.finding.target.name, drawn.key.removeprefix("cine "))
-            self._cines[_number(answer), name] = dataset
-            picture = drawn.pages[0].picture
+            self.objects.cines[frame_number(answer), cine.name] = dataset
             made.append(
-                Result("sc", dataset, drawn.finding.target.name, drawn.method, f"{drawn.description}, {label}", picture)
+                Result(
+                    "sc",
+                    dataset,
+                    drawn.finding.target.name,
+                    drawn.method,
+                    f"{drawn.description}, {label}",
+                    drawn.pages[0].picture,
+                    cine.grade,
+                )
             )
         return made
 
@@ -200,16 +180,14 @@ class _FrameBuilder:
             self.templates,
             self.uids,
             pages,
-            key=[stack.about, *stack.name],
+            key=[stack.about, *stack.name, *stack.keys],
             instance_number=instance_number,
             description=description,
             multi_frame=len(stack.pages) > 1,
             labels=[frame_label(answer.image.frames[0]) for answer in answers],
         )
-        self._stacks.append((stack, dataset))
-        if len(stack.pages) > 1:
-            for number, answer in enumerate(answers, start=1):
-                self._frames[_number(answer)][str(dataset.SOPInstanceUID)] = number
+        self.objects.pages.append((stack, dataset))
+        self.objects.enter_frames(dataset, answers)
         return Result(
             "sc",
             dataset,
@@ -220,108 +198,10 @@ class _FrameBuilder:
             stack.grade,
         )
 
-    # --- segments ------------------------------------------------------------------------------------------------
-
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all structures, one for all segments of the package."""
-        return [*self._regions_segmented(), *self._structures_segmented(), *self._segments_of_package()]
-
-    def _regions_segmented(self) -> list[Result]:
-        if not self.maps_shown:
-            return []
-        count = len(self.explained)
-        shown = [(stack.finding, _spread(stack, count)) for stack in self.maps_shown]
-        regions = [
-            replace(segment, frames=stack.places)
-            for segment, stack in zip(region_segments(self.templates, self.uids, shown), self.maps_shown, strict=True)
-        ]
-        key = "regions" + str([[*stack.name, map_key(stack.map)] for stack in self.maps_shown])
-        dataset = self._segmentation(self.explained, regions, self.templates.series.seg, key, 1)
-        for number, stack in enumerate(self.maps_shown, start=1):
-            for place in self._referable(regions[number - 1]):
-                self._regions[_number(self.explained[place]), stack.name] = (dataset, number)
-        names = ", ".join(dict.fromkeys(finding.target.name for finding, _ in shown))
-        made = [Result("seg", dataset, None, None, f"salient regions of {names}")]
-        if self.templates.layout.segmentation.fractional:
-            of_label = {segment.label: segment.frames for segment in regions}
-            fractions = [
-                replace(segment, frames=of_label[segment.label.removesuffix(" against")])
-                for segment in attribution_segments(self.uids, regions, shown)
-            ]
-            fractional = self._segmentation(
-                self.explained, fractions, self.templates.series.seg, key, 2, form="FRACTIONAL"
-            )
-            made.append(Result("seg", fractional, None, None, f"attribution of {names}"))
-        return made
-
-    def _structures_segmented(self) -> list[Result]:
-        told, places = stacked_structures(self.explained)
-        if not told:
-            return []
-        count = len(self.explained)
-        segments = [
-            replace(segment, mask=spread(segment.mask, places[segment.label], count), frames=places[segment.label])
-            for segment in structure_segments(self.templates, self.uids, told)
-        ]
-        names = [segment.label for segment in segments]
-        dataset = self._segmentation(self.explained, segments, self.templates.series.segments, f"structures{names}", 2)
-        for number, segment in enumerate(segments, start=1):
-            for place in self._referable(segment):
-                self._structures[_number(self.explained[place]), segment.label] = (dataset, number)
-        return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]
-
-    def _segments_of_package(self) -> list[Result]:
-        masks = stacked_masks(self.answers)
-        if not masks:
-            return []
-        findings = [
-            replace(finding, mask=None if finding.mask is None else spread(finding.mask, places, len(self.answers)))
-            for finding, places in masks.values()
-        ]
-        segments = [
-            replace(segment, frames=places)
-            for segment, (_, places) in zip(
-                mask_segments(self.whole, self.templates, self.uids, findings), masks.values(), strict=True
-            )
-        ]
-        dataset = self._segmentation(
-            self.answers, segments, self.templates.series.segments, f"segments{list(masks)}", 1
-        )
-        for number, (name, segment) in enumerate(zip(masks, segments, strict=True), start=1):
-            for place in self._referable(segment):
-                self._masks[_number(self.answers[place]), name] = (dataset, number)
-        return [Result("seg", dataset, None, None, "segments " + ", ".join(masks))]
-
-    def _segmentation(
-        self,
-        answers: Sequence[Answer],
-        segments: Sequence[Segment],
-        series: SeriesTemplate,
-        key: str,
-        instance_number: int,
-        form: Form | None = None,
-    ) -> Dataset:
-        layout = self.templates.layout.segmentation
-        if form is None:
-            form = "LABELMAP" if layout.label_maps and can_be_label_map(segments) else "BINARY"
-        return segmentation(
-            self._about(answers),
-            self.templates,
-            self.uids,
-            segments,
-            series=series,
-            key=key,
-            omit_empty_frames=layout.omit_empty_frames,
-            instance_number=instance_number,
-            form=form,
-        )
-
-    def _referable(self, segment: Segment) -> list[int]:
-        """Places of the frames that the segment has in its object."""
-        omit = self.templates.layout.segmentation.omit_empty_frames
-        return [place for place in segment.frames or () if not omit or segment.mask[place].any()]
-
-    # --- maps, and what refers to them ---------------------------------------------------------------------------
+        maker = FrameSegmentations(self.answers, self.explained, self.whole, self.templates, self.uids, self.objects)
+        return [*maker.regions(self.maps_shown), *maker.structures(), *maker.segments()]
 
     def maps(self) -> list[Result]:
         """One Parametric Map for each target and method: a frame for each source frame on which it may be shown."""
@@ -331,36 +211,28 @@ class _FrameBuilder:
             dataset = parametric_map(
                 self._about(answers), self.templates, self.uids, stack.finding, stack.map, instance_number=number
             )
-            self._heatmaps[stack.name] = dataset
-            if len(answers) > 1:
-                for index, answer in enumerate(answers, start=1):
-                    self._frames[_number(answer)][str(dataset.SOPInstanceUID)] = index
+            self.objects.heatmaps[stack.name] = dataset
+            self.objects.enter_frames(dataset, answers)
             description = f"heatmap of {stack.finding.target.name} by {stack.map.name}, {len(answers)} frames"
-            made.append(
-                Result(
-                    "pm",
-                    dataset,
-                    stack.finding.target.name,
-                    stack.map.method,
-                    description,
-                    grade=stack.map.card.grade.value,
-                )
-            )
+            made.append(_of_map("pm", dataset, stack, description))
         return made
 
     def report(self, previous: Sequence[EarlierResult]) -> Result:
         """The report, which refers to the frames of all results made before it."""
-        frames = [
-            FrameEvidence(
-                answer, self._uids_of_frame[_number(answer)], self._evidence(answer), self._frames[_number(answer)]
-            )
-            for answer in self.answers
+        frames, explained = [], iter(enumerate(self.drawings))
+        for answer in self.answers:
+            uids = uid_source(answer, self.templates.version, self._version, self._uid_root)
+            if is_explained(answer):
+                place, drawing = next(explained)
+                frames.append(self.objects.of_explained(answer, uids, place, drawing, self.wording, self.layout))
+            else:
+                frames.append(self.objects.of_unexplained(answer, uids))
+        made_of: list[list[Any]] = [
+            [frame_number(answer), finding.target.name, map_keys(finding.maps), sorted(finding.refused)]
+            + [told_key(one) for one in finding.told]
+            for answer in self.explained
+            for finding in answer.findings
         ]
-        made_of = [
-            [_number(answer), name, map_key(each)] for answer in self.explained for name, _, each in named_maps(answer)
-        ]
-        referenced = [str(name) for name in (*self._heatmaps, *self._regions, *self._masks)]
-        referenced += [str([stack.about, *stack.name]) for stack, _ in self._stacks]
         dataset = report(
             self.whole,
             self.templates,
@@ -368,57 +240,10 @@ class _FrameBuilder:
             Evidence(),
             self.wording,
             previous,
-            key=str(made_of) + str(referenced),
-            of_frames=frames,
+            key=str(made_of) + str(self.objects.names()),
+            of_frames=explained_first(frames),
         )
         return Result("sr", dataset, None, None, f"report of all findings on {len(self.answers)} frames")
-
-    def _evidence(self, answer: Answer) -> Evidence:
-        number = _number(answer)
-        masks = {name: place for (frame, name), place in self._masks.items() if frame == number}
-        if not _is_explained(answer):
-            return Evidence(masks=masks)
-        place = self._place[number]
-        return Evidence(
-            explained=self._explained(answer, place),
-            masks=masks,
-            notices={
-                stack.notices[place]: dataset for stack, dataset in reversed(self._stacks) if place in stack.notices
-            },
-            told=self._told(answer, place),
-        )
-
-    def _explained(self, answer: Answer, place: int) -> dict[str, list[Explained]]:
-        number, explained = _number(answer), dict[str, list[Explained]]()
-        for name, finding, each in named_maps(answer):
-            if not each.card.withheld:
-                pages = self._pages("map", name, place)
-                one = Explained(each, self._heatmaps.get(name), self._regions.get((number, name)), pages)
-                explained.setdefault(finding.target.name, []).append(one)
-        return explained
-
-    def _told(self, answer: Answer, place: int) -> dict[str, list[ShownTold]]:
-        number, told = _number(answer), dict[str, list[ShownTold]]()
-        for name, finding, one in named_told(answer):
-            if one.card.withheld:
-                continue
-            pages = self._pages("told", name, place)
-            pages += tuple(dataset for (frame, of), dataset in self._cines.items() if frame == number and of == name)
-            used = {
-                structure.name: self._structures[number, structure.name]
-                for structure in one.structures
-                if (number, structure.name) in self._structures
-            }
-            portrayal = self.drawings[place].portrayal(finding, one, self.wording, self.layout)
-            told.setdefault(finding.target.name, []).append(ShownTold(one, portrayal, pages, used))
-        return told
-
-    def _pages(self, about: str, name: Name, place: int) -> tuple[Dataset, ...]:
-        return tuple(
-            dataset
-            for stack, dataset in self._stacks
-            if (stack.about, stack.name) == (about, name) and place in stack.places and place not in stack.notices
-        )
 
     def presentation_states(self) -> list[Result]:
         """Outlines on the frames, one state a map; several where frames go through different modality transforms."""
@@ -446,16 +271,7 @@ class _FrameBuilder:
                     part=str(part) if part else None,
                 )
                 description = f"outline of {stack.finding.target.name} by {stack.map.method}, {len(indices)} frames"
-                made.append(
-                    Result(
-                        "gsps",
-                        dataset,
-                        stack.finding.target.name,
-                        stack.map.method,
-                        description,
-                        grade=stack.map.card.grade.value,
-                    )
-                )
+                made.append(_of_map("gsps", dataset, stack, description))
         return made
 
     def blends(self) -> list[Result]:
@@ -468,20 +284,11 @@ class _FrameBuilder:
                 self.uids,
                 stack.finding,
                 stack.map,
-                self._heatmaps[stack.name],
+                self.objects.heatmaps[stack.name],
                 instance_number=number,
             )
             description = f"heatmap of {stack.finding.target.name} by {stack.map.name} in colour"
-            made.append(
-                Result(
-                    "blend",
-                    dataset,
-                    stack.finding.target.name,
-                    stack.map.method,
-                    description,
-                    grade=stack.map.card.grade.value,
-                )
-            )
+            made.append(_of_map("blend", dataset, stack, description))
         return made
 
     def key_objects(self) -> list[Result]:
@@ -490,7 +297,7 @@ class _FrameBuilder:
         for number, stack in enumerate(self.maps_shown, start=1):
             clear = [clearness(finding) for finding, _ in stack.frames]
             order = sorted(range(len(clear)), key=clear.__getitem__, reverse=True)
-            pages = [dataset for one, dataset in self._stacks if (one.about, one.name) == ("map", stack.name)]
+            pages = [dataset for one, dataset in self.objects.pages if (one.about, one.name) == ("map", stack.name)]
             dataset = key_objects(
                 self._about([self.explained[stack.places[index]] for index in order]),
                 self.templates,
@@ -502,16 +309,7 @@ class _FrameBuilder:
                 instance_number=number,
             )
             description = f"key frames of {stack.finding.target.name} by {stack.map.method}"
-            made.append(
-                Result(
-                    "ko",
-                    dataset,
-                    stack.finding.target.name,
-                    stack.map.method,
-                    description,
-                    grade=stack.map.card.grade.value,
-                )
-            )
+            made.append(_of_map("ko", dataset, stack, description))
         return made
 
     def document(self) -> Result:
@@ -520,7 +318,7 @@ class _FrameBuilder:
         drawn = [one for drawing in self.drawings for one in drawing.drawn(layout)]
         printed = (page for one in drawn if not one.series_of_pages for page in one.pages)
         pictures = sheets(self.whole, printed, layout, self.page_wording)
-        made_of = [[_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
+        made_of = [[frame_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
         key = str(made_of) + str([[one.finding.target.name, one.key] for one in drawn])
         dataset = encapsulated_pdf(self.whole, self.templates, self.uids, pictures, self.page_wording, key=key)
         return Result("pdf", dataset, None, None, "printable report of all findings")
@@ -529,21 +327,9 @@ class _FrameBuilder:
         return replace(self.whole, image=image_of_frames(answers))
 
 
-def _number(answer: Answer) -> int:
-    return answer.image.frames[0].frame_number
-
-
-def _is_explained(answer: Answer) -> bool:
-    return answer.frames_explained is None or _number(answer) in answer.frames_explained.numbers
-
-
-def _spread(stack: StackedMap, count: int) -> MapInSource:
-    return replace(
-        stack.map,
-        values=spread(stack.map.values, stack.places, count),
-        covered=spread(stack.map.covered, stack.places, count),
-        region=spread(stack.map.region, stack.places, count),
-    )
+def _of_map(kind: ResultKind, dataset: Dataset, stack: StackedMap, description: str) -> Result:
+    name, method = stack.finding.target.name, stack.map.method
+    return Result(kind, dataset, name, method, description, grade=stack.map.card.grade.value)
 
 
 def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:

@@ -27,6 +27,16 @@ class _FramePage:
         return self.drawn.about == "notice"
 
 
+@dataclass(frozen=True, eq=False)
+class FrameCine:
+    """The cine of one explanation of the frame at `place`, and that explanation's name and grade."""
+
+    place: int
+    name: Name
+    drawn: Drawn
+    grade: str | None
+
+
 @dataclass(frozen=True)
 class PageStack:
     """Pages about one map, segment or other explanation; where a frame's may not be shown, the notice that says so.
@@ -42,6 +52,11 @@ class PageStack:
     def places(self) -> tuple[int, ...]:
         """Which frame each page is about."""
         return tuple(page.place for page in self.pages)
+
+    @property
+    def keys(self) -> list[str]:
+        """What makes these pages differ from others of the same name: the parameters of what they show."""
+        return sorted({page.drawn.key for page in self.pages})
 
     @property
     def notices(self) -> Mapping[int, str]:
@@ -92,21 +107,22 @@ class PageStack:
         return made
 
 
-def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageStack], list[tuple[int, Drawn]]]:
+def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageStack], list[FrameCine]]:
     """All pages of the frames in stacks, by target in the package's order; and cines, which are frames by themselves.
 
     A notice about a withheld explanation stands in the stack of that explanation, at its frame, where other frames show
     it; else all notices about a target make a stack.
     """
     stacks: dict[tuple[str, Name], list[_FramePage]] = {}
-    cines: list[tuple[int, Drawn]] = []
+    cines: list[FrameCine] = []
     notices: list[tuple[_FramePage, list[tuple[str, Name]]]] = []
     for place, drawing in enumerate(drawings):
         names, grades = _names(drawing.answer), _grades(drawing.answer)
         for drawn in drawing.drawn(layout):
             target = drawn.finding.target.name
             if drawn.about == "cine":
-                cines.append((place, drawn))
+                name = names["told", target, drawn.key.removeprefix("cine ")]
+                cines.append(FrameCine(place, name, drawn, grades["told", name]))
             elif drawn.about == "notice":
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
             else:

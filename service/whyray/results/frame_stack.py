@@ -48,12 +48,22 @@ class StackedMap:
     places: tuple[int, ...]
 
 
+def frame_number(answer: Answer) -> int:
+    """Of the one frame that the answer is about, as in Referenced Frame Number (0008,1160)."""
+    return answer.image.frames[0].frame_number
+
+
+def is_explained(answer: Answer) -> bool:
+    """Whether its frame is among those that are explained."""
+    return answer.frames_explained is None or frame_number(answer) in answer.frames_explained.numbers
+
+
 def by_instance(answers: Sequence[Answer]) -> list[list[Answer]]:
     """Answers about frames of one multi-frame instance together, in frame order; every other answer by itself."""
     groups: dict[str | int, list[Answer]] = {}
     for index, answer in enumerate(answers):
         groups.setdefault(answer.image.multi_frame_instance or index, []).append(answer)
-    return [sorted(group, key=lambda answer: answer.image.frames[0].frame_number) for group in groups.values()]
+    return [sorted(group, key=frame_number) for group in groups.values()]
 
 
 def over_frames(answers: Sequence[Answer]) -> Answer:
