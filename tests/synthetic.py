@@ -299,6 +299,7 @@ def cine(
         _window(data, (127.5, 255) if modality == "US" else (2048, 4096))
     data.NumberOfFrames = len(frames)
     if modality == "US":
+        data.BitsAllocated = 8
         data.FrameTime, data.FrameIncrementPointer = "40", Tag("FrameTime")
     else:
         data.FrameIncrementPointer = [Tag("EnergyWindowVector"), Tag("DetectorVector")]

@@ -269,8 +269,9 @@ class Budget(Section):
     """Forward passes of the model for the quality card of one explanation; the comparison with random orders, without
     which nothing is shown, is made in any case."""
     frames: Annotated[int, Field(ge=1, le=256, strict=True)] = 16
-    """Frames of a multi-frame image that are explained, those with the clearest answers; all of them are answered, and
-    report and pages say which are explained. Each costs about 3 MB a page."""
+    """At most so many frames of a multi-frame image are explained, those with the clearest answers; of `targets:
+    present`, only frames with a finding, where there are any. All are answered, and report and pages say which are
+    explained. A frame's page takes about 3 MB."""
     job_time: Duration = timedelta(minutes=30)
     """A job that runs longer is stopped and failed."""
 

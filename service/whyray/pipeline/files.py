@@ -17,7 +17,19 @@ from whyray.imaging import WRAPPED, Refusal, is_picture, is_segmentation, read_i
 from whyray.models import Model
 from whyray.pipeline.run import answer_images
 from whyray.pipeline.wish import Progress, Wish
-from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_run_results, describe, encode, write_picture
+from whyray.results import (
+    ALL_KINDS,
+    Answer,
+    Result,
+    ResultKind,
+    Templates,
+    Wording,
+    build_run_results,
+    describe,
+    encode,
+    frames_explained_words,
+    write_picture,
+)
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
@@ -120,19 +132,27 @@ def explain_files(
             {
                 "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
                 "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
+                "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
                 "kind": answer.image.kind,
                 "shape": list(answer.image.shape),
                 "notes": [str(note) for note in answer.image.notes],
             }
             for answer in answers
         ),
-        notes=wrapped + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
+        notes=wrapped + _notes(answers, templates.wording(language)),
         findings=findings,
         refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in found.refusals),
         files=tuple(written),
     )
     _write_report(report, out)
     return report
+
+
+def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
+    """How the images were read, and which frames of them are not explained; each once."""
+    notes = [str(note) for answer in answers for note in answer.image.notes]
+    left_out = [each.frames_explained for each in answers if each.frames_explained is not None]
+    return tuple(dict.fromkeys(notes + [frames_explained_words(each, wording) for each in left_out]))
 
 
 def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...]]:

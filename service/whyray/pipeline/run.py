@@ -151,15 +151,22 @@ def _findings_of_frames(
 
 
 def _clearest(answered: Sequence[Sequence[Finding]], wish: Wish) -> list[int]:
-    """Indices of the frames to be explained, ascending: at most as many as wished, the clearest present ones first."""
-    if wish.most_frames is None or len(answered) <= wish.most_frames:
-        return list(range(len(answered)))
+    """Indices of the frames to be explained, ascending: at most as many as wished, those with the clearest answers.
+
+    Where findings that are present are wished for, frames without any are left out, unless no frame has one: a map of
+    what is not there is noise beside those of what is.
+    """
+    wanted: Sequence[int] = range(len(answered))
+    if wish.targets == "present":
+        wanted = [index for index in wanted if any(each.present for each in answered[index])] or wanted
+    if wish.most_frames is None or len(wanted) <= wish.most_frames:
+        return list(wanted)
 
     def clearness(index: int) -> tuple[bool, float]:
         chosen = _chosen(answered[index], wish)
         return any(each.present for each in chosen), max((_above(each) for each in chosen), default=-math.inf)
 
-    ranked = sorted(range(len(answered)), key=clearness, reverse=True)
+    ranked = sorted(wanted, key=clearness, reverse=True)
     return sorted(ranked[: wish.most_frames])
 
 

@@ -30,8 +30,8 @@ class Wish:
     most
         At most so many targets of an image are explained, the clearest first. None: no limit.
     most_frames
-        At most so many frames of a multi-frame instance are explained, those with the clearest answers; all of them are
-        answered. None: no limit.
+        At most so many frames of a multi-frame instance are explained, those with the clearest answers; of `present`
+        targets, only frames with a finding, where there are any. All are answered. None: no limit.
     most_forwards
         At most so many forward passes for the quality card of one explanation; None: what suits the model.
     language, phrases

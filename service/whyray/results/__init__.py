@@ -17,10 +17,10 @@ from whyray.results.build_frames import build_frame_results, build_run_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.files import encode, write_picture
-from whyray.results.page import illegible_languages
+from whyray.results.page import frames_explained_words, illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
+from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
 
 __all__ = [
     "ALL_KINDS",
@@ -38,6 +38,7 @@ __all__ = [
     "StructureInSource",
     "Templates",
     "Told",
+    "Wording",
     "build_frame_results",
     "build_results",
     "build_run_results",
@@ -45,6 +46,7 @@ __all__ = [
     "compressed",
     "describe",
     "encode",
+    "frames_explained_words",
     "illegible_languages",
     "load_templates",
     "previews",

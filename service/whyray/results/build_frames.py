@@ -127,9 +127,9 @@ class _FrameBuilder:
         self.explained = [answer for answer in answers if is_explained(answer)]
         self.whole = over_frames(answers)
         explained = [frame_number(answer) for answer in self.explained]
+        self._uids = [uid_source(answer, templates.version, version, uid_root) for answer in answers]
         uids = uid_source(self.whole, templates.version, version, uid_root)
-        self.uids = replace(uids, seed=json.dumps([uids.seed, "frames", explained]))
-        self._version, self._uid_root = version, uid_root
+        self.uids = replace(uids, seed=json.dumps([uids.seed, explained, [one.seed for one in self._uids]]))
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
         self.layout = templates.layout.model_copy(update={"page": page.model_copy(update={"width_at_most": narrow})})
@@ -220,8 +220,7 @@ class _FrameBuilder:
     def report(self, previous: Sequence[EarlierResult]) -> Result:
         """The report, which refers to the frames of all results made before it."""
         frames, explained = [], iter(enumerate(self.drawings))
-        for answer in self.answers:
-            uids = uid_source(answer, self.templates.version, self._version, self._uid_root)
+        for answer, uids in zip(self.answers, self._uids, strict=True):
             if is_explained(answer):
                 place, drawing = next(explained)
                 frames.append(self.objects.of_explained(answer, uids, place, drawing, self.wording, self.layout))

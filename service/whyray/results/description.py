@@ -17,6 +17,8 @@ from whyray.results.answer import Answer, Finding, MapInSource, Told
 def describe(answer: Answer) -> list[dict[str, Any]]:
     """One JSON-able dictionary for each finding: numbers, explanations with their quality, and what is missing and why.
 
+    Of one frame of a multi-frame instance, `frame` is its number; `frames_explained` are the numbers of those that are
+    explained, where not all are.
     It holds no pixel values, no patient attributes and no maps.
     """
     return [_finding(answer, finding) for finding in answer.findings]
@@ -25,8 +27,11 @@ def describe(answer: Answer) -> list[dict[str, Any]]:
 def _finding(answer: Answer, finding: Finding) -> dict[str, Any]:
     package = answer.package
     target = finding.target
+    left_out = answer.frames_explained
     return {
         "finding": target.name,
+        "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
+        "frames_explained": None if left_out is None else list(left_out.numbers),
         "code": None if target.code is None else target.code.model_dump(),
         "present": finding.present,
         "probability": _number(finding.probability),
