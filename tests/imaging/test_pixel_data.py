@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import jpeg_ls
 import numpy as np
 import pydicom
 import pytest
@@ -123,6 +124,62 @@ def test_fewer_bits_stored_than_the_frame_has_are_refused_and_more_are_noted(syn
     assert "samples of 12 bits" in image.notes[0].detail
 
 
+def test_a_jpeg_ls_frame_that_the_first_decoder_refuses_is_read_by_the_second(tmp_path: Path) -> None:
+    data = compressed(JPEGLSLossless)
+    frame = frame_of(data).rstrip(b"\0")[:-2] + b"\0\xff\xd9"  # a byte of padding before the end, as older writers left
+    with pytest.raises(RuntimeError, match="start byte"):
+        jpeg_ls.decode_pixel_data(frame)
+    image = image_of(read(data, tmp_path, PixelData=encapsulate([frame])))
+    np.testing.assert_array_equal(image.modality[0], PIXELS)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, RLELossless, JPEG2000Lossless], ids=lambda uid: uid.name)
+def test_signed_values_keep_their_sign_through_a_compressed_frame(syntax: UID, tmp_path: Path) -> None:
+    values = (PIXELS.astype(np.int32) - 2048).astype(np.int16)
+    data = synthetic.radiograph(PIXELS, bits=16, window=(0, 4096))
+    data.PixelData, data.PixelRepresentation = values.tobytes(), 1
+    image = image_of(read(synthetic.compress(data, syntax), tmp_path))
+    np.testing.assert_array_equal(image.modality[0], values)
+    assert image.notes == ()
+
+
+def test_an_unsigned_codestream_of_signed_values_is_read_with_a_note(tmp_path: Path) -> None:
+    values = (PIXELS.astype(np.int32) - 2048).astype(np.int16)
+    data = synthetic.radiograph(values.view(np.uint16), bits=16)
+    image = image_of(read(synthetic.compress(data, JPEG2000Lossless), tmp_path, PixelRepresentation=1))
+    np.testing.assert_array_equal(image.modality[0], values)
+    assert "Pixel Representation (0028,0103) 1" in image.notes[0].detail
+
+
+def test_a_signed_codestream_of_negative_values_in_an_unsigned_data_set_is_refused(tmp_path: Path) -> None:
+    values = (PIXELS.astype(np.int32) - 2048).astype(np.int16)
+    data = synthetic.radiograph(PIXELS, bits=16)
+    data.PixelData, data.PixelRepresentation = values.tobytes(), 1
+    words = words_of(read(synthetic.compress(data, JPEG2000Lossless), tmp_path, PixelRepresentation=0))
+    assert "Pixel Representation (0028,0103) 0" in words
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_are_read_in_the_byte_order_of_the_file(bits: int, tmp_path: Path) -> None:
+    made = []
+    for syntax, order in ((None, "<"), (ImplicitVRLittleEndian, "<"), (ExplicitVRBigEndian, ">")):
+        data = synthetic.radiograph(PIXELS % 200)
+        data.PixelData = (PIXELS % 200).astype(f"{order}u2").tobytes()
+        data.PhotometricInterpretation = "PALETTE COLOR"
+        for colour, scale in (("Red", 1.0), ("Green", 0.5), ("Blue", 0.25)):
+            entries = (np.linspace(0, 2**bits - 1, 256) * scale).astype(np.uint16)
+            setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, bits])
+            data[f"{colour}PaletteColorLookupTableDescriptor"].VR = "US"
+            setattr(data, f"{colour}PaletteColorLookupTableData", entries.astype(f"{order}u2").tobytes())
+            data[f"{colour}PaletteColorLookupTableData"].VR = "OW"
+        if syntax is not None:
+            data.file_meta.TransferSyntaxUID = syntax
+        made.append(image_of(read(data, tmp_path)))
+    ramp = (PIXELS % 200) / 255
+    for image in made:
+        np.testing.assert_allclose(image.display[0], ramp[..., None] * [1, 0.5, 0.25], atol=0.01)
+
+
 @pytest.mark.parametrize("name", ["SC_rgb_jpeg_gdcm.dcm", "SC_rgb_dcmtk_+eb+cy+np.dcm"])
 def test_planar_configuration_has_no_say_over_a_compressed_frame(name: str, tmp_path: Path) -> None:
     plain = image_of(read_images([WHEEL / name]))
@@ -165,8 +222,9 @@ def test_another_number_of_compressed_frames_is_refused(syntax: UID, told: int |
     assert "Pixel Data holds 3 compressed frames" in words_of(read(data, tmp_path))
 
 
-def test_a_second_frame_in_the_same_fragment_is_refused(tmp_path: Path) -> None:
-    data = compressed(JPEG2000Lossless)
+@pytest.mark.parametrize("syntax", [*CODECS, RLELossless], ids=lambda uid: uid.name)
+def test_a_second_frame_in_the_same_fragment_is_refused(syntax: UID, tmp_path: Path) -> None:
+    data = compressed(syntax)
     words = words_of(read(data, tmp_path, PixelData=encapsulate([frame_of(data) * 2])))
     assert "second compressed frame" in words
 

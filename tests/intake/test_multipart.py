@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.multipart import MalformedBody, MultipartReader
 
 BOUNDARY = "b0undary"
 
@@ -81,11 +81,11 @@ def test_a_part_may_have_no_header_and_a_folded_one_and_no_body() -> None:
     ],
 )
 def test_a_body_that_is_none_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedMultipart):
+    with pytest.raises(MalformedBody):
         read(body, 1, 2, 3)
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 257, "bündel"])
 def test_a_boundary_that_is_none_is_refused(boundary: str) -> None:
-    with pytest.raises(MalformedMultipart):
+    with pytest.raises(MalformedBody):
         MultipartReader(boundary, Kept())

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import random
 import socket
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 from dicomweb_client.api import DICOMwebClient
+from dicomweb_client.web import _load_xml_dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from sqlalchemy import select
 
@@ -207,10 +212,13 @@ def test_a_port_that_is_taken_is_a_configuration_error_and_leaves_nothing_listen
 @pytest.mark.parametrize(
     ("content_type", "accept", "body", "status"),
     [
-        ("application/dicom", "*/*", b"", 415),
+        ("application/dicom", "*/*", b"", 400),
+        ("application/dicom", "text/html, application/dicom+json;q=0", part10(small(1)), 406),
+        ("application/octet-stream", "*/*", part10(small(1)), 415),
+        ("", "*/*", part10(small(1)), 415),
         ('multipart/related; type="application/dicom+json"; boundary=x', "*/*", b"--x--", 415),
         ('multipart/related; type="application/dicom"', "*/*", b"--x--", 400),
-        ('multipart/related; type="application/dicom"; boundary=x', "application/dicom+xml", b"--x--", 406),
+        ('multipart/related; type="application/dicom"; boundary=x', "application/dicom", b"--x--", 406),
         ('multipart/related; type="application/dicom"; boundary=x', "*/*", b"--x--", 400),
         ('multipart/related; type="application/dicom"; boundary=x', "*/*", b"nothing of the kind", 400),
         ('Multipart/Related; Type="application/dicom"; Boundary="x"', "application/dicom+json", b"--x--", 400),
@@ -220,6 +228,108 @@ def test_requests_that_hold_no_instances_are_answered_with_why(
     web: Running, content_type: str, accept: str, body: bytes, status: int
 ) -> None:
     assert post(web, body, content_type=content_type, Accept=accept).status_code == status
+
+
+def test_a_body_that_is_one_instance_is_taken(web: Running) -> None:
+    response = post(web, part10(small(1)), content_type="application/dicom; transfer-syntax=1.2.840.10008.1.2.1")
+    assert (response.status_code, answered(response)) == (200, ([uid("1", 1)], {}, []))
+    refused = post(web, part10(small(2))[:-100], content_type="application/dicom")
+    assert (refused.status_code, answered(refused)) == (409, ([], {uid("1", 2): 0xC000}, []))
+    assert post(web, b"no DICOM", content_type="application/dicom").status_code == 409
+    assert [row.sop_instance_uid for row in web.instances()] == [uid("1", 1)]
+    assert data_set(web.storage.path(web.instances()[0].key)) == encode(small(1))
+    assert len(web.files()) == 1
+    assert released(web)
+
+
+def test_the_media_type_of_parts_may_name_a_transfer_syntax(web: Running) -> None:
+    parts = f'multipart/related; type="application/dicom; transfer-syntax=1.2.840.10008.1.2.1"; boundary={BOUNDARY}'
+    assert post(web, multipart(part10(small(1))), content_type=parts).status_code == 200
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP"])
+def test_a_gzipped_body_is_kept_as_if_it_had_come_plain(web: Running, coding: str) -> None:
+    one, several = gzip.compress(part10(small(1))), multipart(part10(small(2)), part10(small(3)))
+    first = post(web, one, content_type="application/dicom", **{"Content-Encoding": coding})
+    members = gzip.compress(several[:700]) + gzip.compress(several[700:])
+    second = post(web, members, **{"Content-Encoding": coding})
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert answered(first)[0] + answered(second)[0] == [uid("1", n) for n in (1, 2, 3)]
+    for number, row in enumerate(web.instances(), start=1):
+        assert data_set(web.storage.path(row.key)) == encode(small(number))
+
+
+@pytest.mark.parametrize("cut", [1, 8, 20, 500])
+def test_a_gzipped_body_that_breaks_off_keeps_what_was_whole(web: Running, cut: int) -> None:
+    pixels = random.Random(7).randbytes(512)
+    body = multipart(part10(small(1)), part10(small(2, pixels=pixels)))
+    response = post(web, gzip.compress(body)[:-cut], **{"Content-Encoding": "gzip"})
+    assert response.status_code == 202
+    assert answered(response)[0][0] == uid("1", 1)
+    assert not released(web)
+    assert len(web.files()) == len(web.instances())
+
+
+def test_what_is_not_encoded_as_it_says_is_refused(web: Running) -> None:
+    body = multipart(part10(small(1)))
+    assert post(web, body, **{"Content-Encoding": "gzip"}).status_code == 400
+    other = post(web, body, **{"Content-Encoding": "br"})
+    assert (other.status_code, other.headers["Accept-Encoding"]) == (415, "gzip")
+    assert web.files() == []
+
+
+def test_a_gzipped_body_that_swells_is_given_up_without_filling_memory_or_disk(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(), limits={"max_instance_size": 8 << 20})
+    swelling = part10(small(2, pixels=b""))[:-4] + (1 << 30).to_bytes(4, "little")
+    encoder = zlib.compressobj(wbits=31)
+    body = encoder.compress(multipart(part10(small(1)), swelling, closed=False)[:-2])
+    body += b"".join(encoder.compress(bytes(1 << 20)) for _ in range(1 << 10)) + encoder.flush()
+    assert len(body) < 2 << 20
+    tracemalloc.start()
+    response = post(running, body, **{"Content-Encoding": "gzip"})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (response.status_code, answered(response)[:2]) == (202, ([uid("1", 1)], {uid("1", 2): 0xC000}))
+    assert peak < 64 << 20
+    assert len(running.files()) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ("", "application/dicom+json"),
+        ("*/*", "application/dicom+json"),
+        ("application/dicom+xml", "application/dicom+xml"),
+        ("application/*;q=0.5, application/dicom+xml", "application/dicom+xml"),
+        ("application/dicom+json;q=0.1, application/dicom+xml;q=0.2", "application/dicom+xml"),
+        ("application/dicom+xml;q=0, */*", "application/dicom+json"),
+        ("application/dicom+json;q=0, */*", "application/dicom+xml"),
+        ("text/html, application/dicom+xml ; Q=0.9", "application/dicom+xml"),
+        ("application/json", "application/json"),
+        ("application/xml", "application/xml"),
+    ],
+)
+def test_the_answer_is_given_in_the_form_that_is_asked_for(web: Running, accept: str, answer: str) -> None:
+    response = post(web, multipart(part10(small(1))), Accept=accept)
+    assert (response.status_code, response.headers["Content-Type"].partition(";")[0]) == (200, answer)
+    assert len(web.instances()) == 1
+
+
+def test_a_parameter_asks_for_a_form_where_the_header_can_not(web: Running) -> None:
+    sent = {"Content-Type": "application/dicom"}
+    where = url(web) + "?accept=application/dicom%2Bxml"
+    response = httpx.post(where, content=part10(small(1)), headers=sent, timeout=60)
+    assert response.headers["Content-Type"] == "application/dicom+xml"
+
+
+def test_the_answer_in_xml_says_the_same_as_in_json(web: Running) -> None:
+    body = multipart(part10(small(1)), part10(small(2))[:-100], b"no DICOM")
+    answers = [post(web, body, Accept=f"application/dicom+{form}") for form in ("json", "xml")]
+    in_json = Dataset.from_json(answers[0].text)
+    in_xml = _load_xml_dataset(ElementTree.fromstring(answers[1].content))
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert in_xml.to_json_dict() == in_json.to_json_dict()
+    assert in_json.FailedSOPSequence[0].FailureReason == 0xC000
 
 
 def test_nothing_else_is_served(web: Running) -> None:

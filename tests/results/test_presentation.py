@@ -6,10 +6,12 @@ import subprocess
 
 import numpy as np
 import pytest
+from pydicom import dcmwrite
 from skimage.measure import points_in_poly
 
+import synthetic
 from peers import require
-from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
+from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of, image_of
 from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
 from whyray.quality.card import Grade
@@ -75,6 +77,23 @@ def test_an_image_looks_as_before_under_its_presentation_state(source, templates
     plain, with_state = ((tmp_path / name).read_bytes() for name in ("plain", "state"))
     assert len(plain) > 1000
     assert plain == with_state
+
+
+@pytest.mark.parametrize(("written", "ratio"), [(["2", "1"], [2, 1]), (["4", "6"], [2, 3]), (["1", "1"], [1, 1])])
+def test_a_presentation_state_has_the_pixels_of_a_source_that_gives_only_their_ratio(
+    written, ratio, templates, dcmtk, tmp_path
+):
+    data = synthetic.radiograph(np.random.default_rng(3).integers(0, 4095, (60, 40)), spacing=None)
+    data.PixelAspectRatio = written
+    source, state = tmp_path / "source.dcm", tmp_path / "state.dcm"
+    dcmwrite(source, data, enforce_file_format=False)
+    (result,) = build_results(answer_about(image_of([source])), ["gsps"], templates)
+    (area,) = result.dataset.DisplayedAreaSelectionSequence
+    assert list(area.PresentationPixelAspectRatio) == ratio
+    assert "PresentationPixelSpacing" not in area
+    state.write_bytes(encode(result.dataset))
+    checked = subprocess.run(["dcmpschk", str(state)], capture_output=True, check=False)
+    assert b"Test passed" in checked.stdout + checked.stderr
 
 
 def test_outlines_lie_on_the_frames_that_hold_the_region_and_carry_a_label(templates):

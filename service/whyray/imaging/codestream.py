@@ -119,6 +119,21 @@ def check_rle_header(codestream: bytes, segments: int) -> None:
         raise CodestreamError(f"expected rising offsets of RLE segments from 64 on, found {used}")
 
 
+def further_rle_frame(codestream: bytes, segments: int) -> bool:
+    """Whether a second RLE header, of as many segments, follows the first inside one frame's fragments."""
+    start = struct.pack("<2L", segments, 64)
+    place = codestream.find(start, 64)
+    while place >= 0:
+        try:
+            check_rle_header(codestream[place:], segments)
+            if not any(codestream[place + 4 + 4 * segments : place + 64]):
+                return True
+        except CodestreamError:
+            pass  # the bytes of compressed pixels
+        place = codestream.find(start, place + 1)
+    return False
+
+
 def is_whole_jpeg(codestream: bytes) -> bool:
     """Whether a frame of the JPEG family ends with the marker that ends an image, padding apart."""
     # The marker can't occur in compressed data; some writers pad a frame by more than the one byte that is allowed.

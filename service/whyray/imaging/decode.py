@@ -24,6 +24,7 @@ from whyray.imaging.codestream import (
     CodestreamError,
     check_rle_header,
     further_codestream,
+    further_rle_frame,
     is_whole_jpeg,
     read_codestream_header,
 )
@@ -193,7 +194,10 @@ def _encapsulated(
 def _run_lengths(codestream: bytes, pixels: PixelDescription) -> tuple[NDArray[Any], tuple[Note, ...]]:
     if pixels.bits_allocated < 8:
         raise CodestreamError(f"Bits Allocated (0028,0100) {pixels.bits_allocated} can't be run-length encoded")
-    check_rle_header(codestream, pixels.samples * pixels.bits_allocated // 8)
+    segments = pixels.samples * pixels.bits_allocated // 8
+    check_rle_header(codestream, segments)
+    if further_rle_frame(codestream, segments):
+        raise CodestreamError("a second compressed frame follows in the same fragments")
     options = _options(pixels, pixels.bits_allocated, pixels.bits_allocated, signed=False)
     try:
         cells = _by_pydicom(codestream, RLELossless, "pylibjpeg", options | {"correct_unused_bits": False})

@@ -10,10 +10,12 @@ import re
 import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from email.message import Message
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from pydicom import Dataset
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -23,22 +25,34 @@ from starlette.routing import BaseRoute, Route
 from whyray.config.network import DicomWebListener, Listener
 from whyray.errors import ConfigError
 from whyray.http_server import HttpServer, listen, serve_http
+from whyray.intake.accept import preferred
 from whyray.intake.arriving import Begin
-from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.multipart import MalformedBody, MultipartReader
+from whyray.intake.native_model import to_native_model
 from whyray.intake.reception import Reception
+from whyray.intake.request_body import CONTENT_ENCODINGS, Body, GzipBody, SinglePart
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 
 PATH = "/dicom-web/studies"
 LOCAL_SENDER = "STOW-RS"
 """The calling AE that the catalog names where there are no tokens, and so no names."""
 _WHAT = "DICOMweb listener"
-_ANSWER = "application/dicom+json"
-_ACCEPTABLE = (_ANSWER, "application/json", "application/*", "*/*")
 _UID = re.compile(r"[0-9.]{1,64}")
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
+def _json(data: Dataset) -> bytes:
+    return json.dumps(data.to_json_dict()).encode()
+
+
+_ANSWERS: Mapping[str, Callable[[Dataset], bytes]] = {
+    "application/dicom+json": _json,
+    "application/dicom+xml": to_native_model,
+    "application/json": _json,
+    "application/xml": to_native_model,
+}
+"""The first is given to who has no preference; the last two to who asks by a name that was in use before PS3.18."""
 Admit = Callable[[Request], Awaitable[str | Response]]
 """Who asks: a name, or the response that turns the request away."""
 MoreRoutes = Callable[[Admit], Sequence[BaseRoute]]
@@ -91,9 +105,9 @@ class _Service:
         if isinstance(sender, Response):
             return sender
         listener = self._listener()
-        boundary = _boundary(request)
-        if isinstance(boundary, Response):
-            return boundary
+        form = _form(request)
+        if isinstance(form, Response):
+            return form
         study = request.path_params.get("study")
         if study is not None and not _UID.fullmatch(study):
             return _refusal(HTTPStatus.BAD_REQUEST, "the study in the path is not a UID")
@@ -101,19 +115,20 @@ class _Service:
             return _later("as many requests run as listener.limits allows")
         self._in_use += 1
         try:
-            return await self._store(request, boundary, StoreRequest(self._reception, self._begin, sender, study))
+            return await self._store(request, form, StoreRequest(self._reception, self._begin, sender, study))
         finally:
             self._in_use -= 1
 
-    async def _store(self, request: Request, boundary: str, store: StoreRequest) -> Response:
-        stall = self._listener().limits.dimse_timeout.total_seconds()
+    async def _store(self, request: Request, form: _Form, store: StoreRequest) -> Response:
+        limits = self._listener().limits
+        stall = limits.dimse_timeout.total_seconds()
         broken = None
         try:
-            reader = MultipartReader(boundary, store)
+            reader = form.reader(store, limits.max_instance_size)
             async for piece in _pieces(request, stall):
                 await run_in_threadpool(reader.feed, piece)
-            reader.close()
-        except MalformedMultipart as error:
+            await run_in_threadpool(reader.close)
+        except MalformedBody as error:
             broken = str(error)
         except ClientDisconnect:
             return _refusal(HTTPStatus.BAD_REQUEST, "the client went away")  # to nobody
@@ -128,8 +143,8 @@ class _Service:
         if broken is not None and not store.stored:
             return _refusal(HTTPStatus.BAD_REQUEST, broken)
         status = store.status
-        body = json.dumps(store.response().to_json_dict())
-        return Response(body, status, _retry(status), media_type=_ANSWER)
+        body = _ANSWERS[form.answer](store.response())
+        return Response(body, status, _retry(status), media_type=form.answer)
 
 
 async def _pieces(request: Request, stall: float) -> AsyncIterator[bytes]:
@@ -180,20 +195,44 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _boundary(request: Request) -> str | Response:
-    """The boundary of a body that can be taken, asked for in a form that can be given."""
-    accepted = [each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "*/*").split(",")]
-    if not any(each in _ACCEPTABLE for each in accepted):
-        return _refusal(HTTPStatus.NOT_ACCEPTABLE, f"the answer is {_ANSWER}")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "no content encoding is taken")
+@dataclass(frozen=True)
+class _Form:
+    """How a request's body is made, and in which form it wants its answer."""
+
+    boundary: str | None
+    """Of several parts; None where the body is one instance."""
+    gzip: bool
+    answer: str
+
+    def reader(self, store: StoreRequest, most_wasted: int) -> Body:
+        body = SinglePart(store) if self.boundary is None else MultipartReader(self.boundary, store)
+        return GzipBody(body, store.wasted, most_wasted) if self.gzip else body
+
+
+def _form(request: Request) -> _Form | Response:
+    """The form of a request whose body can be taken, and that asks for an answer which can be given."""
+    # PS3.18 section 8.3.3.1: the parameter is for clients that can't set the header
+    accept = request.query_params.get("accept") or ",".join(request.headers.getlist("accept"))
+    answer = preferred(accept, tuple(_ANSWERS))
+    if answer is None:
+        return _refusal(HTTPStatus.NOT_ACCEPTABLE, f"the answer is {' or '.join(_ANSWERS)}")
+    encoding = request.headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding not in ("identity", *CONTENT_ENCODINGS):
+        taken = {"Accept-Encoding": CONTENT_ENCODINGS[0]}
+        return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content encoding taken is gzip", taken)
     message = Message()
     message["content-type"] = request.headers.get("content-type", "")
-    parts = str(message.get_param("type") or MEDIA_TYPE).lower()
-    if message.get_content_type() != "multipart/related" or parts != MEDIA_TYPE:
-        return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f'send multipart/related; type="{MEDIA_TYPE}"')
-    boundary = message.get_boundary()
-    return boundary if boundary else _refusal(HTTPStatus.BAD_REQUEST, "the content type names no boundary")
+    boundary = None
+    if message.get_content_type() != MEDIA_TYPE:
+        # the type of the parts may have parameters of its own: type="application/dicom; transfer-syntax=…"
+        parts = str(message.get_param("type") or MEDIA_TYPE).partition(";")[0].strip().lower()
+        if message.get_content_type() != "multipart/related" or parts != MEDIA_TYPE:
+            words = f'send {MEDIA_TYPE}, or multipart/related; type="{MEDIA_TYPE}"'
+            return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, words)
+        boundary = message.get_boundary()
+        if not boundary:
+            return _refusal(HTTPStatus.BAD_REQUEST, "the content type names no boundary")
+    return _Form(boundary, encoding != "identity", answer)
 
 
 def _later(words: str) -> Response:

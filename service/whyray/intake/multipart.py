@@ -10,8 +10,8 @@ _LONGEST_BOUNDARY = 256  # RFC 2046 allows 70, but Orthanc's are longer
 _CRLF, _HEADER_END, _LAST = b"\r\n", b"\r\n\r\n", b"--"
 
 
-class MalformedMultipart(ValueError):  # noqa: N818
-    """The body is no multipart body of this boundary. The message quotes nothing of it."""
+class MalformedBody(ValueError):  # noqa: N818
+    """The body breaks the rules of its media type or encoding. The message quotes nothing of it."""
 
 
 class Parts(Protocol):
@@ -35,13 +35,13 @@ class MultipartReader:
 
     Raises
     ------
-    MalformedMultipart
+    MalformedBody
         If the boundary is empty, longer than 256 characters or not ASCII.
     """
 
     def __init__(self, boundary: str, parts: Parts) -> None:
         if not 0 < len(boundary) <= _LONGEST_BOUNDARY or not boundary.isascii():
-            raise MalformedMultipart("the boundary has no allowed form")
+            raise MalformedBody("the boundary has no allowed form")
         self._delimiter = b"\r\n--" + boundary.encode()
         self._parts = parts
         self._held = bytearray(_CRLF)  # the first boundary has none before it
@@ -52,7 +52,7 @@ class MultipartReader:
 
         Raises
         ------
-        MalformedMultipart
+        MalformedBody
             If the body breaks the rules; nothing may be fed after that.
         """
         self._held += piece
@@ -64,11 +64,11 @@ class MultipartReader:
 
         Raises
         ------
-        MalformedMultipart
+        MalformedBody
             If its closing boundary did not come.
         """
         if self._step != self._epilogue:
-            raise MalformedMultipart("the closing boundary is missing")
+            raise MalformedBody("the closing boundary is missing")
 
     def _preamble(self) -> bool:
         found = self._held.find(self._delimiter)
@@ -88,10 +88,10 @@ class MultipartReader:
         end = self._held.find(_CRLF)
         if end < 0:
             if len(self._held) > _LONGEST_HEADER:
-                raise MalformedMultipart("a boundary's line does not end")
+                raise MalformedBody("a boundary's line does not end")
             return False
         if self._held[:end].strip(b" \t"):
-            raise MalformedMultipart("there is more than the boundary on its line")
+            raise MalformedBody("there is more than the boundary on its line")
         del self._held[:end]  # its CRLF may be the first half of what ends an empty header
         self._step = self._header
         return True
@@ -100,7 +100,7 @@ class MultipartReader:
         end = self._held.find(_HEADER_END)
         if end < 0 or end > _LONGEST_HEADER:
             if len(self._held) > _LONGEST_HEADER:
-                raise MalformedMultipart("a part's header is too long")
+                raise MalformedBody("a part's header is too long")
             return False
         lines = bytes(self._held[:end]).decode("latin-1").split("\r\n")
         del self._held[: end + len(_CRLF)]  # the second CRLF may belong to a boundary: a part without a body
@@ -145,7 +145,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
         elif line:
             name, colon, value = line.partition(":")
             if not colon:
-                raise MalformedMultipart("a line of a part's header has no colon")
+                raise MalformedBody("a line of a part's header has no colon")
             name = name.strip().lower()
             found[name] = value.strip()
     return found

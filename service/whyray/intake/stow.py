@@ -47,6 +47,8 @@ class StoreRequest:
     failed: list[tuple[str, str, Refused]] = field(default_factory=list)
     other_failures: list[Refused] = field(default_factory=list)
     """Of parts whose instance is not known."""
+    _kept: int = 0
+    _coming: int = 0
     _head: bytearray = field(default_factory=bytearray)
     _meta: FileMeta | None = None
     _arriving: Arriving | None = None
@@ -55,6 +57,7 @@ class StoreRequest:
     def begin(self, headers: Mapping[str, str]) -> None:
         """A part begins."""
         self._head, self._meta, self._arriving, self._refused = bytearray(), None, None, None
+        self._coming = 0
         media_type = headers.get("content-type", MEDIA_TYPE).partition(";")[0].strip().lower()
         if media_type != MEDIA_TYPE:
             self._refused = not_understood(f"the part is not {MEDIA_TYPE}")
@@ -65,6 +68,7 @@ class StoreRequest:
         """More of a part: first its File Meta Information, then its data set, which goes to storage as it comes."""
         if self._refused is not None:
             return
+        self._coming += len(piece)
         if self._arriving is not None:
             self._arriving.write(piece)
             return
@@ -101,6 +105,7 @@ class StoreRequest:
             self._fail(failed_here(error))
         finally:
             self._meta = self._refused = None
+            self._coming = 0
             if arriving is not None:
                 arriving.close()
 
@@ -113,6 +118,7 @@ class StoreRequest:
         received = self.reception.take(
             arriving, meta.sop_class_uid, meta.sop_instance_uid, self.sender, study_uid=self.study
         )
+        self._kept += self._coming
         self.stored.append((meta.sop_class_uid, meta.sop_instance_uid))
         if not received.own_result:
             self.study_uids.add(received.study_instance_uid)
@@ -123,6 +129,11 @@ class StoreRequest:
             self.other_failures.append(refused)
         else:
             self.failed.append((self._meta.sop_class_uid, self._meta.sop_instance_uid, refused))
+
+    def wasted(self, decoded: int) -> int:
+        """How many of so many bytes that came are neither in storage nor in an instance that may still get there."""
+        refused = self._refused or (self._arriving.refused if self._arriving is not None else None)
+        return decoded - self._kept - (0 if refused is not None else self._coming)
 
     def broken(self, words: str) -> None:
         """The body broke off, or is none: the part that has not ended is not taken."""

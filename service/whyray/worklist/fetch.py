@@ -10,7 +10,7 @@ import httpx
 from whyray.config import DicomWebDestination
 from whyray.delivery.web import error_of_response, web_client
 from whyray.errors import ImageError, PeerUnreachable, ResourceExhausted
-from whyray.intake.multipart import MalformedMultipart, MultipartReader
+from whyray.intake.multipart import MalformedBody, MultipartReader
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 from whyray.worklist.workitem import Input
 
@@ -54,7 +54,7 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
             reader.close()
     except httpx.HTTPError as error:
         raise PeerUnreachable(f"{name} did not give {path}: {type(error).__name__}") from error
-    except MalformedMultipart as error:
+    except MalformedBody as error:
         raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
     finally:
         store.close()
