@@ -173,7 +173,7 @@ class _FrameBuilder:
 
     def _captured(self, stack: PageStack, instance_number: int) -> Result:
         answers = [self.explained[place] for place in stack.places]
-        description = f"{stack.description}, {len(stack.pages)} frames"
+        description = f"{stack.description}, {_frames_in_words(answers)}"
         pages = stack.pages_of_one_size(self.layout)
         dataset = secondary_capture(
             self._about(answers),
@@ -213,7 +213,7 @@ class _FrameBuilder:
             )
             self.objects.heatmaps[stack.name] = dataset
             self.objects.enter_frames(dataset, answers)
-            description = f"heatmap of {stack.finding.target.name} by {stack.map.name}, {len(answers)} frames"
+            description = f"heatmap of {stack.finding.target.name} by {stack.map.name}, {_frames_in_words(answers)}"
             made.append(_of_map("pm", dataset, stack, description))
         return made
 
@@ -269,7 +269,8 @@ class _FrameBuilder:
                     of_frames=[stack.frames[index] for index in indices],
                     part=str(part) if part else None,
                 )
-                description = f"outline of {stack.finding.target.name} by {stack.map.method}, {len(indices)} frames"
+                frames = _frames_in_words([self.explained[stack.places[index]] for index in indices])
+                description = f"outline of {stack.finding.target.name} by {stack.map.method}, {frames}"
                 made.append(_of_map("gsps", dataset, stack, description))
         return made
 
@@ -324,6 +325,10 @@ class _FrameBuilder:
 
     def _about(self, answers: Sequence[Answer]) -> Answer:
         return replace(self.whole, image=image_of_frames(answers))
+
+
+def _frames_in_words(answers: Sequence[Answer]) -> str:
+    return f"{len(answers)} frames" if len(answers) > 1 else frame_label(answers[0].image.frames[0])
 
 
 def _of_map(kind: ResultKind, dataset: Dataset, stack: StackedMap, description: str) -> Result:
