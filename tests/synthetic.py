@@ -275,6 +275,40 @@ def radiograph(
     return data
 
 
+def cine(
+    frames: NDArray[Any],
+    *,
+    modality: Literal["US", "NM"] = "US",
+    patient: Patient = LATIN,
+    study: str = "study",
+    series: str = "series",
+    number: int = 1,
+) -> FileDataset:
+    """One multi-frame instance without places in the patient: 8 bits of ultrasound, grey or RGB, or 12 of scintigraphy.
+
+    `frames` are the stored values, (frames, rows, columns) or (frames, rows, columns, 3).
+    """
+    sop_class = UID("1.2.840.10008.5.1.4.1.1.3.1" if modality == "US" else "1.2.840.10008.5.1.4.1.1.20")
+    data = _start(sop_class, modality, patient, study, series, number, 1)
+    data.ImageType = ["ORIGINAL", "PRIMARY", "" if modality == "US" else "STATIC"]
+    if frames.ndim == 4:
+        _pixels(data, frames[0, :, :, 0], "RGB", bits=8)
+        data.SamplesPerPixel, data.PlanarConfiguration = 3, 0
+    else:
+        _pixels(data, frames[0], "MONOCHROME2", bits=8 if modality == "US" else 12)
+        _window(data, (127.5, 255) if modality == "US" else (2048, 4096))
+    data.NumberOfFrames = len(frames)
+    if modality == "US":
+        data.BitsAllocated = 8
+        data.FrameTime, data.FrameIncrementPointer = "40", Tag("FrameTime")
+    else:
+        data.FrameIncrementPointer = [Tag("EnergyWindowVector"), Tag("DetectorVector")]
+        data.EnergyWindowVector, data.DetectorVector = [1] * len(frames), list(range(1, len(frames) + 1))
+    stored = frames.astype(np.uint8 if data.BitsAllocated == 8 else "<u2").tobytes()
+    data.PixelData = stored + b"\0" * (len(stored) % 2)
+    return data
+
+
 def enhanced(
     volume: NDArray[Any],
     planes: Sequence[Plane],

@@ -15,7 +15,7 @@ from pydicom import dcmread
 from commands.conftest import Cli
 from dciodvfy import errors_of
 from planted import BRIGHT, planted_package
-from synthetic import LATIN, ball, radiograph, slices, stack, volume_of, write
+from synthetic import LATIN, ball, cine, radiograph, slices, stack, volume_of, write
 
 
 class _Strict(BaseModel):
@@ -76,6 +76,8 @@ class ImageNote(_Strict):
 
 class Finding(_Strict):
     finding: str
+    frame: int | None
+    frames_explained: list[int] | None
     code: dict[str, str] | None
     present: bool
     probability: float | None = Field(ge=0, le=1)
@@ -98,6 +100,7 @@ class Finding(_Strict):
 class ReadImage(_Strict):
     series_instance_uid: str
     sop_instance_uids: list[str]
+    frame: int | None
     kind: Literal["planar", "volume"]
     shape: list[int]
     notes: list[str]
@@ -322,3 +325,27 @@ def test_a_folder_that_cannot_be_written_is_told_without_a_trace(
 ) -> None:
     (tmp_path / "out").write_text("a file, where a folder should be")
     cli("explain", film, "-p", planted, "-o", "out").refused("out")
+
+
+def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli: Cli, tmp_path: Path) -> None:
+    planted = planted_package(tmp_path / "ultrasound", modalities=("US",))
+    stored = np.full((18, 64, 56), 20, np.uint8)
+    stored[7:9, 20:30, 30:40] = 250
+    write([cine(stored)], tmp_path / "cine")
+    said = cli("explain", tmp_path / "cine", "--package", planted, "--out", "out")
+    assert said.code == 0, said.everything
+    report = report_in(tmp_path / "out")
+    assert [each.frame for each in report.images] == list(range(1, 19))
+    assert [each.frame for each in report.findings if each.present] == [8, 9]
+    explained = {each.frame for each in report.findings if each.explanations}
+    assert explained == {8, 9}
+    (note,) = (each for each in report.notes if each.startswith("Explained: "))
+    assert note.startswith("Explained: 2 of 18 frames, those with the clearest answers (8-9)")
+    assert note in said.out.replace("\n", "")
+    assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
+        "pm",
+        "sc",
+        "seg",
+        "sr",
+    ]
+    assert "frame 8" in said.out

@@ -11,9 +11,10 @@ from PIL import Image
 
 import synthetic
 from results.answers import answer_about, image_of
-from results.sources import tilted_planes
+from results.sources import read, tilted_planes
 from results.test_validity import rich_answer
-from whyray.results import EVERY_KIND, build_results, compressed, encode
+from whyray.imaging import read_images
+from whyray.results import EVERY_KIND, build_results, build_run_results, compressed, encode
 
 
 @pytest.mark.parametrize("patient", [synthetic.JAPANESE, synthetic.CYRILLIC])
@@ -52,3 +53,26 @@ def test_orthanc_shows_a_compressed_page_as_it_was_drawn(compression, shared_ort
         stored = archive.post("/instances", content=compressed(encode(result.dataset), compression))
         preview = archive.get(f"/instances/{stored.json()['ID']}/preview").raise_for_status()
     np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(preview.content)).convert("RGB")), result.picture)
+
+
+def test_orthanc_shows_the_results_of_a_cine_frame_by_frame_in_one_series_a_kind(shared_orthanc, templates, tmp_path):
+    source = synthetic.cine(np.random.default_rng(3).integers(0, 255, (4, 48, 64)), study="results/cine")
+    source.save_as(tmp_path / "cine.dcm", enforce_file_format=True)
+    frames = read_images([tmp_path / "cine.dcm"]).or_raise()
+    results = build_run_results([answer_about(frame) for frame in frames], EVERY_KIND, templates)
+    with httpx.Client(base_url=shared_orthanc.url) as archive:
+        files = [(tmp_path / "cine.dcm").read_bytes(), *(encode(result.dataset) for result in results)]
+        answers = [archive.post("/instances", content=file).raise_for_status().json() for file in files]
+        assert {answer["Status"] for answer in answers} == {"Success"}
+        assert len({answer["ParentStudy"] for answer in answers}) == 1
+        assert len({answer["ParentSeries"] for answer in answers}) == 1 + len(EVERY_KIND)
+        kinds = [result.kind for result in results]
+        pages = answers[1 + kinds.index("sc")]["ID"]
+        drawn = results[kinds.index("sc")].dataset.pixel_array
+        assert archive.get(f"/instances/{pages}/frames").json() == [0, 1, 2, 3]
+        for number, page in enumerate(drawn):
+            preview = archive.get(f"/instances/{pages}/frames/{number}/preview").raise_for_status()
+            np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(preview.content)).convert("RGB")), page)
+        smaller = compressed(files[1 + kinds.index("sc")], "jpeg-ls")
+        assert len(smaller) < len(files[1 + kinds.index("sc")]) / 4
+        np.testing.assert_array_equal(read(smaller).pixel_array, drawn)

@@ -13,7 +13,7 @@ from pydicom import Dataset
 from results.answers import answer_about, card
 from results.sources import image_named
 from typed_examples import examples
-from whyray.imaging import mask_to_source, to_model
+from whyray.imaging import SourceImage, mask_to_source, to_model
 from whyray.models.manifest import InputSpec
 from whyray.quality.card import Grade
 from whyray.results import (
@@ -34,9 +34,9 @@ METHODS = list(examples())
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
 
 
-def told_about(method: str, grade: Grade = Grade.GREEN) -> Answer:
-    """A radiograph whose first finding is told about by one method, with its maps and structures in place."""
-    answer = answer_about(image_named("DX, Japanese"))
+def told_about(method: str, grade: Grade = Grade.GREEN, image: SourceImage | None = None) -> Answer:
+    """An image (or a radiograph) whose first finding is told about by one method, its maps and structures in place."""
+    answer = answer_about(image_named("DX, Japanese") if image is None else image)
     finding = answer.findings[0]
     explanation = replace(examples()[method], target=finding.target.name)
     grid = to_model(answer.image, InputSpec(name="x", shape=(32, 32))).grid

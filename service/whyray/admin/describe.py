@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydicom.uid import UID
@@ -66,6 +66,13 @@ def findings_of(job: Job) -> list[FindingOut]:
     return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
 
 
+def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:
+    """A finding on many frames once, where it is most probable; `findings` have the most probable first."""
+    found = list(findings)
+    named = [each.name for each in found]
+    return [each for index, each in enumerate(found) if each.frame is None or each.name not in named[:index]]
+
+
 def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     """One finding as `whyray.results.describe` wrote it; graded by its worst explanation, so that none hides."""
     explanations = (*finding["explanations"], *finding.get("typed_explanations", ()))
@@ -74,6 +81,7 @@ def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     refused = [f"{method}: {why}" for method, why in finding["refused"].items()]
     return FindingOut(
         name=finding["finding"],
+        frame=finding.get("frame"),
         probability=finding["probability"],
         value=finding["value"],
         present=finding["present"],
@@ -124,7 +132,7 @@ def job_out(job: Job) -> JobOut:
         started_at=job.started_at,
         finished_at=job.finished_at,
         next_try_at=job.not_before if job.state is JobState.WAITING else None,
-        present=[each for each in findings_of(job) if each.present],
+        present=_once_each(each for each in findings_of(job) if each.present),
         actions=job_actions(job),
     )
 

@@ -24,6 +24,7 @@ class ExplanationOut(Answer):
     """One explanation of one finding: shown, withheld, or refused by the method, each with its reasons."""
 
     finding: str
+    frame: int | None = Field(None, ge=1, description="Of a multi-frame image: which of its frames it is about.")
     method: str = Field(examples=["similar-cases"])
     type: str = Field(description="Its type of interpretability; 'explanation' where the method is not known here.")
     part: str | None = Field(description="Which of the explanation's maps this is, where it has several.")

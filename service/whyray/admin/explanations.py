@@ -32,6 +32,7 @@ def _of_finding(job: Job, finding: Mapping[str, Any], kinds: Mapping[str, str]) 
         state: Literal["shown", "withheld"] = "withheld" if each["withheld"] else "shown"
         yield ExplanationOut(
             finding=target,
+            frame=finding.get("frame"),
             method=method,
             type=kinds.get(method, UNKNOWN),
             part=each.get("part") or None,
@@ -47,6 +48,7 @@ def _of_finding(job: Job, finding: Mapping[str, Any], kinds: Mapping[str, str]) 
     for method, reason in finding["refused"].items():
         yield ExplanationOut(
             finding=target,
+            frame=finding.get("frame"),
             method=method,
             type=kinds.get(method, UNKNOWN),
             part=None,

@@ -40,6 +40,7 @@ class FindingOut(Answer):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     name: str = Field(examples=["Cardiomegaly"])
+    frame: int | None = Field(None, ge=1, description="Of a multi-frame image: which of its frames it is about.")
     probability: float | None = Field(None, ge=0, le=1, examples=[0.82])
     value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
     present: bool | None = None
@@ -118,7 +119,7 @@ class JobOut(Answer):
     started_at: datetime | None
     finished_at: datetime | None
     next_try_at: datetime | None
-    present: list[FindingOut] = Field(description="The findings that the model reports as present.")
+    present: list[FindingOut] = Field(description="Findings that are present; on many frames, where they are clearest.")
     actions: list[Action] = Field(description="What may be done from this state, and can help.")
 
 

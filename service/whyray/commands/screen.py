@@ -80,7 +80,8 @@ def print_report(report: Report, out: Path) -> None:
 
 
 def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
-    image = [f"…{finding['images'][0][-8:]}"] if several else []
+    frame = "" if finding["frame"] is None else f" frame {finding['frame']}"
+    image = [f"…{finding['images'][0][-8:]}{frame}"] if several else []
     return [
         *image,
         str(finding["finding"]),

@@ -268,6 +268,10 @@ class Budget(Section):
     quality_forwards: Annotated[int, Field(ge=0, strict=True)] = 100
     """Forward passes of the model for the quality card of one explanation; the comparison with random orders, without
     which nothing is shown, is made in any case."""
+    frames: Annotated[int, Field(ge=1, le=256, strict=True)] = 16
+    """At most so many frames of a multi-frame image are explained, those with the clearest answers; of `targets:
+    present`, only frames with a finding, where there are any. All are answered, and report and pages say which are
+    explained. A frame's page takes about 3 MB."""
     job_time: Duration = timedelta(minutes=30)
     """A job that runs longer is stopped and failed."""
 

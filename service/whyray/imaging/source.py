@@ -106,6 +106,13 @@ class SourceImage:
         """The data set of the first frame's instance: study, series and patient level attributes."""
         return self.headers[self.frames[0].sop_instance_uid]
 
+    @property
+    def multi_frame_instance(self) -> str | None:
+        """SOP Instance UID of the multi-frame instance that this planar frame is one of; None for all other images."""
+        if self.kind == "volume" or int(self.header.get("NumberOfFrames") or 1) < 2:
+            return None
+        return self.frames[0].sop_instance_uid
+
 
 @dataclass(frozen=True)
 class ModelGrid:

@@ -30,7 +30,19 @@ from whyray.imaging import (
 from whyray.models import Model
 from whyray.pipeline.run import answer_images
 from whyray.pipeline.wish import Progress, Wish
-from whyray.results import ALL_KINDS, Result, ResultKind, Templates, build_results, describe, encode, write_picture
+from whyray.results import (
+    ALL_KINDS,
+    Answer,
+    Result,
+    ResultKind,
+    Templates,
+    Wording,
+    describe,
+    encode,
+    frames_explained_words,
+    grouped_results,
+    write_picture,
+)
 from whyray.shown import shown_path
 
 NO_ROUTE = "command line"
@@ -197,12 +209,11 @@ def explain_files(
     progress(0.92, "writing the results")
     written: list[str] = []
     findings: list[dict[str, Any]] = []
-    for answer in answers:
-        results = build_results(answer, kinds, templates, language=language)
+    for group, results in grouped_results(answers, kinds, templates, language=language):
         for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)
-        findings += describe(answer, results)
+        findings += [finding for answer in group for finding in describe(answer, results)]
     report = Report(
         package=model.identity,
         digest=model.digest,
@@ -211,13 +222,14 @@ def explain_files(
             {
                 "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
                 "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
+                "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
                 "kind": answer.image.kind,
                 "shape": list(answer.image.shape),
                 "notes": [str(note) for note in answer.image.notes],
             }
             for answer in answers
         ),
-        notes=told + tuple(dict.fromkeys(str(note) for answer in answers for note in answer.image.notes)),
+        notes=told + _notes(answers, templates.wording(language)),
         findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in refusals),
         withheld=tuple(_withheld(findings)),
@@ -225,6 +237,13 @@ def explain_files(
     )
     _write_report(report, out)
     return report
+
+
+def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
+    """How the images were read, and which frames of them are not explained; each once."""
+    notes = [str(note) for answer in answers for note in answer.image.notes]
+    left_out = [each.frames_explained for each in answers if each.frames_explained is not None]
+    return tuple(dict.fromkeys(notes + [frames_explained_words(each, wording) for each in left_out]))
 
 
 def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,9 +22,12 @@ from whyray.models import Model
 from whyray.pipeline.anatomy import on_grid
 from whyray.pipeline.explaining import explain_image
 from whyray.pipeline.wish import Progress, Wish
-from whyray.results.answer import Answer, Finding, PackageIdentity
+from whyray.results.answer import Answer, Finding, FramesExplained, PackageIdentity
 from whyray.results.header import invalid_attributes
 from whyray.user_device import user_device_uid
+
+_SHARE_OF_ANSWERS = 0.1
+"""Of the progress; explaining takes the rest."""
 
 
 def identity(model: Model) -> PackageIdentity:
@@ -83,44 +87,108 @@ def answer_images(
         found = "; ".join(sorted({reason for reason in reasons if reason})) or "there is no image"
         study = images[0].header.StudyInstanceUID if images else "without images"
         raise ImageError(f"study {study}: nothing in it is for {model.identity}: {found}")
-    answers = []
-    for index, image in enumerate(fitting):
-
-        def share(done: float, words: str, start: float = index / len(fitting)) -> None:
-            progress(start + done / len(fitting), words)
-
-        answers.append(
-            Answer(
-                package=identity(model),
-                image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
-                findings=_findings(image, model, wish, segmentations, share),
-                route=route,
-                at=at,
-                revision=revision,
-                supersedes=tuple(supersedes),
-                device_uid=device_uid or user_device_uid(),
-            )
-        )
-    return answers
-
-
-def _findings(
-    image: SourceImage, model: Model, wish: Wish, segmentations: Sequence[Path | Dataset], progress: Progress
-) -> tuple[Finding, ...]:
     if not model.targets:
         raise PackageError(
             f"{model.identity} is an {model.task}: it stands beside other packages and answers nothing itself",
             advice="Run the package beside which it stands.",
         )
-    progress(0.0, "preparing the image")
-    with activity("preparing the image"):
-        model_input = to_model(image, model.manifest.input)
-    progress(0.05, f"running {model.manifest.name}")
-    with activity(f"running {model.manifest.name}"):
-        if model.manifest.task == "segmentation":
-            findings = _segments(image, model, model_input)
-        else:
-            findings = _scores(image, model, model_input)
+    answers: list[Answer] = []
+    for frames in _by_instance(fitting):
+
+        def share(done: float, words: str, start: int = len(answers), width: int = len(frames)) -> None:
+            progress((start + width * done) / len(fitting), words)
+
+        findings, explained = _findings_of_frames(frames, model, wish, segmentations, share)
+        answers += [
+            Answer(
+                package=identity(model),
+                image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
+                findings=each,
+                route=route,
+                at=at,
+                revision=revision,
+                supersedes=tuple(supersedes),
+                frames_explained=explained,
+                device_uid=device_uid or user_device_uid(),
+            )
+            for image, each in zip(frames, findings, strict=True)
+        ]
+    return answers
+
+
+def _by_instance(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
+    """The planar frames of a multi-frame instance together, every other image by itself, in the order of the images."""
+    together: dict[str | int, list[SourceImage]] = {}
+    for index, image in enumerate(images):
+        together.setdefault(image.multi_frame_instance or index, []).append(image)
+    return list(together.values())
+
+
+def _findings_of_frames(
+    frames: Sequence[SourceImage],
+    model: Model,
+    wish: Wish,
+    segmentations: Sequence[Path | Dataset],
+    progress: Progress,
+) -> tuple[list[tuple[Finding, ...]], FramesExplained | None]:
+    """All frames answered, then those with the clearest answers explained; which these are, where not all are."""
+    answered: list[tuple[Finding, ...]] = []
+    lone_input: ModelInput | None = None  # many frames' inputs are made again rather than kept in memory together
+    for index, frame in enumerate(frames):
+        done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
+        progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
+        with activity(f"preparing the image{place}"):
+            model_input = to_model(frame, model.manifest.input)
+        progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
+        answer = _segments if model.manifest.task == "segmentation" else _scores
+        with activity(f"running {model.manifest.name}{place}"):
+            answered.append(tuple(answer(frame, model, model_input)))
+        lone_input = model_input if len(frames) == 1 else None
+    explained = _clearest(answered, wish)
+    findings = list(answered)
+    for number, index in enumerate(explained):
+
+        def share(done: float, words: str, number: int = number) -> None:
+            progress(max(_SHARE_OF_ANSWERS, (number + done) / len(explained)), words)
+
+        model_input = lone_input or to_model(frames[index], model.manifest.input)
+        findings[index] = _explained(frames[index], model, model_input, answered[index], wish, segmentations, share)
+    if len(explained) == len(frames):
+        return findings, None
+    numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
+    return findings, FramesExplained(numbers, len(frames))
+
+
+def _clearest(answered: Sequence[Sequence[Finding]], wish: Wish) -> list[int]:
+    """Indices of the frames to be explained, ascending: at most as many as wished, those with the clearest answers.
+
+    Where findings that are present are wished for, frames without any are left out, unless no frame has one: a map of
+    what is not there is noise beside those of what is.
+    """
+    wanted: Sequence[int] = range(len(answered))
+    if wish.targets == "present":
+        wanted = [index for index in wanted if any(each.present for each in answered[index])] or wanted
+    if wish.most_frames is None or len(wanted) <= wish.most_frames:
+        return list(wanted)
+
+    def clearness(index: int) -> tuple[bool, float]:
+        chosen = _chosen(answered[index], wish)
+        return any(each.present for each in chosen), max((_above(each) for each in chosen), default=-math.inf)
+
+    ranked = sorted(wanted, key=clearness, reverse=True)
+    return sorted(ranked[: wish.most_frames])
+
+
+def _explained(
+    image: SourceImage,
+    model: Model,
+    model_input: ModelInput,
+    findings: Sequence[Finding],
+    wish: Wish,
+    segmentations: Sequence[Path | Dataset],
+    progress: Progress,
+) -> tuple[Finding, ...]:
+    """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, wish)
     anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
     said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress, anatomy)
@@ -202,15 +270,16 @@ def _voxel_measure(image: SourceImage, model_input: ModelInput) -> float | None:
     return None if spacing is None else determinant * spacing[0] * spacing[1]
 
 
-def _chosen(findings: Sequence[Finding], wish: Wish) -> list[Finding]:
-    def above(each: Finding) -> float:
-        """How far over its own threshold, in units of what is left to 1."""
-        if each.probability is None:
-            return each.value or 0.0
-        room = (1 - each.target.threshold) if each.present else each.target.threshold
-        return (each.probability - each.target.threshold) / max(room, 1e-6)
+def _above(finding: Finding) -> float:
+    """How far over its own threshold, in units of what is left to 1."""
+    if finding.probability is None:
+        return finding.value or 0.0
+    room = (1 - finding.target.threshold) if finding.present else finding.target.threshold
+    return (finding.probability - finding.target.threshold) / max(room, 1e-6)
 
-    ranked = sorted(findings, key=above, reverse=True)
+
+def _chosen(findings: Sequence[Finding], wish: Wish) -> list[Finding]:
+    ranked = sorted(findings, key=_above, reverse=True)
     if wish.targets in ("all", "top"):
         chosen = ranked
     elif wish.targets == "present":

@@ -11,6 +11,10 @@ Progress = Callable[[float, str], None]
 """Called between batches with the share done (0..1) and words; raises `Cancelled` to stop the work."""
 
 
+MOST_FRAMES = 16
+"""Frames of a multi-frame instance that are explained where nobody says otherwise."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What a route, or the command line, asks of a package.
@@ -25,6 +29,9 @@ class Wish:
         nearest to or above it; `all`; or names.
     most
         At most so many targets of an image are explained, the clearest first. None: no limit.
+    most_frames
+        At most so many frames of a multi-frame instance are explained, those with the clearest answers; of `present`
+        targets, only frames with a finding, where there are any. All are answered. None: no limit.
     most_forwards
         At most so many forward passes for the quality card of one explanation; None: what suits the model.
     language, phrases
@@ -34,6 +41,7 @@ class Wish:
     methods: Mapping[str, Mapping[str, object]]
     targets: Literal["present", "top", "all"] | tuple[str, ...] = "present"
     most: int | None = None
+    most_frames: int | None = MOST_FRAMES
     most_forwards: int | None = None
     seed: int = 0
     language: str = "en"

@@ -14,6 +14,7 @@ def wish_of(route: Route, phrases: Path | None = None) -> Wish:
         methods={each.name: dict(each.parameters) for each in route.explain},
         targets=route.targets.names if route.targets.rule == "named" else route.targets.rule,
         most=route.targets.count if route.targets.rule == "top" else None,
+        most_frames=route.budget.frames,
         most_forwards=route.budget.quality_forwards,
         language=route.language,
         phrases=phrases,

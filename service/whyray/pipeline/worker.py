@@ -34,13 +34,12 @@ from whyray.pipeline.wish import Progress
 from whyray.pipeline.wishes import wish_of
 from whyray.results import (
     ALL_KINDS,
-    Answer,
     EarlierResult,
     Result,
     Templates,
-    build_results,
     describe,
     encode,
+    grouped_results,
 )
 from whyray.storage import Storage
 
@@ -136,12 +135,21 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     )
     progress(0.92, "making the results")
     templates = tools.templates()
-    made = [(answer, _results(answer, route, config, templates, order.previous)) for answer in answers]
+    made = list(
+        grouped_results(
+            answers,
+            route.send.kinds if route.send else ALL_KINDS,
+            templates,
+            language=route.language,
+            uid_root=config.uid_root,
+            previous=order.previous,
+        )
+    )
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(each, tools.storage, destinations) for _, results in made for each in results]
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
-        findings = [finding for answer, results in made for finding in describe(answer, results)]
+        findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         now = tools.catalog.clock()
         jobs.finish(session, job_id, owner, stored, findings, now)
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
@@ -206,13 +214,6 @@ def _route(config: Config, name: str) -> Route:
         f"the configuration has no route {name!r} any more",
         advice="Put the route back and retry the job, or leave it: the study is routed anew when it comes again.",
     )
-
-
-def _results(
-    answer: Answer, route: Route, config: Config, templates: Templates, previous: Sequence[EarlierResult]
-) -> list[Result]:
-    kinds = route.send.kinds if route.send else ALL_KINDS
-    return build_results(answer, kinds, templates, language=route.language, uid_root=config.uid_root, previous=previous)
 
 
 def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:

@@ -4,6 +4,7 @@ from whyray.config import ResultKind
 from whyray.results.answer import (
     Answer,
     Finding,
+    FramesExplained,
     MapInSource,
     PackageIdentity,
     Result,
@@ -12,13 +13,14 @@ from whyray.results.answer import (
     shown_maps,
 )
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
+from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.files import encode, write_picture
-from whyray.results.page import illegible_languages
+from whyray.results.page import frames_explained_words, illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
+from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
 
 __all__ = [
     "ALL_KINDS",
@@ -28,6 +30,7 @@ __all__ = [
     "Answer",
     "EarlierResult",
     "Finding",
+    "FramesExplained",
     "MapInSource",
     "PackageIdentity",
     "Result",
@@ -35,11 +38,16 @@ __all__ = [
     "StructureInSource",
     "Templates",
     "Told",
+    "Wording",
+    "build_frame_results",
     "build_results",
+    "build_run_results",
     "can_be_compressed",
     "compressed",
     "describe",
     "encode",
+    "frames_explained_words",
+    "grouped_results",
     "illegible_languages",
     "load_templates",
     "previews",

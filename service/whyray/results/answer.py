@@ -115,6 +115,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class FramesExplained:
+    """Which frames of a multi-frame instance are explained, where not all are.
+
+    Attributes
+    ----------
+    numbers
+        The explained frames, as in Referenced Frame Number, ascending: those with the clearest answers.
+    answered
+        How many frames the model answered about.
+    """
+
+    numbers: tuple[int, ...]
+    answered: int
+
+    @property
+    def ranges(self) -> str:
+        """The numbers in words: '3-5, 9'."""
+        runs: list[list[int]] = []
+        for number in self.numbers:
+            if runs and number == runs[-1][-1] + 1:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+@dataclass(frozen=True)
 class Answer:
     """All findings of one run, and what the results need to say where they come from.
 
@@ -129,6 +156,8 @@ class Answer:
     at: datetime
     revision: int = 1
     supersedes: tuple[str, ...] = ()
+    frames_explained: FramesExplained | None = None
+    """Of one frame of many: which of them are explained, where not all are."""
     device_uid: str = field(kw_only=True)
 
 
@@ -148,6 +177,7 @@ class Result:
     description: str
     picture: NDArray[np.uint8] | None = None
     grade: Grade | None = None
+    """Of the explanation that it shows; of several frames' that of the worst of them."""
 
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:

@@ -43,7 +43,7 @@ from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_sour
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""
-_CINE_FRAME_TIME = 250.0
+CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
 """All that can be made."""
@@ -87,8 +87,7 @@ def build_results(
         they refer to.
     """
     refuse_inconsistent(answer)
-    if "blend" in kinds and "pm" not in kinds:
-        raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
+    refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     options = [sorted(kinds), list(previous)]
     uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
@@ -112,6 +111,18 @@ def build_results(
     for result in made:
         set_character_set(result.dataset, answer.image.header)
     return made
+
+
+def refuse_unmakeable(kinds: Sequence[ResultKind]) -> None:
+    """Refuse blends without the maps that they refer to.
+
+    Raises
+    ------
+    ConfigError
+        If blends are wanted, and Parametric Maps are not.
+    """
+    if "blend" in kinds and "pm" not in kinds:
+        raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
 
 
 class _Builder:
@@ -337,7 +348,7 @@ class _Builder:
                 instance_number=self._captures,
                 description=drawn.description,
                 multi_frame=multi_frame,
-                frame_time=_CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
+                frame_time=CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
             )
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))
         return made

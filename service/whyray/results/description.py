@@ -21,6 +21,8 @@ def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[di
 
     It holds no pixel values, no patient attributes and no maps. Where the `results` made of this answer are
     given, each finding names its own, since several images of a study have findings of the same name.
+    Of one frame of a multi-frame instance, `frame` is its number; `frames_explained` are the numbers of those that are
+    explained, where not all are.
     """
     return [_finding(answer, finding, results) for finding in answer.findings]
 
@@ -28,8 +30,11 @@ def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[di
 def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None) -> dict[str, Any]:
     package = answer.package
     target = finding.target
+    left_out = answer.frames_explained
     return {
         "finding": target.name,
+        "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
+        "frames_explained": None if left_out is None else list(left_out.numbers),
         "code": None if target.code is None else target.code.model_dump(),
         "present": finding.present,
         "probability": _number(finding.probability),

@@ -29,7 +29,10 @@ def key_objects(
     *,
     instance_number: int,
 ) -> Dataset:
-    """The key slices of one map, highest attribution first, then the pages that show it where there are any."""
+    """The key slices of one map, highest attribution first, then the pages that show it where there are any.
+
+    Of planar frames, all that the answer's image has, in its order.
+    """
     made = new_dataset(
         answer,
         templates,
@@ -41,7 +44,9 @@ def key_objects(
     )
     made.ReferencedPerformedProcedureStepSequence = []
     image = answer.image
-    chosen = key_slices(each.values, each.region, templates.layout) if image.kind == "volume" else [0]
+    chosen = (
+        key_slices(each.values, each.region, templates.layout) if image.kind == "volume" else range(len(image.frames))
+    )
     frames = [image.frames[index] for index in chosen]
     score = "" if finding.probability is None else f" {finding.probability:.2f}"
     description = f"{finding.target.name}{score}: {wording.method.format(method=each.method)}. "

@@ -23,6 +23,7 @@ from whyray.results.references import SOURCE_FOR_PROCESSING, source_image_items
 
 REFERENCED_SEGMENT_NUMBER = (Tag(0x0062, 0x000B), Tag(0x0062, 0x000A))
 IMAGE_POSITION_PATIENT = (Tag(0x0020, 0x0032), Tag(0x0020, 0x9113))
+FRAME_LABEL = (Tag(0x0020, 0x9453), Tag(0x0020, 0x9111))
 _SAME = 1e-3
 
 
@@ -163,11 +164,23 @@ def derivation_item(image: SourceImage, frame: SourceFrame, derivation: CodedCon
     return made
 
 
-def frame_content_item(indices: Sequence[int]) -> Dataset:
+def frame_content_item(indices: Sequence[int], label: str | None = None) -> Dataset:
     """The Frame Content item (C.7.6.16.2.2)."""
     made = Dataset()
     made.DimensionIndexValues = list(indices) if len(indices) > 1 else indices[0]
+    if label is not None:
+        made.FrameLabel = label
     return made
+
+
+def is_frame_stack(image: SourceImage) -> bool:
+    """Whether these are planar frames of one instance, which no position tells apart."""
+    return image.kind == "planar" and len(image.frames) > 1
+
+
+def frame_label(frame: SourceFrame) -> str:
+    """What a frame of a multi-frame instance is called: short enough for Frame Label Vector (0018,2002)."""
+    return f"frame {frame.frame_number}"
 
 
 def add_dimensions(made: Dataset, organization_uid: str, pointers: Iterable[tuple[Tag, Tag]]) -> None:

@@ -12,12 +12,15 @@ from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
 from whyray.results.header import add_anatomy, add_lossy, new_dataset
 from whyray.results.multi_frame import (
+    FRAME_LABEL,
     IMAGE_POSITION_PATIENT,
     Plane,
     add_dimensions,
     add_pixel_measures,
     derivation_item,
     frame_content_item,
+    frame_label,
+    is_frame_stack,
     plane_of,
     plane_orientation_item,
     plane_position_item,
@@ -101,11 +104,12 @@ def _add_frames(
     shared.RealWorldValueMappingSequence = [_mapping(templates, finding, each)]
     made.SharedFunctionalGroupsSequence = [shared]
 
-    add_dimensions(made, uids.uid("dimensions", "pm"), [IMAGE_POSITION_PATIENT])
+    by_label = is_frame_stack(image)
+    add_dimensions(made, uids.uid("dimensions", "pm"), [FRAME_LABEL if by_label else IMAGE_POSITION_PATIENT])
     groups = []
     for index, (frame, plane) in enumerate(zip(image.frames, planes, strict=True)):
         group = Dataset()
-        group.FrameContentSequence = [frame_content_item([index + 1])]
+        group.FrameContentSequence = [frame_content_item([index + 1], frame_label(frame) if by_label else None)]
         if plane is not None:
             group.PlanePositionSequence = [plane_position_item(plane)]
             if len(orientations) > 1:

@@ -5,6 +5,8 @@ The outlines are vectors in pixels of the source, so a viewer shows them at full
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -45,15 +47,21 @@ def presentation_state(
     wording: Wording,
     *,
     instance_number: int,
+    of_frames: Sequence[tuple[Finding, MapInSource]] | None = None,
+    part: str | None = None,
 ) -> Dataset:
-    """The outlines of one map's region on all frames that hold part of it, with a label beside each."""
+    """The outlines of one map's region on all frames that hold part of it, with a label beside each.
+
+    `of_frames`: finding and map of each frame, where each frame was answered by itself; `part` tells the states of one
+    map apart where its frames need several.
+    """
     made = state_dataset(
         answer,
         templates,
         uids,
         kind="gsps",
         sop_class_uid=SOP_CLASS_UID,
-        sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(each)),
+        sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(each), *([] if part is None else [part])),
         instance_number=instance_number,
         label="OUTLINE",
         description=f"{finding.target.name} by {each.method}",
@@ -66,8 +74,10 @@ def presentation_state(
     add_grey_transforms(made, image, shown)
     inverse = str(image.header.PhotometricInterpretation) == "MONOCHROME1"
     made.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
-    label = _label(finding, each, wording)
-    made.GraphicAnnotationSequence = [_annotation(answer, frame, each.region[index], label) for index, frame in frames]
+    labels = [_label(*one, wording) for one in of_frames or [(finding, each)] * len(image.frames)]
+    made.GraphicAnnotationSequence = [
+        _annotation(answer, frame, each.region[index], labels[index]) for index, frame in frames
+    ]
     layer = Dataset()
     layer.GraphicLayer = _LAYER
     layer.GraphicLayerOrder = 1

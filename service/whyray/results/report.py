@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydicom import Dataset
@@ -14,6 +14,7 @@ from whyray.results.answer import Answer
 from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
 from whyray.results.image_notes import note_items
+from whyray.results.page import frames_explained_words
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.report_told import ShownTold
@@ -48,6 +49,20 @@ class Evidence:
     told: dict[str, list[ShownTold]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class FrameEvidence:
+    """One frame's own answer, and what the report refers to for it.
+
+    `uids` tell its findings from those of other frames. `frames`: {SOP Instance UID of a multi-frame result: which of
+    its frames is about this one}.
+    """
+
+    answer: Answer
+    uids: UidSource
+    evidence: Evidence
+    frames: Mapping[str, int] = field(default_factory=dict)
+
+
 def report(
     answer: Answer,
     templates: Templates,
@@ -57,8 +72,13 @@ def report(
     earlier: Sequence[EarlierResult],
     *,
     key: str,
+    of_frames: Sequence[FrameEvidence] = (),
 ) -> Dataset:
-    """The one report of an answer: all findings, their explanations and quality, and why one may be missing."""
+    """The one report of an answer: all findings, their explanations and quality, and why one may be missing.
+
+    With `of_frames`, of several frames of one instance: the findings are those of each frame, and `answer` is about all
+    of them together.
+    """
     made = new_dataset(
         answer,
         templates,
@@ -76,9 +96,21 @@ def report(
     if predecessors:
         made.PredecessorDocumentsSequence = predecessors
     _add_coding_scheme(made, templates)
-    groups = finding_groups(
-        answer, templates, uids, evidence.explained, evidence.masks, evidence.notices, wording, evidence.told
-    )
+    groups = [
+        group
+        for one in of_frames or [FrameEvidence(answer, uids, evidence)]
+        for group in finding_groups(
+            one.answer,
+            templates,
+            one.uids,
+            one.evidence.explained,
+            one.evidence.masks,
+            one.evidence.notices,
+            wording,
+            one.evidence.told,
+            one.frames,
+        )
+    ]
     root = sr.container(
         dcm("126000", "Imaging Measurement Report"),
         [
@@ -93,7 +125,10 @@ def report(
         root=True,
     )
     made.update(root)
-    made.CurrentRequestedProcedureEvidenceSequence = evidence_items(_all_referenced(answer, evidence))
+    referenced = _sources(answer)
+    for each in (evidence, *(one.evidence for one in of_frames)):
+        referenced += _results_referenced(each)
+    made.CurrentRequestedProcedureEvidenceSequence = evidence_items(referenced)
     return made
 
 
@@ -141,6 +176,8 @@ def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[
     ]
     if answer.revision > 1:
         statements.append(wording.revision.format(number=answer.revision))
+    if answer.frames_explained is not None:
+        statements.append(frames_explained_words(answer.frames_explained, wording))
     notes = note_items(answer.image.notes, wording.notes, templates.equipment.coding_scheme.designator)
     return [*(sr.text("CONTAINS", _COMMENT, statement) for statement in statements), *notes]
 
@@ -160,15 +197,16 @@ def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Data
     return list(evidence_items(headers))
 
 
-def _all_referenced(answer: Answer, evidence: Evidence) -> list[Dataset]:
-    sources = [
-        answer.image.headers[uid] for uid in dict.fromkeys(each.sop_instance_uid for each in answer.image.frames)
-    ]
+def _sources(answer: Answer) -> list[Dataset]:
+    return [answer.image.headers[uid] for uid in dict.fromkeys(each.sop_instance_uid for each in answer.image.frames)]
+
+
+def _results_referenced(evidence: Evidence) -> list[Dataset]:
     results = [each for explained in evidence.explained.values() for one in explained for each in one.objects()]
     results += [each for told in evidence.told.values() for one in told for each in one.objects()]
     results += [dataset for dataset, _ in evidence.masks.values()]
     results += list(evidence.notices.values())
-    return sources + results
+    return results
 
 
 def _add_coding_scheme(made: Dataset, templates: Templates) -> None:
@@ -180,4 +218,4 @@ def _add_coding_scheme(made: Dataset, templates: Templates) -> None:
     made.CodingSchemeIdentificationSequence = [one]
 
 
-__all__ = ["EarlierResult", "Evidence", "report"]
+__all__ = ["EarlierResult", "Evidence", "FrameEvidence", "report"]

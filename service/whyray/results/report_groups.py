@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 import whyray
+from whyray.imaging.source import SourceImage
 from whyray.models.manifest import CodedConcept
 from whyray.quality.card import Measurement, QualityCard
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
+from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
 from whyray.results.reasons import reasons_in
@@ -28,6 +30,7 @@ from whyray.results.uids import UidSource, map_key, told_key
 _COMMENT = dcm("121106", "Comment")
 _SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
 _SOURCE_FOR_SEGMENTATION = dcm("121233", "Source image for segmentation")
+_SOURCE_OF_MEASUREMENT = dcm("121112", "Source of Measurement")
 _IMAGE_REGION = dcm("111030", "Image Region")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
 
@@ -59,9 +62,13 @@ def finding_groups(
     notices: Mapping[str, Dataset],
     wording: Wording,
     told: Mapping[str, Sequence[ShownTold]],
+    frames: Mapping[str, int] | None = None,
 ) -> list[Dataset]:
-    """All measurement groups, first of findings that have an outline; the outlines on the sources last."""
-    writer = _Writer(answer, templates, uids, wording)
+    """All measurement groups, first of findings that have an outline; the outlines on the sources last.
+
+    `frames`: {SOP Instance UID of a result that shows other frames of the source too: which of its frames is meant}.
+    """
+    writer = _Writer(answer, templates, uids, wording, frames or {})
     groups = []
     # viewers begin with the first group, and some can show those with coordinates only
     ordered = sorted(answer.findings, key=lambda finding: not _outlined(explained.get(finding.target.name, ())))
@@ -88,6 +95,7 @@ class _Writer:
     templates: Templates
     uids: UidSource
     wording: Wording
+    frames: Mapping[str, int]
 
     @property
     def concepts(self) -> Concepts:
@@ -157,10 +165,7 @@ class _Writer:
                     *self._head(finding, key),
                     sr.text("CONTAINS", _COMMENT, f"{each.method}: {shown.portrayal.headline}"),
                     *(row_item(row) for row in rows),
-                    *(
-                        sr.image("CONTAINS", _VISUAL_EXPLANATION, instance_item(page), children=self._told_method(each))
-                        for page in shown.pages
-                    ),
+                    *(self._result(_VISUAL_EXPLANATION, page, self._told_method(each)) for page in shown.pages),
                     *self._told_quality(each),
                 ]
                 groups.append(self._group(children, has_region=False))
@@ -184,14 +189,25 @@ class _Writer:
         parameters = [f"{name}={value}" for name, value in sorted(each.explanation.parameters.items())]
         return algorithm(each.method, whyray.__version__, parameters)
 
+    def _result(self, name: CodedConcept, dataset: Dataset, children: Sequence[Dataset] = ()) -> Dataset:
+        """A reference to a result, or to the one of its frames that is about this answer."""
+        number = self.frames.get(str(dataset.SOPInstanceUID))
+        frames = () if number is None else (number,)
+        return sr.image("CONTAINS", name, instance_item(dataset), frames=frames, children=children)
+
     def _group(self, children: Sequence[Dataset], *, has_region: bool) -> Dataset:
+        if not has_region and self.answer.image.multi_frame_instance is not None:
+            frame = self.answer.image.frames[0]
+            source = instance_item(self.answer.image.header)
+            children = [*children, sr.image("CONTAINS", _SOURCE_OF_MEASUREMENT, source, frames=[frame.frame_number])]
         template = "1501" if not has_region else "1411" if self.answer.image.kind == "volume" else "1410"
         return sr.container(dcm("125007", "Measurement Group"), children, template=template)
 
     def _head(self, finding: Finding, key: str) -> list[Dataset]:
-        package, target = self.answer.package, finding.target
+        package, target, image = self.answer.package, finding.target, self.answer.image
+        place = "" if image.multi_frame_instance is None else f", {frame_label(image.frames[0])}"
         made = [
-            sr.text("HAS OBS CONTEXT", dcm("112039", "Tracking Identifier"), f"{package.name}: {target.name}"),
+            sr.text("HAS OBS CONTEXT", dcm("112039", "Tracking Identifier"), f"{package.name}: {target.name}{place}"),
             sr.uid_reference(
                 "HAS OBS CONTEXT",
                 dcm("112040", "Tracking Unique Identifier"),
@@ -213,7 +229,7 @@ class _Writer:
         if image.kind == "volume" or dataset.SegmentationType == "LABELMAP":
             made = [sr.image("CONTAINS", dcm("121191", "Referenced Segment"), reference, segments=[number])]
         else:
-            frame = _frame_of_segment(dataset, number)
+            frame = _frame_of_segment(dataset, number, image)
             name = dcm("121214", "Referenced Segmentation Frame")
             made = [sr.image("CONTAINS", name, reference, frames=[frame])]
         numbers: dict[str, list[int]] = {}
@@ -249,10 +265,7 @@ class _Writer:
         shown = [explained.heatmap] if explained.heatmap is not None else []
         shown += list(explained.pages)
         return [
-            *(
-                sr.image("CONTAINS", _VISUAL_EXPLANATION, instance_item(dataset), children=self._method(each))
-                for dataset in shown
-            ),
+            *(self._result(_VISUAL_EXPLANATION, dataset, self._method(each)) for dataset in shown),
             *self._quality(each),
         ]
 
@@ -308,7 +321,7 @@ class _Writer:
             why = self.wording.refused_because.format(method=method, reason=reason)
             made.append(sr.text("CONTAINS", self.concepts.refused, why))
         if notice is not None:
-            made.append(sr.image("CONTAINS", self.concepts.withheld, instance_item(notice)))
+            made.append(self._result(self.concepts.withheld, notice))
         return made
 
     def _method(self, each: MapInSource) -> list[Dataset]:
@@ -327,9 +340,13 @@ def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Datase
     ]
 
 
-def _frame_of_segment(dataset: Dataset, number: int) -> int:
-    """1-based number of the first frame of a segment; 1 where it has none."""
+def _frame_of_segment(dataset: Dataset, number: int, image: SourceImage) -> int:
+    """1-based number of the segment's first frame that was made from this image; 1 where there is none."""
+    of_frame = None if image.multi_frame_instance is None else image.frames[0].frame_number
     for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
-        if int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == number:
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        if int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) == number and (
+            of_frame is None or source.get("ReferencedFrameNumber") == of_frame
+        ):
             return index
     return 1

@@ -8,9 +8,11 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.imaging.orientation import frame_orientation
+from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.results.answer import Answer
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, one_value
 from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable
+from whyray.results.multi_frame import is_frame_stack
 from whyray.results.page import Page
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
 from whyray.results.templates import Templates
@@ -32,11 +34,12 @@ def secondary_capture(
     description: str,
     multi_frame: bool = False,
     frame_time: float | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Dataset:
     """One object of one page, or with `multi_frame` of several pages of equal size.
 
     `key` names what is on the pages, for the UID; `description` says it in words. `frame_time`: ms a frame, for pages
-    that viewers play as a cine (PS3.3 C.7.6.5); None for pages to be leafed through.
+    that viewers play as a cine (PS3.3 C.7.6.5); None for pages to be leafed through, which `labels` name.
     """
     made = new_dataset(
         answer,
@@ -62,18 +65,33 @@ def secondary_capture(
     shown = sorted({panel.frame for page in pages for panel in page.panels if panel.frame is not None})
     of_none = any(panel.frame is None for page in pages for panel in page.panels)
     frames = [image.frames[index] for index in shown] or list(image.frames if of_none else image.frames[:1])
+    if is_frame_stack(image):
+        frames = list(image.frames)  # a page of words alone is about its frame too
     made.SourceImageSequence = source_image_items(image, frames, SOURCE_FOR_PROCESSING, locations_preserved="NO")
     add_referenced_series(made, image)
     made.BurnedInAnnotation = "YES"
     made.RecognizableVisualFeatures = recognisable(answer) if any(page.panels for page in pages) else "NO"
-    orientation = frame_orientation(frames[0], image.headers[frames[0].sop_instance_uid])
+    orientation = _orientation(image, frames)
     made.PatientOrientation = list(orientation) if orientation and pages[0].panels and not of_none else None
     add_lossy(made, answer, required=False)
-    _add_pixels(made, pages, multi_frame=multi_frame, frame_time=frame_time)
+    _add_pixels(made, pages, labels, multi_frame=multi_frame, frame_time=frame_time)
     return made
 
 
-def _add_pixels(made: Dataset, pages: Sequence[Page], *, multi_frame: bool, frame_time: float | None) -> None:
+def _orientation(image: SourceImage, frames: Sequence[SourceFrame]) -> tuple[str, str] | None:
+    """Of the first frame; of planar frames that are turned differently, none."""
+    told = [frame_orientation(frame, image.headers[frame.sop_instance_uid]) for frame in frames]
+    return told[0] if image.kind == "volume" or len(set(told)) == 1 else None
+
+
+def _add_pixels(
+    made: Dataset,
+    pages: Sequence[Page],
+    labels: Sequence[str] | None,
+    *,
+    multi_frame: bool,
+    frame_time: float | None,
+) -> None:
     rows, columns = pages[0].picture.shape[:2]
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
     made.Rows, made.Columns = rows, columns
@@ -82,7 +100,7 @@ def _add_pixels(made: Dataset, pages: Sequence[Page], *, multi_frame: bool, fram
         made.NumberOfFrames = len(pages)
         if frame_time is None:
             made.FrameIncrementPointer = 0x00182002  # Frame Label Vector
-            made.FrameLabelVector = [f"page {number}" for number in range(1, len(pages) + 1)]
+            made.FrameLabelVector = list(labels or (f"page {number}" for number in range(1, len(pages) + 1)))
         else:
             made.FrameIncrementPointer = 0x00181063  # Frame Time
             made.FrameTime = frame_time

@@ -51,6 +51,8 @@ class Segment:
     method: str | None = None
     shares: FloatArray | None = None
     """(frames, rows, columns) in 0..1, of a fractional segment."""
+    frames: tuple[int, ...] | None = None
+    """Indices of the frames of which the segment says something, empty or not; None for all."""
 
 
 def region_segments(
@@ -207,12 +209,14 @@ def _layers(segments: Sequence[Segment], form: Form) -> list[Layer]:
         labels = np.zeros(segments[0].mask.shape, np.uint8)
         for number, segment in enumerate(segments, start=1):
             labels[segment.mask] = number
-        return [Layer(None, labels)]
+        named = [segment.frames for segment in segments]
+        every = None if None in named else tuple(sorted({index for each in named for index in each or ()}))
+        return [Layer(None, labels, every)]
     made = []
     for number, segment in enumerate(segments, start=1):
         shares = segment.shares
         pixels = segment.mask if shares is None else np.rint(shares * _MOST)
-        made.append(Layer(number, pixels.astype(np.uint8)))
+        made.append(Layer(number, pixels.astype(np.uint8), segment.frames))
     return made
 
 

@@ -14,12 +14,15 @@ from whyray.imaging.source import SourceImage
 from whyray.results.carried import valid_text
 from whyray.results.coding import dcm
 from whyray.results.multi_frame import (
+    FRAME_LABEL,
     IMAGE_POSITION_PATIENT,
     REFERENCED_SEGMENT_NUMBER,
     add_dimensions,
     add_pixel_measures,
     derivation_item,
     frame_content_item,
+    frame_label,
+    is_frame_stack,
     plane_of,
     plane_orientation_item,
     plane_position_item,
@@ -40,6 +43,8 @@ class Layer:
 
     number: int | None
     pixels: NDArray[np.uint8]
+    frames: tuple[int, ...] | None = None
+    """Indices of the frames of which the segment says something, empty or not; None for all."""
 
 
 def add_frames(
@@ -54,7 +59,7 @@ def add_frames(
     kept = [
         (layer, index)
         for layer in layers
-        for index in range(len(image.frames))
+        for index in (range(len(image.frames)) if layer.frames is None else layer.frames)
         if not omit_empty_frames or layer.pixels[index].any()
     ] or [(layers[0], 0)]
 
@@ -67,16 +72,18 @@ def add_frames(
             shared.PlaneOrientationSequence = [plane_orientation_item(planes[0])]  # type: ignore[arg-type]
     made.SharedFunctionalGroupsSequence = [shared]
 
-    by_segment = form != "LABELMAP"
-    pointers = [*([REFERENCED_SEGMENT_NUMBER] if by_segment else []), *([IMAGE_POSITION_PATIENT] if placed else [])]
+    by_segment, by_label = form != "LABELMAP", is_frame_stack(image)
+    place = [FRAME_LABEL] if by_label else [IMAGE_POSITION_PATIENT] if placed else []
+    pointers = [*([REFERENCED_SEGMENT_NUMBER] if by_segment else []), *place]
     if pointers:
         add_dimensions(made, uids.uid("dimensions", "seg" if by_segment else "labelmap"), pointers)
     groups = []
     for layer, index in kept:
         frame, plane = image.frames[index], planes[index]
         group = Dataset()
-        indices = [*([layer.number] if layer.number is not None else []), *([index + 1] if placed else [])]
-        group.FrameContentSequence = [frame_content_item(indices) if indices else Dataset()]
+        indices = [*([layer.number] if layer.number is not None else []), *([index + 1] if place else [])]
+        label = frame_label(frame) if by_label else None
+        group.FrameContentSequence = [frame_content_item(indices, label) if indices else Dataset()]
         if placed and plane is not None:
             group.PlanePositionSequence = [plane_position_item(plane)]
             if len(orientations) > 1:

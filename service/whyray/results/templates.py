@@ -157,6 +157,12 @@ class VolumeLayout(_Strict):
     apart: int = Field(ge=1)
 
 
+class FramesLayout(_Strict):
+    """Pages about frames of a multi-frame instance, of which there are many: they are narrower than others."""
+
+    width_at_most: int = Field(default=1100, ge=640, le=8192)
+
+
 class ColourMaps(_Strict):
     """Names of matplotlib's colour maps; rainbow maps, which show edges that are not there, are refused."""
 
@@ -219,6 +225,7 @@ class Layout(_Strict):
 
     page: PageLayout
     volume: VolumeLayout
+    frames: FramesLayout = FramesLayout()
     colour_maps: ColourMaps
     opacity: Opacity
     contour: Contour
@@ -434,6 +441,11 @@ class Wording(_Strict):
     synthetic: Plain
     changed: Plain
     cine: Annotated[str, _with_fields("number", "total")]
+    source_frame: Annotated[str, _with_fields("number", "total")] = "image frame {number} of {total}"
+    frames_explained: Annotated[str, _with_fields("count", "total", "numbers")] = (
+        "Explained: {count} of {total} frames, those with the clearest answers ({numbers}); "
+        "the others were only answered"
+    )
     narrative: Plain
     regions: RegionWords
     units: UnitWords

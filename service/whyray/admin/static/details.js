@@ -21,7 +21,7 @@ export const job = (id) => ({
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
     panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [
-      each.name, probability(each), each.present === null ? "–" : each.present ? "yes" : "no", grade(each.grade),
+      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", grade(each.grade),
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
     ]), { empty: "No findings yet." })),
     it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
@@ -36,11 +36,11 @@ const SHOWN = { shown: "match", withheld: "red", refused: "stopped" };
 function explanations(it) {
   return [...new Set(it.explanations.map((each) => each.type))].map((type) => panel(
     table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Quality", "Reasons", "Measured", "Pictures"], it.explanations.filter((each) => each.type === type).map((each) => [
-      each.finding,
-      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.method}-${each.part}` }, each.method), each.part ? h("div", { class: "quiet" }, each.part) : null],
+      named({ ...each, name: each.finding }),
+      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.method), each.part ? h("div", { class: "quiet" }, each.part) : null],
       chip(SHOWN[each.state], each.state), grade(each.grade),
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
-      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
+      each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
       pictures(it, each),
     ]))));
 }
@@ -50,9 +50,12 @@ const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${
 function pictures(it, each) {
   const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
   if (each.state !== "shown" || pictured.length === 0) return "–";
-  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.method}`, onclick: () => enlarge(one) },
+  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.method}`, onclick: () => enlarge(one) },
     h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
 }
+
+// Of a multi-frame image, findings are told apart by their frames.
+const named = (each) => (each.frame === null ? each.name : `${each.name}, frame ${each.frame}`);
 
 function probability(each) {
   if (each.probability === null) return each.value === null ? "–" : each.value.toPrecision(4);

@@ -3,7 +3,15 @@
 from whyray.results.page.compare import Comparison, comparisons
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
-from whyray.results.page.pages import cine_pages, map_pages, mask_pages, notice_page, overview_page, told_pages
+from whyray.results.page.pages import (
+    cine_pages,
+    frames_explained_words,
+    map_pages,
+    mask_pages,
+    notice_page,
+    overview_page,
+    told_pages,
+)
 from whyray.results.page.paper import on_paper, sheets
 from whyray.results.page.typeface import illegible_languages, legible_wording
 
@@ -13,6 +21,7 @@ __all__ = [
     "Panel",
     "cine_pages",
     "comparisons",
+    "frames_explained_words",
     "illegible_languages",
     "key_slices",
     "legible_wording",

@@ -12,7 +12,7 @@ from whyray.explain.typed import Narrative
 from whyray.imaging.orientation import frame_orientation
 from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
 from whyray.quality.card import Grade, QualityCard
-from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.answer import Answer, Finding, FramesExplained, MapInSource, Told
 from whyray.results.header import local_time
 from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
@@ -255,7 +255,10 @@ def _unit(answer: Answer, finding: Finding) -> str:
 
 def subtitle_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     """Probability, threshold, value and verdict, in words."""
-    parts = []
+    image, parts = answer.image, []
+    if image.multi_frame_instance is not None and len(image.frames) == 1:
+        total = int(image.header.NumberOfFrames)
+        parts.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))
     if finding.probability is not None:
         parts.append(wording.probability.format(value=f"{finding.probability:.3f}"))
         parts.append(wording.threshold.format(value=f"{finding.target.threshold:.3g}"))
@@ -320,9 +323,11 @@ def legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[t
     made = wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip())
     if answer.revision > 1:
         made += "  ·  " + wording.revision.format(number=answer.revision)
+    left_out = [] if answer.frames_explained is None else [frames_explained_words(answer.frames_explained, wording)]
     return [
         *([(noted, colours.amber)] if noted else []),
         *at_detector,
+        *((words, colours.amber) for words in left_out),
         (
             wording.package.format(
                 title=package.title, name=package.name, version=package.version, digest=package.digest[:_SHORT_DIGEST]
@@ -332,3 +337,10 @@ def legend_of_answer(answer: Answer, layout: Layout, wording: Wording) -> list[t
         (made, colours.amber if answer.revision > 1 else colours.faint),
         (wording.not_for_diagnosis, colours.red),
     ]
+
+
+def frames_explained_words(explained: FramesExplained, wording: Wording) -> str:
+    """Which frames of a multi-frame instance are explained, and that the others are not."""
+    return wording.frames_explained.format(
+        count=len(explained.numbers), total=explained.answered, numbers=explained.ranges
+    )

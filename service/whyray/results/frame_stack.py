@@ -1,0 +1,215 @@
+"""Answers about the frames of one multi-frame instance, brought together: one image, and their maps stacked.
+
+Each frame is answered, explained and judged by itself. Here its maps, segments and structures are stacked with those of
+the other frames, so that one object can hold them with references to the frames that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.imaging.source import SourceImage
+from whyray.results.answer import Answer, Finding, MapInSource, StructureInSource, Told
+
+Name = tuple[str, ...]
+"""What a map, or another explanation, of one frame has in common with those of other frames."""
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+SEVERITY = ("green", "amber", "red")
+"""Grades, the worst last."""
+
+
+@dataclass(frozen=True)
+class StackedMap:
+    """The maps of one target by one method, of all frames on which they may be shown.
+
+    Attributes
+    ----------
+    name
+        What tells it from other stacked maps of the same frames.
+    finding
+        Of the frame with the clearest answer.
+    map
+        (frames, rows, columns) over the frames at `places`; its card is the worst of theirs.
+    frames
+        Finding and map of each frame, in the same order.
+    places
+        Indices into the answers.
+    """
+
+    name: Name
+    finding: Finding
+    map: MapInSource
+    frames: tuple[tuple[Finding, MapInSource], ...]
+    places: tuple[int, ...]
+
+
+def frame_number(answer: Answer) -> int:
+    """Of the one frame that the answer is about, as in Referenced Frame Number (0008,1160)."""
+    return answer.image.frames[0].frame_number
+
+
+def is_explained(answer: Answer) -> bool:
+    """Whether its frame is among those that are explained."""
+    return answer.frames_explained is None or frame_number(answer) in answer.frames_explained.numbers
+
+
+def by_instance(answers: Sequence[Answer]) -> list[list[Answer]]:
+    """Answers about frames of one multi-frame instance together, in frame order; every other answer by itself."""
+    groups: dict[str | int, list[Answer]] = {}
+    for index, answer in enumerate(answers):
+        groups.setdefault(answer.image.multi_frame_instance or index, []).append(answer)
+    return [sorted(group, key=frame_number) for group in groups.values()]
+
+
+def over_frames(answers: Sequence[Answer]) -> Answer:
+    """One answer about all of these frames: of each target, the finding of the frame where it is clearest, unexplained.
+
+    Its image has the frames' geometry and headers, which is all that objects refer to, and no pixels: they are NaN.
+    """
+    findings = []
+    for index in range(len(answers[0].findings)):
+        finding = _clearest([answer.findings[index] for answer in answers])
+        findings.append(replace(finding, maps=(), told=(), refused={}, mask=None))
+    return replace(answers[0], image=image_of_frames(answers), findings=tuple(findings))
+
+
+def image_of_frames(answers: Sequence[Answer]) -> SourceImage:
+    """The frames of these answers as one image, in their order: geometry and headers, without pixels."""
+    first = answers[0].image
+    shape = (len(answers), *first.shape[1:])
+    without_pixels = np.broadcast_to(np.float32(np.nan), shape)
+    return replace(
+        first,
+        frames=tuple(frame for answer in answers for frame in answer.image.frames),
+        modality=without_pixels,
+        display=without_pixels,
+        padding=np.broadcast_to(np.False_, shape),
+        notes=tuple(dict.fromkeys(note for answer in answers for note in answer.image.notes)),
+    )
+
+
+def clearness(finding: Finding) -> tuple[bool, float]:
+    """How clear the answer is among those about one target: present before absent, then by its number."""
+    number = finding.value if finding.probability is None else finding.probability
+    return finding.present, float("-inf") if number is None else number
+
+
+def _clearest(findings: Sequence[Finding]) -> Finding:
+    return max(findings, key=clearness)
+
+
+def named_maps(answer: Answer) -> Iterator[tuple[Name, Finding, MapInSource]]:
+    """All maps of an answer, withheld ones too, with their names.
+
+    Parameters are no part of the name: a method may note in them what it took from the image.
+    """
+    for finding in answer.findings:
+        seen: dict[Name, int] = {}
+        for each in finding.maps:
+            name = (finding.target.name, each.method, each.part or "")
+            seen[name] = seen.get(name, 0) + 1
+            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, each
+
+
+def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, Told]]:
+    """All explanations of an answer that are not heatmaps, withheld ones too, with their names."""
+    for finding in answer.findings:
+        seen: dict[Name, int] = {}
+        for told in finding.told:
+            name = (finding.target.name, told.method)
+            seen[name] = seen.get(name, 0) + 1
+            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, told
+
+
+def stacked_maps(answers: Sequence[Answer]) -> list[StackedMap]:
+    """The maps that may be shown, stacked over the frames; by target in the package's order, then as they come."""
+    shown: dict[Name, list[tuple[int, Finding, MapInSource]]] = {}
+    for place, answer in enumerate(answers):
+        for name, finding, each in named_maps(answer):
+            if not each.card.withheld:
+                shown.setdefault(name, []).append((place, finding, each))
+    order = [finding.target.name for answer in answers[:1] for finding in answer.findings]
+    names = sorted(shown, key=lambda name: order.index(name[0]))
+    return [_stacked(name, shown[name]) for name in names]
+
+
+def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> StackedMap:
+    maps = [each for _, _, each in shown]
+    salient = [each for each in maps if each.region.any()] or maps
+    stack = replace(
+        maps[0],
+        values=np.concatenate([each.values for each in maps]),
+        covered=np.concatenate([each.covered for each in maps]),
+        region=np.concatenate([each.region for each in maps]),
+        region_rule=salient[0].region_rule,
+        card=max((each.card for each in maps), key=lambda card: SEVERITY.index(card.grade.value)),
+        parameters=_parameters(maps),
+    )
+    finding = _clearest([finding for _, finding, _ in shown])
+    return StackedMap(
+        name=name,
+        finding=replace(finding, maps=(stack,), told=(), mask=None),
+        map=stack,
+        frames=tuple((finding, each) for _, finding, each in shown),
+        places=tuple(place for place, _, _ in shown),
+    )
+
+
+def _parameters(maps: Sequence[MapInSource]) -> dict[str, object]:
+    """Those in force on all frames; what a method took from each image by itself is said to differ."""
+    return {
+        name: value if all(each.parameters.get(name) == value for each in maps) else "differs by frame"
+        for name, value in maps[0].parameters.items()
+    }
+
+
+def stacked_masks(answers: Sequence[Answer]) -> dict[str, tuple[Finding, tuple[int, ...]]]:
+    """{target: its finding with the segments of the frames stacked, the places of these frames}."""
+    masks: dict[str, list[tuple[int, Finding]]] = {}
+    for place, answer in enumerate(answers):
+        for finding in answer.findings:
+            if finding.mask is not None:
+                masks.setdefault(finding.target.name, []).append((place, finding))
+    made = {}
+    for name, parts in masks.items():
+        mask = np.concatenate([finding.mask for _, finding in parts if finding.mask is not None])
+        clearest = _clearest([finding for _, finding in parts])
+        made[name] = replace(clearest, mask=mask), tuple(place for place, _ in parts)
+    return made
+
+
+def stacked_structures(
+    answers: Sequence[Answer],
+) -> tuple[list[tuple[Finding, Told]], dict[str, tuple[int, ...]]]:
+    """Explanations that may be shown with their structures stacked over the frames, and the places of each structure.
+
+    A structure that several explanations used is that of the first of them on each frame, as on a single image.
+    """
+    parts: dict[str, dict[int, StructureInSource]] = {}
+    owners: dict[str, tuple[Finding, Told]] = {}
+    for place, answer in enumerate(answers):
+        for _, finding, told in named_told(answer):
+            for structure in () if told.card.withheld else told.structures:
+                parts.setdefault(structure.name, {}).setdefault(place, structure)
+                owners.setdefault(structure.name, (finding, told))
+    made = []
+    for name, by_place in parts.items():
+        finding, told = owners[name]
+        first = next(iter(by_place.values()))
+        stack = replace(first, mask=np.concatenate([structure.mask for structure in by_place.values()]))
+        made.append((finding, replace(told, structures=(stack,))))
+    return made, {name: tuple(by_place) for name, by_place in parts.items()}
+
+
+def spread(values: NDArray[_Scalar], places: Sequence[int], count: int) -> NDArray[_Scalar]:
+    """An array over the frames at `places` as one over `count` frames; zero elsewhere."""
+    if len(places) == count:
+        return values
+    made = np.zeros((count, *values.shape[1:]), values.dtype)
+    made[list(places)] = values
+    return made
