@@ -12,6 +12,7 @@ from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
 from whyray.results.page.key_slices import key_slices
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
+from whyray.results.side import add_side
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
@@ -44,6 +45,7 @@ def key_objects(
     )
     made.ReferencedPerformedProcedureStepSequence = []
     image = answer.image
+    add_side(made, image)
     chosen = (
         key_slices(each.values, each.region, templates.layout) if image.kind == "volume" else range(len(image.frames))
     )

@@ -18,6 +18,7 @@ from whyray.results.page import frames_explained_words
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.report_told import ShownTold
+from whyray.results.side import add_side
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource
 
@@ -95,6 +96,7 @@ def report(
     predecessors = _predecessors(answer, earlier)
     if predecessors:
         made.PredecessorDocumentsSequence = predecessors
+    add_side(made, answer.image)
     _add_coding_scheme(made, templates)
     groups = [
         group

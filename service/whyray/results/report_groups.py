@@ -24,6 +24,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.reasons import reasons_in
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.report_told import ShownTold, by_structure, row_item
+from whyray.results.side import site_modifiers, site_of
 from whyray.results.templates import Concepts, Templates, Wording
 from whyray.results.uids import UidSource, map_key, told_key
 
@@ -215,8 +216,9 @@ class _Writer:
             ),
             sr.code("CONTAINS", dcm("121071", "Finding"), of_target(target, self.scheme)),
         ]
-        if target.anatomy is not None:
-            made.append(sr.code("HAS CONCEPT MOD", _SITE, target.anatomy))
+        site = site_of(self.answer.image, target.anatomy)
+        if site is not None:
+            made.append(sr.code("HAS CONCEPT MOD", _SITE, site, site_modifiers(self.answer.image)))
         return [*made, *algorithm(package.name, package.version, [f"digest={package.digest}"])]
 
     def _region(self, region: tuple[Dataset, int] | None) -> list[Dataset]:

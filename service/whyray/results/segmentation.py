@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset
 
 import whyray
-from whyray.imaging.source import BoolArray, FloatArray
+from whyray.imaging.source import BoolArray, FloatArray, SourceImage
 from whyray.models.manifest import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.carried import copy_valid
@@ -21,6 +21,7 @@ from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_
 from whyray.results.header import add_lossy, new_dataset
 from whyray.results.references import add_referenced_series
 from whyray.results.segmentation_frames import Form, Layer, add_frames
+from whyray.results.side import region_item, site_of
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, map_key
 
@@ -191,7 +192,9 @@ def segmentation(
     made.PatientOrientation = None
     made.SegmentationType = form
     made.SegmentsOverlap = "YES" if overlap(segments) else "NO"
-    items = [_segment_item(segment, number, templates) for number, segment in enumerate(segments, start=1)]
+    items = [
+        _segment_item(segment, number, templates, answer.image) for number, segment in enumerate(segments, start=1)
+    ]
     if form == "FRACTIONAL":
         made.SegmentationFractionalType, made.MaximumFractionalValue = "OCCUPANCY", _MOST
     if form == "LABELMAP":
@@ -248,7 +251,7 @@ def overlap(segments: Sequence[Segment]) -> bool:
     return False
 
 
-def _segment_item(segment: Segment, number: int, templates: Templates) -> Dataset:
+def _segment_item(segment: Segment, number: int, templates: Templates, image: SourceImage) -> Dataset:
     made = Dataset()
     made.SegmentNumber = number
     made.SegmentLabel = one_value(segment.label)
@@ -267,9 +270,9 @@ def _segment_item(segment: Segment, number: int, templates: Templates) -> Datase
     if segment.modifier is not None:
         kind.SegmentedPropertyTypeModifierCodeSequence = [item(segment.modifier)]
     made.SegmentedPropertyTypeCodeSequence = [kind]
-    anatomy = segment.finding.target.anatomy
+    anatomy = site_of(image, segment.finding.target.anatomy)
     if anatomy is not None:
-        made.AnatomicRegionSequence = [item(anatomy)]
+        made.AnatomicRegionSequence = [region_item(image, anatomy)]
     made.TrackingID = one_value(segment.label)
     made.TrackingUID = segment.tracking_uid
     made.RecommendedDisplayCIELabValue = _cielab(_COLOURS[(number - 1) % len(_COLOURS)])

@@ -1,0 +1,57 @@
+"""Which side of the patient an image shows, as results say it."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from whyray.imaging.source import SourceImage
+from whyray.models.manifest import CodedConcept
+from whyray.results import content_items as sr
+from whyray.results.coding import item
+from whyray.results.header import add_body_part
+
+_CODES = {
+    "R": CodedConcept(value="24028007", scheme="SCT", meaning="Right"),
+    "L": CodedConcept(value="7771000", scheme="SCT", meaning="Left"),
+}
+"""CID 244."""
+_LATERALITY = CodedConcept(value="272741003", scheme="SCT", meaning="Laterality")
+_BREAST = CodedConcept(value="76752008", scheme="SCT", meaning="Breast")
+
+
+def side_of(image: SourceImage) -> str:
+    """R or L where all instances of the image say the same of a part that is one of a pair; else empty."""
+    sides = set()
+    for header in image.headers.values():
+        series = Dataset()
+        add_body_part(series, header)
+        sides.add(str(series.get("Laterality") or ""))
+    return sides.pop() if len(sides) == 1 else ""
+
+
+def add_side(made: Dataset, image: SourceImage) -> None:
+    """Laterality (0020,0060), where it is known; it is left out of objects whose series need not have it."""
+    side = side_of(image)
+    if side:
+        made.Laterality = side
+
+
+def site_modifiers(image: SourceImage) -> list[Dataset]:
+    """The modifier of a Finding Site (TID 1501, PS3.16)."""
+    code = _CODES.get(side_of(image))
+    return [] if code is None else [sr.code("HAS CONCEPT MOD", _LATERALITY, code)]
+
+
+def site_of(image: SourceImage, anatomy: CodedConcept | None) -> CodedConcept | None:
+    """The anatomy that the package names; of a mammogram with a side the breast, so that the side has a place."""
+    breast = str(image.header.get("BodyPartExamined") or "").strip() == "BREAST" or image.header.get("Modality") == "MG"
+    return _BREAST if anatomy is None and breast and side_of(image) else anatomy
+
+
+def region_item(image: SourceImage, anatomy: CodedConcept) -> Dataset:
+    """An item of Anatomic Region Sequence with its modifier (PS3.3 section 10.5)."""
+    made = item(anatomy)
+    code = _CODES.get(side_of(image))
+    if code is not None:
+        made.AnatomicRegionModifierSequence = [item(code)]
+    return made

@@ -1,0 +1,66 @@
+"""Report, Segmentation and key objects say which side an image shows; of unpaired parts they say none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+import synthetic
+from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
+from results.sources import read
+from whyray.results import Finding, build_results, encode
+
+MEANINGS = {"R": "Right", "L": "Left"}
+
+
+def made_of(folder, templates, target=NODULE, **attributes) -> dict[str, Dataset]:
+    film = synthetic.radiograph(np.full((60, 50), 900), modality="CR", body_part="KNEE")
+    for keyword in ("Laterality", "ImageLaterality"):
+        film.pop(keyword, None)
+    for keyword, value in attributes.items():
+        setattr(film, keyword, value)
+    image = image_of(synthetic.write([film], folder))
+    lit = a_map(image, blob(image, centre_of(image)))
+    answer = answer_about(image, [Finding(target, present=True, probability=0.8, maps=(lit,))])
+    return {each.kind: read(encode(each.dataset)) for each in build_results(answer, ["seg", "sr", "ko"], templates)}
+
+
+def sides_in(report):
+    found = []
+    for element in report.iterall():
+        if element.keyword == "ConceptNameCodeSequence" and element.value[0].get("CodeValue") == "272741003":
+            found.append(element.value[0].CodeMeaning)
+    return found
+
+
+@pytest.mark.parametrize("side", ["R", "L"])
+@pytest.mark.parametrize("keyword", ["Laterality", "ImageLaterality"])
+def test_the_side_of_the_source_is_said_by_all(side, keyword, tmp_path, templates, errors_of):
+    made = made_of(tmp_path, templates, CARDIOMEGALY, **{keyword: side})
+    assert (made["sr"].Laterality, made["ko"].Laterality) == (side, side)
+    region = made["seg"].SegmentSequence[0].AnatomicRegionSequence[0]
+    assert region.AnatomicRegionModifierSequence[0].CodeMeaning == MEANINGS[side]
+    assert sides_in(made["sr"])
+    assert all(errors_of(encode(each)) == [] for each in made.values())
+
+
+def test_a_mammogram_says_which_breast_though_the_package_names_no_anatomy(tmp_path, templates, errors_of):
+    made = made_of(tmp_path, templates, Modality="MG", BodyPartExamined="BREAST", ImageLaterality="R")
+    region = made["seg"].SegmentSequence[0].AnatomicRegionSequence[0]
+    assert (region.CodeMeaning, region.AnatomicRegionModifierSequence[0].CodeValue) == ("Breast", "24028007")
+    assert sides_in(made["sr"])
+    assert all(errors_of(encode(each)) == [] for each in made.values())
+
+
+@pytest.mark.parametrize("value", ["", "B", "U", "X"])
+def test_no_one_side_is_said_where_the_source_says_none(value, tmp_path, templates):
+    made = made_of(tmp_path, templates, CARDIOMEGALY, ImageLaterality=value)
+    assert not any(each.get("Laterality") for each in made.values())
+    assert sides_in(made["sr"]) == []
+
+
+def test_an_unpaired_part_stays_without(tmp_path, templates):
+    made = made_of(tmp_path, templates, CARDIOMEGALY, BodyPartExamined="CHEST", Laterality="R")
+    assert not any("Laterality" in each for each in made.values())
+    assert sides_in(made["sr"]) == []
