@@ -332,6 +332,25 @@ def test_the_answer_in_xml_says_the_same_as_in_json(web: Running) -> None:
     assert in_json.FailedSOPSequence[0].FailureReason == 0xC000
 
 
+def test_a_fault_of_ours_is_answered_and_told_without_a_word_of_the_data_set(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(header: Dataset) -> bool:
+        raise ValueError(f"{header.SOPInstanceUID} of Doe^Jane")
+
+    running = listen(dicomweb=dicomweb(), is_own=faulty)
+    named = small(1)
+    named.PatientName = "Doe^Jane"
+    response = post(running, multipart(part10(named)))
+    assert (response.status_code, answered(response)[1]) == (409, {uid("1", 1): 0x0110})
+    with running.sender() as sender:
+        assert sender.store(encode(named), uid("1", 1)).Status == 0x0110
+    assert "ValueError" in caplog.text
+    assert len(running.events("intake.fault")) >= 1
+    assert "Doe" not in caplog.text + "".join(event.message for event in running.events("intake.fault"))
+    assert running.files() == []
+
+
 def test_nothing_else_is_served(web: Running) -> None:
     assert httpx.get(url(web)).status_code == 405
     assert httpx.get(url(web).replace("studies", "series")).status_code == 404

@@ -43,7 +43,7 @@ def written_texts(header: Dataset, keyword: str) -> list[str]:
         return [""]
     try:
         value = header[tag].value
-    except Exception:
+    except Exception:  # whatever a value makes pydicom raise
         if _representation(BaseTag(tag), header) not in ("DS", "IS"):
             return [UNREADABLE]
         return [part.strip(" \0\t\r\n") for part in _raw_text(tag, header).split("\\")]
@@ -109,7 +109,7 @@ def _unreadable(holder: Dataset, path: str) -> Iterator[tuple[str, BaseTag, Data
         try:
             element = holder[tag]
             items = list(element.value or []) if element.VR == "SQ" else []
-        except Exception:
+        except Exception:  # whatever a value makes pydicom raise
             yield path, tag, holder
             continue
         for number, item in enumerate(items, start=1):
@@ -151,7 +151,7 @@ def _quoted(tag: int, holder: Dataset) -> str:
         return "a value"
     try:
         value = str(holder[tag].value if holder[tag].value is not None else "")
-    except Exception:
+    except Exception:  # whatever a value makes pydicom raise
         value = _raw_text(tag, holder)
     value = " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())
     if not value:

@@ -115,7 +115,7 @@ class Instance:
                 return pydicom.dcmread(self.source, force=False)
         except MemoryError as error:
             raise ResourceExhausted(f"instance {self.uid}: not enough memory to read it") from error
-        except Exception as error:
+        except Exception as error:  # pydicom raises what it likes on a damaged file
             raise DecodeError(
                 f"instance {self.uid}: expected a file whose pixel data can be read, found one that ends early or "
                 f"changed since it came ({type(error).__name__})"
@@ -132,7 +132,7 @@ def open_instance(source: Path | Dataset) -> Instance:
             header = _header_of(source)
     except MemoryError as error:
         raise ResourceExhausted("not enough memory to read a header") from error
-    except Exception as error:
+    except Exception as error:  # pydicom raises what it likes on nonsense
         raise DecodeError(
             f"expected a DICOM file (PS3.10), found one that can't be parsed ({type(error).__name__})",
             advice="The file may be truncated, or not DICOM at all.",
@@ -168,7 +168,7 @@ def refusing_as_image_error(uid: str, header: Dataset | None = None) -> Iterator
         raise
     except MemoryError as error:
         raise ResourceExhausted(f"instance {uid}: not enough memory to read it") from error
-    except Exception as error:
+    except Exception as error:  # of the data, as `header` will show
         wrong = None if header is None else unreadable_attribute(header)
         if wrong is not None:
             raise ImageError(f"instance {uid}: expected a usable value in {wrong}") from error

@@ -113,7 +113,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
             buffer = io.BytesIO()
             np.save(buffer, _decoded(codestream, syntax, options), allow_pickle=False)
             _send(answers, buffer.getvalue())
-        except Exception as error:
+        except Exception as error:  # told to the process that asked
             _send(answers, ERROR + " ".join(str(error).split()).encode())
 
 

@@ -74,7 +74,7 @@ def palette_colours(header: Dataset, stored: NDArray[Any]) -> FloatArray:
     if "SegmentedRedPaletteColorLookupTableData" in header and "RedPaletteColorLookupTableData" not in header:
         try:
             colours = np.asarray(apply_color_lut(stored, header)[..., :3], dtype=np.int64)
-        except Exception as error:
+        except Exception as error:  # pydicom raises what it likes on damaged segments
             raise LookupTableError(
                 f"{attribute_name('SegmentedRedPaletteColorLookupTableData')} and its like can't be unfolded"
             ) from error
@@ -122,7 +122,7 @@ def _descriptor(holder: Dataset, keyword: str, order: str) -> tuple[int, int, in
         numbers = [int(each) & 0xFFFF for each in value or ()]
     except (TypeError, ValueError):
         numbers = []
-    except Exception as error:
+    except Exception as error:  # whatever a value makes pydicom raise
         raise LookupTableError(f"{attribute_name(keyword)} can't be read") from error
     if len(numbers) != 3:
         raise LookupTableError(
@@ -150,6 +150,6 @@ def _entries(holder: Dataset, keyword: str, order: str, count: int) -> NDArray[n
                 return words
     except LookupTableError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a value makes pydicom raise
         raise LookupTableError(f"{attribute_name(keyword)} can't be read") from error
     return np.stack([words & 0xFF, words >> 8], axis=-1).reshape(-1).astype(np.int64)

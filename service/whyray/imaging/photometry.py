@@ -226,7 +226,7 @@ def items_of(header: Dataset, keyword: str) -> list[Dataset]:
     """Items of a sequence; empty where it is absent, empty or can't be read as one."""
     try:
         value = header[keyword].value if keyword in header else None
-    except Exception:
+    except Exception:  # whatever a value makes pydicom raise; `pass_over_unreadable` notes it
         return []
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 

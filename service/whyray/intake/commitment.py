@@ -14,6 +14,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu import P_DATA_TF
 
 from whyray.catalog import Catalog, events, studies
+from whyray.failures import logged
 from whyray.intake.admission import STORAGE_COMMITMENT, UNCOMPRESSED
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -61,8 +62,8 @@ class CommitmentProvider:
             return _INVALID_ARGUMENT, None
         try:
             report = self.report(transaction, wanted)
-        except Exception:
-            _log.exception("storage commitment %s could not be looked up", transaction)
+        except Exception as error:  # the peer is answered and may ask again, whatever it was
+            logged(_log, error, f"storage commitment {transaction}")
             return _FAILURE, None
         answered = threading.Event()
         event.assoc.bind(evt.EVT_PDU_SENT, _on_sent, [answered])
@@ -102,8 +103,8 @@ class CommitmentProvider:
                 if not self._closing.wait(_TIME_TO_RELEASE) and _notify(asked_on, report):
                     return
             self._undelivered(peer, report)
-        except Exception:
-            _log.exception("the storage commitment report to %s failed", peer)
+        except Exception as error:  # on a thread of its own, where nobody else would hear of it
+            logged(_log, error, f"the storage commitment report to {peer}")
 
     def _on_new_association(self, peer: str, where: tuple[str, int], report: Dataset) -> bool:
         ae = AE(ae_title=self.our_title())

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from whyray.catalog import Catalog, events
 from whyray.catalog.studies import Arrival, Received, release
 from whyray.errors import ResourceExhausted
+from whyray.failures import logged
 from whyray.intake.arriving import Arriving, ObjectReceiver, arrived
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable
@@ -94,7 +95,7 @@ class Reception:
         )
         try:
             arrival = self.registrar.enter(received)
-        except Exception as error:
+        except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
             raise catalog_down(f"the catalog could not be written: {type(error).__name__}") from error
@@ -142,7 +143,7 @@ class Reception:
         try:
             with self.catalog.begin() as session:
                 events.record(session, self.catalog.clock(), severity, kind, message, study=study_uid)
-        except Exception as error:
+        except Exception as error:  # of the database; an event must not cost an instance
             _log.error("an event could not be entered (%s): %s: %s", type(error).__name__, kind, message)
 
     def released(self, study_uids: set[str]) -> None:
@@ -150,7 +151,7 @@ class Reception:
         try:
             with self.catalog.begin() as session:
                 release(session, study_uids, self.catalog.clock())
-        except Exception as error:
+        except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
             _log.error("the end of an association could not be entered: %s", type(error).__name__)
 
@@ -181,8 +182,8 @@ def on_store(event: Any, reception: Reception) -> Dataset | int:
     except Refused as refused:
         reception.report(refused, calling_ae)
         return refused.response()
-    except Exception as error:
-        _log.exception("fault while taking an instance from %s", calling_ae)
+    except Exception as error:  # the peer gets a status, whatever it was
+        logged(_log, error, f"taking an instance from {calling_ae}")
         fault = failed_here(error)
         reception.report(fault, calling_ae)
         return fault.response()

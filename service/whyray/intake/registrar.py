@@ -60,7 +60,7 @@ class Registrar:
         batch.sort(key=lambda entry: (entry.received.study_instance_uid, entry.received.sop_instance_uid))
         try:
             arrivals = self._in_one_transaction(batch)
-        except Exception:
+        except Exception:  # of one entry of the batch, or of all: which, each by itself will show
             for entry in batch:
                 self._enter_alone(entry)
             return
@@ -72,7 +72,7 @@ class Registrar:
             try:
                 entry.answer.set_result(self._in_one_transaction([entry])[0])
                 return
-            except Exception as error:
+            except Exception as error:  # given to who waits for it
                 # another process may have entered the same study or instance in the same moment: look again
                 if attempt == _ATTEMPTS:
                     entry.answer.set_exception(error)

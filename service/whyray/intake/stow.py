@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 from pydicom import Dataset
 
+from whyray.failures import logged
 from whyray.intake.admission import is_storage
 from whyray.intake.arriving import Arriving, Begin
 from whyray.intake.file_meta import FileMeta, read_file_meta
@@ -100,8 +101,8 @@ class StoreRequest:
             self._take(arriving)
         except Refused as refused:
             self._fail(refused)
-        except Exception as error:
-            _log.exception("fault while taking an instance from %s", self.sender)
+        except Exception as error:  # the part gets a Failure Reason, whatever it was
+            logged(_log, error, f"taking an instance from {self.sender}")
             self._fail(failed_here(error))
         finally:
             self._meta = self._refused = None

@@ -182,5 +182,5 @@ class _Machine(StateMachine):  # type: ignore[misc]
             return
         try:
             self.transition(ACTIONS[action][1](self.dul))
-        except Exception as error:
+        except Exception as error:  # pynetdicom's actions raise what they like when a connection breaks
             self._layer.give_up(error)
