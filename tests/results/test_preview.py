@@ -67,7 +67,7 @@ def test_languages_that_no_font_can_write_are_named(templates):
     assert illegible_languages(site) == ["ja"]
 
 
-OPTIONAL = {"measured", "region_rules", "compare", "names", "frames", "source_frame", "frames_explained"}
+OPTIONAL = {"measured", "notes", "region_rules", "compare", "names", "frames", "source_frame", "frames_explained"}
 """Keys that a file may leave out: pages side by side, and words in a language for findings, measurements, rules."""
 
 
