@@ -45,7 +45,7 @@ types: $(VENV)/installed-dev ## mypy, strict on service/
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-dev ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not benchmark and not gpu" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not benchmark and not gpu" $(PYTEST)
 
 bench: $(VENV)/installed-dev ## speed, side by side with peers
 	WHYRAY_BENCH_OUT=$(BENCH) $(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)

@@ -11,6 +11,23 @@ import pytest
 pytest_plugins = ["peers"]  # real peers: Orthanc, storescp, Redis
 
 
+LONGEST_FIRST = ("e2e/test_demo", "e2e/test_kill", "e2e/", "training/", "results/test_report_validity", "viewers/")
+"""Files that take longest; begun first, so that no process works on one of them alone at the end of a run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by how long they take; within a file the order stays."""
+    root = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(root).as_posix()
+        return next(
+            (number for number, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST)
+        )
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is compiled in a run of the tests is compiled in that run, and leaves nothing in the user's home."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
@@ -18,15 +21,17 @@ _NEEDED = ("pixelmed", "slf4j-api", "slf4j-nop", "commons-codec", "vecmath")
 _MEASUREMENTS = "126010"
 
 
-def report_errors(file: bytes) -> list[str]:
-    """The error lines; skips by name where the program is missing.
+def report_errors(files: Sequence[bytes]) -> list[list[str]]:
+    """The error lines about each report; skips by name where the program is missing.
 
     TID 1500 lets each measurement group have a template of its own. The validator takes one for all groups of a
-    container, by whether any of them has a region, and then misses that region in the others. So it is given the report
+    container, by whether any of them has a region, and then misses that region in the others. So it is given a report
     once for each template, with the groups of that template and all that stands beside them.
     """
-    report = dcmread(BytesIO(file))
-    return [line for template in _templates(report) for line in _errors_of(_with_groups_of(report, template))]
+    reports = [dcmread(BytesIO(file)) for file in files]
+    parts = [[_with_groups_of(report, template) for template in _templates(report)] for report in reports]
+    said = iter(_said_of([part for one in parts for part in one]))
+    return [[line for _ in one for line in next(said)] for one in parts]
 
 
 def _groups(report: Dataset) -> list[Dataset]:
@@ -56,20 +61,36 @@ def _with_groups_of(report: Dataset, template: str | None) -> bytes:
     return written.getvalue()
 
 
-def _errors_of(file: bytes) -> list[str]:
-    java = require("java", "default-jre-headless libpixelmed-java")
-    libraries = [_LIBRARIES / f"{name}.jar" for name in _NEEDED]
-    if not libraries[0].is_file():
+def _said_of(files: Sequence[bytes]) -> list[list[str]]:
+    """The error lines about each file, of one run: the validator takes seconds to start and compile its templates."""
+    require("java", "default-jre-headless libpixelmed-java")
+    if not (_LIBRARIES / "pixelmed.jar").is_file():
         pytest.skip("PixelMed is not installed: apt-get install libpixelmed-java")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.dcm" for number in range(len(files))]
+        for path, file in zip(paths, files, strict=True):
+            path.write_bytes(file)
+        call = [sys.executable, __file__, *map(str, paths)]
+        made = subprocess.run(call, capture_output=True, check=False, text=True)
+    assert made.returncode == 0, made.stderr[-2000:]
+    said = json.loads(made.stdout.splitlines()[-1])
+    for words in said:
+        lines = words.splitlines()
+        assert "Found Root Template TID_1500 (MeasurementReport)" in lines, lines[:5]
+        assert "Root Template Validation Complete" in lines, lines[-5:]
+    return [[line for line in words.splitlines() if line.startswith("Error")] for words in said]
+
+
+def _judge(paths: Sequence[str]) -> None:
+    import jpype
+
     # its compiled templates are larger than what Java lets a style sheet have by default
     options = [f"-Djdk.xml.xpath{name}Limit=0" for name in ("ExprOp", "TotalOp", "ExprGrp")]
-    # one short run of one file: no time for the compiler that optimises
-    options += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, libraries))]
-    with tempfile.NamedTemporaryFile(suffix=".dcm") as kept:
-        Path(kept.name).write_bytes(file)
-        call = [java, *options, "com.pixelmed.validate.DicomSRValidator", kept.name]
-        found = subprocess.run(call, capture_output=True, check=False)
-    lines = (found.stdout + found.stderr).decode(errors="replace").splitlines()
-    assert "Found Root Template TID_1500 (MeasurementReport)" in lines, lines[:5]
-    assert "Root Template Validation Complete" in lines, lines[-5:]
-    return [line for line in lines if line.startswith("Error")]
+    jpype.startJVM(*options, "-XX:+UseSerialGC", classpath=[str(_LIBRARIES / f"{name}.jar") for name in _NEEDED])
+    validator = jpype.JClass("com.pixelmed.validate.DicomSRValidator")()
+    said = [str(validator.validate(path)) for path in paths]
+    sys.stdout.write("\n" + json.dumps(said) + "\n")
+
+
+if __name__ == "__main__":
+    _judge(sys.argv[1:])
