@@ -6,9 +6,11 @@ from datetime import date
 from pathlib import Path
 
 from planted_cases import TARGETS, images_of
-from whyray.explain.latent import KIND, thumbnail
-from whyray.models import Model, RuntimeOptions, load_package, write_artefact
-from whyray.quality.reference_index import Collected, Told, make_index
+from whyray.explain.latent import KIND
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.onboarding import thumbnail
+from whyray.onboarding.reference_index import Collected, Told, make_index
+from whyray.packages import write_artefact
 
 REFERENCES = ("upper left", "lower right", "upper right") * 20
 

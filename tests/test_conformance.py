@@ -11,9 +11,9 @@ from pydicom import Dataset
 
 from results.answers import answer_about
 from results.sources import image_named
-from whyray.conformance import network_tables, object_tables, refused, storage_classes, with_tables
 from whyray.intake import refusals
 from whyray.results import EVERY_KIND, build_results, load_templates
+from whyray_docs.conformance import network_tables, object_tables, refused, storage_classes, with_tables
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "conformance-statement.md"
 

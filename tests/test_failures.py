@@ -15,8 +15,8 @@ from pydicom import Dataset, dcmread
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from whyray.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
-from whyray.failures import activity, typed_error
+from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
+from whyray.base.failures import activity, typed_error
 from whyray.imaging import read_images
 
 

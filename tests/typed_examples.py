@@ -22,7 +22,7 @@ from whyray.explain import (
     UnitEffect,
     UnitReport,
 )
-from whyray.models import CodedConcept
+from whyray.packages import CodedConcept
 
 SHAPE = (32, 32)
 RIGHT = CodedConcept(value="24028007", scheme="SCT", meaning="Right")

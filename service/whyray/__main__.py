@@ -1,5 +1,5 @@
 """`python -m whyray`."""
 
-from whyray.cli import main
+from whyray.cli.main import main
 
 main()

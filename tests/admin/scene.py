@@ -19,12 +19,12 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from synthetic import radiograph
+from whyray.base.errors import PackageError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
 from whyray.catalog import Catalog, deliveries, events, jobs, processes, sqlite_url, studies
 from whyray.config import Config, read_config
-from whyray.errors import PackageError, PeerBusy, PeerRefused, PeerUnreachable, ResourceExhausted
 from whyray.explain import RegionShares
 from whyray.imaging import read_images
-from whyray.models import TargetSpec
+from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results import Answer, Finding, MapInSource, PackageIdentity, Told, describe
 from whyray.storage import FolderStorage

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
 from whyray.admin import create_app, serve_admin
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 
 TOKEN = "0123456789abcdef0123"
 PASSWORD = "correct horse battery"

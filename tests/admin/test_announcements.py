@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from admin.scene import Scene
+from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.catalog import Announcement, DeliveryState, announcements, deliveries
-from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import get_args
 
 from fastapi.testclient import TestClient
 
-from whyray.admin.states_table import states_table
 from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS
 from whyray.catalog.event_kinds import EVENT_KINDS, EventKind, events_table
+from whyray_docs.states import states_table
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATE = (ROOT / "docs" / "operate.md").read_text("utf-8")

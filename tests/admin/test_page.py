@@ -19,13 +19,13 @@ from admin.browser import Page
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
 from admin.test_drift import numbers
-from study.kits import put_in, small_kit
+from reader_study.kits import put_in, small_kit
 from whyray.admin import serve_admin
 from whyray.admin.drift_watch import RECENT
+from whyray.base.errors import DecodeError, ImageError
 from whyray.catalog import Delivery, Feedback, JobState, jobs
 from whyray.catalog.drift import REFERENCE
-from whyray.errors import DecodeError, ImageError
-from whyray.explain.types import Kind
+from whyray.explain import Kind
 
 TOKEN = "0123456789abcdef0123"
 VIEWS = (

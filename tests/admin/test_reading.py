@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
-from study.kits import put_in, small_kit
+from reader_study.kits import put_in, small_kit
 from whyray.catalog import keys
-from whyray.study import ReadingFact
-from whyray.study.register import facts, find
+from whyray.reader_study import ReadingFact
+from whyray.reader_study.register import facts, find
 
 PASSWORD = "correct horse battery"
 SECURED = CONFIG + (

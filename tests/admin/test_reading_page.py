@@ -13,10 +13,10 @@ from admin.conftest import local_client
 from admin.scene import Scene, config_of
 from admin.test_page import _FAULTS, driver  # noqa: F401 - a fixture
 from admin.test_reading import PASSWORD, SECURED
-from study.kits import put_in, small_kit
+from reader_study.kits import put_in, small_kit
 from whyray.admin import serve_admin
 from whyray.catalog import Reading, system_clock
-from whyray.study.register import find
+from whyray.reader_study.register import find
 
 
 @pytest.fixture

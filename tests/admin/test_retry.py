@@ -9,8 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from admin.scene import Scene
-from whyray.catalog import Delivery, DeliveryState, JobState, deliveries, jobs
-from whyray.errors import (
+from whyray.base.errors import (
     DecodeError,
     GeometryError,
     InputChanged,
@@ -21,6 +20,7 @@ from whyray.errors import (
     WhyRayError,
     uncorrectable_codes,
 )
+from whyray.catalog import Delivery, DeliveryState, JobState, deliveries, jobs
 
 
 def fail_job(scene: Scene, error: WhyRayError, retry_after: timedelta | None = None) -> str:

@@ -13,10 +13,10 @@ import onnxruntime
 import torch
 
 from benchmarks.big_nets import DenseNet121, ResNet50, UNet3D
-from models import nets
+from inference import nets
 from whyray.explain import explain
-from whyray.models import Model, RuntimeOptions, load_package
-from whyray.models.compiled import CompiledEngine
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.inference.compiled import CompiledEngine
 
 THREADS = int(os.environ.get("WHYRAY_BENCH_THREADS", "2"))
 _CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and torch.cuda.is_available()

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from catalog.conftest import Ticks
 from catalog.rows import job, result
 from whyray import catalog as catalog_package
+from whyray.base.errors import PeerBusy, PeerRefused, TransitionError
 from whyray.catalog import Announcement, Catalog, Delivery, DeliveryState, announcements, deliveries, events, jobs
 from whyray.catalog.database import upgrade
-from whyray.errors import PeerBusy, PeerRefused, TransitionError
 
 
 def prepare(catalog: Catalog, ticks: Ticks, *results: jobs.NewResult) -> str:

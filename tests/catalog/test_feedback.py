@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import delete, select
 
 from catalog.rows import NOON, job, result
+from whyray.base.errors import NotFound, TransitionError
 from whyray.catalog import Catalog, Event, Feedback, ResultRow, feedback, jobs
-from whyray.errors import NotFound, TransitionError
 
 
 def finished(catalog: Catalog, *, study: int = 1) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import NOON, job, received, result
+from whyray.base.errors import Cancelled, DecodeError, LeaseLost, PeerBusy, TransitionError
 from whyray.catalog import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
@@ -31,7 +32,6 @@ from whyray.catalog import (
     studies,
 )
 from whyray.catalog.states import delivery_after, job_after
-from whyray.errors import Cancelled, DecodeError, LeaseLost, PeerBusy, TransitionError
 
 JOB_MOVES = {(each.source, each.to) for each in JOB_TRANSITIONS}
 DELIVERY_MOVES = {(each.source, each.to) for each in DELIVERY_TRANSITIONS}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from whyray.base.errors import NotFound
 from whyray.config import PackageFacts, Problem, check_config, read_config
 from whyray.config.check import Tier
-from whyray.errors import NotFound
 
 
 class NoParameters(BaseModel):

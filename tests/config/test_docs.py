@@ -10,8 +10,8 @@ import pytest
 
 from whyray.config import read_config
 from whyray.config.conditions import WORDS
-from whyray.config.reference import with_reference
 from whyray.config.source import NEEDS_RESTART
+from whyray_docs.configuration import with_reference
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configure.md"
 EXAMPLES = [

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whyray.base.errors import ConfigError
 from whyray.config import Config, Problem, load_config, read_config
-from whyray.errors import ConfigError
 
 GOOD = """\
 listener: {ae_title: WHYRAY, peers: {PACS_MAIN: {address: 10.0.0.5}}}

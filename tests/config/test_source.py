@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from whyray.base.errors import ConfigError
 from whyray.config import Config, ConfigSource, Problem, Reload
-from whyray.errors import ConfigError
 
 
 def at_once(_: float) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from whyray.config import (
     Config,
+    PackageReference,
     Peer,
     Retry,
     config_schema,
@@ -26,7 +27,6 @@ from whyray.config import (
     parse_size,
     read_config,
 )
-from whyray.config.routes import PackageReference
 
 SCHEMA = jsonschema.Draft202012Validator(config_schema())
 

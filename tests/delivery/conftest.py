@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from delivery_house import Clock, House, InformedAe, RisFactory, ScpFactory, TellingScp
+from delivery_site import Clock, House, InformedAe, RisFactory, ScpFactory, TellingScp
 from peers import free_port
 from synthetic import ball, slices, stack, volume_of, write
 from whyray.catalog import Catalog, sqlite_url

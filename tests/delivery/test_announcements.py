@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage
 from pynetdicom import evt
 from pynetdicom.sop_class import Verification
 
-from delivery_house import House, RisFactory, ScpFactory, deliver
+from delivery_site import House, RisFactory, ScpFactory, deliver
 from peers import free_port, until
 from whyray.catalog import DeliveryState, announcements, deliveries
 from whyray.config import DicomWebDestination

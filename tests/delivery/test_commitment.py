@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from delivery_house import QUICK, House, ScpFactory, TellingScp
+from delivery_site import QUICK, House, ScpFactory, TellingScp
 from peers import Modality, OrthancFactory, free_port, until
 from whyray.catalog import DeliveryState
 from whyray.config import DicomDestination, Listener

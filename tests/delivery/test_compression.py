@@ -21,13 +21,13 @@ from sqlalchemy.orm import joinedload
 
 import synthetic
 from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
-from delivery_house import QUICK, House
+from delivery_site import QUICK, House
 from peers import OrthancFactory, StoreScpFactory
 from results.answers import answer_about, image_of
 from whyray.catalog import Delivery, DeliveryState
 from whyray.config import Destination, DicomDestination, DicomWebDestination
 from whyray.config.network import COMPRESSED, TRANSFER_SYNTAXES
-from whyray.pipeline.page_compression import PageCompression
+from whyray.jobs.page_compression import PageCompression
 from whyray.results import COMPRESSIONS, build_results, encode, load_templates
 
 

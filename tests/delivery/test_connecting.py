@@ -11,12 +11,12 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from delivery_house import QUICK
+from delivery_site import QUICK
 from peers import free_port
+from whyray.base.errors import PeerUnreachable
 from whyray.config import DicomDestination, DicomWebDestination
 from whyray.delivery import Caller, echo
 from whyray.delivery.connecting import connection_failure, duration, unanswered
-from whyray.errors import PeerUnreachable
 
 
 @contextmanager

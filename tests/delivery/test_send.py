@@ -9,14 +9,25 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
-from delivery_house import QUICK, ScpFactory
+from delivery_site import QUICK, ScpFactory
 from peers import OrthancServer, StoreScpFactory, free_port
 from synthetic import compress
+from whyray.base.errors import ConfigError, DecodeError, PeerRefused, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomDestination
-from whyray.delivery import Caller, describe, echo, meaning, parse_peer, send_files, summary
-from whyray.delivery.outgoing import Outgoing, read_outgoing, unencodable
-from whyray.delivery.statuses import STATUSES, Verdict
-from whyray.errors import ConfigError, DecodeError, PeerRefused, PeerUnreachable, ResourceExhausted
+from whyray.delivery import (
+    STATUSES,
+    Caller,
+    Outgoing,
+    Verdict,
+    describe,
+    echo,
+    meaning,
+    parse_peer,
+    read_outgoing,
+    send_files,
+    summary,
+)
+from whyray.delivery.outgoing import unencodable
 
 
 def test_a_folder_is_sent_with_progress_and_what_is_no_dicom_is_named(

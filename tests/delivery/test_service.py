@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-from delivery_house import PACE, PATIENT, QUICK, House, ScpFactory
+from delivery_site import PACE, PATIENT, QUICK, House, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
 from whyray.catalog import DeliveryState, deliveries
 from whyray.config import DicomDestination, Retry

@@ -16,12 +16,12 @@ import pytest
 from pydantic import SecretStr
 from pydicom import dcmread
 
-from delivery_house import PATIENT, House
+from delivery_site import PATIENT, House
 from peers import OrthancServer, free_port
+from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable
 from whyray.catalog import DeliveryState
 from whyray.config import DicomWebDestination, Secret
 from whyray.delivery import Caller, echo, send_files
-from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable
 
 Answer = tuple[int, object]
 

@@ -9,7 +9,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from peers import Modality, OrthancFactory, OrthancServer, RedisServer, StoreScpFactory, echoes, until
-from whyray.errors import PeerUnreachable
+from whyray.base.errors import PeerUnreachable
 
 
 def test_orthanc_keeps_its_studies_over_a_restart(orthanc: OrthancFactory) -> None:

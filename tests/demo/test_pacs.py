@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (
 )
 
 from peers import StoreScp, StoreScpFactory, free_port, until
+from whyray.base.errors import PeerUnreachable
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, echo, send_files
 from whyray.demo.archive import ArchivePacs
@@ -26,7 +27,6 @@ from whyray.demo.orthanc_pacs import OrthancPacs
 from whyray.demo.pacs import DemoPacs, Modality
 from whyray.demo.phantom import Scan, write_phantom
 from whyray.demo.studies import KINDS, demo_studies
-from whyray.errors import PeerUnreachable
 
 Starter = Callable[[Modality], DemoPacs]
 

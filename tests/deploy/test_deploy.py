@@ -13,9 +13,9 @@ import pytest
 import typer.main
 import yaml
 
-from whyray.cli import app
+from whyray.app.checked_config import load_checked_config
+from whyray.cli.main import app
 from whyray.config import example_config, load_config
-from whyray.pipeline.checked_config import load_checked_config
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

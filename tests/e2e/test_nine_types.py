@@ -11,9 +11,9 @@ import pytest
 from dciodvfy import errors_of
 from whyray.demo.studies import sample
 from whyray.explain import Kind, method_named
-from whyray.models import load_package
-from whyray.pipeline.files import Report, explain_files
-from whyray.pipeline.wish import Wish
+from whyray.inference import load_package
+from whyray.jobs.explanation_request import Wish
+from whyray.jobs.files import Report, explain_files
 from whyray.results import EVERY_KIND, load_templates
 
 ASKED = {

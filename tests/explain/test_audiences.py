@@ -2,7 +2,7 @@
 
 from whyray.config.routes import EXPLANATION_GROUPS
 from whyray.explain import AUDIENCES, GROUPS, expanded, method_named, methods, why_not
-from whyray.models import load_package
+from whyray.inference import load_package
 
 
 def test_the_configuration_knows_the_same_groups_as_the_methods():

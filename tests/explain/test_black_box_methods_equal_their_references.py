@@ -9,7 +9,7 @@ from captum.attr import Occlusion
 from sklearn.linear_model import Ridge
 
 from explain.references import close, reference
-from models import nets
+from inference import nets
 from whyray.explain import explain
 from whyray.explain.rise import masks
 from whyray.explain.segments import superpixels

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from explain.references import close, reference, upsampled
-from models import nets
+from inference import nets
 from whyray.explain import explain
 from whyray.explain.eigen_cam import first_component
-from whyray.models import Model
+from whyray.inference import Model
 
 TARGETS = ("one", "two", "three")
 CLASSES = ["plain", "rgb", "flatten", "residual", "dense"]

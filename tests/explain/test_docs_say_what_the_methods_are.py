@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from whyray.explain import AnyMethod, Kind, methods
-from whyray.explain.reference import paper, with_methods_table
+from whyray_docs.methods import paper, with_methods_table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, TYPES = DOCS / "explanations.md", DOCS / "methods" / "README.md"

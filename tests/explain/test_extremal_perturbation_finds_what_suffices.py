@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import nets
-from whyray.errors import Cancelled
+from inference import nets
+from whyray.base.errors import Cancelled
 from whyray.explain import explain
 from whyray.explain.fill import filled
 from whyray.explain.grid import upsample

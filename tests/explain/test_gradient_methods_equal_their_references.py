@@ -11,9 +11,9 @@ from captum.attr import DeepLift, GuidedBackprop, InputXGradient, IntegratedGrad
 from torch import nn
 
 from explain.references import close, reference
-from models import nets
+from inference import nets
 from whyray.explain import explain
-from whyray.models import load_package
+from whyray.inference import load_package
 
 TARGETS = ("one", "two", "three")
 CLASSES = ["plain", "rgb", "plain-3d", "pool", "flatten", "residual", "residual-3d", "dense", "vit", "swin"]
@@ -64,7 +64,7 @@ def test_gradients_of_a_segments_mean_logit_are_those_of_captum(name: str) -> No
 
 
 def test_methods_with_gradients_explain_the_bundled_segmentation_of_a_volume() -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     model = load_package("head-ct-tissue", options=RuntimeOptions(device="cpu", intra_op_threads=1))
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in model.spatial_shape), indexing="ij")
@@ -82,7 +82,7 @@ def test_methods_with_gradients_explain_the_bundled_segmentation_of_a_volume() -
 
 
 def test_integrated_gradients_double_their_steps_until_complete_or_fail_by_name() -> None:
-    from whyray.errors import ExplanationError
+    from whyray.base.errors import ExplanationError
 
     model, x = nets.loaded("flatten"), 4 * nets.image("flatten").numpy()
     loose = explain(model, x, target="one", method="integrated-gradients", steps=2, tolerance=0.02, most_steps=1024)
@@ -125,7 +125,7 @@ def test_captum_is_not_the_measure_of_deep_lift_through_max_pooling() -> None:
 
 
 def test_deep_lift_refuses_attention_by_its_own_completeness_check() -> None:
-    from whyray.errors import ExplanationError
+    from whyray.base.errors import ExplanationError
 
     with pytest.raises(ExplanationError, match="deep-lift of"):
         explain(nets.loaded("vit"), nets.image("vit").numpy(), target="all", method="deep-lift")
@@ -162,7 +162,7 @@ def test_lrp_conserves_the_score_through_residual_sums_and_concatenations(name: 
 
 @pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
 def test_lrp_conserves_the_score_through_a_normalisation_inside_the_graph(tmp_path, composite: str) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     class Prepared(nn.Module):
         def __init__(self) -> None:
@@ -185,7 +185,7 @@ def test_lrp_conserves_the_score_through_a_normalisation_inside_the_graph(tmp_pa
 def test_lrp_is_that_of_zennit_through_linear_bottlenecks_whose_outputs_are_negative_too(
     tmp_path, composite: str
 ) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     torch.manual_seed(3)
     net = nn.Sequential(
@@ -201,7 +201,7 @@ def test_lrp_is_that_of_zennit_through_linear_bottlenecks_whose_outputs_are_nega
 
 
 def test_lrp_says_so_where_a_network_concludes_from_what_is_absent(tmp_path) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     class Absence(nn.Module):
         """Fires where its features do not: zeros carry no relevance."""
@@ -228,7 +228,7 @@ def test_lrp_says_so_where_a_network_concludes_from_what_is_absent(tmp_path) -> 
 def test_lrp_accounts_for_all_of_the_score_on_a_trained_net_of_depthwise_convolutions(
     composite: str, bias: bool
 ) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     model = load_package("cxr-findings", options=RuntimeOptions(device="cpu", intra_op_threads=1))
     rows, columns = np.mgrid[0:224, 0:224] / 224
@@ -239,7 +239,7 @@ def test_lrp_accounts_for_all_of_the_score_on_a_trained_net_of_depthwise_convolu
 
 
 def test_lrp_refuses_where_a_rule_loses_relevance_that_it_does_not_own_up_to(monkeypatch) -> None:
-    from whyray.errors import ExplanationError
+    from whyray.base.errors import ExplanationError
     from whyray.explain import lrp
 
     right = lrp._Rules._linear
@@ -257,7 +257,7 @@ def test_lrp_refuses_where_a_rule_loses_relevance_that_it_does_not_own_up_to(mon
 
 @pytest.mark.parametrize("composite", ["epsilon-plus-flat", "gamma"])
 def test_lrp_counts_what_passes_the_first_layer_by(tmp_path, composite: str) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     class WithSkip(nn.Module):
         def __init__(self) -> None:
@@ -277,7 +277,7 @@ def test_lrp_counts_what_passes_the_first_layer_by(tmp_path, composite: str) -> 
 
 
 def test_lrp_refuses_attention_by_name() -> None:
-    from whyray.errors import ExplanationError
+    from whyray.base.errors import ExplanationError
 
     with pytest.raises(ExplanationError, match=r"^lrp has no rule for \w+ of activations$"):
         explain(nets.loaded("vit"), nets.image("vit").numpy(), target="one", method="lrp")
@@ -294,7 +294,7 @@ def test_smooth_grad_is_the_mean_gradient_over_the_same_noise() -> None:
 
 
 def test_expected_gradients_with_one_reference_are_integrated_gradients_from_it(tmp_path) -> None:
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     reference_image = nets.image("plain", 7).numpy()
     folder = nets.pack(tmp_path, "plain", artefacts={"references": "references.npy"})

@@ -13,7 +13,7 @@ from explain import test_black_box_methods_equal_their_references as black_box
 from explain import test_cams_equal_pytorch_grad_cam as cams
 from explain import test_gradient_methods_equal_their_references as gradients
 from whyray.explain import Attribution, Case, method_named
-from whyray.models import Model
+from whyray.inference import Model
 
 Comparison = Callable[[], None]
 COMPARISONS: dict[str, Comparison] = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from models import nets
+from inference import nets
 from whyray.explain import explain
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from explain.references import close
-from models import nets
+from inference import nets
 from whyray.explain import explain
-from whyray.models import Model, RuntimeOptions, load_package
-from whyray.models.compiled import CompiledEngine, compare_gradients
-from whyray.models.memory import measure_batches, memory_budget
-from whyray.models.session import open_session, run_bound
-from whyray.quality import onboard
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.inference.compiled import CompiledEngine, compare_gradients
+from whyray.inference.memory import measure_batches, memory_budget
+from whyray.inference.session import open_session, run_bound
+from whyray.onboarding import onboard
 
 pytestmark = [
     pytest.mark.gpu,

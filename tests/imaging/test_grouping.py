@@ -7,7 +7,7 @@ import pytest
 from pydicom import Dataset
 
 import synthetic
-from whyray.errors import GeometryError
+from whyray.base.errors import GeometryError
 from whyray.imaging import read_images
 
 

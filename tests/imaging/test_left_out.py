@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 import synthetic
-from whyray.errors import GeometryError, ImageError
+from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging import NoteKind, SourceImage, StudyImages, read_images
 
 SHAPE = (8, 8)

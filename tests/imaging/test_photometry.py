@@ -8,7 +8,7 @@ from pydicom import DataElement, Dataset
 from pydicom.dataset import FileDataset
 
 import synthetic
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage, read_images
 
 RAMP = np.arange(4096).reshape(64, 64)

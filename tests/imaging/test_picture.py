@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whyray.errors import DecodeError, ImageError
+from whyray.base.errors import DecodeError, ImageError
 from whyray.imaging import is_picture, read_images, wrap_picture
 
 GREY = np.arange(7 * 9, dtype=np.uint8).reshape(7, 9) * 4

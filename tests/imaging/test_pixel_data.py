@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 
 import synthetic
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage, StudyImages, read_images
 
 PIXELS = (np.arange(48 * 40).reshape(48, 40) * 2).astype(np.uint16)

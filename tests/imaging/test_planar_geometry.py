@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 
 import synthetic
-from whyray.errors import GeometryError, ImageError
+from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging import (
     SourceImage,
     frame_orientation,
@@ -23,7 +23,8 @@ from whyray.imaging import (
     to_model,
     to_source,
 )
-from whyray.models.manifest import InputSpec, Intensity
+from whyray.packages import InputSpec
+from whyray.packages.manifest import Intensity
 
 Fit = Literal["pad", "stretch", "crop"]
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)

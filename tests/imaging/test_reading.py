@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.uid import HTJ2KLossless, RLELossless
 
 import synthetic
-from whyray.errors import DecodeError, GeometryError, ImageError, WhyRayError
+from whyray.base.errors import DecodeError, GeometryError, ImageError, WhyRayError
 from whyray.imaging import NoteKind, SourceImage, StudyImages, read_images
 from whyray.imaging.isolated import IsolatedGdcm
 

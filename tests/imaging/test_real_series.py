@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from whyray.imaging import NoteKind, SourceImage, read_images, to_model, to_source
-from whyray.models.manifest import InputSpec, Intensity
+from whyray.packages import InputSpec
+from whyray.packages.manifest import Intensity
 
 SERIES = ["ge-human-28-variable-tilt", "philips-phantom-28-5mm"]
 

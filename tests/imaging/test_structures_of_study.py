@@ -13,9 +13,8 @@ import synthetic
 from results.answers import CARDIOMEGALY, answer_about, image_of
 from results.sources import image_named
 from whyray.imaging import SourceImage, structures_of_study, structures_on_grid, to_model
-from whyray.models.manifest import CodedConcept, InputSpec, TargetSpec
-from whyray.results import Finding, build_results, encode, load_templates
-from whyray.results.templates import Templates
+from whyray.packages import CodedConcept, InputSpec, TargetSpec
+from whyray.results import Finding, Templates, build_results, encode, load_templates
 
 HEART = CodedConcept(value="80891009", scheme="SCT", meaning="Heart")
 LUNG = CodedConcept(value="39607008", scheme="SCT", meaning="Lung")

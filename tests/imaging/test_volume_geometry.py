@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 import synthetic
 from synthetic import Plane
-from whyray.errors import GeometryError, ImageError
+from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging import SourceImage, mask_to_source, read_images, scores_to_source, to_model, to_source
-from whyray.models.manifest import InputSpec, Intensity
+from whyray.packages import InputSpec
+from whyray.packages.manifest import Intensity
 
 angles = st.floats(-180, 180)
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from intake.scu import Sender
 from whyray.catalog import Catalog, Event, Instance, sqlite_url
-from whyray.config.network import Listener, ListenerLimits
+from whyray.config import Listener, ListenerLimits
 from whyray.intake import StorageScp, start_listener
 from whyray.storage import FolderStorage
 

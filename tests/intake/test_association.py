@@ -22,8 +22,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from intake.conftest import Running, listener_settings
 from intake.scu import NoAssociationError, Sender, encode, small, uid
 from peers import echoes, free_port, until
-from whyray.config.network import Peer
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
+from whyray.config import Peer
 from whyray.intake.admission import HostNames, rejection
 
 Listen = Callable[..., Running]

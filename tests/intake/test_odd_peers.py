@@ -31,7 +31,7 @@ from intake.raw import (
 )
 from intake.scu import encode, small, uid
 from peers import echoes, until
-from whyray.config.network import Peer
+from whyray.config import Peer
 
 Listen = Callable[..., Running]
 CT = CTImageStorage.encode()

@@ -27,8 +27,8 @@ from intake.scu import digest, encode, small, uid
 from intake.test_real_peers import IMAGES, data_set
 from intake.web import BOUNDARY, TOKEN, answered, dicomweb, multipart, part10, post, url
 from peers import OrthancFactory, until
+from whyray.base.errors import ConfigError
 from whyray.catalog import Catalog, Instance, Study
-from whyray.errors import ConfigError
 from whyray.intake.dicomweb import LOCAL_SENDER
 from whyray.intake.multipart import MultipartReader
 from whyray.intake.stow import StoreRequest

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from intake.conftest import Running
 from intake.scu import encode
+from whyray.config import Secret
 from whyray.config.network import DicomWebListener
-from whyray.config.secrets import Secret
 from whyray.intake.part10 import file_header
 
 BOUNDARY = "between-parts"

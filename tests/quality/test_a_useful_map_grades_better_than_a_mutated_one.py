@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from models import nets
+from inference import nets
 from whyray.explain import Heatmap, explain
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.quality import Grade, assess
 
 RANK = {Grade.GREEN: 0, Grade.AMBER: 1, Grade.RED: 2}

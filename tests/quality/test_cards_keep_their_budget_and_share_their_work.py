@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models import nets
-from whyray.errors import Cancelled
+from inference import nets
+from whyray.base.errors import Cancelled
 from whyray.explain import explain
 from whyray.quality import Budget, Grade, assess, salient_region
 

@@ -11,8 +11,8 @@ import pytest
 
 from explain.concepts.planted_concepts import concept_package, examples, images, with_bank
 from whyray.explain import NOTHING, ConceptScores, explain
-from whyray.explain.concepts import Recipe
-from whyray.models import Model
+from whyray.inference import Model
+from whyray.onboarding.concept_fitting import Recipe
 from whyray.quality import Grade, QualityCard, assess_typed
 
 RECIPE = Recipe(copies=5, random=40)

@@ -11,7 +11,7 @@ import pytest
 from planted import BRIGHT, planted_package
 from planted_counterfactuals import Pair, linear_pair
 from whyray.explain import NOTHING, Counterfactual, explain
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.quality import Budget, Grade, Measurement, QualityCard, assess_typed
 
 

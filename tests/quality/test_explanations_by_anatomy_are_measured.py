@@ -21,11 +21,10 @@ from explain.anatomy.planted_anatomy import (
 from planted import BRIGHT
 from whyray.explain import Context, Heatmap, RegionShares, Structure, explain
 from whyray.explain.anatomy import allowed_in
-from whyray.models import Model
-from whyray.models.manifest import CodedConcept
-from whyray.quality import Budget, Measurement, QualityCard, assess, assess_typed
+from whyray.inference import Model
+from whyray.packages import CodedConcept
+from whyray.quality import Budget, Grade, Measurement, QualityCard, assess, assess_typed
 from whyray.quality.anatomy import alike, random_region
-from whyray.quality.card import Grade
 
 METHODS = ("region-shares", "region-occlusion", "region-shapley")
 

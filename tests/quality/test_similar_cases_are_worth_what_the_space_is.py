@@ -11,9 +11,9 @@ from indexed import REFERENCES, with_index
 from planted_cases import TARGETS, cases_package, image_of, images_of
 from whyray.explain import NOTHING, CaseMatches, explain
 from whyray.explain.latent import index_of
-from whyray.models import Model
+from whyray.inference import Model
+from whyray.onboarding.reference_index import Collected, auroc, correlation
 from whyray.quality import Grade, QualityCard, assess_typed
-from whyray.quality.reference_index import Collected, auroc, correlation
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_index_measures_that_references_find_themselves_and_change_with_the_
 def test_the_order_in_which_images_come_and_repeats_among_them_leave_no_trace(model: Model) -> None:
     from datetime import date
 
-    from whyray.quality.reference_index import Told, make_index
+    from whyray.onboarding.reference_index import Told, make_index
 
     images = images_of(REFERENCES[:30])
 

@@ -10,8 +10,8 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.imaging import SourceImage, read_images
-from whyray.models.manifest import CodedConcept, TargetSpec
-from whyray.quality.card import Grade, Measurement, QualityCard
+from whyray.packages import CodedConcept, TargetSpec
+from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results import Answer, Finding, MapInSource, PackageIdentity
 
 AT = datetime(2026, 3, 4, 15, 16, 17, tzinfo=timezone(timedelta(hours=1)))

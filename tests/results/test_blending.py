@@ -10,9 +10,9 @@ from pydicom.pixels import apply_color_lut
 from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of
 from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
+from whyray.base.errors import ConfigError
 from whyray.config import Send
-from whyray.errors import ConfigError
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import Finding, build_results, encode
 from whyray.results.blending import ADVANCED_BLENDING, HOT_IRON, PSEUDO_COLOUR
 

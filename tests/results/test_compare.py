@@ -10,9 +10,8 @@ from PIL import Image
 
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named
-from whyray.quality.card import Grade
-from whyray.results import Finding, build_results, encode
-from whyray.results.answer import shown_maps
+from whyray.quality import Grade
+from whyray.results import Finding, build_results, encode, shown_maps
 from whyray.results.page import comparisons
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from results.answers import answer_about
 from results.sources import read
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.results import ALL_KINDS, COMPRESSIONS, build_results, compressed, encode
 
 

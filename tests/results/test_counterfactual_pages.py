@@ -11,7 +11,7 @@ from results.answers import answer_about, card
 from results.sources import image_named
 from typed_examples import examples
 from whyray.explain import Counterfactual
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import Answer, Templates, Told, build_results
 from whyray.results.portray import Look, Portrayal, portray
 

@@ -15,9 +15,9 @@ import synthetic
 from results.answers import AT, PACKAGE, answer_about, card, image_of
 from results.sources import tilted
 from results.test_validity import rich_answer
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.imaging import Note, NoteKind
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import ALL_KINDS, EVERY_KIND, EarlierResult, build_results, encode, load_templates
 from whyray.results.fingerprint import fingerprint
 

@@ -11,10 +11,10 @@ from pydicom import Dataset
 
 from results.answers import DEVICE_UID, answer_about
 from results.sources import read
+from whyray.base.identity import IMPLEMENTATION_CLASS_UID
 from whyray.catalog import Catalog, installation, sqlite_url
-from whyray.identity import IMPLEMENTATION_CLASS_UID
+from whyray.jobs.user_device import user_device_uid
 from whyray.results import build_results, encode
-from whyray.user_device import user_device_uid
 
 
 def observer_of(report: Dataset) -> str:

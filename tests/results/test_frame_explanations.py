@@ -15,7 +15,7 @@ from results.answers import answer_about
 from results.sources import read
 from results.test_told import METHODS, told_about
 from whyray.imaging import SourceImage, read_images
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import ALL_KINDS, Answer, Templates, build_run_results, encode
 
 FRAMES = 3

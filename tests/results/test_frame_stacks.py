@@ -12,16 +12,8 @@ import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob
 from results.sources import read
 from whyray.imaging import read_images
-from whyray.quality.card import Grade
-from whyray.results import (
-    ALL_KINDS,
-    EVERY_KIND,
-    Finding,
-    FramesExplained,
-    build_results,
-    build_run_results,
-    encode,
-)
+from whyray.quality import Grade
+from whyray.results import ALL_KINDS, EVERY_KIND, Finding, FramesExplained, build_results, build_run_results, encode
 
 FRAMES, ROWS, COLUMNS = 5, 40, 56
 

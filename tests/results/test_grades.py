@@ -8,7 +8,8 @@ import pytest
 
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
 from results.test_told import METHODS, told_about
-from whyray.quality.card import Grade, worst_of
+from whyray.quality import Grade
+from whyray.quality.card import worst_of
 from whyray.results import EVERY_KIND, Finding, build_results
 
 

@@ -12,8 +12,8 @@ import synthetic
 from results.answers import PACKAGE, answer_about, image_of
 from results.sources import SOURCES, image_named, read, tilted
 from results.test_validity import rich_answer
-from whyray.errors import ImageError
-from whyray.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
+from whyray.base.errors import ImageError
+from whyray.base.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
 from whyray.results import ALL_KINDS, EVERY_KIND, build_results, encode
 from whyray.routing import is_own_result
 

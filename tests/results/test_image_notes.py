@@ -9,12 +9,11 @@ from pydicom import dcmread
 
 import synthetic
 from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of, image_of
+from whyray.base.shipped import shipped_templates
 from whyray.imaging import NoteKind
-from whyray.results import ALL_KINDS, Finding, build_results, describe, encode, load_templates
+from whyray.results import ALL_KINDS, Finding, Wording, build_results, describe, encode, load_templates
 from whyray.results.image_notes import in_words
-from whyray.results.templates import Wording
 from whyray.results.yaml_file import read_template
-from whyray.shipped import shipped_templates
 
 LANGUAGES = ("de", "en", "es", "fr", "ja")
 

@@ -13,7 +13,7 @@ import synthetic
 from results.answers import AT, answer_about, image_of
 from results.odd_files import write_raw
 from results.sources import read, tilted
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging import is_segmentation, read_images, structures_of_study
 from whyray.results import EVERY_KIND, build_results, encode
 from whyray.results.header import invalid_attributes

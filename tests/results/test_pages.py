@@ -14,8 +14,8 @@ import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
 from results.sources import tilted_planes
 from results.test_validity import rich_answer
-from whyray.errors import ExplanationError
-from whyray.quality.card import Grade
+from whyray.base.errors import ExplanationError
+from whyray.quality import Grade
 from whyray.results import Finding, build_results, write_picture
 from whyray.results.page import key_slices, legible_wording, map_pages, notice_page
 from whyray.results.page import layout as page_layout

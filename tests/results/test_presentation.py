@@ -14,7 +14,7 @@ from peers import require
 from results.answers import CARDIOMEGALY, a_map, answer_about, blob, centre_of, image_of
 from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import EVERY_KIND, Finding, build_results, encode
 from whyray.results.outlines import outlines
 

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from results.test_pages import words_on
-from whyray.errors import ConfigError
-from whyray.results import illegible_languages, load_templates, previews, template_schema, template_schemas
+from whyray.base.errors import ConfigError
+from whyray.results import load_templates, previews, template_schema, template_schemas
+from whyray.results.page import illegible_languages
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dicom_templates"
 FILES = sorted(str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*.yaml"))

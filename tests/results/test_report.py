@@ -12,7 +12,7 @@ from pydicom import Dataset
 from results.answers import AT, CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named, read
 from results.test_validity import rich_answer
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import ALL_KINDS, EarlierResult, Finding, build_results, describe, encode
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"

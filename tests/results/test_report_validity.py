@@ -12,7 +12,7 @@ from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, cen
 from results.sources import image_named, read
 from results.test_told import METHODS, told_about
 from results.test_validity import rich_answer
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import ALL_KINDS, Finding, build_results, encode
 
 RADIOGRAPH, MAMMOGRAM, VOLUME, MULTI_FRAME = (

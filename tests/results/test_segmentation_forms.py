@@ -14,7 +14,7 @@ from peers import require
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
 from results.sources import SOURCES, image_named, read
 from results.test_validity import rich_answer
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import Finding, Templates, build_results, encode
 
 FRACTIONAL, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from results.answers import answer_about
-from whyray import shipped
-from whyray.errors import ConfigError
+from whyray.base import shipped
+from whyray.base.errors import ConfigError
 from whyray.results import build_results, load_templates
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dicom_templates"

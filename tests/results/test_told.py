@@ -14,8 +14,8 @@ from results.answers import answer_about, card
 from results.sources import image_named
 from typed_examples import examples
 from whyray.imaging import SourceImage, mask_to_source, to_model
-from whyray.models.manifest import InputSpec
-from whyray.quality.card import Grade
+from whyray.packages import InputSpec
+from whyray.quality import Grade
 from whyray.results import (
     ALL_KINDS,
     Answer,

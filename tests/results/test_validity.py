@@ -8,7 +8,7 @@ import pytest
 
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import PLANAR, VOLUMES, image_named, read
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results import ALL_KINDS, Finding, build_results, encode
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from results.test_pages import words_on
-from whyray.results.page.layout import ColourBar, Panel, Words, _fitted, _wrap, compose, shortened
+from whyray.results.page import Panel
+from whyray.results.page.layout import ColourBar, Words, _fitted, _wrap, compose, shortened
 from whyray.results.page.overlay import with_strip
 
 LONG = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synthetic import radiograph
-from whyray.errors import DecodeError
+from whyray.base.errors import DecodeError
 from whyray.routing import read_header, series_of
 
 PIXELS = np.zeros((4, 4), np.uint16)

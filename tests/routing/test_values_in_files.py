@@ -9,8 +9,7 @@ from pydicom import Dataset
 
 from routing.encoded import BIG, EXPLICIT, IMPLICIT, SYNTAXES, Encoded, in_a_file
 from whyray.config import Route
-from whyray.routing import match_series
-from whyray.routing.match import Match
+from whyray.routing import Match, match_series
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the files are malformed on purpose
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whyray.errors import NotFound, ResourceExhausted
+from whyray.base.errors import NotFound, ResourceExhausted
 from whyray.storage import FolderStorage, sweep_orphans
 
 

@@ -15,7 +15,8 @@ from whyray.explain.counterfactual import LatentSpace
 from whyray.explain.latent import index_of
 from whyray.explain.latent.traversal import traversal
 from whyray.imaging import read_images, to_model
-from whyray.models import Model, RuntimeOptions, load_package, read_artefact
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.packages import read_artefact
 from whyray.quality import QualityCard, assess_typed
 
 

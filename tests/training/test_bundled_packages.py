@@ -13,20 +13,19 @@ import onnxruntime
 import pytest
 import yaml
 
-import whyray.demo
-from whyray.models import find_artefact, load_package
-from whyray.models.manifest import Manifest
-from whyray.training.cxr_anatomy_card import anatomy_card, anatomy_manifest
-from whyray.training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
-from whyray.training.cxr_captioner_card import captioner_card, captioner_manifest
-from whyray.training.cxr_captions import Phrasebook
-from whyray.training.cxr_card import chest_card, chest_manifest
-from whyray.training.cxr_concepts_card import abnormal_card, abnormal_manifest
-from whyray.training.cxr_data import FINDINGS
-from whyray.training.cxr_prototypes_card import prototypes_card, prototypes_manifest
-from whyray.training.head_ct_card import head_card, head_manifest
+from whyray.inference import load_package
+from whyray.packages import BUNDLED, Manifest, find_artefact
+from whyray_training.cxr_anatomy_card import anatomy_card, anatomy_manifest
+from whyray_training.cxr_autoencoder_card import autoencoder_card, autoencoder_manifest
+from whyray_training.cxr_captioner_card import captioner_card, captioner_manifest
+from whyray_training.cxr_captions import Phrasebook
+from whyray_training.cxr_card import chest_card, chest_manifest
+from whyray_training.cxr_concepts_card import abnormal_card, abnormal_manifest
+from whyray_training.cxr_data import FINDINGS
+from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_manifest
+from whyray_training.head_ct_card import head_card, head_manifest
 
-PACKAGES = sorted((Path(whyray.demo.__file__).parent / "packages").glob("*/*/model.yaml"))
+PACKAGES = sorted(BUNDLED.glob("*/*/model.yaml"))
 
 WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]] = {
     "cxr-abnormal": (abnormal_card, abnormal_manifest),

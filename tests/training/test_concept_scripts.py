@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 from whyray.explain import method_named, why_not
 from whyray.explain.concepts import find_bank
-from whyray.models import BUNDLED, RuntimeOptions, load_package
-from whyray.training import cxr_concepts, cxr_concepts_package
-from whyray.training.cxr_concepts_head import ConceptRecipe, fit, fit_each, permuted_goals
-from whyray.training.cxr_data import Radiographs
-from whyray.training.cxr_goals import goals
-from whyray.training.cxr_student import wanted
+from whyray.inference import RuntimeOptions, load_package
+from whyray.packages import BUNDLED
+from whyray_training import cxr_concepts, cxr_concepts_package
+from whyray_training.cxr_concepts_head import ConceptRecipe, fit, fit_each, permuted_goals
+from whyray_training.cxr_data import Radiographs
+from whyray_training.cxr_goals import goals
+from whyray_training.cxr_student import wanted
 
 OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1)
 

@@ -10,18 +10,18 @@ import pydicom.data
 import pytest
 import torch
 
-import whyray.demo
 from whyray.explain import Structure
 from whyray.explain.anatomy import anatomy_in, segmented
 from whyray.imaging import read_images, to_model, wrap_picture
-from whyray.models import Model, load_package
-from whyray.training import figures
-from whyray.training.cxr_anatomy_hand import hand_drawn, outline_mask
-from whyray.training.cxr_anatomy_labels import CLASSES, HEART, LEFT_LUNG, RIGHT_LUNG, implausible, label, with_centre
-from whyray.training.cxr_anatomy_student import disturbed, mirrored, tidied
-from whyray.training.unet2d import UNet2d
+from whyray.inference import Model, load_package
+from whyray.packages import BUNDLED
+from whyray_training import figures
+from whyray_training.cxr_anatomy_hand import hand_drawn, outline_mask
+from whyray_training.cxr_anatomy_labels import CLASSES, HEART, LEFT_LUNG, RIGHT_LUNG, implausible, label, with_centre
+from whyray_training.cxr_anatomy_student import disturbed, mirrored, tidied
+from whyray_training.unet2d import UNet2d
 
-PACKAGE = Path(whyray.demo.__file__).parent / "packages" / "cxr-anatomy" / "1.0.0"
+PACKAGE = BUNDLED / "cxr-anatomy" / "1.0.0"
 
 
 @pytest.fixture(scope="module")

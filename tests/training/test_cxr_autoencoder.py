@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from whyray.models import Autoencoder, RuntimeOptions, check_package, load_package
-from whyray.training import cxr_autoencoder
-from whyray.training.cxr_autoencoder_data import Lesson, Observer, lesson
-from whyray.training.cxr_autoencoder_fit import Recipe, fit
-from whyray.training.cxr_autoencoder_net import Autoencoder as Net
-from whyray.training.cxr_autoencoder_net import with_components
-from whyray.training.cxr_data import FINDINGS, Radiographs
+from whyray.inference import Autoencoder, RuntimeOptions, load_package
+from whyray.onboarding import check_package
+from whyray_training import cxr_autoencoder
+from whyray_training.cxr_autoencoder_data import Lesson, Observer, lesson
+from whyray_training.cxr_autoencoder_fit import Recipe, fit
+from whyray_training.cxr_autoencoder_net import Autoencoder as Net
+from whyray_training.cxr_autoencoder_net import with_components
+from whyray_training.cxr_data import FINDINGS, Radiographs
 
 OPTIONS = RuntimeOptions(intra_op_threads=1)
 

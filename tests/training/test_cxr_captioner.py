@@ -11,15 +11,14 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import whyray.demo
-from whyray.models import check_package
-from whyray.training import cxr_captioner
-from whyray.training.cxr_captioner import Lessons, Recipe, projection, trained, written
-from whyray.training.cxr_captioner_figures import against, each_finding, follow_the_image, told_in
-from whyray.training.cxr_captions import Phrasebook
-from whyray.training.cxr_data import FINDINGS, FloatArray
+from whyray.onboarding import check_package
+from whyray.packages import BUNDLED
+from whyray_training import cxr_captioner
+from whyray_training.cxr_captioner import Lessons, Recipe, projection, trained, written
+from whyray_training.cxr_captioner_figures import against, each_finding, follow_the_image, told_in
+from whyray_training.cxr_captions import Phrasebook
+from whyray_training.cxr_data import FINDINGS, FloatArray
 
-BUNDLED = Path(whyray.demo.__file__).parent / "packages"
 WIDTH = 40
 
 

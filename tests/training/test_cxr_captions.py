@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
-from whyray.errors import PackageError
-from whyray.models import read_manifest
-from whyray.training.cxr_captions import ABSENT, MENTIONS, PRESENT, Phrasebook, asked, said
-from whyray.training.cxr_data import FINDINGS
-from whyray.training.package import name_artefact
+from whyray.base.errors import PackageError
+from whyray.packages import read_manifest
+from whyray_training.cxr_captions import ABSENT, MENTIONS, PRESENT, Phrasebook, asked, said
+from whyray_training.cxr_data import FINDINGS
+from whyray_training.package import name_artefact
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,15 +8,16 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from whyray.models import Model, load_package, read_artefact
-from whyray.training import cxr_prototypes, figures
-from whyray.training.cxr_activations import GRID
-from whyray.training.cxr_data import FINDINGS, Radiographs
-from whyray.training.cxr_prototypes_fit import answers_of, fitted, signed_logistic, truth
-from whyray.training.cxr_prototypes_net import TARGETS, Recipe, similarity
-from whyray.training.cxr_student import embeddings, unfitted_judge
-from whyray.training.efficientnet_lite import FEATURES
-from whyray.training.reference_index import framed
+from whyray.inference import Model, load_package
+from whyray.packages import read_artefact
+from whyray_training import cxr_prototypes, figures
+from whyray_training.cxr_activations import GRID
+from whyray_training.cxr_data import FINDINGS, Radiographs
+from whyray_training.cxr_prototypes_fit import answers_of, fitted, signed_logistic, truth
+from whyray_training.cxr_prototypes_net import TARGETS, Recipe, similarity
+from whyray_training.cxr_student import embeddings, unfitted_judge
+from whyray_training.efficientnet_lite import FEATURES
+from whyray_training.reference_index import framed
 
 PLACE = (9, 4)
 

@@ -10,13 +10,13 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from whyray.demo.phantom import Scan
-from whyray.models.manifest import Manifest
-from whyray.training import head_ct_tissue
-from whyray.training.head_ct_card import head_manifest
-from whyray.training.head_ct_data import demo_head
-from whyray.training.head_ct_labels import BACKGROUND, BONE, CLASSES, SOFT_TISSUE, derive_labels
-from whyray.training.head_ct_phantom import AIR
-from whyray.training.unet3d import UNet3d
+from whyray.packages import Manifest
+from whyray_training import head_ct_tissue
+from whyray_training.head_ct_card import head_manifest
+from whyray_training.head_ct_data import demo_head
+from whyray_training.head_ct_labels import BACKGROUND, BONE, CLASSES, SOFT_TISSUE, derive_labels
+from whyray_training.head_ct_phantom import AIR
+from whyray_training.unet3d import UNet3d
 
 
 def grid_of_the_package():

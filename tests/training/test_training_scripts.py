@@ -7,9 +7,9 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from whyray.training import cxr_findings, figures
-from whyray.training.cxr_data import load_radiographs, load_small_radiographs, patient_folds
-from whyray.training.cxr_student import activation_maps, embeddings, fitted, ridge_regression, unfitted_judge
+from whyray_training import cxr_findings, figures
+from whyray_training.cxr_data import load_radiographs, load_small_radiographs, patient_folds
+from whyray_training.cxr_student import activation_maps, embeddings, fitted, ridge_regression, unfitted_judge
 
 
 def app_of(main):

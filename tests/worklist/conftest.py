@@ -16,12 +16,11 @@ from pydicom.uid import generate_uid
 
 from intake.conftest import listener_settings
 from intake.web import dicomweb
-from pipeline_site import ROUTE, Site, film, site
-from whyray.config import Orders, Task, Worklist
-from whyray.config.secrets import Secret
+from site_under_test import ROUTE, Site, film, site
+from whyray.app.context import House
+from whyray.app.orders import OrderedJobs
+from whyray.config import Orders, Secret, Task, Worklist
 from whyray.intake import StorageScp, start_listener
-from whyray.pipeline.house import House
-from whyray.pipeline.orders import OrderedJobs
 from whyray.worklist import OwnWorklist, Performer, RemoteWorklist, Source, worklist_routes
 
 TOKEN = "0123456789abcdef-workflow"

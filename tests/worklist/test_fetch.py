@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 from sqlalchemy import select
 
 from peers import OrthancServer
-from pipeline_site import ROUTE, Site
+from site_under_test import ROUTE, Site
 from synthetic import write
 from whyray.catalog import Instance, JobState, Study, studies
 from worklist.conftest import MakePerformer, Served, film, workitem

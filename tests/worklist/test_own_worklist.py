@@ -10,7 +10,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from pipeline_site import Site
+from site_under_test import Site
 from whyray.catalog import Catalog, sqlite_url, workitems
 from worklist.conftest import PATIENT, TOKEN, Served, code, film, workitem
 

@@ -13,10 +13,10 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 from sqlalchemy import select
 
-from pipeline_site import ROUTE, Site
+from site_under_test import ROUTE, Site
+from whyray.base.errors import PeerRefused
 from whyray.catalog import Event, JobState, ResultRow, WorkitemStage, deliveries, jobs, workitems
-from whyray.errors import PeerRefused
-from whyray.pipeline.worker import run_job
+from whyray.jobs.worker import run_job
 from whyray.worklist import Performer
 from worklist.conftest import PATIENT, MakePerformer, Served, code, film, workitem
 

@@ -1,5 +1,6 @@
 """The admin endpoint: HTTP API, web page, metrics; reads the catalog and acts through the catalog's own functions."""
 
+from whyray.admin.actions import tools_of
 from whyray.admin.app import create_app
 from whyray.admin.server import AdminServer, serve_admin
 from whyray.admin.site import (
@@ -16,7 +17,6 @@ from whyray.admin.site import (
     Site,
     Tools,
 )
-from whyray.admin.tools import tools_of
 
 __all__ = [
     "AdminServer",

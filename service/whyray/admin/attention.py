@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from whyray.admin.drift_watch import Watched, drifting
 from whyray.admin.schemas import Action, AttentionOut, BulkIn, Remedy
+from whyray.base.errors import uncorrectable_codes
 from whyray.catalog import Announcement, Delivery, DeliveryState, Event, Job, JobState, Process, Study, processes
-from whyray.errors import uncorrectable_codes
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""

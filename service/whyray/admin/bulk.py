@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from whyray.admin import reading
+from whyray.admin import queries as reading
 from whyray.admin.describe import DELIVERY_ACTIONS, JOB_ACTIONS
 from whyray.admin.schemas import BulkIn, BulkOut
+from whyray.base.errors import NotFound, TransitionError, uncorrectable_codes
 from whyray.catalog import (
     Announcement,
     Catalog,
@@ -24,7 +25,6 @@ from whyray.catalog import (
     jobs,
 )
 from whyray.catalog.states import State
-from whyray.errors import NotFound, TransitionError, uncorrectable_codes
 
 _AT_ONCE = 100
 """Moves in one transaction: few enough that intake and workers are not kept from writing."""

@@ -21,9 +21,9 @@ from whyray.admin.schemas import (
     ResultDetail,
     ResultOut,
 )
+from whyray.base.errors import uncorrectable_codes
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, ResultRow, processes
 from whyray.catalog.states import delivery_sources, job_sources
-from whyray.errors import uncorrectable_codes
 
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
 

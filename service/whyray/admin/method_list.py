@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import get_args
 
 from whyray.admin.site import MethodInfo, PackageMethod, ParameterInfo
-from whyray.errors import WhyRayError
-from whyray.explain import AnyMethod, methods, why_not
-from whyray.explain.types import Kind
-from whyray.models import list_packages, load_package
+from whyray.base.errors import WhyRayError
+from whyray.explain import AnyMethod, Kind, methods, why_not
+from whyray.inference import load_package
+from whyray.packages import list_packages
 
 Files = tuple[tuple[int, int], ...]
 

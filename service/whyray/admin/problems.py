@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from whyray import errors
-from whyray.failures import logged
+from whyray.base import errors
+from whyray.base.failures import logged
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from whyray.errors import ConfigError
-from whyray.http_server import HttpServer, listen, serve_http
+from whyray.base.errors import ConfigError
+from whyray.base.http_server import HttpServer, listen, serve_http
 
 _WHAT = "admin endpoint"
 AdminServer = HttpServer

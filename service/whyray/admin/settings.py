@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from whyray.base.errors import ConfigError
 from whyray.config import Config
-from whyray.errors import ConfigError
 
 _SHORTEST_TOKEN = 16
 _SHORTEST_PASSWORD = 8

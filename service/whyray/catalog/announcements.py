@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session, joinedload
 
+from whyray.base.errors import WhyRayError
 from whyray.catalog import attempts, events
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Announcement, Delivery, Job, ResultRow
-from whyray.errors import WhyRayError
 
 LEASE = timedelta(seconds=120)
 """How long an announcer may be silent before another takes over."""

@@ -9,9 +9,9 @@ from typing import TypeVar
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import NotFound, TransitionError, WhyRayError, uncorrectable_codes
 from whyray.catalog.states import DeliveryState, JobState, delivery_after
 from whyray.catalog.tables import Announcement, Delivery, Job
-from whyray.errors import NotFound, TransitionError, WhyRayError, uncorrectable_codes
 
 Attempted = TypeVar("Attempted", Job, Delivery, Announcement)
 Outgoing = TypeVar("Outgoing", Delivery, Announcement)

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
+from whyray.base.errors import WhyRayError
 from whyray.catalog import announcements, attempts, events
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Delivery, ResultRow
-from whyray.errors import WhyRayError
 
 LEASE = timedelta(seconds=120)
 """How long a sender may be silent before another takes over; sending twice the same UID is harmless."""

@@ -8,10 +8,10 @@ from typing import Literal
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import NotFound, TransitionError
 from whyray.catalog import events
 from whyray.catalog.evaluation_tables import Feedback
 from whyray.catalog.tables import ResultRow
-from whyray.errors import NotFound, TransitionError
 
 Verdict = Literal["accept", "reject"]
 Reason = Literal["wrong-answer", "wrong-place", "not-plausible", "too-vague", "not-readable", "not-useful", "other"]

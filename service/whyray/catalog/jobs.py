@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, studies
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
-from whyray.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import WhyRayError
 from whyray.catalog import events
 from whyray.catalog.tables import Process
-from whyray.errors import WhyRayError
 
 ALIVE = timedelta(seconds=30)
 """Silence after which a role is shown as gone."""

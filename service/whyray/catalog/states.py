@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from whyray.errors import TransitionError
+from whyray.base.errors import TransitionError
 
 
 class JobState(StrEnum):

@@ -2,7 +2,6 @@
 
 from whyray.config.check import MethodFacts, PackageFacts, check_config
 from whyray.config.conditions import AllOf, AnyOf, Clause, Condition, Not, parse_condition
-from whyray.config.house import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
 from whyray.config.network import (
@@ -34,6 +33,7 @@ from whyray.config.routes import (
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
 from whyray.config.services import Login
+from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
 from whyray.config.values import format_duration, format_size, parse_duration, parse_size
 from whyray.config.worklists import Orders, Task, Worklist

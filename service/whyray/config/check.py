@@ -8,16 +8,16 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from whyray.base.errors import WhyRayError
 from whyray.config.model import Config
 from whyray.config.problems import Place, Problem, did_you_mean, nearest
 from whyray.config.routes import EXPLANATION_GROUPS, MethodWish, Route
-from whyray.errors import WhyRayError
 
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
 
 COMPANIONS = frozenset({"autoencoder", "captioner"})
-"""Tasks of packages that no route runs: as `whyray.models.manifest.WITHOUT_TARGETS`, which is out of reach here."""
+"""Tasks of packages that no route runs: as `whyray.packages.manifest.WITHOUT_TARGETS`, which is out of reach here."""
 
 
 class MethodFacts(Protocol):

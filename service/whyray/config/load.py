@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from whyray.base.errors import ConfigError
+from whyray.base.shown import shown_path
 from whyray.config.lines import Document, read_yaml
 from whyray.config.model import Config
 from whyray.config.problems import Problem, config_error, did_you_mean
 from whyray.config.references import reference_faults
 from whyray.config.schema import choices_at
-from whyray.errors import ConfigError
-from whyray.shown import shown_path
 
 _LONGEST_FOUND = 60
 _OWN_WORDS = ("condition", "reference", "name")

@@ -10,12 +10,12 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from whyray.config.base import Section
-from whyray.config.house import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.lines import Document
 from whyray.config.network import Destination, Listener
 from whyray.config.problems import Place
 from whyray.config.references import reference_faults
 from whyray.config.routes import Otherwise, OtherwiseValue, Route
+from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.values import FolderPath, UidRoot, parse_duration
 from whyray.config.worklists import Worklist
 

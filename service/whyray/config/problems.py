@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 
 Place = tuple[str | int, ...]
 """Keys and list indices from the top of the file, e.g. ('routes', 0, 'when', 'Modality')."""

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from whyray.base.errors import ConfigError
+from whyray.base.shown import shown_path
 from whyray.config.load import read_config
 from whyray.config.model import Config
 from whyray.config.network import DicomWebDestination
 from whyray.config.problems import Place, Problem, config_error, dotted
 from whyray.config.secrets import Secret
-from whyray.errors import ConfigError
-from whyray.shown import shown_path
 
 NEEDS_RESTART: tuple[Place, ...] = (
     ("listener", "ae_title"),

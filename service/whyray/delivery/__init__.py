@@ -15,7 +15,6 @@ from whyray.delivery.cstore import store
 from whyray.delivery.echo import Echo, echo
 from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
-from whyray.delivery.retry import retry_after
 from whyray.delivery.send import find_files, parse_peer, send_files, summary
 from whyray.delivery.service import DeliveryService, Pace
 from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
@@ -46,7 +45,6 @@ __all__ = [
     "parse_peer",
     "read_outgoing",
     "request_commitment",
-    "retry_after",
     "send_files",
     "store",
     "stow",

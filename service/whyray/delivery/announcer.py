@@ -11,16 +11,16 @@ import random
 
 from pynetdicom.association import Association
 
+from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.failures import logged, typed_error
+from whyray.base.retry import retry_after
 from whyray.catalog import Announcement, Catalog, ResultRow, announcements
 from whyray.config import Destination, DicomDestination, Informed
 from whyray.delivery.announcement import INSTANCE_AVAILABILITY, announcement, announcement_context
 from whyray.delivery.association import Caller, address, association
+from whyray.delivery.destination_worker import Line
 from whyray.delivery.lease import LeaseKeeper
-from whyray.delivery.line import Line
-from whyray.delivery.retry import retry_after
 from whyray.delivery.statuses import Verdict, describe, meaning
-from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
-from whyray.failures import logged, typed_error
 
 _log = logging.getLogger("whyray.delivery")
 

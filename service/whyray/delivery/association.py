@@ -13,10 +13,10 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
+from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomPeer
 from whyray.delivery.connecting import RequestingAE, connection_failure, duration
 from whyray.delivery.statuses import rejection
-from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
 MOST_CONTEXTS = 128
 """Presentation contexts of one association: identifiers are the odd numbers from 1 to 255 (PS3.8 section 9.3.2.2)."""

@@ -17,10 +17,10 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from whyray.base.failures import logged
 from whyray.catalog import Catalog, Delivery, deliveries, events
 from whyray.delivery.statuses import describe
 from whyray.delivery.syntaxes import UNCOMPRESSED
-from whyray.failures import logged
 
 _log = logging.getLogger("whyray.delivery")
 

@@ -13,6 +13,7 @@ from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
+from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomDestination
 from whyray.delivery.association import (
     MOST_CONTEXTS,
@@ -27,7 +28,6 @@ from whyray.delivery.association import (
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, compressions, uncompressed, ways
-from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
 
 # A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
 # be converted to what the peer accepts are read first and given as such.

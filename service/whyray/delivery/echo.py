@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import httpx
 from pynetdicom.sop_class import Verification
 
+from whyray.base.errors import PeerRefused, PeerUnreachable
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.association import Caller, address, association, context
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.statuses import describe
 from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.delivery.web import error_of_response, web_client
-from whyray.errors import PeerRefused, PeerUnreachable
 
 
 @dataclass(frozen=True)

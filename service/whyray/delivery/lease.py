@@ -10,8 +10,8 @@ from datetime import datetime
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from whyray.base.failures import logged
 from whyray.catalog import Catalog, deliveries
-from whyray.failures import logged
 
 _log = logging.getLogger("whyray.delivery")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 
-from whyray.errors import DecodeError, PeerUnreachable, WhyRayError
-from whyray.failures import is_shortage, place_of, typed_error
-from whyray.shown import shown_path
+from whyray.base.errors import DecodeError, PeerUnreachable, WhyRayError
+from whyray.base.failures import is_shortage, place_of, typed_error
+from whyray.base.shown import shown_path
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from whyray.base.errors import ConfigError, PeerUnreachable, WhyRayError
+from whyray.base.shown import shown_path
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.association import MOST_BROKEN, Caller, address
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, read_outgoing
 from whyray.delivery.statuses import describe
 from whyray.delivery.stow import stow
-from whyray.errors import ConfigError, PeerUnreachable, WhyRayError
-from whyray.shown import shown_path
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 

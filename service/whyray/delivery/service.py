@@ -12,6 +12,9 @@ from datetime import timedelta
 
 from pynetdicom.association import Association
 
+from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.failures import logged, typed_error
+from whyray.base.retry import retry_after
 from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, deliveries, events
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.announcer import Announcer
@@ -24,14 +27,11 @@ from whyray.delivery.commitment import (
     uuid_uid,
 )
 from whyray.delivery.cstore import batches, store
+from whyray.delivery.destination_worker import Line
 from whyray.delivery.lease import LeaseKeeper
-from whyray.delivery.line import Line
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
-from whyray.delivery.retry import retry_after
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
-from whyray.errors import PeerRefused, PeerUnreachable, WhyRayError
-from whyray.failures import logged, typed_error
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.delivery")

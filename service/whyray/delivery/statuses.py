@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from whyray.errors import PeerBusy, PeerRefused, WhyRayError
+from whyray.base.errors import PeerBusy, PeerRefused, WhyRayError
 
 
 class Verdict(StrEnum):

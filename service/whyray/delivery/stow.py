@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 from pydicom import Dataset
 
+from whyray.base.errors import DecodeError, PeerBusy, PeerRefused
 from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
-from whyray.errors import DecodeError, PeerBusy, PeerRefused
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20

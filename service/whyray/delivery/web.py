@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import httpx
 
+from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomWebDestination, Worklist
-from whyray.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 
 _CONNECT_TIMEOUT = 10.0
 

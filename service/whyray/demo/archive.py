@@ -28,10 +28,10 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from whyray.base.errors import PeerUnreachable, WhyRayError
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, echo, send_files
 from whyray.demo.modality import Modality, all_stored
-from whyray.errors import PeerUnreachable, WhyRayError
 
 _log = logging.getLogger("whyray.demo")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
+from whyray.base.errors import PeerUnreachable
 from whyray.demo.modality import Modality
-from whyray.errors import PeerUnreachable
 
 _PROGRAMS = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/bin/Orthanc", "/usr/local/sbin/Orthanc")
 _PLUGIN_FOLDERS = (Path("/usr/share/orthanc/plugins"), Path("/usr/local/share/orthanc/plugins"))

@@ -27,6 +27,8 @@ from rich.live import Live
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from whyray.app.context import House
+from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, processes, sqlite_url
 from whyray.demo.archive import ArchivePacs
 from whyray.demo.orthanc import find_orthanc
@@ -35,8 +37,6 @@ from whyray.demo.pacs import DemoPacs, Modality
 from whyray.demo.screen import NOTICE, print_results, progress_table
 from whyray.demo.site import write_config
 from whyray.demo.studies import DemoStudy, demo_studies
-from whyray.pipeline.house import House
-from whyray.serve import supervisor_of
 from whyray.storage import FolderStorage
 
 _KINDS: dict[str, str] = {
@@ -82,7 +82,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     console, place = Console(highlight=False), _Place(out.resolve())
     if not console.is_terminal:
         console.width = 140
-    logging.getLogger("whyray.serve").setLevel(logging.WARNING)
+    logging.getLogger("whyray.app.supervisor").setLevel(logging.WARNING)
     for old in (place.work, place.out / "dicom", place.out / "pictures"):
         shutil.rmtree(old, ignore_errors=True)
     place.work.mkdir(parents=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 
+from whyray.base.errors import NotFound
 from whyray.demo.phantom import Scan, write_phantom
-from whyray.errors import NotFound
 
 KINDS = ("sc", "seg", "pm", "sr")
 """What each study is expected to bring back."""

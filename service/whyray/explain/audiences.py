@@ -11,7 +11,7 @@ from typing import Any
 
 from whyray.explain.explain import why_not
 from whyray.explain.registry import methods
-from whyray.models import Model
+from whyray.inference import Model
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
     "radiologist": ("grad-cam", "seg-grad-cam", "region-shares", "similar-cases", "latent-position", "narrative"),

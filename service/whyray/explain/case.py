@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.companion_grid import displayed
 from whyray.explain.context import NOTHING, Context
-from whyray.models import Model, Run
+from whyray.inference import Model, Run
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from whyray.errors import ExplanationError
-from whyray.models import Model
-from whyray.models.display import as_input, displayed
+from whyray.base.errors import ExplanationError
+from whyray.inference import Model
+from whyray.inference.display import as_input, displayed
 
 __all__ = ["as_input", "displayed", "on_grid_of", "resampled"]
 FloatArray = NDArray[np.float32]

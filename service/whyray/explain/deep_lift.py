@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
 from whyray.explain.gradients import checked_parity
 from whyray.explain.paths import completeness_gap
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.models.gradient import Twin
-from whyray.models.rules import ELEMENTWISE, Operator, moving
+from whyray.inference.gradient import Twin
+from whyray.inference.rules import ELEMENTWISE, Operator, moving
 
 _SMALL = 1e-6
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from whyray.errors import TierMissing
+from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register

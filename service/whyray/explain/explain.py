@@ -9,15 +9,15 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError, TierMissing, WhyRayError
+from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
 from whyray.explain.case import Case, Progress, regions_of
 from whyray.explain.context import NOTHING, Context
 from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, checked_parameters, method_named
 from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
-from whyray.models import Model
-from whyray.models.blas import one_blas_thread
-from whyray.models.feature_choice import WITHOUT_MAPS
+from whyray.inference import Model
+from whyray.inference.blas import one_blas_thread
+from whyray.inference.feature_choice import WITHOUT_MAPS
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 from whyray.explain.weights import feature_gradient, without_gradient
-from whyray.models import Model
+from whyray.inference import Model
 
 
 @register

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import TierMissing
+from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
-from whyray.models.gradient import PARITY, GradientEngine, parity_gap
-from whyray.models.rules import Operator, Rule
+from whyray.inference.gradient import PARITY, GradientEngine, parity_gap
+from whyray.inference.rules import Operator, Rule
 
 
 def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.gradients import checked_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.models.rules import ELEMENTWISE, Operator, moving
+from whyray.inference.rules import ELEMENTWISE, Operator, moving
 
 _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"}
 

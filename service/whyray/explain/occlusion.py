@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
 from whyray.explain.registry import AttributionMap, MethodParameters, register

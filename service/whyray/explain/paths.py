@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.fill import Fill, filled
 from whyray.explain.gradients import engine_parity

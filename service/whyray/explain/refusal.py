@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from whyray.errors import Cancelled, TimeLimit, WhyRayError
-from whyray.failures import logged, typed_error
+from whyray.base.errors import Cancelled, TimeLimit, WhyRayError
+from whyray.base.failures import logged, typed_error
 
 
 def ends_all(error: Exception) -> bool:

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from whyray.errors import ConfigError, WhyRayError
+from whyray.base.errors import ConfigError, WhyRayError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.typed import TypedExplanation
 from whyray.explain.types import Kind, Tier
-from whyray.models import CompanionRole, Model
+from whyray.inference import Model
+from whyray.packages import CompanionRole
 
 
 class MethodParameters(BaseModel):

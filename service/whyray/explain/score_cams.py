@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import TierMissing
+from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case, FloatArray
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register

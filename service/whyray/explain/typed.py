@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain.types import Heatmap
-from whyray.models.manifest import CodedConcept
+from whyray.packages import CodedConcept
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

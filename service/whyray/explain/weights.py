@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import TierMissing, WhyRayError
+from whyray.base.errors import TierMissing, WhyRayError
 from whyray.explain.case import Case
-from whyray.models import Model
-from whyray.models.gradient import parity_gap
+from whyray.inference import Model
+from whyray.inference.gradient import parity_gap
 
 FloatArray = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag, Tag
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 
 PATIENT_GROUP = 0x0010
 PIXEL_GROUP = 0x7FE0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from whyray.errors import GeometryError
+from whyray.base.errors import GeometryError
 from whyray.imaging.kernels import inside, sampling_matrix
 from whyray.imaging.planar import planar_to_frame
 from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame, SourceImage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.acquisition import RESCALE, Attribute, number_in
 from whyray.imaging.attributes import attribute_name
 from whyray.imaging.notes import Note, NoteKind

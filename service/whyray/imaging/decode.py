@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
-from whyray.errors import DecodeError, ResourceExhausted, WhyRayError
+from whyray.base.errors import DecodeError, ResourceExhausted, WhyRayError
 from whyray.imaging.attributes import attribute_name, written_value
 from whyray.imaging.codestream import (
     JPEG_2000,

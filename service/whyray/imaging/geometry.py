@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 
-from whyray.errors import GeometryError
+from whyray.base.errors import GeometryError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, written_value
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.source import Affine, SourceFrame

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from whyray.errors import GeometryError, ImageError
+from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging.acquisition import written_in
 from whyray.imaging.attributes import attribute_name, written_texts
 from whyray.imaging.completeness import rescale_note, set_apart_without_rescale

@@ -15,7 +15,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from whyray.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
+from whyray.base.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
 from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
 from whyray.imaging.digest import digest_of
 from whyray.imaging.geometry import pixel_aspect_ratio, pixel_spacing

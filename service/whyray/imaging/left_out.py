@@ -9,7 +9,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.imaging.instance import DERIVED_CLASSES, quiet, text
 from whyray.imaging.notes import Note, NoteKind
 

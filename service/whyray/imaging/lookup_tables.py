@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.attributes import attribute_name, written_value
 from whyray.imaging.source import FloatArray
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
 from whyray.imaging.source import FloatArray, ModelInput, SourceImage
 from whyray.imaging.volume import volume_grid, volume_to_grid
 
 if TYPE_CHECKING:
-    from whyray.models.manifest import InputSpec
+    from whyray.packages import InputSpec
 
 
 def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:

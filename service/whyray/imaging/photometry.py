@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.attributes import (
     attribute_name,
     decimal_number,
@@ -21,13 +21,7 @@ from whyray.imaging.attributes import (
 )
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.instance import text
-from whyray.imaging.lookup_tables import (
-    LookupTableError,
-    byte_order,
-    palette_colours,
-    read_table,
-    refused_table,
-)
+from whyray.imaging.lookup_tables import LookupTableError, byte_order, palette_colours, read_table, refused_table
 from whyray.imaging.source import BoolArray, FloatArray
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
-from whyray.errors import DecodeError, ImageError
+from whyray.base.errors import DecodeError, ImageError
 
 WRAPPED = (
     "a picture, not DICOM: taken as a computed radiograph of nobody, bright as it is shown, without pixel spacing and "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.attributes import attribute_name, whole_number, written_value
 from whyray.imaging.notes import Note, NoteKind
 

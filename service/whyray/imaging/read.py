@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
-from whyray.errors import ImageError, WhyRayError
+from whyray.base.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.tag import BaseTag
 
-from whyray.errors import ImageError, WhyRayError
+from whyray.base.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import attribute_name
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.instance import PIXEL_GROUP, Instance, refusing_as_image_error

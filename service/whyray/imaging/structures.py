@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 
-from whyray.errors import ImageError
+from whyray.base.errors import ImageError
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.functional_groups import group_item
 from whyray.imaging.geometry import frame_geometry

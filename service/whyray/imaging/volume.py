@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.imaging.fan import sample_fan
 from whyray.imaging.kernels import inside, sampling_matrix, stack_matrix
 from whyray.imaging.source import Affine, BoolArray, FloatArray, ModelGrid, SourceFrame
+from whyray.imaging.variable_tilt import sample_fan
 
 PARALLEL = 1 - 1e-7
 """Cosine between normals of slices that count as parallel (0.03 degrees)."""

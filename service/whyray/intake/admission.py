@@ -12,7 +12,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
-from whyray.config.network import Listener
+from whyray.config import Listener
 from whyray.intake.association_request import NO_TITLE
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 

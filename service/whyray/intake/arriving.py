@@ -17,7 +17,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
-from whyray.errors import ResourceExhausted
+from whyray.base.errors import ResourceExhausted
 from whyray.intake.association_request import Unreadable
 from whyray.intake.command_set import STANDS_FOR_NONE, read_command
 from whyray.intake.part10 import file_header

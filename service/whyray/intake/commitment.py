@@ -13,8 +13,8 @@ from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu import P_DATA_TF
 
+from whyray.base.failures import logged
 from whyray.catalog import Catalog, events, studies
-from whyray.failures import logged
 from whyray.intake.admission import STORAGE_COMMITMENT, UNCOMPRESSED
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"

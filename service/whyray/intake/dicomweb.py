@@ -22,9 +22,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from whyray.config.network import DicomWebListener, Listener
-from whyray.errors import ConfigError
-from whyray.http_server import HttpServer, listen, serve_http
+from whyray.base.errors import ConfigError
+from whyray.base.http_server import HttpServer, listen, serve_http
+from whyray.config import Listener
+from whyray.config.network import DicomWebListener
 from whyray.intake.accept import preferred
 from whyray.intake.arriving import Begin
 from whyray.intake.multipart import MalformedBody, MultipartReader

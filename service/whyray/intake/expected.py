@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from whyray.errors import PeerRefused, PeerUnreachable
+from whyray.base.errors import PeerRefused, PeerUnreachable
 
 _PENDING = (0xFF00, 0xFF01)
 

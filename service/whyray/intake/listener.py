@@ -15,10 +15,10 @@ from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
+from whyray.base.errors import ConfigError
+from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.catalog import Catalog
-from whyray.config.network import Listener
-from whyray.errors import ConfigError
-from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.config import Listener
 from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
 from whyray.intake.arriving import Arriving
 from whyray.intake.commitment import CommitmentProvider, ReportTo

@@ -9,7 +9,7 @@ import struct
 
 from pydicom.uid import UID_dictionary
 
-from whyray.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _WITHOUT_PIXELS_OR_NOT_A_STREAM = {
     "1.2.840.10008.1.2.4.94",  # JPIP Referenced: the pixels stay elsewhere

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydicom import Dataset
 
+from whyray.base.errors import ResourceExhausted
+from whyray.base.failures import logged
 from whyray.catalog import Catalog, events
 from whyray.catalog.studies import Arrival, Received, release
-from whyray.errors import ResourceExhausted
-from whyray.failures import logged
 from whyray.intake.arriving import Arriving, ObjectReceiver, arrived
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable

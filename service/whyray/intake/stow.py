@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from pydicom import Dataset
 
-from whyray.failures import logged
+from whyray.base.failures import logged
 from whyray.intake.admission import is_storage
 from whyray.intake.arriving import Arriving, Begin
 from whyray.intake.file_meta import FileMeta, read_file_meta

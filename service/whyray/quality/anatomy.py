@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from whyray.errors import ExplanationError
-from whyray.explain import Case, Heatmap, RegionShares, checked_parameters, explain, method_named
+from whyray.base.errors import ExplanationError
+from whyray.explain import Case, Heatmap, RegionShares, Structure, checked_parameters, explain, method_named
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
 from whyray.explain.fill import Fill, filled
-from whyray.explain.typed import Structure
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.fidelity import fidelity
 from whyray.quality.typed import Question, assesses

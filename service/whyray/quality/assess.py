@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Case, Heatmap, Progress
-from whyray.models import Model
+from whyray.inference import Model
 from whyray.quality.anatomy import inside_anatomy
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard

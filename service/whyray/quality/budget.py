@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whyray.models import Model
+from whyray.inference import Model
 
 
 @dataclass(frozen=True)

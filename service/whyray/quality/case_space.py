@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Case
-from whyray.models import Model, Run
+from whyray.inference import Model, Run
 from whyray.quality.card import Grade, Measurement
 
 FloatArray = NDArray[np.float32]
 FEWEST = 10
 """With fewer onboarding images their distances say nothing."""
 SHARE = 0.95
+NEIGHBOURS = 5
+"""Nearest references of a case whose answers are compared with its own."""
+_PERMUTATIONS = 200
 
 
 def embedding(run: Run) -> FloatArray | None:
@@ -42,6 +45,14 @@ def case_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArray, 
     np.fill_diagonal(apart, np.inf)
     usual = float(np.quantile(apart.min(axis=1), SHARE))
     return vectors, {"images": len(vectors), "dimensions": vectors.shape[1], "distance within which 95 % lie": usual}
+
+
+def correlation(foretold: FloatArray, own: FloatArray, rng: np.random.Generator) -> dict[str, float]:
+    """Pearson's r of two (N,) arrays, and the 95th percentile of it when the pairs are mixed."""
+    if len(own) < 3 or foretold.std() == 0 or own.std() == 0:
+        return {"r": 0.0, "chance": 0.0}
+    by_chance = [np.corrcoef(foretold, rng.permutation(own))[0, 1] for _ in range(_PERMUTATIONS)]
+    return {"r": float(np.corrcoef(foretold, own)[0, 1]), "chance": float(np.quantile(by_chance, 0.95))}
 
 
 def case_distance(case: Case) -> list[Measurement]:

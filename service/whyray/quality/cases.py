@@ -22,10 +22,10 @@ from whyray.explain.cases.search import Metric, Weighting
 from whyray.explain.fill import filled
 from whyray.explain.grid import upsample
 from whyray.explain.latent import ReferenceIndex, index_of, required_embedding
-from whyray.models import Model
+from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
+from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
-from whyray.quality.reference_index import NEIGHBOURS, correlation
 from whyray.quality.typed import Question, assesses
 
 FloatArray = NDArray[np.float32]

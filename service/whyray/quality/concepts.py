@@ -21,8 +21,8 @@ from whyray.explain.concepts import (
     surrogate_of,
     tail,
 )
-from whyray.models import tapped
-from whyray.models.gradient import parity_gap
+from whyray.inference import tapped
+from whyray.inference.gradient import parity_gap
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.typed import Question, assesses
 

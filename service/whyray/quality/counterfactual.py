@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import WhyRayError
-from whyray.explain import Case, Counterfactual, as_input, checked_parameters, method_named, resampled
+from whyray.base.errors import WhyRayError
+from whyray.explain import Case, Counterfactual, TypedMethod, as_input, checked_parameters, method_named, resampled
 from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
-from whyray.explain.registry import TypedMethod
-from whyray.models import target_spec
+from whyray.inference import target_spec
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.case_space import case_distance
 from whyray.quality.similarity import structural_similarity

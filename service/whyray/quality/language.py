@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.explain import Case, Claim, Narrative, Sentence
 from whyray.explain.language import (
     PHRASES,

@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.models import Model
-from whyray.models.subgraphs import reads
+from whyray.inference import Model
+from whyray.packages.subgraphs import reads
 from whyray.quality.similarity import structural_similarity
 
 FloatArray = NDArray[np.float32]

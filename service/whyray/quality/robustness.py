@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from whyray.errors import ExplanationError, ModelOutputError
+from whyray.base.errors import ExplanationError, ModelOutputError
 from whyray.explain import Case, Heatmap, checked_parameters, explainable, heatmaps, method_named
 from whyray.explain.refusal import ends_all
 from whyray.quality.card import Grade, Measurement

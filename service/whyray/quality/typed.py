@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain import Case, Context, Progress, TypedExplanation
-from whyray.models import Model
+from whyray.inference import Model
 from whyray.quality.budget import Budget
-from whyray.quality.card import Measurement as Measurement
-from whyray.quality.card import QualityCard
+from whyray.quality.card import Measurement, QualityCard
 from whyray.quality.case_space import case_distance
 
 

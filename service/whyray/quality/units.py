@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Case, UnitReport
-from whyray.explain.units import (
-    ablated,
-    ablated_together,
-    contributions,
-    head_gap,
-    layer_named,
-    read_units,
-    strongest,
-)
-from whyray.models import Model
+from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
+from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.randomisation import randomised
 from whyray.quality.typed import Question, assesses

@@ -1,6 +1,6 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
-from whyray.config import ResultKind
+from whyray.config.routes import ResultKind
 from whyray.results.answer import (
     Answer,
     Finding,
@@ -17,7 +17,8 @@ from whyray.results.build_frames import build_frame_results, build_run_results, 
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe
 from whyray.results.files import encode, write_picture
-from whyray.results.page import frames_explained_words, illegible_languages
+from whyray.results.page.pages import frames_explained_words
+from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.config import ResultKind
-from whyray.explain.typed import TypedExplanation
-from whyray.imaging.source import BoolArray, FloatArray, SourceImage
-from whyray.models.manifest import CodedConcept, TargetSpec
-from whyray.quality.card import Grade, QualityCard
+from whyray.explain import TypedExplanation
+from whyray.imaging import SourceImage
+from whyray.imaging.source import BoolArray, FloatArray
+from whyray.packages import CodedConcept, TargetSpec
+from whyray.quality import Grade, QualityCard
 
 
 @dataclass(frozen=True)

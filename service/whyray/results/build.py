@@ -7,9 +7,9 @@ from typing import Any
 
 from pydicom import Dataset
 
+from whyray.base.errors import ConfigError
+from whyray.base.failures import activity
 from whyray.config import ResultKind
-from whyray.errors import ConfigError
-from whyray.failures import activity
 from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
 from whyray.results.blending import blending
 from whyray.results.charset import set_character_set
@@ -17,11 +17,7 @@ from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
-from whyray.results.page import (
-    legible_wording,
-    on_paper,
-    sheets,
-)
+from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report

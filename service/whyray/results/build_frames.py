@@ -9,8 +9,8 @@ from typing import Any
 
 from pydicom import Dataset
 
+from whyray.base.failures import activity
 from whyray.config import ResultKind
-from whyray.failures import activity
 from whyray.results.answer import Answer, MapInSource, Result
 from whyray.results.blending import blending
 from whyray.results.build import CINE_FRAME_TIME, build_results, refuse_unmakeable

@@ -7,7 +7,7 @@ import re
 
 from pydicom import Dataset
 
-from whyray.models.manifest import CodedConcept, TargetSpec
+from whyray.packages import CodedConcept, TargetSpec
 
 LONGEST_VALUE = 16
 LONGEST_TEXT = 64

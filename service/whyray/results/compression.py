@@ -7,7 +7,7 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.results.secondary_capture import MULTI_FRAME_TRUE_COLOUR, SINGLE_FRAME
 
 COMPRESSIONS: dict[str, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.errors import ExplanationError, ImageError
+from whyray.base.errors import ExplanationError, ImageError
 from whyray.results.answer import Answer
 
 

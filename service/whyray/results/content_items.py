@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.models.manifest import CodedConcept
+from whyray.packages import CodedConcept
 from whyray.results.coding import item
 
 Relationship = Literal[

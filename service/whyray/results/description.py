@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from whyray.quality.card import QualityCard
+from whyray.quality import QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
 from whyray.results.image_notes import plain_notes
 

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from whyray.quality.card import Grade, worst_of
+from whyray.quality import Grade
+from whyray.quality.card import worst_of
 from whyray.results.answer import Answer, Finding, MapInSource, Told, shown_maps, shown_told
-from whyray.results.page import (
-    Page,
-    cine_pages,
-    comparisons,
-    map_pages,
-    mask_pages,
-    notice_page,
-    told_pages,
-)
+from whyray.results.page import Page, cine_pages, comparisons, map_pages, mask_pages, notice_page, told_pages
 from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.templates import Layout, Templates, Wording
 from whyray.results.uids import map_key, map_keys, told_key

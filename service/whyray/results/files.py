@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from pydicom import Dataset
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.imaging.instance import quiet
 from whyray.results.answer import Result
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from whyray.imaging.source import SourceImage
+from whyray.imaging import SourceImage
 
 
 def fingerprint(value: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whyray.quality.card import Grade
+from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.imaging.source import SourceImage
+from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, MapInSource, StructureInSource, Told
 
 Name = tuple[str, ...]

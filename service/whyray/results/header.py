@@ -16,16 +16,16 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 import whyray
-from whyray.config import ResultKind
-from whyray.identity import (
+from whyray.base.identity import (
     EQUIPMENT_MANUFACTURER,
     EQUIPMENT_MODEL,
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
 )
+from whyray.config import ResultKind
+from whyray.imaging import Note, NoteKind
 from whyray.imaging.attributes import attribute_name, written_value
 from whyray.imaging.instance import quiet
-from whyray.imaging.notes import Note, NoteKind
 from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydicom import Dataset
 
-from whyray.imaging.notes import Note, NoteKind
+from whyray.imaging import Note, NoteKind
 from whyray.results import content_items as sr
 from whyray.results.coding import own
 from whyray.results.templates import NoteWords

@@ -9,19 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 from pydicom import Dataset
 
-from whyray.imaging.source import FloatArray, SourceFrame, SourceImage
-from whyray.models.manifest import TargetSpec
-from whyray.quality.card import Grade, Measurement, QualityCard
+from whyray.imaging import SourceFrame, SourceImage
+from whyray.imaging.source import FloatArray
+from whyray.packages import TargetSpec
+from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity
-from whyray.results.page import (
-    Page,
-    legible_wording,
-    map_pages,
-    mask_pages,
-    notice_page,
-    on_paper,
-    sheets,
-)
+from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page, on_paper, sheets
 from whyray.results.page.overlay import Picture
 from whyray.results.templates import Layout, Templates, Wording
 

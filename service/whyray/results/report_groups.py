@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 import whyray
-from whyray.imaging.source import SourceImage
-from whyray.models.manifest import CodedConcept
-from whyray.quality.card import Measurement, QualityCard
+from whyray.imaging import SourceImage
+from whyray.packages import CodedConcept
+from whyray.quality import Measurement, QualityCard
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource, Told
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own

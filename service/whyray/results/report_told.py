@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from whyray.models.manifest import CodedConcept
+from whyray.packages import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import Told
 from whyray.results.coding import NO_UNITS, dcm
-from whyray.results.portray.portrayal import Portrayal, Row
+from whyray.results.portray import Portrayal, Row
 
 _COMMENT = dcm("121106", "Comment")
 

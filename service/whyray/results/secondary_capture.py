@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom import Dataset
 
-from whyray.imaging.orientation import frame_orientation
-from whyray.imaging.source import SourceFrame, SourceImage
+from whyray.imaging import SourceFrame, SourceImage, frame_orientation
 from whyray.results.answer import Answer
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, one_value
 from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.imaging.source import SourceImage
+from whyray.imaging import SourceImage
 from whyray.results.carried import valid_text
 from whyray.results.coding import dcm
 from whyray.results.multi_frame import (

@@ -9,8 +9,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
 from whyray.config import ResultKind
+from whyray.imaging import SourceFrame, SourceImage
 from whyray.imaging.photometry import Window, voi_of
-from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.results.answer import Answer
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from whyray.errors import ConfigError
-from whyray.explain.language.phrases import FOLDER, NarrativePhrases
-from whyray.models.manifest import CodedConcept
+from whyray.base.errors import ConfigError
+from whyray.base.shipped import shipped_templates
+from whyray.explain.language import FOLDER, NarrativePhrases
+from whyray.packages import CodedConcept
 from whyray.results.yaml_file import read_template
-from whyray.shipped import shipped_templates
 
 
 class _Strict(BaseModel):

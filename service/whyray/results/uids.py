@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import whyray
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.results.answer import Answer, MapInSource, Told
 from whyray.results.fingerprint import fingerprint
 

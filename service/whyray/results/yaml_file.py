@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from whyray.base.errors import ConfigError
+from whyray.config import Problem
 from whyray.config.lines import read_yaml
-from whyray.config.problems import Problem, config_error
-from whyray.errors import ConfigError
+from whyray.config.problems import config_error
 
 Model = TypeVar("Model", bound=BaseModel)
 

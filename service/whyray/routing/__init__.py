@@ -2,16 +2,7 @@
 
 from whyray.routing.headers import read_header, series_of
 from whyray.routing.loop_guard import is_own_result
-from whyray.routing.match import (
-    ClauseResult,
-    Match,
-    RouteMatch,
-    Routing,
-    Series,
-    match_series,
-    match_study,
-    routes_for,
-)
+from whyray.routing.match import ClauseResult, Match, RouteMatch, Routing, Series, match_series, match_study, routes_for
 
 __all__ = [
     "ClauseResult",

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from whyray.errors import DecodeError
+from whyray.base.errors import DecodeError
 from whyray.routing.match import Series
 
 _OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeError, struct.error, zlib.error)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from pydicom import Dataset
 
-from whyray.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
+from whyray.base.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
 from whyray.routing.elements import elements
 
 _SOP_INSTANCE_UID = 0x00080018

@@ -21,7 +21,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from whyray.errors import NotFound, ResourceExhausted
+from whyray.base.errors import NotFound, ResourceExhausted
 from whyray.storage.store import Stored
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-z]{1,32}(\.[a-z0-9.]{1,16})?")

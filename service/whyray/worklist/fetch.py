@@ -8,10 +8,10 @@ from email.message import Message
 
 import httpx
 
+from whyray.base.errors import ImageError, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.web import error_of_response, web_client
-from whyray.errors import ImageError, PeerUnreachable, ResourceExhausted
 from whyray.intake.multipart import MalformedBody, MultipartReader
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 from whyray.worklist.workitem import Input

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 
-from whyray.errors import WorkitemInvalid
+from whyray.base.errors import WorkitemInvalid
 
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _NO_KEYS = ("includefield", "limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")

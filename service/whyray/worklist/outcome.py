@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, jobs
 from whyray.catalog.states import job_sources
 from whyray.config import Config, DicomWebDestination
-from whyray.worklist.told import Output
+from whyray.worklist.datasets import Output
 from whyray.worklist.workitem import Input
 
 _ARRIVED = (DeliveryState.SENT, DeliveryState.COMMITTED)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import NotFound, TransitionError, WorkitemConflict, WorkitemInvalid
 from whyray.catalog import Catalog, Workitem, WorkitemState, events, workitems
 from whyray.catalog.states import workitem_after
-from whyray.errors import NotFound, TransitionError, WorkitemConflict, WorkitemInvalid
 from whyray.storage import Storage
-from whyray.worklist.told import discontinued
+from whyray.worklist.datasets import discontinued
 from whyray.worklist.workitem import (
     SOP_CLASS_UID,
     Code,

@@ -16,14 +16,14 @@ from typing import Protocol
 from pydicom import Dataset
 from sqlalchemy.exc import SQLAlchemyError
 
+from whyray.base.errors import ImageError, InputChanged, PeerUnreachable, WhyRayError, WorkitemConflict, WorkitemInvalid
+from whyray.base.failures import logged
 from whyray.catalog import Catalog, Workitem, WorkitemStage, WorkitemState, events, workitems
 from whyray.config import Config, DicomWebDestination, Orders, Task
-from whyray.errors import ImageError, InputChanged, PeerUnreachable, WhyRayError, WorkitemConflict, WorkitemInvalid
-from whyray.failures import logged
 from whyray.storage import Storage
+from whyray.worklist.datasets import discontinued, performed, progress
 from whyray.worklist.fetch import Keep, fetch
 from whyray.worklist.outcome import Standing, here, outputs_of, standing, stop_jobs
-from whyray.worklist.told import discontinued, performed, progress
 from whyray.worklist.workitem import Code, Input, Order, keep, kept, read_order
 
 _LOOK_AGAIN = timedelta(seconds=2)

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from whyray.base.errors import NotFound, WhyRayError, WorkitemConflict, WorkitemInvalid
 from whyray.catalog import WorkitemState
-from whyray.errors import NotFound, WhyRayError, WorkitemConflict, WorkitemInvalid
 from whyray.worklist.matching import parse_search
 from whyray.worklist.own import OwnWorklist
 from whyray.worklist.workitem import from_json, to_json, uid_of

@@ -11,8 +11,8 @@ from datetime import datetime
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
+from whyray.base.errors import WorkitemInvalid
 from whyray.catalog import WorkitemState
-from whyray.errors import WorkitemInvalid
 from whyray.storage import Storage
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.34.6.1"

@@ -10,7 +10,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from planted import planted_package
-from whyray.models import Model, load_package
+from whyray.inference import Model, load_package
 
 SIZE = 64
 STRUCTURES = {

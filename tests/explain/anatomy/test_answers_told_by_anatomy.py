@@ -23,7 +23,7 @@ from explain.anatomy.planted_anatomy import (
     mask_of,
 )
 from planted import BRIGHT
-from whyray.errors import ArtefactMissing, ConfigError, ExplanationError, NotFound, PackageError
+from whyray.base.errors import ArtefactMissing, ConfigError, ExplanationError, NotFound, PackageError
 from whyray.explain import Context, Heatmap, Made, RegionShares, Structure, explain, method_named, why_not
 from whyray.explain.anatomy import (
     ALLOWED,
@@ -37,8 +37,8 @@ from whyray.explain.anatomy import (
     with_zones,
 )
 from whyray.explain.anatomy.structures import without_notches
-from whyray.models import Model
-from whyray.models.manifest import CodedConcept, TargetSpec
+from whyray.inference import Model
+from whyray.packages import CodedConcept, TargetSpec
 
 METHODS = ("region-shares", "region-occlusion", "region-shapley")
 
@@ -220,7 +220,7 @@ def test_only_an_attribution_map_can_be_told(model: Model) -> None:
 
 
 def test_a_segmentation_package_is_explained_by_its_own_segments(tmp_path: Path) -> None:
-    from whyray.models import load_package
+    from whyray.inference import load_package
 
     own = load_package(anatomy_package(tmp_path))
     assert why_not(method_named("region-occlusion"), own) is None

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from indexed import load
 from planted_cases import TARGETS, cases_package, image_of, prototypes_package
-from whyray.errors import ArtefactMissing, PackageError
-from whyray.explain import NOTHING, CaseMatches, explain, method_named
-from whyray.explain.explain import why_not
-from whyray.models import ArtefactFacts, Model, graph_digest, write_artefact
+from whyray.base.errors import ArtefactMissing, PackageError
+from whyray.explain import NOTHING, CaseMatches, explain, method_named, why_not
+from whyray.inference import Model
+from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 from whyray.quality import Grade, assess_typed
 
 

@@ -10,12 +10,11 @@ import yaml
 
 from indexed import REFERENCES, load, with_index
 from planted_cases import TARGETS, cases_package, image_of, images_of
-from whyray.errors import ArtefactMissing, ConfigError, PackageError
-from whyray.explain import CaseMatches, explain, method_named
+from whyray.base.errors import ArtefactMissing, ConfigError, PackageError
+from whyray.explain import CaseMatches, explain, method_named, why_not
 from whyray.explain.cases import neighbours_of_all, search_for
-from whyray.explain.explain import why_not
 from whyray.explain.latent import index_of
-from whyray.models import Model
+from whyray.inference import Model
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,11 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from whyray.explain.concepts import KIND, Concept, ConceptBank, Examples, Recipe, fit_bank, held
-from whyray.models import ArtefactFacts, Model, RuntimeOptions, graph_digest, load_package, write_artefact
+from whyray.explain.concepts import KIND, Concept, ConceptBank, held
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.onboarding import Examples, fit_bank
+from whyray.onboarding.concept_fitting import Recipe
+from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 
 CELLS = {"alpha": 7, "beta": 10, "gamma": 25, "delta": 28}
 """Which cell each concept is, counted row by row on a grid of 6 × 6."""

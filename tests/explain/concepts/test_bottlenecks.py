@@ -23,7 +23,7 @@ from explain.concepts.planted_concepts import (
     model_of,
     with_bank,
 )
-from whyray.errors import ArtefactMissing, ExplanationError
+from whyray.base.errors import ArtefactMissing, ExplanationError
 from whyray.explain import ConceptScores, explain, method_named, why_not
 from whyray.explain.concepts import bottleneck_of
 from whyray.explain.concepts.shapley import contributions

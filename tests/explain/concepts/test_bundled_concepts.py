@@ -12,7 +12,7 @@ from whyray.demo.studies import sample
 from whyray.explain import NOTHING, ConceptScores, explain, method_named, why_not
 from whyray.explain.concepts import find_bank
 from whyray.imaging import read_images, to_model, wrap_picture
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.quality import Grade, assess_typed
 
 OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1)

@@ -10,13 +10,14 @@ import torch
 from scipy import stats
 
 from explain.concepts.planted_concepts import WEIGHTS, concept_package, examples, images, model_of, with_bank
-from whyray.errors import ArtefactMissing
+from whyray.base.errors import ArtefactMissing
 from whyray.explain import ConceptScores, explain, method_named, why_not
-from whyray.explain.concepts import Recipe, fit_bank
+from whyray.explain.concepts import Tail, curved_layer, false_positives, tail
 from whyray.explain.concepts.rcv import bidirectional_relevance
-from whyray.explain.concepts.significance import corrected, false_positives, single_case, two_samples
-from whyray.explain.concepts.tail import Tail, curved_layer, tail
-from whyray.models import Model, tapped
+from whyray.explain.concepts.significance import corrected, single_case, two_samples
+from whyray.inference import Model, tapped
+from whyray.onboarding import fit_bank
+from whyray.onboarding.concept_fitting import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,12 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from explain.concepts.planted_concepts import concept_package, examples, images, model_of, with_bank
-from whyray.errors import ConfigError, PackageError
+from whyray.base.errors import ConfigError, PackageError
 from whyray.explain import ConceptScores, explain
-from whyray.explain.concepts import Recipe, find_bank, fit_bank
+from whyray.explain.concepts import find_bank
 from whyray.explain.concepts.linear import PENALTIES, auc, folds, held_out, platt, ridge
+from whyray.onboarding import fit_bank
+from whyray.onboarding.concept_fitting import Recipe
 
 QUICK = Recipe(copies=2, random=20)
 

@@ -11,7 +11,7 @@ from explain.concepts.planted_concepts import SIZE, concept_package, images, mod
 from whyray.explain import Case, Context, Structure
 from whyray.explain.concepts import measure_concepts, measured
 from whyray.explain.concepts.measures import MEASURES, cardiothoracic_ratio
-from whyray.models import RuntimeOptions, load_package
+from whyray.inference import RuntimeOptions, load_package
 
 
 def block(left: int, right: int) -> np.ndarray:

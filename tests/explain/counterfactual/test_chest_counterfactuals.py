@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from whyray.explain import NOTHING, Counterfactual, explain
-from whyray.models import Autoencoder, Model, RuntimeOptions, load_package
+from whyray.inference import Autoencoder, Model, RuntimeOptions, load_package
 from whyray.quality import Budget, Grade, assess_typed
-from whyray.training.cxr_augment import plain
-from whyray.training.cxr_autoencoder import FOLDS, HELD_OUT, SPLIT_SEED
-from whyray.training.cxr_data import load_radiographs, patient_folds
+from whyray_training.cxr_augment import plain
+from whyray_training.cxr_autoencoder import FOLDS, HELD_OUT, SPLIT_SEED
+from whyray_training.cxr_data import load_radiographs, patient_folds
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional
 
 from planted_counterfactuals import TARGETS, THRESHOLD, Pair, linear_pair
-from whyray.errors import ArtefactMissing, Cancelled, ExplanationError, PackageError
+from whyray.base.errors import ArtefactMissing, Cancelled, ExplanationError, PackageError
 from whyray.explain import Case, Context, Counterfactual, as_input, explain, method_named, why_not
 from whyray.explain.counterfactual import LatentSpace, latent_gradient, traverse
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
 
 
 @pytest.fixture(scope="module")

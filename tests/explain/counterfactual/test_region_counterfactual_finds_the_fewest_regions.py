@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from planted import BRIGHT, planted_package
-from whyray.errors import Cancelled, ExplanationError
+from whyray.base.errors import Cancelled, ExplanationError
 from whyray.explain import Case, Context, Counterfactual, explain
 from whyray.explain.counterfactual import Search, region_labels
 from whyray.explain.counterfactual.inpaint import inpainted
-from whyray.models import Model, load_package
+from whyray.inference import Model, load_package
 
 REGIONS = 8
 

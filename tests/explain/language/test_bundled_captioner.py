@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain import Context, Heatmap, Made, Narrative, explain
 from whyray.explain.language import claims_in
-from whyray.models import Captioner, Model, RuntimeOptions, load_package
+from whyray.inference import Captioner, Model, RuntimeOptions, load_package
 from whyray.quality import assess_typed
-from whyray.training.cxr_augment import plain
-from whyray.training.cxr_captioner_figures import against, told_in
-from whyray.training.cxr_captions import Phrasebook
-from whyray.training.cxr_data import FINDINGS, load_small_radiographs
+from whyray_training.cxr_augment import plain
+from whyray_training.cxr_captioner_figures import against, told_in
+from whyray_training.cxr_captions import Phrasebook
+from whyray_training.cxr_data import FINDINGS, load_small_radiographs
 
 OPTIONS = RuntimeOptions(intra_op_threads=1)
 TAKEN = 40

@@ -11,10 +11,11 @@ import yaml
 
 from explain.language import scribe
 from explain.units import detectors
-from whyray.errors import ArtefactMissing, ExplanationError, PackageError
+from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
 from whyray.explain import Context, Heatmap, Made, Narrative, explain, method_named, why_not
 from whyray.explain.language import PHRASES
-from whyray.models import Captioner, Model, RuntimeOptions, check_package, load_package
+from whyray.inference import Captioner, Model, RuntimeOptions, load_package
+from whyray.onboarding import check_package
 from whyray.quality import Grade, assess_typed
 
 SHAPE = (detectors.SIZE, detectors.SIZE)

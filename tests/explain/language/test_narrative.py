@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explain.units import detectors
-from whyray.errors import ConfigError, ExplanationError
+from whyray.base.errors import ConfigError, ExplanationError
 from whyray.explain import (
     CaseMatch,
     CaseMatches,
@@ -35,7 +35,7 @@ from whyray.explain import (
 from whyray.explain.language import PHRASES, read_phrases
 from whyray.explain.language.facts import zones
 from whyray.explain.language.phrases import ZONES
-from whyray.models import Model
+from whyray.inference import Model
 from whyray.quality import Grade, QualityCard, assess_typed
 
 LANGUAGES = ("en", "de", "fr", "es", "ja")
@@ -337,7 +337,7 @@ def test_an_unknown_language_names_those_that_there_are(model: Model, image: np.
 
 
 def test_a_sites_own_phrases_come_first(model: Model, image: np.ndarray, tmp_path: Path) -> None:
-    from whyray.shipped import shipped_templates
+    from whyray.base.shipped import shipped_templates
 
     text = (shipped_templates() / "narrative" / "en.yaml").read_text("utf-8")
     own = tmp_path / "narrative" / "en.yaml"
@@ -360,7 +360,7 @@ def test_a_sites_own_phrases_come_first(model: Model, image: np.ndarray, tmp_pat
     ],
 )
 def test_phrases_that_would_mislead_are_refused(old: str, new: str, said: str, tmp_path: Path) -> None:
-    from whyray.shipped import shipped_templates
+    from whyray.base.shipped import shipped_templates
 
     text = (shipped_templates() / "narrative" / "en.yaml").read_text("utf-8")
     assert old in text
@@ -394,9 +394,9 @@ def test_template_check_reads_the_phrases_with_file_and_line(language: str, tmp_
 
 @pytest.mark.parametrize(("kind", "axes"), [("unet", 2), ("unet-3d", 3)])
 def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path) -> None:
-    from models import nets
+    from inference import nets
     from whyray.explain import explainable
-    from whyray.models import RuntimeOptions, load_package
+    from whyray.inference import RuntimeOptions, load_package
 
     segmenter = load_package(nets.pack(tmp_path, kind), options=RuntimeOptions(intra_op_threads=1))
     x = nets.image(kind).numpy()
@@ -413,8 +413,8 @@ def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path)
 
 
 def test_regressions_are_told_by_value(tmp_path: Path) -> None:
-    from models import nets
-    from whyray.models import RuntimeOptions, load_package
+    from inference import nets
+    from whyray.inference import RuntimeOptions, load_package
 
     path = nets.pack(tmp_path, "plain", task="regression", output__activation="none")
     model = load_package(path, options=RuntimeOptions(intra_op_threads=1))

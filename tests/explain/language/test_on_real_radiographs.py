@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from whyray.explain import Context, Heatmap, Made, Narrative, explain
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.quality import Budget, assess, assess_typed
 
 LANGUAGES = ("en", "de", "fr", "es", "ja")

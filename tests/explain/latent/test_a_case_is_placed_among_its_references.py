@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from indexed import REFERENCES, load, with_index
-from models.nets import image, pack
+from inference.nets import image, pack
 from planted_cases import TARGETS, cases_package, image_of, images_of
 from whyray.explain import NOTHING, LatentPosition, explain
-from whyray.explain.latent import index_of, planted, thumbnail
-from whyray.explain.latent.build import split
-from whyray.models import Model, write_artefact
+from whyray.explain.latent import index_of, planted
+from whyray.inference import Model
+from whyray.onboarding import thumbnail
+from whyray.onboarding.latent_space_fitting import split
+from whyray.onboarding.reference_index import Collected, Told, make_index
+from whyray.packages import write_artefact
 from whyray.quality import Grade, assess_typed
-from whyray.quality.reference_index import Collected, Told, make_index
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from whyray.explain.units import UnitImage
-from whyray.models import Model, RuntimeOptions, load_package
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.onboarding import UnitImage
 
 SIZE = 32
 HEAD = np.array([[60.0, 0.0, 0.0, 0.5], [0.0, 0.0, 40.0, 0.0]], np.float32)

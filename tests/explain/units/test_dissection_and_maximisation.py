@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from explain.units import detectors
-from whyray.errors import PackageError
-from whyray.explain.units import Recipe, UnitImage, Wanted, maximise, survey_units
-from whyray.explain.units.dissection import at_resolution, dissect, keep_top, thresholds
-from whyray.explain.units.survey import _cut
-from whyray.models import Model
+from whyray.base.errors import PackageError
+from whyray.inference import Model
+from whyray.onboarding import Recipe, UnitImage, Wanted, dissect, maximise, survey_units, thresholds
+from whyray.onboarding.network_dissection import at_resolution, keep_top
+from whyray.onboarding.unit_survey import _cut
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from explain.units import detectors
-from models import nets
-from whyray.errors import ArtefactMissing, ExplanationError, PackageError
+from inference import nets
+from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
 from whyray.explain import NOTHING, Case, UnitReport, explain, explainable, method_named, why_not
-from whyray.explain.units import UnitImage, Wanted, contributions, layer_named, survey_units
-from whyray.models import Model, RuntimeOptions, load_package, write_artefact
+from whyray.explain.units import contributions, layer_named
+from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.onboarding import UnitImage, Wanted, survey_units
+from whyray.packages import write_artefact
 from whyray.quality import Grade, assess_typed
 
 DAY = date(2026, 1, 2)
@@ -179,7 +181,7 @@ def test_a_true_report_is_graded_better_than_forged_ones(model: Model, image: np
 def test_the_report_keeps_the_models_maps_on_real_radiographs(shared_data: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    from whyray.models import copy_package, find_package
+    from whyray.packages import copy_package, find_package
 
     path = copy_package(find_package("cxr-findings", ()), tmp_path)
     bundled = load_package(path, options=RuntimeOptions(intra_op_threads=1))

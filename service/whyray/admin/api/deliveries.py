@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from whyray.admin import reading
+from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import delivery_out
 from whyray.admin.schemas import DeliveryMoved, DeliveryOut, Page
+from whyray.base.errors import NotFound
 from whyray.catalog import Delivery, DeliveryState, deliveries
-from whyray.errors import NotFound
 
 router = APIRouter(tags=["deliveries"])
 

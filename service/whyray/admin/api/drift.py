@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query
 from whyray.admin.backend import Using
 from whyray.admin.drift_watch import Watched, watched
 from whyray.admin.evaluation_schemas import DayOut, DriftDetail, DriftOut, ShiftOut
+from whyray.base.errors import NotFound
 from whyray.catalog import drift
-from whyray.errors import NotFound
 
 router = APIRouter(tags=["drift"])
 _ORDER = ("drift", "watch", "steady", "learning")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from whyray.admin import reading
+from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out
 from whyray.admin.schemas import EventOut, Page

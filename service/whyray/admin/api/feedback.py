@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.admin import reading, verdicts
+from whyray.admin import queries as reading
+from whyray.admin import verdicts
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.evaluation_schemas import FeedbackIn, FeedbackOut, ResultFeedback, VerdictOut
 from whyray.admin.schemas import Page

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from whyray.admin import bulk, reading
+from whyray.admin import bulk
+from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import job_detail, job_out
 from whyray.admin.schemas import BulkIn, BulkOut, JobDetail, JobMoved, JobOut, Page

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 import whyray
-from whyray.admin import figures, reading
+from whyray.admin import figures
+from whyray.admin import queries as reading
 from whyray.admin.attention import attention
 from whyray.admin.backend import Actor, Using
 from whyray.admin.schemas import Overview

@@ -21,9 +21,9 @@ from whyray.admin.reading_schemas import (
     ReaderStudyOut,
     ShownOut,
 )
+from whyray.base.errors import NotFound, TransitionError
 from whyray.catalog import ReaderStudy, Reading
-from whyray.errors import NotFound, TransitionError
-from whyray.study import reading, register
+from whyray.reader_study import reading, register
 
 router = APIRouter(tags=["reader studies"])
 

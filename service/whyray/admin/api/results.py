@@ -8,14 +8,14 @@ from typing import Annotated, BinaryIO, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from whyray.admin import reading
+from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import result_detail, result_out
 from whyray.admin.pictures import thumbnail
 from whyray.admin.schemas import Page, ResultDetail, ResultOut
+from whyray.base.errors import NotFound
 from whyray.catalog import events
 from whyray.config import ResultKind
-from whyray.errors import NotFound
 
 router = APIRouter(tags=["results"])
 _CHUNK = 1 << 20

@@ -13,18 +13,10 @@ from fastapi import APIRouter, File, UploadFile
 from whyray.admin import figures
 from whyray.admin.backend import Actor, Backend, Using
 from whyray.admin.explanation_schemas import MethodDetail, MethodOut
-from whyray.admin.schemas import (
-    DestinationOut,
-    EchoOut,
-    PackageDetail,
-    PackageOut,
-    RouteOut,
-    RouteTestOut,
-    VerdictOut,
-)
+from whyray.admin.schemas import DestinationOut, EchoOut, PackageDetail, PackageOut, RouteOut, RouteTestOut, VerdictOut
 from whyray.admin.site import MethodInfo, PackageInfo
+from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import events
-from whyray.errors import ConfigError, NotFound
 
 router = APIRouter(tags=["site"])
 _MOST_BYTES = 1 << 30

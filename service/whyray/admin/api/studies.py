@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
-from whyray.admin import reading
+from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut, StudyState

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from whyray.explain.typed import Structure
-from whyray.models.manifest import CodedConcept, TargetSpec
+from whyray.packages import CodedConcept, TargetSpec
 
 BoolArray = NDArray[np.bool_]
 LUNG, RIGHT_LUNG, LEFT_LUNG = "39607008", "3341006", "44029006"

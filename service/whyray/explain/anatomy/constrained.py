@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from whyray.errors import ExplanationError, WhyRayError
+from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.anatomy.allowed import allowed_mask
 from whyray.explain.anatomy.maps import map_of, speaks_for
 from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Attribution, Case
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
-from whyray.models.manifest import CompanionRole
+from whyray.inference import Model
+from whyray.packages import CompanionRole
 
 NAME = "anatomy-constrained"
 LEAST_KEPT = 0.1

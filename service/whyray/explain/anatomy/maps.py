@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.registry import TypedMethod, checked_parameters, method_named
 from whyray.explain.types import Heatmap

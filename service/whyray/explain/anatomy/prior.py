@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.allowed import BoolArray, allowed_mask
 from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.context import NOTHING, Context
 from whyray.explain.typed import Structure
-from whyray.models import Model, target_spec
+from whyray.inference import Model, target_spec
 
 
 def anatomy_in(

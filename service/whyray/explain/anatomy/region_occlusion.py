@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.allowed import LEAST_INSIDE, MARGIN, BoolArray, marked, rule_for
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
@@ -17,8 +17,8 @@ from whyray.explain.fill import Fill
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import RegionShare, RegionShares, Structure
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
-from whyray.models.manifest import CompanionRole, TargetSpec
+from whyray.inference import Model
+from whyray.packages import CompanionRole, TargetSpec
 
 NAME = "region-occlusion"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.anatomy.region_occlusion import told
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
@@ -19,8 +19,8 @@ from whyray.explain.fill import Fill
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import RegionShares
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
-from whyray.models.manifest import CompanionRole
+from whyray.inference import Model
+from whyray.packages import CompanionRole
 
 NAME = "region-shapley"
 EXACT = 9

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import ExplanationError, WhyRayError
+from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.anatomy.allowed import LEAST_INSIDE, BoolArray, allowed_mask
 from whyray.explain.anatomy.maps import map_of, speaks_for
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, partition, structures_for
@@ -16,8 +16,8 @@ from whyray.explain.case import Case, FloatArray
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import RegionShare, RegionShares, Structure
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model, target_spec
-from whyray.models.manifest import CompanionRole
+from whyray.inference import Model, target_spec
+from whyray.packages import CompanionRole
 
 NAME = "region-shares"
 

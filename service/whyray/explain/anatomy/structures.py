@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from whyray.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
+from whyray.base.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
 from whyray.explain.anatomy.allowed import HEART, LEFT_LUNG, LUNG, MEDIASTINUM, PLEURA, RIGHT_LUNG, marked
 from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
 from whyray.explain.case import Case, regions_of
 from whyray.explain.companion_grid import as_input, on_grid_of, resampled
 from whyray.explain.registry import MethodParameters
 from whyray.explain.typed import Structure
-from whyray.models import Model
-from whyray.models.manifest import CodedConcept, TargetSpec
+from whyray.inference import Model
+from whyray.packages import CodedConcept, TargetSpec
 
 BoolArray = NDArray[np.bool_]
 STUDY = "study"

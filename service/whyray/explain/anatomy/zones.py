@@ -8,7 +8,7 @@ import numpy as np
 
 from whyray.explain.anatomy.allowed import LEFT_LUNG, RIGHT_LUNG
 from whyray.explain.typed import Structure
-from whyray.models.manifest import CodedConcept
+from whyray.packages import CodedConcept
 
 RIGHT = CodedConcept(value="24028007", scheme="SCT", meaning="Right")
 LEFT = CodedConcept(value="7771000", scheme="SCT", meaning="Left")

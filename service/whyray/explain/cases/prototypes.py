@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import ArtefactMissing, ExplanationError, PackageError, WhyRayError
+from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.grid import upsample
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
-from whyray.models import Artefact, Model, find_artefact, head_from, tapped
+from whyray.inference import Model, head_from, tapped
+from whyray.packages import Artefact, find_artefact
 
 FloatArray = NDArray[np.float32]
 PROTOTYPES = "prototypes"

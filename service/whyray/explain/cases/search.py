@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyray.explain.latent import ReferenceIndex, head_on_embedding
 from whyray.explain.latent.space import unit
-from whyray.models import Model
+from whyray.inference import Model
 
 FloatArray = NDArray[np.float32]
 Metric = Literal["cosine", "euclidean"]

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.cases.search import Metric, Search, Weighting, nearest, search_for
 from whyray.explain.latent import KIND, ReferenceIndex, index_of, missing, required_embedding
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
+from whyray.inference import Model
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import PackageError
-from whyray.models import Artefact, CodedConcept, Model, find_artefact, require_artefact
+from whyray.base.errors import PackageError
+from whyray.inference import Model
+from whyray.packages import Artefact, CodedConcept, find_artefact, require_artefact
 
 FloatArray = NDArray[np.float32]
 ConceptKind = Literal["presence", "measure"]

@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import ArtefactMissing, PackageError, WhyRayError
+from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import LEAST_AUC, MAKE, find_bank
 from whyray.explain.concepts.shapley import contributions
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
-from whyray.models import ConceptsSpec, Model, head_from, tapped
-from whyray.models.gradient import parity_gap
+from whyray.inference import Model, head_from, tapped
+from whyray.inference.gradient import parity_gap
+from whyray.packages import ConceptsSpec
 
 FloatArray = NDArray[np.float32]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
 from whyray.explain.concepts.readings import shown_value, well_known
@@ -19,7 +19,7 @@ from whyray.explain.concepts.tail import pooled, tail
 from whyray.explain.registry import Described, MethodDefaults, MethodParameters
 from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model, tapped
+from whyray.inference import Model, tapped
 
 FloatArray = NDArray[np.float32]
 FEWEST_RANDOM = 20

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError
-from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
+from whyray.base.errors import ExplanationError
+from whyray.explain.anatomy import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import Concept
-from whyray.models import Model
+from whyray.inference import Model
 
 FloatArray = NDArray[np.float32]
 MEASURES: Mapping[str, Callable[[FloatArray], float]] = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import ConceptBank, Surrogate, require_bank
 from whyray.explain.concepts.readings import shown_value, well_known
@@ -17,7 +17,7 @@ from whyray.explain.concepts.tail import pooled
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model, tapped
+from whyray.inference import Model, tapped
 
 FloatArray = NDArray[np.float32]
 

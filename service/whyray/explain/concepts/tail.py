@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import PackageError, TierMissing, WhyRayError
-from whyray.models import Model, head_from
-from whyray.models.converters import CONVERTERS
-from whyray.models.gradient import (
+from whyray.base.errors import PackageError, TierMissing, WhyRayError
+from whyray.inference import Model, head_from
+from whyray.inference.converters import CONVERTERS
+from whyray.inference.gradient import (
     PARITY,
     device_of,
     in_single_precision,
@@ -20,9 +20,9 @@ from whyray.models.gradient import (
     pulled_back,
     to_torch,
 )
-from whyray.models.gradient_proof import rounding_operators, unproven
-from whyray.models.head import is_affine
-from whyray.models.subgraphs import reads
+from whyray.inference.gradient_proof import rounding_operators, unproven
+from whyray.inference.head import is_affine
+from whyray.packages.subgraphs import reads
 
 FloatArray = NDArray[np.float32]
 

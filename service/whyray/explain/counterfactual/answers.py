@@ -8,7 +8,7 @@ from scipy.special import logit, logsumexp
 
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
-from whyray.models import target_spec
+from whyray.inference import target_spec
 
 FloatVector = NDArray[np.float64]
 

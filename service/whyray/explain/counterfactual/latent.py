@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ArtefactMissing, WhyRayError
+from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
-from whyray.models import Autoencoder, Model
+from whyray.inference import Autoencoder, Model
 
 FloatArray = NDArray[np.float32]
 
@@ -102,7 +102,7 @@ def why_no_latents(model: Model, *, method: str) -> WhyRayError | None:
     except ArtefactMissing as error:
         return ArtefactMissing(
             error.message,
-            advice=f"{error.advice} `python -m whyray.training.cxr_autoencoder` shows how one is trained.",
+            advice=f"{error.advice} `python -m whyray_training.cxr_autoencoder` shows how one is trained.",
         )
     except WhyRayError as error:
         return error

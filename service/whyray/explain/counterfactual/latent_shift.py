@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
@@ -19,9 +19,9 @@ from whyray.explain.counterfactual.refine import STEPS, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
-from whyray.models.display import per_channel
-from whyray.models.manifest import CompanionRole
+from whyray.inference import Model
+from whyray.inference.display import per_channel
+from whyray.packages import CompanionRole
 
 SEARCHED = 8
 """Shifts that are tried together in each of the two rounds of the search."""

@@ -7,7 +7,7 @@ import numpy as np
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
-from whyray.models.display import per_channel
+from whyray.inference.display import per_channel
 
 STEPS = 16
 RATE, MEMORY, SQUARES = 0.05, 0.8, 0.95

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.case import Case, FloatArray
 from whyray.explain.companion_grid import displayed
 from whyray.explain.counterfactual.answers import answers_about, margins, margins_of, own_answer, threshold

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from whyray.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
+from whyray.base.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of
 from whyray.explain.language.narrative import shown_facts
@@ -15,8 +15,8 @@ from whyray.explain.language.rules import holds
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Claim, Narrative, Sentence
 from whyray.explain.types import Kind, Tier
-from whyray.models import Caption, Captioner, Model
-from whyray.models.manifest import CaptionSpec
+from whyray.inference import Caption, Captioner, Model
+from whyray.packages import CaptionSpec
 
 NAME = "captioner"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from whyray.errors import ExplanationError
+from whyray.base.errors import ExplanationError
 from whyray.explain.case import Case
 from whyray.explain.language.compose import sentences
 from whyray.explain.language.facts import Facts, facts_of

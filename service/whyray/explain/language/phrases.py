@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
+from whyray.base.shipped import shipped_templates
 from whyray.explain.language.rules import PHRASES, WORDS, fields_of, styles_of
-from whyray.shipped import shipped_templates
 
 FOLDER = "narrative"
 ZONES = tuple(f"{row}-{column}" for row in ("upper", "middle", "lower") for column in ("left", "centre", "right"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import TierMissing
-from whyray.models import Model, Run
-from whyray.models.head import AffineHead, affine_head
+from whyray.base.errors import TierMissing
+from whyray.inference import Model, Run
+from whyray.inference.head import AffineHead, affine_head
 
 FloatArray = NDArray[np.float32]
 POOLED = "features, averaged over places"

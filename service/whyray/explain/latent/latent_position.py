@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.latent.embedding import required_embedding
 from whyray.explain.latent.reference_index import KIND, PCA, UMAP, ReferenceIndex, index_of, missing
@@ -17,7 +17,7 @@ from whyray.explain.latent.traversal import traversal
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import LatentPosition
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
+from whyray.inference import Model
 
 Plane = Literal["best", "pca", "umap"]
 

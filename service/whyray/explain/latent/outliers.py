@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain.companion_grid import as_input, displayed, resampled
-from whyray.models import Model
+from whyray.inference import Model
 
 FloatArray = NDArray[np.float32]
 _TILES = 4

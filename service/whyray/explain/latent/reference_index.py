@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ArtefactMissing, PackageError, WhyRayError
+from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.latent.embedding import embedding_name, no_embedding
 from whyray.explain.latent.plane import Placing, normed
 from whyray.explain.latent.space import Space, neighbour_distance
-from whyray.models import Artefact, Model, artefact_paths, find_artefact
+from whyray.inference import Model
+from whyray.packages import Artefact, artefact_paths, find_artefact
 
 FloatArray = NDArray[np.float32]
 KIND = "reference-index"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual import LatentSpace

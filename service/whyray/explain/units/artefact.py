@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import PackageError
-from whyray.models import Artefact, Model, require_artefact
+from whyray.base.errors import PackageError
+from whyray.inference import Model
+from whyray.packages import Artefact, require_artefact
 
 FloatArray = NDArray[np.float32]
 UNITS = "units"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.errors import ExplanationError, TierMissing
+from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain.case import Case
 from whyray.explain.weights import feature_gradient
-from whyray.models import Model, head_from, tapped
-from whyray.models.gradient import parity_gap
+from whyray.inference import Model, head_from, tapped
+from whyray.inference.gradient import parity_gap
 
 FloatArray = NDArray[np.float32]
 _CHUNK_BYTES = 1 << 26

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from whyray.errors import ExplanationError, WhyRayError
+from whyray.base.errors import ExplanationError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import TypedExplanation
 from whyray.explain.types import Kind, Tier
-from whyray.models import Model
+from whyray.inference import Model
 
 
 class _Onboarding(MethodDefaults):

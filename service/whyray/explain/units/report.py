@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.errors import WhyRayError
+from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.grid import upsample
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
@@ -16,7 +16,7 @@ from whyray.explain.typed import UnitEffect, UnitReport
 from whyray.explain.types import Kind, Tier
 from whyray.explain.units.artefact import Units, read_units
 from whyray.explain.units.layer import Contributions, ablated, case_activations, contributions, layer_named
-from whyray.models import Model
+from whyray.inference import Model
 
 NAME = "unit-report"
 

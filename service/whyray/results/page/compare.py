@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whyray.imaging.orientation import frame_orientation
-from whyray.quality.card import Grade
+from whyray.imaging import frame_orientation
+from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from whyray.imaging.orientation import opposite
+from whyray.imaging import opposite
 from whyray.results.page.overlay import Picture, map_colours
 from whyray.results.page.typeface import typeface
 from whyray.results.templates import Colour, Layout

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from whyray.explain.typed import Narrative
-from whyray.imaging.orientation import frame_orientation
-from whyray.imaging.source import BoolArray, SourceFrame, SourceImage
-from whyray.quality.card import Grade, QualityCard
+from whyray.explain import Narrative
+from whyray.imaging import SourceFrame, SourceImage, frame_orientation
+from whyray.imaging.source import BoolArray
+from whyray.quality import Grade, QualityCard
 from whyray.results.answer import Answer, Finding, FramesExplained, MapInSource, Told
 from whyray.results.header import local_time
 from whyray.results.image_notes import one_line
@@ -20,7 +20,7 @@ from whyray.results.multi_frame import functional_value
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask, with_strip
-from whyray.results.portray.portrayal import Figure, Portrayal
+from whyray.results.portray import Figure, Portrayal
 from whyray.results.reasons import reasons_in
 from whyray.results.templates import Colour, Layout, Wording
 

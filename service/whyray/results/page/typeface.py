@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
-from whyray.errors import ConfigError
+from whyray.base.errors import ConfigError
 from whyray.results.templates import Fonts, Templates, Wording
 
 _FALLBACK_LANGUAGE = "en"

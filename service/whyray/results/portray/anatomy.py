@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from whyray.explain.typed import RegionShare, RegionShares
+from whyray.explain import RegionShare, RegionShares
 from whyray.results.answer import StructureInSource
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whyray.explain.typed import CaseMatch, CaseMatches
+from whyray.explain import CaseMatch, CaseMatches
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture

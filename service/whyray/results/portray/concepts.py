@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
+from whyray.explain import ConceptScore, ConceptScores, Intervention
 from whyray.results.coding import NO_UNITS
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture

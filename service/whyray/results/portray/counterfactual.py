@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain.typed import Counterfactual
-from whyray.models.manifest import CodedConcept
+from whyray.explain import Counterfactual
+from whyray.packages import CodedConcept
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import curve_chart
 from whyray.results.page.overlay import Picture, plain, with_heatmap

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whyray.explain.typed import Narrative, Sentence
+from whyray.explain import Narrative, Sentence
 from whyray.results.portray.portrayal import Look, Portrayal, Row, portrays
 
 

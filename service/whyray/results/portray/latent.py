@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.explain.latent.trustworthiness import ENOUGH
-from whyray.explain.typed import LatentPosition
+from whyray.explain import LatentPosition
+from whyray.explain.latent import ENOUGH
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, Points, bar_chart, scatter_chart
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays

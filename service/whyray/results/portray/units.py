@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain.typed import UnitEffect, UnitReport
+from whyray.explain import UnitEffect, UnitReport
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture

@@ -1,0 +1,297 @@
+"""Queries of the admin endpoint that only read: lists with filters, sorted and paged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, case, exists, func, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from whyray.base.errors import NotFound
+from whyray.catalog import (
+    Announcement,
+    Delivery,
+    DeliveryState,
+    Event,
+    Instance,
+    Job,
+    JobState,
+    ResultRow,
+    Series,
+    Study,
+)
+
+Row = TypeVar("Row")
+
+_WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
+
+
+def _job_in(*states: JobState) -> ColumnElement[bool]:
+    return exists().where(Job.study_id == Study.id, Job.state.in_(states)).correlate(Study)
+
+
+STUDY_STATE: ColumnElement[str] = case(
+    (Study.serial > Study.settled_serial, "receiving"),
+    (_job_in(JobState.FAILED), "failed"),
+    (_job_in(*_WORKING), "working"),
+    (_job_in(JobState.DONE), "done"),
+    (_job_in(*JobState), "stopped"),
+    else_="unrouted",
+)
+"""Where a study stands, from its instances and jobs."""
+
+
+def page(session: Session, query: Select[Row], limit: int, offset: int) -> tuple[int, Sequence[Row]]:
+    """How many rows there are in all, and those of one page."""
+    total = session.scalar(select(func.count()).select_from(query.order_by(None).subquery()))
+    return int(total or 0), session.scalars(query.limit(limit).offset(offset)).unique().all()
+
+
+def studies(*, uid: str | None, state: Sequence[str], oldest_first: bool) -> Select[Study]:
+    """Studies whose UID contains `uid`, in one of the states."""
+    query = select(Study)
+    if uid:
+        query = query.where(Study.study_instance_uid.contains(uid, autoescape=True))
+    if state:
+        query = query.where(STUDY_STATE.in_(state))
+    order = Study.last_received_at
+    return query.order_by(order if oldest_first else order.desc(), Study.id)
+
+
+def study(session: Session, uid: str) -> Study:
+    """The study of this UID, with its jobs. Raises NotFound."""
+    found = session.scalar(
+        select(Study)
+        .where(Study.study_instance_uid == uid)
+        .options(selectinload(Study.jobs).selectinload(Job.results), selectinload(Study.jobs).joinedload(Job.study))
+    )
+    if found is None:
+        raise NotFound(f"no study {uid}")
+    return found
+
+
+@dataclass(frozen=True)
+class SeriesFigures:
+    """One series in figures; `instances` and `bytes` count neither conflicting variants nor own results."""
+
+    study_id: int
+    series_instance_uid: str
+    modality: str | None
+    instances: int
+    bytes: int
+    conflicts: int
+    own_results: int
+
+
+def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFigures]:
+    """The series of these studies, in figures."""
+    used = (Instance.variant == 0) & Instance.own_result.is_(False)
+    rows = session.execute(
+        select(
+            Series.study_id,
+            Series.series_instance_uid,
+            Series.modality,
+            func.sum(case((used, 1), else_=0)),
+            func.sum(case((used, Instance.size), else_=0)),
+            func.sum(case((Instance.variant > 0, 1), else_=0)),
+            func.sum(case((Instance.own_result.is_(True), 1), else_=0)),
+        )
+        .join(Instance, Instance.series_id == Series.id)
+        .where(Series.study_id.in_(study_ids))
+        .group_by(Series.id, Series.study_id, Series.series_instance_uid, Series.modality)
+        .order_by(Series.id)
+    )
+    return [SeriesFigures(row[0], row[1], row[2], *(int(each or 0) for each in row[3:])) for row in rows]
+
+
+def calling_aes(session: Session, study_id: int) -> dict[str, list[str]]:
+    """By Series Instance UID, which application entities sent it."""
+    found: dict[str, list[str]] = {}
+    rows = session.execute(
+        select(Series.series_instance_uid, Instance.calling_ae)
+        .join(Instance, Instance.series_id == Series.id)
+        .where(Series.study_id == study_id)
+        .distinct()
+        .order_by(Instance.calling_ae)
+    )
+    for uid, calling in rows:
+        found.setdefault(uid, []).append(calling)
+    return found
+
+
+def job_numbers(session: Session, study_ids: Sequence[int]) -> dict[int, int]:
+    """How many jobs each study has."""
+    rows = session.execute(select(Job.study_id, func.count()).where(Job.study_id.in_(study_ids)).group_by(Job.study_id))
+    return {study_id: int(number) for study_id, number in rows}
+
+
+def study_states(session: Session, study_ids: Sequence[int]) -> dict[int, str]:
+    """The state of each study."""
+    rows = session.execute(select(Study.id, STUDY_STATE).where(Study.id.in_(study_ids)))
+    return {row[0]: row[1] for row in rows}
+
+
+def study_tally(session: Session) -> dict[str, int]:
+    """How many studies are in each state."""
+    state = select(STUDY_STATE.label("state")).subquery()
+    rows = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
+    return {name: int(number) for name, number in rows}
+
+
+def job_filters(
+    *,
+    state: Sequence[JobState] = (),
+    route: str | None = None,
+    package: str | None = None,
+    destination: str | None = None,
+    error_code: str | None = None,
+    study_uid: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions that a list of jobs is filtered by."""
+    found: list[ColumnElement[bool]] = []
+    if state:
+        found.append(Job.state.in_(state))
+    if route is not None:
+        found.append(Job.route == route)
+    if package is not None:
+        # 'cxr-findings' means every version, 'cxr-findings@1.0.0' that one
+        found.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
+    if destination is not None:
+        to = exists().where(
+            ResultRow.job_id == Job.id, Delivery.result_id == ResultRow.id, Delivery.destination == destination
+        )
+        found.append(to.correlate(Job))
+    if error_code is not None:
+        found.append(Job.error_code == error_code)
+    if study_uid is not None:
+        found.append(Job.study.has(Study.study_instance_uid == study_uid))
+    return found
+
+
+def jobs(conditions: Sequence[ColumnElement[bool]], *, oldest_first: bool) -> Select[Job]:
+    """Jobs with their studies."""
+    order: Any = (Job.created_at, Job.id) if oldest_first else (Job.created_at.desc(), Job.id)
+    return select(Job).options(joinedload(Job.study)).where(*conditions).order_by(*order)
+
+
+def job(session: Session, job_id: str) -> Job:
+    """The job with its study, results and deliveries. Raises NotFound."""
+    found = session.scalar(
+        select(Job)
+        .where(Job.id == job_id)
+        .options(joinedload(Job.study), selectinload(Job.results).selectinload(ResultRow.deliveries))
+    )
+    if found is None:
+        raise NotFound(f"no job {job_id}")
+    return found
+
+
+def delivery_filters(
+    *,
+    state: Sequence[DeliveryState] = (),
+    destination: str | None = None,
+    route: str | None = None,
+    package: str | None = None,
+    error_code: str | None = None,
+    study_uid: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions that a list of deliveries is filtered by."""
+    found: list[ColumnElement[bool]] = []
+    if state:
+        found.append(Delivery.state.in_(state))
+    if destination is not None:
+        found.append(Delivery.destination == destination)
+    if error_code is not None:
+        found.append(Delivery.error_code == error_code)
+    of_job = job_filters(route=route, package=package, study_uid=study_uid)
+    if of_job:
+        found.append(Delivery.result.has(ResultRow.job.has(Job.id.in_(select(Job.id).where(*of_job)))))
+    return found
+
+
+def announcement_filters(
+    *,
+    state: Sequence[DeliveryState],
+    destination: str | None = None,
+    route: str | None = None,
+    package: str | None = None,
+    error_code: str | None = None,
+) -> list[ColumnElement[bool]]:
+    """The conditions on announcements in one of these states."""
+    found: list[ColumnElement[bool]] = [Announcement.state.in_(state)]
+    if destination is not None:
+        found.append(Announcement.destination == destination)
+    if error_code is not None:
+        found.append(Announcement.error_code == error_code)
+    of_job = job_filters(route=route, package=package)
+    if of_job:
+        found.append(Announcement.job_id.in_(select(Job.id).where(*of_job)))
+    return found
+
+
+def deliveries(conditions: Sequence[ColumnElement[bool]]) -> Select[Delivery]:
+    """Deliveries with their results, newest first."""
+    return (
+        select(Delivery)
+        .options(joinedload(Delivery.result).joinedload(ResultRow.job).joinedload(Job.study))
+        .where(*conditions)
+        .order_by(Delivery.created_at.desc(), Delivery.result_id, Delivery.destination)
+    )
+
+
+def results(
+    *,
+    study_uid: str | None,
+    finding: str | None,
+    kind: str | None,
+    grade: str | None,
+    pictured: bool | None,
+    superseded: bool,
+) -> Select[ResultRow]:
+    """Results with their jobs, newest first."""
+    query = select(ResultRow).options(joinedload(ResultRow.job).joinedload(Job.study))
+    if study_uid is not None:
+        query = query.where(ResultRow.job.has(Job.study.has(Study.study_instance_uid == study_uid)))
+    if finding is not None:
+        query = query.where(ResultRow.finding == finding)
+    if kind is not None:
+        query = query.where(ResultRow.kind == kind)
+    if grade is not None:
+        query = query.where(ResultRow.grade == grade)
+    if pictured is not None:
+        query = query.where(ResultRow.picture_key.is_not(None) if pictured else ResultRow.picture_key.is_(None))
+    if not superseded:
+        query = query.where(ResultRow.superseded.is_(False))
+    return query.order_by(ResultRow.id.desc())
+
+
+def result(session: Session, sop_instance_uid: str) -> ResultRow:
+    """The result with its job and deliveries. Raises NotFound."""
+    found = session.scalar(
+        select(ResultRow)
+        .where(ResultRow.sop_instance_uid == sop_instance_uid)
+        .options(joinedload(ResultRow.job).joinedload(Job.study), selectinload(ResultRow.deliveries))
+    )
+    if found is None:
+        raise NotFound(f"no result {sop_instance_uid}")
+    return found
+
+
+def events(
+    *, kind: str | None, severity: Sequence[str], actor: str | None, study_uid: str | None, job_id: str | None
+) -> Select[Event]:
+    """Events, newest first; `kind` may be a prefix that ends at a dot."""
+    query = select(Event)
+    if kind is not None:
+        query = query.where((Event.kind == kind) | Event.kind.startswith(f"{kind}.", autoescape=True))
+    if severity:
+        query = query.where(Event.severity.in_(severity))
+    if actor is not None:
+        query = query.where(Event.actor == actor)
+    if study_uid is not None:
+        query = query.where(Event.study_instance_uid == study_uid)
+    if job_id is not None:
+        query = query.where(Event.job_id == job_id)
+    return query.order_by(Event.id.desc())

@@ -1,0 +1,1 @@
+"""The running service: its context, roles, supervisor, schedule and embedded Redis."""

@@ -1,0 +1,73 @@
+"""The configuration checked against the packages and methods that there are: what can't be met is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from whyray.app.kept_config import KeptConfig
+from whyray.base.shown import shown_path
+from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, load_config
+from whyray.config.problems import config_error
+from whyray.explain import Tier, method_named, methods
+from whyray.inference import Model, RuntimeOptions, load_package
+
+
+def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
+    """Read and check.
+
+    Raises
+    ------
+    ConfigError
+        Naming every problem with its line.
+    """
+    config = load_config(path, read_secrets=read_secrets)
+    problems = registry_problems(config)
+    if problems:
+        raise config_error(problems, shown_path(path))
+    return config
+
+
+def checked_source(path: Path) -> ConfigSource:
+    """The file as a source that is read anew when it changes, and refused whole when it can't be met.
+
+    Where it can't be met from the start, the one that was last in force and is kept with the state is.
+    """
+    return ConfigSource(path, check=registry_problems, keeper=KeptConfig(path))
+
+
+def registry_problems(config: Config) -> Sequence[Problem]:
+    """What no package or method that there is can give."""
+    known = {each.name for each in methods()}
+    wanted = {each.name for route in config.routes for each in route.explain if each.name in known}
+    wished = [method_named(name) for name in sorted(wanted)]
+    needs_gradients = any(each.tier == "T2" for each in wished)
+    options = RuntimeOptions(artefacts=(config.artefact_folder,))
+
+    def facts(reference: str) -> PackageFacts:
+        model = load_package(reference, search=config.packages.folders, options=options)
+        tier, reason = _tier(model, measure=needs_gradients)
+        return PackageFacts(
+            name=model.manifest.name,
+            version=model.manifest.version,
+            tier=tier,
+            task=model.task,
+            targets=model.explainable_targets,
+            tier_reason=reason,
+            lacks={each.name: lack.message for each in wished if (lack := each.why_not(model)) is not None},
+        )
+
+    return check_config(config, resolve_package=facts, methods=methods())
+
+
+def quick_tier(model: Model) -> Tier:
+    """The tier as reported by onboarding, else as far as the graph alone shows it: never the search for gradients."""
+    return model.reported_tier or ("T0" if model.features_name is None else "T1")
+
+
+def _tier(model: Model, *, measure: bool) -> tuple[Tier, str | None]:
+    """The model's tier; the search for gradients, which takes seconds, only where a route asks for them."""
+    if measure:
+        return model.tier, None if model.tier == "T2" else model.tier_reason
+    tier = quick_tier(model)
+    return tier, f"no feature maps: {model.features.reason}" if tier == "T0" and model.reported_tier is None else None

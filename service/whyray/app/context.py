@@ -1,0 +1,169 @@
+"""What every role works with, opened from one configuration file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
+
+from whyray.app.embedded_redis import embedded_url
+from whyray.app.ended_role import name_of, process_name
+from whyray.base.errors import WhyRayError
+from whyray.base.shown import shown_path
+from whyray.catalog import Catalog, events, processes
+from whyray.config import Config, ConfigSource, Problem
+from whyray.config.problems import config_error
+from whyray.routing import read_header
+from whyray.storage import FolderStorage, Storage
+
+_log = logging.getLogger("whyray.config")
+_RELOAD_EVERY = 2.0
+
+
+@dataclass(frozen=True)
+class House:
+    """One role's catalog, storage and configuration. `config()` is what is in force now."""
+
+    path: Path
+    source: ConfigSource
+    catalog: Catalog
+    storage: Storage
+
+    @classmethod
+    def open(cls, path: Path) -> House:
+        """Read the configuration and open catalog and storage; the schema is brought up to date.
+
+        Raises
+        ------
+        ConfigError
+            If the file can't be obeyed, and no configuration that was in force before is kept.
+        """
+        from whyray.app.checked_config import checked_source
+
+        source = checked_source(path)
+        config = source.current
+        if source.refusal:
+            _log.error("%s", refused_words(source.refusal, path))
+        config.state.mkdir(parents=True, exist_ok=True)
+        return cls(path, source, Catalog(config.catalog_url), FolderStorage(config.storage_folder))
+
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.source.current
+
+    @cached_property
+    def redis_url(self) -> str:
+        """The broker: the configured one, or the embedded one of the state folder."""
+        config = self.config()
+        return config.redis_url or embedded_url(config.state)
+
+    def read_header(self, key: str) -> Dataset:
+        """The attributes of a stored instance, without its pixel data.
+
+        Raises
+        ------
+        DecodeError
+            If it can't be parsed.
+        """
+        return read_header(self.storage.path(key), called=f"the stored instance {key}")
+
+    def close(self) -> None:
+        """Close the catalog."""
+        self.catalog.close()
+
+
+def refused_words(problems: Sequence[Problem], path: Path) -> str:
+    """What is said of a file that can't be obeyed while an older configuration is in force."""
+    return f"the old configuration stays in force: {config_error(problems, shown_path(path.name)).message}"
+
+
+class Presence:
+    """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own.
+
+    `hindrance` is asked each time what keeps the role from its work, e.g. a broker that does not answer.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        role: str,
+        *,
+        on_reload: Callable[[Config], None] | None = None,
+        hindrance: Callable[[], WhyRayError | None] = lambda: None,
+    ) -> None:
+        self.name = process_name(role, os.getpid())
+        self._house, self._role, self._on_reload, self._hindrance = house, role, on_reload, hindrance
+        self._detail: dict[str, Any] = {"pid": os.getpid()}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def __enter__(self) -> Presence:
+        refusal = self._house.source.refusal
+        if refusal:
+            words = refused_words(refusal, self._house.path)
+            self._detail["config_refused"] = words
+            self._event("error", "config.refused", words)
+        self._seen()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        try:
+            with self._house.catalog.begin() as session:
+                processes.gone(session, self.name)
+        except SQLAlchemyError:
+            _log.warning("%s ended while the catalog was out of reach", self.name)
+
+    def note(self, **detail: Any) -> None:
+        """Add to what is shown about this role."""
+        self._detail.update(detail)
+        self._seen()
+
+    def _run(self) -> None:
+        while not self._end.wait(_RELOAD_EVERY):
+            self._reload()
+            try:
+                self._seen()
+            except SQLAlchemyError as error:
+                _log.error("the catalog can't be reached: %s", type(error).__name__)
+
+    def _seen(self) -> None:
+        catalog = self._house.catalog
+        hindrance = self._hindrance()
+        self._detail.pop("hindrance", None)
+        if hindrance is not None:
+            self._detail["hindrance"] = processes.as_detail(hindrance)
+        with catalog.begin() as session:
+            processes.seen(session, self.name, self._role, catalog.clock(), dict(self._detail))
+            processes.gone(session, name_of(self._role))
+
+    def _reload(self) -> None:
+        outcome = self._house.source.reload_if_changed()
+        if outcome.errors:
+            words = refused_words(outcome.errors, self._house.path)
+            self._detail["config_refused"] = words
+            self._event("error", "config.refused", words)
+        elif outcome.changed:
+            self._detail.pop("config_refused", None)
+            later = f"; at the next start only: {', '.join(outcome.restart)}" if outcome.restart else ""
+            self._event("info", "config.reloaded", f"{self._house.path.name} was read anew{later}")
+            if self._on_reload is not None:
+                self._on_reload(self._house.config())
+
+    def _event(self, severity: events.Severity, kind: events.EventKind, message: str) -> None:
+        catalog = self._house.catalog
+        try:
+            with catalog.begin() as session:
+                events.record(session, catalog.clock(), severity, kind, message, actor=self._role)
+        except SQLAlchemyError as error:
+            _log.error("%s: %s (the catalog can't be reached: %s)", kind, message, type(error).__name__)

@@ -1,0 +1,110 @@
+"""From a workitem to jobs: the packages of its route, on those of its series that the route is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydicom import Dataset
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from whyray.base.errors import ImageError, InputChanged, NotFound
+from whyray.catalog import Catalog, Instance, Job, JobState, Study, events, jobs, studies
+from whyray.config import Config, Route
+from whyray.routing import match_series
+from whyray.worklist import OWN, Order, OwnWorklist, RemoteWorklist, Source
+
+_PRIORITIES = {0: jobs.PRIORITIES["stat"], 2: jobs.PRIORITIES["routine"]}
+"""Of HIGH and LOW workitems; MEDIUM ones have their route's own."""
+_OWN_POLL = timedelta(0)
+
+
+@dataclass(frozen=True)
+class OrderedJobs:
+    """Makes jobs, as the study router does, without asking whether the study is complete: who orders says READY."""
+
+    catalog: Catalog
+    config: Callable[[], Config]
+    read_header: Callable[[str], Dataset]
+    resolve_package: Callable[[str], str]
+
+    def __call__(self, route_name: str, order: Order) -> list[str]:
+        """The ids of the jobs that do what is ordered; those that there are already are taken, failed ones retried.
+
+        Raises
+        ------
+        NotFound
+            If there is no such route or package.
+        InputChanged
+            If the images are not here.
+        ImageError
+            If none of the series meets the route's `when`.
+        """
+        route = self._route(route_name)
+        packages = [self.resolve_package(str(each)) for each in route.run]
+        with self.catalog.begin() as session:
+            study = session.scalar(select(Study).where(Study.study_instance_uid == order.study_uid).with_for_update())
+            if study is None:
+                raise InputChanged(f"the study {order.study_uid} is not here")
+            grouped = studies.routable(session, study.id)
+            taken = self._taken(route, order, grouped)
+            return [self._job(session, study, route, package, taken, order) for package in packages]
+
+    def _route(self, name: str) -> Route:
+        for route in self.config().routes:
+            if route.name == name and route.enabled:
+                return route
+        raise NotFound(f"the configuration has no enabled route {name!r}", advice="Put the route back.")
+
+    def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
+        wanted = [each.series_uid for each in order.inputs if grouped.get(each.series_uid)]
+        refusals: list[str] = []
+        taken = {}
+        for uid in dict.fromkeys(wanted):
+            match = match_series(route, self.read_header(grouped[uid][0].key), instances=len(grouped[uid]))
+            if match.matched:
+                taken[uid] = grouped[uid]
+            refusals += [f"{each.text} (found: {each.found})" for each in match.refusals]
+        if not taken:
+            why = "; ".join(dict.fromkeys(refusals)) or "none of them is here"
+            raise ImageError(
+                f"no series of the workitem {order.uid} is one for the route {route.name!r}: {why}",
+                advice="Order another workitem code, or widen the route's `when`.",
+            )
+        return taken
+
+    def _job(
+        self, session: Session, study: Study, route: Route, package: str, taken: dict[str, list[Instance]], order: Order
+    ) -> str:
+        now = self.catalog.clock()
+        priority = _PRIORITIES.get(order.priority, jobs.PRIORITIES[route.priority])
+        made = jobs.create(
+            session, study=study, route=route.name, package=package, instances=taken, priority=priority, now=now
+        )
+        if made is not None:
+            words = f"{route.name}: {package} on {sum(map(len, taken.values()))} instances, as ordered"
+            events.record(session, now, "info", "job.created", words, study=study.study_instance_uid, job=made.id)
+            return made.id
+        digest = studies.input_digest(each for group in taken.values() for each in group)
+        job = session.scalars(
+            select(Job).where(
+                Job.study_id == study.id, Job.route == route.name, Job.package == package, Job.input_digest == digest
+            )
+        ).one()
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            jobs.retry(session, job.id, now, actor="worklist")
+        return job.id
+
+
+def sources_of(config: Config, own: OwnWorklist) -> dict[str, Source]:
+    """The worklists in force, by name."""
+    found = {
+        name: Source(RemoteWorklist(name, settings), settings, settings.poll)
+        for name, settings in config.worklists.items()
+    }
+    dicomweb = config.listener.dicomweb
+    if dicomweb is not None and dicomweb.worklist is not None:
+        found[OWN] = Source(own, dicomweb.worklist, _OWN_POLL)
+    return found

@@ -1,0 +1,309 @@
+"""What each role's process runs, wired from one configuration file."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celery import Celery
+from pydicom import Dataset
+
+from whyray.app.context import House, Presence
+from whyray.app.retention import Retention
+from whyray.app.route_studies import StudyRouter
+from whyray.app.schedule import Schedule
+from whyray.base.errors import ConfigError, PackageError
+from whyray.catalog import studies
+from whyray.config import Config, DicomDestination, Route
+from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
+
+if TYPE_CHECKING:
+    from whyray.worklist import OwnWorklist, Performer
+    from whyray.worklist.fetch import Keep
+
+_log = logging.getLogger("whyray.roles")
+
+
+def run_intake(path: Path, stop: threading.Event) -> None:
+    """Listen, and run the schedule, until told to stop."""
+    from whyray.delivery import commitment_handlers
+    from whyray.intake import start_listener
+    from whyray.routing import is_own_result
+    from whyray.worklist import OwnWorklist, worklist_routes
+
+    house = House.open(path)
+
+    def is_own(header: Dataset) -> bool:
+        return is_own_result(header, house.config().uid_root, lambda uid: _known(house, uid)) is not None
+
+    own = OwnWorklist(house.catalog, house.storage)
+    listener = start_listener(
+        house.config().listener,
+        house.catalog,
+        house.storage,
+        is_own=is_own,
+        report_to=lambda ae_title: report_address(house.config(), ae_title),
+        handlers=commitment_handlers(house.catalog),
+        web_routes=lambda admit: worklist_routes(own, admit, lambda: _has_worklist(house.config())),
+    )
+    schedule = schedule_of(house)
+    try:
+        with Presence(house, "intake", on_reload=lambda config: listener.update(config.listener)) as presence:
+            presence.note(
+                ae_title=house.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
+            )
+            _log.info("listening as %s on port %d", house.config().listener.ae_title, listener.port)
+            if listener.dicomweb_port is not None:
+                _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
+            performer = performer_of(house, own, listener.fetched, presence.name)
+            # fetching a study takes long: routing must not wait for it
+            working = threading.Thread(target=performer.run, args=[stop], name="whyray-performer")
+            working.start()
+            try:
+                schedule.run(stop)
+            finally:
+                stop.set()
+                working.join()
+    finally:
+        listener.stop()
+        house.close()
+
+
+def _has_worklist(config: Config) -> bool:
+    return config.listener.dicomweb is not None and config.listener.dicomweb.worklist is not None
+
+
+def performer_of(house: House, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
+    """What performs the workitems of this house's worklists."""
+    from whyray.app.orders import OrderedJobs, sources_of
+    from whyray.delivery.commitment import uuid_uid
+    from whyray.worklist import Performer
+
+    make_jobs = OrderedJobs(
+        house.catalog, house.config, house.read_header, lambda reference: _resolve(house, reference)
+    )
+    return Performer(
+        catalog=house.catalog,
+        storage=house.storage,
+        config=house.config,
+        sources=lambda: sources_of(house.config(), own),
+        keep=keep,
+        make_jobs=make_jobs,
+        owner=owner,
+        uid_source=uuid_uid,
+    )
+
+
+def report_address(config: Config, ae_title: str) -> tuple[str, int] | None:
+    """Host and port at which this AE takes reports of storage commitment; None if the configuration does not say."""
+    peer = config.listener.peers.get(ae_title)
+    if peer is not None and peer.port is not None:
+        return peer.address[0], peer.port
+    for destination in config.destinations.values():
+        if isinstance(destination, DicomDestination) and destination.ae_title == ae_title:
+            return destination.host, destination.port
+    return None
+
+
+def _known(house: House, sop_instance_uid: str) -> bool:
+    with house.catalog.read() as session:
+        return studies.is_own(session, sop_instance_uid)
+
+
+def schedule_of(house: House) -> Schedule:
+    """The clockwork of this house."""
+    app = celery_app(house.redis_url)
+    router = StudyRouter(
+        catalog=house.catalog,
+        config=house.config,
+        read_header=house.read_header,
+        resolve_package=lambda reference: _resolve(house, reference),
+        ask_expected=_ask_expected,
+    )
+    return Schedule(
+        catalog=house.catalog,
+        router=router,
+        retention=Retention(house.catalog, house.storage, house.config),
+        send=lambda job_id, priority: send(app, job_id, priority),
+        backlog=lambda: backlog(house.redis_url),
+    )
+
+
+def _resolve(house: House, reference: str) -> str:
+    from whyray.packages import find_package
+
+    folder = find_package(reference, house.config().packages.folders)
+    return f"{folder.parent.name}@{folder.name}"
+
+
+def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Sequence[str]) -> int | None:
+    from whyray.intake.expected import Peer, expected_instances
+
+    expect = route.complete.expect
+    if expect is None:
+        return None
+    destination = config.destinations[expect.source]
+    assert isinstance(destination, DicomDestination)  # the configuration refuses any other
+    peer = Peer(
+        calling_ae=destination.calling_ae_title or config.listener.ae_title,
+        ae_title=destination.ae_title,
+        host=destination.host,
+        port=destination.port,
+    )
+    return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
+
+
+def worker_app(path: Path) -> tuple[Celery, Presence, House]:
+    """The Celery app whose task runs one job, with what it needs kept between jobs."""
+    from whyray.inference import Model, RuntimeOptions, load_package
+    from whyray.jobs.worker import Tools, run_job
+    from whyray.results import Templates, load_templates
+
+    house = House.open(path)
+    workers = house.config().workers
+    options = RuntimeOptions(
+        device=workers.device,
+        intra_op_threads=workers.threads,
+        artefacts=(house.config().artefact_folder,),
+        cache=house.config().state / "compiled",
+    )
+    presence = Presence(house, "worker", hindrance=lambda: queue_hindrance(house.redis_url))
+    loaded: dict[str, Model] = {}
+
+    def model(package: str) -> Model:
+        found = load_package(package, search=house.config().packages.folders, options=options)
+        kept = loaded.get(package)
+        if kept is None or kept.digest != found.digest:
+            loaded[package] = kept = found
+        return kept
+
+    @lru_cache(maxsize=2)
+    def templates_in(folder: Path | None) -> Templates:
+        return load_templates(folder)
+
+    tools = Tools(
+        catalog=house.catalog,
+        storage=house.storage,
+        config=house.config,
+        model=model,
+        templates=lambda: templates_in(house.config().templates.folder),
+        rng=random.Random(),
+    )
+    app = celery_app(house.redis_url)
+
+    @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
+    def run(job_id: str) -> None:
+        run_job(job_id, presence.name, tools)
+
+    return app, presence, house
+
+
+def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
+    """Refuse an installation that holds ONNX Runtime twice: the CPU one would win without a word.
+
+    Raises
+    ------
+    ConfigError
+        If both distributions are installed on `path` (sys.path by default).
+    """
+    places = list(sys.path if path is None else path)
+    names = {str(each.metadata["Name"]).lower() for each in distributions(path=places)}
+    if {"onnxruntime", "onnxruntime-gpu"} <= names:
+        raise ConfigError(
+            "onnxruntime and onnxruntime-gpu are both installed, so the GPU would not be used",
+            advice="pip uninstall --yes onnxruntime onnxruntime-gpu, then install one: '.[cpu]' or '.[gpu]'.",
+        )
+
+
+def refuse_missing_gpu(device: str) -> None:
+    """Refuse to work slowly, without a word, where CUDA was asked for and does not load.
+
+    Raises
+    ------
+    ConfigError
+        If `device` is 'cuda' and ONNX Runtime can't use it.
+    """
+    if device != "cuda":
+        return
+    from onnx import TensorProto, helper
+
+    from whyray.inference import RuntimeOptions
+    from whyray.inference.session import open_session
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
+    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    try:
+        open_session(probe.SerializeToString(), RuntimeOptions(device="cuda"), name="workers.device")
+    except PackageError as error:
+        raise ConfigError(error.message, advice=error.advice) from error
+
+
+def run_worker(path: Path) -> None:
+    """Take jobs from the queue, one at a time, until told to stop.
+
+    The pool is `solo`: sessions of ONNX Runtime and torch don't survive a fork, and a worker has one GPU. The Celery
+    worker handles SIGTERM itself: it ends the job in hand, then stops.
+    """
+    refuse_two_runtimes()
+    import onnxruntime
+
+    app, presence, house = worker_app(path)
+    providers = ", ".join(onnxruntime.get_available_providers())
+    _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
+    try:
+        refuse_missing_gpu(house.config().workers.device)
+        with presence:
+            presence.note(providers=providers, device=house.config().workers.device)
+            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+            app.worker_main(["--quiet", "worker", *options, f"--hostname={presence.name}", "--loglevel=INFO"])
+    finally:
+        house.close()
+
+
+def run_delivery(path: Path, stop: threading.Event) -> None:
+    """Send results until told to stop."""
+    from whyray.delivery import Caller, DeliveryService
+    from whyray.jobs.page_compression import PageCompression
+
+    house = House.open(path)
+
+    def caller(config: Config) -> Caller:
+        return Caller(config.listener.ae_title)
+
+    config = house.config()
+    service = DeliveryService(
+        house.catalog, house.storage, config.destinations, caller=caller(config), compression=PageCompression()
+    )
+    try:
+        with Presence(house, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
+            service.run(stop)
+    finally:
+        house.close()
+
+
+def run_admin(path: Path, stop: threading.Event) -> None:
+    """Serve the admin API and page until told to stop."""
+    from whyray.admin import create_app, serve_admin, tools_of
+
+    house = House.open(path)
+    settings = house.config().admin
+    tools = tools_of(house.config, known=lambda uid: _known(house, uid))
+    app = create_app(house.catalog, house.storage, house.config, tools=tools)
+    server = serve_admin(app, settings.address, settings.port)
+    try:
+        with Presence(house, "admin") as presence:
+            presence.note(url=server.url)
+            _log.info("admin page on %s", server.url)
+            while server.alive and not stop.wait(0.5):
+                pass
+    finally:
+        server.stop()
+        house.close()

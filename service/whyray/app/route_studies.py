@@ -1,0 +1,204 @@
+"""From received studies to jobs: which routes match, whether the study is complete for them, what supersedes what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydicom import Dataset
+from sqlalchemy.orm import Session
+
+from whyray.app.completion import Arrivals, Decision, decide
+from whyray.base.errors import DecodeError, WhyRayError
+from whyray.catalog import Catalog, Instance, Study, events, jobs, studies
+from whyray.config import Config, Route
+from whyray.routing import RouteMatch, Series, routes_for
+
+_log = logging.getLogger("whyray.routing")
+
+ReadHeader = Callable[[str], Dataset]
+"""Storage key → data set without pixel data."""
+ResolvePackage = Callable[[str], str]
+"""A route's `NAME@PREFIX` → 'NAME@VERSION'. Raises NotFound."""
+AskExpected = Callable[[Config, Route, str, Sequence[str]], int | None]
+"""Config, route, Study and Series Instance UIDs → what the PACS says there should be; None if it does not say."""
+
+
+@dataclass
+class StudyRouter:
+    """Looks at unsettled studies again and again; every step may be done twice, by several of these, without harm."""
+
+    catalog: Catalog
+    config: Callable[[], Config]
+    read_header: ReadHeader
+    resolve_package: ResolvePackage
+    ask_expected: AskExpected
+    _headers: dict[str, Dataset] = field(default_factory=dict)
+    _asked: dict[tuple[str, str, int], int | None] = field(default_factory=dict)
+    _told: set[tuple[str, str]] = field(default_factory=set)
+
+    def step(self) -> int:
+        """Route what can be routed now; says how many jobs were created."""
+        with self.catalog.read() as session:
+            waiting = [each.id for each in studies.unsettled(session)]
+        created = 0
+        for study_id in waiting:
+            try:
+                created += self._study(study_id)
+            except WhyRayError as error:
+                self._refuse(study_id, error)
+        if not waiting:
+            self._headers.clear()
+            self._asked.clear()
+            self._told.clear()
+        return created
+
+    def _refuse(self, study_id: int, error: WhyRayError) -> None:
+        with self.catalog.begin() as session:
+            study = session.get(Study, study_id)
+            if study is None:
+                return
+            words = f"{error.code}: {error.message}"
+            if not error.retriable:
+                studies.settle(session, study_id, study.serial, words)
+                self._event(session, study, "error", "study.refused", words)
+            else:
+                studies.describe(session, study_id, words)
+
+    def _study(self, study_id: int) -> int:
+        config, now = self.config(), self.catalog.clock()
+        with self.catalog.read() as session:
+            study = session.get(Study, study_id)
+            if study is None:
+                return 0
+            serial, uid = study.serial, study.study_instance_uid
+            grouped = studies.routable(session, study_id)
+        series = self._series(study, grouped)
+        routing = routes_for(config, series)
+        self._tell_undecided(study, routing.undecided)
+        if routing.otherwise:
+            return self._unmatched(study_id, serial, config, now)
+        waits, created = [], 0
+        for match in routing.matches:
+            taken = {each: grouped[each] for each in match.series}
+            expected = self._expected(config, match.route, uid, match.series, serial)
+            decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
+            if decision is Decision.WAIT:
+                waits.append(f"{match.route.name}: {words}")
+            elif decision is Decision.SKIP:
+                self._skipped(study, match.route, words)
+            else:
+                created += self._create(study_id, match, taken, words)
+        with self.catalog.begin() as session:
+            if waits:
+                studies.describe(session, study_id, "; ".join(waits))
+            else:
+                names = ", ".join(match.route.name for match in routing.matches)
+                studies.settle(session, study_id, serial, f"routed: {names}")
+        return created
+
+    def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
+        """Each series with the header of the first of its instances that can be read; one that has none is left out."""
+        found = []
+        for uid, group in grouped.items():
+            for instance in group:
+                try:
+                    found.append(Series(uid, self._header(instance), len(group)))
+                    break
+                except DecodeError as error:
+                    self._tell_once(study, instance.key, "study.unread", error.message)
+        return found
+
+    def _tell_undecided(self, study: Study, undecided: Sequence[tuple[str, Sequence[str]]]) -> None:
+        for route, attributes in undecided:
+            words = (
+                f"{route}: does not take a series, since {', '.join(attributes)} can't be read: not in the character "
+                "set that the data set declares, or not of the attribute's value representation"
+            )
+            self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
+
+    def _tell_once(self, study: Study, what: str, kind: events.EventKind, message: str) -> None:
+        if (study.study_instance_uid, what) in self._told:
+            return
+        self._told.add((study.study_instance_uid, what))
+        with self.catalog.begin() as session:
+            self._event(session, study, "warning", kind, message)
+
+    def _header(self, instance: Instance) -> Dataset:
+        if instance.key not in self._headers:
+            self._headers[instance.key] = self.read_header(instance.key)
+        return self._headers[instance.key]
+
+    def _expected(self, config: Config, route: Route, uid: str, series: Sequence[str], serial: int) -> int | None:
+        if route.complete.expect is None:
+            return None
+        asked = (uid, route.name, serial)
+        if asked not in self._asked:
+            try:
+                self._asked[asked] = self.ask_expected(config, route, uid, series)
+            except WhyRayError as error:
+                # a PACS that can't be asked must not hold up its own study: quiet time and the ceiling decide
+                _log.warning("study %s: expected count unknown: %s", uid, error.message)
+                self._asked[asked] = None
+        return self._asked[asked]
+
+    def _unmatched(self, study_id: int, serial: int, config: Config, now: datetime) -> int:
+        keep = config.otherwise.keep
+        expires_at = now if keep is None else now + keep
+        with self.catalog.begin() as session:
+            studies.settle(session, study_id, serial, f"no route matched: {config.otherwise}", expires_at=expires_at)
+        return 0
+
+    def _skipped(self, study: Study, route: Route, words: str) -> None:
+        with self.catalog.begin() as session:
+            self._event(session, study, "warning", "study.skipped", f"{route.name}: {words}; not processed")
+
+    def _create(self, study_id: int, match: RouteMatch, taken: Mapping[str, Sequence[Instance]], words: str) -> int:
+        created, route = 0, match.route
+        packages = [self.resolve_package(str(each)) for each in match.packages]
+        with self.catalog.begin() as session:
+            study = session.get(Study, study_id)
+            if study is None:
+                return 0
+            for package in packages:
+                job = jobs.create(
+                    session,
+                    study=study,
+                    route=route.name,
+                    package=package,
+                    instances=taken,
+                    priority=jobs.PRIORITIES[route.priority],
+                    now=self.catalog.clock(),
+                )
+                if job is not None:
+                    created += 1
+                    text = f"{route.name}: {package}, revision {job.revision}: {words}"
+                    events.record(
+                        session, job.created_at, "info", "job.created", text, study=study.study_instance_uid, job=job.id
+                    )
+        return created
+
+    def _event(
+        self, session: Session, study: Study, severity: events.Severity, kind: events.EventKind, message: str
+    ) -> None:
+        events.record(session, self.catalog.clock(), severity, kind, message, study=study.study_instance_uid)
+
+
+def _arrivals(
+    study: Study,
+    route: Route,
+    grouped: Mapping[str, Sequence[Instance]],
+    taken: Mapping[str, Sequence[Instance]],
+    expected: int | None,
+) -> Arrivals:
+    whole_study = route.complete.expect is not None and route.complete.expect.level == "study"
+    counted = grouped if whole_study else taken
+    return Arrivals(
+        opened_at=study.opened_at,
+        last_received_at=study.last_received_at,
+        released_at=study.released_at,
+        received=sum(len(group) for group in counted.values()),
+        expected=expected,
+    )

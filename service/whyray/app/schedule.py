@@ -1,0 +1,88 @@
+"""What has to happen by itself: routing, waking what waits, sending messages anew, forgetting what is old.
+
+Every step reads the catalog and may be repeated; several schedules beside each other do no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from whyray.app.retention import Retention
+from whyray.app.route_studies import StudyRouter
+from whyray.base.failures import logged
+from whyray.catalog import Catalog, deliveries, jobs
+
+_log = logging.getLogger("whyray.schedule")
+SEND_AGAIN_AFTER = timedelta(seconds=90)
+"""Once the broker is empty, a queued job whose message is older than this gets another: the first was lost."""
+
+
+@dataclass
+class Schedule:
+    """The clockwork of one process.
+
+    `send` puts one job's message into the queue (job id, priority); `backlog` counts the messages that wait there.
+    """
+
+    catalog: Catalog
+    router: StudyRouter
+    retention: Retention
+    send: Callable[[str, int], None]
+    backlog: Callable[[], int]
+    housekeeping_every: timedelta = timedelta(minutes=5)
+    _kept_house_at: datetime | None = field(default=None)
+
+    def step(self) -> None:
+        """All of it, once."""
+        self.router.step()
+        now = self.catalog.clock()
+        with self.catalog.begin() as session:
+            jobs.wake(session, now)
+            deliveries.wake(session, now)
+        self.dispatch()
+        if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
+            self._kept_house_at = now
+            self.retention.step()
+
+    def dispatch(self) -> int:
+        """Send a message for each job that needs one; says how many went out."""
+        now = self.catalog.clock()
+        again_after = None if self._messages_wait() else SEND_AGAIN_AFTER
+        with self.catalog.begin() as session:
+            waiting = [(each.id, each.priority) for each in jobs.to_dispatch(session, now, again_after=again_after)]
+        sent = 0
+        for job_id, priority in waiting:
+            try:
+                self.send(job_id, priority)
+                sent += 1
+            except OperationalError as error:
+                _log.warning("the queue does not take messages: %s", type(error).__name__)
+                with self.catalog.begin() as session:
+                    jobs.undispatch(session, [each for each, _ in waiting[sent:]])
+                break
+        return sent
+
+    def _messages_wait(self) -> bool:
+        try:
+            return self.backlog() > 0
+        except RedisError:
+            return True
+
+    def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
+        """Step until told to stop; an outage of catalog or queue is waited out."""
+        while not stop.is_set():
+            try:
+                self.step()
+            except SQLAlchemyError as error:
+                _log.error("the catalog can't be reached: %s", type(error).__name__)
+            except Exception as error:  # one study that trips the schedule must not stop the hospital's others
+                logged(_log, error, "the schedule goes on after a failure")
+            stop.wait(tick)

@@ -1,0 +1,152 @@
+"""From whatever was raised to a typed error: what was being made, at which place of WhyRay, and whether it may pass.
+
+Exceptions of libraries may quote a data set in their text, so that only their class is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
+
+_HERE = Path(__file__).resolve().parents[1]
+_SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
+_DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError"}
+"""Classes of `sqlalchemy.exc`: the database is away, locked or full. Those of a wrong statement are not among them."""
+_QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
+"""Classes of `redis.exceptions` and `kombu.exceptions`."""
+_READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
+"""Functions of pydicom's filereader.py in which nothing but the file decides what is raised."""
+_FULL = ("disk is full", "disk full", "no space left", "diskfull")
+
+
+class _Activity(str):
+    """A note on an exception that says what was being done; told from notes that others add."""
+
+    __slots__ = ()
+
+
+@contextmanager
+def activity(words: str) -> Iterator[None]:
+    """Say what is done inside, as 'making the Segmentation of Effusion': an unforeseen error tells it."""
+    try:
+        yield
+    except Exception as error:  # noted and passed on, whatever it is
+        error.add_note(_Activity(words))
+        raise
+
+
+def activity_of(error: BaseException) -> str:
+    """What was being done when this was raised, the innermost first named; empty where nobody said."""
+    return next((str(note) for note in getattr(error, "__notes__", ()) if isinstance(note, _Activity)), "")
+
+
+def place_of(error: BaseException) -> str:
+    """Where it happened: 'results/segmentation.py line 120', the innermost place that is WhyRay's own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = Path(frame.filename)
+        if path.is_relative_to(_HERE):
+            return f"{path.relative_to(_HERE).as_posix()} line {frame.lineno}"
+    return f"{Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else "an unknown place"
+
+
+def typed_error(error: BaseException, subject: str = "", *, advice: str | None = None) -> WhyRayError:
+    """The error that this amounts to; a WhyRayError is itself.
+
+    Parameters
+    ----------
+    subject
+        What was worked on, for the head of the message: 'job 12'.
+    advice
+        What to do about a defect, where that depends on who is told.
+    """
+    if isinstance(error, WhyRayError):
+        return error
+    head = f"{subject}: " if subject else ""
+    doing = f" while {words}" if (words := activity_of(error)) else ""
+    if isinstance(error, MemoryError):
+        return ResourceExhausted(f"{head}not enough memory{doing}")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return ResourceExhausted(f"{head}{errno.errorcode[error.errno]}{doing}")
+    if (damaged := _damaged_element(error)) is not None:
+        return DecodeError(
+            f"{head}{damaged} ({type(error).__name__}){doing}",
+            advice="The instance is damaged: correct the element where it was made.",
+            in_service="Then send it again.",
+        )
+    if _is_of(error, "sqlalchemy", _DATABASE):
+        if _is_full(error):
+            return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
+        return PeerUnreachable(
+            f"{head}the catalog can't be reached or is locked ({type(error).__name__}){doing}",
+            advice="Check that the database runs, and the catalog's url.",
+        )
+    if _is_of(error, "redis", _QUEUE) or _is_of(error, "kombu", _QUEUE):
+        return PeerUnreachable(
+            f"{head}the queue can't be reached ({type(error).__name__}){doing}",
+            advice="Check that Redis runs, and the queue's url.",
+        )
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        name += f" {errno.errorcode.get(error.errno, error.errno)}"
+    return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def _damaged_element(error: BaseException) -> str | None:
+    """What pydicom could not read of a data set, where that is why this was raised: the data's fault, and no defect."""
+    damaged = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if Path(code.co_filename).parent.name != "pydicom":
+            continue
+        if code.co_name == "convert_raw_data_element":
+            raw = frame.f_locals.get("raw")
+            if raw is not None:
+                damaged = f"the value of {_name_of(raw.tag)} is none of the value representation {raw.VR}"
+        elif damaged is None and code.co_name in _READERS:
+            damaged = "a data set can't be read to its end"
+    return damaged
+
+
+def _name_of(tag: int) -> str:
+    from pydicom.datadict import keyword_for_tag
+    from pydicom.tag import Tag
+
+    return f"{keyword_for_tag(tag)} {Tag(tag)}".lstrip()
+
+
+def logged(log: logging.Logger, error: BaseException, what: str) -> WhyRayError:
+    """Log what went wrong in `what`, and give it typed: an outage in one line, a defect with the way that led there.
+
+    Not as a traceback: that ends with the exception's own text.
+    """
+    typed = typed_error(error)
+    if isinstance(typed, InternalError) and not isinstance(error, WhyRayError):
+        way = " < ".join(
+            f"{each.filename}:{each.lineno}" for each in reversed(traceback.extract_tb(error.__traceback__))
+        )
+        log.error("%s: %s at %s", what, type(error).__name__, way)
+    else:
+        log.error("%s: %s: %s", what, typed.code, typed.message)
+    return typed
+
+
+def is_shortage(error: OSError) -> bool:
+    """Whether the machine lacks something at present: room on a disk, memory, handles."""
+    return error.errno in _SHORTAGES
+
+
+def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
+    return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
+
+
+def _is_full(error: BaseException) -> bool:
+    original = getattr(error, "orig", None)
+    words = f"{type(original).__name__} {original}".lower()
+    return any(each in words for each in _FULL)

@@ -1,0 +1,108 @@
+"""Serving an ASGI application in a thread of a process that does other things too."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from whyray.base.errors import ConfigError, ResourceExhausted
+
+_BACKLOG = 128
+_START_WITHIN = 30.0
+
+
+@dataclass(frozen=True)
+class HttpServer:
+    """A running HTTP endpoint. `port` is the one that was really bound."""
+
+    address: str
+    port: int
+    _server: uvicorn.Server
+    _thread: threading.Thread
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine finds it."""
+        anywhere = self.address in ("0.0.0.0", "::")
+        host = "127.0.0.1" if anywhere else self.address
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._thread.is_alive()
+
+    def stop(self, within: float = 10.0) -> None:
+        """Finish the requests that run, then end; `within` seconds at most."""
+        self._server.should_exit = True
+        self._thread.join(within)
+
+
+def listen(address: str, port: int, *, what: str) -> socket.socket:
+    """A listening socket; port 0 takes a free one. `what` names the endpoint in errors.
+
+    Raises
+    ------
+    ConfigError
+        If the address can't be listened on.
+    """
+    try:
+        family, _, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"the {what} can't listen on {address} port {port}: {error.strerror or error}",
+            advice="Take another address or port in the configuration, or end what listens there.",
+        ) from error
+    return listener
+
+
+def serve_http(
+    app: Any, listener: socket.socket, address: str, *, what: str, tls: tuple[Path, Path] | None = None
+) -> HttpServer:
+    """Serve on a listening socket, and return once connections are accepted.
+
+    Parameters
+    ----------
+    tls
+        PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+
+    Raises
+    ------
+    ResourceExhausted
+        If it does not start.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+        ssl_certfile=None if tls is None else tls[0],
+        ssl_keyfile=None if tls is None else tls[1],
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=what, daemon=True)
+    thread.start()
+    _wait_until_started(server, thread, what)
+    return HttpServer(address, listener.getsockname()[1], server, thread)
+
+
+def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, what: str) -> None:
+    pause = threading.Event()
+    for _ in range(int(_START_WITHIN / 0.01)):
+        if server.started:
+            return
+        if not thread.is_alive():
+            break
+        pause.wait(0.01)
+    raise ResourceExhausted(f"the {what} did not start", advice="The log says why.")

@@ -1,0 +1,36 @@
+"""When to try again what failed: by the error's class and a policy's patience, with jitter."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Protocol
+
+from whyray.base.errors import WhyRayError
+
+JITTER = 0.2
+"""A wait is up to so much longer, so that what failed together does not all come back together."""
+
+
+class RetryPolicy(Protocol):
+    """How often and how patiently a retriable failure is tried again."""
+
+    @property
+    def attempts(self) -> int:
+        """Attempts in all."""
+
+    def wait(self, attempts: int, /) -> timedelta:
+        """The wait after so many failed attempts (1 or more)."""
+
+
+def retry_after(error: WhyRayError, attempt: int, policy: RetryPolicy, rng: random.Random) -> timedelta | None:
+    """The wait before the next attempt; None if there is to be none: a permanent error, or the last attempt.
+
+    Parameters
+    ----------
+    attempt
+        The attempt that has just failed, from 1.
+    """
+    if not error.retriable or attempt >= policy.attempts:
+        return None
+    return policy.wait(attempt) * rng.uniform(1.0, 1.0 + JITTER)

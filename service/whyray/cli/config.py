@@ -1,0 +1,53 @@
+"""`whyray config`: check the file, print its schema, print an example."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyray.base.shown import shown_path
+from whyray.cli.options import DEFAULT_CONFIG
+
+app = typer.Typer(no_args_is_help=True, help="The configuration file, whyray.yaml.")
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="The configuration file.")] = DEFAULT_CONFIG,
+    secrets: Annotated[bool, typer.Option(help="Also read the secrets from environment and files.")] = True,
+) -> None:
+    """Tell everything that is wrong with the file, with line numbers and suggestions.
+
+    Packages and methods that routes ask for are looked up, too. Example: `whyray config check whyray.yaml`.
+    Exit code 0: `whyray serve` can obey it; 2: something is wrong.
+    """
+    from whyray.app.checked_config import load_checked_config
+
+    config = load_checked_config(path, read_secrets=secrets)
+    routes, destinations = len(config.routes), len(config.destinations)
+    typer.echo(f"{shown_path(path)} is in order: {routes} routes, {destinations} destinations")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors that complete and check while you type.
+
+    Example: `whyray config schema > whyray.schema.json`
+    """
+    from whyray.config import config_schema
+
+    typer.echo(json.dumps(config_schema(), indent=2))
+
+
+@app.command()
+def example() -> None:
+    """Print a commented configuration to begin with.
+
+    Example: `whyray config example > whyray.yaml`
+    """
+    from whyray.config import example_config
+
+    typer.echo(example_config(), nl=False)

@@ -1,0 +1,127 @@
+"""`whyray explain`: how a scientist tries a model: files in, DICOM, pictures and a report out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whyray.cli.options import DEFAULT_CONFIG
+
+WITHHELD = 3
+"""Exit code where all was made and the evaluation of an explanation withholds it."""
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def explain(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="DICOM files of one study, 8- or 16-bit grey PNG or JPEG pictures, or folders of either."),
+    ],
+    package: Annotated[
+        str,
+        typer.Option("--package", "-p", help="NAME, NAME@VERSION, or a package folder. See `whyray package list`."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for dicom/, pictures/ and report.json.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Explanation method; may be repeated. See `whyray package methods`. Or a group: all, radiologist, "
+            "scientist, administrator. [default: grad-cam]",
+        ),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", help="METHOD.NAME=VALUE, a parameter of a method, e.g. rise.masks=500; may be repeated."
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
+        ),
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
+    ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where the model runs: auto (a GPU where there is one), cpu or cuda.")
+    ] = Device.auto,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Take package and template folders from this file.", show_default=False),
+    ] = None,
+) -> None:
+    """Explain files without a PACS and without a queue.
+
+    Writes DICOM results (dicom/), the same pages as PNG (pictures/) and every number with its quality (report.json).
+    Without --target, the findings that the model reports as present are explained, or the nearest one.
+
+    Examples:
+
+    * `whyray explain chest.dcm --package cxr-findings --out out/`
+    * `whyray explain chest.dcm -p cxr-findings -m radiologist -o out/` (what suits a reader; `-m all`: everything)
+    * `whyray explain chest.png -p cxr-findings -m grad-cam -m rise --param rise.masks=500 -t Effusion -o out/`
+
+    Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
+    1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
+    """
+    from whyray.base.errors import NotFound
+    from whyray.base.shown import shown_path
+    from whyray.cli.parameters import method_wishes
+    from whyray.cli.screen import print_report, progress_bar
+    from whyray.config import load_config
+    from whyray.explain import expanded
+    from whyray.inference import RuntimeOptions, load_package
+    from whyray.jobs.explanation_request import Wish
+    from whyray.jobs.files import explain_files
+    from whyray.results import load_templates
+
+    for path in paths:
+        if not path.exists():
+            missing = f"there is no file or folder {shown_path(path)}"
+            raise NotFound(missing, advice="Name files, or folders that hold them.")
+    site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
+    templates = load_templates(site.templates.folder if site else None)
+    templates.wording(language)
+    artefacts = (site.artefact_folder,) if site else ()
+    model = load_package(
+        package,
+        search=site.packages.folders if site else (),
+        options=RuntimeOptions(device=device.value, artefacts=artefacts),
+    )
+    asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
+    methods = method_wishes(list(asked), param or (), seed=seed)
+    for name in target or ():
+        if name not in ("all", "present"):
+            model.target_index(name)
+    wish = Wish(
+        methods=methods,
+        targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
+        seed=seed or 0,
+        language=language,
+        phrases=site.templates.folder if site else None,
+    )
+    with progress_bar() as progress:
+        report = explain_files(
+            paths, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress
+        )
+    print_report(report, out)
+    if report.refused:
+        raise typer.Exit(1)
+    if report.withheld:
+        raise typer.Exit(WITHHELD)

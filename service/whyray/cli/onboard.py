@@ -1,0 +1,137 @@
+"""`whyray package onboard`: from an ONNX file and images to a package that says what it can give and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whyray.base.shown import shown_path
+from whyray.cli.explain import Device
+
+
+def onboard(
+    reference: Annotated[str, typer.Argument(help="NAME, NAME@VERSION, a package folder, or a file MODEL.onnx.")],
+    images: Annotated[
+        list[Path],
+        typer.Option("--images", "-i", help="DICOM files, grey PNG or JPEG pictures, or folders; may be repeated."),
+    ],
+    manifest: Annotated[
+        Path | None, typer.Option(help="The model.yaml of MODEL.onnx (docs/packages.md).", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Install into NAME/VERSION/ under here first.", show_default=False),
+    ] = None,
+    folder: Annotated[
+        list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", "-m", help="Only this method; may be repeated. [default: all]")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="CSV of boxes: image, target, x, y, width, height, in pixels.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of labels: image, and 1 or 0 for each target.", show_default=False)
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Take at most so many images, evenly chosen.")] = 200,
+    explained: Annotated[int, typer.Option(min=1, help="Make maps of at most so many, those with boxes first.")] = 12,
+    keep_images: Annotated[
+        bool, typer.Option(help="Keep some images in the package: as references, and beside maps in the report.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Seed of all that draws random numbers.")] = 0,
+    device: Annotated[
+        Device, typer.Option(help="Where the model runs: auto (a GPU where there is one), cpu or cuda.")
+    ] = Device.auto,
+) -> None:
+    """Measure what a package can give, and how well, on a site's own images.
+
+    Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
+    randomisation check; with --truth and --labels also localisation and calibration. Writes onboarding/report.json and
+    report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't give
+    it away.
+
+    Examples:
+
+    * `whyray package onboard MODEL.onnx --manifest model.yaml --images pictures/ --out packages/`
+    * `whyray package onboard packages/my-model/1.0.0 -i series/ --truth boxes.csv -m grad-cam -m rise`
+
+    Exit code 0: all images were taken. 1: some were refused, and are told. 2: nothing was measured.
+    """
+    from whyray.base.errors import ConfigError, NotFound
+    from whyray.cli.screen import image_files, progress_bar
+    from whyray.explain import method_named
+    from whyray.inference import RuntimeOptions, load_package
+    from whyray.onboarding import onboard as measure
+    from whyray.onboarding.images import onboarding_images, read_known
+    from whyray.packages import copy_package, find_package, install_package, read_manifest
+    from whyray.packages.package import MANIFEST
+
+    for name in method or ():
+        method_named(name)
+    graph = Path(reference) if reference.lower().endswith(".onnx") else None
+    if (graph is None) != (manifest is None) or (graph is not None and out is None):
+        raise ConfigError(
+            "a file MODEL.onnx needs --manifest and --out, a package has its manifest already",
+            advice="`whyray package onboard MODEL.onnx --manifest model.yaml --images DIR --out packages/`.",
+        )
+    for path in images:
+        if not path.exists():
+            raise NotFound(
+                f"there is no file or folder {shown_path(path)}", advice="Name images, or folders that hold them."
+            )
+    source = None if graph is not None else find_package(reference, folder or ())
+    content = read_manifest(manifest or (source or Path()) / MANIFEST)
+    known = read_known(truth, labels, [each.name for each in content.targets])
+    with progress_bar() as progress:
+        found, refused = onboarding_images(
+            image_files(images),
+            content,
+            known,
+            most=most,
+            progress=lambda done, words: progress(0.1 * done, words),
+        )
+        if graph is not None and manifest is not None and out is not None:
+            place = install_package(graph, manifest, out)
+        elif source is not None:
+            place = source if out is None else copy_package(source, out)
+        model = load_package(place, options=RuntimeOptions(device=device.value))
+        report = measure(
+            model,
+            found,
+            only=method or (),
+            explained=explained,
+            keep_images=keep_images,
+            seed=seed,
+            progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
+        )
+    _tell(report, model.package.report, refused)
+    if refused:
+        raise typer.Exit(1)
+
+
+def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
+    for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
+        table.add_column(name, overflow="fold")
+    for name, entry in report["methods"].items():
+        if "refused" in entry:
+            table.add_row(name, entry["tier"], *["–"] * 4, f"refused: {entry['refused']}")
+            continue
+        grades = [str(entry["grades"][grade]) for grade in ("green", "amber", "red")]
+        passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
+        table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, passed)
+    console.print(table)
+    if report["why not higher"]:
+        console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
+    for words in refused:
+        console.print(f"refused: {words}", markup=False, style="yellow")
+    console.print(f"{shown_path(path)} and {path.with_suffix('.html').name}", markup=False, soft_wrap=True)

@@ -1,0 +1,187 @@
+"""`whyray package`: what packages there are, what is in them, what is wrong with them, what can explain them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from whyray.cli.index import index_package
+from whyray.cli.onboard import onboard
+from whyray.cli.parameters import parameter_text
+from whyray.cli.units import survey_package
+
+if TYPE_CHECKING:
+    from whyray.explain import AnyMethod
+
+app = typer.Typer(
+    no_args_is_help=True, help="Model packages: list, show, check, onboard; and the methods that explain them."
+)
+Folder = Annotated[list[Path] | None, typer.Option("--folder", "-f", help="Also look for NAME/VERSION/ in here.")]
+Reference = Annotated[str, typer.Argument(help="NAME, NAME@VERSION, or a package folder.")]
+app.command()(onboard)
+app.command(name="units")(survey_package)
+app.command(name="index")(index_package)
+
+
+@app.command(name="list")
+def list_(folder: Folder = None) -> None:
+    """List all packages: the bundled ones and those in the folders named.
+
+    A broken package is listed with what is wrong with it. Example: `whyray package list --folder /srv/packages`
+    """
+    from whyray.packages import list_packages
+
+    table = _table("package", "title", "task", "input", "targets")
+    for entry in list_packages(folder or ()):
+        name = f"{entry.name}@{entry.version}"
+        if entry.manifest is None or entry.problem:
+            table.add_row(name, Text(str(entry.problem), style="red"), "", "", "")
+            continue
+        manifest = entry.manifest
+        shape = " × ".join(map(str, manifest.input.shape))
+        table.add_row(name, manifest.title, manifest.task, f"{manifest.input.kind} {shape}", str(len(manifest.targets)))
+    Console().print(table)
+
+
+@app.command()
+def show(
+    reference: Reference, folder: Folder = None, card: Annotated[bool, typer.Option(help="Print the card.")] = True
+) -> None:
+    """Show what a package says of itself, the tier of its model, and which methods can explain it.
+
+    Parameters are those that the method would run with: the package's own preference before the paper's default.
+    Example: `whyray package show cxr-findings --no-card`
+    """
+    from rich.markdown import Markdown
+
+    from whyray.explain import checked_parameters, methods, why_not
+    from whyray.inference import load_package
+
+    model = load_package(reference, search=folder or ())
+    console, manifest = Console(highlight=False), model.manifest
+    console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
+    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", markup=False)
+    console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
+    table = _table("method", "tier", "for this package", "parameters")
+    table.caption = "Set a parameter with `whyray explain --param METHOD.NAME=VALUE`."
+    for method in methods():
+        refusal = why_not(method, model)
+        given = checked_parameters(method.name, manifest.methods.get(method.name, {})).model_dump()
+        table.add_row(
+            method.name,
+            method.tier,
+            "yes" if refusal is None else f"no: {refusal.message}",
+            "" if refusal else parameter_text(given),
+        )
+    console.print(table)
+    path = model.package.folder / manifest.card
+    if card and path.is_file():
+        console.print(Markdown(path.read_text("utf-8")))
+
+
+@app.command(name="methods")
+def methods_(
+    method: Annotated[str | None, typer.Argument(help="Tell all about this one.", show_default=False)] = None,
+) -> None:
+    """List the explanation methods that there are, with their parameters and defaults; or tell all about one.
+
+    Tier: what a method needs of a model. T0: nothing but its answers; T1: inner activations; T2: gradients.
+
+    Examples: `whyray package methods`, `whyray package methods rise`,
+    `whyray explain … --method rise --param rise.masks=500`
+    """
+    from whyray.explain import method_named, methods
+
+    console = Console(highlight=False)
+    if method is not None:
+        _tell(console, method_named(method))
+        return
+    table = _table("method", "tier", "explains", "what it is", "parameters")
+    for each in methods():
+        table.add_row(each.name, each.tier, ", ".join(each.tasks) or "all tasks", _first_line(each), _defaults(each))
+    console.print(table)
+
+
+def _tell(console: Console, method: AnyMethod) -> None:
+    facts = [
+        f"tier {method.tier}; {method.kind}; in units of the {method.unit}; {'' if method.signed else 'not '}signed",
+        f"explains: {', '.join(method.tasks) or 'all tasks'}",
+    ]
+    if method.stochastic:
+        facts.append("draws random numbers: another seed gives another map")
+    if not method.deliverable:
+        facts.append("for research only: its maps are never sent")
+    console.print(method.name, style="bold", markup=False)
+    console.print("\n".join(facts), markup=False)
+    console.print(f"\n{inspect.getdoc(method) or ''}\n", markup=False)
+    parameters = method.Parameters
+    if not parameters.model_fields:
+        console.print("It has no parameters.")
+        return
+    console.print(inspect.getdoc(parameters) or "", markup=False)
+    table = _table("parameter", "value", "default")
+    properties = parameters.model_json_schema()["properties"]
+    for name, field in parameters.model_fields.items():
+        default = parameter_text({name: field.default}).partition("=")[2]
+        table.add_row(name, Text(_values(properties[name])), default)
+    console.print(table)
+
+
+_PLAIN = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "null"}
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What a parameter may be, in words, from its JSON Schema."""
+    if "anyOf" in schema:
+        return " or ".join(map(_values, schema["anyOf"]))
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    limits = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
+    return ", ".join([_PLAIN.get(schema.get("type", ""), "value"), *limits])
+
+
+def _table(*columns: str) -> Table:
+    """A table that folds on a narrow terminal and cuts nothing."""
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _first_line(method: AnyMethod) -> Text:
+    return Text((inspect.getdoc(method) or "").partition("\n")[0])
+
+
+def _defaults(method: AnyMethod) -> str:
+    return parameter_text({name: field.default for name, field in method.Parameters.model_fields.items()})
+
+
+@app.command()
+def check(reference: Reference, folder: Folder = None) -> None:
+    """Read a package, load its graph and run it once; say what of it is explained.
+
+    Example: `whyray package check ./packages/my-model/1.0.0`. Exit code 0: it is in order, perhaps with warnings;
+    1: something is wrong with it; 2: there is no such package.
+    """
+    from whyray.onboarding import checked_package
+    from whyray.packages import find_package
+
+    path = find_package(reference, folder or ())
+    checked = checked_package(path)
+    console = Console(highlight=False, soft_wrap=True)
+    for each in checked.findings:
+        console.print(each.severity, style="red" if each.severity == "error" else "yellow", end=" ")
+        console.print(f"{each.message}\n  {each.advice}", markup=False)
+    for line in checked.explained:
+        console.print(line, markup=False)
+    if any(each.severity == "error" for each in checked.findings):
+        raise typer.Exit(1)
+    console.print(f"{path.parent.name}@{path.name} is in order", markup=False)

@@ -1,0 +1,61 @@
+"""`--param METHOD.NAME=VALUE`: parameters of explanation methods from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import yaml
+
+from whyray.base.errors import ConfigError
+
+_SHAPE = "Write METHOD.NAME=VALUE, e.g. --param rise.masks=500; `whyray package methods METHOD` shows the names."
+
+
+def method_wishes(
+    methods: Sequence[str], parameters: Iterable[str], *, seed: int | None = None
+) -> dict[str, dict[str, object]]:
+    """Methods with the parameters asked for; `seed` is given to those that draw random numbers.
+
+    Values are read as YAML reads them, as in whyray.yaml: 500, 0.5, true, null, mean.
+
+    Raises
+    ------
+    ConfigError
+        For a method or parameter that there is not, a value that it does not take, and a parameter of a method that is
+        not asked for.
+    """
+    from whyray.explain import checked_parameters, method_named
+
+    wishes: dict[str, dict[str, object]] = {name: {} for name in methods}
+    for name in methods:
+        method = method_named(name)
+        if seed is not None and "seed" in method.Parameters.model_fields:
+            wishes[name]["seed"] = seed
+    for text in parameters:
+        name, parameter, value = _parsed(text)
+        if name not in wishes:
+            method_named(name)
+            raise ConfigError(f"--param {text}: {name} is not asked for", advice=f"Add --method {name}.")
+        wishes[name][parameter] = value
+    for name, given in wishes.items():
+        checked_parameters(name, given)
+    return wishes
+
+
+def _parsed(text: str) -> tuple[str, str, object]:
+    place, equals, value = text.partition("=")
+    method, dot, parameter = place.strip().partition(".")
+    if not (equals and dot and method and parameter):
+        raise ConfigError(f"--param {text} is not METHOD.NAME=VALUE", advice=_SHAPE)
+    try:
+        return method, parameter, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--param {text}: the value can't be read", advice=_SHAPE) from error
+
+
+def parameter_text(given: Mapping[str, object]) -> str:
+    """Parameters as they are written after `--param`, without the method: 'masks=500, keep=0.5'."""
+    return ", ".join(
+        f"{name}={'null' if value is None else str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in given.items()
+    )

@@ -1,0 +1,104 @@
+"""`whyray serve` and its roles, one process each."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, handle)
+    return stop
+
+
+def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run all roles of this machine, with an embedded Redis where the configuration names none.
+
+    Each role is a process of its own and is started again when it ends; `whyray status` tells why it did. Stop with
+    Ctrl-C or SIGTERM.
+
+    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    """
+    from whyray.app.context import House
+    from whyray.app.supervisor import supervisor_of
+
+    house = House.open(config)  # faults of the file are told once, here, not by every role
+    supervisor = supervisor_of(config, house.config())
+    house.close()
+    stop = _stop_on_signals()
+    supervisor.start()
+    supervisor.watch(stop)
+
+
+def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Receive studies (C-STORE), decide when they are complete, and queue jobs.
+
+    One of several roles, each for a machine of its own; `whyray serve` runs all on one.
+
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    """
+    from whyray.app.ended_role import telling_why
+
+    with telling_why("intake", config):
+        from whyray.app.roles import run_intake
+
+        run_intake(config, _stop_on_signals())
+
+
+def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run queued jobs: model, explanation, quality, results. One process a GPU.
+
+    Start as many as there are GPUs; all share one catalog, storage and Redis.
+
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    """
+    from whyray.app.ended_role import telling_why
+
+    with telling_why("worker", config):
+        from whyray.app.roles import run_worker
+
+        run_worker(config)
+
+
+def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Send results to their destinations, each at its own pace.
+
+    A destination that is down holds up no other.
+
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    """
+    from whyray.app.ended_role import telling_why
+
+    with telling_why("delivery", config):
+        from whyray.app.roles import run_delivery
+
+        run_delivery(config, _stop_on_signals())
+
+
+def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Serve the admin API and page.
+
+    Where it listens is in the section `admin` of the configuration.
+
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    """
+    from whyray.app.ended_role import telling_why
+
+    with telling_why("admin", config):
+        from whyray.app.roles import run_admin
+
+        run_admin(config, _stop_on_signals())

@@ -1,0 +1,80 @@
+"""`whyray route test`: which routes would take a file, and which clause refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from whyray.base.shown import shown_path
+from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+"""Attributes without which intake takes no instance."""
+app = typer.Typer(no_args_is_help=True, help="Routes: what goes where.")
+
+
+@app.command(name="test")
+def try_files(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files of one study, or folders of them.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Show for each series which routes match, and for the others the clause that refused and what was found.
+
+    Nothing is sent and nothing is run. Example: `whyray route test chest.dcm --config whyray.yaml`.
+    A file that can't be read, or that the service would not store, is told and left out.
+    Exit code 0: some route takes something; 1: none does; 2: no file can be read, or the configuration can't be.
+    """
+    from whyray.base.errors import DecodeError
+    from whyray.config import load_config
+    from whyray.jobs.files import instance_files
+    from whyray.routing import is_own_result, match_series, match_study, read_header, routes_for, series_of
+
+    settings = load_config(config, read_secrets=False)
+    console = Console(highlight=False, soft_wrap=True)
+    unread: list[DecodeError] = []
+
+    def headers() -> Iterator[Dataset]:
+        for path in instance_files(files):
+            try:
+                header = read_header(path, called=shown_path(path))
+            except DecodeError as error:
+                unread.append(error)
+                continue
+            missing = [keyword for keyword in _REQUIRED if not header.get(keyword)]
+            if missing:
+                console.print(f"{shown_path(path)}: never routed: it lacks {', '.join(missing)}", markup=False)
+                continue
+            own = is_own_result(header, settings.uid_root, lambda _uid: False)
+            if own is None:
+                yield header
+            else:
+                console.print(f"{shown_path(path)}: never routed: {own}", markup=False)
+
+    series = series_of(headers())
+    if unread and not series:
+        raise unread[0]
+    for error in unread:
+        console.print(error.message, markup=False)
+    for route in settings.routes:
+        console.print(route.name + ("" if route.enabled else " (not enabled)"), style="bold", markup=False)
+        for clause in match_study(route, series).refusals:
+            console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
+        for each in series:
+            verdict = match_series(route, each.header, instances=each.instances)
+            console.print(f"  series {each.uid}: {'matches' if verdict.matched else 'refused'}", markup=False)
+            for clause in verdict.refusals:
+                console.print(f"    by: {clause.text}; found: {clause.found}", markup=False)
+    routing = routes_for(settings, series)
+    for match in routing.matches:
+        packages = ", ".join(map(str, match.packages))
+        console.print(f"→ {match.route.name}: {packages} on {len(match.series)} series", markup=False)
+    if routing.otherwise:
+        console.print(f"→ no route: {settings.otherwise}", markup=False)
+        raise typer.Exit(1)

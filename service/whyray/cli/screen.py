@@ -1,0 +1,97 @@
+"""What the terminal shows: progress, and tables of findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from whyray.base.shown import shown_path
+from whyray.imaging import passed_over
+from whyray.jobs.files import Report, sorted_files
+
+GRADES = {"green": "green", "amber": "yellow", "red": "red"}
+NOTICE = "Not for diagnostic use."
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float, str], None]]:
+    """A bar for one piece of work, called with the share done (0..1) and words."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def show(done: float, words: str) -> None:
+            bar.update(task, completed=done, description=words)
+
+        yield show
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The images, DICOM or pictures, among `paths` and in the folders among them; one line tells what lies beside them.
+
+    Raises
+    ------
+    ImageError
+        If there is no image.
+    """
+    found = sorted_files(paths)
+    beside = passed_over([*found.others, *["Segmentation"] * len(found.segmentations)])
+    if beside is not None:
+        Console(stderr=True, soft_wrap=True).print(f"note: {beside}", highlight=False, markup=False)
+    return list(found.images)
+
+
+def grade_text(grade: str | None) -> str:
+    """A grade in its colour; a dash where there is none."""
+    return "–" if grade is None else f"[{GRADES.get(grade, 'white')}]{grade}[/]"
+
+
+def number(value: object) -> str:
+    """A figure as people read it; a dash where there is none."""
+    return f"{value:.3g}" if isinstance(value, int | float) else "–"
+
+
+def print_report(report: Report, out: Path) -> None:
+    """What was found, how good the explanations are, and where the files are."""
+    console = Console()
+    several = len(report.images) > 1
+    table = Table(title=f"{report.package}", caption=NOTICE)
+    for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
+        table.add_column(name, justify="right" if name in ("probability", "value") else "left", overflow="fold")
+    for finding in report.findings:
+        maps = [each for each in finding["explanations"] if each["part"] is None]
+        for index, each in enumerate([*maps, *finding["typed_explanations"]] or [None]):
+            cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
+            table.add_row(*cells, each["method"] if each else "–", _quality(each))
+    console.print(table)
+    for words in report.notes:
+        console.print(f"note: {words}", highlight=False, markup=False)
+    for words in report.refused:
+        console.print(f"refused: {words}", highlight=False, markup=False, style="yellow")
+    for words in report.withheld:
+        console.print(f"withheld: {words}", highlight=False, markup=False, style="yellow")
+    console.print(f"{len(report.files)} files and report.json in {shown_path(out)}", highlight=False, markup=False)
+
+
+def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
+    frame = "" if finding["frame"] is None else f" frame {finding['frame']}"
+    image = [f"…{finding['images'][0][-8:]}{frame}"] if several else []
+    return [
+        *image,
+        str(finding["finding"]),
+        "yes" if finding["present"] else "no",
+        number(finding.get("probability")),
+        number(finding.get("value")),
+    ]
+
+
+def _quality(explanation: dict[str, Any] | None) -> str:
+    if explanation is None:
+        return "–"
+    return grade_text(explanation["quality"]["grade"]) + (" (withheld)" if explanation["withheld"] else "")

@@ -1,0 +1,53 @@
+"""A thread that serves one destination, turn after turn, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from abc import ABC, abstractmethod
+
+from whyray.base.failures import logged
+from whyray.config import Destination
+from whyray.delivery.association import Caller
+
+_log = logging.getLogger("whyray.delivery")
+
+
+class Line(ABC):
+    """Serves the destination `name` under these settings; `owner` is who holds the leases of what it has claimed.
+
+    Parameters
+    ----------
+    work
+        What it does, in one word, for the names of threads and owners.
+    look
+        Seconds between looks when there is nothing to do.
+    """
+
+    def __init__(self, name: str, destination: Destination, caller: Caller, *, work: str, look: float) -> None:
+        self.name, self.destination, self.caller = name, destination, caller
+        self.stop = threading.Event()
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{name}:{uuid.uuid4().hex[:8]}"
+        self.thread = threading.Thread(target=self._run, name=f"{work}-{name}", daemon=True)
+        self._work, self._look = work, look
+
+    @abstractmethod
+    def turn(self) -> bool:
+        """Do what is due; says whether anything was."""
+
+    def join(self) -> None:
+        """Wait for what is under way."""
+        self.thread.join()
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            worked = False
+            try:
+                worked = self.turn()
+            except Exception as error:  # leases run out by themselves: whatever was claimed is taken up again
+                logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
+            if not worked:
+                self.stop.wait(self._look)

@@ -1,0 +1,173 @@
+"""An autoencoder package: from pictures to latents and back, in ONNX Runtime and, for gradients, in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import PackageError, TierMissing, WhyRayError
+from whyray.inference.display import as_input, displayed, per_channel
+from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.inference.model import Model
+from whyray.inference.taps import head_from, tapped
+
+FloatArray = NDArray[np.float32]
+
+
+class Autoencoder:
+    """A model whose package's task is `autoencoder`, as two functions.
+
+    Pictures are (N, *spatial) float32 in 0..1 as displayed, on the package's own grid; latents are (N, D) float32. The
+    torch functions take and give torch tensors of the same shapes on `device`; they are made when first needed, and
+    only where they answer as ONNX Runtime does.
+    Raises PackageError for a package of another task.
+    """
+
+    def __init__(self, model: Model) -> None:
+        if model.task != "autoencoder":
+            raise PackageError(
+                f"{model.identity}: expected an autoencoder, found a package for {model.task}",
+                advice="Name an autoencoder package, such as cxr-autoencoder@1.",
+            )
+        self.model = model
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of pictures."""
+        return self.model.spatial_shape
+
+    @property
+    def device(self) -> str:
+        """Where the torch functions compute."""
+        return device_of(self.model)
+
+    @cached_property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one item's latents inside the graph; `latents` are these, flattened."""
+        sizes = self.model.graph.shapes.get(self._latents)
+        if sizes is None or any(size is None for size in sizes[1:]):
+            return tuple(tapped(self.model, self._blank, [self._latents])[self._latents].shape[1:])
+        return tuple(int(size or 1) for size in sizes[1:])
+
+    @property
+    def latent_count(self) -> int:
+        """D: numbers in one item's latents."""
+        return prod(self.latent_shape)
+
+    def encode(self, pictures: FloatArray) -> FloatArray:
+        """Latents (N, D) of pictures (N, *spatial)."""
+        parts = [tapped(self.model, each, [self._latents])[self._latents] for each in self._batches(pictures)]
+        return np.concatenate(parts).reshape(len(pictures), -1)
+
+    def decode(self, latents: FloatArray) -> FloatArray:
+        """Pictures (N, *spatial) of latents (N, D)."""
+        head = head_from(self.model, self._latents)
+        step = self.model.batch_size
+        whole = np.ascontiguousarray(latents, np.float32).reshape(-1, *self.latent_shape)
+        parts = [self._as_picture(head(whole[start : start + step])) for start in range(0, len(whole), step)]
+        self.model.forwards += len(whole)
+        return np.concatenate(parts)
+
+    def reconstruct(self, pictures: FloatArray) -> FloatArray:
+        """Pictures as they come back: decode(encode(pictures))."""
+        return self.decode(self.encode(pictures))
+
+    def encode_torch(self, pictures: Any) -> Any:
+        """Latents (N, D), differentiable. Raises TierMissing where the encoder has no verified twin."""
+        return self._encoder_twin(pictures)
+
+    def decode_torch(self, latents: Any) -> Any:
+        """Pictures (N, *spatial), differentiable. Raises TierMissing where the decoder has no verified twin."""
+        return self._decoder_twin(latents)
+
+    @property
+    def _latents(self) -> str:
+        return str(self.model.manifest.output.embedding)
+
+    @property
+    def _blank(self) -> FloatArray:
+        return as_input(np.zeros((1, *self.shape), np.float32), self.model.manifest.input)
+
+    def _batches(self, pictures: FloatArray) -> Iterator[FloatArray]:
+        step = self.model.batch_size
+        for start in range(0, len(pictures), step):
+            layout = as_input(np.asarray(pictures[start : start + step], np.float32), self.model.manifest.input)
+            yield layout
+
+    def _as_picture(self, reconstruction: FloatArray) -> FloatArray:
+        first = reconstruction
+        if self.model.manifest.input.layout == "NHWC":
+            first = np.moveaxis(reconstruction, -1, 1)
+        return displayed(first, self.model.manifest.input)
+
+    @cached_property
+    def _encoder_twin(self) -> Callable[[Any], Any]:
+        import torch
+
+        spec = self.model.manifest.input
+        mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
+        net = self._converted(self.model.graph.input, self._latents)
+
+        def encode(pictures: Any) -> Any:
+            x = (pictures[:, None].expand(-1, spec.channels, *[-1] * len(self.shape)) - mean) / std
+            return net(torch.movedim(x, 1, -1) if spec.layout == "NHWC" else x).reshape(len(pictures), -1)
+
+        pictures = _smooth_noise((2, *self.shape))
+        return self._verified(encode, pictures, self.encode(pictures), "encoder")
+
+    @cached_property
+    def _decoder_twin(self) -> Callable[[Any], Any]:
+        import torch
+
+        spec = self.model.manifest.input
+        mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
+        net = self._converted(self._latents, self.model.logits_name)
+
+        def decode(latents: Any) -> Any:
+            found = net(latents.reshape(-1, *self.latent_shape))
+            first = torch.movedim(found, -1, 1) if spec.layout == "NHWC" else found
+            return (first * std + mean).mean(dim=1).clamp(0, 1)
+
+        latents = np.concatenate([self.encode(_smooth_noise((1, *self.shape))), self.encode(self._blank[:, 0] * 0)])
+        return self._verified(decode, latents, self.decode(latents), "decoder")
+
+    def _converted(self, start: str, end: str) -> Callable[[Any], Any]:
+        try:
+            module = to_torch(self.model.graph.cut(start, end)).to(self.device)
+        except (WhyRayError, MemoryError):
+            raise
+        except Exception as error:  # the converter raises whatever its operator functions raise
+            raise TierMissing(f"{self.model.identity}: {start} to {end} does not convert: {error}") from error
+
+        def run(x: Any) -> Any:
+            answer = module(x)
+            return answer[0] if isinstance(answer, (tuple, list)) else answer
+
+        return run
+
+    def _verified(
+        self, twin: Callable[[Any], Any], given: FloatArray, expected: FloatArray, words: str
+    ) -> Callable[[Any], Any]:
+        import torch
+
+        with torch.no_grad():
+            answer = twin(torch.from_numpy(given).to(self.device)).cpu().numpy()
+        gap = parity_gap(answer, expected)
+        if not gap <= PARITY:
+            raise TierMissing(f"{self.model.identity}: the {words}'s twin differs from ONNX Runtime by {gap:.2g}")
+        return twin
+
+
+def _smooth_noise(shape: tuple[int, ...]) -> FloatArray:
+    """Pictures in 0..1 that drive a trained net about as images do; white noise would not."""
+    random = np.random.default_rng(0).normal(size=shape)
+    for axis in range(1, len(shape)):
+        random = np.cumsum(random, axis=axis)
+    low = random.min(axis=tuple(range(1, len(shape))), keepdims=True)
+    high = random.max(axis=tuple(range(1, len(shape))), keepdims=True)
+    return np.asarray((random - low) / (high - low), np.float32)

@@ -1,0 +1,194 @@
+"""Which tensor the class activation maps are made of: the last one that is a map, or none, and why.
+
+A map has a channel axis and as many axes of positions as the image. Tokens of a transformer have positions in one axis
+and are no maps; what lies before layers of tokens (a patch embedding) says nothing of what these found, so it is never
+chosen. A vector after pooling is no map either, whatever its rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from whyray.base.errors import PackageError
+from whyray.inference.feature_layout import map_layout
+from whyray.inference.graph import Graph, item_shape
+from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
+from whyray.packages import InputSpec
+from whyray.packages.subgraphs import reads
+
+WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
+"""Methods that need no feature maps, in words for advice."""
+_LEARNED = frozenset(
+    {
+        *("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Attention", "Scan", "Loop", "If"),
+        *("MultiHeadAttention", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "FFT", "DFT"),
+    }
+)
+"""Layers that change what a position means: with one of them behind a map, the map is not the last word on places."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """The tensor of the class activation maps, or None; and why there is none, or what speaks against the one named."""
+
+    name: str | None
+    reason: str = ""
+
+
+def chosen_features(graph: Graph, logits: str, spec: InputSpec) -> Features:
+    """The last map before `logits` through which they depend on the image, and through nothing else.
+
+    Walks from the logits back along the graph. None where there is no such map, or where layers of tokens come behind
+    it. For a segmentation that ends in a 1 × 1 convolution this is that convolution's input.
+    """
+    for name in _backwards(graph, logits):
+        shape = graph.shapes.get(name)
+        if shape is None or len(shape) != len(spec.shape) + 2 or map_layout(graph, name, spec) is None:
+            continue
+        if not _behind(graph, name, logits):
+            continue
+        tokens = _tokens_behind(graph, name, logits, spec)
+        if tokens is not None:
+            return Features(None, _before_tokens(graph, name, tokens))
+        if graph.between(name, logits):
+            return Features(name)
+    return Features(None, "no tensor before the answer has a grid of positions and channels that all ways pass")
+
+
+def named_features(graph: Graph, name: str, logits: str, spec: InputSpec, options: RuntimeOptions) -> Features:
+    """The tensor that model.yaml names under output.features.
+
+    Raises PackageError where the graph has no such tensor, or where it is no map (N, channels, *grid), with a map that
+    there is.
+    """
+    where = f"{graph.where}: output.features says {name!r}"
+    if name not in graph.producer:
+        raise PackageError(
+            f"{where}, and the graph has no such tensor",
+            advice="Name an inner tensor of the graph, or leave output.features out.",
+        )
+    shape = graph.shapes.get(name)
+    if shape is None or None in shape[1:]:
+        shape = graph.shapes[name] = _measured(graph, name, spec, options)
+    if graph.input not in _ancestors(graph, name):
+        raise PackageError(f"{where}, which does not depend on the image", advice=_advice(graph, logits, spec))
+    axes = len(spec.shape)
+    if len(shape) != axes + 2 or map_layout(graph, name, spec) is None:
+        tokens = len(shape) > 2 and sum((size or 0) > 1 for size in shape[1:]) > 1
+        kind = "tokens or another tensor" if tokens else "a vector"
+        raise PackageError(
+            f"{where}, {kind} of shape {_words(shape)}; expected a map of {axes} axes of positions and one of "
+            f"channels, on a grid that fits the image ({' × '.join(map(str, spec.shape))})",
+            advice=_advice(graph, logits, spec),
+        )
+    behind = _tokens_behind(graph, name, logits, spec)
+    return Features(name, "" if behind is None else _before_tokens(graph, name, behind))
+
+
+def _before_tokens(graph: Graph, name: str, tokens: str) -> str:
+    return (
+        f"behind the last feature maps ({name!r}, {_words(graph.shapes[name])}) come layers of tokens ({tokens!r}, "
+        f"{_words(graph.shapes.get(tokens))}), which are no maps"
+    )
+
+
+def _advice(graph: Graph, logits: str, spec: InputSpec) -> str:
+    chosen = chosen_features(graph, logits, spec)
+    if chosen.name is not None:
+        return f"Leave output.features out: {chosen.name!r} is then taken. Or name another map."
+    return (
+        "Leave output.features out: class activation maps are then refused for this package. "
+        f"Explain it with {WITHOUT_MAPS}."
+    )
+
+
+def _backwards(graph: Graph, logits: str) -> Iterator[str]:
+    passed = {graph.input, logits, *graph.constants}
+    for node in reversed(graph.proto.graph.node):
+        for name in reads(node):
+            if name in graph.producer and name not in passed:
+                passed.add(name)
+                yield str(name)
+
+
+def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) -> str | None:
+    """A later tensor that has positions and is no map, with a learned layer between `features` and it; None without.
+
+    Looked for up to where the positions are gone: a vector through which all ways go. Where shapes are not known,
+    products of two computed tensors, as attention has them, count as layers of tokens.
+    """
+    nodes = _behind(graph, features, logits) or []
+    varying = {features}
+    learned = False
+    for node in nodes:
+        moving = [each for each in reads(node) if each in varying]
+        if not moving or node.op_type == "Shape":
+            continue
+        varying.update(each for each in node.output if each)
+        learned = learned or node.op_type in _LEARNED
+        if "Attention" in node.op_type:
+            return str(node.output[0])
+        for name in node.output:
+            shape = graph.shapes.get(name)
+            if shape is None or None in shape[1:]:
+                if node.op_type in {"MatMul", "Einsum"} and len(moving) > 1:
+                    return str(name)
+                continue
+            if name == logits or _behind(graph, name, logits) is None:
+                continue
+            positions = len(shape) > 2 and sum((size or 0) > 1 for size in shape[1:]) > 1
+            if not positions:
+                return None
+            if len(shape) == len(spec.shape) + 2 and map_layout(graph, str(name), spec) is not None:
+                learned = False  # a later map: what it is flattened to are its own places
+            elif learned:
+                return str(name)
+    return None
+
+
+def _behind(graph: Graph, start: str, end: str) -> list[Any] | None:
+    """As `Graph.between`, for values alone: that a size is read off another tensor is no way for them."""
+    wanted, found = {end}, []
+    for node in reversed(graph.proto.graph.node):
+        if start in node.output or not wanted.intersection(node.output):
+            continue
+        found.append(node)
+        if node.op_type not in {"Shape", "Size"}:
+            wanted.update(each for each in reads(node) if each != start)
+    return None if graph.input in wanted else found[::-1]
+
+
+def _ancestors(graph: Graph, name: str) -> set[str]:
+    found, left = set(), [name]
+    while left:
+        node = graph.producer.get(left.pop())
+        for each in () if node is None else reads(node):
+            if each not in found:
+                found.add(each)
+                left.append(each)
+    return found
+
+
+def _measured(graph: Graph, name: str, spec: InputSpec, options: RuntimeOptions) -> tuple[int, ...]:
+    """The shape of a tensor for one image, where the graph does not tell: from a run."""
+    session = open_session(graph.with_outputs([name]), options, name=graph.where)
+    half = session.get_inputs()[0].type == "tensor(float16)"
+    x = np.zeros((1, *item_shape(spec)), np.float16 if half else np.float32)
+    try:
+        (found,) = run_session(session, [name], {graph.input: x})
+    except runtime_errors() as error:
+        raise PackageError(
+            f"{graph.where}: the graph does not run up to {name!r}: {error}",
+            advice="Leave output.features out, or name a tensor of a graph that runs.",
+        ) from error
+    return tuple(np.shape(found))
+
+
+def _words(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "of a shape that the graph does not tell"
+    return "(" + ", ".join(["N", *(str(size or "?") for size in shape[1:])]) + ")"

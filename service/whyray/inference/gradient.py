@@ -1,0 +1,305 @@
+"""Differentiable twins of a graph, or of its head, in torch: accepted only where they answer as ONNX Runtime does, and
+where their gradients are proven by finite differences of its answers (see `gradient_proof`).
+
+What comes out of a converter is a function or a stack of functions, not the author's modules: methods that hook modules
+do nothing on it, silently, so none is used on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import TierMissing
+from whyray.inference.converters import CONVERTERS, Converter, to_torch
+from whyray.inference.gradient_proof import rounding_operators, unproven
+from whyray.inference.precision import as_float32
+from whyray.inference.rules import Rule, fold_batch_norms, run_with_rule
+
+if TYPE_CHECKING:
+    from whyray.inference.model import Model
+
+FloatArray = NDArray[np.float32]
+T = TypeVar("T")
+PARITY = 1e-3
+"""Largest difference of a twin's logits to ONNX Runtime's, relative to the largest logit."""
+
+__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "device_of", "parity_gap", "to_torch", "verified_twin"]
+
+
+class GradientEngine(Protocol):
+    """What gives gradients of a model's scores: the twin in torch, or the gradient compiled to ONNX."""
+
+    def gradients(
+        self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradients (targets, N, C, *spatial) of each target's score at `x` (N, C, *spatial), and logits (N, ...).
+
+        The score is the target's logit, or for a segmentation the sum of `regions` (targets, *grid) times its logits.
+        """
+        ...
+
+    def answers(self, x: FloatArray) -> FloatArray:
+        """Logits (N, ...) of `x` (N, C, *spatial) by this engine."""
+        ...
+
+    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
+        """d sum(logits · weights) / d x of one item `x` (1, C, *spatial); `weights` in the shape of its logits."""
+        ...
+
+
+def parity_gap(twin: FloatArray, reference: FloatArray) -> float:
+    """max |twin - reference| / max(1, max |reference|)."""
+    return float(np.abs(twin - reference).max() / max(1.0, np.abs(reference).max()))
+
+
+def device_of(model: Model) -> str:
+    """The torch device that goes with the model's ONNX Runtime providers."""
+    import torch
+
+    return "cuda" if model.providers[0].startswith("CUDA") and torch.cuda.is_available() else "cpu"
+
+
+class HeadGradient:
+    """d logits / d features, for heads without a closed form (flatten and several layers, attention).
+
+    Raises TierMissing where the head depends on more than the features, or where no converter's head passes parity.
+    """
+
+    def __init__(self, model: Model) -> None:
+        features = model.features_name
+        if features is None:
+            raise TierMissing(f"{model.identity} has no feature maps: nothing to weigh for a class activation map")
+        self._model = model
+        if model.graph.between(features, model.logits_name) is None:
+            raise TierMissing(
+                f"{model.identity}: logits depend on the input by ways that pass {features!r} by",
+                advice="Name a later tensor in output.features, one that all ways pass.",
+            )
+        proto = model.graph.cut(features, model.logits_name)
+        sizes = [size or 1 for size in model.graph.shapes.get(features, ())[1:]]
+
+        def head(converter: Converter) -> tuple[Any, Converter]:
+            module = to_torch(proto, converter).to(device_of(model))
+            if sizes:
+                random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
+                self._refuse_other_answers(module, random)
+                self._refuse_other_gradients(module, converter, random)
+            return module, converter
+
+        found, reason = _first_right(head)
+        if found is None:
+            reason += rounding_operators(proto.graph)
+            raise TierMissing(f"{model.identity}: the head does not convert: {reason}")
+        self._head, self.converter = found
+
+    def __call__(
+        self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
+    ) -> tuple[FloatArray, float]:
+        """Gradients (targets, channels, *grid) of each target's score, and the gap to ONNX Runtime's logits.
+
+        `features` (1, channels, *grid), `logits` (1, all targets, ...) of the same run. The score is the target's
+        logit, or for a segmentation the sum of `regions` (targets, *spatial) times its logits.
+        """
+        import torch
+
+        device = device_of(self._model)
+        leaf = torch.from_numpy(np.ascontiguousarray(features)).to(device).requires_grad_(True)
+        answer = _only(self._head(leaf)).reshape(logits.shape)
+        gap = parity_gap(answer.detach().cpu().numpy(), logits)
+        if gap > PARITY:
+            raise TierMissing(f"{self._model.identity}: the converted head differs from ONNX Runtime by {gap:.2g}")
+        gradients = []
+        for number, target in enumerate(targets):
+            score = answer[0, target]
+            if regions is not None:
+                score = (score * torch.from_numpy(regions[number]).to(device)).sum()
+            last = number == len(targets) - 1
+            gradients.append(torch.autograd.grad(score, leaf, retain_graph=not last)[0][0].cpu().numpy())
+        return np.stack(gradients), gap
+
+    def _refuse_other_answers(self, module: Any, features: FloatArray) -> None:
+        import torch
+
+        with torch.no_grad():
+            answer = _only(module(torch.from_numpy(features).to(device_of(self._model)))).cpu().numpy()
+        expected = self._model.head_run(features)
+        if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
+            raise ValueError("it answers otherwise than ONNX Runtime")
+
+    def _refuse_other_gradients(self, module: Any, converter: Converter, features: FloatArray) -> None:
+        device = device_of(self._model)
+
+        def prove() -> str:
+            return unproven(
+                in_single_precision(self._model).head_run,
+                lambda x, weights: pulled_back(module, x, weights, device),
+                probes_of_features(features),
+            )
+
+        reason = self._model.proof("head gradient", converter, prove)
+        if reason:
+            raise ValueError(reason)
+
+
+class Twin:
+    """The whole model in torch."""
+
+    def __init__(self, model: Model, converter: Converter = CONVERTERS[0]) -> None:
+        self._model = model
+        graph = model.graph
+        self.converter = converter
+        self.module = to_torch(graph.cut(graph.input, model.logits_name), converter).to(device_of(model))
+        self.device = device_of(model)
+
+    @cached_property
+    def folded(self) -> Any:
+        """The module with batch norms folded into the convolutions before them, where a rule wants them so."""
+        return fold_batch_norms(self.module)
+
+    def logits(self, x: Any, rule: Rule | None = None, module: Any = None) -> Any:
+        """Torch logits (N, targets, ...) of a channels-first torch tensor.
+
+        `rule` may replace operators (see `rules`), and `module` stand for the twin's own (with batch norms folded).
+        Raises TierMissing where a rule is given and the twin is not a graph of operators.
+        """
+        import torch
+
+        if rule is not None and not self.converter.by_operator:
+            raise TierMissing(
+                f"{self._model.identity} has a twin by {self.converter.name}, whose operators no rule can replace",
+                advice="Take integrated-gradients, which needs gradients only.",
+            )
+        fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
+        answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
+        if self._model.task in ("autoencoder", "captioner"):
+            return answer
+        count = len(self._model.targets)
+        if self._model.task != "segmentation":
+            return answer.reshape(len(x), count)
+        return torch.movedim(answer, -1, 1) if answer.shape[1] != count else answer
+
+    def scores(self, logits: Any, targets: Sequence[int], regions: FloatArray | None) -> Any:
+        """(N, targets) torch scores: logits, or a segmentation's sums of `regions` (targets, *grid) times logits."""
+        import torch
+
+        picked = logits[:, list(targets)]
+        if regions is None:
+            return picked
+        weights = torch.from_numpy(regions).to(picked.device)
+        return (picked * weights[None]).flatten(2).sum(dim=2)
+
+    def gradients(
+        self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None, rule: Rule | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Gradients (targets, N, C, *spatial) of each target's score at `x` (N, C, *spatial), and logits (N, ...).
+
+        One pass forward for all targets, one back for each.
+        """
+        import torch
+
+        if rule is None and len(x) > 1 and not self._model.batchable(x):
+            parts = [self.gradients(x[each : each + 1], targets, regions) for each in range(len(x))]
+            return np.concatenate([each[0] for each in parts], axis=1), np.concatenate([each[1] for each in parts])
+        leaf = torch.from_numpy(np.ascontiguousarray(x)).to(self.device).requires_grad_(True)
+        logits = self.logits(leaf, rule)
+        scores = self.scores(logits, targets, regions).sum(dim=0)
+        last = len(targets) - 1
+        found = [
+            torch.autograd.grad(score, leaf, retain_graph=number < last)[0].cpu().numpy()
+            for number, score in enumerate(scores)
+        ]
+        return np.stack(found), logits.detach().cpu().numpy()
+
+    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
+        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
+        return pulled_back(self.logits, x, weights, self.device)
+
+    def answers(self, x: FloatArray) -> FloatArray:
+        """Logits (N, ...) of `x` (N, C, *spatial)."""
+        import torch
+
+        with torch.no_grad():
+            return np.asarray(self.logits(torch.from_numpy(np.ascontiguousarray(x)).to(self.device)).cpu().numpy())
+
+
+def verified_twin(model: Model, image: FloatArray | None = None) -> tuple[Twin | None, str]:
+    """The first converter's twin that answers as ONNX Runtime on three random inputs, and whose gradients are proven
+    on one of them and on `image` (1, C, *spatial), where one is given; else None and the reasons."""
+    inputs = probes(model)
+
+    def twin(converter: Converter) -> Twin:
+        made = Twin(model, converter)
+        for x in inputs:
+            gap = parity_gap(made.answers(x), model.batch_logits(x))
+            if not gap <= PARITY:
+                raise ValueError(f"its answers differ from ONNX Runtime's by {gap:.2g} of the largest, over {PARITY}")
+
+        def prove(items: Sequence[FloatArray]) -> str:
+            return unproven(in_single_precision(model).batch_logits, made.pullback, items)
+
+        reason = model.proof("input gradient", converter, lambda: prove(inputs))
+        if not reason and image is not None:
+            reason = prove([image])
+        if reason:
+            raise ValueError(reason)
+        return made
+
+    found, reason = _first_right(twin)
+    return found, reason and reason + rounding_operators(model.graph.proto.graph)
+
+
+def in_single_precision(model: Model) -> Model:
+    """The model whose gradients are taken: of a graph in half precision, the same in single, by ONNX Runtime."""
+    proto = as_float32(model.graph.proto)
+    return model if proto is model.graph.proto else model.session("single precision", lambda: model.with_graph(proto))
+
+
+def probes(model: Model) -> list[FloatArray]:
+    """Three random inputs (1, C, *spatial), of the size that images have first."""
+    shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
+    return [smooth_noise(shape, scale) for scale in (1.0, 0.3, 3.0)]
+
+
+def probes_of_features(random: FloatArray) -> list[FloatArray]:
+    """Features to prove a head's gradient on: as a rectifier leaves them, then without it."""
+    return [np.maximum(random, 0), random, 10 * random]
+
+
+def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray, device: str) -> FloatArray:
+    """d sum(module(x) · weights) / d x in torch; zero where the module's answer does not depend on `x` by gradients."""
+    import torch
+
+    leaf = torch.from_numpy(np.ascontiguousarray(x)).to(device).requires_grad_(True)
+    answer = _only(module(leaf))
+    if not answer.requires_grad:
+        return np.zeros_like(x)
+    score = (answer.reshape(weights.shape) * torch.from_numpy(weights).to(device)).sum()
+    (found,) = torch.autograd.grad(score, leaf, allow_unused=True)
+    return np.zeros_like(x) if found is None else np.asarray(found.cpu().numpy(), np.float32)
+
+
+def smooth_noise(shape: Sequence[int], scale: float, seed: int = 0) -> FloatArray:
+    """(1, *shape): random, but smooth along the last two axes, as images are: white noise drives trained nets where no
+    image does. Its standard deviation is `scale`."""
+    x = np.random.default_rng(seed).normal(size=(1, *shape))
+    x = np.cumsum(np.cumsum(x, axis=-1), axis=-2)
+    return np.asarray(scale * x / x.std(), np.float32)
+
+
+def _first_right(make: Callable[[Converter], T]) -> tuple[T | None, str]:
+    reasons = []
+    for converter in CONVERTERS:
+        try:
+            return make(converter), ""
+        except Exception as error:  # a converter raises whatever its operator functions raise
+            reasons.append(f"{converter.name}: {type(error).__name__}: {error}")
+    return None, "; ".join(reasons)
+
+
+def _only(answer: Any) -> Any:
+    return answer[0] if isinstance(answer, (tuple, list)) else answer

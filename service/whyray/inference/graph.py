@@ -1,0 +1,201 @@
+"""Looking into an ONNX graph: loading it safely, its constants and shapes, and cutting it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import PackageError
+from whyray.inference.input_type import with_float_input
+from whyray.inference.inputs import with_constants
+from whyray.packages import InputSpec
+from whyray.packages.subgraphs import reads, tensors, with_dense_constants
+
+_NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+
+
+class Graph:
+    """One ONNX graph with its constants, shapes and connections at hand; never changed in place.
+
+    `shapes` maps tensor names to shapes for a batch of one (from shape inference; a name may be missing, and a size
+    that inference can't tell is None), `types` to ONNX element types. All inputs but the image are constants already.
+    """
+
+    def __init__(self, proto: Any, spec: InputSpec, where: str, stands_for: Mapping[str, str] | None = None) -> None:
+        self.proto = proto
+        self.stands_for = dict(stands_for or {})
+        """Tensors of which another one, channels-first, is used instead (see `feature_layout`)."""
+        self.where = where
+        self.constants: dict[str, Any] = {each.name: each for each in proto.graph.initializer}
+        for node in proto.graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = node
+        self.producer = {output: node for node in proto.graph.node for output in node.output if output}
+        self.consumers: dict[str, list[Any]] = {}
+        for node in proto.graph.node:
+            for each in reads(node):
+                self.consumers.setdefault(each, []).append(node)
+        self.input = spec.name
+        self.shapes: dict[str, tuple[int | None, ...]] = {}
+        self.types: dict[str, int] = {}
+        self._infer_shapes(spec)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the graph's outputs."""
+        return [each.name for each in self.proto.graph.output]
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the graph declares that it takes any batch size; a declaration only, see `Model.batchable`."""
+        value = next(each for each in self.proto.graph.input if each.name == self.input)
+        sizes = value.type.tensor_type.shape.dim
+        return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """The value of a constant tensor, or None where `name` is computed."""
+        from onnx import numpy_helper
+
+        holder = self.constants.get(name)
+        if holder is None:
+            return None
+        if not hasattr(holder, "op_type"):
+            return np.asarray(numpy_helper.to_array(holder))
+        for attribute in holder.attribute:
+            if attribute.name == "value":
+                return np.asarray(numpy_helper.to_array(attribute.t))
+            if attribute.name in _NUMBERS:  # since opset 12 a number, or a list of them, without a tensor around it
+                import onnx
+
+                return np.asarray(onnx.helper.get_attribute_value(attribute), _NUMBERS[attribute.name])
+        return None
+
+    def between(self, start: str, end: str) -> list[Any] | None:
+        """Nodes from tensor `start` to tensor `end` in graph order; None where ways from the input pass it by."""
+        wanted, needed = {end}, []
+        for node in reversed(self.proto.graph.node):
+            if not wanted.intersection(node.output):
+                continue
+            if start in node.output:
+                continue
+            needed.append(node)
+            wanted.update(each for each in reads(node) if each != start)
+        if self.input in wanted and start != self.input:
+            return None
+        return [node for node in reversed(needed) if node.op_type != "Constant"]
+
+    def cut(self, start: str, end: str) -> Any:
+        """The model from `start` (its only input) to `end` (its only output), with a batch of any size."""
+        import onnx
+
+        nodes = self.between(start, end)
+        if nodes is None:
+            raise PackageError(
+                f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}",
+                advice=f"Name a tensor through which all ways from the image to {end!r} go.",
+            )
+        names = {each for node in nodes for each in reads(node)}
+        constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
+        shape = self.shapes.get(start)
+        symbolic = None if shape is None else ["N", *shape[1:]]
+        graph = onnx.helper.make_graph(
+            [*constants, *nodes],
+            "head",
+            [onnx.helper.make_tensor_value_info(start, self.types.get(start, onnx.TensorProto.FLOAT), symbolic)],
+            [onnx.helper.make_tensor_value_info(end, self.types.get(end, onnx.TensorProto.FLOAT), None)],
+            [each for each in self.proto.graph.initializer if each.name in names],
+        )
+        head = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)
+        head.ir_version = self.proto.ir_version
+        return head
+
+    def with_outputs(self, names: list[str]) -> bytes:
+        """The serialised graph with exactly these tensors as outputs, inner ones included."""
+        return bytes(self.giving(names).SerializeToString())
+
+    def giving(self, names: list[str]) -> Any:
+        """A copy of the graph with exactly these tensors as outputs; PackageError where there is no such tensor."""
+        import onnx
+
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self.proto)
+        declared = {each.name: each for each in (*self.proto.graph.output, *self.proto.graph.value_info)}
+        del copy.graph.output[:]
+        for name in names:
+            if name not in self.producer:
+                raise PackageError(
+                    f"{self.where}: the graph has no tensor {name!r}",
+                    advice=f"Name one that it has, e.g. {', '.join(list(self.producer)[-5:])}.",
+                )
+            known = declared.get(name)
+            copy.graph.output.append(onnx.ValueInfoProto(name=name) if known is None else known)
+        return copy
+
+    def _infer_shapes(self, spec: InputSpec) -> None:
+        import onnx
+
+        fixed = onnx.ModelProto()
+        fixed.CopyFrom(self.proto)
+        value = next(each for each in fixed.graph.input if each.name == spec.name)
+        if value.type.tensor_type.HasField("shape"):
+            for dim, size in zip(value.type.tensor_type.shape.dim, (1, *item_shape(spec)), strict=False):
+                dim.dim_value = size
+        del fixed.graph.value_info[:]
+        for output in fixed.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        try:
+            inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
+            return  # a graph that inference can't read may still run; its shapes are then unknown
+        for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
+            kind = each.type.tensor_type
+            if kind.elem_type:
+                self.types[each.name] = kind.elem_type
+            if kind.HasField("shape"):
+                self.shapes[each.name] = tuple(
+                    dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
+                )
+
+
+def item_shape(spec: InputSpec) -> tuple[int, ...]:
+    """The shape of one item in the graph's layout, without the batch."""
+    return (*spec.shape, spec.channels) if spec.layout == "NHWC" else (spec.channels, *spec.shape)
+
+
+def read_graph(path: Path, spec: InputSpec) -> Graph:
+    """Load an ONNX file with its external data, which must lie inside the file's folder.
+
+    Raises PackageError where the file is no ONNX graph, or where external data is missing or lies elsewhere.
+    """
+    import onnx.inliner
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    root = path.parent.resolve()
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        for tensor in tensors(proto):
+            if uses_external_data(tensor):
+                location = ExternalDataInfo(tensor).location
+                if not (root / location).resolve().is_relative_to(root):
+                    raise PackageError(
+                        f"{path}: weights of {tensor.name!r} lie at {location!r}, outside the package folder",
+                        advice="Save the model with its external data beside it, in the package folder.",
+                    )
+        onnx.load_external_data_for_model(proto, str(root))
+        onnx.checker.check_model(proto)
+        if proto.functions:  # what happens within functions of the model's own shall be seen
+            proto = onnx.inliner.inline_local_functions(proto)
+        proto = with_dense_constants(proto)  # one form of constants from here on
+    except PackageError:
+        raise
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
+        raise PackageError(
+            f"{path}: not a readable ONNX graph: {error}", advice="Export the model again, and copy all its files."
+        ) from error
+    alone = with_constants(proto, spec, str(path))
+    return Graph(with_float_input(alone, spec, str(path)), spec, str(path))

@@ -1,0 +1,153 @@
+"""ONNX Runtime sessions: which device, how many threads, and a loud failure where the GPU asked for is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import PackageError
+from whyray.inference.cache import cache_folder
+
+Device = Literal["cpu", "cuda", "auto"]
+_CUDA = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How models run.
+
+    Attributes
+    ----------
+    device
+        `auto` takes CUDA where this ONNX Runtime has it; `cuda` fails where it does not load.
+    intra_op_threads
+        Threads within one operator; None leaves it to ONNX Runtime (all cores).
+    batch_size
+        Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
+        chooses by the size of the input.
+    memory_limit
+        Bytes of main memory that a batch may take; None takes a quarter of what is free.
+    gpu_memory_limit
+        Bytes of GPU memory that this process may take: one half for each ONNX Runtime session's arena, the other for
+        torch. None leaves it open, and a batch may take half of what is free.
+    artefacts
+        A site's folders of reference artefacts, NAME/VERSION/KIND.npz, before those that came with the package.
+    cache
+        Where what was compiled is kept (see `CompiledCache`); None keeps nothing.
+    """
+
+    device: Device = "auto"
+    intra_op_threads: int | None = None
+    batch_size: int | None = None
+    memory_limit: int | None = None
+    gpu_memory_limit: int | None = None
+    artefacts: tuple[Path, ...] = ()
+    cache: Path | None = field(default_factory=cache_folder)
+
+
+def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
+    """An `onnxruntime.InferenceSession` of a serialised graph.
+
+    Raises PackageError where the graph does not load, or where CUDA was asked for and did not load.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    wants_gpu = options.device == "cuda" or (options.device == "auto" and _CUDA in available)
+    if options.device == "cuda" and _CUDA not in available:
+        raise PackageError(
+            f"{name}: device 'cuda' was asked for, but this ONNX Runtime has only {available}",
+            advice="Install onnxruntime-gpu instead of onnxruntime (never both), or set device: cpu.",
+        )
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if wants_gpu:
+        if hasattr(onnxruntime, "preload_dlls"):
+            # CUDA and cuDNN may be Python packages (torch brings them), which the loader does not search by itself
+            onnxruntime.preload_dlls()
+        providers.insert(0, (_CUDA, cuda_settings(options)))
+        cap_torch(options)
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    # Threads that wait in a loop after a run would take the cores from what comes next: another session, torch, numpy.
+    # Two sessions in turns on two cores run 2 to 2.5 times as fast without.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if options.intra_op_threads is not None:
+        settings.intra_op_num_threads = options.intra_op_threads
+    try:
+        session = onnxruntime.InferenceSession(graph, settings, providers=providers)
+    except runtime_errors() as error:
+        raise PackageError(
+            f"{name}: the graph does not load: {error}",
+            advice="Export the model again, with operators that this ONNX Runtime has.",
+        ) from error
+    if options.device == "cuda" and _CUDA not in session.get_providers():
+        raise PackageError(
+            f"{name}: device 'cuda' was asked for, but CUDA did not load; running on {session.get_providers()}",
+            advice="Check driver and CUDA/cuDNN libraries (`nvidia-smi`, ONNX Runtime's release notes).",
+        )
+    return session
+
+
+@lru_cache(maxsize=1)
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a graph that does not load or run: classes of its own without a common base.
+
+    A value of a type or shape that its Python side refuses comes as ValueError or RuntimeError. Memory that runs out is
+    none of them: MemoryError goes through.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*own, ValueError, RuntimeError)
+
+
+def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
+    if session.get_providers()[0] != _CUDA:
+        return list(session.run(list(names), dict(feeds)))
+    return run_bound(session, names, feeds, "cuda")
+
+
+def run_bound(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]], device: str) -> list[NDArray[Any]]:
+    """As `run_session`, by I/O binding: inputs are OrtValues on `device`, outputs stay there until they are copied."""
+    import onnxruntime
+
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        contiguous = np.ascontiguousarray(array)
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, device, 0))
+    for name in names:
+        binding.bind_output(name, device, 0)
+    session.run_with_iobinding(binding)
+    return [np.asarray(each) for each in binding.copy_outputs_to_cpu()]
+
+
+def cuda_settings(options: RuntimeOptions) -> dict[str, str]:
+    """Options of ONNX Runtime's CUDA provider."""
+    # TF32 would cost three decimal digits, and with them parity with the CPU. The arena grows by what is asked for, so
+    # that what is left stays for torch.
+    settings = {"device_id": "0", "use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+    if options.gpu_memory_limit is not None:
+        settings["gpu_mem_limit"] = str(options.gpu_memory_limit // 2)
+    return settings
+
+
+def cap_torch(options: RuntimeOptions) -> None:
+    """Keep torch within its half of the limit, on the same device: both would else take what the other needs."""
+    import torch
+
+    if options.gpu_memory_limit is None or not torch.cuda.is_available():
+        return
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(torch_share(options.gpu_memory_limit, total), 0)
+
+
+def torch_share(limit: int, total: int) -> float:
+    """The share of a GPU's `total` bytes that torch may take where this process may take `limit`."""
+    return min(1.0, limit / 2 / total)

@@ -1,0 +1,219 @@
+"""Every wished explanation of one image, evaluated, and carried back to the source: the middle of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
+from whyray.base.failures import activity
+from whyray.explain import (
+    Context,
+    Explanation,
+    Heatmap,
+    MapPart,
+    Structure,
+    TypedExplanation,
+    displayed,
+    expanded,
+    explain,
+    method_named,
+)
+from whyray.explain import Made as Judged
+from whyray.explain.anatomy import allowed_in
+from whyray.explain.refusal import ends_all, refusal_of
+from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
+from whyray.inference import Model
+from whyray.jobs.explanation_request import Progress, Wish
+from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
+from whyray.results import MapInSource, StructureInSource, Told
+
+_log = logging.getLogger(__name__)
+_OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
+"""What a method says before it looks at a target: asking again for each alone would get the same."""
+
+
+@dataclass
+class Explained:
+    """All that was said of one image: maps and other explanations by target, and refusals by target and method."""
+
+    maps: dict[str, list[MapInSource]] = field(default_factory=dict)
+    told: dict[str, list[Told]] = field(default_factory=dict)
+    refused: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def explain_image(
+    image: SourceImage,
+    model: Model,
+    model_input: ModelInput,
+    targets: Sequence[str],
+    wish: Wish,
+    progress: Progress,
+    structures: Sequence[Structure] = (),
+) -> Explained:
+    """Every wished method for every target; methods that read what others said come after them."""
+    work = _Work(image, model, model_input, tuple(targets), wish, progress, tuple(structures))
+    wished = expanded(wish.methods, model)
+    ordered = sorted(wished.items(), key=lambda each: method_named(each[0]).stage)
+    for index, (method, parameters) in enumerate(ordered):
+        with activity(f"explaining {', '.join(targets)} with {method}"):
+            work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
+    return work.explained
+
+
+@dataclass
+class _Work:
+    image: SourceImage
+    model: Model
+    model_input: ModelInput
+    targets: tuple[str, ...]
+    wish: Wish
+    progress: Progress
+    structures: tuple[Structure, ...]
+    explained: Explained = field(default_factory=Explained)
+    _judged: list[Judged] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        spec = self.model.manifest.input
+        self._context = Context(
+            structures=self.structures,
+            display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
+            valid=self.model_input.valid,
+            language=self.wish.language,
+            phrases=self.wish.phrases,
+            directions=_directions(self.image),
+        )
+        usual = Budget.for_model(self.model)
+        most = self.wish.most_forwards
+        self._budget = usual if most is None else replace(usual, forwards=min(usual.forwards, most))
+
+    @property
+    def context(self) -> Context:
+        """What is known now, with all that was said so far."""
+        return replace(self._context, made=tuple(self._judged))
+
+    def method(self, method: str, parameters: Mapping[str, Any], start: float, width: float) -> None:
+        """One method for all targets, each explanation evaluated; a refusal or a failure is remembered by name."""
+
+        def share(done: int, total: int, words: str) -> None:
+            self.progress(start + width / 2 * done / max(total, 1), words)
+
+        share(0, 1, f"{method}: explaining {', '.join(self.targets)}")
+        found = self._explanations(self.targets, method, parameters, share)
+        maps = [each for each in found if isinstance(each, Heatmap)]
+        for number, each in enumerate(found):
+            done = start + width * (0.5 + 0.5 * number / len(found))
+            self.progress(done, f"{method}: measuring the explanation of {each.target}")
+
+            def measuring(*_: object, done: float = done) -> None:
+                self.progress(done, "measuring")
+
+            try:
+                with activity(f"measuring the explanation of {each.target}"):
+                    if isinstance(each, Heatmap):
+                        self._map(each, maps, measuring)
+                    else:
+                        self._told(each, measuring)
+            except Exception as error:  # of this explanation alone: no defect in one takes the others
+                self._refuse([each.target], method, error)
+
+    def _explanations(
+        self,
+        targets: Sequence[str],
+        method: str,
+        parameters: Mapping[str, Any],
+        progress: Callable[[int, int, str], None],
+    ) -> list[Explanation]:
+        """One shared run for all targets; where one can't be explained, each alone, so that the others are."""
+        try:
+            return explain(
+                self.model,
+                self.model_input.tensor,
+                target=list(targets),
+                method=method,
+                context=self.context,
+                progress=progress,
+                **parameters,
+            )
+        except Exception as error:  # of this method alone: whatever a library raises in it, the others are made
+            if len(targets) > 1 and not ends_all(error) and not isinstance(error, _OF_ALL_TARGETS):
+                return [each for one in targets for each in self._explanations([one], method, parameters, progress)]
+            self._refuse(targets, method, error)
+            return []
+
+    def _refuse(self, targets: Sequence[str], method: str, error: Exception) -> None:
+        """Remember why there is no explanation of these targets; raises again what ends all of the work."""
+        if ends_all(error):
+            raise error
+        message = refusal_of(_log, error, method).message
+        for target in targets:
+            self.explained.refused.setdefault(target, {})[method] = message
+
+    def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
+        card = assess(
+            self.model,
+            self.model_input.tensor,
+            heatmap,
+            budget=self._budget,
+            seed=self.wish.seed,
+            valid=self.model_input.valid,
+            allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
+            others=others,
+            progress=progress,
+        )
+        in_source = self._in_source(heatmap, card)
+        self._keep(heatmap, card)
+        self.explained.maps.setdefault(heatmap.target, []).append(in_source)
+
+    def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
+        card = assess_typed(
+            self.model,
+            self.model_input.tensor,
+            explanation,
+            context=self.context,
+            budget=self._budget,
+            seed=self.wish.seed,
+            progress=progress,
+        )
+        told = Told(explanation, card, tuple(self._structure(each) for each in explanation.structures))
+        parts = [self._in_source(_as_heatmap(each, explanation), card, part=each.name) for each in explanation.maps]
+        self._keep(explanation, card)
+        self.explained.told.setdefault(explanation.target, []).append(told)
+        if parts:
+            self.explained.maps.setdefault(explanation.target, []).extend(parts)
+
+    def _keep(self, explanation: Explanation, card: QualityCard) -> None:
+        self._judged.append(Judged(explanation, card.grade.value, card.withheld, card.reasons))
+
+    def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
+        values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
+        region, rule = salient_region(values, covered, signed=heatmap.signed)
+        return MapInSource(
+            method=heatmap.method,
+            values=values,
+            covered=covered,
+            region=region,
+            region_rule=rule,
+            signed=heatmap.signed,
+            unit=heatmap.unit,
+            card=card,
+            layer=heatmap.layer,
+            parameters=heatmap.parameters,
+            part=part,
+        )
+
+    def _structure(self, structure: Structure) -> StructureInSource:
+        mask, _ = mask_to_source(structure.mask, self.model_input.grid, self.image)
+        return StructureInSource(structure.name, mask, structure.code, structure.laterality)
+
+
+def _directions(image: SourceImage) -> tuple[str, ...] | None:
+    """Where rows and columns of a planar grid grow to in the patient; None for volumes and silent sources."""
+    told = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
+    return None if told is None else (told[1], told[0])
+
+
+def _as_heatmap(part: MapPart, of: TypedExplanation) -> Heatmap:
+    return Heatmap(part.values, of.target, of.method, part.signed, part.unit, parameters=of.parameters)

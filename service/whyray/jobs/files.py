@@ -1,0 +1,333 @@
+"""The same run without network, queue or catalog: files in; DICOM results, pictures and a report out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+import whyray
+from whyray.base.errors import DecodeError, ImageError
+from whyray.base.failures import activity
+from whyray.base.shown import shown_path
+from whyray.config import ResultKind
+from whyray.imaging import (
+    SEGMENTATIONS,
+    WRAPPED,
+    Refusal,
+    counted,
+    is_picture,
+    other_object,
+    passed_over,
+    read_images,
+    sop_class_of,
+    wrap_picture,
+)
+from whyray.inference import Model
+from whyray.jobs.answering import answer_images
+from whyray.jobs.explanation_request import Progress, Wish
+from whyray.results import (
+    ALL_KINDS,
+    Answer,
+    Result,
+    Templates,
+    Wording,
+    describe,
+    encode,
+    grouped_results,
+    write_picture,
+)
+from whyray.results.page import frames_explained_words
+
+NO_ROUTE = "command line"
+_PREAMBLE = 128
+_FIRST_TAGS = tuple(
+    bytes((group, 0, element, 0))
+    for group, elements in ((2, (0, 1, 2)), (8, (0, 1, 5, 8, 18, 22)))
+    for element in elements
+)
+"""With one of these a file without preamble begins (PS3.5 section 7.1: in ascending order), little endian."""
+_DICOM_ENDINGS = (".dcm", ".dicom")
+_MOST_NAMED = 3
+_NO_NAME = re.compile(r"[^\w.+@-]+")
+_LONGEST_STEM = 180
+"""Bytes: with the rest of a UID and an ending below the 255 that file systems take."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images.
+
+    `notes`: what a reader has to know of the images; `refused`: what was given or asked for and is not there, and why;
+    `withheld`: explanations that were made, and that their evaluation does not let anybody see.
+    """
+
+    package: str
+    digest: str
+    at: datetime
+    images: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+    findings: tuple[dict[str, Any], ...]
+    refused: tuple[str, ...]
+    withheld: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def instance_files(paths: Iterable[Path]) -> list[Path]:
+    """The DICOM files among `paths` and in the folders among them; a file that is named is taken as it is.
+
+    Raises
+    ------
+    ImageError
+        If there is none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += [each for each in _files_in(path) if _claims_to_be_dicom(each)] if path.is_dir() else [path]
+    if not found:
+        raise ImageError("no DICOM file among the paths given", advice="Name .dcm files or a folder that holds some.")
+    return found
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [each for each in sorted(folder.rglob("*")) if each.is_file() and not each.name.startswith("._")]
+
+
+def _claims_to_be_dicom(path: Path) -> bool:
+    """Whether a file says by its first bytes or its name that it is DICOM, so that it is used, or refused by name."""
+    if path.suffix.lower() in _DICOM_ENDINGS:
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(_PREAMBLE + 4)
+    except OSError:
+        return True  # one that can't be read is named where it is read, beside those that can
+    return head[_PREAMBLE:] == b"DICM" or head.startswith(_FIRST_TAGS)
+
+
+@dataclass(frozen=True)
+class SortedFiles:
+    """Files by what they are: images (and what can't be told), segmentations, and the kinds of what is neither."""
+
+    images: tuple[Path, ...]
+    segmentations: tuple[Path, ...]
+    others: tuple[str, ...]
+
+
+def sorted_files(paths: Iterable[Path]) -> SortedFiles:
+    """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states, other files.
+
+    A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures.
+
+    Raises
+    ------
+    ImageError
+        If there is no image among them, naming what there is.
+    """
+    images: list[Path] = []
+    segmentations: list[Path] = []
+    others: list[str] = []
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = _files_in(path)
+        taken = [each for each in inside if _claims_to_be_dicom(each)]
+        taken = taken or [each for each in inside if is_picture(each)]
+        files += taken
+        others += [_kind_of_file(each) for each in inside if each not in set(taken)]
+    for path in files:
+        sop_class, has_size = sop_class_of(path)
+        if sop_class in SEGMENTATIONS:
+            segmentations.append(path)
+        elif (name := other_object(sop_class, has_size=has_size)) is not None:
+            others.append(name)
+        else:
+            images.append(path)
+    if not images:
+        kinds = [*others, *["Segmentation"] * len(segmentations)]
+        words = "no DICOM file, PNG or JPEG picture among the paths given"
+        if kinds:
+            number = f"{len(kinds)} file{'s' if len(kinds) > 1 else ''}"
+            words = f"expected an image, found none in {number}: {counted(kinds)}"
+        raise ImageError(words, advice="Name DICOM files, PNG or JPEG pictures, or a folder that holds some.")
+    return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
+
+
+def _kind_of_file(path: Path) -> str:
+    if is_picture(path):
+        return "picture"
+    return f"file that is not DICOM ({shown_path(path.suffix) or 'no ending'})"
+
+
+def explain_files(
+    paths: Sequence[Path],
+    model: Model,
+    wish: Wish,
+    out: Path,
+    *,
+    templates: Templates,
+    at: datetime,
+    progress: Progress,
+    language: str = "en",
+    kinds: Sequence[ResultKind] = ALL_KINDS,
+) -> Report:
+    """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
+
+    Raises
+    ------
+    ImageError, ModelOutputError
+        As `answer_images`.
+    """
+    progress(0.0, "reading the images")
+    given = sorted_files(paths)
+    sources, told, unreadable = _sources(given.images)
+    if (beside := passed_over(given.others)) is not None:
+        told += (beside,)
+    if unreadable and not sources:
+        raise _none_usable(unreadable)
+    found = read_images(sources)
+    refusals = (*unreadable, *found.refusals)
+    if not found.images and refusals:
+        raise _none_usable(refusals)
+    answers = answer_images(
+        found.or_raise(),
+        model,
+        wish,
+        route=NO_ROUTE,
+        at=at,
+        segmentations=given.segmentations,
+        progress=lambda done, words: progress(0.9 * done, words),
+    )
+    progress(0.92, "writing the results")
+    written: list[str] = []
+    findings: list[dict[str, Any]] = []
+    for group, results in grouped_results(answers, kinds, templates, language=language):
+        for result in results:
+            with activity(f"writing {result.description}"):
+                written += _write(result, out)
+        findings += [finding for answer in group for finding in describe(answer, results)]
+    report = Report(
+        package=model.identity,
+        digest=model.digest,
+        at=at,
+        images=tuple(
+            {
+                "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
+                "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
+                "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
+                "kind": answer.image.kind,
+                "shape": list(answer.image.shape),
+                "notes": [str(note) for note in answer.image.notes],
+            }
+            for answer in answers
+        ),
+        notes=told + _notes(answers, templates.wording(language)),
+        findings=tuple(findings),
+        refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in refusals),
+        withheld=tuple(_withheld(findings)),
+        files=tuple(written),
+    )
+    _write_report(report, out)
+    return report
+
+
+def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
+    """How the images were read, and which frames of them are not explained; each once."""
+    notes = [str(note) for answer in answers for note in answer.image.notes]
+    left_out = [each.frames_explained for each in answers if each.frames_explained is not None]
+    return tuple(dict.fromkeys(notes + [frames_explained_words(each, wording) for each in left_out]))
+
+
+def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:
+    """Instances, pictures wrapped as such; what is to be told of these; and those pictures that can't be taken."""
+    sources: list[Path | Dataset] = []
+    notes: list[str] = []
+    refused: list[Refusal] = []
+    for path in files:
+        try:
+            if is_picture(path):
+                sources.append(wrap_picture(path))
+                notes.append(f"{shown_path(path.name)}: {WRAPPED}")
+            else:
+                sources.append(path)
+        except ImageError as error:
+            refused.append(Refusal((), error, path))
+        except OSError as error:
+            words = f"expected a readable file, found {error.strerror or type(error).__name__}"
+            refused.append(Refusal((), DecodeError(words, advice="Check the file's rights."), path))
+    return sources, tuple(notes), tuple(refused)
+
+
+def _refusal(refusal: Refusal) -> str:
+    return f"{_place(refusal)}{refusal.error.code}: {refusal.error.message}"
+
+
+def _place(refusal: Refusal) -> str:
+    """The file's name with a colon, unless the message begins with it."""
+    name = "" if refusal.source is None else f"{shown_path(refusal.source.name)}: "
+    return "" if refusal.error.message.startswith(name) else name
+
+
+def _none_usable(refusals: Sequence[Refusal]) -> ImageError:
+    """The first refusal's error, with the names of the files that can't be used."""
+    first = refusals[0].error
+    kind = type(first) if isinstance(first, ImageError) else ImageError
+    words = [f"{_place(each)}{each.error.message}" for each in refusals[:_MOST_NAMED]]
+    more = len(refusals) - len(words)
+    return kind("; ".join(words) + (f"; and {more} more" if more else ""), advice=first.advice)
+
+
+def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for finding in findings:
+        for method, why in finding["refused"].items():
+            yield f"{method} of {finding['finding']}: {why}"
+
+
+def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for finding in findings:
+        for each in (*finding["explanations"], *finding["typed_explanations"]):
+            if each["withheld"] and not each.get("part"):
+                yield f"{each['method']} of {finding['finding']}: {'; '.join(each['quality']['reasons'])}"
+
+
+def _write(result: Result, out: Path) -> list[str]:
+    uid = str(result.dataset.SOPInstanceUID)
+    words = "-".join(part for part in (result.kind, result.finding, result.method) if part).lower()
+    # a target's name is the package's own: it may hold what separates folders, or be longer than a file's name may be
+    stem = _NO_NAME.sub("_", words).encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
+    dicom = out / "dicom" / f"{stem}-{uid[-12:]}.dcm"
+    dicom.parent.mkdir(parents=True, exist_ok=True)
+    dicom.write_bytes(encode(result.dataset))
+    written = [str(dicom.relative_to(out))]
+    if result.picture is not None:
+        picture = out / "pictures" / f"{stem}-{uid[-12:]}.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(result, picture)
+        written.append(str(picture.relative_to(out)))
+    return written
+
+
+def _write_report(report: Report, out: Path) -> None:
+    content = {
+        "notice": "Not for diagnostic use.",
+        "whyray": whyray.__version__,
+        "package": report.package,
+        "digest": report.digest,
+        "at": report.at.isoformat(),
+        "notes": report.notes,
+        "images": report.images,
+        "findings": report.findings,
+        "refused": report.refused,
+        "withheld": report.withheld,
+        "files": report.files,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")

@@ -1,0 +1,85 @@
+"""The Celery app: three queues by priority, messages that carry a job id and nothing else.
+
+A message is acknowledged when it is taken, not when the work is done. Celery's late acknowledgement would deliver a
+job again once it outlasts the broker's visibility timeout; here the catalog's leases decide what is to be done again,
+and a message that is lost, doubled or late changes nothing.
+"""
+
+from __future__ import annotations
+
+import redis
+from celery import Celery
+from kombu import Queue
+
+from whyray.base.errors import PeerUnreachable
+
+_PATIENCE = 2.0
+"""Seconds: a sign of life must not wait longer for a broker that is silent."""
+RUN_JOB = "whyray.run_job"
+QUEUES = {0: "whyray.stat", 1: "whyray.urgent", 2: "whyray.routine"}
+
+
+def celery_app(redis_url: str) -> Celery:
+    """The Celery app on a broker.
+
+    Parameters
+    ----------
+    redis_url
+        `redis://host:port/db` or `redis+socket:///path/to/socket`.
+    """
+    app = Celery("whyray", broker=redis_url)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        # BRPOP takes from the first queue that has a message: stat before urgent before routine
+        broker_transport_options={"queue_order_strategy": "priority", "socket_keepalive": True},
+        broker_connection_retry_on_startup=True,
+        task_queues=[Queue(name) for name in QUEUES.values()],
+        task_default_queue=QUEUES[2],
+        task_serializer="json",
+        accept_content=["json"],
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+    )
+    return app
+
+
+def send(app: Celery, job_id: str, priority: int) -> None:
+    """Tell some worker to look at this job.
+
+    Raises
+    ------
+    kombu.exceptions.OperationalError
+        If the broker can't be reached; the job stays in the catalog and is sent again by the schedule.
+    """
+    app.send_task(RUN_JOB, args=[job_id], queue=QUEUES[priority], retry=False)
+
+
+def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
+    """Why the broker can't be used now; None if it answers."""
+    try:
+        with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return PeerUnreachable(
+            f"the queue does not answer ({type(error).__name__})",
+            advice="Check that Redis runs, and `queue.url`; jobs wait until it answers.",
+        )
+    return None
+
+
+def _plain(redis_url: str) -> str:
+    return redis_url.replace("redis+socket://", "unix://", 1)
+
+
+def backlog(redis_url: str) -> int:
+    """How many messages wait in the three queues.
+
+    Raises
+    ------
+    redis.exceptions.RedisError
+        If the broker can't be reached.
+    """
+    with redis.from_url(_plain(redis_url)) as client:
+        return sum(int(client.llen(name)) for name in QUEUES.values())

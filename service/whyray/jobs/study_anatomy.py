@@ -1,0 +1,22 @@
+"""Anatomy that came with a study, as methods take it."""
+
+from __future__ import annotations
+
+from whyray.explain import Structure
+from whyray.explain.anatomy import structure
+from whyray.imaging import ModelInput, SourceImage, StudyStructures, structures_on_grid
+from whyray.imaging.structures import Code
+from whyray.packages import CodedConcept
+
+
+def on_grid(found: StudyStructures, image: SourceImage, model_input: ModelInput) -> tuple[Structure, ...]:
+    """The study's structures on the model's input grid; those that the grid does not show are left out."""
+    return tuple(
+        structure(each.label, each.mask, _concept(each.code), _concept(each.laterality))
+        for each in structures_on_grid(found.structures, image, model_input.grid)
+        if each.mask.any()
+    )
+
+
+def _concept(code: Code | None) -> CodedConcept | None:
+    return None if code is None else CodedConcept(value=code[0], scheme=code[1], meaning=code[2])

@@ -1,0 +1,223 @@
+"""One attempt at one job: claim, run, store, finish. What a Celery message calls."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from sqlalchemy.exc import SQLAlchemyError
+
+from whyray.base.errors import ImageError, InternalError, NotFound, WhyRayError
+from whyray.base.failures import logged, typed_error
+from whyray.base.retry import retry_after
+from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, installation, jobs
+from whyray.catalog.jobs import NewResult
+from whyray.config import Config, Route
+from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
+from whyray.inference import Model
+from whyray.jobs.answering import answer_images
+from whyray.jobs.explanation_request import Progress
+from whyray.jobs.job_heartbeat import Heartbeat
+from whyray.jobs.route_request import wish_of
+from whyray.results import ALL_KINDS, EarlierResult, Result, Templates, describe, encode, grouped_results
+from whyray.storage import Storage
+
+_log = logging.getLogger("whyray.worker")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a worker works with; passed in, so that tests and the command line choose."""
+
+    catalog: Catalog
+    storage: Storage
+    config: Callable[[], Config]
+    model: Callable[[str], Model]
+    templates: Callable[[], Templates]
+    rng: random.Random
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A claimed job, read out of its session."""
+
+    job: Job
+    study_uid: str
+    paths: tuple[Path, ...]
+    others: dict[str, str]
+    """SOP Instance UIDs and kinds of the objects beside the images that are none."""
+    segmentations: tuple[Path, ...]
+    """Those of the study that somebody else sent: they may tell its anatomy."""
+    previous: tuple[EarlierResult, ...]
+    device_uid: str
+
+
+def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
+    """Make one attempt, if the job is there to be claimed; says the state reached, None if there was nothing to do.
+
+    Never raises for what went wrong with the job: that is in the catalog.
+    """
+    catalog, config = tools.catalog, tools.config()
+    with catalog.begin() as session:
+        job = jobs.claim(session, job_id, owner, catalog.clock(), most_attempts=config.workers.retry.attempts)
+    if job is None:
+        return None
+    _log.info("job %s: attempt %d, route %s, package %s", job_id, job.attempt, job.route, job.package)
+    try:
+        route = _route(config, job.route)
+        with Heartbeat(catalog, job_id, owner, limit=route.budget.job_time.total_seconds()) as heartbeat:
+            _work(job_id, owner, tools, config, route, heartbeat.progress)
+    except Exception as error:  # the queue must go on, and the catalog must say why this job did not
+        typed = typed_error(error, f"job {job_id}")
+        if isinstance(typed, InternalError):
+            logged(_log, error, f"job {job_id}")
+        return _stop(tools, job, owner, typed)
+    _log.info("job %s: done", job_id)
+    return JobState.DONE
+
+
+def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | None:
+    wait = retry_after(error, job.attempt, tools.config().workers.retry, tools.rng)
+    try:
+        with tools.catalog.begin() as session:
+            state = jobs.stop(session, job.id, owner, error, tools.catalog.clock(), retry_after=wait)
+    except SQLAlchemyError as lost:
+        # its lease runs out by itself, and then it is taken up again
+        _log.error("job %s: %s: %s, and the catalog: %s", job.id, error.code, error.message, type(lost).__name__)
+        return None
+    _log.warning("job %s: %s: %s: %s", job.id, state.value, error.code, error.message)
+    return state
+
+
+def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress) -> None:
+    order = _order(job_id, tools)
+    model = tools.model(order.job.package)
+    progress(0.0, "reading the images")
+    if not order.paths:
+        raise ImageError(
+            f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
+            f"{counted(order.others.values())} ({_some(list(order.others))})"
+        )
+    found = read_images(order.paths)
+    _note_refusals(tools.catalog, order, found)
+    answers = answer_images(
+        found.or_raise(),
+        model,
+        wish_of(route, config.templates.folder),
+        route=route.name,
+        at=order.job.created_at,
+        revision=order.job.revision,
+        segmentations=order.segmentations,
+        supersedes=[each.sop_instance_uid for each in order.previous],
+        device_uid=order.device_uid,
+        progress=lambda done, words: progress(0.9 * done, words),
+    )
+    progress(0.92, "making the results")
+    templates = tools.templates()
+    made = list(
+        grouped_results(
+            answers,
+            route.send.kinds if route.send else ALL_KINDS,
+            templates,
+            language=route.language,
+            uid_root=config.uid_root,
+            previous=order.previous,
+        )
+    )
+    destinations = () if route.send is None or route.dry_run else route.send.to
+    stored = [_store(each, tools.storage, destinations) for _, results in made for each in results]
+    progress(0.99, "entering the results")
+    with tools.catalog.begin() as session:
+        findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
+        now = tools.catalog.clock()
+        jobs.finish(session, job_id, owner, stored, findings, now)
+        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
+
+
+def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
+    """What can't be used is named even where the rest of the study gives an answer."""
+    beside = passed_over(order.others.values())
+    if order.job.attempt > 1 or not (found.refusals or beside):
+        return
+    with catalog.begin() as session:
+        if beside:
+            events.record(
+                session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
+            )
+        for each in found.refusals:
+            words = f"{len(each.sop_instance_uids) or 1} instances not used: {each.error.code}: {each.error.message}"
+            events.record(
+                session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
+            )
+
+
+def _order(job_id: str, tools: Tools) -> _Order:
+    with tools.catalog.read() as session:
+        job = jobs.get(session, job_id)
+        instances = [each for group in jobs.inputs(session, job).values() for each in group]
+        kinds = {each.id: _other_object(each, tools.storage) for each in instances}
+        return _Order(
+            job=job,
+            study_uid=job.study.study_instance_uid,
+            paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
+            others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
+            segmentations=tuple(tools.storage.path(each.key) for each in jobs.segmentations(session, job)),
+            previous=tuple(
+                EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
+                for each in jobs.earlier_results(session, job)
+            ),
+            device_uid=installation.device_uid(session),
+        )
+
+
+def _other_object(instance: Instance, storage: Storage) -> str | None:
+    """What an instance is that holds no image of the patient; None for images."""
+    if instance.sop_class_uid in SEGMENTATIONS or other_object(instance.sop_class_uid, has_size=False) is None:
+        return "Segmentation" if instance.sop_class_uid in SEGMENTATIONS else None
+    _, has_size = sop_class_of(storage.path(instance.key))
+    return other_object(instance.sop_class_uid, has_size=has_size)
+
+
+def _some(uids: Sequence[str], most: int = 3) -> str:
+    """'instance 1.2.3', 'instances 1.2.3, 1.2.4, 1.2.5 and 4 more'."""
+    more = len(uids) - most
+    named = ", ".join(uids[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"instance{'' if len(uids) == 1 else 's'} {named}"
+
+
+def _route(config: Config, name: str) -> Route:
+    for route in config.routes:
+        if route.name == name:
+            return route
+    raise NotFound(
+        f"the configuration has no route {name!r} any more",
+        advice="Put the route back and retry the job, or leave it: the study is routed anew when it comes again.",
+    )
+
+
+def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
+    stored = storage.put(encode(result.dataset), suffix=".dcm")
+    picture_key = None
+    if result.picture is not None:
+        picture = io.BytesIO()
+        Image.fromarray(result.picture).save(picture, "PNG")
+        picture_key = storage.put(picture.getvalue(), suffix=".png").key
+    return NewResult(
+        sop_instance_uid=str(result.dataset.SOPInstanceUID),
+        sop_class_uid=str(result.dataset.SOPClassUID),
+        series_instance_uid=str(result.dataset.SeriesInstanceUID),
+        kind=result.kind,
+        finding=result.finding,
+        method=result.method,
+        description=result.description,
+        grade=None if result.grade is None else result.grade.value,
+        key=stored.key,
+        picture_key=picture_key,
+        sha256=stored.sha256,
+        destinations=tuple(destinations),
+    )

@@ -1,0 +1,50 @@
+"""What is checked, measured or fitted once for a package, before any study is answered with it."""
+
+from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
+from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_package
+from whyray.onboarding.concept_fitting import FEWEST_MEASURED, Examples, fit_bank, too_few
+from whyray.onboarding.latent_space_fitting import (
+    FEWEST,
+    Embedded,
+    as_bytes,
+    embed,
+    index_arrays,
+    plane_details,
+    thumbnail,
+    without_repeats,
+)
+from whyray.onboarding.network_dissection import LEAST_IOU, Dissection, dissect, thresholds
+from whyray.onboarding.onboard import OnboardingImage, onboard
+from whyray.onboarding.unit_survey import Survey, UnitImage, Wanted, survey_units
+
+__all__ = [
+    "FEWEST",
+    "FEWEST_MEASURED",
+    "LEAST_IOU",
+    "Dissection",
+    "Embedded",
+    "Examples",
+    "Finding",
+    "Maximised",
+    "OnboardingImage",
+    "PackageCheck",
+    "Recipe",
+    "Survey",
+    "UnitImage",
+    "Wanted",
+    "as_bytes",
+    "check_package",
+    "checked_package",
+    "dissect",
+    "embed",
+    "fit_bank",
+    "index_arrays",
+    "maximise",
+    "onboard",
+    "plane_details",
+    "survey_units",
+    "thresholds",
+    "thumbnail",
+    "too_few",
+    "without_repeats",
+]

@@ -1,0 +1,151 @@
+"""`whyray package check`: everything that is wrong with a package, in one list, without stopping at the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from whyray.base.errors import WhyRayError
+from whyray.inference import Model, RuntimeOptions
+from whyray.inference.feature_choice import WITHOUT_MAPS
+from whyray.inference.input_type import cast_to
+from whyray.packages import read_package
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: an error keeps the package from working, a warning does not."""
+
+    severity: Literal["error", "warning"]
+    message: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class PackageCheck:
+    """All that was found, and what of the model is explained, in words."""
+
+    findings: tuple[Finding, ...]
+    explained: tuple[str, ...]
+
+
+def check_package(folder: Path, options: RuntimeOptions | None = None) -> list[Finding]:
+    """Read the package, load its graph and run it on noise; an empty list means that all is well."""
+    return list(checked_package(folder, options).findings)
+
+
+def checked_package(folder: Path, options: RuntimeOptions | None = None) -> PackageCheck:
+    """As `check_package`, with the tensors that explanations are made of."""
+    findings: list[Finding] = []
+    try:
+        model = Model(read_package(folder), options or RuntimeOptions())
+        findings += _about_the_folder(model)
+        x = np.random.default_rng(0).uniform(0, 1, model.input_shape).astype(np.float32)
+        model.predict(x)
+        findings += _about_the_graph(model)
+        _ = model.reported_tier
+        several = np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2]).reshape(3, *[1] * (x.ndim - 1))
+        if not model.batchable(model.channels_first(several)):
+            findings.append(
+                Finding(
+                    "warning",
+                    "the graph takes one item at a time; perturbation methods are slower",
+                    "Export it with a dynamic batch.",
+                )
+            )
+        return PackageCheck(tuple(findings), tuple(_explained(model)))
+    except WhyRayError as error:
+        own = error.advice if error.advice != error.default_advice else _WHAT_TO_DO
+        return PackageCheck((*findings, Finding("error", str(error), own)), ())
+
+
+_WHAT_TO_DO = "Correct what is named, in model.yaml or by exporting the graph again; its author knows its tensors."
+"""Where an error has no advice of its own: that of its class sends to this very check."""
+
+
+def _about_the_folder(model: Model) -> list[Finding]:
+    manifest, folder = model.manifest, model.package.folder
+    findings = []
+    if (folder.parent.name, folder.name) != (manifest.name, manifest.version):
+        findings.append(
+            Finding(
+                "warning",
+                f"the folder is {folder.parent.name}/{folder.name}, not {manifest.name}/{manifest.version}",
+                "A registry finds packages by NAME/VERSION/: rename the folder.",
+            )
+        )
+    if not (folder / manifest.card).is_file():
+        findings.append(
+            Finding("warning", f"no model card at {manifest.card}", "Write what the model was trained and measured on.")
+        )
+    if not model.package.report.is_file():
+        findings.append(
+            Finding("warning", "not onboarded: tiers and metrics are not measured", "Run `whyray package onboard`.")
+        )
+    return findings
+
+
+def _about_the_graph(model: Model) -> list[Finding]:
+    found = [
+        Finding(
+            "warning",
+            f"input {name!r} is {other.value} for every patient: {other.meaning}",
+            "Be sure that the model may be used so; its answers and explanations hold under that assumption.",
+        )
+        for name, other in model.manifest.input.others.items()
+    ]
+    kind = cast_to(model.graph.proto)
+    if kind is not None:
+        whole = "rounded to whole numbers of its range and " if "int" in kind else ""
+        found.append(
+            Finding(
+                "warning",
+                f"input {model.manifest.input.name!r} takes {kind}: images are {whole}cast on the way in",
+                "Be sure that input.intensity in model.yaml gives the values that the model was trained on.",
+            )
+        )
+    if model.output_doubt:
+        found.append(
+            Finding(
+                "warning",
+                model.output_doubt,
+                "Look at how the model was trained; if it gives probabilities, set output.activation to none.",
+            )
+        )
+    if model.features_name is not None and model.features.reason:
+        found.append(
+            Finding(
+                "warning",
+                f"class activation maps don't show what the model saw last: {model.features.reason}",
+                f"Leave output.features out, and explain it with {WITHOUT_MAPS}.",
+            )
+        )
+    if model.targets and model.features_name is None:
+        found.append(
+            Finding(
+                "warning",
+                f"class activation maps are not possible: {model.features.reason}",
+                f"Explain it with {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
+            )
+        )
+    return found
+
+
+def _explained(model: Model) -> Iterator[str]:
+    """What explanations are of, and the layer of the class activation maps with its grid and channels."""
+    if not model.targets:
+        return
+    form, named = model.output_form, model.manifest.output
+    before = "" if form.activation == "none" else f" before {form.activation}"
+    yield f"explained: output {named.name!r}{before}; explanations are parts of the {form.unit}"
+    if model.features_name is None:
+        yield "class activation maps: none"
+        return
+    shape = model.graph.shapes.get(model.features_name, ())
+    grid = " × ".join(str(size or "?") for size in shape[2:])
+    how = "named in model.yaml" if named.features is not None else "chosen"
+    yield f"class activation maps: of {model.features.name!r} ({how}), grid {grid}, {shape[1] or '?'} channels"

@@ -1,0 +1,185 @@
+"""Images to onboard a package on: files, what readers marked in them, and what is known of them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import ConfigError, ImageError, WhyRayError
+from whyray.imaging import ModelGrid, is_picture, read_images, to_model, wrap_picture
+from whyray.onboarding.onboard import OnboardingImage
+from whyray.packages import Manifest
+
+Box = tuple[float, float, float, float]
+"""x, y of the upper left corner, width, height: in pixels of the source image, as in ChestX-ray14's list of boxes."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a site knows of its images, by file name or SOP Instance UID: boxes by target, and labels by target."""
+
+    boxes: Mapping[str, Mapping[str, Sequence[Box]]] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+
+
+def read_known(truth: Path | None, labels: Path | None, targets: Sequence[str]) -> Known:
+    """Read two CSV files. Rows of targets that the package does not have are left out.
+
+    `truth`: image, target, x, y, width, height; one row a box. `labels`: image, and a column for each target with
+    1, 0, or nothing where nobody looked. Raises ConfigError with the line.
+    """
+    boxes: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
+    for line, row in csv_rows(truth, ("image", "target", "x", "y", "width", "height")):
+        if row["target"] in targets:
+            x, y, width, height = (_number(truth, line, row[name]) for name in ("x", "y", "width", "height"))
+            boxes[row["image"]][row["target"]].append((x, y, width, height))
+    said = {
+        row["image"]: {name: _number(labels, line, row[name]) >= 0.5 for name in targets if row.get(name)}
+        for line, row in csv_rows(labels, ("image",))
+    }
+    return Known(boxes, said)
+
+
+def onboarding_images(
+    files: Sequence[Path], manifest: Manifest, known: Known, *, most: int, progress: Callable[[float, str], None]
+) -> tuple[list[OnboardingImage], list[str]]:
+    """At most `most` images, evenly chosen, as the package takes them; and why others can't be taken.
+
+    Raises ImageError where none can.
+    """
+    images: list[OnboardingImage] = []
+    refused: list[str] = []
+    for each in single_images(files, manifest, known, most=most, progress=progress):
+        if isinstance(each, str):
+            refused.append(each)
+        else:
+            images.append(each.image)
+    if not images:
+        raise ImageError(f"none of {len(refused)} images is for {manifest.name}: {refused[0]}")
+    return images, refused
+
+
+@dataclass(frozen=True)
+class SingleImage:
+    """One image as a package takes it, and what its source says that must not be kept.
+
+    `patient` tells which images belong together (a digest of issuer and Patient ID; of a picture, nothing); `burned_in`
+    whether Burned In Annotation (0028,0301) says YES; `names` are those by which a row of a CSV file may call it.
+    """
+
+    image: OnboardingImage
+    patient: str
+    burned_in: bool
+    names: frozenset[str] = frozenset()
+
+
+def single_images(
+    files: Sequence[Path], manifest: Manifest, known: Known, *, most: int, progress: Callable[[float, str], None]
+) -> Iterator[SingleImage | str]:
+    """At most `most` images, evenly chosen, one at a time; words where one can't be taken."""
+    groups = _groups(files, volumes=manifest.input.kind == "volume")
+    picked = np.unique(np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int))
+    for number, each in enumerate(picked):
+        progress(number / len(picked), f"reading image {number + 1} of {len(picked)}")
+        try:
+            yield from _read(groups[each], manifest, known)
+        except WhyRayError as error:
+            name = f"{groups[each][0].name}: " if is_picture(groups[each][0]) else ""
+            yield f"{name}{error.message}"
+
+
+def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[SingleImage]:
+    pictures = [is_picture(each) for each in files]
+    sources = [wrap_picture(each) if picture else each for each, picture in zip(files, pictures, strict=True)]
+    for image in read_images(sources).or_raise():
+        given = to_model(image, manifest.input)
+        names = {files[0].name} if pictures[0] else {each.sop_instance_uid for each in image.frames} | {files[0].name}
+        truth = {
+            target: _on_grid(boxes, given.grid)
+            for name in names & set(known.boxes)
+            for target, boxes in known.boxes[name].items()
+            if image.kind == "planar"
+        }
+        labels = {target: said for name in names & set(known.labels) for target, said in known.labels[name].items()}
+        yield SingleImage(
+            OnboardingImage(given.tensor, truth, labels),
+            _patient(image.header),
+            str(image.header.get("BurnedInAnnotation") or "").upper() == "YES",
+            frozenset(names),
+        )
+
+
+def _patient(header: Any) -> str:
+    told = (str(header.get("IssuerOfPatientID") or ""), str(header.get("PatientID") or ""))
+    return hashlib.sha256("\0".join(told).encode()).hexdigest() if told[1] else ""
+
+
+def _on_grid(boxes: Sequence[Box], grid: ModelGrid) -> NDArray[np.bool_]:
+    """True on places of the model's grid whose centre lies in a box; at least the one that is nearest to its centre."""
+    mask = np.zeros(grid.shape, bool)
+    for x, y, width, height in boxes:
+        rows, columns = (
+            _inside(grid, axis, start - 0.5, start + size - 0.5)
+            for axis, start, size in ((0, y, height), (1, x, width))
+        )
+        mask |= np.outer(rows, columns)
+    return mask
+
+
+def _inside(grid: ModelGrid, axis: int, start: float, end: float) -> NDArray[np.bool_]:
+    at = np.arange(grid.shape[axis]) * grid.to_reference[axis, axis] + grid.to_reference[axis, 2]
+    found = (at >= start) & (at < end)
+    if not found.any():
+        found[np.abs(at - (start + end) / 2).argmin()] = True
+    return np.asarray(found)
+
+
+def _groups(files: Sequence[Path], *, volumes: bool) -> list[list[Path]]:
+    """Files that make one image each: series for volumes, else single files."""
+    import pydicom
+
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        key = str(path)
+        if volumes and not is_picture(path):
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"], force=True)
+            key = str(header.get("SeriesInstanceUID", key))
+        groups[key].append(path)
+    return list(groups.values())
+
+
+def csv_rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV file that must have these columns; ConfigError where it has not. None: no row."""
+    if path is None:
+        return
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as CSV: {error}", advice="Name a CSV file in UTF-8.") from error
+    rows = csv.DictReader(text.splitlines())
+    missing = [each for each in columns if each not in (rows.fieldnames or ())]
+    if missing:
+        raise ConfigError(
+            f"{path}: expected the columns {', '.join(columns)}, found no {', '.join(missing)}",
+            line=1,
+            advice="Name the columns in the first line.",
+        )
+    for row in rows:
+        yield rows.line_num, row
+
+
+def _number(path: Path | None, line: int, text: str) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: expected a number, found {text!r}", line=line, advice="Correct the line."
+        ) from error

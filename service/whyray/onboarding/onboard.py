@@ -1,0 +1,309 @@
+"""Onboarding: what a package can give and how well, measured once on given images and written into the package."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whyray.base.errors import PackageError
+from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain.refusal import ends_all, refusal_of
+from whyray.inference import Model
+from whyray.inference.compiled import compare_gradients, compare_heads
+from whyray.inference.memory import measure_batches
+from whyray.onboarding.calibration import calibration
+from whyray.onboarding.localisation import Marked, localisation
+from whyray.onboarding.onboarding_page import page, picture
+from whyray.quality import Budget, assess
+from whyray.quality.case_space import case_space
+from whyray.quality.randomisation import alike, random_pair_similarity, randomised
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+QUICK: Mapping[str, Mapping[str, Any]] = {
+    "rise": {"masks": 256},
+    "lime": {"samples": 256},
+    "kernel-shap": {"samples": 256},
+    "score-cam": {"channels": 32},
+    "smooth-grad": {"samples": 16},
+    "extremal-perturbation": {"areas": (0.1, 0.2), "rounds": 5, "population": 24},
+    "expected-gradients": {"samples": 32},
+}
+"""Parameters that bound a method's cost here; the report names them."""
+_log = logging.getLogger(__name__)
+SANITY_IMAGES = 4
+REFERENCES = 16
+"""Images that are kept for expected-gradients."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One target of one image (by number) that every method explains, and where it is, where that is known."""
+
+    image: int
+    x: FloatArray
+    target: str
+    truth: BoolArray | None
+
+
+@dataclass(frozen=True)
+class OnboardingImage:
+    """One image to onboard on.
+
+    Attributes
+    ----------
+    x
+        The model's input in the layout of the manifest, (1, ...).
+    truth
+        By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
+    labels
+        By target: whether the finding is there. Targets that nobody looked for are left out.
+    """
+
+    x: FloatArray
+    truth: Mapping[str, BoolArray] = field(default_factory=dict)
+    labels: Mapping[str, bool] = field(default_factory=dict)
+
+
+def onboard(
+    model: Model,
+    images: Sequence[OnboardingImage | FloatArray],
+    *,
+    only: Sequence[str] = (),
+    explained: int = 12,
+    keep_images: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure tier, parity, batch, time and the maps' quality of a package; write and return the report.
+
+    `images`: one at least, more say more; arrays stand for images of which nothing more is known. `only` names methods;
+    empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
+    marked, else of the strongest answer. Embeddings and calibration are of all images. Writes `onboarding/report.json`,
+    `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
+    expected-gradients; without, no pixel of an image is kept.
+    Raises PackageError where the package does not run, or no image is given.
+    """
+    given = [each if isinstance(each, OnboardingImage) else OnboardingImage(each) for each in images]
+    if not given:
+        raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
+    if not model.targets:
+        raise PackageError(
+            f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
+            advice="`whyray package check` it; onboard the package beside which it stands.",
+        )
+    _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
+    _refuse_what_does_not_fit(model, given)
+    chosen = [each for each in heatmap_methods() if not only or each.name in only]
+    folder = model.package.report.parent
+    folder.mkdir(exist_ok=True)
+    for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
+        stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
+    model.prove_on(model.channels_first(given[0].x))
+    report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    if keep_images:
+        kept = [each.x for each in _spread(given, REFERENCES)]
+        np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
+    space = case_space(model, [each.x for each in given])
+    if space is not None:
+        np.save(model.package.embeddings, space[0])
+        report["case space"] = space[1]
+    if any(each.labels for each in given):
+        report["calibration"] = _calibration(model, given, seed)
+    report["methods"] = {}
+    asked = _asked(model, given, explained)
+    # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
+    changed = tuple(randomised(model, np.random.default_rng(seed)))
+    for number, method in enumerate(chosen):
+        if progress is not None:
+            progress(number, len(chosen), method.name)
+        refusal = why_not(method, model)
+        if refusal is not None:
+            entry: dict[str, Any] = {"refused": refusal.message}
+        else:
+            entry = _method(model, method.name, asked, changed, seed, folder, keep_images)
+        report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
+    if progress is not None:
+        progress(len(chosen), len(chosen), "done")
+    (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(page(report), encoding="utf-8")
+    return report
+
+
+def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
+    for each in images:
+        model.channels_first(each.x)
+        for name in (*each.truth, *each.labels):
+            model.target_index(name)
+        for name, mask in each.truth.items():
+            if mask.shape != model.spatial_shape or not mask.any():
+                raise PackageError(
+                    f"{model.identity}: the mark of {name} has shape {mask.shape} and {int(mask.sum())} places, "
+                    f"expected {model.spatial_shape} and one place or more",
+                    advice="Leave out targets that are not marked.",
+                )
+
+
+def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
+    """At most so many, evenly from first to last."""
+    picked = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int))
+    return [images[each] for each in picked]
+
+
+def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
+    marked = _spread([each for each in images if each.truth], most) if any(each.truth for each in images) else []
+    others = [each for each in images if not each.truth]
+    rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
+    return [
+        _Question(number, each.x, target, each.truth.get(target))
+        for number, each in enumerate([*marked, *rest])
+        for target in (each.truth or (_strongest(model, each.x),))
+    ]
+
+
+def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
+    labels = np.array([[each.labels.get(name, np.nan) for name in model.targets] for each in images], np.float64)
+    if model.task in ("regression", "segmentation"):
+        raise PackageError(
+            f"{model.identity}: labels are for probabilities of findings, and this is a {model.task}",
+            advice="Leave out --labels.",
+        )
+    answers = np.concatenate([model.predict(each.x) for each in images])
+    return calibration(model.targets, answers, labels, seed)
+
+
+def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
+    x = model.channels_first(images[0].x)
+    varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
+    started = time.perf_counter()
+    for _ in range(3):
+        model.forget()
+        model.run(x)
+    seconds = (time.perf_counter() - started) / 3
+    head = model.head
+    return {
+        "package": model.manifest.name,
+        "version": model.manifest.version,
+        "digest": model.digest,
+        "tier": model.measured_tier(),
+        "why not higher": model.tier_reason,
+        "explained tensor": model.logits_name,
+        "activation": model.activation,
+        "features": model.features_name,
+        "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
+        "head": "none in closed form" if head is None else head.kind,
+        "grad-cam comes with the answer": bool(model.run(x).grad_cams),
+        "several items in one pass": model.batchable(varied),
+        "providers": list(model.providers),
+        "images": len(images),
+        "seconds for one forward pass": round(seconds, 5),
+    }
+
+
+def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
+    """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
+    found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
+    if any(each.tier == "T2" for each in chosen) and model.measured_tier() == "T2":
+        found["compiled"]["input gradient"] = compare_gradients(model, x)
+    closed = model.head is not None and model.head.kind != "positional"
+    if any(each.tier == "T1" for each in chosen) and model.features_name is not None and not closed:
+        found["compiled"]["head gradient"] = compare_heads(model, x)
+    return found
+
+
+def _method(
+    model: Model,
+    name: str,
+    asked: Sequence[_Question],
+    changed: Sequence[tuple[str, Model]],
+    seed: int,
+    folder: Path,
+    keep_images: bool,
+) -> dict[str, Any]:
+    parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
+    maps: list[Heatmap] = []
+    grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
+    spent: list[float] = []
+    cost: list[int] = []
+    refusals: list[str] = []
+    answered: list[_Question] = []
+    for each in asked:
+        model.forget()
+        before, started = model.forwards, time.perf_counter()
+        try:
+            heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
+            seconds, forwards = time.perf_counter() - started, model.forwards - before
+            grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
+        except Exception as error:  # of this method alone: the others are measured
+            if ends_all(error):
+                raise
+            refusals.append(refusal_of(_log, error, name).message)
+            continue
+        spent.append(seconds)
+        cost.append(forwards)
+        maps.append(heatmap)
+        answered.append(each)
+        grades[grade.value] += 1
+    if not maps:
+        return {"refused": refusals[0]}
+    shown = model.channels_first(answered[0].x) if keep_images else None
+    (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
+    marked = [
+        Marked(each.image, model.channels_first(each.x), heatmap, each.truth)
+        for each, heatmap in zip(answered, maps, strict=True)
+        if each.truth is not None
+    ]
+    return {
+        "parameters": dict(maps[0].parameters),
+        "seconds": round(float(np.median(spent)), 5),
+        "forward passes": int(np.median(cost)),
+        "grades": grades,
+        "refusals": refusals,
+        "sanity": _sanity(name, [each.x for each in answered], maps, changed, parameters, seed),
+        **({"localisation": localisation(marked, seed)} if marked else {}),
+    }
+
+
+def _sanity(
+    name: str,
+    images: Sequence[FloatArray],
+    maps: Sequence[Heatmap],
+    changed: Sequence[tuple[str, Model]],
+    parameters: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    unrelated = random_pair_similarity([each.values for each in maps], np.random.default_rng(seed))
+    stages: dict[str, float | None] = {}
+    for stage, other in changed:
+        found = []
+        for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
+            try:
+                again = heatmaps(other, x, target=[heatmap.target], method=name, **parameters)[0]
+            except Exception as error:  # a randomised net may be one that a method refuses, or fails on
+                if ends_all(error):
+                    raise
+                continue
+            found.append(alike(heatmap.values, again.values))
+        stages[stage] = round(float(np.mean(found)), 4) if found else None
+    last = next((each for each in reversed(stages.values()) if each is not None), None)
+    return {
+        "SSIM by share of weights randomised": stages,
+        "SSIM of unrelated maps": round(unrelated, 4),
+        "passed": last is not None and last <= unrelated,
+        "rule": "the last SSIM is at most that of unrelated maps (Adebayo et al. 2018; Arun et al. 2021)",
+    }
+
+
+def _strongest(model: Model, x: FloatArray) -> str:
+    image = model.channels_first(x)
+    logits = model.run(image).logits
+    answer = model.answer(logits)[0].reshape(len(model.targets), -1).mean(axis=1)
+    return max(explainable(model, image), key=lambda name: answer[model.target_index(name)])

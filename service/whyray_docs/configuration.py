@@ -1,0 +1,126 @@
+"""The tables of docs/configure.md, made from the models, so that they can't fall behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from whyray.config import config_schema
+
+_BEGIN = "<!-- reference: made by whyray_docs.configuration, do not edit -->"
+_END = "<!-- end of reference -->"
+_HEADER = ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
+_PLAIN = {"boolean": "`true`, `false`", "integer": "whole number", "number": "number"}
+_ELSEWHERE = ("condition",)
+
+
+def reference_markdown() -> str:
+    """One table of keys for each section, in the order of the file."""
+    schema = config_schema()
+    return "\n\n".join(_table(path, node, schema) for path, node in _sections("", schema, schema, {})) + "\n"
+
+
+def with_reference(page: str) -> str:
+    """The page with its part between the two marks replaced by the tables.
+
+    Raises
+    ------
+    ValueError
+        If the page lacks the marks.
+    """
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the page needs the marks {_BEGIN} and {_END}")
+    return f"{before}{_BEGIN}\n{reference_markdown()}{_END}{after}"
+
+
+def _sections(
+    path: str, node: Mapping[str, Any], schema: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each section with its path; `defaults` are those that the section above gives it in place of its own."""
+    properties = {
+        key: {**child, "default": defaults[key]} if key in defaults else child
+        for key, child in node["properties"].items()
+    }
+    yield path, {**node, "properties": properties}
+    for key, child in properties.items():
+        default = child.get("default")
+        for suffix, below in _objects_below(child, schema):
+            at = f"{path}.{key}{suffix}" if path else f"{key}{suffix}"
+            yield from _sections(at, below, schema, default if isinstance(default, Mapping) and not suffix else {})
+
+
+def _objects_below(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The models that a key leads to, and what stands between: `[]` for a list, `.NAME` for a mapping of names."""
+    node = _resolved(node, schema)
+    if "properties" in node and node.get("title") not in _ELSEWHERE and "all" not in node["properties"]:
+        yield "", node
+    for key in ("anyOf", "oneOf"):
+        for each in node.get(key, ()):
+            yield from ((suffix, below) for suffix, below in _objects_below(each, schema) if "description" in below)
+    if isinstance(node.get("items"), Mapping):
+        yield from ((f"[]{suffix}", below) for suffix, below in _objects_below(node["items"], schema))
+    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    for each in named:
+        if isinstance(each, Mapping):
+            yield from ((f".NAME{suffix}", below) for suffix, below in _objects_below(each, schema))
+
+
+def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in node:
+        return node
+    name = str(node["$ref"]).rsplit("/", 1)[-1]
+    below = dict(schema["$defs"][name])
+    return {**below, "title": name} if name in _ELSEWHERE else below
+
+
+def _table(path: str, node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    required = node.get("required", ())
+    rows = [
+        f"| `{key}` | {_kind(child, schema)} | {'**needed**' if key in required else _default(child)} "
+        f"| {_meaning(child, schema)} |"
+        for key, child in node["properties"].items()
+    ]
+    title = f"### `{path}`" if path else "### The whole file"
+    kind = str(node.get("title", ""))
+    title += f" ({kind})" if kind.startswith("by ") else ""
+    described = _one_line(str(node.get("description", "")))
+    return "\n".join([title, "", described, "", *_HEADER, *rows])
+
+
+def _meaning(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    return _one_line(str(node.get("description") or _resolved(node, schema).get("description", "")))
+
+
+def _kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    node = _resolved(node, schema)
+    alternatives = [each for each in (*node.get("anyOf", ()), *node.get("oneOf", ())) if each.get("type") != "null"]
+    if "enum" in node:
+        return ", ".join(f"`{each}`" for each in node["enum"])
+    if "const" in node:
+        return f"`{node['const']}`"
+    if node.get("type") == "array":
+        return f"list of {_kind(node.get('items', {}), schema)}"
+    if node.get("type") == "object":
+        if "properties" in node:
+            return "condition" if node.get("title") in _ELSEWHERE else "section"
+        return "sections by name"
+    title = str(node.get("title", ""))
+    if (title and title[:1].islower()) or title.split(" ")[0] in ("AE", "UID", "URL"):
+        return title
+    if alternatives:
+        return " or ".join(dict.fromkeys(_kind(each, schema) for each in alternatives))
+    return _PLAIN.get(node.get("type", ""), "text")
+
+
+def _default(node: Mapping[str, Any]) -> str:
+    default = node.get("default")
+    if default is None or isinstance(default, Mapping) or default == []:
+        return ""
+    return f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default, ensure_ascii=False)}`"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,314 @@
+"""The tables of docs/conformance-statement.md (PS3.2), made from what the code does, so that they can't fall behind it.
+
+The page holds `<!-- table: NAME -->` … `<!-- end -->` pairs; `with_tables` fills them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydicom import Dataset
+from pydicom.datadict import dictionary_description
+from pydicom.uid import UID, UID_dictionary
+from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
+
+from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.config import (
+    AssociationTimeouts,
+    DicomDestination,
+    DicomWebDestination,
+    Informed,
+    Listener,
+    ListenerLimits,
+    Worklist,
+)
+from whyray.config.network import DicomWebListener
+from whyray.delivery import STATUSES, Outgoing
+from whyray.delivery.announcement import announcement_context
+from whyray.delivery.cstore import contexts_for
+from whyray.delivery.statuses import rejection as rejection_by_peer
+from whyray.delivery.syntaxes import UNCOMPRESSED
+from whyray.intake import refusals
+from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage, rejection, supported
+from whyray.intake.part10 import TRANSFER_SYNTAXES
+from whyray.jobs.page_compression import PageCompression
+from whyray.packages import CodedConcept
+from whyray.results import COMPRESSIONS, Templates
+from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
+
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_EXPLICIT = "1.2.840.10008.1.2.1"
+_EXPLAINED = ("intake.disk-low", "intake.too-large")
+"""Refusals whose detail names a setting."""
+_NEWER = {LABEL_MAP_SOP_CLASS_UID: "Label Map Segmentation Storage"}
+"""Names of SOP classes that pydicom's dictionary does not have yet."""
+_MARK = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def with_tables(page: str, templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
+    """The page with its tables as the code has them now.
+
+    Parameters
+    ----------
+    made
+        Results of each kind that there is: real ones, of several sources.
+
+    Raises
+    ------
+    ValueError
+        If the page misses a table, or names one that does not exist.
+    """
+    tables = {**network_tables(_classes(made)), **object_tables(templates, made)}
+    named = [found["name"] for found in _MARK.finditer(page)]
+    if sorted(named) != sorted(tables):
+        raise ValueError(f"the page has the tables {sorted(named)}, the code {sorted(tables)}")
+    return _MARK.sub(lambda found: f"<!-- table: {found['name']} -->\n{tables[found['name']]}\n<!-- end -->", page)
+
+
+def network_tables(made: Sequence[str]) -> dict[str, str]:
+    """Tables of services, presentation contexts, statuses and parameters; `made`: SOP classes of results."""
+    return {
+        "services": _services(made),
+        "identification": _table(
+            ("item", "value"),
+            [
+                ("Implementation Class UID", f"`{IMPLEMENTATION_CLASS_UID}`"),
+                ("Implementation Version Name", f"`{IMPLEMENTATION_VERSION_NAME}`"),
+            ],
+        ),
+        "accepted-sop-classes": _accepted(),
+        "accepted-transfer-syntaxes": _table(("transfer syntax", "UID"), _named(TRANSFER_SYNTAXES)),
+        "rejections": _rejections(),
+        "store-statuses": _store_statuses(),
+        "proposed": _proposed(made),
+        "delivery-statuses": _table(
+            ("status", "meaning", "what WhyRay does", "defined in"),
+            [(_span(each.first, each.last), each.words, each.verdict.value, each.source) for each in STATUSES],
+        ),
+        "rejections-by-peers": _rejections_by_peers(),
+        "parameters": _parameters(),
+    }
+
+
+def object_tables(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> dict[str, str]:
+    """Tables of the objects that WhyRay makes."""
+    return {
+        "created": _created(templates, made),
+        "quantities": _quantities(templates),
+        "concepts": _concepts(templates),
+        "attributes": _attributes(made),
+    }
+
+
+@cache
+def storage_classes() -> tuple[str, ...]:
+    """The composite storage SOP classes of PS3.6 that the listener takes, by asking it."""
+    known = [uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and is_storage(uid)]
+    accepted = supported(build_context(uid, sorted(TRANSFER_SYNTAXES)) for uid in known)
+    return tuple(sorted((str(each.abstract_syntax) for each in accepted), key=_name))
+
+
+def _services(made: Sequence[str]) -> str:
+    rows = [(_name(uid), "yes", "yes" if is_storage(uid) else "no") for uid in sorted(made, key=_name)]
+    rows += [
+        ("All other composite storage SOP classes (section 4.2.1), and private ones", "no", "yes"),
+        (_name(VERIFICATION), "yes", "yes"),
+        (_name(STORAGE_COMMITMENT), "yes", "yes"),
+        (_name(FIND), "yes", "no"),
+        (_name(str(announcement_context().abstract_syntax)), "yes", "no"),
+    ]
+    return _table(("SOP class", "user (SCU)", "provider (SCP)"), rows)
+
+
+def _accepted() -> str:
+    return _table(("SOP class", "UID"), [(_name(uid), f"`{uid}`") for uid in storage_classes()])
+
+
+def _rejections() -> str:
+    listener = Listener(peers={"KNOWN": "10.0.0.5"})  # type: ignore[dict-item]  # the short form, as in the file
+    cases = (
+        ("the called AE title is not WhyRay's", "OTHER", "KNOWN", "10.0.0.5", 0),
+        ("the calling AE title is not among `listener.peers`", "WHYRAY", "STRANGER", "10.0.0.5", 0),
+        ("the peer calls from an address that `listener.peers` does not give it", "WHYRAY", "KNOWN", "10.0.0.6", 0),
+        ("`listener.limits.max_associations` are open", "WHYRAY", "KNOWN", "10.0.0.5", 10**6),
+    )
+    rows = []
+    for when, called, calling, address, in_use in cases:
+        refused = rejection(
+            listener, called=called, calling=calling, address=address, in_use=in_use, resolve=lambda _: frozenset()
+        )
+        assert refused is not None
+        rows.append((str(refused.result), str(refused.source), str(refused.reason), when))
+    return _table(("result", "source", "reason", "when"), rows)
+
+
+def refused() -> list[refusals.Refused]:
+    """One of each reason for which an instance is not taken."""
+    return [
+        refusals.disk_low(),
+        refusals.not_writable(""),
+        refusals.catalog_down(""),
+        refusals.too_large(),
+        refusals.mismatch("SOP Class, SOP Instance or Study Instance UID", "", ""),
+        refusals.not_understood("not whole, no data set, or a UID is missing"),
+        refusals.invalid_uid("the command's Affected SOP Instance UID is missing or is not a UID"),
+        refusals.class_not_supported(""),
+        refusals.syntax_not_supported(""),
+        refusals.failed_here(RuntimeError()),
+    ]
+
+
+def _store_statuses() -> str:
+    only = {
+        0x0117: "C-STORE",
+        0x0122: "STOW-RS; C-STORE whose command names no storage class, else its presentation context is refused",
+        0xC122: "STOW-RS (by C-STORE the presentation context is refused)",
+    }
+    rows = [("0x0000", "Success: the instance is durable in storage and in the catalog", "C-STORE, STOW-RS")]
+    for each in refused():
+        words = f"{each.words} ({each.detail})" if each.kind in _EXPLAINED else each.words
+        rows.append((f"0x{each.status:04X}", words, only.get(each.status, rows[0][2])))
+    return _table(("status or Failure Reason", "when", "by"), rows)
+
+
+def _proposed(made: Sequence[str]) -> str:
+    contexts: dict[str, list[list[str]]] = {}
+    for sop_class in made:
+        file = Outgoing(Path(), sop_class, "1.2", _EXPLICIT)
+        for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], PageCompression()):
+            contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
+    rows = [
+        (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in each), "SCU", "none")
+        for sop_class, each in contexts.items()
+    ]
+    rows += [
+        (_name(VERIFICATION), f"`{VERIFICATION}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
+        (_name(STORAGE_COMMITMENT), f"`{STORAGE_COMMITMENT}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
+        (_name(FIND), f"`{FIND}`", _names(DEFAULT_TRANSFER_SYNTAXES), "SCU", "none"),
+    ]
+    told = announcement_context()
+    uid = str(told.abstract_syntax)
+    rows.append((_name(uid), f"`{uid}`", _names(map(str, told.transfer_syntax)), "SCU", "none"))
+    header = ("abstract syntax", "UID", "transfer syntaxes, one context each between semicolons", "role", "negotiation")
+    return _table(header, rows)
+
+
+def _rejections_by_peers() -> str:
+    rows = []
+    for result in (1, 2):
+        for source, reason in ((1, 1), (1, 2), (1, 3), (1, 7), (2, 1), (2, 2), (3, 1), (3, 2)):
+            error = rejection_by_peer(result, source, reason, "the peer", "WhyRay")
+            words = error.message.rpartition(": ")[2]
+            rows.append((str(result), str(source), str(reason), words, "tried again" if error.retriable else "failed"))
+    return _table(("result", "source", "reason", "meaning", "the delivery is"), rows)
+
+
+def _parameters() -> str:
+    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+        ("listener", Listener),
+        ("listener.limits", ListenerLimits),
+        ("listener.dicomweb", DicomWebListener),
+        ("destinations.NAME", DicomDestination),
+        ("destinations.NAME.timeouts", AssociationTimeouts),
+        ("destinations.NAME (by STOW-RS)", DicomWebDestination),
+        ("destinations.NAME.announce_to", Informed),
+        ("worklists.NAME", Worklist),
+    )
+    rows = []
+    for path, model in sections:
+        defaults = model.model_construct().model_dump(mode="json", warnings=False)
+        for name, field in model.model_fields.items():
+            default = defaults.get(name)
+            if not isinstance(default, str | int | None) or name in ("token", "login"):
+                continue
+            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            rows.append((f"`{path}`: `{name}`", "" if default is None else f"`{default!s}`", meaning))
+    return _table(("parameter", "default", "meaning"), rows)
+
+
+def _classes(made: Mapping[str, Sequence[Dataset]]) -> list[str]:
+    return list(dict.fromkeys(str(each.SOPClassUID) for datasets in made.values() for each in datasets))
+
+
+def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
+    rows = []
+    for kind, datasets in made.items():
+        series = getattr(templates.series, kind)
+        for sop_class in _classes({kind: datasets}):
+            used = set().union(*(_templates(each) for each in datasets if sop_class == each.SOPClassUID))
+            content = ", ".join(f"TID {each}" for each in sorted(used, key=int)) or "none"
+            named = (f"`{kind}`", _name(sop_class), f"`{sop_class}`")
+            rows.append((*named, series.modality, str(series.number), series.description.replace("|", "\\|"), content))
+    header = ("kind", "SOP class", "UID", "modality", "series number", "series description", "templates")
+    return _table(header, rows)
+
+
+def _templates(item: Dataset) -> set[str]:
+    own = {str(each.TemplateIdentifier) for each in item.get("ContentTemplateSequence", [])}
+    return own.union(*(_templates(child) for child in item.get("ContentSequence", [])))
+
+
+def _quantities(templates: Templates) -> str:
+    concepts = templates.concepts
+    rows = [(f"`{name}`", _code(each)) for name, each in sorted(concepts.quantities.items())]
+    return _table(("method", "quantity"), [*rows, ("any other", _code(concepts.other_quantity))])
+
+
+def _concepts(templates: Templates) -> str:
+    concepts = templates.concepts
+    found = {name: getattr(concepts, name) for name in type(concepts).model_fields}
+    flat: list[tuple[str, CodedConcept]] = []
+    for name, each in found.items():
+        if isinstance(each, Mapping) or name == "other_quantity":
+            continue
+        nested = type(each).model_fields if name == "grades" else ()
+        flat += [(f"{name}: {inner}", getattr(each, inner)) for inner in nested] or [(name, each)]
+    return _table(("meaning", "code"), [(name.replace("_", " "), _code(each)) for name, each in flat])
+
+
+def _attributes(made: Mapping[str, Sequence[Dataset]]) -> str:
+    """Which attributes of the top level the objects of each kind have: always, or depending on the source."""
+    kinds = list(made)
+    tags = sorted(set().union(*(each.keys() for datasets in made.values() for each in datasets)))
+    rows = []
+    for tag in tags:
+        has = {kind: [tag in each for each in made[kind]] for kind in kinds}
+        marks = ["always" if all(has[kind]) else "some" if any(has[kind]) else "" for kind in kinds]
+        rows.append((dictionary_description(tag), f"({tag.group:04X},{tag.element:04X})", *marks))
+    return _table(("attribute", "tag", *kinds), rows)
+
+
+def _code(concept: CodedConcept) -> str:
+    return f'({concept.value}, {concept.scheme}, "{concept.meaning}")'
+
+
+def _span(first: int, last: int) -> str:
+    return f"0x{first:04X}" if first == last else f"0x{first:04X} to 0x{last:04X}"
+
+
+def _name(uid: str) -> str:
+    if uid in _NEWER:
+        return _NEWER[uid]
+    entry = UID_dictionary.get(uid)
+    if entry is None or not entry[3]:
+        return str(UID(uid).name)
+    return f"{entry[0]} (retired)" if entry[0] else "(retired, without a name)"
+
+
+def _names(uids: Iterable[str]) -> str:
+    return ", ".join(_name(uid) for uid in uids)
+
+
+def _named(uids: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for uid in sorted(uids, key=_name):
+        yield _name(uid), f"`{uid}`"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)

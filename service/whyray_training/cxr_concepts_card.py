@@ -1,0 +1,77 @@
+"""What the concept-bottleneck package says about itself: the manifest and the card, filled from the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from whyray_training.cxr_card import CODES
+from whyray_training.cxr_data import FINDINGS
+from whyray_training.figures import with_interval
+from whyray_training.film_input import film_input
+
+VERSION = "1.0.0"
+
+
+def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The content of model.yaml."""
+    return {
+        "name": "cxr-abnormal",
+        "version": VERSION,
+        "title": "Any finding on a frontal chest radiograph, by way of fourteen concepts (demonstration)",
+        "manufacturer": "WhyRay",
+        "task": "multi-label",
+        "graph": "model.onnx",
+        "card": "MODEL_CARD.md",
+        "licence": "Apache-2.0",
+        "intended_use": "Demonstration of a concept bottleneck on a frontal chest radiograph. Not for diagnostic use.",
+        "input": film_input(),
+        "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "embedding"},
+        "targets": [
+            {
+                "name": "Abnormal",
+                "code": {"value": "263654008", "scheme": "SCT", "meaning": "Abnormal"},
+                "anatomy": {"value": "51185008", "scheme": "SCT", "meaning": "Thoracic structure"},
+                "threshold": metrics["threshold"],
+                "calibration": metrics["calibration"],
+            }
+        ],
+        "companions": {"anatomy": "cxr-anatomy@1"},
+        "concepts": {
+            "output": "concepts",
+            "activation": "sigmoid",
+            "names": [
+                {
+                    "name": finding,
+                    "code": dict(zip(("value", "scheme", "meaning"), CODES[finding], strict=True)),
+                    "threshold": metrics["concepts"][finding]["threshold"],
+                    "held_out_auc": metrics["concepts"][finding]["auc"]["value"],
+                }
+                for finding in FINDINGS
+            ],
+        },
+    }
+
+
+def abnormal_card(metrics: dict[str, Any]) -> str:
+    """MODEL_CARD.md: every figure in it comes from `metrics`."""
+    rows = [
+        f"| {name} | {each['positives']} | {with_interval(each['auc'])} | {each['ece']:.3f} | {each['threshold']:.3f} "
+        f"| {metrics['head_weights'][name]:.2f} | {'yes' if each['auc']['value'] >= 0.7 else 'no'} |"
+        for name, each in metrics["concepts"].items()
+    ]
+    template = Path(__file__).with_name("cxr_concepts_card.md").read_text(encoding="utf-8")
+    reliable = sum(each["auc"]["value"] >= 0.7 for each in metrics["concepts"].values())
+    return template.format(
+        version=VERSION,
+        rows="\n".join(rows),
+        auc=with_interval(metrics["auc"]),
+        black=with_interval(metrics["black_box_auc"]),
+        gain=with_interval(metrics["gain_over_black_box"]),
+        small=with_interval(metrics["at_64_pixels"]),
+        reliable=reliable,
+        m=metrics,
+        recipe=metrics["recipe"],
+        data=metrics["data"],
+        parity=metrics["onnx_parity"],
+    )

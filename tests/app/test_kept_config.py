@@ -1,0 +1,243 @@
+"""A role starts while its configuration file is wrong: from the one that was last in force, and says so."""
+
+from __future__ import annotations
+
+import socket
+import stat
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import yaml
+from sqlalchemy import select
+
+from cli.conftest import Cli, cli, packages, planted, site
+from whyray.admin.attention import attention
+from whyray.app.context import House, Presence
+from whyray.app.ended_role import enter_end, name_of, telling_why
+from whyray.app.kept_config import STATE_OF_SUPERVISOR, config_to_ask_by
+from whyray.app.roles import worker_app
+from whyray.app.supervisor import how_ended, supervisor_of
+from whyray.base.errors import ConfigError, PackageError
+from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
+
+__all__ = ["cli", "packages", "planted", "site"]
+
+WRONG = {
+    "a key that nobody knows": "state: {state}\nroutse: []\n",
+    "a reference that leads nowhere": "state: '{state}'  # here\nroutes: [{{name: a, when: {{}}, run: nothing@1}}]\n",
+    "no YAML": 'state: "{state}"\nroutes: [\n',
+    "a file that is cut off": "listener: {{",
+    "not UTF-8": "state: {state}\n# caf\udce9\n",
+}
+
+
+def opened(site: Path) -> House:
+    house = House.open(site)
+    house.close()
+    return house
+
+
+@pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
+def test_a_role_starts_from_the_last_good_configuration_while_the_file_is_wrong(content: str, site: Path) -> None:
+    before = opened(site).config()
+    site.write_bytes(content.format(state=site.parent / "state").encode("utf-8", "surrogateescape"))
+    after = opened(site)
+    assert after.config().routes == before.routes
+    assert after.source.refusal
+
+
+def test_it_starts_so_too_when_the_file_is_gone_and_the_supervisor_knows_the_state(
+    site: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("var") / "state"
+    content = yaml.safe_load(site.read_text())
+    site.write_text(yaml.safe_dump(content | {"state": str(elsewhere)}))
+    opened(site)
+    site.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        House.open(site)
+    monkeypatch.setenv(STATE_OF_SUPERVISOR, str(elsewhere))
+    assert opened(site).source.refusal
+
+
+def test_a_first_start_with_a_wrong_file_refuses(site: Path) -> None:
+    site.write_text(WRONG["a key that nobody knows"].format(state=site.parent / "state"))
+    with pytest.raises(ConfigError, match="routse"):
+        House.open(site)
+
+
+def test_what_another_file_said_is_not_taken_for_this_one(site: Path) -> None:
+    opened(site)
+    other = site.with_name("other.yaml")
+    other.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
+    with pytest.raises(ConfigError):
+        House.open(other)
+
+
+def test_the_kept_one_is_readable_by_its_owner_alone_since_it_may_hold_secrets(site: Path) -> None:
+    opened(site)
+    (kept,) = (site.parent / "state" / "config").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert kept.read_bytes() == site.read_bytes()
+
+
+def test_a_mended_file_is_in_force_at_once_and_is_what_is_kept_then(site: Path) -> None:
+    good = site.read_text()
+    opened(site)
+    site.write_text("routes: [\nstate: " + str(site.parent / "state"))
+    house = House.open(site)
+    with Presence(house, "worker") as presence:
+        (told,) = rows(house.catalog, Process)
+        assert "routes" in told.detail["config_refused"] or "line" in told.detail["config_refused"]
+        (event,) = [each for each in rows(house.catalog, Event) if each.kind == "config.refused"]
+        assert event.message.startswith("the old configuration stays in force: ")
+        changed = yaml.safe_load(good)
+        changed["routes"][0]["name"] = "renamed"
+        site.write_text(yaml.safe_dump(changed))
+        presence._reload()
+        presence._seen()
+        (told,) = rows(house.catalog, Process)
+        assert "config_refused" not in told.detail
+    assert house.config().routes[0].name == "renamed"
+    assert house.source.refusal == ()
+    house.close()
+    assert (site.parent / "state" / "config").joinpath(kept_name(site)).read_text() == site.read_text()
+
+
+def kept_name(site: Path) -> str:
+    (kept,) = (site.parent / "state" / "config").iterdir()
+    return kept.name
+
+
+def rows(catalog: Catalog, table: type) -> list[object]:
+    with catalog.read() as session:
+        return list(session.scalars(select(table)))
+
+
+def catalog_of(site: Path) -> Catalog:
+    return Catalog(sqlite_url(site.parent / "state" / "catalog.sqlite"))
+
+
+def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_file(site: Path) -> None:
+    opened(site)
+    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
+    house = House.open(site)
+    with Presence(house, "worker"), Presence(house, "intake"), house.catalog.read() as session:
+        found = attention(session, house.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        (refused,) = [each for each in found if each.kind == "config.refused"]
+    assert refused.severity == "error"
+    assert "stays in force" in refused.message
+    house.close()
+
+
+def test_status_says_that_an_older_configuration_is_in_force(cli: Cli, site: Path) -> None:
+    opened(site)
+    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
+    house = House.open(site)
+    with Presence(house, "worker"):
+        said = cli("status", "--config", site)
+    house.close()
+    assert said.code == 0
+    assert "the old configuration stays in force" in said.everything
+    assert config_to_ask_by(site).routes
+
+
+def test_serve_starts_from_the_kept_one_too(site: Path) -> None:
+    opened(site)
+    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
+    house = opened(site)
+    supervisor = supervisor_of(site, house.config())
+    assert [each.name for each in supervisor.roles] == ["intake", "delivery", "admin", "worker 1"]
+
+
+# --- why a role ended --------------------------------------------------------------------------------------------
+def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) -> None:
+    opened(site)
+    for _ in range(2):
+        with pytest.raises(PackageError), telling_why("worker", site):
+            raise PackageError("planted@1.0.0: model.onnx is missing", advice="Install it again.")
+    said = cli("status", "--config", site)
+    assert said.code == 1
+    assert "does not run: PackageError: planted@1.0.0: model.onnx is missing" in said.everything
+    assert "Install it again." in said.everything
+    catalog = catalog_of(site)
+    assert [each.kind for each in rows(catalog, Event)] == ["role.ended"], "told once, however often it is tried"
+    with catalog.read() as session:
+        found = attention(session, catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+    (told,) = [each for each in found if each.kind.startswith("process.")]
+    assert (told.kind, told.severity) == ("process.ended", "error")
+    assert told.title == f"{name_of('worker')} does not run: PackageError"
+    assert told.message == "planted@1.0.0: model.onnx is missing"
+    catalog.close()
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may load here")
+def test_a_worker_that_can_not_have_the_gpu_asked_for_refuses_to_start_and_status_says_why(
+    cli: Cli, site: Path
+) -> None:
+    site.write_text(site.read_text("utf-8") + "workers: {device: cuda}\n", "utf-8")
+    ended = cli("worker", "--config", site)
+    assert ended.code == 2
+    assert "ConfigError: workers.device: device 'cuda' was asked for" in ended.err
+    assert "does not run: ConfigError: workers.device" in cli("status", "--config", site).everything
+
+
+def test_a_worker_whose_queue_does_not_answer_is_told_as_one_that_can_not_work(cli: Cli, site: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        site.write_text(
+            site.read_text("utf-8") + f"queue: {{url: redis://127.0.0.1:{taken.getsockname()[1]}/0}}\n", "utf-8"
+        )
+        _, presence, house = worker_app(site)
+        with presence:
+            said = cli("status", "--config", site).everything
+            with house.catalog.read() as session:
+                found = attention(session, house.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        house.close()
+    assert f"{presence.name} can't work: PeerUnreachable: the queue does not answer" in said
+    (told,) = [each for each in found if each.kind.startswith("process.")]
+    assert (told.kind, told.severity) == ("process.hindered", "error")
+    assert "Redis" in told.advice
+
+
+def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:
+    house = House.open(site)
+    with pytest.raises(PackageError), telling_why("worker", site):
+        raise PackageError("broken")
+    with Presence(house, "worker"), house.catalog.read() as session:
+        (row,) = session.scalars(select(Process))
+        assert processes.is_alive(row, house.catalog.clock())
+    house.close()
+
+
+def test_a_defect_that_ends_a_role_names_its_place_and_not_its_text(cli: Cli, site: Path) -> None:
+    opened(site)
+    with pytest.raises(KeyError), telling_why("delivery", site):
+        raise KeyError("Doe^Jane")
+    said = cli("status", "--config", site).everything
+    assert "InternalError: KeyError in " in said
+    assert "Doe" not in said
+
+
+def test_a_role_that_was_killed_is_told_by_who_watches_it_and_is_not_looked_for_any_more(site: Path) -> None:
+    from whyray.base.errors import RoleLost
+
+    house = House.open(site)
+    with house.catalog.begin() as session:
+        processes.seen(session, name_of("worker") + ":77", "worker", house.catalog.clock(), {})
+    name, killed = name_of("worker").replace("worker@", "worker 1@"), RoleLost("worker 1 was ended by SIGKILL")
+    enter_end(house.config().catalog_url, "worker", name, killed, 77)
+    (row,) = rows(house.catalog, Process)
+    assert processes.why_ended(row) == {
+        "code": "RoleLost",
+        "message": "worker 1 was ended by SIGKILL",
+        "advice": RoleLost.default_advice,
+    }
+    house.close()
+
+
+def test_exit_codes_are_told_in_words() -> None:
+    assert how_ended(-9) == "was ended by SIGKILL"
+    assert how_ended(70).startswith("ended itself")
+    assert how_ended(1) == "ended with code 1"

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from sqlalchemy import select
+
+from site_under_test import ROUTE, Site, film
+from synthetic import ball, slices, stack, volume_of
+from whyray.base.errors import PeerUnreachable
+from whyray.catalog import Event, Instance, JobState, Study, studies
+
+
+def study(site: Site, uid: str) -> Study:
+    with site.catalog.read() as session:
+        found = session.scalar(select(Study).where(Study.study_instance_uid == uid))
+        assert found is not None
+        return found
+
+
+def kinds_of_events(site: Site) -> list[str]:
+    with site.catalog.read() as session:
+        return list(session.scalars(select(Event.kind).order_by(Event.id)))
+
+
+def test_a_released_radiograph_becomes_one_job_however_often_routing_looks(site: Site) -> None:
+    site.receive([film()])
+    router = site.router()
+    assert [router.step() for _ in range(3)] == [1, 0, 0]
+    (job,) = site.jobs()
+    assert (job.route, job.package, job.state, job.priority, job.revision) == (
+        "films",
+        "planted@1.0.0",
+        JobState.QUEUED,
+        1,
+        1,
+    )
+
+
+def test_a_study_that_is_still_arriving_waits_and_says_for_what(site: Site) -> None:
+    uid = site.receive([film()], released=False)
+    router = site.router()
+    assert router.step() == 0
+    assert study(site, uid).note == "films: waiting until nothing came for 0:00:20"
+    site.clock.tick(20)
+    assert router.step() == 1
+
+
+def test_the_count_that_the_pacs_gives_holds_the_study_back_until_all_are_here(site: Site) -> None:
+    route = ROUTE | {"complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}}}
+    site.configure(routes=[route])
+    site.receive([film(1)])
+    router = site.router(expected=2)
+    site.clock.tick(100)
+    assert router.step() == 0
+    site.receive([film(2)])
+    assert router.step() == 1
+    assert len(site.jobs()[0].series_uids) == 1
+
+
+def test_a_pacs_that_cannot_be_asked_does_not_hold_up_its_own_study(site: Site) -> None:
+    route = ROUTE | {"complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}}}
+    site.configure(routes=[route])
+    site.receive([film(1)])
+    router = site.router()
+
+    def unreachable(*_: object) -> int | None:
+        raise PeerUnreachable("PACS at 127.0.0.1:104 did not take the association for C-FIND")
+
+    router.ask_expected = unreachable
+    site.clock.tick(6)
+    assert router.step() == 1
+
+
+def test_late_instances_reopen_the_study_and_supersede_the_earlier_job(site: Site) -> None:
+    site.receive([film(1)])
+    router = site.router()
+    router.step()
+    site.clock.tick(60)
+    site.receive([film(2)])
+    router.step()
+    first, second = site.jobs()
+    assert (first.state, first.revision) == (JobState.SUPERSEDED, 1)
+    assert (second.state, second.revision) == (JobState.QUEUED, 2)
+    assert "job.superseded" in kinds_of_events(site)
+
+
+def test_the_same_instance_again_changes_nothing(site: Site) -> None:
+    site.receive([film(1)])
+    router = site.router()
+    router.step()
+    site.receive([film(1)])
+    assert router.step() == 0
+    assert len(site.jobs()) == 1
+
+
+def test_what_no_route_matches_is_kept_for_the_time_that_otherwise_says(site: Site) -> None:
+    planes = stack(4, (16, 16))
+    uid = site.receive(slices(volume_of(planes, ball((0, 0, 0), 4)), planes))
+    assert site.router().step() == 0
+    found = study(site, uid)
+    assert found.note == "no route matched: keep 1d"
+    assert found.expires_at is not None
+    assert (found.expires_at - site.clock()).total_seconds() == 24 * 3600
+
+
+def test_own_results_that_come_back_are_never_routed(site: Site) -> None:
+    site.receive([film(1)])
+    router = site.router()
+    router.step()
+    site.receive([film(2)], own=True)
+    assert router.step() == 0
+    assert len(site.jobs()) == 1
+
+
+def test_a_route_whose_package_is_gone_refuses_the_study_by_name_and_does_not_stop_the_others(site: Site) -> None:
+    from whyray.base.errors import NotFound
+
+    site.receive([film(1)])
+    broken = site.router()
+
+    def gone(reference: str) -> str:
+        raise NotFound(f"no package {reference!r}")
+
+    broken.resolve_package = gone
+    assert broken.step() == 0
+    assert "study.refused" in kinds_of_events(site)
+    site.receive([film(5, study="another", series="another")])
+    assert site.router().step() == 1
+
+
+def test_one_route_may_start_while_another_still_waits(site: Site) -> None:
+    slow = ROUTE | {"name": "slow", "complete": {"on_release": False, "quiet_for": "60s", "at_most": "10m"}}
+    site.configure(routes=[ROUTE, slow])
+    uid = site.receive([film(1)])
+    router = site.router()
+    assert router.step() == 1
+    assert study(site, uid).serial > study(site, uid).settled_serial
+    site.clock.tick(61)
+    assert router.step() == 1
+    assert {each.route for each in site.jobs()} == {"films", "slow"}
+    assert np.all([each.state is JobState.QUEUED for each in site.jobs()])
+
+
+def named(number: int, name: bytes, character_set: str | None = "ISO_IR 192", study: str = "1") -> Dataset:
+    """A film with these bytes as its Patient's Name."""
+    image = film(number, study=study)
+    image.SpecificCharacterSet = character_set
+    image[0x00100010] = RawDataElement(Tag(0x00100010), "PN", len(name), name, 0, False, True)
+    return image
+
+
+def excluding(site: Site, name: str) -> None:
+    site.configure(routes=[ROUTE | {"when": {"Modality": "CR", "PatientName": {"not_equals": name}}}])
+
+
+def test_a_route_that_excludes_a_patient_by_name_gives_that_patient_no_job(site: Site) -> None:
+    excluding(site, "Müller^Jörg")
+    router = site.router()
+    site.receive([named(1, "Müller^Jörg=".encode("latin-1"), "ISO_IR 100", "latin")])
+    site.receive([named(2, "Müller^Jörg ".encode(), "ISO_IR 192", "utf-8")])
+    site.receive([named(3, "Müller^Jörg".encode(), None, "undeclared")])
+    assert router.step() == 0
+    site.receive([named(4, "Müller^Anna".encode(), "ISO_IR 192", "another")])
+    assert router.step() == 1
+
+
+def test_a_route_that_hangs_on_a_name_that_cannot_be_read_gives_no_job_and_says_so_once(site: Site) -> None:
+    excluding(site, "Müller^Jörg")
+    uid = site.receive([named(1, "Müller^Jörg ".encode("latin-1"), "ISO_IR 192")])
+    router = site.router()
+    assert [router.step() for _ in range(3)] == [0, 0, 0]
+    assert study(site, uid).note == "no route matched: keep 1d"
+    (event,) = events_of(site, "study.undecided")
+    assert (event.severity, event.study_instance_uid) == ("warning", uid)
+    assert event.message.startswith("films: does not take a series, since PatientName can't be read")
+    assert "ller" not in event.message
+
+
+def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_other_studies(site: Site) -> None:
+    uid = site.receive([film(1, series="a"), film(2, series="a")], released=False)
+    other = site.receive([film(3, study="other")])
+    with site.catalog.read() as session:
+        first = session.scalars(select(Instance).order_by(Instance.id)).first()
+    assert first is not None
+    path = site.storage.path(first.key)
+    path.chmod(0o600)
+    path.write_bytes(bytes(path.stat().st_size))
+    with site.catalog.begin() as session:
+        studies.release(session, [uid], site.clock())
+    assert site.router().step() == 2
+    assert [study(site, each).note for each in (uid, other)] == ["routed: films"] * 2
+    assert [event.study_instance_uid for event in events_of(site, "study.unread")] == [uid]
+
+
+def events_of(site: Site, kind: str) -> list[Event]:
+    with site.catalog.read() as session:
+        return list(session.scalars(select(Event).where(Event.kind == kind).order_by(Event.id)))

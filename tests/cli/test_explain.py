@@ -1,0 +1,351 @@
+"""`whyray explain`: files in; DICOM, pictures and a report out; or a refusal that says what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from pydicom import dcmread
+
+from cli.conftest import Cli
+from dciodvfy import errors_of
+from planted import BRIGHT, planted_package
+from synthetic import LATIN, ball, cine, radiograph, slices, stack, volume_of, write
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Measurement(_Strict):
+    name: str
+    aspect: str
+    value: float | None
+    baseline: float | None
+    grade: str
+    rule: str
+    source: str
+
+
+class Quality(_Strict):
+    grade: Literal["green", "amber", "red"]
+    reasons: list[str]
+    forwards: int = Field(ge=0)
+    measurements: list[Measurement] = Field(min_length=1)
+
+
+class Region(_Strict):
+    rule: str
+    share_of_image: float = Field(ge=0, le=1)
+
+
+class TypedExplanation(BaseModel):
+    """Fields of its own come with each type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    method: str
+    type: str
+    parameters: dict[str, Any]
+    withheld: bool
+    quality: Quality
+
+
+class Explanation(_Strict):
+    method: str
+    part: str | None
+    layer: str | None
+    parameters: dict[str, Any]
+    unit: str
+    signed: bool
+    withheld: bool
+    quality: Quality
+    region: Region | None = None
+    largest_value: float | None = None
+
+
+class ImageNote(_Strict):
+    kind: str
+    detail: str
+
+
+class Finding(_Strict):
+    finding: str
+    frame: int | None
+    frames_explained: list[int] | None
+    code: dict[str, str] | None
+    present: bool
+    probability: float | None = Field(ge=0, le=1)
+    threshold: float
+    value: float | None
+    unit: str | None
+    explanations: list[Explanation]
+    typed_explanations: list[TypedExplanation]
+    refused: dict[str, str]
+    package: dict[str, str]
+    study: str
+    images: list[str]
+    results: list[str]
+    notes: list[ImageNote]
+    route: str
+    at: str
+    revision: int
+
+
+class ReadImage(_Strict):
+    series_instance_uid: str
+    sop_instance_uids: list[str]
+    frame: int | None
+    kind: Literal["planar", "volume"]
+    shape: list[int]
+    notes: list[str]
+
+
+class ReportFile(_Strict):
+    """report.json, as scripts may rely on it."""
+
+    notice: Literal["Not for diagnostic use."]
+    whyray: str
+    package: str
+    digest: str
+    at: str
+    notes: list[str]
+    images: list[ReadImage]
+    findings: list[Finding]
+    refused: list[str]
+    withheld: list[str]
+    files: list[str]
+
+
+def report_in(folder: Path) -> ReportFile:
+    text = (folder / "report.json").read_text("utf-8")
+    report = ReportFile.model_validate(json.loads(text))
+    assert LATIN.name not in text
+    assert LATIN.identifier not in text
+    for each in report.files:
+        assert (folder / each).is_file()
+    return report
+
+
+def pixels() -> np.ndarray:
+    film = np.full((64, 56), 300, np.uint16)
+    film[20:30, 30:40] = 4000
+    return film
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    (path,) = write([radiograph(pixels(), window=(2048, 4096))], tmp_path / "film")
+    return path
+
+
+def test_a_file_gives_dicom_pictures_and_a_report(cli: Cli, planted: Path, film: Path, tmp_path: Path) -> None:
+    said = cli("explain", film, "--package", planted, "--out", "out")
+    assert said.code == 0, said.everything
+    assert BRIGHT in said.out
+    assert "Not for diagnostic use" in said.out
+    report = report_in(tmp_path / "out")
+    assert report.package == "planted@1.0.0"
+    assert report.refused == []
+    (finding,) = report.findings
+    assert (finding.finding, finding.present) == (BRIGHT, True)
+    assert [each.method for each in finding.explanations] == ["grad-cam"]
+    (image,) = report.images
+    assert image.sop_instance_uids == finding.images == [film.stem]
+    datasets = [dcmread(tmp_path / "out" / each) for each in report.files if each.endswith(".dcm")]
+    assert {each.Modality for each in datasets} >= {"SEG", "SR"}
+    assert {each.PatientID for each in datasets} == {LATIN.identifier}
+    assert any(each.endswith(".png") for each in report.files)
+
+
+def test_several_methods_with_parameters_and_seed_are_all_there(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    methods = ("-m", "grad-cam", "-m", "rise", "-m", "occlusion")
+    parameters = ("--param", "rise.masks=40", "--param", "rise.centred=false", "--param", "occlusion.fill=zero")
+    said = cli("explain", film, "-p", planted, "-o", "out", *methods, *parameters, "--seed", 7, "-t", BRIGHT)
+    assert said.code == 0, said.everything
+    explanations = {each.method: each for each in report_in(tmp_path / "out").findings[0].explanations}
+    assert set(explanations) == {"grad-cam", "rise", "occlusion"}
+    rise = explanations["rise"].parameters
+    assert (rise["masks"], rise["centred"], rise["seed"]) == (40, False, 7)
+    assert explanations["occlusion"].parameters["fill"] == "zero"
+
+
+def test_a_folder_is_searched_for_dicom_files_and_other_files_are_left_alone(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    (film.parent / "notes.txt").write_text("not DICOM")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(film.parent / "thumbnail.png")
+    assert cli("explain", film.parent, "-p", planted, "-o", "out").code == 0
+    assert report_in(tmp_path / "out").images[0].sop_instance_uids == [film.stem]
+
+
+def test_a_volume_is_explained(cli: Cli, tmp_path: Path) -> None:
+    package = planted_package(
+        tmp_path / "packages",
+        name="planted-volume",
+        kind="volume",
+        shape=(16, 32, 32),
+        spacing=(2.0, 1.0, 1.0),
+        window=(-350.0, 1300.0),
+    )
+    planes = stack(12, (40, 36), distance=2.0)
+    write(slices(volume_of(planes, ball((0, 0, 0), 6.0)), planes), tmp_path / "scan")
+    assert cli("explain", tmp_path / "scan", "-p", package, "-o", "out").code == 0
+    (image,) = report_in(tmp_path / "out").images
+    assert (image.kind, image.shape) == ("volume", [12, 40, 36])
+
+
+@pytest.mark.parametrize("name", ["film.png", "film.jpg"])
+def test_a_picture_is_explained_without_inventing_a_patient(name: str, cli: Cli, planted: Path, tmp_path: Path) -> None:
+    Image.fromarray((pixels() // 16).astype(np.uint8)).save(tmp_path / name)
+    said = cli("explain", tmp_path / name, "-p", planted, "-o", "out")
+    assert said.code == 0, said.everything
+    assert "a picture, not DICOM" in said.everything
+    report = report_in(tmp_path / "out")
+    assert report.findings[0].present
+    assert any(note.startswith(f"{name}: a picture, not DICOM") for note in report.notes)
+    for each in report.files:
+        if each.endswith(".dcm"):
+            result = dcmread(tmp_path / "out" / each)
+            assert not result.PatientName
+            assert not result.PatientID
+            assert errors_of((tmp_path / "out" / each).read_bytes()) == []
+
+
+def test_sixteen_bit_pictures_of_a_folder_are_each_explained(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in (1, 2):
+        Image.fromarray(pixels() * 10 + number).save(folder / f"{number}.png")
+    said = cli("explain", folder, "-p", planted, "-o", "out")
+    assert said.code == 0, said.everything
+    report = report_in(tmp_path / "out")
+    assert len({each.series_instance_uid for each in report.images}) == 2
+    assert "image" in said.out
+
+
+def test_what_a_package_cannot_give_is_refused_in_the_report_and_by_exit_code_1(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    said = cli("explain", film, "-p", planted, "-o", "out", "-m", "grad-cam", "-m", "seg-grad-cam")
+    assert said.code == 1
+    assert "refused: seg-grad-cam" in said.everything
+    report = report_in(tmp_path / "out")
+    assert any("seg-grad-cam explains segmentation" in words for words in report.refused)
+    assert [each.method for each in report.findings[0].explanations] == ["grad-cam"]
+
+
+def test_a_file_that_cannot_be_read_beside_good_ones_is_refused_by_name(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "torn.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\1\2\3")
+    said = cli("explain", film, tmp_path / "torn.dcm", "-p", planted, "-o", "out")
+    assert said.code == 1
+    assert any("torn.dcm" in words for words in report_in(tmp_path / "out").refused)
+
+
+def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
+    cli: Cli, planted: Path, tmp_path: Path
+) -> None:
+    """An image without the spot gives a map that is zero everywhere."""
+    (empty,) = write([radiograph(np.full((64, 56), 300, np.uint16), window=(2048, 4096))], tmp_path / "empty")
+    said = cli("explain", empty, "-p", planted, "-o", "out", "-t", BRIGHT)
+    assert said.code == 3, "all was made, and an evaluation withholds it"
+    assert "(withheld)" in said.out
+    report = report_in(tmp_path / "out")
+    (explanation,) = report.findings[0].explanations
+    assert explanation.withheld
+    assert explanation.region is None
+    assert any("grad-cam of " in words and "zero everywhere" in words for words in report.withheld)
+    assert report.refused == []
+    assert "withheld: grad-cam of " in said.everything
+    kinds = {dcmread(tmp_path / "out" / each).Modality for each in report.files if each.endswith(".dcm")}
+    assert "SEG" not in kinds, "there is no region to show"
+
+
+REFUSALS = {
+    "unknown method": (("-m", "grad-cma"), ("ConfigError", "grad-cma", "Did you mean 'grad-cam'?")),
+    "unknown target": (("-t", "Mass"), ("ModelOutputError", "Mass", BRIGHT)),
+    "unknown parameter": (("-m", "rise", "--param", "rise.mask=4"), ("ConfigError", "mask", "masks")),
+    "wrong value": (("-m", "rise", "--param", "rise.masks=many"), ("ConfigError", "masks")),
+    "misshapen parameter": (("--param", "masks=4"), ("ConfigError", "METHOD.NAME=VALUE")),
+    "parameter of another method": (("--param", "rise.masks=4"), ("rise is not asked for", "--method rise")),
+    "parameter of no method": (("--param", "rice.masks=4"), ("rice", "Did you mean 'rise'?")),
+    "unknown language": (("--language", "tlh"), ("ConfigError", "tlh", "en")),
+    "no such configuration": (("--config", "nowhere.yaml"), ("ConfigError", "nowhere.yaml")),
+    "a GPU that is not there": (("--device", "cuda"), ("cuda",)),
+}
+
+
+@pytest.mark.parametrize("options", REFUSALS.values(), ids=REFUSALS)
+def test_a_wish_that_cannot_be_met_is_refused_in_two_lines_and_nothing_is_written(
+    options: tuple[tuple[str, ...], tuple[str, ...]], cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    wish, words = options
+    cli("explain", film, "-p", planted, "-o", "out", *wish).refused(*words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_package_is_refused_with_the_nearest(cli: Cli, film: Path) -> None:
+    cli("explain", film, "-p", "cxr-finding", "-o", "out").refused("NotFound", "cxr-finding", "cxr-findings")
+
+
+def test_paths_that_hold_nothing_usable_are_refused(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not DICOM")
+    colour = np.zeros((8, 8, 3), np.uint8)
+    colour[..., 0] = 200
+    Image.fromarray(colour).save(tmp_path / "colour.png")
+    cli("explain", "nowhere.dcm", "-p", planted, "-o", "out").refused("NotFound", "nowhere.dcm")
+    cli("explain", tmp_path / "empty", "-p", planted, "-o", "out").refused("ImageError", "no DICOM file, PNG or JPEG")
+    cli("explain", tmp_path / "notes.txt", "-p", planted, "-o", "out").refused("DecodeError", "DICOM")
+    cli("explain", tmp_path / "colour.png", "-p", planted, "-o", "out").refused("ImageError", "colour.png")
+
+
+def test_a_study_that_is_not_for_the_package_is_refused(cli: Cli, planted: Path, tmp_path: Path) -> None:
+    planes = stack(6, (16, 16))
+    scan = write(slices(volume_of(planes, ball((0, 0, 0), 4.0)), planes), tmp_path / "scan")
+    cli("explain", *scan, "-p", planted, "-o", "out").refused("ImageError", "study 2.25.", "planted@1.0.0", "volume")
+
+
+def test_a_model_that_answers_with_nan_is_refused(cli: Cli, packages: Path, film: Path) -> None:
+    planted_package(packages, shape=(64, 64), broken="nan")
+    cli("explain", film, "-p", packages / "planted", "-o", "out").refused("ModelOutputError", "study 2.25.", "NaN")
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_a_trace(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").write_text("a file, where a folder should be")
+    cli("explain", film, "-p", planted, "-o", "out").refused("out")
+
+
+def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli: Cli, tmp_path: Path) -> None:
+    planted = planted_package(tmp_path / "ultrasound", modalities=("US",))
+    stored = np.full((18, 64, 56), 20, np.uint8)
+    stored[7:9, 20:30, 30:40] = 250
+    write([cine(stored)], tmp_path / "cine")
+    said = cli("explain", tmp_path / "cine", "--package", planted, "--out", "out")
+    assert said.code == 0, said.everything
+    report = report_in(tmp_path / "out")
+    assert [each.frame for each in report.images] == list(range(1, 19))
+    assert [each.frame for each in report.findings if each.present] == [8, 9]
+    explained = {each.frame for each in report.findings if each.explanations}
+    assert explained == {8, 9}
+    (note,) = (each for each in report.notes if each.startswith("Explained: "))
+    assert note.startswith("Explained: 2 of 18 frames, those with the clearest answers (8-9)")
+    assert note in said.out.replace("\n", "")
+    assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
+        "pm",
+        "sc",
+        "seg",
+        "sr",
+    ]
+    assert "frame 8" in said.out

@@ -1,0 +1,162 @@
+"""`whyray package onboard`: a file and a folder of images become a package that says what it can give."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx.external_data_helper import convert_model_to_external_data
+from PIL import Image
+
+from cli.conftest import Cli
+from planted import BRIGHT, planted_package
+from synthetic import radiograph, slices, stack, write
+from whyray.base.errors import PackageError
+from whyray.imaging import ModelGrid
+from whyray.inference import load_package
+from whyray.onboarding import check_package
+from whyray.packages import install_package
+
+QUICK = ("-m", "grad-cam", "-m", "occlusion")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twelve films with a bright square each, whose places boxes.csv and labels.csv tell."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    boxes, labels = ["image,target,x,y,width,height"], [f"image,{BRIGHT}"]
+    for number in range(12):
+        pixels = rng.integers(0, 60, (100, 80), dtype=np.uint8)
+        row, column = (int(each) for each in rng.integers(10, 60, 2))
+        pixels[row : row + 15, column : column + 10] = 250
+        name = f"film {number:02}.png"
+        Image.fromarray(pixels).save(folder / name)
+        boxes.append(f"{name},{BRIGHT},{column},{row},10,15")
+        boxes.append(f"{name},Something else,0,0,5,5")
+        labels.append(f"{name},1")
+    (tmp_path / "boxes.csv").write_text("\n".join(boxes))
+    (tmp_path / "labels.csv").write_text("\n".join(labels))
+    return folder
+
+
+def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_package(
+    cli: Cli, planted: Path, pictures: Path, tmp_path: Path
+) -> None:
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    shutil.copy(planted / "model.onnx", loose / "MY.onnx")
+    shutil.copy(planted / "model.yaml", loose / "my.yaml")
+    said = cli(
+        *("package", "onboard", loose / "MY.onnx", "--manifest", loose / "my.yaml", "--images", pictures),
+        *("--out", tmp_path / "site", "--truth", tmp_path / "boxes.csv", "--labels", tmp_path / "labels.csv", *QUICK),
+    )
+    assert said.code == 0, said.everything
+    folder = tmp_path / "site" / "planted" / "1.0.0"
+    report = json.loads((folder / "onboarding" / "report.json").read_text())
+    assert report["images"] == 12
+    assert report["tier"] == load_package(folder).reported_tier
+    assert set(report["methods"]) == {"grad-cam", "occlusion"}
+    # The planted model lights the bright square itself: the boxes must have come to the right place.
+    found = report["methods"]["grad-cam"]["localisation"]
+    assert found["maps"] == 12
+    assert found["pointing game"]["map"]["value"] == 1
+    assert found["IoU"]["map"]["value"] > 0.5
+    assert found["IoU"]["above every baseline"]
+    assert report["calibration"][BRIGHT]["positive"] == 12
+    assert "Localisation" in (folder / "onboarding" / "report.html").read_text()
+    assert "grad-cam" in said.out
+    assert "report.json" in said.everything
+    assert {each.severity for each in check_package(folder)} <= {"warning"}
+
+
+def test_a_package_is_onboarded_on_dicom_where_it_lies_and_refused_images_are_told(
+    cli: Cli, planted: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    films = [radiograph(rng.integers(0, 4000, (70, 60)).astype(np.uint16)) for _ in range(2)]
+    for number, film in enumerate(films):
+        film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+    files = write(films, tmp_path / "films")
+    (tmp_path / "films" / "broken.dcm").write_bytes(files[0].read_bytes()[:900])
+    said = cli("package", "onboard", planted, "-i", tmp_path / "films", "-m", "grad-cam", "--no-keep-images")
+    assert said.code == 1
+    assert "refused" in said.everything
+    report = json.loads((planted / "onboarding" / "report.json").read_text())
+    assert report["images"] == 2
+    assert not (planted / "onboarding" / "references.npy").exists()
+
+
+def test_slices_of_a_series_are_one_volume(cli: Cli, tmp_path: Path) -> None:
+    package = planted_package(
+        tmp_path / "packages", kind="volume", shape=(8, 16, 16), window=(0, 2000), modalities=("CT",)
+    )
+    planes = stack(10, (20, 24))
+    rng = np.random.default_rng(2)
+    write(slices(rng.integers(-900, 900, (10, 20, 24)).astype(np.int16), planes), tmp_path / "series")
+    said = cli("package", "onboard", package, "-i", tmp_path / "series", "-m", "grad-cam", "-o", tmp_path / "copy")
+    assert said.code == 0, said.everything
+    report = json.loads((tmp_path / "copy" / "planted" / "1.0.0" / "onboarding" / "report.json").read_text())
+    assert report["images"] == 1
+    assert not (package / "onboarding").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("model.onnx",), "needs --manifest and --out"),
+        (("model.onnx", "--manifest", "model.yaml"), "needs --manifest and --out"),
+        ((".", "--manifest", "model.yaml"), "has its manifest already"),
+        ((".", "-m", "grad-kam"), "no explanation method 'grad-kam'"),
+        ((".", "--truth", "model.yaml"), "expected the columns image, target"),
+        ((".", "--images", "nowhere"), "no file or folder nowhere"),
+    ],
+)
+def test_wishes_that_can_not_be_met_are_refused_before_anything_is_written(
+    cli: Cli, planted: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.chdir(planted)
+    reference = str(planted) if change[0] == "." else change[0]
+    before = sorted(planted.rglob("*"))
+    cli("package", "onboard", reference, "--images", pictures, *change[1:]).refused(words)
+    assert sorted(planted.rglob("*")) == before
+
+
+def test_a_version_that_is_installed_is_not_overwritten_and_nothing_is_left_of_a_failure(
+    planted: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    folder = install_package(planted / "model.onnx", planted / "model.yaml", site)
+    with pytest.raises(PackageError, match="is there already"):
+        install_package(planted / "model.onnx", planted / "model.yaml", site)
+    assert (folder / "MODEL_CARD.md").is_file()
+    (planted / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(PackageError, match="not a readable ONNX graph"):
+        install_package(planted / "model.onnx", planted / "model.yaml", tmp_path / "other")
+    assert not list((tmp_path / "other").rglob("*.*"))
+
+
+def test_weights_beside_the_graph_come_along_and_weights_elsewhere_are_refused(planted: Path, tmp_path: Path) -> None:
+    proto = onnx.load(planted / "model.onnx")
+    convert_model_to_external_data(proto, location="weights.bin", size_threshold=0)
+    onnx.save(proto, planted / "model.onnx")
+    folder = install_package(planted / "model.onnx", planted / "model.yaml", tmp_path / "site")
+    x = np.random.default_rng(0).random((1, 1, 64, 64)).astype(np.float32)
+    assert np.isfinite(load_package(folder).predict(x)).all()
+    (planted / "weights.bin").rename(tmp_path / "weights.bin")
+    with pytest.raises(PackageError, match="not a file in the graph's folder"):
+        install_package(planted / "model.onnx", planted / "model.yaml", tmp_path / "second")
+
+
+def test_boxes_lie_on_the_grid_as_on_the_film() -> None:
+    from whyray.onboarding.images import _on_grid
+
+    twice = ModelGrid((10, 10), np.array([[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]]))
+    mask = _on_grid([(4, 8, 6, 2)], twice)
+    assert np.argwhere(mask).tolist() == [[4, 2], [4, 3], [4, 4]]
+    assert _on_grid([(4.1, 8.1, 0.2, 0.2)], twice).sum() == 1

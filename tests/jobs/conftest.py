@@ -1,0 +1,3 @@
+from site_under_test import site
+
+__all__ = ["site"]

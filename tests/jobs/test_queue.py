@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from peers import RedisServer, until
+from site_under_test import Site, film
+from whyray.app.retention import Retention
+from whyray.app.schedule import SEND_AGAIN_AFTER, Schedule
+from whyray.catalog import JobState
+from whyray.jobs.queue import QUEUES, RUN_JOB, backlog, celery_app, send
+from whyray.jobs.worker import run_job
+
+
+def schedule_of(site: Site, url: str) -> Schedule:
+    app = celery_app(url)
+    return Schedule(
+        catalog=site.catalog,
+        router=site.router(),
+        retention=Retention(site.catalog, site.storage, lambda: site.config),
+        send=lambda job_id, priority: send(app, job_id, priority),
+        backlog=lambda: backlog(url),
+    )
+
+
+def test_a_message_carries_the_job_id_and_nothing_else(site: Site, shared_redis: RedisServer) -> None:
+    import json
+
+    import redis
+
+    site.receive([film(1)])
+    schedule_of(site, shared_redis.socket_url).step()
+    with redis.from_url(shared_redis.url) as client:
+        raw = client.lpop(QUEUES[1])
+    assert raw is not None
+    message = json.loads(raw)
+    import base64
+
+    (arguments, keywords, _) = json.loads(base64.b64decode(message["body"]))
+    assert (arguments, keywords) == ([site.jobs()[0].id], {})
+    assert film().PatientName.family_name.encode() not in raw
+
+
+def test_urgent_work_is_taken_before_routine_work_that_came_first(shared_redis: RedisServer) -> None:
+    app = celery_app(shared_redis.socket_url)
+    done: list[str] = []
+
+    @app.task(name=RUN_JOB)
+    def run(job_id: str) -> None:
+        done.append(job_id)
+
+    for job_id, priority in (("routine", 2), ("urgent", 1), ("stat", 0), ("routine too", 2)):
+        send(app, job_id, priority)
+    worker = app.Worker(pool="solo", without_gossip=True, without_mingle=True, without_heartbeat=True, quiet=True)
+    thread = threading.Thread(target=worker.start, daemon=True)
+    thread.start()
+    try:
+        until(lambda: len(done) == 4, what="four messages")
+    finally:
+        worker.stop()
+        thread.join(10)
+    assert done == ["stat", "urgent", "routine", "routine too"]
+
+
+def test_a_message_that_the_broker_lost_is_sent_again_and_one_that_waits_there_is_not(
+    site: Site, redis_server: Callable[[], RedisServer]
+) -> None:
+    server = redis_server()
+    site.receive([film(1)])
+    schedule = schedule_of(site, server.socket_url)
+    schedule.step()
+    assert backlog(server.socket_url) == 1
+    site.clock.tick(SEND_AGAIN_AFTER.total_seconds() + 1)
+    assert schedule.dispatch() == 0
+    server.kill()
+    assert schedule.dispatch() == 0
+    server.start()
+    assert schedule.dispatch() == 1
+    assert backlog(server.socket_url) == 1
+
+
+def test_a_broker_that_is_down_loses_nothing(site: Site, redis_server: Callable[[], RedisServer]) -> None:
+    server = redis_server()
+    url = server.socket_url
+    schedule = schedule_of(site, url)
+    server.kill()
+    site.receive([film(1)])
+    schedule.step()
+    assert site.jobs()[0].state is JobState.QUEUED
+    server.start()
+    assert schedule.dispatch() == 1
+
+
+def test_a_job_abandoned_by_its_worker_gets_a_new_message_and_finishes(site: Site, shared_redis: RedisServer) -> None:
+    from whyray.catalog import jobs
+
+    site.receive([film(1)])
+    schedule = schedule_of(site, shared_redis.socket_url)
+    schedule.step()
+    job_id = site.jobs()[0].id
+    with site.catalog.begin() as session:
+        jobs.claim(session, job_id, "dead worker", site.clock())
+    assert schedule.dispatch() == 0
+    site.clock.tick(jobs.LEASE.total_seconds() + 1)
+    assert schedule.dispatch() == 1
+    assert schedule.dispatch() == 0
+    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+
+
+def test_what_was_kept_long_enough_goes_with_its_bytes_and_what_failed_stays(
+    site: Site, shared_redis: RedisServer
+) -> None:
+    from sqlalchemy import func, select
+
+    from whyray.catalog import Delivery, DeliveryState, Instance, Study
+
+    schedule = schedule_of(site, shared_redis.socket_url)
+    site.receive([film(1)])
+    schedule.router.step()
+    run_job(site.jobs()[0].id, "worker-1", site.tools())
+    bad = film(2, study="bad", series="bad")
+    del bad.PixelData
+    site.receive([bad])
+    schedule.router.step()
+    run_job(site.jobs()[1].id, "worker-1", site.tools())
+    with site.catalog.begin() as session:
+        for delivery in session.scalars(select(Delivery)):
+            delivery.state = DeliveryState.SENT
+        keys = list(session.scalars(select(Instance.key).order_by(Instance.id)))
+    site.clock.tick(40 * 24 * 3600)
+    assert schedule.retention.step() == 1
+    with site.catalog.read() as session:
+        assert session.scalar(select(func.count(Study.id))) == 1
+    assert [site.storage.exists(key) for key in keys] == [False, True]

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import threading
+from copy import deepcopy
+
+import onnx
+import pytest
+from pydicom import Dataset, dcmread
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from planted import planted_package
+from site_under_test import ROUTE, Site, film
+from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
+from whyray.jobs import worker
+from whyray.jobs.worker import run_job
+from whyray.results import EVERY_KIND
+
+
+def queued(site: Site, **options: object) -> str:
+    site.receive([film(1, **options)])
+    site.router().step()
+    return site.jobs()[-1].id
+
+
+def rows(site: Site, table: type) -> list[object]:
+    with site.catalog.read() as session:
+        return list(session.scalars(select(table)))
+
+
+def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(site: Site) -> None:
+    job_id = queued(site)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    results = rows(site, ResultRow)
+    assert sorted(each.kind for each in results) == ["pm", "sc", "seg", "sr"]
+    assert len(rows(site, Delivery)) == 2 * len(results)
+    (job,) = site.jobs()
+    (finding,) = job.findings
+    assert finding["present"]
+    assert finding["explanations"][0]["quality"]["grade"] in ("green", "amber")
+    for each in results:
+        dataset = dcmread(site.storage.path(each.key))
+        assert dataset.SOPInstanceUID == each.sop_instance_uid
+        assert dataset.StudyInstanceUID == film().StudyInstanceUID
+    (picture,) = [each.picture_key for each in results if each.kind == "sc"]
+    assert site.storage.path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
+    site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
+    assert run_job(queued(site), "worker-1", site.tools()) is JobState.DONE
+    results = rows(site, ResultRow)
+    assert {each.kind for each in results} == set(EVERY_KIND)
+    assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
+    for each in results:
+        assert dcmread(site.storage.path(each.key)).SOPClassUID == each.sop_class_uid
+
+
+def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> None:
+    run_job(queued(site), "worker-1", site.tools())
+    (report,) = [dcmread(site.storage.path(each.key)) for each in rows(site, ResultRow) if each.kind == "sr"]
+    with site.catalog.read() as session:
+        uid = installation.device_uid(session)
+    assert uid in [each.get("UID") for each in report.ContentSequence]
+
+
+def test_a_doubled_message_does_nothing(site: Site) -> None:
+    job_id = queued(site)
+    run_job(job_id, "worker-1", site.tools())
+    assert run_job(job_id, "worker-2", site.tools()) is None
+    assert len(rows(site, ResultRow)) == 4
+
+
+def test_doing_a_job_twice_makes_the_same_objects_once(site: Site) -> None:
+    job_id = queued(site)
+    run_job(job_id, "worker-1", site.tools())
+    before = {each.sop_instance_uid: each.sha256 for each in rows(site, ResultRow)}
+    with site.catalog.begin() as session:
+        jobs.retry(session, job_id, site.clock(), actor="admin")
+    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+    assert {each.sop_instance_uid: each.sha256 for each in rows(site, ResultRow)} == before
+
+
+def test_a_job_whose_worker_died_is_taken_over_when_its_lease_runs_out(site: Site) -> None:
+    job_id = queued(site)
+    with site.catalog.begin() as session:
+        assert jobs.claim(session, job_id, "dead worker", site.clock()) is not None
+    assert run_job(job_id, "worker-2", site.tools()) is None
+    site.clock.tick(jobs.LEASE.total_seconds())
+    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
+
+
+def test_a_job_that_kills_its_workers_ends_in_the_dead_letter(site: Site) -> None:
+    job_id = queued(site)
+    for attempt in range(5):
+        with site.catalog.begin() as session:
+            assert jobs.claim(session, job_id, f"worker-{attempt}", site.clock()) is not None
+        site.clock.tick(jobs.LEASE.total_seconds())
+    assert run_job(job_id, "worker-9", site.tools()) is None
+    (job,) = site.jobs()
+    assert (job.state, job.error_code) == (JobState.FAILED, "WorkerLost")
+
+
+def test_a_model_that_answers_with_nan_fails_the_job_by_name_and_is_not_tried_again(site: Site) -> None:
+    planted_package(site.folder / "packages", shape=(48, 48), broken="nan")
+    job_id = queued(site)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "ModelOutputError"
+    assert job.error_advice
+    assert not rows(site, ResultRow)
+
+
+def test_an_onnx_file_that_does_not_load_fails_the_job_by_name(site: Site) -> None:
+    job_id = queued(site)
+    (site.folder / "packages" / "planted" / "1.0.0" / "model.onnx").write_bytes(b"not a graph")
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert site.jobs()[0].error_code == "PackageError"
+
+
+def test_a_graph_that_ends_in_the_activation_of_its_manifest_fails_the_job_by_name(site: Site) -> None:
+    job_id = queued(site)
+    path = site.folder / "packages" / "planted" / "1.0.0" / "model.onnx"
+    proto = onnx.load(path)
+    name = proto.graph.output[0].name
+    (last,) = (each for each in proto.graph.node if name in each.output)
+    last.output[list(last.output).index(name)] = "before"
+    proto.graph.node.append(onnx.helper.make_node("Sigmoid", ["before"], [name]))
+    onnx.save(proto, path)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "PackageError"
+    assert "already ends in sigmoid" in str(job.error_message)
+    assert "output.activation to none" in str(job.error_advice)
+    assert not rows(site, ResultRow)
+
+
+def test_a_truncated_image_fails_the_job_by_name(site: Site) -> None:
+    image = film(1)
+    image.PixelData = image.PixelData[:1000]
+    site.receive([image])
+    site.router().step()
+    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.FAILED
+    assert site.jobs()[0].error_code == "DecodeError"
+
+
+def test_a_full_disk_is_tried_again_later_and_succeeds_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = queued(site)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "encode", full)
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+    assert site.jobs()[0].error_code == "ResourceExhausted"
+    site.clock.tick(3600)
+    with site.catalog.begin() as session:
+        assert jobs.wake(session, site.clock()) == 1
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+    assert site.jobs()[0].error_code is None
+
+
+def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patient(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = queued(site)
+
+    def defect(*_: object, **__: object) -> None:
+        raise KeyError("Doe^Jane")
+
+    monkeypatch.setattr(worker, "read_images", defect)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "InternalError"
+    assert "Doe" not in (job.error_message or "") + caplog.text
+
+
+def test_a_defect_while_a_result_is_made_names_the_result_and_the_place_in_whyray(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whyray.results import build
+
+    def defect(*_: object, **__: object) -> None:
+        raise KeyError("Doe^Jane")
+
+    job_id = queued(site)
+    monkeypatch.setattr(build, "parametric_map", defect)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "InternalError"
+    assert "KeyError in results/build.py line " in (job.error_message or "")
+    assert "while making the Parametric Map of " in (job.error_message or "")
+
+
+def test_a_lost_database_is_waited_for_and_the_job_is_done_then(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = queued(site)
+
+    def lost(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, RuntimeError("server closed the connection unexpectedly"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.jobs, "finish", lost)
+        assert run_job(job_id, "worker-1", site.tools()) is JobState.WAITING
+    (job,) = site.jobs()
+    assert job.error_code == "PeerUnreachable"
+    assert (job.error_advice or "").endswith("WhyRay tries again by itself.")
+    site.clock.tick(3600)
+    with site.catalog.begin() as session:
+        jobs.wake(session, site.clock())
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
+
+
+def report_beside(image: Dataset) -> Dataset:
+    """A structured report in the series of an image, as some modalities send them."""
+    report = deepcopy(image)
+    for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(report, name)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = "2.25.4711"
+    return report
+
+
+def test_a_report_beside_the_images_is_passed_over_and_is_no_fault(site: Site) -> None:
+    image = film(1)
+    site.receive([image, report_beside(image)])
+    site.router().step()
+    (job,) = site.jobs()
+    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    told = {each.kind: each for each in rows(site, Event)}
+    assert "job.partial" not in told
+    assert told["job.passed-over"].message == "passed over, since it is no image: Basic Text SR"
+    assert told["job.passed-over"].severity == "info"
+
+
+def test_a_job_of_reports_alone_fails_by_saying_what_there_is(site: Site) -> None:
+    site.receive([report_beside(film(1))])
+    site.router().step()
+    (job,) = site.jobs()
+    assert run_job(job.id, "worker-1", site.tools()) is JobState.FAILED
+    (job,) = site.jobs()
+    assert job.error_code == "ImageError"
+    assert "found none in 1 instances: Basic Text SR" in (job.error_message or "")
+    assert "route" in (job.error_advice or ""), "in the service, a route decides what comes"
+
+
+def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(site)
+    told = threading.Event()
+
+    class Beat(worker.Heartbeat):
+        def progress(self, done: float, words: str) -> None:
+            if not told.is_set():
+                with site.catalog.begin() as session:
+                    jobs.cancel(session, job_id, site.clock(), actor="admin")
+                told.set()
+            while self._said is None:
+                self._end.wait(0.01)
+            super().progress(done, words)
+
+    monkeypatch.setattr(worker, "Heartbeat", lambda *given, **options: Beat(*given, every=0.01, **options))
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.CANCELLED
+    assert not rows(site, Delivery)
+
+
+def test_a_job_that_runs_too_long_is_stopped_and_says_where_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = queued(site)
+
+    class Late(worker.Heartbeat):
+        def progress(self, done: float, words: str) -> None:
+            self._started -= 10_000
+            super().progress(done, words)
+
+    monkeypatch.setattr(worker, "Heartbeat", Late)
+    assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
+    assert site.jobs()[0].error_code == "TimeLimit"
+
+
+def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Site) -> None:
+    run_job(queued(site), "worker-1", site.tools())
+    site.clock.tick(60)
+    site.receive([film(2)])
+    site.router().step()
+    second = site.jobs()[-1]
+    assert run_job(second.id, "worker-1", site.tools()) is JobState.DONE
+    results = rows(site, ResultRow)
+    assert {each.superseded for each in results if each.job_id != second.id} == {True}
+    reports = [each for each in results if each.job_id == second.id and each.kind == "sr"]
+    assert len(reports) == 2, "one for each image"
+    for report in reports:
+        dataset = dcmread(site.storage.path(report.key))
+        replaced = {
+            item.ReferencedSOPInstanceUID
+            for study in dataset.PredecessorDocumentsSequence
+            for series in study.ReferencedSeriesSequence
+            for item in series.ReferencedSOPSequence
+        }
+        earlier = [each for each in results if each.job_id != second.id and each.kind == "sr"]
+        assert replaced == {each.sop_instance_uid for each in earlier}
+
+
+def test_a_dry_run_makes_results_and_sends_nothing(site: Site) -> None:
+    site.configure(routes=[ROUTE | {"dry_run": True}])
+    run_job(queued(site), "worker-1", site.tools())
+    assert rows(site, ResultRow)
+    assert not rows(site, Delivery)
+
+
+def test_a_series_that_cannot_be_used_is_named_though_the_rest_gives_an_answer(site: Site) -> None:
+    broken = film(2)
+    del broken.PixelData
+    site.receive([film(1), broken])
+    site.router().step()
+    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.DONE
+    (event,) = [each for each in rows(site, Event) if each.kind == "job.partial"]
+    assert "1 instances not used" in event.message

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx.external_data_helper import convert_model_to_external_data
+
+from inference import nets
+from whyray.base.errors import NotFound, PackageError
+from whyray.inference import load_package
+from whyray.onboarding import check_package
+from whyray.packages import find_package, list_packages, package_digest, read_package
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "site" / "plain" / "1.0.0"
+    shutil.copytree(nets.packed("plain"), folder)
+    return folder
+
+
+def test_a_manifest_with_an_unknown_key_is_refused_by_file_and_key(package: Path) -> None:
+    nets.write_manifest(package, {**nets.manifest("plain"), "colour": "blue"})
+    with pytest.raises(PackageError, match=r"model\.yaml: colour: Extra inputs"):
+        read_package(package)
+
+
+def test_a_manifest_that_is_not_yaml_is_refused_with_its_line(package: Path) -> None:
+    (package / "model.yaml").write_text("name: [unclosed\ntitle: x")
+    with pytest.raises(PackageError, match="line 2"):
+        read_package(package)
+
+
+def test_a_graph_that_is_missing_is_named(package: Path) -> None:
+    (package / "model.onnx").unlink()
+    with pytest.raises(PackageError, match=r"graph: model\.onnx"):
+        read_package(package)
+
+
+def test_a_graph_that_is_no_graph_is_refused(package: Path) -> None:
+    (package / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(PackageError, match="not a readable ONNX graph"):
+        load_package(package).predict(nets.image("plain").numpy())
+
+
+def test_the_digest_changes_with_any_byte_and_any_name_but_not_with_the_report(package: Path) -> None:
+    before = package_digest(package)
+    (package / "onboarding").mkdir()
+    (package / "onboarding" / "report.json").write_text("{}")
+    assert package_digest(package) == before
+    (package / "MODEL_CARD.md").rename(package / "CARD.md")
+    renamed = package_digest(package)
+    assert renamed != before
+    with (package / "CARD.md").open("a") as file:
+        file.write(".")
+    assert package_digest(package) not in (before, renamed)
+
+
+def test_a_link_that_leaves_the_package_is_refused(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("x")
+    (package / "notes").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match="leaves the package folder"):
+        read_package(package)
+
+
+def test_weights_outside_the_package_folder_are_refused(package: Path, tmp_path: Path) -> None:
+    proto = onnx.load(package / "model.onnx")
+    convert_model_to_external_data(proto, location="weights.bin", size_threshold=0)
+    onnx.save(proto, package / "model.onnx")
+    inside = load_package(package).predict(nets.image("plain").numpy())
+    assert np.isfinite(inside).all()
+    moved = onnx.load(package / "model.onnx", load_external_data=False)
+    shutil.move(package / "weights.bin", tmp_path / "weights.bin")
+    for tensor in moved.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../../../weights.bin"
+    (package / "model.onnx").write_bytes(moved.SerializeToString())
+    with pytest.raises(PackageError, match="outside the package folder"):
+        load_package(package).predict(nets.image("plain").numpy())
+
+
+def test_a_name_finds_the_newest_version_that_fits(package: Path) -> None:
+    root = package.parents[1]
+    for version in ("1.2.0", "1.10.0", "2.0.0"):
+        nets.write_manifest(root / "plain" / version, nets.manifest("plain", version=version))
+    assert find_package("plain", [root]).name == "2.0.0"
+    assert find_package("plain@1", [root]).name == "1.10.0"
+    assert find_package("plain@1.2", [root]).name == "1.2.0"
+    assert find_package(root / "plain").name == "2.0.0"
+    with pytest.raises(NotFound) as refused:
+        find_package("plan", [root])
+    assert "plain" in refused.value.advice
+
+
+def test_a_broken_package_is_listed_with_its_problem_beside_the_good_ones(package: Path) -> None:
+    root = package.parents[1]
+    nets.write_manifest(root / "broken" / "1.0.0", {"name": "broken"})
+    listed = {each.name: each for each in list_packages([root])}
+    assert listed["plain"].problem is None
+    assert listed["broken"].problem is not None
+    assert "title" in listed["broken"].problem
+
+
+def test_a_sound_package_has_only_the_warning_that_it_was_not_onboarded(package: Path) -> None:
+    assert [each.message for each in check_package(package)] == ["not onboarded: tiers and metrics are not measured"]
+
+
+def test_checking_tells_of_an_activation_that_is_applied_twice(tmp_path: Path) -> None:
+    import torch
+
+    net = torch.nn.Sequential(nets.make("plain"), torch.nn.Sigmoid())
+    folder = nets.pack(tmp_path, "plain", net)
+    assert any("already ends in sigmoid" in each.message for each in check_package(folder))
+
+
+def test_a_package_that_was_changed_behind_its_report_is_refused(package: Path) -> None:
+    import json
+
+    (package / "onboarding").mkdir()
+    report = {"digest": package_digest(package), "tier": "T1"}
+    (package / "onboarding" / "report.json").write_text(json.dumps(report))
+    assert load_package(package).tier == "T1"
+    content = yaml.safe_load((package / "model.yaml").read_text())
+    nets.write_manifest(package, {**content, "title": "another"})
+    with pytest.raises(PackageError, match="changed after it was onboarded"):
+        _ = load_package(package).tier

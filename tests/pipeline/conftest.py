@@ -1,3 +1,0 @@
-from pipeline_site import site
-
-__all__ = ["site"]
