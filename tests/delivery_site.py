@@ -55,7 +55,7 @@ class Clock:
 
 
 @dataclass
-class House:
+class DeliverySite:
     """A catalog, a storage, and results in them."""
 
     catalog: Catalog
@@ -247,7 +247,7 @@ RisFactory = Callable[..., InformedAe]
 
 
 def deliver(folder: Path, now: datetime, destinations: Mapping[str, Destination]) -> None:
-    """The delivery role over the house in this folder, for a process of its own that is going to be killed."""
+    """The delivery role over the site in this folder, for a process of its own that is going to be killed."""
     catalog = Catalog(sqlite_url(folder / "catalog.sqlite"), clock=lambda: now)
     DeliveryService(catalog, FolderStorage(folder / "storage"), destinations, pace=PACE).run(threading.Event())
 

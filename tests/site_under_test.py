@@ -1,4 +1,4 @@
-"""A house in a temporary folder, with a planted package, and studies put into it as intake would."""
+"""A site in a temporary folder, with a planted package, and studies put into it as intake would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydicom.filebase import DicomBytesIO
 
 from planted import planted_package
 from synthetic import radiograph
-from whyray.app.context import House
+from whyray.app.context import Context
 from whyray.app.route_studies import StudyRouter
 from whyray.catalog import Catalog, jobs, sqlite_url, studies
 from whyray.catalog.studies import Received
@@ -52,7 +52,7 @@ class Clock:
 
 @dataclass
 class Site:
-    """One house under test."""
+    """One site under test."""
 
     folder: Path
     clock: Clock
@@ -92,18 +92,18 @@ class Site:
         return uid
 
     def router(self, expected: int | None = None) -> StudyRouter:
-        """A router of this house; `expected` is what the PACS would say."""
-        house = House(self.folder / "whyray.yaml", None, self.catalog, self.storage)  # type: ignore[arg-type]
+        """A router of this site; `expected` is what the PACS would say."""
+        context = Context(self.folder / "whyray.yaml", None, self.catalog, self.storage)  # type: ignore[arg-type]
         return StudyRouter(
             catalog=self.catalog,
             config=lambda: self.config,
-            read_header=house.read_header,
+            read_header=context.read_header,
             resolve_package=lambda reference: f"{reference.split('@')[0]}@1.0.0",
             ask_expected=lambda *_: expected,
         )
 
     def tools(self) -> Tools:
-        """What a worker of this house works with."""
+        """What a worker of this site works with."""
         packages = self.folder / "packages"
         return Tools(
             catalog=self.catalog,

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from whyray.explain.units import UNITS, layer_named
 from whyray.inference import RuntimeOptions, load_package
-from whyray.onboarding import Survey, Wanted, survey_units
+from whyray.onboarding import UnitSurvey, UnitSurveyOptions, survey_units
 from whyray.onboarding.unit_images import unit_images
 from whyray.packages import write_artefact
 from whyray_training.package import name_artefact
@@ -56,7 +56,7 @@ def main(
             model,
             images,
             layer_named(model, None),
-            wanted=Wanted(patches=3, maximise=maximise),
+            wanted=UnitSurveyOptions(patches=3, maximise=maximise),
             source=SOURCE,
             licence=LICENCE,
             made=date.fromisoformat(day) if day else datetime.now(UTC).date(),
@@ -71,7 +71,7 @@ def main(
     _show(Console(), survey, refused, package / f"{UNITS}.npz")
 
 
-def _show(console: Console, survey: Survey, refused: list[str], path: Path) -> None:
+def _show(console: Console, survey: UnitSurvey, refused: list[str], path: Path) -> None:
     concept, iou = survey.arrays["concept"], survey.arrays["iou"]
     for key, value in survey.facts.details.items():
         console.print(f"{key}: {value}", markup=False)

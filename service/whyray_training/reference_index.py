@@ -25,7 +25,7 @@ from whyray.imaging import read_images
 from whyray.inference import Model, RuntimeOptions
 from whyray.onboarding import as_bytes
 from whyray.onboarding.images import Known, single_images
-from whyray.onboarding.reference_index import Collected, Told, make_index
+from whyray.onboarding.reference_index import Collected, IndexFacts, make_index
 from whyray.packages import (
     ArtefactFacts,
     Package,
@@ -73,7 +73,7 @@ def main(
         if pictures and collected.latents is not None:
             drawn = as_bytes(again(collected.latents, collected.shown(each.image.x)), DRAWN_SIZE)
         collected.add(each.image.x, dict(each.image.labels), picture=drawn)
-    told = Told(
+    told = IndexFacts(
         SOURCE, LICENCE, date.fromisoformat(made), synthetic=True, seed=seed, outliers=tuple(other_images(data, model))
     )
     facts, arrays = make_index(collected, told, progress=lambda _, words: console.print(words))

@@ -26,7 +26,7 @@ from whyray.explain import RegionShares
 from whyray.imaging import read_images
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
-from whyray.results import Answer, Finding, MapInSource, PackageIdentity, Told, describe
+from whyray.results import Answer, Finding, GradedExplanation, MapInSource, PackageIdentity, describe
 from whyray.storage import FolderStorage
 
 CONFIG = """
@@ -77,11 +77,11 @@ def _findings() -> list[dict[str, Any]]:
     )
 
 
-def _region_shares(target: str) -> Told:
+def _region_shares(target: str) -> GradedExplanation:
     """An explanation of another type than a map, which its evaluation withholds."""
     shares = RegionShares(target=target, method="region-shares", unit="logit", regions=(), outside=0.62, of="grad-cam")
     broken = Measurement("shares add up", "engine", 0.8, 1.0, Grade.RED, "red below 0.99", "a paper")
-    return Told(shares, QualityCard((broken,)))
+    return GradedExplanation(shares, QualityCard((broken,)))
 
 
 FINDINGS = _findings()
@@ -151,7 +151,7 @@ class Scene:
                 now=self.now,
             )
             assert job is not None
-            studies.settle(session, study.id, study.serial, f"{route}: {package}")
+            studies.settle(session, study.id, study.received_sequence, f"{route}: {package}")
             self.jobs[name] = job.id
             return job.id
 
@@ -238,7 +238,9 @@ class Scene:
                 now=self.now,
             )
             assert newer is not None
-            studies.settle(session, study.id, study.serial, "chest radiographs: cxr-findings@1.0.0, revision 2")
+            studies.settle(
+                session, study.id, study.received_sequence, "chest radiographs: cxr-findings@1.0.0, revision 2"
+            )
             self.jobs["revised"] = newer.id
 
     def _deliver(self) -> None:

@@ -13,7 +13,7 @@ import yaml
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from delivery_site import QUICK, Clock, House
+from delivery_site import QUICK, Clock, DeliverySite
 from peers import Modality, OrthancFactory, OrthancServer, RedisServer, echoes, free_port, until
 from whyray.app.roles import report_address, run_intake
 from whyray.catalog import Catalog, DeliveryState, sqlite_url
@@ -96,10 +96,10 @@ def test_orthanc_reports_on_a_new_association_what_whyray_delivered(
         ae_title="ORTHANC", host="127.0.0.1", port=pacs.dicom_port, timeouts=QUICK, storage_commitment=True
     )
     catalog = Catalog(sqlite_url(tmp_path / "state" / "catalog.sqlite"))
-    house = House(catalog, FolderStorage(tmp_path / "results"), Clock(), None)  # type: ignore[arg-type]
-    house.results([CT], "pacs")
-    with house.delivering({"pacs": destination}):
-        house.until_state("pacs", DeliveryState.COMMITTED)
+    site = DeliverySite(catalog, FolderStorage(tmp_path / "results"), Clock(), None)  # type: ignore[arg-type]
+    site.results([CT], "pacs")
+    with site.delivering({"pacs": destination}):
+        site.until_state("pacs", DeliveryState.COMMITTED)
     catalog.close()
     assert len(pacs.instances()) == 1
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from cli.conftest import Cli, cli, packages, planted, site
 from whyray.admin.attention import attention
-from whyray.app.context import House, Presence
+from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.ended_role import enter_end, name_of, telling_why
 from whyray.app.kept_config import STATE_OF_SUPERVISOR, config_to_ask_by
 from whyray.app.roles import worker_app
@@ -32,10 +32,10 @@ WRONG = {
 }
 
 
-def opened(site: Path) -> House:
-    house = House.open(site)
-    house.close()
-    return house
+def opened(site: Path) -> Context:
+    context = Context.open(site)
+    context.close()
+    return context
 
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
@@ -56,7 +56,7 @@ def test_it_starts_so_too_when_the_file_is_gone_and_the_supervisor_knows_the_sta
     opened(site)
     site.unlink()
     with pytest.raises(ConfigError, match="No such file"):
-        House.open(site)
+        Context.open(site)
     monkeypatch.setenv(STATE_OF_SUPERVISOR, str(elsewhere))
     assert opened(site).source.refusal
 
@@ -64,7 +64,7 @@ def test_it_starts_so_too_when_the_file_is_gone_and_the_supervisor_knows_the_sta
 def test_a_first_start_with_a_wrong_file_refuses(site: Path) -> None:
     site.write_text(WRONG["a key that nobody knows"].format(state=site.parent / "state"))
     with pytest.raises(ConfigError, match="routse"):
-        House.open(site)
+        Context.open(site)
 
 
 def test_what_another_file_said_is_not_taken_for_this_one(site: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_another_file_said_is_not_taken_for_this_one(site: Path) -> None:
     other = site.with_name("other.yaml")
     other.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
     with pytest.raises(ConfigError):
-        House.open(other)
+        Context.open(other)
 
 
 def test_the_kept_one_is_readable_by_its_owner_alone_since_it_may_hold_secrets(site: Path) -> None:
@@ -86,22 +86,22 @@ def test_a_mended_file_is_in_force_at_once_and_is_what_is_kept_then(site: Path) 
     good = site.read_text()
     opened(site)
     site.write_text("routes: [\nstate: " + str(site.parent / "state"))
-    house = House.open(site)
-    with Presence(house, "worker") as presence:
-        (told,) = rows(house.catalog, Process)
+    context = Context.open(site)
+    with ProcessHeartbeat(context, "worker") as heartbeat:
+        (told,) = rows(context.catalog, Process)
         assert "routes" in told.detail["config_refused"] or "line" in told.detail["config_refused"]
-        (event,) = [each for each in rows(house.catalog, Event) if each.kind == "config.refused"]
+        (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
         assert event.message.startswith("the old configuration stays in force: ")
         changed = yaml.safe_load(good)
         changed["routes"][0]["name"] = "renamed"
         site.write_text(yaml.safe_dump(changed))
-        presence._reload()
-        presence._seen()
-        (told,) = rows(house.catalog, Process)
+        heartbeat._reload()
+        heartbeat._seen()
+        (told,) = rows(context.catalog, Process)
         assert "config_refused" not in told.detail
-    assert house.config().routes[0].name == "renamed"
-    assert house.source.refusal == ()
-    house.close()
+    assert context.config().routes[0].name == "renamed"
+    assert context.source.refusal == ()
+    context.close()
     assert (site.parent / "state" / "config").joinpath(kept_name(site)).read_text() == site.read_text()
 
 
@@ -122,22 +122,22 @@ def catalog_of(site: Path) -> Catalog:
 def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_file(site: Path) -> None:
     opened(site)
     site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    house = House.open(site)
-    with Presence(house, "worker"), Presence(house, "intake"), house.catalog.read() as session:
-        found = attention(session, house.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+    context = Context.open(site)
+    with ProcessHeartbeat(context, "worker"), ProcessHeartbeat(context, "intake"), context.catalog.read() as session:
+        found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
         (refused,) = [each for each in found if each.kind == "config.refused"]
     assert refused.severity == "error"
     assert "stays in force" in refused.message
-    house.close()
+    context.close()
 
 
 def test_status_says_that_an_older_configuration_is_in_force(cli: Cli, site: Path) -> None:
     opened(site)
     site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    house = House.open(site)
-    with Presence(house, "worker"):
+    context = Context.open(site)
+    with ProcessHeartbeat(context, "worker"):
         said = cli("status", "--config", site)
-    house.close()
+    context.close()
     assert said.code == 0
     assert "the old configuration stays in force" in said.everything
     assert config_to_ask_by(site).routes
@@ -146,8 +146,8 @@ def test_status_says_that_an_older_configuration_is_in_force(cli: Cli, site: Pat
 def test_serve_starts_from_the_kept_one_too(site: Path) -> None:
     opened(site)
     site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    house = opened(site)
-    supervisor = supervisor_of(site, house.config())
+    context = opened(site)
+    supervisor = supervisor_of(site, context.config())
     assert [each.name for each in supervisor.roles] == ["intake", "delivery", "admin", "worker 1"]
 
 
@@ -189,26 +189,26 @@ def test_a_worker_whose_queue_does_not_answer_is_told_as_one_that_can_not_work(c
         site.write_text(
             site.read_text("utf-8") + f"queue: {{url: redis://127.0.0.1:{taken.getsockname()[1]}/0}}\n", "utf-8"
         )
-        _, presence, house = worker_app(site)
-        with presence:
+        _, heartbeat, context = worker_app(site)
+        with heartbeat:
             said = cli("status", "--config", site).everything
-            with house.catalog.read() as session:
-                found = attention(session, house.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
-        house.close()
-    assert f"{presence.name} can't work: PeerUnreachable: the queue does not answer" in said
+            with context.catalog.read() as session:
+                found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
+        context.close()
+    assert f"{heartbeat.name} can't work: PeerUnreachable: the queue does not answer" in said
     (told,) = [each for each in found if each.kind.startswith("process.")]
     assert (told.kind, told.severity) == ("process.hindered", "error")
     assert "Redis" in told.advice
 
 
 def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:
-    house = House.open(site)
+    context = Context.open(site)
     with pytest.raises(PackageError), telling_why("worker", site):
         raise PackageError("broken")
-    with Presence(house, "worker"), house.catalog.read() as session:
+    with ProcessHeartbeat(context, "worker"), context.catalog.read() as session:
         (row,) = session.scalars(select(Process))
-        assert processes.is_alive(row, house.catalog.clock())
-    house.close()
+        assert processes.is_alive(row, context.catalog.clock())
+    context.close()
 
 
 def test_a_defect_that_ends_a_role_names_its_place_and_not_its_text(cli: Cli, site: Path) -> None:
@@ -223,18 +223,18 @@ def test_a_defect_that_ends_a_role_names_its_place_and_not_its_text(cli: Cli, si
 def test_a_role_that_was_killed_is_told_by_who_watches_it_and_is_not_looked_for_any_more(site: Path) -> None:
     from whyray.base.errors import RoleLost
 
-    house = House.open(site)
-    with house.catalog.begin() as session:
-        processes.seen(session, name_of("worker") + ":77", "worker", house.catalog.clock(), {})
+    context = Context.open(site)
+    with context.catalog.begin() as session:
+        processes.seen(session, name_of("worker") + ":77", "worker", context.catalog.clock(), {})
     name, killed = name_of("worker").replace("worker@", "worker 1@"), RoleLost("worker 1 was ended by SIGKILL")
-    enter_end(house.config().catalog_url, "worker", name, killed, 77)
-    (row,) = rows(house.catalog, Process)
+    enter_end(context.config().catalog_url, "worker", name, killed, 77)
+    (row,) = rows(context.catalog, Process)
     assert processes.why_ended(row) == {
         "code": "RoleLost",
         "message": "worker 1 was ended by SIGKILL",
         "advice": RoleLost.default_advice,
     }
-    house.close()
+    context.close()
 
 
 def test_exit_codes_are_told_in_words() -> None:

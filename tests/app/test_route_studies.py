@@ -136,7 +136,7 @@ def test_one_route_may_start_while_another_still_waits(site: Site) -> None:
     uid = site.receive([film(1)])
     router = site.router()
     assert router.step() == 1
-    assert study(site, uid).serial > study(site, uid).settled_serial
+    assert study(site, uid).received_sequence > study(site, uid).routed_sequence
     site.clock.tick(61)
     assert router.step() == 1
     assert {each.route for each in site.jobs()} == {"films", "slow"}

@@ -53,13 +53,13 @@ def test_only_new_foreign_instances_reopen_a_settled_study(catalog: Catalog) -> 
         studies.add_instance(session, received(3), later)
         assert [each.study_instance_uid for each in studies.unsettled(session)] == ["1.2.1"]
     found = _study(catalog)
-    assert (found.serial, found.opened_at, found.expires_at) == (2, later, None)
+    assert (found.received_sequence, found.opened_at, found.expires_at) == (2, later, None)
 
 
 def test_settling_does_not_cover_what_came_while_routing_was_at_work(catalog: Catalog) -> None:
     with catalog.begin() as session:
         studies.add_instance(session, received(1), NOON)
-    seen = _study(catalog).serial
+    seen = _study(catalog).received_sequence
     with catalog.begin() as session:
         studies.add_instance(session, received(2), NOON)
     with catalog.begin() as session:
@@ -110,7 +110,7 @@ def test_many_writers_of_the_same_instances_lose_none_and_double_none(catalog: C
     with catalog.read() as session:
         assert session.scalar(select(func.count(Study.id))) == 4
         assert session.scalar(select(func.count(Series.id))) == 4
-        assert sum(session.scalars(select(Study.serial))) == 12
+        assert sum(session.scalars(select(Study.received_sequence))) == 12
 
 
 @pytest.mark.timeout(120)

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from delivery_site import Clock, House, InformedAe, RisFactory, ScpFactory, TellingScp
+from delivery_site import Clock, DeliverySite, InformedAe, RisFactory, ScpFactory, TellingScp
 from peers import free_port
 from synthetic import ball, slices, stack, volume_of, write
 from whyray.catalog import Catalog, sqlite_url
@@ -35,11 +35,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def site(tmp_path: Path) -> Iterator[DeliverySite]:
     clock = Clock()
     catalog = Catalog(sqlite_url(tmp_path / "catalog.sqlite"), clock=clock)
     with ExitStack() as stack:
-        yield House(catalog, FolderStorage(tmp_path / "storage"), clock, stack)
+        yield DeliverySite(catalog, FolderStorage(tmp_path / "storage"), clock, stack)
     catalog.close()
 
 

@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from delivery_site import QUICK, House, ScpFactory, TellingScp
+from delivery_site import QUICK, DeliverySite, ScpFactory, TellingScp
 from peers import Modality, OrthancFactory, free_port, until
 from whyray.catalog import DeliveryState
 from whyray.config import DicomDestination, Listener
@@ -23,15 +23,15 @@ from whyray.intake import start_listener
 
 
 @pytest.fixture
-def listener(house: House) -> Iterator[int]:
+def listener(site: DeliverySite) -> Iterator[int]:
     """The port of the intake's own listener, with the handlers that delivery gives it."""
     settings = Listener(ae_title="WHYRAY", address="127.0.0.1", port=free_port(), accept_unknown_peers=True)
     running = start_listener(
         settings,
-        house.catalog,
-        house.storage,
+        site.catalog,
+        site.storage,
         is_own=lambda _header: False,
-        handlers=commitment_handlers(house.catalog),
+        handlers=commitment_handlers(site.catalog),
     )
     yield running.port
     running.stop()
@@ -71,51 +71,53 @@ def asked(peer: TellingScp, times: int = 1) -> Dataset:
 
 
 def test_orthanc_commits_to_what_it_was_sent(
-    house: House, orthanc: OrthancFactory, listener: int, images: list[Path]
+    site: DeliverySite, orthanc: OrthancFactory, listener: int, images: list[Path]
 ) -> None:
     pacs = orthanc(modalities={"whyray": Modality("WHYRAY", "127.0.0.1", listener)})
-    uids = house.results(images, "pacs")
+    uids = site.results(images, "pacs")
     destination = DicomDestination(
         ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK, storage_commitment=True
     )
-    with house.delivering({"pacs": destination}):
-        house.until_state("pacs", DeliveryState.COMMITTED)
+    with site.delivering({"pacs": destination}):
+        site.until_state("pacs", DeliveryState.COMMITTED)
     assert set(pacs.instances()) == set(uids)
 
 
 def test_the_demos_archive_commits_to_what_it_was_sent(
-    house: House, listener: int, images: list[Path], tmp_path: Path
+    site: DeliverySite, listener: int, images: list[Path], tmp_path: Path
 ) -> None:
     pacs = ArchivePacs(tmp_path / "pacs", dicom_port=free_port(), whyray=Modality("WHYRAY", "127.0.0.1", listener))
     pacs.start()
-    house.results(images, "pacs")
+    site.results(images, "pacs")
     destination = DicomDestination(
         ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK, storage_commitment=True
     )
-    with house.delivering({"pacs": destination}):
-        house.until_state("pacs", DeliveryState.COMMITTED)
+    with site.delivering({"pacs": destination}):
+        site.until_state("pacs", DeliveryState.COMMITTED)
     pacs.stop()
 
 
 def test_orthanc_that_lost_an_object_gets_it_again(
-    house: House, orthanc: OrthancFactory, listener: int, images: list[Path]
+    site: DeliverySite, orthanc: OrthancFactory, listener: int, images: list[Path]
 ) -> None:
     pacs = orthanc(modalities={"whyray": Modality("WHYRAY", "127.0.0.1", listener)})
-    uids = house.results(images[:3], "pacs")
+    uids = site.results(images[:3], "pacs")
     plain = DicomDestination(ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK)
-    with house.delivering({"pacs": plain}):
-        house.until_state("pacs", DeliveryState.SENT)
+    with site.delivering({"pacs": plain}):
+        site.until_state("pacs", DeliveryState.SENT)
     pacs.delete(f"/instances/{pacs.instances()[uids[1]]}")
-    with house.delivering({"pacs": plain.model_copy(update={"storage_commitment": True})}):
-        until(lambda: house.states("pacs")[1] is DeliveryState.WAITING)
-        assert house.rows("pacs")[1].error_code == "CommitmentFailed"
-        house.clock.forward(timedelta(minutes=2))
-        house.until_state("pacs", DeliveryState.COMMITTED)
+    with site.delivering({"pacs": plain.model_copy(update={"storage_commitment": True})}):
+        until(lambda: site.states("pacs")[1] is DeliveryState.WAITING)
+        assert site.rows("pacs")[1].error_code == "CommitmentFailed"
+        site.clock.forward(timedelta(minutes=2))
+        site.until_state("pacs", DeliveryState.COMMITTED)
     assert set(pacs.instances()) == set(uids)
-    assert [row.attempt for row in house.rows("pacs")] == [1, 2, 1]
+    assert [row.attempt for row in site.rows("pacs")] == [1, 2, 1]
 
 
-def test_a_report_on_the_association_that_asked_is_entered(house: House, scp: ScpFactory, images: list[Path]) -> None:
+def test_a_report_on_the_association_that_asked_is_entered(
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
+) -> None:
     peer = scp(commitment=True)
 
     def on_action(event: evt.Event) -> tuple[int, None]:
@@ -129,80 +131,80 @@ def test_a_report_on_the_association_that_asked_is_entered(house: House, scp: Sc
         return 0x0000, None
 
     peer.act = on_action
-    house.results(images[:4], "pacs")
-    with house.delivering({"pacs": peer.destination(storage_commitment=True)}):
-        house.until_state("pacs", DeliveryState.COMMITTED)
+    site.results(images[:4], "pacs")
+    with site.delivering({"pacs": peer.destination(storage_commitment=True)}):
+        site.until_state("pacs", DeliveryState.COMMITTED)
     assert peer.associations == 1
 
 
 def test_a_failed_commitment_is_shown_sent_again_and_asked_for_again(
-    house: House, scp: ScpFactory, listener: int, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, listener: int, images: list[Path]
 ) -> None:
     peer = scp(commitment=True)
-    uids = house.results(images[:3], "pacs")
-    with house.delivering({"pacs": peer.destination(storage_commitment=True)}):
+    uids = site.results(images[:3], "pacs")
+    with site.delivering({"pacs": peer.destination(storage_commitment=True)}):
         request = asked(peer)
         assert [each.ReferencedSOPInstanceUID for each in request.ReferencedSOPSequence] == uids
         assert tell(listener, request, uids[0]) == 0x0000
-        until(lambda: house.states("pacs")[0] is DeliveryState.WAITING)
-        assert house.states("pacs")[1:] == [DeliveryState.COMMITTED] * 2
-        assert "0x0112" in (house.rows("pacs")[0].error_message or "")
-        house.clock.forward(timedelta(minutes=2))
+        until(lambda: site.states("pacs")[0] is DeliveryState.WAITING)
+        assert site.states("pacs")[1:] == [DeliveryState.COMMITTED] * 2
+        assert "0x0112" in (site.rows("pacs")[0].error_message or "")
+        site.clock.forward(timedelta(minutes=2))
         again = asked(peer, 2)
         assert [each.ReferencedSOPInstanceUID for each in again.ReferencedSOPSequence] == [uids[0]]
         assert tell(listener, again) == 0x0000
-        house.until_state("pacs", DeliveryState.COMMITTED)
+        site.until_state("pacs", DeliveryState.COMMITTED)
     assert peer.received.count(uids[0]) == 2
-    assert len(house.events("delivery.uncommitted")) == 1
+    assert len(site.events("delivery.uncommitted")) == 1
 
 
 def test_an_object_never_committed_to_fails_in_the_end(
-    house: House, scp: ScpFactory, listener: int, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, listener: int, images: list[Path]
 ) -> None:
     peer = scp(commitment=True)
-    (uid,) = house.results(images[:1], "pacs")
-    with house.delivering({"pacs": peer.destination(storage_commitment=True)}):
+    (uid,) = site.results(images[:1], "pacs")
+    with site.delivering({"pacs": peer.destination(storage_commitment=True)}):
         for times in range(1, 6):
             assert tell(listener, asked(peer, times), uid) == 0x0000
-            house.until_settled("pacs")
-            house.clock.forward(timedelta(hours=2))
-        (row,) = house.until_state("pacs", DeliveryState.FAILED)
+            site.until_settled("pacs")
+            site.clock.forward(timedelta(hours=2))
+        (row,) = site.until_state("pacs", DeliveryState.FAILED)
     assert "never committed" in (row.error_message or "")
     assert peer.received == [uid] * 5
 
 
 def test_a_request_that_is_not_reported_on_in_time_is_made_again(
-    house: House, scp: ScpFactory, listener: int, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, listener: int, images: list[Path]
 ) -> None:
     peer = scp(commitment=True)
-    house.results(images[:2], "pacs")
+    site.results(images[:2], "pacs")
     within = timedelta(minutes=10)
-    with house.delivering({"pacs": peer.destination(storage_commitment=True, commitment_within=within)}):
+    with site.delivering({"pacs": peer.destination(storage_commitment=True, commitment_within=within)}):
         first = asked(peer)
-        house.clock.forward(within + timedelta(seconds=1))
+        site.clock.forward(within + timedelta(seconds=1))
         second = asked(peer, 2)
         assert second.TransactionUID != first.TransactionUID
         assert UID(second.TransactionUID).is_valid
         assert tell(listener, first) == 0x0000, "a late report is received, and moves nothing"
-        assert house.states("pacs") == [DeliveryState.SENT] * 2
+        assert site.states("pacs") == [DeliveryState.SENT] * 2
         tell(listener, second)
-        house.until_state("pacs", DeliveryState.COMMITTED)
+        site.until_state("pacs", DeliveryState.COMMITTED)
     assert len(peer.received) == 2, "nothing was sent again"
 
 
 def test_a_peer_without_storage_commitment_keeps_what_was_sent_and_the_operator_is_told(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp(commitment=False)
-    house.results(images[:2], "pacs")
-    with house.delivering({"pacs": peer.destination(storage_commitment=True)}):
-        until(lambda: house.events("delivery.commitment_refused"))
-        assert house.states("pacs") == [DeliveryState.SENT] * 2
-    (event,) = house.events("delivery.commitment_refused")
+    site.results(images[:2], "pacs")
+    with site.delivering({"pacs": peer.destination(storage_commitment=True)}):
+        until(lambda: site.events("delivery.commitment_refused"))
+        assert site.states("pacs") == [DeliveryState.SENT] * 2
+    (event,) = site.events("delivery.commitment_refused")
     assert "does not offer" in event.message
 
 
-def test_a_report_that_can_not_be_read_is_answered_as_invalid(house: House, listener: int) -> None:
+def test_a_report_that_can_not_be_read_is_answered_as_invalid(site: DeliverySite, listener: int) -> None:
     ae = AE("PACS")
     ae.add_requested_context(StorageCommitmentPushModel)
     role = build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)

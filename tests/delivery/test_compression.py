@@ -21,7 +21,7 @@ from sqlalchemy.orm import joinedload
 
 import synthetic
 from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
-from delivery_site import QUICK, House
+from delivery_site import QUICK, DeliverySite
 from peers import OrthancFactory, StoreScpFactory
 from results.answers import answer_about, image_of
 from whyray.catalog import Delivery, DeliveryState
@@ -43,10 +43,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def deliver(house: House, results: list[Path], destination: Destination) -> None:
-    house.results(results, "pacs")
-    with house.delivering({"pacs": destination}, compression=PageCompression()):
-        house.until_state("pacs", DeliveryState.SENT)
+def deliver(site: DeliverySite, results: list[Path], destination: Destination) -> None:
+    site.results(results, "pacs")
+    with site.delivering({"pacs": destination}, compression=PageCompression()):
+        site.until_state("pacs", DeliveryState.SENT)
 
 
 def same(received: Dataset, sent: Dataset) -> bool:
@@ -65,9 +65,9 @@ def syntaxes(received: dict[str, Dataset], results: list[Path]) -> list[str]:
     return [str(received[str(each.SOPInstanceUID)].file_meta.TransferSyntaxUID) for each in sent]
 
 
-def noted(house: House, results: list[Path]) -> list[str | None]:
+def noted(site: DeliverySite, results: list[Path]) -> list[str | None]:
     """What the catalog says of the same."""
-    with house.catalog.read() as session:
+    with site.catalog.read() as session:
         rows = {
             each.result.sop_instance_uid: each.transfer_syntax_uid
             for each in session.scalars(select(Delivery).options(joinedload(Delivery.result)))
@@ -96,7 +96,7 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
     options: tuple[str, ...],
     wanted: tuple[str, ...],
     expected: list[str],
-    house: House,
+    site: DeliverySite,
     storescp: StoreScpFactory,
     results: list[Path],
 ) -> None:
@@ -104,13 +104,13 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
     destination = DicomDestination(
         ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, transfer_syntaxes=wanted
     )
-    deliver(house, results, destination)
+    deliver(site, results, destination)
     assert syntaxes({uid: dcmread(path) for uid, path in peer.files().items()}, results) == expected
-    assert noted(house, results) == expected
+    assert noted(site, results) == expected
 
 
 def test_orthanc_gets_what_it_is_configured_to_accept(
-    house: House, orthanc: OrthancFactory, results: list[Path]
+    site: DeliverySite, orthanc: OrthancFactory, results: list[Path]
 ) -> None:
     pacs = orthanc(settings={"AcceptedTransferSyntaxes": [PLAIN, RLELossless]})
     destination = DicomDestination(
@@ -120,24 +120,26 @@ def test_orthanc_gets_what_it_is_configured_to_accept(
         timeouts=QUICK,
         transfer_syntaxes=(JPEGLSLossless, RLELossless, PLAIN),
     )
-    deliver(house, results, destination)
+    deliver(site, results, destination)
     received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
     assert syntaxes(received, results) == [RLELossless, PLAIN, PLAIN, PLAIN]
 
 
-def test_orthanc_gets_compressed_pages_by_stow(house: House, orthanc: OrthancFactory, results: list[Path]) -> None:
+def test_orthanc_gets_compressed_pages_by_stow(
+    site: DeliverySite, orthanc: OrthancFactory, results: list[Path]
+) -> None:
     pacs = orthanc()
     wanted = (JPEGLSLossless, PLAIN)
-    deliver(house, results, DicomWebDestination(url=pacs.dicomweb_url, transfer_syntaxes=wanted))
+    deliver(site, results, DicomWebDestination(url=pacs.dicomweb_url, transfer_syntaxes=wanted))
     received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
     assert syntaxes(received, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
-    assert noted(house, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
+    assert noted(site, results) == [JPEGLSLossless, PLAIN, PLAIN, PLAIN]
 
 
 @pytest.mark.parametrize("refusal", [None, 415, 500])
 def test_what_a_web_service_refuses_compressed_is_sent_as_it_is_stored(
     refusal: int | None,
-    house: House,
+    site: DeliverySite,
     web: Callable[[Callable[[list[str]], Answer]], WebService],  # noqa: F811
     results: list[Path],
 ) -> None:
@@ -150,7 +152,7 @@ def test_what_a_web_service_refuses_compressed_is_sent_as_it_is_stored(
         return 202, listed([uid for uid in uids if uid not in compressed], dict.fromkeys(compressed, 0xC122))
 
     service = web(answer)
-    deliver(house, results, service.destination(transfer_syntaxes=(JPEGLSLossless, RLELossless)))
+    deliver(site, results, service.destination(transfer_syntaxes=(JPEGLSLossless, RLELossless)))
     requests = [syntax for request in service.syntaxes for uid, syntax in request if uid == page]
     assert list(dict.fromkeys(requests)) == [JPEGLSLossless, RLELossless, PLAIN]
     others = {syntax for request in service.syntaxes for uid, syntax in request if uid != page}

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-from delivery_site import PACE, PATIENT, QUICK, House, ScpFactory
+from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
 from whyray.catalog import DeliveryState, deliveries
 from whyray.config import DicomDestination, Retry
@@ -23,16 +23,16 @@ def dead() -> DicomDestination:
 
 
 def test_orthanc_and_storescp_hold_the_results_byte_for_byte_in_content(
-    house: House, orthanc: OrthancFactory, storescp: StoreScpFactory, images: list[Path]
+    site: DeliverySite, orthanc: OrthancFactory, storescp: StoreScpFactory, images: list[Path]
 ) -> None:
     pacs, other = orthanc(), storescp()
-    uids = house.results(images, "pacs", "other")
+    uids = site.results(images, "pacs", "other")
     destinations = {
         "pacs": DicomDestination(ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK),
         "other": DicomDestination(ae_title=other.ae_title, host=other.host, port=other.port, timeouts=QUICK),
     }
-    with house.delivering(destinations):
-        sent = house.until_state("pacs", DeliveryState.SENT) + house.until_state("other", DeliveryState.SENT)
+    with site.delivering(destinations):
+        sent = site.until_state("pacs", DeliveryState.SENT) + site.until_state("other", DeliveryState.SENT)
     assert {row.status for row in sent} == {0}
     assert {row.status_text for row in sent} == {"0x0000 Success"}
     assert set(pacs.instances()) == set(uids) == set(other.files())
@@ -41,31 +41,33 @@ def test_orthanc_and_storescp_hold_the_results_byte_for_byte_in_content(
         assert dcmread(other.files()[str(original.SOPInstanceUID)]) == original
 
 
-def test_a_dead_destination_does_not_hold_up_a_living_one(house: House, scp: ScpFactory, images: list[Path]) -> None:
+def test_a_dead_destination_does_not_hold_up_a_living_one(
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
+) -> None:
     living = scp()
-    house.results(images, "dead", "living")
-    with house.delivering({"dead": dead(), "living": living.destination()}):
-        house.until_state("living", DeliveryState.SENT)
-        waiting = house.until_state("dead", DeliveryState.WAITING)
+    site.results(images, "dead", "living")
+    with site.delivering({"dead": dead(), "living": living.destination()}):
+        site.until_state("living", DeliveryState.SENT)
+        waiting = site.until_state("dead", DeliveryState.WAITING)
     assert {row.error_code for row in waiting} == {"PeerUnreachable"}
     assert {row.attempt for row in waiting} == {1}
     assert len({row.not_before for row in waiting}) == 1, "what failed together comes back together"
 
 
 def test_a_destination_that_comes_back_gets_what_waited_after_the_back_off(
-    house: House, storescp: StoreScpFactory, images: list[Path]
+    site: DeliverySite, storescp: StoreScpFactory, images: list[Path]
 ) -> None:
     peer = storescp()
     peer.stop()
-    uids = house.results(images[:3], "pacs")
+    uids = site.results(images[:3], "pacs")
     destination = DicomDestination(
         ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK, retry=PATIENT
     )
-    with house.delivering({"pacs": destination}):
-        house.until_state("pacs", DeliveryState.WAITING)
+    with site.delivering({"pacs": destination}):
+        site.until_state("pacs", DeliveryState.WAITING)
         peer.start()
-        house.clock.forward(timedelta(hours=2))
-        rows = house.until_state("pacs", DeliveryState.SENT)
+        site.clock.forward(timedelta(hours=2))
+        rows = site.until_state("pacs", DeliveryState.SENT)
     assert {row.attempt for row in rows} == {2}
     assert {row.error_code for row in rows} == {None}
     assert set(peer.files()) == set(uids)
@@ -91,83 +93,83 @@ def test_a_destination_that_comes_back_gets_what_waited_after_the_back_off(
     ],
 )
 def test_each_status_is_shown_as_it_came_and_obeyed_by_its_class(
-    house: House, scp: ScpFactory, images: list[Path], status: int, state: DeliveryState, code: str | None
+    site: DeliverySite, scp: ScpFactory, images: list[Path], status: int, state: DeliveryState, code: str | None
 ) -> None:
     odd = images[1]
     uid = str(dcmread(odd, stop_before_pixels=True).SOPInstanceUID)
     peer = scp(lambda which, _count: status if which == uid else 0)
-    house.results(images[:3], "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        rows = house.until_settled("pacs")
+    site.results(images[:3], "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_settled("pacs")
     assert [row.state for row in rows] == [DeliveryState.SENT, state, DeliveryState.SENT]
     assert [row.status for row in rows] == [0, status, 0]
     assert rows[1].error_code == code
     assert f"0x{status:04X}" in (rows[1].status_text or rows[1].error_message or "")
     assert peer.associations == 1, "one association for the batch"
-    assert len(house.events("delivery.failed")) == (state is DeliveryState.FAILED)
+    assert len(site.events("delivery.failed")) == (state is DeliveryState.FAILED)
 
 
 def test_a_busy_peer_is_tried_to_the_last_attempt_and_then_the_delivery_has_failed(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp(lambda _uid, _count: 0xA700)
-    house.results(images[:1], "pacs")
+    site.results(images[:1], "pacs")
     policy = Retry(attempts=3, delay=timedelta(minutes=1), ceiling=timedelta(hours=1))
-    with house.delivering({"pacs": peer.destination(retry=policy)}):
+    with site.delivering({"pacs": peer.destination(retry=policy)}):
         for attempt in (1, 2):
-            until(lambda: [row.attempt for row in house.rows("pacs")] == [attempt])  # noqa: B023
-            house.until_state("pacs", DeliveryState.WAITING)
-            house.clock.forward(timedelta(minutes=30))
-        (row,) = house.until_state("pacs", DeliveryState.FAILED)
+            until(lambda: [row.attempt for row in site.rows("pacs")] == [attempt])  # noqa: B023
+            site.until_state("pacs", DeliveryState.WAITING)
+            site.clock.forward(timedelta(minutes=30))
+        (row,) = site.until_state("pacs", DeliveryState.FAILED)
         assert row.attempt == 3
         assert len(peer.received) == 3
         peer.answer = lambda _uid, _count: 0
-        house.retry(row.id)
-        (row,) = house.until_state("pacs", DeliveryState.SENT)
+        site.retry(row.id)
+        (row,) = site.until_state("pacs", DeliveryState.SENT)
     assert row.attempt == 1
 
 
 def test_a_patient_quoted_in_a_peers_comment_reaches_neither_catalog_nor_log(
-    house: House, scp: ScpFactory, images: list[Path], caplog: pytest.LogCaptureFixture
+    site: DeliverySite, scp: ScpFactory, images: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     ds = dcmread(images[0], stop_before_pixels=True)
     family = str(ds.PatientName).split("^")[0]
     answer = Dataset()
     answer.Status, answer.ErrorComment = 0xC001, f"conflict: {family.upper()} has ID {ds.PatientID}"
     peer = scp(lambda _uid, _count: answer)
-    house.results(images[:1], "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        (row,) = house.until_state("pacs", DeliveryState.FAILED)
+    site.results(images[:1], "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        (row,) = site.until_state("pacs", DeliveryState.FAILED)
     assert row.error_message is not None
     assert "conflict: [removed] has ID [removed]" in row.error_message
-    kept = row.error_message + caplog.text + " ".join(each.message for each in house.events("delivery.failed"))
+    kept = row.error_message + caplog.text + " ".join(each.message for each in site.events("delivery.failed"))
     assert family.upper() not in kept
     assert str(ds.PatientID) not in kept
 
 
 def test_a_sop_class_that_is_not_accepted_is_refused_by_name_and_the_others_are_sent(
-    house: House, scp: ScpFactory, images: list[Path], tmp_path: Path
+    site: DeliverySite, scp: ScpFactory, images: list[Path], tmp_path: Path
 ) -> None:
     other = dcmread(images[0])
     other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = MRImageStorage
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
     other.save_as(tmp_path / "mr.dcm")
     peer = scp(classes=(CTImageStorage,))
-    house.results([tmp_path / "mr.dcm", *images[:2]], "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        rows = house.until_settled("pacs")
+    site.results([tmp_path / "mr.dcm", *images[:2]], "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_settled("pacs")
     assert [row.state for row in rows] == [DeliveryState.FAILED, DeliveryState.SENT, DeliveryState.SENT]
     assert rows[0].error_code == "PeerRefused"
     assert "MR Image Storage (SOP Class not supported)" in (rows[0].error_message or "")
 
 
 def test_no_context_accepted_at_all_is_refused_at_once_by_name(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp(classes=(MRImageStorage,))
-    house.results(images, "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        rows = house.until_state("pacs", DeliveryState.FAILED)
+    site.results(images, "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_state("pacs", DeliveryState.FAILED)
     assert {row.attempt for row in rows} == {1}
     assert peer.received == []
     assert all("CT Image Storage (SOP Class not supported)" in (row.error_message or "") for row in rows)
@@ -181,90 +183,92 @@ def test_no_context_accepted_at_all_is_refused_at_once_by_name(
     ],
 )
 def test_an_association_rejected_for_good_fails_at_once_with_the_peers_reason(
-    house: House, scp: ScpFactory, images: list[Path], refusing: dict[str, object], words: str
+    site: DeliverySite, scp: ScpFactory, images: list[Path], refusing: dict[str, object], words: str
 ) -> None:
     peer = scp(**refusing)
-    house.results(images[:2], "pacs")
-    with house.delivering({"pacs": peer.destination(ae_title="WRONG")}):
-        rows = house.until_state("pacs", DeliveryState.FAILED)
+    site.results(images[:2], "pacs")
+    with site.delivering({"pacs": peer.destination(ae_title="WRONG")}):
+        rows = site.until_state("pacs", DeliveryState.FAILED)
     assert all(words in (row.error_message or "") for row in rows)
 
 
-def test_an_association_rejected_for_now_is_tried_again(house: House, scp: ScpFactory, images: list[Path]) -> None:
+def test_an_association_rejected_for_now_is_tried_again(
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
+) -> None:
     peer = scp(most=1)
-    house.results(images[:2], "pacs")
+    site.results(images[:2], "pacs")
     proposed = [context(CTImageStorage, ExplicitVRLittleEndian)]
-    with association(peer.destination(), Caller("FIRST"), proposed), house.delivering({"pacs": peer.destination()}):
-        rows = house.until_state("pacs", DeliveryState.WAITING)
+    with association(peer.destination(), Caller("FIRST"), proposed), site.delivering({"pacs": peer.destination()}):
+        rows = site.until_state("pacs", DeliveryState.WAITING)
     assert {row.error_code for row in rows} == {"PeerBusy"}
     assert all("local limit exceeded" in (row.error_message or "") for row in rows)
 
 
 def test_an_object_that_breaks_the_association_does_not_hold_up_those_behind_it(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     poison = str(dcmread(images[0], stop_before_pixels=True).SOPInstanceUID)
     peer = scp(lambda uid, _count: "abort" if uid == poison else 0)
-    house.results(images, "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        rows = house.until_settled("pacs")
+    site.results(images, "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_settled("pacs")
     assert [row.state for row in rows] == [DeliveryState.WAITING] + [DeliveryState.SENT] * 7
     assert rows[0].error_code == "PeerUnreachable"
     assert {row.attempt for row in rows} == {1}, "who was handed back has lost no attempt"
 
 
 def test_a_peer_that_breaks_every_association_is_left_alone_until_the_back_off_is_over(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp(lambda _uid, _count: "abort")
-    house.results(images, "pacs")
-    with house.delivering({"pacs": peer.destination()}):
-        house.until_state("pacs", DeliveryState.WAITING)
+    site.results(images, "pacs")
+    with site.delivering({"pacs": peer.destination()}):
+        site.until_state("pacs", DeliveryState.WAITING)
     assert peer.associations == 3
 
 
 def test_a_lease_left_by_a_dead_sender_is_taken_over_and_nothing_arrives_twice(
-    house: House, storescp: StoreScpFactory, images: list[Path]
+    site: DeliverySite, storescp: StoreScpFactory, images: list[Path]
 ) -> None:
     peer = storescp()
-    uids = house.results(images, "pacs")
-    with house.catalog.begin() as session:
-        claimed = deliveries.claim_batch(session, "pacs", "a sender that dies", house.clock())
+    uids = site.results(images, "pacs")
+    with site.catalog.begin() as session:
+        claimed = deliveries.claim_batch(session, "pacs", "a sender that dies", site.clock())
         assert len(claimed) == 8
     destination = DicomDestination(ae_title=peer.ae_title, host=peer.host, port=peer.port, timeouts=QUICK)
-    with house.delivering({"pacs": destination}):
-        house.clock.forward(deliveries.LEASE + timedelta(seconds=1))
-        rows = house.until_state("pacs", DeliveryState.SENT)
+    with site.delivering({"pacs": destination}):
+        site.clock.forward(deliveries.LEASE + timedelta(seconds=1))
+        rows = site.until_state("pacs", DeliveryState.SENT)
     assert {row.attempt for row in rows} == {2}
     assert sorted(peer.files()) == sorted(uids)
-    with house.catalog.begin() as session:
-        deliveries.sent(session, rows[0].id, "a sender that dies", 0xB000, "late", house.clock())
-    assert house.rows("pacs")[0].status == 0, "who lost the lease changes nothing any more"
+    with site.catalog.begin() as session:
+        deliveries.sent(session, rows[0].id, "a sender that dies", 0xB000, "late", site.clock())
+    assert site.rows("pacs")[0].status == 0, "who lost the lease changes nothing any more"
 
 
 def test_a_batch_that_takes_longer_than_its_lease_is_not_taken_over(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     def answer(_uid: str, count: int) -> int:
         if count == 1:
             # nearly a whole lease goes by, then a renewal, then nearly another
             for _ in range(3):
-                before = house.rows("pacs")[1].lease_until
-                house.clock.forward(deliveries.LEASE * 0.9)
-                until(lambda: house.rows("pacs")[1].lease_until != before)  # noqa: B023
+                before = site.rows("pacs")[1].lease_until
+                site.clock.forward(deliveries.LEASE * 0.9)
+                until(lambda: site.rows("pacs")[1].lease_until != before)  # noqa: B023
         return 0
 
     peer = scp(answer)
-    house.results(images, "pacs")
+    site.results(images, "pacs")
     slow = replace(PACE, renew=0.01)
-    with house.delivering({"pacs": peer.destination(associations=3)}, pace=slow):
-        rows = house.until_state("pacs", DeliveryState.SENT)
+    with site.delivering({"pacs": peer.destination(associations=3)}, pace=slow):
+        rows = site.until_state("pacs", DeliveryState.SENT)
     assert {row.attempt for row in rows} == {1}
     assert len(peer.received) == len(set(peer.received)) == 8
 
 
 def test_stopping_finishes_the_object_under_way_and_hands_the_rest_back(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     stops: list[DeliveryService] = []
 
@@ -275,43 +279,43 @@ def test_stopping_finishes_the_object_under_way_and_hands_the_rest_back(
         return 0
 
     peer = scp(answer)
-    house.results(images, "pacs")
-    service = DeliveryService(house.catalog, house.storage, {"pacs": peer.destination()})
+    site.results(images, "pacs")
+    service = DeliveryService(site.catalog, site.storage, {"pacs": peer.destination()})
     stops.append(service)
-    service.tend()
+    service.poll()
     for line in service._lines:
         line.join()
-    rows = house.rows("pacs")
+    rows = site.rows("pacs")
     assert [row.state for row in rows] == [DeliveryState.SENT] * 2 + [DeliveryState.QUEUED] * 6
     assert [row.attempt for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0]
     assert {row.lease_owner for row in rows} == {None}
 
 
 def test_settings_changed_while_running_are_obeyed_and_an_unknown_destination_is_named_once(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp()
-    house.results(images[:2], "moved", "forgotten")
-    with house.delivering({"moved": dead()}) as service:
-        house.until_state("moved", DeliveryState.WAITING)
+    site.results(images[:2], "moved", "forgotten")
+    with site.delivering({"moved": dead()}) as service:
+        site.until_state("moved", DeliveryState.WAITING)
         service.reload({"moved": peer.destination()})
-        house.clock.forward(timedelta(hours=2))
-        house.until_state("moved", DeliveryState.SENT)
-        until(lambda: house.events("delivery.unknown_destination"))
-    (event,) = house.events("delivery.unknown_destination")
+        site.clock.forward(timedelta(hours=2))
+        site.until_state("moved", DeliveryState.SENT)
+        until(lambda: site.events("delivery.unknown_destination"))
+    (event,) = site.events("delivery.unknown_destination")
     assert "forgotten" in event.message
-    assert house.states("forgotten") == [DeliveryState.QUEUED] * 2
+    assert site.states("forgotten") == [DeliveryState.QUEUED] * 2
 
 
 def test_a_result_whose_file_is_gone_fails_by_name_and_the_others_are_sent(
-    house: House, scp: ScpFactory, images: list[Path]
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
 ) -> None:
     peer = scp()
-    house.results(images[:3], "pacs")
-    with house.catalog.read() as session:
-        lost = deliveries.get(session, house.rows("pacs")[1].id)
-        house.storage.delete(lost.result.key)
-    with house.delivering({"pacs": peer.destination()}):
-        rows = house.until_settled("pacs")
+    site.results(images[:3], "pacs")
+    with site.catalog.read() as session:
+        lost = deliveries.get(session, site.rows("pacs")[1].id)
+        site.storage.delete(lost.result.key)
+    with site.delivering({"pacs": peer.destination()}):
+        rows = site.until_settled("pacs")
     assert [row.state for row in rows] == [DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.SENT]
     assert rows[1].error_code == "NotFound"

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 from pydicom import dcmread
 
-from delivery_site import PATIENT, House
+from delivery_site import PATIENT, DeliverySite
 from peers import OrthancServer, free_port
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable
 from whyray.catalog import DeliveryState
@@ -111,12 +111,12 @@ def listed(stored: list[str], failed: dict[str, int], warned: dict[str, int] | N
 
 
 def test_orthanc_holds_what_it_was_given_by_stow(
-    house: House, shared_orthanc: OrthancServer, images: list[Path]
+    site: DeliverySite, shared_orthanc: OrthancServer, images: list[Path]
 ) -> None:
-    uids = house.results(images, "web")
+    uids = site.results(images, "web")
     destination = DicomWebDestination(url=shared_orthanc.dicomweb_url)
-    with house.delivering({"web": destination}):
-        rows = house.until_state("web", DeliveryState.SENT)
+    with site.delivering({"web": destination}):
+        rows = site.until_state("web", DeliveryState.SENT)
     assert {row.status for row in rows} == {200}
     held = shared_orthanc.instances()
     assert set(uids) <= set(held)
@@ -127,15 +127,15 @@ def test_orthanc_holds_what_it_was_given_by_stow(
 
 
 def test_each_instance_gets_the_status_that_the_response_gives_it(
-    house: House, web: Callable[..., WebService], images: list[Path]
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path]
 ) -> None:
-    uids = house.results(images[:5], "web")
+    uids = site.results(images[:5], "web")
 
     def answer(sent: list[str]) -> Answer:
         return 202, listed([uids[0], uids[1]], {uids[2]: 0xA700, uids[3]: 0x0122}, {uids[1]: 0xB000})
 
-    with house.delivering({"web": web(answer).destination()}):
-        rows = house.until_settled("web")
+    with site.delivering({"web": web(answer).destination()}):
+        rows = site.until_settled("web")
     assert [row.state for row in rows] == [
         DeliveryState.SENT,
         DeliveryState.SENT,
@@ -159,32 +159,32 @@ def test_each_instance_gets_the_status_that_the_response_gives_it(
     ],
 )
 def test_an_answer_for_all_is_obeyed_by_its_http_status(
-    house: House, web: Callable[..., WebService], images: list[Path], http: int, state: DeliveryState, code: str
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path], http: int, state: DeliveryState, code: str
 ) -> None:
-    house.results(images[:2], "web")
-    with house.delivering({"web": web(lambda _: (http, None)).destination()}):
-        rows = house.until_settled("web")
+    site.results(images[:2], "web")
+    with site.delivering({"web": web(lambda _: (http, None)).destination()}):
+        rows = site.until_settled("web")
     assert {row.state for row in rows} == {state}
     assert {row.error_code for row in rows} == {code}
     assert all(f"HTTP {http}" in (row.error_message or "") for row in rows)
 
 
 def test_a_200_that_names_no_instance_is_no_promise(
-    house: House, web: Callable[..., WebService], images: list[Path]
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path]
 ) -> None:
-    house.results(images[:2], "web")
-    with house.delivering({"web": web(lambda _: (200, listed([], {}))).destination()}):
-        rows = house.until_state("web", DeliveryState.WAITING)
+    site.results(images[:2], "web")
+    with site.delivering({"web": web(lambda _: (200, listed([], {}))).destination()}):
+        rows = site.until_state("web", DeliveryState.WAITING)
     assert {row.error_code for row in rows} == {"PeerBusy"}
 
 
 def test_one_bad_object_does_not_condemn_the_request_that_it_is_in(
-    house: House, web: Callable[..., WebService], images: list[Path]
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path]
 ) -> None:
-    uids = house.results(images, "web")
+    uids = site.results(images, "web")
     service = web(lambda sent: (400, None) if uids[5] in sent else (200, listed(sent, {})))
-    with house.delivering({"web": service.destination()}):
-        rows = house.until_settled("web")
+    with site.delivering({"web": service.destination()}):
+        rows = site.until_settled("web")
     assert [row.state for row in rows] == [
         DeliveryState.FAILED if uid == uids[5] else DeliveryState.SENT for uid in uids
     ]
@@ -192,15 +192,15 @@ def test_one_bad_object_does_not_condemn_the_request_that_it_is_in(
 
 
 def test_the_token_is_sent_and_an_unreachable_service_is_tried_again(
-    house: House, web: Callable[..., WebService], images: list[Path]
+    site: DeliverySite, web: Callable[..., WebService], images: list[Path]
 ) -> None:
     service = web(lambda sent: (200, listed(sent, {})))
     token = Secret({"env": "TOKEN"}, SecretStr("s3cret"))
-    house.results(images[:1], "web", "nowhere")
+    site.results(images[:1], "web", "nowhere")
     nowhere = DicomWebDestination(url=f"http://127.0.0.1:{free_port()}/dicom-web", retry=PATIENT)
-    with house.delivering({"web": service.destination(token=token), "nowhere": nowhere}):
-        house.until_state("web", DeliveryState.SENT)
-        (row,) = house.until_state("nowhere", DeliveryState.WAITING)
+    with site.delivering({"web": service.destination(token=token), "nowhere": nowhere}):
+        site.until_state("web", DeliveryState.SENT)
+        (row,) = site.until_state("nowhere", DeliveryState.WAITING)
     assert service.headers[0]["Authorization"] == "Bearer s3cret"
     assert row.error_code == "PeerUnreachable"
     assert "s3cret" not in repr(service.destination(token=token))

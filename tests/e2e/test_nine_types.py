@@ -12,7 +12,7 @@ from dciodvfy import errors_of
 from whyray.demo.studies import sample
 from whyray.explain import Kind, method_named
 from whyray.inference import load_package
-from whyray.jobs.explanation_request import Wish
+from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import Report, explain_files
 from whyray.results import EVERY_KIND, load_templates
 
@@ -42,7 +42,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Repor
         report = explain_files(
             [sample("RG1_J2KR.dcm")],
             load_package(package),
-            Wish(methods={each: {} for each in methods}, targets="top", most=1),
+            ExplanationRequest(methods={each: {} for each in methods}, targets="top", most=1),
             out,
             templates=load_templates(),
             at=datetime(2026, 11, 1, tzinfo=UTC),

@@ -151,7 +151,7 @@ def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid() -> No
     assert model.features_name is not None
     maps = class_maps.class_maps(model.graph, model.features_name, model.head, [0], (33, 47))
     assert maps is not None
-    session = answering.Answering(
+    session = answering.AnswerSession(
         model.graph, [model.logits_name, model.features_name], model.options, replace(maps, targets=(1, 0))
     )
     found, drawn = session.run(model.graph.input, x, [model.features_name], maps=True)

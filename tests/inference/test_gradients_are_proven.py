@@ -21,7 +21,7 @@ from onnxruntime.quantization import (
 from inference import nets
 from whyray.base.errors import TierMissing
 from whyray.explain import explain, method_named, why_not
-from whyray.explain.concepts import tail
+from whyray.explain.concepts import layer_to_logits
 from whyray.inference import Model, RuntimeOptions, compiled, gradient, load_package
 from whyray.inference.compiled import CompiledEngine, CompiledHead
 from whyray.inference.converters import CONVERTERS, Converter
@@ -239,9 +239,9 @@ def test_slopes_behind_a_layer_are_proven_too(tmp_path: Path) -> None:
     rounding = quantised(tmp_path, "plain", "dynamic")
     assert rounding.features_name is not None
     with pytest.raises(TierMissing, match=r"the graph behind .* rounds \("):
-        tail(rounding, rounding.features_name)
+        layer_to_logits(rounding, rounding.features_name)
     model, x = load_package(nets.packed("flatten"), options=CPU), nets.image("flatten").numpy()
     features = model.run(x).features
     assert features is not None
     assert model.features_name is not None
-    assert tail(model, model.features_name).slopes(features, [0, 1])[0].any()
+    assert layer_to_logits(model, model.features_name).slopes(features, [0, 1])[0].any()

@@ -155,7 +155,7 @@ def test_own_results_are_stored_and_marked_and_do_not_wake_the_study(listen: Lis
         assert sender.store(encode(own), own.SOPInstanceUID).Status == 0
     with catalog.read() as session:
         study = session.query(Study).one()
-        assert (study.serial, study.released_at) == (0, None)
+        assert (study.received_sequence, study.released_at) == (0, None)
     with running.sender() as sender:
         assert sender.store(encode(foreign), foreign.SOPInstanceUID).Status == 0
     assert [each.own_result for each in running.instances()] == [True, False]

@@ -15,7 +15,7 @@ from site_under_test import ROUTE, Site, film
 from whyray.catalog import JobState
 from whyray.imaging import read_images
 from whyray.inference import load_package
-from whyray.jobs.explanation_request import Wish
+from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
 from whyray.jobs.worker import run_job
 from whyray.packages import CodedConcept, TargetSpec
@@ -90,7 +90,7 @@ def test_files_of_a_study_with_its_segmentation_are_explained_by_it_and_nothing_
     report = explain_files(
         files,
         load_package("planted", search=[site.folder / "packages"]),
-        Wish(methods={"region-shares": {}}),
+        ExplanationRequest(methods={"region-shares": {}}),
         tmp_path / "out",
         templates=load_templates(),
         at=datetime(2026, 11, 1, tzinfo=UTC),

@@ -19,7 +19,7 @@ from whyray.imaging import read_images
 from whyray.inference import RuntimeOptions, load_package
 from whyray.jobs import explaining
 from whyray.jobs.answering import answer_images
-from whyray.jobs.explanation_request import Wish
+from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.results import Answer
 
 METHODS = {"grad-cam": {}, "gradient": {}, "occlusion": {"window": 8, "stride": 8}}
@@ -34,7 +34,7 @@ def answered(tmp_path: Path, progress: object = quiet) -> Answer:
     model = load_package(net, options=RuntimeOptions(device="cpu", intra_op_threads=1, cache=None))
     pixels = (nets.image("plain")[0, 0].numpy() * 300 + 2000).astype(np.uint16)
     images = read_images([radiograph(pixels, window=(2048, 4096))]).images
-    wish = Wish(methods=METHODS, targets="all")
+    wish = ExplanationRequest(methods=METHODS, targets="all")
     (answer,) = answer_images(
         images,
         model,

@@ -18,7 +18,7 @@ from whyray.admin.describe import result_out
 from whyray.admin.explanations import explanations_of
 from whyray.catalog import Job, JobState, ResultRow
 from whyray.inference import load_package
-from whyray.jobs.explanation_request import Wish
+from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
 from whyray.jobs.worker import run_job
 from whyray.reader_study import Wanted
@@ -99,7 +99,7 @@ def test_a_kit_out_of_a_folder_shows_each_image_its_own_page_and_grade(tmp_path,
     report = explain_files(
         files,
         load_package("planted@1", search=[tmp_path / "packages"]),
-        Wish(methods={"grad-cam": {}}, targets="all"),
+        ExplanationRequest(methods={"grad-cam": {}}, targets="all"),
         tmp_path / "out",
         templates=load_templates(),
         at=datetime(2026, 11, 1, tzinfo=UTC),

@@ -73,7 +73,7 @@ def test_the_index_measures_that_references_find_themselves_and_change_with_the_
 def test_the_order_in_which_images_come_and_repeats_among_them_leave_no_trace(model: Model) -> None:
     from datetime import date
 
-    from whyray.onboarding.reference_index import Told, make_index
+    from whyray.onboarding.reference_index import IndexFacts, make_index
 
     images = images_of(REFERENCES[:30])
 
@@ -81,7 +81,7 @@ def test_the_order_in_which_images_come_and_repeats_among_them_leave_no_trace(mo
         collected = Collected(model)
         for number in order:
             collected.add(images[number], {}, group=f"someone {number}")
-        return make_index(collected, Told("planted", "CC0", date(2026, 1, 2), umap=False))[1]
+        return make_index(collected, IndexFacts("planted", "CC0", date(2026, 1, 2), umap=False))[1]
 
     first, second = made(list(range(30))), made([*reversed(range(30)), 4, 4])
     assert first.keys() == second.keys()

@@ -21,7 +21,17 @@ from whyray.base.errors import ConfigError, ImageError, NotFound
 from whyray.catalog import Instance, ResultRow
 from whyray.imaging import read_images
 from whyray.jobs.worker import run_job
-from whyray.reader_study import Kit, Order, Wanted, make_kit, read_kit, read_truth, read_truths, write_kit, write_truth
+from whyray.reader_study import (
+    Kit,
+    MaterialFilter,
+    Order,
+    make_kit,
+    read_kit,
+    read_truth,
+    read_truths,
+    write_kit,
+    write_truth,
+)
 from whyray.reader_study.material import from_catalog
 from whyray.reader_study.pictures import plain_picture, without_time
 from whyray.results import load_templates, preview
@@ -33,7 +43,7 @@ ORDER = Order(name="spots", title="Spots on films", target=TARGET, readers=4, se
 
 def kit_of(read_only: Explained, order: Order = ORDER, truths: dict[str, bool] | None = None) -> Kit:
     with read_only.site.catalog.read() as session:
-        gathered = from_catalog(session, read_only.site.storage, Wanted(TARGET))
+        gathered = from_catalog(session, read_only.site.storage, MaterialFilter(TARGET))
     assert gathered.left_out == ()
     return make_kit(gathered.material, read_only.truths if truths is None else truths, order, at=AT)
 
@@ -82,7 +92,7 @@ def test_a_page_looks_the_same_whenever_it_was_made(site: Site) -> None:
 
 def gathered(site: Site):  # type: ignore[no-untyped-def]
     with site.catalog.read() as session:
-        return from_catalog(session, site.storage, Wanted(TARGET)).material
+        return from_catalog(session, site.storage, MaterialFilter(TARGET)).material
 
 
 def test_painting_over_the_time_leaves_every_other_line_as_it_was() -> None:
@@ -151,7 +161,7 @@ def test_a_cine_is_no_page_of_a_kit(site: Site) -> None:
         page.save_as(buffer, enforce_file_format=True)
         row.key = site.storage.put_bytes(buffer.getvalue(), suffix=".dcm")
     with site.catalog.read() as session:
-        found = from_catalog(session, site.storage, Wanted(TARGET))
+        found = from_catalog(session, site.storage, MaterialFilter(TARGET))
     assert len(found.material) == 1
     assert "no page that may be shown" in found.left_out[0]
 
@@ -161,7 +171,7 @@ def test_a_study_whose_instances_are_gone_is_left_out_by_name(site: Site) -> Non
     with site.catalog.begin() as session:
         session.execute(delete(Instance).where(Instance.id == 1))
     with site.catalog.read() as session:
-        found = from_catalog(session, site.storage, Wanted(TARGET))
+        found = from_catalog(session, site.storage, MaterialFilter(TARGET))
     assert len(found.material) == 1
     assert "no longer in the catalog" in found.left_out[0]
 

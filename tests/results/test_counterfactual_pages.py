@@ -12,7 +12,7 @@ from results.sources import image_named
 from typed_examples import examples
 from whyray.explain import Counterfactual
 from whyray.quality import Grade
-from whyray.results import Answer, Templates, Told, build_results
+from whyray.results import Answer, GradedExplanation, Templates, build_results
 from whyray.results.portray import Look, Portrayal, portray
 
 EVIDENCE = {
@@ -38,7 +38,7 @@ def told(method: str, explanation: Counterfactual | None = None) -> Answer:
     answer = answer_about(image_named("DX, Japanese"))
     finding = answer.findings[0]
     explained = replace(explanation or example(method), target=finding.target.name)
-    return replace(answer, findings=(replace(finding, told=(Told(explained, card(Grade.GREEN), ()),)),))
+    return replace(answer, findings=(replace(finding, told=(GradedExplanation(explained, card(Grade.GREEN), ()),)),))
 
 
 def portrayed(method: str, templates: Templates, language: str = "en", **changes: object) -> Portrayal:

@@ -19,11 +19,11 @@ from whyray.quality import Grade
 from whyray.results import (
     ALL_KINDS,
     Answer,
+    GradedExplanation,
     MapInSource,
     Result,
     StructureInSource,
     Templates,
-    Told,
     build_results,
     describe,
     encode,
@@ -44,7 +44,7 @@ def told_about(method: str, grade: Grade = Grade.GREEN, image: SourceImage | Non
         StructureInSource(each.name, mask_to_source(each.mask, grid, answer.image)[0], each.code, each.laterality)
         for each in explanation.structures
     )
-    told = Told(explanation, card(grade), structures)
+    told = GradedExplanation(explanation, card(grade), structures)
     maps = [
         MapInSource(
             method=explanation.method,

@@ -1,4 +1,4 @@
-"""A worklist over a house of its own, served by HTTP, and workitems as a hospital's workflow manager writes them."""
+"""A worklist over a site of its own, served by HTTP, and workitems as a hospital's workflow manager writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from intake.conftest import listener_settings
 from intake.web import dicomweb
 from site_under_test import ROUTE, Site, film, site
-from whyray.app.context import House
+from whyray.app.context import Context
 from whyray.app.orders import OrderedJobs
 from whyray.config import Orders, Secret, Task, Worklist
 from whyray.intake import StorageScp, start_listener
@@ -135,7 +135,7 @@ def performer(site: Site, served: Served) -> MakePerformer:
     """Performers of the site: of its own worklist, or with `remote=True` of the one that is served, by HTTP."""
 
     def make(*, remote: bool = False, images: str | None = None, owner: str = "one") -> Performer:
-        house = House(site.folder / "whyray.yaml", None, site.catalog, site.storage)  # type: ignore[arg-type]
+        context = Context(site.folder / "whyray.yaml", None, site.catalog, site.storage)  # type: ignore[arg-type]
         orders = Orders(take=(TASK,), images=images)
         if remote:
             token = Secret({"env": "TOKEN"}, SecretStr(TOKEN))
@@ -150,7 +150,7 @@ def performer(site: Site, served: Served) -> MakePerformer:
             sources=lambda: {source.worklist.name: source},
             keep=served.scp.fetched,
             make_jobs=OrderedJobs(
-                site.catalog, lambda: site.config, house.read_header, lambda each: f"{each.split('@')[0]}@1.0.0"
+                site.catalog, lambda: site.config, context.read_header, lambda each: f"{each.split('@')[0]}@1.0.0"
             ),
             owner=owner,
             uid_source=lambda: generate_uid(prefix=None),

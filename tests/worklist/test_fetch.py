@@ -77,7 +77,7 @@ def test_what_was_fetched_is_routed_after_all_when_the_pacs_sends_it(
             assert studies.add_instance(session, received, site.clock()) is studies.Arrival.DUPLICATE
     with site.catalog.read() as session:
         (study,) = session.scalars(select(Study))
-        assert (study.serial, study.settled_serial) == (1, 0)
+        assert (study.received_sequence, study.routed_sequence) == (1, 0)
 
 
 def test_an_archive_that_lacks_the_images_gives_the_workitem_back_and_one_that_is_down_is_waited_for(

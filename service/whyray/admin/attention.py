@@ -289,7 +289,7 @@ def _uncommitted(session: Session, now: datetime) -> list[AttentionOut]:
 def _open_studies(session: Session, now: datetime) -> list[AttentionOut]:
     count, since = session.execute(
         select(func.count(), func.min(Study.opened_at)).where(
-            Study.serial > Study.settled_serial, Study.opened_at <= now - LONG_OPEN
+            Study.received_sequence > Study.routed_sequence, Study.opened_at <= now - LONG_OPEN
         )
     ).one()
     if not count:

@@ -101,7 +101,7 @@ class CatalogCollector(Collector):
             yield GaugeMetricFamily(
                 "whyray_last_instance_timestamp_seconds", "When the last instance came.", value=last.timestamp()
             )
-        waiting = session.scalar(select(func.count()).where(Study.serial > Study.settled_serial))
+        waiting = session.scalar(select(func.count()).where(Study.received_sequence > Study.routed_sequence))
         yield GaugeMetricFamily("whyray_studies_receiving", "Studies that routing still waits for.", value=waiting or 0)
         conflicts = session.scalar(select(func.count()).where(Instance.variant > 0))
         yield GaugeMetricFamily(

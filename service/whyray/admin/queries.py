@@ -33,7 +33,7 @@ def _job_in(*states: JobState) -> ColumnElement[bool]:
 
 
 STUDY_STATE: ColumnElement[str] = case(
-    (Study.serial > Study.settled_serial, "receiving"),
+    (Study.received_sequence > Study.routed_sequence, "receiving"),
     (_job_in(JobState.FAILED), "failed"),
     (_job_in(*_WORKING), "working"),
     (_job_in(JobState.DONE), "done"),

@@ -29,7 +29,7 @@ _RELOAD_EVERY = 2.0
 
 
 @dataclass(frozen=True)
-class House:
+class Context:
     """One role's catalog, storage and configuration. `config()` is what is in force now."""
 
     path: Path
@@ -38,7 +38,7 @@ class House:
     storage: Storage
 
     @classmethod
-    def open(cls, path: Path) -> House:
+    def open(cls, path: Path) -> Context:
         """Read the configuration and open catalog and storage; the schema is brought up to date.
 
         Raises
@@ -85,7 +85,7 @@ def refused_words(problems: Sequence[Problem], path: Path) -> str:
     return f"the old configuration stays in force: {config_error(problems, shown_path(path.name)).message}"
 
 
-class Presence:
+class ProcessHeartbeat:
     """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own.
 
     `hindrance` is asked each time what keeps the role from its work, e.g. a broker that does not answer.
@@ -93,22 +93,22 @@ class Presence:
 
     def __init__(
         self,
-        house: House,
+        context: Context,
         role: str,
         *,
         on_reload: Callable[[Config], None] | None = None,
         hindrance: Callable[[], WhyRayError | None] = lambda: None,
     ) -> None:
         self.name = process_name(role, os.getpid())
-        self._house, self._role, self._on_reload, self._hindrance = house, role, on_reload, hindrance
+        self._context, self._role, self._on_reload, self._hindrance = context, role, on_reload, hindrance
         self._detail: dict[str, Any] = {"pid": os.getpid()}
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def __enter__(self) -> Presence:
-        refusal = self._house.source.refusal
+    def __enter__(self) -> ProcessHeartbeat:
+        refusal = self._context.source.refusal
         if refusal:
-            words = refused_words(refusal, self._house.path)
+            words = refused_words(refusal, self._context.path)
             self._detail["config_refused"] = words
             self._event("error", "config.refused", words)
         self._seen()
@@ -119,7 +119,7 @@ class Presence:
         self._end.set()
         self._thread.join()
         try:
-            with self._house.catalog.begin() as session:
+            with self._context.catalog.begin() as session:
                 processes.gone(session, self.name)
         except SQLAlchemyError:
             _log.warning("%s ended while the catalog was out of reach", self.name)
@@ -138,7 +138,7 @@ class Presence:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
 
     def _seen(self) -> None:
-        catalog = self._house.catalog
+        catalog = self._context.catalog
         hindrance = self._hindrance()
         self._detail.pop("hindrance", None)
         if hindrance is not None:
@@ -148,20 +148,20 @@ class Presence:
             processes.gone(session, name_of(self._role))
 
     def _reload(self) -> None:
-        outcome = self._house.source.reload_if_changed()
+        outcome = self._context.source.reload_if_changed()
         if outcome.errors:
-            words = refused_words(outcome.errors, self._house.path)
+            words = refused_words(outcome.errors, self._context.path)
             self._detail["config_refused"] = words
             self._event("error", "config.refused", words)
         elif outcome.changed:
             self._detail.pop("config_refused", None)
             later = f"; at the next start only: {', '.join(outcome.restart)}" if outcome.restart else ""
-            self._event("info", "config.reloaded", f"{self._house.path.name} was read anew{later}")
+            self._event("info", "config.reloaded", f"{self._context.path.name} was read anew{later}")
             if self._on_reload is not None:
-                self._on_reload(self._house.config())
+                self._on_reload(self._context.config())
 
     def _event(self, severity: events.Severity, kind: events.EventKind, message: str) -> None:
-        catalog = self._house.catalog
+        catalog = self._context.catalog
         try:
             with catalog.begin() as session:
                 events.record(session, catalog.clock(), severity, kind, message, actor=self._role)

@@ -83,7 +83,7 @@ def _due(session: Session, now: datetime, before: datetime) -> list[Study]:
     expired = (Study.expires_at <= now) | (Study.expires_at.is_(None) & (Study.last_received_at < before))
     query = (
         select(Study)
-        .where(Study.serial == Study.settled_serial, expired, ~working, ~delivering)
+        .where(Study.received_sequence == Study.routed_sequence, expired, ~working, ~delivering)
         .limit(_BATCH)
         .with_for_update(skip_locked=True)
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from celery import Celery
 from pydicom import Dataset
 
-from whyray.app.context import House, Presence
+from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
@@ -38,31 +38,33 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     from whyray.routing import is_own_result
     from whyray.worklist import OwnWorklist, worklist_routes
 
-    house = House.open(path)
+    context = Context.open(path)
 
     def is_own(header: Dataset) -> bool:
-        return is_own_result(header, house.config().uid_root, lambda uid: _known(house, uid)) is not None
+        return is_own_result(header, context.config().uid_root, lambda uid: _known(context, uid)) is not None
 
-    own = OwnWorklist(house.catalog, house.storage)
+    own = OwnWorklist(context.catalog, context.storage)
     listener = start_listener(
-        house.config().listener,
-        house.catalog,
-        house.storage,
+        context.config().listener,
+        context.catalog,
+        context.storage,
         is_own=is_own,
-        report_to=lambda ae_title: report_address(house.config(), ae_title),
-        handlers=commitment_handlers(house.catalog),
-        web_routes=lambda admit: worklist_routes(own, admit, lambda: _has_worklist(house.config())),
+        report_to=lambda ae_title: report_address(context.config(), ae_title),
+        handlers=commitment_handlers(context.catalog),
+        web_routes=lambda admit: worklist_routes(own, admit, lambda: _has_worklist(context.config())),
     )
-    schedule = schedule_of(house)
+    schedule = schedule_of(context)
     try:
-        with Presence(house, "intake", on_reload=lambda config: listener.update(config.listener)) as presence:
-            presence.note(
-                ae_title=house.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
+        with ProcessHeartbeat(
+            context, "intake", on_reload=lambda config: listener.update(config.listener)
+        ) as heartbeat:
+            heartbeat.note(
+                ae_title=context.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
             )
-            _log.info("listening as %s on port %d", house.config().listener.ae_title, listener.port)
+            _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
             if listener.dicomweb_port is not None:
                 _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
-            performer = performer_of(house, own, listener.fetched, presence.name)
+            performer = performer_of(context, own, listener.fetched, heartbeat.name)
             # fetching a study takes long: routing must not wait for it
             working = threading.Thread(target=performer.run, args=[stop], name="whyray-performer")
             working.start()
@@ -73,27 +75,27 @@ def run_intake(path: Path, stop: threading.Event) -> None:
                 working.join()
     finally:
         listener.stop()
-        house.close()
+        context.close()
 
 
 def _has_worklist(config: Config) -> bool:
     return config.listener.dicomweb is not None and config.listener.dicomweb.worklist is not None
 
 
-def performer_of(house: House, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
-    """What performs the workitems of this house's worklists."""
+def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
+    """What performs the workitems of this installation's worklists."""
     from whyray.app.orders import OrderedJobs, sources_of
     from whyray.delivery.commitment import uuid_uid
     from whyray.worklist import Performer
 
     make_jobs = OrderedJobs(
-        house.catalog, house.config, house.read_header, lambda reference: _resolve(house, reference)
+        context.catalog, context.config, context.read_header, lambda reference: _resolve(context, reference)
     )
     return Performer(
-        catalog=house.catalog,
-        storage=house.storage,
-        config=house.config,
-        sources=lambda: sources_of(house.config(), own),
+        catalog=context.catalog,
+        storage=context.storage,
+        config=context.config,
+        sources=lambda: sources_of(context.config(), own),
         keep=keep,
         make_jobs=make_jobs,
         owner=owner,
@@ -112,34 +114,34 @@ def report_address(config: Config, ae_title: str) -> tuple[str, int] | None:
     return None
 
 
-def _known(house: House, sop_instance_uid: str) -> bool:
-    with house.catalog.read() as session:
+def _known(context: Context, sop_instance_uid: str) -> bool:
+    with context.catalog.read() as session:
         return studies.is_own(session, sop_instance_uid)
 
 
-def schedule_of(house: House) -> Schedule:
-    """The clockwork of this house."""
-    app = celery_app(house.redis_url)
+def schedule_of(context: Context) -> Schedule:
+    """The schedule of this installation."""
+    app = celery_app(context.redis_url)
     router = StudyRouter(
-        catalog=house.catalog,
-        config=house.config,
-        read_header=house.read_header,
-        resolve_package=lambda reference: _resolve(house, reference),
+        catalog=context.catalog,
+        config=context.config,
+        read_header=context.read_header,
+        resolve_package=lambda reference: _resolve(context, reference),
         ask_expected=_ask_expected,
     )
     return Schedule(
-        catalog=house.catalog,
+        catalog=context.catalog,
         router=router,
-        retention=Retention(house.catalog, house.storage, house.config),
+        retention=Retention(context.catalog, context.storage, context.config),
         send=lambda job_id, priority: send(app, job_id, priority),
-        backlog=lambda: backlog(house.redis_url),
+        backlog=lambda: backlog(context.redis_url),
     )
 
 
-def _resolve(house: House, reference: str) -> str:
+def _resolve(context: Context, reference: str) -> str:
     from whyray.packages import find_package
 
-    folder = find_package(reference, house.config().packages.folders)
+    folder = find_package(reference, context.config().packages.folders)
     return f"{folder.parent.name}@{folder.name}"
 
 
@@ -160,25 +162,25 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
     return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
 
 
-def worker_app(path: Path) -> tuple[Celery, Presence, House]:
+def worker_app(path: Path) -> tuple[Celery, ProcessHeartbeat, Context]:
     """The Celery app whose task runs one job, with what it needs kept between jobs."""
     from whyray.inference import Model, RuntimeOptions, load_package
     from whyray.jobs.worker import Tools, run_job
     from whyray.results import Templates, load_templates
 
-    house = House.open(path)
-    workers = house.config().workers
+    context = Context.open(path)
+    workers = context.config().workers
     options = RuntimeOptions(
         device=workers.device,
         intra_op_threads=workers.threads,
-        artefacts=(house.config().artefact_folder,),
-        cache=house.config().state / "compiled",
+        artefacts=(context.config().artefact_folder,),
+        cache=context.config().state / "compiled",
     )
-    presence = Presence(house, "worker", hindrance=lambda: queue_hindrance(house.redis_url))
+    heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
-        found = load_package(package, search=house.config().packages.folders, options=options)
+        found = load_package(package, search=context.config().packages.folders, options=options)
         kept = loaded.get(package)
         if kept is None or kept.digest != found.digest:
             loaded[package] = kept = found
@@ -189,20 +191,20 @@ def worker_app(path: Path) -> tuple[Celery, Presence, House]:
         return load_templates(folder)
 
     tools = Tools(
-        catalog=house.catalog,
-        storage=house.storage,
-        config=house.config,
+        catalog=context.catalog,
+        storage=context.storage,
+        config=context.config,
         model=model,
-        templates=lambda: templates_in(house.config().templates.folder),
+        templates=lambda: templates_in(context.config().templates.folder),
         rng=random.Random(),
     )
-    app = celery_app(house.redis_url)
+    app = celery_app(context.redis_url)
 
     @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
     def run(job_id: str) -> None:
-        run_job(job_id, presence.name, tools)
+        run_job(job_id, heartbeat.name, tools)
 
-    return app, presence, house
+    return app, heartbeat, context
 
 
 def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
@@ -255,17 +257,17 @@ def run_worker(path: Path) -> None:
     refuse_two_runtimes()
     import onnxruntime
 
-    app, presence, house = worker_app(path)
+    app, heartbeat, context = worker_app(path)
     providers = ", ".join(onnxruntime.get_available_providers())
     _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
     try:
-        refuse_missing_gpu(house.config().workers.device)
-        with presence:
-            presence.note(providers=providers, device=house.config().workers.device)
+        refuse_missing_gpu(context.config().workers.device)
+        with heartbeat:
+            heartbeat.note(providers=providers, device=context.config().workers.device)
             options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
-            app.worker_main(["--quiet", "worker", *options, f"--hostname={presence.name}", "--loglevel=INFO"])
+            app.worker_main(["--quiet", "worker", *options, f"--hostname={heartbeat.name}", "--loglevel=INFO"])
     finally:
-        house.close()
+        context.close()
 
 
 def run_delivery(path: Path, stop: threading.Event) -> None:
@@ -273,37 +275,37 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
     from whyray.delivery import Caller, DeliveryService
     from whyray.jobs.page_compression import PageCompression
 
-    house = House.open(path)
+    context = Context.open(path)
 
     def caller(config: Config) -> Caller:
         return Caller(config.listener.ae_title)
 
-    config = house.config()
+    config = context.config()
     service = DeliveryService(
-        house.catalog, house.storage, config.destinations, caller=caller(config), compression=PageCompression()
+        context.catalog, context.storage, config.destinations, caller=caller(config), compression=PageCompression()
     )
     try:
-        with Presence(house, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
+        with ProcessHeartbeat(context, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
             service.run(stop)
     finally:
-        house.close()
+        context.close()
 
 
 def run_admin(path: Path, stop: threading.Event) -> None:
     """Serve the admin API and page until told to stop."""
     from whyray.admin import create_app, serve_admin, tools_of
 
-    house = House.open(path)
-    settings = house.config().admin
-    tools = tools_of(house.config, known=lambda uid: _known(house, uid))
-    app = create_app(house.catalog, house.storage, house.config, tools=tools)
+    context = Context.open(path)
+    settings = context.config().admin
+    tools = tools_of(context.config, known=lambda uid: _known(context, uid))
+    app = create_app(context.catalog, context.storage, context.config, tools=tools)
     server = serve_admin(app, settings.address, settings.port)
     try:
-        with Presence(house, "admin") as presence:
-            presence.note(url=server.url)
+        with ProcessHeartbeat(context, "admin") as heartbeat:
+            heartbeat.note(url=server.url)
             _log.info("admin page on %s", server.url)
             while server.alive and not stop.wait(0.5):
                 pass
     finally:
         server.stop()
-        house.close()
+        context.close()

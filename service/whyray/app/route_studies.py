@@ -62,7 +62,7 @@ class StudyRouter:
                 return
             words = f"{error.code}: {error.message}"
             if not error.retriable:
-                studies.settle(session, study_id, study.serial, words)
+                studies.settle(session, study_id, study.received_sequence, words)
                 self._event(session, study, "error", "study.refused", words)
             else:
                 studies.describe(session, study_id, words)
@@ -73,17 +73,17 @@ class StudyRouter:
             study = session.get(Study, study_id)
             if study is None:
                 return 0
-            serial, uid = study.serial, study.study_instance_uid
+            received_sequence, uid = study.received_sequence, study.study_instance_uid
             grouped = studies.routable(session, study_id)
         series = self._series(study, grouped)
         routing = routes_for(config, series)
         self._tell_undecided(study, routing.undecided)
         if routing.otherwise:
-            return self._unmatched(study_id, serial, config, now)
+            return self._unmatched(study_id, received_sequence, config, now)
         waits, created = [], 0
         for match in routing.matches:
             taken = {each: grouped[each] for each in match.series}
-            expected = self._expected(config, match.route, uid, match.series, serial)
+            expected = self._expected(config, match.route, uid, match.series, received_sequence)
             decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
             if decision is Decision.WAIT:
                 waits.append(f"{match.route.name}: {words}")
@@ -96,7 +96,7 @@ class StudyRouter:
                 studies.describe(session, study_id, "; ".join(waits))
             else:
                 names = ", ".join(match.route.name for match in routing.matches)
-                studies.settle(session, study_id, serial, f"routed: {names}")
+                studies.settle(session, study_id, received_sequence, f"routed: {names}")
         return created
 
     def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
@@ -131,10 +131,12 @@ class StudyRouter:
             self._headers[instance.key] = self.read_header(instance.key)
         return self._headers[instance.key]
 
-    def _expected(self, config: Config, route: Route, uid: str, series: Sequence[str], serial: int) -> int | None:
+    def _expected(
+        self, config: Config, route: Route, uid: str, series: Sequence[str], received_sequence: int
+    ) -> int | None:
         if route.complete.expect is None:
             return None
-        asked = (uid, route.name, serial)
+        asked = (uid, route.name, received_sequence)
         if asked not in self._asked:
             try:
                 self._asked[asked] = self.ask_expected(config, route, uid, series)
@@ -144,11 +146,13 @@ class StudyRouter:
                 self._asked[asked] = None
         return self._asked[asked]
 
-    def _unmatched(self, study_id: int, serial: int, config: Config, now: datetime) -> int:
+    def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime) -> int:
         keep = config.otherwise.keep
         expires_at = now if keep is None else now + keep
         with self.catalog.begin() as session:
-            studies.settle(session, study_id, serial, f"no route matched: {config.otherwise}", expires_at=expires_at)
+            studies.settle(
+                session, study_id, received_sequence, f"no route matched: {config.otherwise}", expires_at=expires_at
+            )
         return 0
 
     def _skipped(self, study: Study, route: Route, words: str) -> None:

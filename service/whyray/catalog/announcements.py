@@ -133,8 +133,8 @@ def sent(session: Session, announcement_id: str, owner: str, now: datetime) -> N
     if not attempts.holds(row, owner):
         return
     row.state, row.sent_at = delivery_after("sent", row.state), now
-    attempts.acquit(row)
-    attempts.let_go(row)
+    attempts.clear_error(row)
+    attempts.release_lease(row)
 
 
 def stop(

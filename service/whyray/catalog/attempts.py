@@ -40,7 +40,7 @@ def waiting_until(session: Session, table: type[Attempted], now: datetime) -> Se
     return session.scalars(due.with_for_update(skip_locked=True)).all()
 
 
-def blame(row: Job | Delivery | Announcement, error: WhyRayError, *, again: bool) -> None:
+def set_error(row: Job | Delivery | Announcement, error: WhyRayError, *, again: bool) -> None:
     """Say why the attempt did not succeed, what to do, and whether WhyRay tries `again` by itself."""
     advice = f"{error.advice} {error.in_service}".rstrip()
     if again:
@@ -50,12 +50,12 @@ def blame(row: Job | Delivery | Announcement, error: WhyRayError, *, again: bool
     row.error_code, row.error_message, row.error_advice = error.code, error.message, advice
 
 
-def acquit(row: Job | Delivery | Announcement) -> None:
+def clear_error(row: Job | Delivery | Announcement) -> None:
     """Forget why an earlier attempt did not succeed."""
     row.error_code = row.error_message = row.error_advice = None
 
 
-def let_go(row: Job | Delivery | Announcement) -> None:
+def release_lease(row: Job | Delivery | Announcement) -> None:
     """Give up the lease."""
     row.lease_owner = row.lease_until = None
 
@@ -63,7 +63,7 @@ def let_go(row: Job | Delivery | Announcement) -> None:
 def begin_anew(row: Job | Delivery | Announcement) -> None:
     """Count attempts from 0, at once."""
     row.attempt, row.not_before = 0, None
-    let_go(row)
+    release_lease(row)
 
 
 def take(row: Delivery | Announcement, owner: str, until: datetime) -> None:
@@ -93,7 +93,7 @@ def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], own
         if each.state is DeliveryState.SENDING:
             each.state = delivery_after("hand-back", each.state)
             each.attempt -= 1
-            let_go(each)
+            release_lease(each)
 
 
 def holds(row: Delivery | Announcement, owner: str) -> bool:
@@ -103,8 +103,8 @@ def holds(row: Delivery | Announcement, owner: str) -> bool:
 
 def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, retry_after: timedelta | None) -> bool:
     """Close a failed attempt: wait for `retry_after`, or fail for good where it is None. Says whether it has failed."""
-    let_go(row)
-    blame(row, error, again=retry_after is not None)
+    release_lease(row)
+    set_error(row, error, again=retry_after is not None)
     if retry_after is None:
         row.state = delivery_after("fail", row.state)
         return True

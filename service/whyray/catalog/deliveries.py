@@ -91,8 +91,8 @@ def sent(
     delivery.state = delivery_after("sent", delivery.state)
     delivery.status, delivery.status_text, delivery.sent_at = status, words, now
     delivery.transfer_syntax_uid = transfer_syntax_uid
-    attempts.acquit(delivery)
-    attempts.let_go(delivery)
+    attempts.clear_error(delivery)
+    attempts.release_lease(delivery)
     if announce_as is not None:
         announcements.gather(session, delivery, announce_as, now)
 

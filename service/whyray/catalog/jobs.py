@@ -139,7 +139,7 @@ def claim(session: Session, job_id: str, owner: str, now: datetime, *, most_atte
     job.lease_owner, job.lease_until = owner, now + LEASE
     job.started_at, job.finished_at = now, None
     job.progress, job.progress_text = 0.0, "starting"
-    attempts.acquit(job)
+    attempts.clear_error(job)
     return job
 
 
@@ -219,7 +219,7 @@ def finish(
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.finished_at = now
-    attempts.let_go(job)
+    attempts.release_lease(job)
     job.progress, job.progress_text = 1.0, None
 
 
@@ -236,7 +236,7 @@ def stop(
     job = get(session, job_id, lock=True)
     if job.lease_owner != owner:
         return job.state
-    attempts.let_go(job)
+    attempts.release_lease(job)
     job.progress_text = None
     if job.state is JobState.CANCELLING:
         job.state, job.finished_at = job_after("stopped", job.state), now
@@ -247,14 +247,14 @@ def stop(
         _fail(session, job, error, now)
     else:
         job.state, job.not_before = job_after("defer", job.state), now + retry_after
-        attempts.blame(job, error, again=True)
+        attempts.set_error(job, error, again=True)
     return job.state
 
 
 def _fail(session: Session, job: Job, error: WhyRayError, now: datetime) -> None:
     job.state, job.finished_at, job.progress_text = job_after("fail", job.state), now, None
-    attempts.let_go(job)
-    attempts.blame(job, error, again=False)
+    attempts.release_lease(job)
+    attempts.set_error(job, error, again=False)
     events.record(session, now, "error", "job.failed", f"{error.code}: {error.message}", job=job.id)
 
 

@@ -1,4 +1,4 @@
-"""The state of the house in one look, from the catalog."""
+"""The state of an installation, counted in the catalog."""
 
 from __future__ import annotations
 

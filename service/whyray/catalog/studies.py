@@ -98,9 +98,9 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
 
 def _open(study: Study, now: datetime) -> None:
     """Give routing something to deal with."""
-    if study.serial == study.settled_serial:
+    if study.received_sequence == study.routed_sequence:
         study.opened_at = now
-    study.serial += 1
+    study.received_sequence += 1
     study.last_received_at = now
     study.expires_at = None
 
@@ -111,7 +111,12 @@ def _study(session: Session, uid: str, now: datetime) -> Study:
     if study is not None:
         return study
     study = Study(
-        study_instance_uid=uid, serial=0, settled_serial=0, first_received_at=now, last_received_at=now, opened_at=now
+        study_instance_uid=uid,
+        received_sequence=0,
+        routed_sequence=0,
+        first_received_at=now,
+        last_received_at=now,
+        opened_at=now,
     )
     try:
         with session.begin_nested():
@@ -129,16 +134,20 @@ def release(session: Session, study_uids: Collection[str], now: datetime) -> Non
 def unsettled(session: Session) -> list[Study]:
     """Studies with instances that routing has not dealt with yet, oldest first."""
     return list(
-        session.scalars(select(Study).where(Study.serial > Study.settled_serial).order_by(Study.last_received_at))
+        session.scalars(
+            select(Study).where(Study.received_sequence > Study.routed_sequence).order_by(Study.last_received_at)
+        )
     )
 
 
-def settle(session: Session, study_id: int, serial: int, note: str, *, expires_at: datetime | None = None) -> None:
-    """Routing has dealt with all up to `serial`. What came since then keeps the study unsettled."""
+def settle(
+    session: Session, study_id: int, received_sequence: int, note: str, *, expires_at: datetime | None = None
+) -> None:
+    """Routing has dealt with all up to `received_sequence`. What came since then keeps the study unsettled."""
     session.execute(
         update(Study)
-        .where(Study.id == study_id, Study.settled_serial < serial)
-        .values(settled_serial=serial, note=note, expires_at=expires_at)
+        .where(Study.id == study_id, Study.routed_sequence < received_sequence)
+        .values(routed_sequence=received_sequence, note=note, expires_at=expires_at)
     )
 
 

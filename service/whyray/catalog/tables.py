@@ -57,7 +57,7 @@ class Base(DeclarativeBase):
 
 
 class Study(Base):
-    """One study. `serial` grows with every stored instance; `settled_serial` is the last that routing has dealt with.
+    """One study. `received_sequence` grows with every stored instance, `routed_sequence` follows with routing.
 
     `released_at` is the end of the last association that brought an instance of it. `opened_at` is when the first
     instance after the last settling came: the ceiling `at_most` counts from there.
@@ -66,8 +66,8 @@ class Study(Base):
     __tablename__ = "studies"
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
-    serial: Mapped[int] = mapped_column(Integer, default=0)
-    settled_serial: Mapped[int] = mapped_column(Integer, default=0)
+    received_sequence: Mapped[int] = mapped_column(Integer, default=0)
+    routed_sequence: Mapped[int] = mapped_column(Integer, default=0)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -78,7 +78,7 @@ class Study(Base):
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
     jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
 
-    __table_args__ = (Index("ix_studies_unsettled", "settled_serial", "serial"),)
+    __table_args__ = (Index("ix_studies_unsettled", "routed_sequence", "received_sequence"),)
 
 
 class Series(Base):

@@ -90,7 +90,7 @@ def held(session: Session, workitem_id: int, owner: str) -> Workitem | None:
     return row if row is not None and row.lease_owner == owner else None
 
 
-def let_go(session: Session, row: Workitem) -> None:
+def release_claim(session: Session, row: Workitem) -> None:
     """Take back that WhyRay is going to claim it; of other worklists nothing stays here."""
     if row.worklist == OWN:
         row.stage = row.claim_uid = row.route = row.started_at = None

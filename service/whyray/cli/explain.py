@@ -82,12 +82,12 @@ def explain(
     """
     from whyray.base.errors import NotFound
     from whyray.base.shown import shown_path
-    from whyray.cli.parameters import method_wishes
+    from whyray.cli.parameters import method_requests
     from whyray.cli.screen import print_report, progress_bar
     from whyray.config import load_config
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
-    from whyray.jobs.explanation_request import Wish
+    from whyray.jobs.explanation_request import ExplanationRequest
     from whyray.jobs.files import explain_files
     from whyray.results import load_templates
 
@@ -105,11 +105,11 @@ def explain(
         options=RuntimeOptions(device=device.value, artefacts=artefacts),
     )
     asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
-    methods = method_wishes(list(asked), param or (), seed=seed)
+    methods = method_requests(list(asked), param or (), seed=seed)
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
-    wish = Wish(
+    wish = ExplanationRequest(
         methods=methods,
         targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
         seed=seed or 0,

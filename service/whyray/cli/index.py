@@ -97,7 +97,7 @@ def index_package(
     from whyray.inference import RuntimeOptions, load_package
     from whyray.onboarding import thumbnail
     from whyray.onboarding.images import csv_rows, onboarding_images, read_known, single_images
-    from whyray.onboarding.reference_index import Collected, Told, make_index
+    from whyray.onboarding.reference_index import Collected, IndexFacts, make_index
     from whyray.packages import write_artefact
     from whyray.packages.package import ONBOARDING
 
@@ -135,7 +135,7 @@ def index_package(
             if outliers
             else []
         )
-        told = Told(source, licence, _today(), umap=umap, seed=seed, outliers=tuple(each.x for each in others))
+        told = IndexFacts(source, licence, _today(), umap=umap, seed=seed, outliers=tuple(each.x for each in others))
         facts, arrays = make_index(collected, told, progress=lambda at, words: progress(0.5 + at / 2, words))
     site_folder = out or (site.artefact_folder if site else None)
     own = model.package.folder / ONBOARDING

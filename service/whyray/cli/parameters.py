@@ -11,7 +11,7 @@ from whyray.base.errors import ConfigError
 _SHAPE = "Write METHOD.NAME=VALUE, e.g. --param rise.masks=500; `whyray package methods METHOD` shows the names."
 
 
-def method_wishes(
+def method_requests(
     methods: Sequence[str], parameters: Iterable[str], *, seed: int | None = None
 ) -> dict[str, dict[str, object]]:
     """Methods with the parameters asked for; `seed` is given to those that draw random numbers.
@@ -26,20 +26,20 @@ def method_wishes(
     """
     from whyray.explain import checked_parameters, method_named
 
-    wishes: dict[str, dict[str, object]] = {name: {} for name in methods}
+    requests: dict[str, dict[str, object]] = {name: {} for name in methods}
     for name in methods:
         method = method_named(name)
         if seed is not None and "seed" in method.Parameters.model_fields:
-            wishes[name]["seed"] = seed
+            requests[name]["seed"] = seed
     for text in parameters:
         name, parameter, value = _parsed(text)
-        if name not in wishes:
+        if name not in requests:
             method_named(name)
             raise ConfigError(f"--param {text}: {name} is not asked for", advice=f"Add --method {name}.")
-        wishes[name][parameter] = value
-    for name, given in wishes.items():
+        requests[name][parameter] = value
+    for name, given in requests.items():
         checked_parameters(name, given)
-    return wishes
+    return requests
 
 
 def _parsed(text: str) -> tuple[str, str, object]:

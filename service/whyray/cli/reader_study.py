@@ -91,10 +91,10 @@ def export(
 
     Exit code 0: all cases are in it; 1: some were left out, and why; 2: no kit could be made.
     """
-    from whyray.reader_study import Order, Wanted, make_kit, read_truths, write_kit, write_truth
+    from whyray.reader_study import MaterialFilter, Order, make_kit, read_truths, write_kit, write_truth
     from whyray.reader_study.material import from_catalog, from_folders
 
-    wanted = Wanted(target, tuple(package or ()), tuple(method or ()))
+    wanted = MaterialFilter(target, tuple(package or ()), tuple(method or ()))
     truths = read_truths(truth)
     kept = keep_truth or out.with_name(f"{out.name}.truth.json")
     if kept.resolve().is_relative_to(out.resolve()):
@@ -104,7 +104,7 @@ def export(
 
         gathered = from_folders(explained, image_files(images) if images else (), wanted)
     else:
-        with _house(config) as (catalog, storage), catalog.read() as session:
+        with _context(config) as (catalog, storage), catalog.read() as session:
             gathered = from_catalog(session, storage, wanted)
     order = Order(
         name=name,
@@ -154,7 +154,7 @@ def import_(
 
     manifest, pictures = read_kit(kit)
     users = _assigned(reader)
-    with _house(config) as (catalog, storage):
+    with _context(config) as (catalog, storage):
         keys = {name: storage.put_bytes(png, suffix=".png") for name, png in pictures.items()}
         with catalog.begin() as session:
             register(session, manifest, keys, users, catalog.clock(), actor=_ACTOR)
@@ -179,7 +179,7 @@ def open_(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.reader_study.register import open_study
 
-    with _house(config) as (catalog, _), catalog.begin() as session:
+    with _context(config) as (catalog, _), catalog.begin() as session:
         open_study(session, name, catalog.clock(), actor=_ACTOR)
 
 
@@ -191,7 +191,7 @@ def close(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.reader_study.register import close_study
 
-    with _house(config) as (catalog, _), catalog.begin() as session:
+    with _context(config) as (catalog, _), catalog.begin() as session:
         close_study(session, name, catalog.clock(), actor=_ACTOR)
 
 
@@ -203,7 +203,7 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.reader_study.register import find, is_open, progress
 
-    with _house(config) as (catalog, _), catalog.read() as session:
+    with _context(config) as (catalog, _), catalog.read() as session:
         study = find(session, name)
         rows = progress(study)
         words = "open" if is_open(study) else "closed"
@@ -251,7 +251,7 @@ def analyse(
     if answers.endswith(".json"):
         given = read_answers(Path(answers))
     else:
-        with _house(config) as (catalog, _), catalog.read() as session:
+        with _context(config) as (catalog, _), catalog.read() as session:
             given = answers_of(find(session, answers))
     if given.study != known.name:
         raise ConfigError(
@@ -287,7 +287,7 @@ def _print(analysis: Analysis, out: Path) -> None:
 
 
 @contextmanager
-def _house(config: Path) -> Iterator[tuple[Catalog, Storage]]:
+def _context(config: Path) -> Iterator[tuple[Catalog, Storage]]:
     from whyray.catalog import Catalog
     from whyray.config import load_config
     from whyray.storage import FolderStorage

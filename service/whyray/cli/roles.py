@@ -29,12 +29,12 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
     obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
-    from whyray.app.context import House
+    from whyray.app.context import Context
     from whyray.app.supervisor import supervisor_of
 
-    house = House.open(config)  # faults of the file are told once, here, not by every role
-    supervisor = supervisor_of(config, house.config())
-    house.close()
+    context = Context.open(config)  # faults of the file are told once, here, not by every role
+    supervisor = supervisor_of(config, context.config())
+    context.close()
     stop = _stop_on_signals()
     supervisor.start()
     supervisor.watch(stop)

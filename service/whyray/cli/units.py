@@ -11,7 +11,7 @@ from whyray.base.shown import shown_path
 from whyray.cli.explain import Device
 
 if TYPE_CHECKING:
-    from whyray.onboarding import Survey
+    from whyray.onboarding import UnitSurvey
 
 
 def survey_package(
@@ -98,7 +98,7 @@ def survey_package(
     from whyray.cli.screen import image_files, progress_bar
     from whyray.explain.units import UNITS, layer_named
     from whyray.inference import RuntimeOptions, load_package
-    from whyray.onboarding import Wanted, survey_units
+    from whyray.onboarding import UnitSurveyOptions, survey_units
     from whyray.onboarding.unit_images import unit_images
     from whyray.onboarding.units_page import units_page
     from whyray.packages import write_artefact
@@ -126,7 +126,7 @@ def survey_package(
             model,
             found,
             chosen,
-            wanted=Wanted(maximise=maximise),
+            wanted=UnitSurveyOptions(maximise=maximise),
             source=source,
             licence=licence,
             made=_today(),
@@ -149,7 +149,7 @@ def _today() -> Any:
     return datetime.now(UTC).date()
 
 
-def _tell(survey: Survey, path: Path, refused: list[str]) -> None:
+def _tell(survey: UnitSurvey, path: Path, refused: list[str]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from whyray.base.errors import WhyRayError
 from whyray.config.model import Config
 from whyray.config.problems import Place, Problem, did_you_mean, nearest
-from whyray.config.routes import EXPLANATION_GROUPS, MethodWish, Route
+from whyray.config.routes import EXPLANATION_GROUPS, MethodRequest, Route
 
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model; as `whyray.explain.Tier`, which this room must not import."""
@@ -120,27 +120,27 @@ def _resolved(resolve: Callable[[str], PackageFacts], reference: str) -> Package
 def _of_route(
     route: Route, place: Place, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]
 ) -> Iterator[Problem]:
-    for position, wish in enumerate(route.explain):
+    for position, requested in enumerate(route.explain):
         at: Place = (*place, "explain", position)
-        if wish.name in EXPLANATION_GROUPS:
-            if wish.parameters:
+        if requested.name in EXPLANATION_GROUPS:
+            if requested.parameters:
                 yield Problem(
-                    at, f"'{wish.name}' stands for several methods and has no parameters of its own", None, None
+                    at, f"'{requested.name}' stands for several methods and has no parameters of its own", None, None
                 )
             continue
-        method = methods.get(wish.name)
+        method = methods.get(requested.name)
         if method is None:
-            suggestion = did_you_mean(wish.name, sorted(methods), what="methods are")
-            yield Problem(at, f"no explanation method has the name '{wish.name}'", None, suggestion)
+            suggestion = did_you_mean(requested.name, sorted(methods), what="methods are")
+            yield Problem(at, f"no explanation method has the name '{requested.name}'", None, suggestion)
             continue
         if not method.deliverable and not route.research_methods:
-            known = f"'{wish.name}' is known to fail the sanity check (Adebayo 2018), so it is not delivered"
+            known = f"'{requested.name}' is known to fail the sanity check (Adebayo 2018), so it is not delivered"
             yield Problem(at, known, None, "take another method, or set research_methods: true in this route")
         for package in packages:
-            reason = _why_not(method, package, _own_companion(method, wish))
+            reason = _why_not(method, package, _own_companion(method, requested))
             if reason is not None:
                 yield Problem(at, reason, None, _instead(method, packages, methods))
-        yield from _of_parameters(wish, method, at)
+        yield from _of_parameters(requested, method, at)
     targets = {target for package in packages for target in package.targets}
     if len(packages) == len(route.run):
         for position, name in enumerate(route.targets.names):
@@ -150,10 +150,10 @@ def _of_route(
                 yield Problem((*place, "targets", position), f"{words} has no target '{name}'", None, suggestion)
 
 
-def _own_companion(method: MethodFacts, wish: MethodWish) -> bool:
-    """Whether the wish names the companion package itself, so that the explained package's own is not asked for."""
+def _own_companion(method: MethodFacts, requested: MethodRequest) -> bool:
+    """Whether a route names the companion package itself, so that the explained package's own is not asked for."""
     role = getattr(method, "companion", None)
-    return role is not None and wish.parameters.get(role) is not None
+    return role is not None and requested.parameters.get(role) is not None
 
 
 def _why_not(method: MethodFacts, package: PackageFacts, own_companion: bool = False) -> str | None:
@@ -180,18 +180,18 @@ def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Map
     return f"'{near or best.name}' works"
 
 
-def _of_parameters(wish: MethodWish, method: MethodFacts, place: Place) -> Iterator[Problem]:
+def _of_parameters(requested: MethodRequest, method: MethodFacts, place: Place) -> Iterator[Problem]:
     try:
-        method.Parameters.model_validate(dict(wish.parameters))
+        method.Parameters.model_validate(dict(requested.parameters))
     except ValidationError as error:
         known = sorted(method.Parameters.model_fields)
         for each in error.errors(include_url=False):
             name = str(each["loc"][0]) if each["loc"] else ""
-            at: Place = (*place, wish.name, *each["loc"])
+            at: Place = (*place, requested.name, *each["loc"])
             if each["type"] == "extra_forbidden":
                 suggestion = did_you_mean(name, known, what="its parameters are") or "it has no parameters"
-                yield Problem(at, f"'{wish.name}' has no parameter '{name}'", None, suggestion)
+                yield Problem(at, f"'{requested.name}' has no parameter '{name}'", None, suggestion)
             else:
                 found = f", found '{each['input']}'" if isinstance(each["input"], str | int | float) else ""
                 message = each["msg"].removeprefix("Value error, ")
-                yield Problem(at, f"'{wish.name}': {message[:1].lower()}{message[1:]}{found}")
+                yield Problem(at, f"'{requested.name}': {message[:1].lower()}{message[1:]}{found}")

@@ -50,7 +50,7 @@ class PackageReference:
 
 
 @dataclass(frozen=True)
-class MethodWish:
+class MethodRequest:
     """An explanation method and the parameters that the route gives it."""
 
     name: str
@@ -58,7 +58,7 @@ class MethodWish:
 
 
 @dataclass(frozen=True)
-class TargetWish:
+class TargetRequest:
     """Which answers are explained: all that are present, the `count` most probable, all, or those named."""
 
     rule: Literal["present", "top", "all", "named"]
@@ -91,14 +91,14 @@ def _package(value: object) -> PackageReference:
 
 
 def _methods(value: object) -> object:
-    """A list of names and of one-key mappings, or one mapping, into a list of wishes; places in the file are kept."""
+    """A list of names and of one-key mappings, or one mapping, into a list of requests; places in the file are kept."""
     if isinstance(value, str):
         return [value]
     return [{name: below} for name, below in value.items()] if isinstance(value, Mapping) else value
 
 
-def _method(value: object) -> MethodWish:
-    if isinstance(value, MethodWish):
+def _method(value: object) -> MethodRequest:
+    if isinstance(value, MethodRequest):
         return value
     if isinstance(value, str):
         value = {value: None}
@@ -113,7 +113,7 @@ def _method(value: object) -> MethodWish:
         raise PydanticCustomError(
             "method", "{name} needs a mapping of parameters", {"name": name, "suggestion": f"e.g. {name}: {{seed: 1}}"}
         )
-    return MethodWish(str(name), {str(key): _plain(each) for key, each in (parameters or {}).items()})
+    return MethodRequest(str(name), {str(key): _plain(each) for key, each in (parameters or {}).items()})
 
 
 def _plain(value: object) -> object:
@@ -121,24 +121,24 @@ def _plain(value: object) -> object:
     return float(value) if isinstance(value, float) else value
 
 
-def _targets(value: object) -> TargetWish:
-    if isinstance(value, TargetWish):
+def _targets(value: object) -> TargetRequest:
+    if isinstance(value, TargetRequest):
         return value
     if isinstance(value, list | tuple) and value and all(isinstance(each, str) and each for each in value):
-        return TargetWish("named", names=tuple(value))
+        return TargetRequest("named", names=tuple(value))
     if value == "present":
-        return TargetWish("present")
+        return TargetRequest("present")
     if value == "all":
-        return TargetWish("all")
+        return TargetRequest("all")
     if isinstance(value, str) and (match := _TOP.fullmatch(value)):
-        return TargetWish("top", count=int(match.group(1)))
+        return TargetRequest("top", count=int(match.group(1)))
     raise PydanticCustomError(
         "targets", "targets are present, all, top-N, or a list of target names", {"suggestion": "e.g. top-3"}
     )
 
 
-def _write_targets(wish: TargetWish) -> object:
-    return list(wish.names) if wish.rule == "named" else str(wish)
+def _write_targets(requested: TargetRequest) -> object:
+    return list(requested.names) if requested.rule == "named" else str(requested)
 
 
 def _otherwise(value: object) -> Otherwise:
@@ -172,13 +172,15 @@ PackageName = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE.pattern}$", "title": "package"}),
 ]
 Method = Annotated[
-    MethodWish,
+    MethodRequest,
     PlainValidator(_method),
-    PlainSerializer(lambda wish: {wish.name: dict(wish.parameters)} if wish.parameters else wish.name),
+    PlainSerializer(
+        lambda requested: {requested.name: dict(requested.parameters)} if requested.parameters else requested.name
+    ),
     WithJsonSchema(_METHOD_SCHEMA),
 ]
 Targets = Annotated[
-    TargetWish,
+    TargetRequest,
     PlainValidator(_targets),
     PlainSerializer(_write_targets),
     WithJsonSchema(
@@ -298,10 +300,10 @@ class Route(Section):
     explain: Annotated[
         tuple[Method, ...],
         BeforeValidator(_methods, json_schema_input_type=OneOrMore[Method] | dict[str, dict[str, object] | None]),
-    ] = (MethodWish("grad-cam", {}),)
+    ] = (MethodRequest("grad-cam", {}),)
     """Explanation methods: a list of names, or `{method: {parameter: value}}`. `radiologist`, `scientist`,
     `administrator` and `all` stand for those methods that suit them and that the package can give."""
-    targets: Targets = TargetWish("present")
+    targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     send: Send | None = None
     """Where results go; without it they stay in WhyRay and on its admin page."""

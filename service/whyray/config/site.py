@@ -1,4 +1,4 @@
-"""Sections about WhyRay's own house: where things lie, who works, who may look."""
+"""Sections about the installation itself: where things lie, who works, who may look."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from whyray.catalog import Announcement, Catalog, ResultRow, announcements
 from whyray.config import Destination, DicomDestination, Informed
 from whyray.delivery.announcement import INSTANCE_AVAILABILITY, announcement, announcement_context
 from whyray.delivery.association import Caller, address, association
-from whyray.delivery.destination_worker import Line
+from whyray.delivery.destination_worker import DestinationWorker
 from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.statuses import Verdict, describe, meaning
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("whyray.delivery")
 _ADVICE = "Ask the administrator of the AE that is told to accept it, or take announce_to out; then retry."
 
 
-class Announcer(Line):
+class Announcer(DestinationWorker):
     """Tells one AE of one destination's arrivals, in a thread of its own: an AE that is dead holds up no delivery.
 
     Parameters

@@ -16,7 +16,7 @@ from whyray.delivery.association import Caller
 _log = logging.getLogger("whyray.delivery")
 
 
-class Line(ABC):
+class DestinationWorker(ABC):
     """Serves the destination `name` under these settings; `owner` is who holds the leases of what it has claimed.
 
     Parameters

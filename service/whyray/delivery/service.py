@@ -27,7 +27,7 @@ from whyray.delivery.commitment import (
     uuid_uid,
 )
 from whyray.delivery.cstore import batches, store
-from whyray.delivery.destination_worker import Line
+from whyray.delivery.destination_worker import DestinationWorker
 from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.stow import stow
@@ -80,7 +80,7 @@ class DeliveryService:
         self.rng = rng or random.Random()
         self.uid_source, self.pace = uid_source, pace or Pace()
         self._destinations = dict(destinations)
-        self._lines: list[Line] = []
+        self._workers: list[DestinationWorker] = []
         self._strangers: set[str] = set()
         self._lock = threading.Lock()
 
@@ -95,16 +95,16 @@ class DeliveryService:
         """Deliver until `stop_event` is set; then finish the objects under way and hand the rest back."""
         try:
             while not stop_event.is_set():
-                self.tend()
+                self.poll()
                 stop_event.wait(self.pace.look)
         finally:
-            for line in self._lines:
+            for line in self._workers:
                 line.stop.set()
-            for line in self._lines:
+            for line in self._workers:
                 line.join()
-            self._lines = []
+            self._workers = []
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """One look: wake what waits, and see that each destination has its threads, under its present settings."""
         try:
             with self.catalog.begin() as session:
@@ -116,18 +116,19 @@ class DeliveryService:
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
             self._stop_changed()
-        self._lines = [line for line in self._lines if line.thread.is_alive()]
+        self._workers = [line for line in self._workers if line.thread.is_alive()]
         for name, destination in wanted.items():
-            if any(line.name == name for line in self._lines):
+            if any(line.name == name for line in self._workers):
                 continue
-            lines = self._lines_to(name, destination, caller)
-            self._lines += lines
+            lines = self._workers_to(name, destination, caller)
+            self._workers += lines
             for line in lines:
                 line.thread.start()
 
-    def _lines_to(self, name: str, destination: Destination, caller: Caller) -> list[Line]:
-        lines: list[Line] = [
-            _Line(self, name, destination, caller, number) for number in range(getattr(destination, "associations", 1))
+    def _workers_to(self, name: str, destination: Destination, caller: Caller) -> list[DestinationWorker]:
+        lines: list[DestinationWorker] = [
+            _DeliveryWorker(self, name, destination, caller, number)
+            for number in range(getattr(destination, "associations", 1))
         ]
         if destination.announce_to is not None:
             pace = self.pace
@@ -137,7 +138,7 @@ class DeliveryService:
         return lines
 
     def _stop_changed(self) -> None:
-        for line in list(self._lines):
+        for line in list(self._workers):
             if self._destinations.get(line.name) != line.destination or self.caller != line.caller:
                 line.stop.set()
 
@@ -162,7 +163,7 @@ class DeliveryService:
         self._strangers = strangers
 
 
-class _Line(Line):
+class _DeliveryWorker(DestinationWorker):
     """One association at a time that brings results to one destination; `number` 0 asks for storage commitment too."""
 
     def __init__(
@@ -235,7 +236,7 @@ class _Line(Line):
 class Batch:
     """What one thread claimed at one time: sent, and each outcome entered as it comes."""
 
-    def __init__(self, line: _Line, claimed: Sequence[Delivery]) -> None:
+    def __init__(self, line: _DeliveryWorker, claimed: Sequence[Delivery]) -> None:
         self.line, self.service = line, line.service
         self.rows = {each.id: each for each in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, line.owner, every=self.service.pace.renew)

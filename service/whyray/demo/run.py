@@ -27,7 +27,7 @@ from rich.live import Live
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from whyray.app.context import House
+from whyray.app.context import Context
 from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, processes, sqlite_url
 from whyray.demo.archive import ArchivePacs
@@ -94,9 +94,9 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         peer.start()
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         write_config(place.config, whyray_port, admin_port, peer)
-        house = House.open(place.config)  # what is wrong is told here, once, and not by every role
-        house.close()
-        supervisor = supervisor_of(place.config, house.config(), log=place.out / "whyray.log")
+        context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
+        context.close()
+        supervisor = supervisor_of(place.config, context.config(), log=place.out / "whyray.log")
         supervisor.start()
         watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
         watcher.start()

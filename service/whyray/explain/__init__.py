@@ -25,7 +25,7 @@ from whyray.explain import (
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
-from whyray.explain.context import NOTHING, Context, Made
+from whyray.explain.context import NOTHING, Context, PriorExplanation
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
 from whyray.explain.registry import (
     AnyMethod,
@@ -109,12 +109,12 @@ __all__ = [
     "Intervention",
     "Kind",
     "LatentPosition",
-    "Made",
     "MapPart",
     "Method",
     "MethodDefaults",
     "MethodParameters",
     "Narrative",
+    "PriorExplanation",
     "Progress",
     "RegionShare",
     "RegionShares",

@@ -39,13 +39,13 @@ GROUPS = (ALL, *AUDIENCES)
 """Names that stand for several methods."""
 
 
-def expanded(wishes: Mapping[str, Mapping[str, Any]], model: Model) -> dict[str, dict[str, Any]]:
+def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[str, dict[str, Any]]:
     """Wishes with each group replaced by those of its methods that this model can be explained by.
 
     A method that is also wished for by name keeps its own parameters. Methods for research only are in no group.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, parameters in wishes.items():
+    for name, parameters in requests.items():
         for method in _members(name, model) if name in GROUPS else (name,):
             found.setdefault(method, {}).update({} if name in GROUPS else parameters)
     return found

@@ -13,7 +13,7 @@ from whyray.explain.typed import Explanation, Structure
 
 
 @dataclass(frozen=True)
-class Made:
+class PriorExplanation:
     """An explanation that was made before for the same image, and how it was judged (green, amber, red)."""
 
     explanation: Explanation
@@ -47,7 +47,7 @@ class Context:
     """
 
     structures: tuple[Structure, ...] = ()
-    made: Sequence[Made] = ()
+    made: Sequence[PriorExplanation] = ()
     display: NDArray[np.float32] | None = None
     valid: NDArray[np.bool_] | None = None
     language: str = "en"

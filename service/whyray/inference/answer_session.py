@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float32]
 _LOG = logging.getLogger(__name__)
 
 
-class Answering:
+class AnswerSession:
     """One ONNX Runtime session of a graph, which gives `tensors`, and with `maps` Grad-CAM of one item along.
 
     Where the graph does not load or run with the maps in it, it goes on without, and says so in the log.

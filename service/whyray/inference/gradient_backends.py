@@ -26,7 +26,7 @@ _DECIDE_TIERS = ("whyray", "onnxruntime", "onnxruntime-gpu", "torch", "onnx2fx",
 """Distributions whose versions decide whether a twin is made and believed."""
 
 
-class Engines:
+class GradientBackends:
     """Made when first needed, and kept. Of a model whose weights were changed, no report and no cache is believed."""
 
     def __init__(self, model: Model, *, original: bool = True) -> None:

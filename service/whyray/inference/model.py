@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
-from whyray.inference.answer_session import Answering
+from whyray.inference.answer_session import AnswerSession
 from whyray.inference.answers import checked_logits, probabilities, refuse_no_probabilities
 from whyray.inference.class_maps import class_maps
 from whyray.inference.feature_choice import Features
-from whyray.inference.gradient_backends import Engines
+from whyray.inference.gradient_backends import GradientBackends
 from whyray.inference.graph import Graph, item_shape
 from whyray.inference.head import AffineHead, HeadRun, affine_head
 from whyray.inference.memo import Memo
@@ -71,7 +71,7 @@ class Model:
         self.search = tuple(search)
         self._memo: Memo[Run] = Memo()
         self._batch_proof: bool | None = None
-        self._engines = Engines(self)
+        self._gradient_backends = GradientBackends(self)
         self._companions: dict[str, Model] = {}
         self._sessions: dict[Hashable, Any] = {}
         self.forwards = 0
@@ -138,7 +138,7 @@ class Model:
     @cached_property
     def tier(self) -> Tier:
         """What explanations this model can give: read from the onboarding report, else measured (seconds) and kept."""
-        return self.reported_tier or self._engines.kept_tier
+        return self.reported_tier or self._gradient_backends.kept_tier
 
     @property
     def reported_tier(self) -> Tier | None:
@@ -152,23 +152,23 @@ class Model:
 
     def twin(self, method: str) -> Twin:
         """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""
-        return self._engines.twin(method)
+        return self._gradient_backends.twin(method)
 
     def gradient_engine(self, method: str, targets: int) -> GradientEngine:
         """What gives gradients of so many targets fastest: compiled, where onboarding measured so, else the twin."""
-        return self._engines.gradient_engine(method, targets)
+        return self._gradient_backends.gradient_engine(method, targets)
 
     def compiled(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
         """What `make` compiles from this package, from the cache on disk where it was made before."""
-        return self._engines.compiled(kind, made_of, make)
+        return self._gradient_backends.compiled(kind, made_of, make)
 
     def proof(self, kind: str, converter: Converter, prove: Callable[[], str]) -> str:
         """Why the gradients of an engine are not believed; empty where they are. Kept with what was compiled."""
-        return self._engines.proof(kind, converter, prove)
+        return self._gradient_backends.proof(kind, converter, prove)
 
     def prove_on(self, x: FloatArray) -> None:
         """Believe only gradients that are proven on the image `x` (1, C, *spatial) too: for onboarding."""
-        self._engines.prove_on(x)
+        self._gradient_backends.prove_on(x)
 
     def companion(self, role: CompanionRole, *, method: str, reference: str | None = None) -> Model:
         """The package that stands beside this one in a role; `reference` overrides the manifest's. Loaded once.
@@ -272,7 +272,7 @@ class Model:
     def batchable(self, x: FloatArray) -> bool:
         """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
         if self._batch_proof is None:
-            known = self._engines.measured.get("several items in one pass")
+            known = self._gradient_backends.measured.get("several items in one pass")
             proved = bool(known) if known is not None else self._batch_equals_singles(x[:3])
             self._batch_proof = self.graph.dynamic_batch and proved
         return self._batch_proof
@@ -280,12 +280,12 @@ class Model:
     @property
     def batch_size(self) -> int:
         """Items in one forward pass of a perturbation method: as onboarding measured, or the options say."""
-        return self._engines.batch_size
+        return self._gradient_backends.batch_size
 
     @property
     def gradient_batch_size(self) -> int:
         """Items in one pass forward and back."""
-        return self._engines.gradient_batch_size
+        return self._gradient_backends.gradient_batch_size
 
     def _batch_equals_singles(self, x: FloatArray) -> bool:
         try:
@@ -343,7 +343,7 @@ class Model:
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
         other = Model(self.package, self.options, self.search)
-        other._engines = Engines(other, original=False)
+        other._gradient_backends = GradientBackends(other, original=False)
         where = f"{self.graph.where} (changed)"
         graph = Graph(proto, self.manifest.input, where, self.graph.stands_for)
         other.__dict__["_read"] = ReadGraph(graph, replace(self.output_form, unclear=False), self.features)
@@ -352,13 +352,13 @@ class Model:
     @property
     def tier_reason(self) -> str:
         """Why the tier is not a higher one; empty for T2."""
-        twin, reason = self._engines.twin_or_reason
+        twin, reason = self._gradient_backends.twin_or_reason
         features = "" if self.features_name is not None else f"no feature maps: {self.features.reason}; "
         return "" if twin is not None else f"{features}{reason}"
 
     def measured_tier(self) -> Tier:
         """The tier as it is now, whatever a report says."""
-        if self._engines.twin_or_reason[0] is not None:
+        if self._gradient_backends.twin_or_reason[0] is not None:
             return "T2"
         return "T1" if self.features_name is not None else "T0"
 
@@ -390,7 +390,7 @@ class Model:
     @property
     def head_gradient(self) -> HeadGradient | CompiledHead:
         """The gradient of the logits with respect to the features; TierMissing where there is none."""
-        return self._engines.head_gradient
+        return self._gradient_backends.head_gradient
 
     @cached_property
     def _tapped(self) -> tuple[str, ...]:
@@ -398,18 +398,18 @@ class Model:
         return tuple(dict.fromkeys(each for each in wanted if each is not None))
 
     @cached_property
-    def _answering(self) -> Answering:
+    def _answering(self) -> AnswerSession:
         self.report()  # refuses a package that was changed behind its report before anything is run
         maps = None
         if self.features_name is not None:
             targets = [self.targets.index(each) for each in self.explainable_targets]
             maps = class_maps(self.graph, self.features_name, self.head, targets, self.spatial_shape)
-        answering = Answering(self.graph, self._tapped, self.options, maps)
+        answering = AnswerSession(self.graph, self._tapped, self.options, maps)
         if self.output_form.unclear:
             self.output_doubt = self._doubt(answering)
         return answering
 
-    def _doubt(self, answering: Answering) -> str:
+    def _doubt(self, answering: AnswerSession) -> str:
         """What the answers say of an output whose operators leave open what it is; see `doubt_by_answers`."""
         shape = (self.manifest.input.channels, *self.spatial_shape)
 

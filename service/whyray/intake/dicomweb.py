@@ -27,10 +27,10 @@ from whyray.base.http_server import HttpServer, listen, serve_http
 from whyray.config import Listener
 from whyray.config.network import DicomWebListener
 from whyray.intake.accept import preferred
-from whyray.intake.arriving import Begin
+from whyray.intake.incoming_instance import Begin
 from whyray.intake.multipart import MalformedBody, MultipartReader
 from whyray.intake.native_model import to_native_model
-from whyray.intake.reception import Reception
+from whyray.intake.receiver import InstanceReceiver
 from whyray.intake.request_body import CONTENT_ENCODINGS, Body, GzipBody, SinglePart
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 
@@ -61,7 +61,7 @@ MoreRoutes = Callable[[Admit], Sequence[BaseRoute]]
 
 
 def start_dicomweb(
-    listener: Callable[[], Listener], reception: Reception, begin: Begin, more: MoreRoutes = lambda _: ()
+    listener: Callable[[], Listener], receiver: InstanceReceiver, begin: Begin, more: MoreRoutes = lambda _: ()
 ) -> HttpServer | None:
     """Serve STOW-RS if the configuration has it; `listener` gives the configuration in force.
 
@@ -80,12 +80,12 @@ def start_dicomweb(
             f"everybody who reaches {settings.address} could send by STOW-RS",
             advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
         )
-    return serve_http(_Service(listener, reception, begin).app(more), socket, settings.address, what=_WHAT)
+    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT)
 
 
 class _Service:
-    def __init__(self, listener: Callable[[], Listener], reception: Reception, begin: Begin) -> None:
-        self._listener, self._reception, self._begin = listener, reception, begin
+    def __init__(self, listener: Callable[[], Listener], receiver: InstanceReceiver, begin: Begin) -> None:
+        self._listener, self._receiver, self._begin = listener, receiver, begin
         self._in_use = 0
         self._lock = threading.Lock()
 
@@ -98,7 +98,7 @@ class _Service:
         if isinstance(sender, Response):
             words = bytes(sender.body).decode()
             address = request.client.host if request.client else "unknown"
-            await run_in_threadpool(self._reception.rejected, "somebody", address, words, what="DICOMweb request")
+            await run_in_threadpool(self._receiver.rejected, "somebody", address, words, what="DICOMweb request")
         return sender
 
     async def _post(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class _Service:
             return _later("as many requests run as listener.limits allows")
         self._in_use += 1
         try:
-            return await self._store(request, form, StoreRequest(self._reception, self._begin, sender, study))
+            return await self._store(request, form, StoreRequest(self._receiver, self._begin, sender, study))
         finally:
             self._in_use -= 1
 
@@ -140,7 +140,7 @@ class _Service:
         if broken is not None:
             await run_in_threadpool(store.broken, broken)
         elif store.study_uids:
-            await run_in_threadpool(self._reception.released, store.study_uids)
+            await run_in_threadpool(self._receiver.released, store.study_uids)
         if broken is not None and not store.stored:
             return _refusal(HTTPStatus.BAD_REQUEST, broken)
         status = store.status

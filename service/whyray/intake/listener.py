@@ -20,11 +20,11 @@ from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSIO
 from whyray.catalog import Catalog
 from whyray.config import Listener
 from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
-from whyray.intake.arriving import Arriving
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
-from whyray.intake.reception import Reception, on_released, on_store
-from whyray.intake.registrar import Registrar
+from whyray.intake.incoming_instance import IncomingInstance
+from whyray.intake.receiver import InstanceReceiver, on_released, on_store
 from whyray.intake.server import IntakeServer
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
@@ -41,7 +41,7 @@ class StorageScp:
     def __init__(
         self,
         listener: Listener,
-        reception: Reception,
+        receiver: InstanceReceiver,
         storage: Storage,
         report_to: ReportTo,
         handlers: Sequence[tuple[Any, ...]],
@@ -49,8 +49,8 @@ class StorageScp:
     ) -> None:
         self._listener = listener
         self._handlers = handlers
-        self._commitment = CommitmentProvider(reception.catalog, report_to, lambda: self._listener.ae_title)
-        self._reception = reception
+        self._commitment = CommitmentProvider(receiver.catalog, report_to, lambda: self._listener.ae_title)
+        self._receiver = receiver
         self._storage = storage
         self._resolve = HostNames()
         self._open: set[Any] = set()
@@ -64,7 +64,7 @@ class StorageScp:
         self._apply_limits()
         self._server = self._serve(listener)
         try:
-            self._dicomweb = start_dicomweb(lambda: self._listener, reception, self._begin, web_routes)
+            self._dicomweb = start_dicomweb(lambda: self._listener, receiver, self._begin, web_routes)
         except BaseException:
             self._server.shutdown()
             raise
@@ -88,7 +88,7 @@ class StorageScp:
 
     def fetched(self, sender: str, study_uid: str) -> StoreRequest:
         """Where instances of a study go that WhyRay itself has asked `sender` for; no route is asked about them."""
-        return StoreRequest(replace(self._reception, routed=False), self._begin, sender, study_uid)
+        return StoreRequest(replace(self._receiver, routed=False), self._begin, sender, study_uid)
 
     def update(self, listener: Listener) -> None:
         """Obey a new configuration; associations that are open go on. Address and port of STOW-RS stay as they are.
@@ -119,7 +119,7 @@ class StorageScp:
             self._dicomweb.stop(within=grace + _HTTP_GRACE)
         self._commitment.close()
         self._ae.shutdown()
-        self._reception.registrar.close()
+        self._receiver.batch_writer.close()
 
     def _apply_limits(self) -> None:
         limits = self._listener.limits
@@ -132,8 +132,8 @@ class StorageScp:
         handlers = [
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_SOP_COMMON, _on_sop_common),
-            (evt.EVT_C_STORE, on_store, [self._reception]),
-            (evt.EVT_RELEASED, on_released, [self._reception]),
+            (evt.EVT_C_STORE, on_store, [self._receiver]),
+            (evt.EVT_RELEASED, on_released, [self._receiver]),
             (evt.EVT_N_ACTION, self._commitment.on_action),
             *self._handlers,
         ]
@@ -143,8 +143,8 @@ class StorageScp:
                 evt_handlers=handlers,
                 server_class=IntakeServer,
                 begin=self._begin,
-                ended=self._reception.ended,
-                rejected=self._reception.rejected,
+                ended=self._receiver.ended,
+                rejected=self._receiver.rejected,
                 stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
                 most_connections=lambda: self._listener.limits.max_associations * _CONNECTIONS_PER_ASSOCIATION,
             )
@@ -159,9 +159,11 @@ class StorageScp:
         ).start()
         return server
 
-    def _begin(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae: str) -> Arriving:
+    def _begin(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae: str
+    ) -> IncomingInstance:
         limits = self._listener.limits
-        return Arriving(
+        return IncomingInstance(
             self._storage,
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
@@ -194,7 +196,7 @@ class StorageScp:
         association.upper_layer.settled()
         association.acse.send_reject(refused.result, refused.source, refused.reason)
         evt.trigger(association, evt.EVT_REJECTED, {})
-        self._reception.rejected(calling, address, refused.words)
+        self._receiver.rejected(calling, address, refused.words)
         association.kill()
 
 
@@ -228,12 +230,12 @@ def start_listener(
     ConfigError
         If the address or port can't be listened on.
     """
-    registrar = Registrar(catalog)
+    batch_writer = CatalogBatchWriter(catalog)
     try:
-        reception = Reception(storage, catalog, registrar, is_own)
-        return StorageScp(listener, reception, storage, report_to, handlers, web_routes)
+        receiver = InstanceReceiver(storage, catalog, batch_writer, is_own)
+        return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
     except BaseException:
-        registrar.close()
+        batch_writer.close()
         raise
 
 

@@ -16,7 +16,7 @@ from pynetdicom._handlers import (
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from whyray.intake.arriving import Begin, ObjectReceiver
+from whyray.intake.incoming_instance import Begin, ObjectReceiver
 from whyray.intake.upper_layer import Ended, UpperLayer
 
 _PIECE = 1 << 18

@@ -11,11 +11,11 @@ from pydicom import Dataset
 
 from whyray.base.failures import logged
 from whyray.intake.admission import is_storage
-from whyray.intake.arriving import Arriving, Begin
 from whyray.intake.file_meta import FileMeta, read_file_meta
 from whyray.intake.header import NotUnderstood
+from whyray.intake.incoming_instance import Begin, IncomingInstance
 from whyray.intake.part10 import TRANSFER_SYNTAXES
-from whyray.intake.reception import Reception
+from whyray.intake.receiver import InstanceReceiver
 from whyray.intake.refusals import Refused, class_not_supported, failed_here, not_understood, syntax_not_supported
 
 MEDIA_TYPE = "application/dicom"
@@ -37,7 +37,7 @@ class StoreRequest:
         The Study Instance UID in the request's path; instances of any other study are refused.
     """
 
-    reception: Reception
+    receiver: InstanceReceiver
     begin_data_set: Begin
     sender: str
     study: str | None = None
@@ -52,12 +52,12 @@ class StoreRequest:
     _coming: int = 0
     _head: bytearray = field(default_factory=bytearray)
     _meta: FileMeta | None = None
-    _arriving: Arriving | None = None
+    _incoming: IncomingInstance | None = None
     _refused: Refused | None = None
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """A part begins."""
-        self._head, self._meta, self._arriving, self._refused = bytearray(), None, None, None
+        self._head, self._meta, self._incoming, self._refused = bytearray(), None, None, None
         self._coming = 0
         media_type = headers.get("content-type", MEDIA_TYPE).partition(";")[0].strip().lower()
         if media_type != MEDIA_TYPE:
@@ -70,8 +70,8 @@ class StoreRequest:
         if self._refused is not None:
             return
         self._coming += len(piece)
-        if self._arriving is not None:
-            self._arriving.write(piece)
+        if self._incoming is not None:
+            self._incoming.write(piece)
             return
         self._head += piece
         try:
@@ -88,17 +88,17 @@ class StoreRequest:
         elif meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
             self._refused = syntax_not_supported(meta.transfer_syntax_uid)
         else:
-            self._arriving = self.begin_data_set(
+            self._incoming = self.begin_data_set(
                 meta.sop_class_uid, meta.sop_instance_uid, meta.transfer_syntax_uid, self.sender
             )
-            self._arriving.write(bytes(self._head[meta.length :]))
+            self._incoming.write(bytes(self._head[meta.length :]))
         self._head.clear()
 
     def end(self) -> None:
         """A part is whole: make its instance durable, in storage and in the catalog, or note why not."""
-        arriving, self._arriving = self._arriving, None
+        incoming, self._incoming = self._incoming, None
         try:
-            self._take(arriving)
+            self._take(incoming)
         except Refused as refused:
             self._fail(refused)
         except Exception as error:  # the part gets a Failure Reason, whatever it was
@@ -107,17 +107,17 @@ class StoreRequest:
         finally:
             self._meta = self._refused = None
             self._coming = 0
-            if arriving is not None:
-                arriving.close()
+            if incoming is not None:
+                incoming.close()
 
-    def _take(self, arriving: Arriving | None) -> None:
+    def _take(self, incoming: IncomingInstance | None) -> None:
         if self._refused is not None:
             raise self._refused
         meta = self._meta
         if meta is None:
             raise not_understood("truncated: the part ends within the File Meta Information")
-        received = self.reception.take(
-            arriving, meta.sop_class_uid, meta.sop_instance_uid, self.sender, study_uid=self.study
+        received = self.receiver.take(
+            incoming, meta.sop_class_uid, meta.sop_instance_uid, self.sender, study_uid=self.study
         )
         self._kept += self._coming
         self.stored.append((meta.sop_class_uid, meta.sop_instance_uid))
@@ -125,7 +125,7 @@ class StoreRequest:
             self.study_uids.add(received.study_instance_uid)
 
     def _fail(self, refused: Refused) -> None:
-        self.reception.report(refused, self.sender, service="STOW-RS")
+        self.receiver.report(refused, self.sender, service="STOW-RS")
         if self._meta is None:
             self.other_failures.append(refused)
         else:
@@ -133,7 +133,7 @@ class StoreRequest:
 
     def wasted(self, decoded: int) -> int:
         """How many of so many bytes that came are neither in storage nor in an instance that may still get there."""
-        refused = self._refused or (self._arriving.refused if self._arriving is not None else None)
+        refused = self._refused or (self._incoming.refused if self._incoming is not None else None)
         return decoded - self._kept - (0 if refused is not None else self._coming)
 
     def broken(self, words: str) -> None:
@@ -143,9 +143,9 @@ class StoreRequest:
 
     def close(self) -> None:
         """Remove what has not become an instance; harmless when repeated."""
-        if self._arriving is not None:
-            self._arriving.close()
-            self._arriving = None
+        if self._incoming is not None:
+            self._incoming.close()
+            self._incoming = None
 
     @property
     def status(self) -> HTTPStatus:

@@ -20,7 +20,7 @@ from whyray.base.failures import activity
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
-from whyray.jobs.explanation_request import Progress, Wish
+from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
 from whyray.results import Answer, Finding, FramesExplained, PackageIdentity
@@ -57,7 +57,7 @@ def suits(image: SourceImage, model: Model) -> str | None:
 def answer_images(
     images: Sequence[SourceImage],
     model: Model,
-    wish: Wish,
+    request: ExplanationRequest,
     *,
     route: str,
     at: datetime,
@@ -98,7 +98,7 @@ def answer_images(
         def share(done: float, words: str, start: int = len(answers), width: int = len(frames)) -> None:
             progress((start + width * done) / len(fitting), words)
 
-        findings, explained = _findings_of_frames(frames, model, wish, segmentations, share)
+        findings, explained = _findings_of_frames(frames, model, request, segmentations, share)
         answers += [
             Answer(
                 package=identity(model),
@@ -127,7 +127,7 @@ def _by_instance(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
 def _findings_of_frames(
     frames: Sequence[SourceImage],
     model: Model,
-    wish: Wish,
+    request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
 ) -> tuple[list[tuple[Finding, ...]], FramesExplained | None]:
@@ -144,7 +144,7 @@ def _findings_of_frames(
         with activity(f"running {model.manifest.name}{place}"):
             answered.append(tuple(answer(frame, model, model_input)))
         lone_input = model_input if len(frames) == 1 else None
-    explained = _clearest(answered, wish)
+    explained = _clearest(answered, request)
     findings = list(answered)
     for number, index in enumerate(explained):
 
@@ -152,31 +152,31 @@ def _findings_of_frames(
             progress(max(_SHARE_OF_ANSWERS, (number + done) / len(explained)), words)
 
         model_input = lone_input or to_model(frames[index], model.manifest.input)
-        findings[index] = _explained(frames[index], model, model_input, answered[index], wish, segmentations, share)
+        findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, share)
     if len(explained) == len(frames):
         return findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
     return findings, FramesExplained(numbers, len(frames))
 
 
-def _clearest(answered: Sequence[Sequence[Finding]], wish: Wish) -> list[int]:
-    """Indices of the frames to be explained, ascending: at most as many as wished, those with the clearest answers.
+def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest) -> list[int]:
+    """Indices of the frames to be explained, ascending: at most as many as requested, those with the clearest answers.
 
-    Where findings that are present are wished for, frames without any are left out, unless no frame has one: a map of
+    Where findings that are present are asked for, frames without any are left out, unless no frame has one: a map of
     what is not there is noise beside those of what is.
     """
     wanted: Sequence[int] = range(len(answered))
-    if wish.targets == "present":
+    if request.targets == "present":
         wanted = [index for index in wanted if any(each.present for each in answered[index])] or wanted
-    if wish.most_frames is None or len(wanted) <= wish.most_frames:
+    if request.most_frames is None or len(wanted) <= request.most_frames:
         return list(wanted)
 
     def clearness(index: int) -> tuple[bool, float]:
-        chosen = _chosen(answered[index], wish)
+        chosen = _chosen(answered[index], request)
         return any(each.present for each in chosen), max((_above(each) for each in chosen), default=-math.inf)
 
     ranked = sorted(wanted, key=clearness, reverse=True)
-    return sorted(ranked[: wish.most_frames])
+    return sorted(ranked[: request.most_frames])
 
 
 def _explained(
@@ -184,14 +184,14 @@ def _explained(
     model: Model,
     model_input: ModelInput,
     findings: Sequence[Finding],
-    wish: Wish,
+    request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
-    chosen = _chosen(findings, wish)
+    chosen = _chosen(findings, request)
     anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
-    said = explain_image(image, model, model_input, [each.target.name for each in chosen], wish, progress, anatomy)
+    said = explain_image(image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy)
     return tuple(
         Finding(
             target=each.target,
@@ -278,15 +278,15 @@ def _above(finding: Finding) -> float:
     return (finding.probability - finding.target.threshold) / max(room, 1e-6)
 
 
-def _chosen(findings: Sequence[Finding], wish: Wish) -> list[Finding]:
+def _chosen(findings: Sequence[Finding], request: ExplanationRequest) -> list[Finding]:
     ranked = sorted(findings, key=_above, reverse=True)
-    if wish.targets in ("all", "top"):
+    if request.targets in ("all", "top"):
         chosen = ranked
-    elif wish.targets == "present":
+    elif request.targets == "present":
         chosen = [each for each in ranked if each.present] or ranked[:1]
     else:
-        chosen = [each for each in ranked if each.target.name in wish.targets]
-    return chosen[: wish.most]
+        chosen = [each for each in ranked if each.target.name in request.targets]
+    return chosen[: request.most]
 
 
-__all__ = ["Cancelled", "Progress", "Wish", "answer_images", "identity", "suits"]
+__all__ = ["Cancelled", "ExplanationRequest", "Progress", "answer_images", "identity", "suits"]

@@ -1,4 +1,4 @@
-"""Every wished explanation of one image, evaluated, and carried back to the source: the middle of a run."""
+"""Every requested explanation of one image, evaluated, and carried back to the source: the middle of a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from whyray.explain import (
     Explanation,
     Heatmap,
     MapPart,
+    PriorExplanation,
     Structure,
     TypedExplanation,
     displayed,
@@ -21,14 +22,13 @@ from whyray.explain import (
     explain,
     method_named,
 )
-from whyray.explain import Made as Judged
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.inference import Model
-from whyray.jobs.explanation_request import Progress, Wish
+from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
-from whyray.results import MapInSource, StructureInSource, Told
+from whyray.results import GradedExplanation, MapInSource, StructureInSource
 
 _log = logging.getLogger(__name__)
 _OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
@@ -40,7 +40,7 @@ class Explained:
     """All that was said of one image: maps and other explanations by target, and refusals by target and method."""
 
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
-    told: dict[str, list[Told]] = field(default_factory=dict)
+    told: dict[str, list[GradedExplanation]] = field(default_factory=dict)
     refused: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -49,14 +49,14 @@ def explain_image(
     model: Model,
     model_input: ModelInput,
     targets: Sequence[str],
-    wish: Wish,
+    request: ExplanationRequest,
     progress: Progress,
     structures: Sequence[Structure] = (),
 ) -> Explained:
-    """Every wished method for every target; methods that read what others said come after them."""
-    work = _Work(image, model, model_input, tuple(targets), wish, progress, tuple(structures))
-    wished = expanded(wish.methods, model)
-    ordered = sorted(wished.items(), key=lambda each: method_named(each[0]).stage)
+    """Every requested method for every target; methods that read what others said come after them."""
+    work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures))
+    requested = expanded(request.methods, model)
+    ordered = sorted(requested.items(), key=lambda each: method_named(each[0]).stage)
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
@@ -69,11 +69,11 @@ class _Work:
     model: Model
     model_input: ModelInput
     targets: tuple[str, ...]
-    wish: Wish
+    request: ExplanationRequest
     progress: Progress
     structures: tuple[Structure, ...]
     explained: Explained = field(default_factory=Explained)
-    _judged: list[Judged] = field(default_factory=list)
+    _prior: list[PriorExplanation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         spec = self.model.manifest.input
@@ -81,18 +81,18 @@ class _Work:
             structures=self.structures,
             display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
             valid=self.model_input.valid,
-            language=self.wish.language,
-            phrases=self.wish.phrases,
+            language=self.request.language,
+            phrases=self.request.phrases,
             directions=_directions(self.image),
         )
         usual = Budget.for_model(self.model)
-        most = self.wish.most_forwards
+        most = self.request.most_forwards
         self._budget = usual if most is None else replace(usual, forwards=min(usual.forwards, most))
 
     @property
     def context(self) -> Context:
         """What is known now, with all that was said so far."""
-        return replace(self._context, made=tuple(self._judged))
+        return replace(self._context, made=tuple(self._prior))
 
     def method(self, method: str, parameters: Mapping[str, Any], start: float, width: float) -> None:
         """One method for all targets, each explanation evaluated; a refusal or a failure is remembered by name."""
@@ -157,7 +157,7 @@ class _Work:
             self.model_input.tensor,
             heatmap,
             budget=self._budget,
-            seed=self.wish.seed,
+            seed=self.request.seed,
             valid=self.model_input.valid,
             allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
             others=others,
@@ -174,10 +174,10 @@ class _Work:
             explanation,
             context=self.context,
             budget=self._budget,
-            seed=self.wish.seed,
+            seed=self.request.seed,
             progress=progress,
         )
-        told = Told(explanation, card, tuple(self._structure(each) for each in explanation.structures))
+        told = GradedExplanation(explanation, card, tuple(self._structure(each) for each in explanation.structures))
         parts = [self._in_source(_as_heatmap(each, explanation), card, part=each.name) for each in explanation.maps]
         self._keep(explanation, card)
         self.explained.told.setdefault(explanation.target, []).append(told)
@@ -185,7 +185,7 @@ class _Work:
             self.explained.maps.setdefault(explanation.target, []).extend(parts)
 
     def _keep(self, explanation: Explanation, card: QualityCard) -> None:
-        self._judged.append(Judged(explanation, card.grade.value, card.withheld, card.reasons))
+        self._prior.append(PriorExplanation(explanation, card.grade.value, card.withheld, card.reasons))
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
         values, covered = to_source(heatmap.values, self.model_input.grid, self.image)

@@ -16,7 +16,7 @@ MOST_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Wish:
+class ExplanationRequest:
     """What a route, or the command line, asks of a package.
 
     Attributes

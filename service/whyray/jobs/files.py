@@ -31,7 +31,7 @@ from whyray.imaging import (
 )
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
-from whyray.jobs.explanation_request import Progress, Wish
+from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.results import (
     ALL_KINDS,
     Answer,
@@ -170,7 +170,7 @@ def _kind_of_file(path: Path) -> str:
 def explain_files(
     paths: Sequence[Path],
     model: Model,
-    wish: Wish,
+    request: ExplanationRequest,
     out: Path,
     *,
     templates: Templates,
@@ -200,7 +200,7 @@ def explain_files(
     answers = answer_images(
         found.or_raise(),
         model,
-        wish,
+        request,
         route=NO_ROUTE,
         at=at,
         segmentations=given.segmentations,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from whyray.config import Route
-from whyray.jobs.explanation_request import Wish
+from whyray.jobs.explanation_request import ExplanationRequest
 
 
-def wish_of(route: Route, phrases: Path | None = None) -> Wish:
+def request_of(route: Route, phrases: Path | None = None) -> ExplanationRequest:
     """What this route asks of its packages; `phrases` is the folder of the site's templates."""
-    return Wish(
+    return ExplanationRequest(
         methods={each.name: dict(each.parameters) for each in route.explain},
         targets=route.targets.names if route.targets.rule == "named" else route.targets.rule,
         most=route.targets.count if route.targets.rule == "top" else None,

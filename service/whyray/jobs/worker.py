@@ -23,7 +23,7 @@ from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_heartbeat import Heartbeat
-from whyray.jobs.route_request import wish_of
+from whyray.jobs.route_request import request_of
 from whyray.results import ALL_KINDS, EarlierResult, Result, Templates, describe, encode, grouped_results
 from whyray.storage import Storage
 
@@ -108,7 +108,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     answers = answer_images(
         found.or_raise(),
         model,
-        wish_of(route, config.templates.folder),
+        request_of(route, config.templates.folder),
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,

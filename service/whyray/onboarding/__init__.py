@@ -15,7 +15,7 @@ from whyray.onboarding.latent_space_fitting import (
 )
 from whyray.onboarding.network_dissection import LEAST_IOU, Dissection, dissect, thresholds
 from whyray.onboarding.onboard import OnboardingImage, onboard
-from whyray.onboarding.unit_survey import Survey, UnitImage, Wanted, survey_units
+from whyray.onboarding.unit_survey import UnitImage, UnitSurvey, UnitSurveyOptions, survey_units
 
 __all__ = [
     "FEWEST",
@@ -29,9 +29,9 @@ __all__ = [
     "OnboardingImage",
     "PackageCheck",
     "Recipe",
-    "Survey",
     "UnitImage",
-    "Wanted",
+    "UnitSurvey",
+    "UnitSurveyOptions",
     "as_bytes",
     "check_package",
     "checked_package",

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ConfigError, PackageError, TierMissing
-from whyray.explain.concepts import Concept, ConceptBank, Directions, Outputs, Tail, curved_layer, pooled, tail
+from whyray.explain.concepts import (
+    Concept,
+    ConceptBank,
+    Directions,
+    LayerToLogits,
+    Outputs,
+    curved_layer,
+    layer_to_logits,
+    pooled,
+)
 from whyray.explain.concepts.linear import auc, folds, held_out, ridge
 from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
@@ -146,21 +155,21 @@ def _counted(examples: Examples) -> tuple[Concept, ...]:
     )
 
 
-def _tail(model: Model, layer: str | None) -> tuple[Tail | None, str]:
+def _tail(model: Model, layer: str | None) -> tuple[LayerToLogits | None, str]:
     if layer is not None:
-        return tail(model, layer), ""
+        return layer_to_logits(model, layer), ""
     if model.task == "segmentation":
         return None, "concept directions are for packages that answer about the whole image"
     name = curved_layer(model) or model.manifest.output.embedding or model.features_name
     if name is None:
         return None, "no inner layer was found; name one by --layer"
     try:
-        return tail(model, name), ""
+        return layer_to_logits(model, name), ""
     except (TierMissing, PackageError) as error:
         return None, error.message
 
 
-def _look(model: Model, examples: Examples, behind: Tail | None, progress: Progress) -> _Seen:
+def _look(model: Model, examples: Examples, behind: LayerToLogits | None, progress: Progress) -> _Seen:
     concepts = model.manifest.concepts
     names = {
         "embedding": embedding_name(model),

@@ -30,7 +30,7 @@ SAMPLE = 48
 
 
 @dataclass(frozen=True)
-class Told:
+class IndexFacts:
     """What is known of the images of an index, in words and switches.
 
     source, licence: as in ArtefactFacts. synthetic: whether pictures come from a decoder. umap: whether a layout is
@@ -87,7 +87,7 @@ class Collected:
 
 
 def make_index(
-    collected: Collected, told: Told, *, progress: Callable[[float, str], None] = lambda _, __: None
+    collected: Collected, told: IndexFacts, *, progress: Callable[[float, str], None] = lambda _, __: None
 ) -> tuple[ArtefactFacts, dict[str, NDArray[Any]]]:
     """Facts and arrays of the artefact, to be written; the same images give the same, whatever they are called.
 
@@ -132,7 +132,7 @@ def _latents(model: Model) -> LatentSpace | None:
     return None if why_no_latents(model, method=KIND) is not None else LatentSpace(model, method=KIND)
 
 
-def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], told: Told) -> dict[str, Any]:
+def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], told: IndexFacts) -> dict[str, Any]:
     """AUROC of each distance by kind of outlier, and the distance whose mean is best."""
     usual = index.usual
     found: dict[str, dict[str, float]] = {name: {} for name in usual}

@@ -51,7 +51,7 @@ class UnitImage:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class UnitSurveyOptions:
     """How much is surveyed.
 
     Attributes
@@ -74,7 +74,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Survey:
+class UnitSurvey:
     """All that was found, as the artefact keeps it, and beside it what only the page shows."""
 
     facts: ArtefactFacts
@@ -89,14 +89,14 @@ def survey_units(
     images: Sequence[UnitImage],
     layer: str,
     *,
-    wanted: Wanted,
+    wanted: UnitSurveyOptions,
     source: str,
     licence: str,
     made: date,
     synthetic: bool,
     rng: np.random.Generator,
     progress: Progress | None = None,
-) -> Survey:
+) -> UnitSurvey:
     """Statistics, dissection, patches and pictures of all units of a layer; nothing is written.
 
     `source` and `licence` say which images and under what terms; `synthetic` whether their pictures were made by a
@@ -158,7 +158,7 @@ def survey_units(
             "resolution": wanted.resolution,
         },
     )
-    return Survey(facts, arrays, leaned_on, dissection, tuple(found))
+    return UnitSurvey(facts, arrays, leaned_on, dissection, tuple(found))
 
 
 @dataclass(frozen=True)

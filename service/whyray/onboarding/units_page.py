@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.onboarding.network_dissection import LEAST_IOU
-from whyray.onboarding.unit_survey import Survey
+from whyray.onboarding.unit_survey import UnitSurvey
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
@@ -19,7 +19,7 @@ img{height:72px;margin-right:3px;image-rendering:auto}.mark{color:#a33;font-weig
 _SYNTHETIC = "SYNTHETIC"
 
 
-def units_page(survey: Survey) -> str:
+def units_page(survey: UnitSurvey) -> str:
     """The page; pictures are inside it, so that it is one file."""
     facts = survey.facts
     title = f"Units of {facts.details['layer']} in {facts.package}"
@@ -38,7 +38,7 @@ def units_page(survey: Survey) -> str:
     )
 
 
-def _concepts(survey: Survey) -> str:
+def _concepts(survey: UnitSurvey) -> str:
     names = survey.facts.details["concepts"]
     if not names:
         return "<p>No masks were given, so no unit is named by a concept.</p>"
@@ -59,7 +59,7 @@ def _concepts(survey: Survey) -> str:
     return f"<h2>Network dissection</h2><p>{rule}</p><table>{head}{rows}</table>"
 
 
-def _units(survey: Survey) -> str:
+def _units(survey: UnitSurvey) -> str:
     made = {each.unit: each for each in survey.maximised}
     patches = _by_unit(survey.arrays, "patch_of", "patches")
     pictures = _by_unit(survey.arrays, "maximised_of", "maximised")
@@ -83,7 +83,7 @@ def _units(survey: Survey) -> str:
     return f"<h2>Units</h2>{words}<table>{head}</tr>{rows}</table>"
 
 
-def _concept(survey: Survey, unit: int) -> str:
+def _concept(survey: UnitSurvey, unit: int) -> str:
     index = int(survey.arrays["concept"][unit])
     return "" if index < 0 else f"{survey.facts.details['concepts'][index]} ({survey.arrays['iou'][unit]:.2f})"
 

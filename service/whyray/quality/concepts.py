@@ -18,8 +18,8 @@ from whyray.explain.concepts import (
     directions_of,
     embedding_at,
     false_positives,
+    layer_to_logits,
     surrogate_of,
-    tail,
 )
 from whyray.inference import tapped
 from whyray.inference.gradient import parity_gap
@@ -148,7 +148,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
     kind: ConceptKind = "presence" if told.method == "tcav" else "measure"
     bank, directions = directions_of(model, told.method, kind)
     target, layer = model.target_index(told.target), directions.tensor
-    behind = tail(model, layer)
+    behind = layer_to_logits(model, layer)
     activations = tapped(model, case.x, [layer])[layer]
     gap = max(
         parity_gap(behind.logits(activations), case.run.logits), float(told.evidence.get("engine_parity", np.inf))

@@ -38,7 +38,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Null:
+class NullCurves:
     """What knows nothing of the model's reasons: random orders, and the order of an edge map. Shared by all maps."""
 
     random: tuple[Curves, ...]
@@ -63,7 +63,7 @@ class Perturbation:
         """Forward passes of one order's two curves, without the two ends that all orders share."""
         return 2 * len(self._counts)
 
-    def null(self, orders: int, rng: np.random.Generator) -> Null:
+    def null(self, orders: int, rng: np.random.Generator) -> NullCurves:
         """Curves of `orders` random orders and of the edge map, and the two ends of all curves.
 
         `parity` is how far the whole image's scores in a batch are from its scores alone, relative to the largest.
@@ -74,7 +74,7 @@ class Perturbation:
         edges = order_by(self.cells.means(edge_map(self._case.x)), rng)
         first, *rest = self.curves([edges, *(rng.permutation(len(self.cells)) for _ in range(orders))], whole, gone)
         cost = 2 + self.forwards_per_order * (1 + orders)
-        return Null(tuple(rest), first, whole, gone, parity, cost)
+        return NullCurves(tuple(rest), first, whole, gone, parity, cost)
 
     def curves(self, orders: list[NDArray[np.intp]], whole: Scores, gone: Scores) -> list[Curves]:
         """The curves of several orders of the cells, in shared batches."""

@@ -8,7 +8,7 @@ from whyray.explain import Case, Heatmap, explainable
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.cells import BoolArray, order_by
-from whyray.quality.deletion import Curves, Null, Perturbation
+from whyray.quality.deletion import Curves, NullCurves, Perturbation
 
 COMPLETE, INCOMPLETE = 0.05, 0.2
 PLACED, LOST = 0.2, 0.5
@@ -17,7 +17,7 @@ _RISE = "Petsiuk et al. 2018, section 4.2, against random orders"
 
 def fidelity(
     case: Case, heatmap: Heatmap, budget: Budget, seed: int, valid: BoolArray | None
-) -> tuple[list[Measurement], Null]:
+) -> tuple[list[Measurement], NullCurves]:
     """Deletion and insertion of one map. Random orders and the edge map are run once for all maps of the image."""
     names = explainable(case.model, case.x)
     names = names if heatmap.target in names else (*names, heatmap.target)
@@ -27,7 +27,7 @@ def fidelity(
     orders = max(2, min(budget.random_orders, affordable))
     fresh = False
 
-    def make() -> Null:
+    def make() -> NullCurves:
         nonlocal fresh
         fresh = True
         return perturbation.null(orders, np.random.default_rng(seed))
@@ -40,7 +40,7 @@ def fidelity(
     return _graded(own, null, names.index(heatmap.target), cost), null
 
 
-def _graded(own: Curves, null: Null, target: int, cost: int) -> list[Measurement]:
+def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measurement]:
     # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
     spread = float(np.sqrt(np.mean([each.gap[target] ** 2 for each in null.random])))
     gap, edges = float(own.gap[target]), float(null.edges.gap[target])

@@ -6,7 +6,7 @@ not imported with the room.
 
 from whyray.reader_study.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
 from whyray.reader_study.analysis import MEASURES, RATIOS, Analysis, Measure, ReadingFact, analyse
-from whyray.reader_study.cases import Gathered, Material, Wanted
+from whyray.reader_study.cases import Gathered, Material, MaterialFilter
 from whyray.reader_study.design import Condition, ReaderPlan, Showing, plan
 from whyray.reader_study.export import Kit, Order, make_kit, read_truths
 from whyray.reader_study.kit import Manifest, TrueCase, Truth, read_kit, read_truth, write_kit, write_truth
@@ -20,6 +20,7 @@ __all__ = [
     "Kit",
     "Manifest",
     "Material",
+    "MaterialFilter",
     "Measure",
     "Order",
     "ReaderPlan",
@@ -27,7 +28,6 @@ __all__ = [
     "Showing",
     "TrueCase",
     "Truth",
-    "Wanted",
     "analyse",
     "cohen_kappa",
     "fleiss_kappa",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MaterialFilter:
     """Which answers become cases: one target, of these packages (all if none), explained by these methods (any)."""
 
     target: str

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import ImageError, InputChanged, NotFound
 from whyray.catalog import Job, JobState, ResultRow, jobs
 from whyray.imaging import SourceImage, is_picture, read_images, wrap_picture
-from whyray.reader_study.cases import Gathered, Material, Wanted
+from whyray.reader_study.cases import Gathered, Material, MaterialFilter
 from whyray.reader_study.pictures import blinded_page, plain_picture
 from whyray.storage import Storage
 
@@ -28,7 +28,7 @@ class _Page:
     header: Dataset
 
 
-def from_catalog(session: Session, storage: Storage, wanted: Wanted) -> Gathered:
+def from_catalog(session: Session, storage: Storage, wanted: MaterialFilter) -> Gathered:
     """Cases out of the finished jobs whose instances and results are still there."""
     query = (
         select(Job)
@@ -52,7 +52,7 @@ def from_catalog(session: Session, storage: Storage, wanted: Wanted) -> Gathered
     return Gathered(tuple(made), tuple(left_out))
 
 
-def _is_page(row: ResultRow, wanted: Wanted) -> bool:
+def _is_page(row: ResultRow, wanted: MaterialFilter) -> bool:
     return (
         row.kind == "sc"
         and row.finding == wanted.target
@@ -70,7 +70,7 @@ def _stored_page(storage: Storage, row: ResultRow) -> _Page:
         return _Page(str(row.method), row.grade, file.read(), header)
 
 
-def from_folders(folders: Sequence[Path], images: Sequence[Path], wanted: Wanted) -> Gathered:
+def from_folders(folders: Sequence[Path], images: Sequence[Path], wanted: MaterialFilter) -> Gathered:
     """Cases out of folders that `whyray explain` wrote, and of the files that it was given.
 
     Raises
@@ -101,7 +101,7 @@ def _names(uids: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(names[each] for each in uids if each in names)
 
 
-def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: Wanted) -> Iterable[_Page]:
+def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: MaterialFilter) -> Iterable[_Page]:
     """Each page with the grade of its own image's explanation: several images have findings of the same name."""
     for finding in findings:
         if finding["finding"] != wanted.target:
@@ -126,7 +126,7 @@ def _cases(
     findings: Sequence[Mapping[str, Any]],
     images: Sequence[SourceImage],
     pages: Sequence[_Page],
-    wanted: Wanted,
+    wanted: MaterialFilter,
     left_out: list[str],
     *,
     keys: Any,

@@ -79,7 +79,7 @@ class StructureInSource:
 
 
 @dataclass(frozen=True)
-class Told:
+class GradedExplanation:
     """An explanation that is more, or other, than a heatmap, with its quality card.
 
     Its maps are among the finding's maps (with the name of their `part`); its structures are here, in the source
@@ -109,7 +109,7 @@ class Finding:
     probability: float | None
     value: float | None = None
     maps: tuple[MapInSource, ...] = ()
-    told: tuple[Told, ...] = ()
+    told: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     """Methods that could not explain this answer, and why, for the SR and the report."""
     mask: BoolArray | None = None
@@ -186,6 +186,6 @@ def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
     return [(finding, each) for finding in answer.findings for each in finding.maps if not each.card.withheld]
 
 
-def shown_told(answer: Answer) -> list[tuple[Finding, Told]]:
+def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:
     """All explanations that are not heatmaps and may be shown, with their findings, in the answer's order."""
     return [(finding, each) for finding in answer.findings for each in finding.told if not each.card.withheld]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from whyray.quality import QualityCard
-from whyray.results.answer import Answer, Finding, MapInSource, Result, Told
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
 
 
@@ -76,7 +76,7 @@ def _map(each: MapInSource) -> dict[str, Any]:
     return made
 
 
-def _told(each: Told) -> dict[str, Any]:
+def _told(each: GradedExplanation) -> dict[str, Any]:
     """All of an explanation but its arrays; of one that is withheld, nothing but why."""
     explanation = each.explanation
     made: dict[str, Any] = {

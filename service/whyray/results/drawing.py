@@ -8,7 +8,7 @@ from typing import Literal
 
 from whyray.quality import Grade
 from whyray.quality.card import worst_of
-from whyray.results.answer import Answer, Finding, MapInSource, Told, shown_maps, shown_told
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, shown_maps, shown_told
 from whyray.results.page import Page, cine_pages, comparisons, map_pages, mask_pages, notice_page, told_pages
 from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.templates import Layout, Templates, Wording
@@ -45,7 +45,7 @@ class Drawing:
         self._told = shown_told(answer)
         self._portrayed: dict[tuple[int, str, int], tuple[Layout, Portrayal]] = {}
 
-    def portrayal(self, finding: Finding, told: Told, wording: Wording, layout: Layout) -> Portrayal:
+    def portrayal(self, finding: Finding, told: GradedExplanation, wording: Wording, layout: Layout) -> Portrayal:
         """What results say of such an explanation in these words; drawn once, since charts and cines take long."""
         place = (id(told), wording.language.value, id(layout))
         if place not in self._portrayed:
@@ -69,7 +69,7 @@ class Drawing:
             if not shown and finding.mask is not None:
                 pages = mask_pages(answer, finding, finding.mask, layout, wording)
                 yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld: list[MapInSource | Told] = [each for each in finding.told if each.card.withheld]
+            withheld: list[MapInSource | GradedExplanation] = [each for each in finding.told if each.card.withheld]
             withheld += [each for each in finding.maps if each.card.withheld and each.part is None]
             if withheld or (finding.refused and finding.present and not shown):
                 page = notice_page(answer, finding, withheld, layout, wording)
@@ -84,7 +84,7 @@ class Drawing:
             grade = worst_of(one.card.grade for one in each.maps)
             yield Drawn("compared", each.finding, each.method, key, description, [each.page], grade)
 
-    def _of_told(self, finding: Finding, told: Told, layout: Layout) -> Iterator[Drawn]:
+    def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)
         words = f"{finding.target.name}: {told.method}"
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)

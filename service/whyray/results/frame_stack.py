@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.imaging import SourceImage
-from whyray.results.answer import Answer, Finding, MapInSource, StructureInSource, Told
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource
 
 Name = tuple[str, ...]
 """What a map, or another explanation, of one frame has in common with those of other frames."""
@@ -116,7 +116,7 @@ def named_maps(answer: Answer) -> Iterator[tuple[Name, Finding, MapInSource]]:
             yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, each
 
 
-def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, Told]]:
+def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, GradedExplanation]]:
     """All explanations of an answer that are not heatmaps, withheld ones too, with their names."""
     for finding in answer.findings:
         seen: dict[Name, int] = {}
@@ -185,13 +185,13 @@ def stacked_masks(answers: Sequence[Answer]) -> dict[str, tuple[Finding, tuple[i
 
 def stacked_structures(
     answers: Sequence[Answer],
-) -> tuple[list[tuple[Finding, Told]], dict[str, tuple[int, ...]]]:
+) -> tuple[list[tuple[Finding, GradedExplanation]], dict[str, tuple[int, ...]]]:
     """Explanations that may be shown with their structures stacked over the frames, and the places of each structure.
 
     A structure that several explanations used is that of the first of them on each frame, as on a single image.
     """
     parts: dict[str, dict[int, StructureInSource]] = {}
-    owners: dict[str, tuple[Finding, Told]] = {}
+    owners: dict[str, tuple[Finding, GradedExplanation]] = {}
     for place, answer in enumerate(answers):
         for _, finding, told in named_told(answer):
             for structure in () if told.card.withheld else told.structures:

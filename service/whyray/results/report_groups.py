@@ -15,7 +15,7 @@ from whyray.imaging import SourceImage
 from whyray.packages import CodedConcept
 from whyray.quality import Measurement, QualityCard
 from whyray.results import content_items as sr
-from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.multi_frame import frame_label
@@ -181,12 +181,12 @@ class _Writer:
             groups.append(self._group(children, has_region=segment is not None))
         return groups
 
-    def _told_quality(self, each: Told) -> list[Dataset]:
+    def _told_quality(self, each: GradedExplanation) -> list[Dataset]:
         grade = getattr(self.concepts.grades, each.card.grade.value)
         made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._told_method(each))]
         return made + [self._measurement(one, each.method) for one in each.card.measurements]
 
-    def _told_method(self, each: Told) -> list[Dataset]:
+    def _told_method(self, each: GradedExplanation) -> list[Dataset]:
         parameters = [f"{name}={value}" for name, value in sorted(each.explanation.parameters.items())]
         return algorithm(each.method, whyray.__version__, parameters)
 
@@ -295,7 +295,7 @@ class _Writer:
             ],
         )
 
-    def _why_withheld(self, withheld: Told | MapInSource) -> str:
+    def _why_withheld(self, withheld: GradedExplanation | MapInSource) -> str:
         because = self.wording.withheld_because.format(method=withheld.method)
         return f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
 

@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from whyray.packages import CodedConcept
 from whyray.results import content_items as sr
-from whyray.results.answer import Told
+from whyray.results.answer import GradedExplanation
 from whyray.results.coding import NO_UNITS, dcm
 from whyray.results.portray import Portrayal, Row
 
@@ -23,7 +23,7 @@ class ShownTold:
     `segments`: {structure name: (Segmentation, number of its segment)}.
     """
 
-    told: Told
+    told: GradedExplanation
     portrayal: Portrayal
     pages: tuple[Dataset, ...] = ()
     segments: Mapping[str, tuple[Dataset, int]] | None = None

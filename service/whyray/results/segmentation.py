@@ -16,7 +16,7 @@ import whyray
 from whyray.imaging import SourceImage
 from whyray.imaging.source import BoolArray, FloatArray
 from whyray.packages import CodedConcept
-from whyray.results.answer import Answer, Finding, MapInSource, Told
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.carried import copy_valid
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own
 from whyray.results.header import add_lossy, new_dataset
@@ -133,7 +133,9 @@ def mask_segments(answer: Answer, templates: Templates, uids: UidSource, finding
     ]
 
 
-def structure_segments(templates: Templates, uids: UidSource, shown: Sequence[tuple[Finding, Told]]) -> list[Segment]:
+def structure_segments(
+    templates: Templates, uids: UidSource, shown: Sequence[tuple[Finding, GradedExplanation]]
+) -> list[Segment]:
     """One segment for each structure of explanations that may be shown; the same structure once."""
     segments: dict[str, Segment] = {}
     for finding, told in shown:

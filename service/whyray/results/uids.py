@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import whyray
 from whyray.base.errors import ConfigError
-from whyray.results.answer import Answer, MapInSource, Told
+from whyray.results.answer import Answer, GradedExplanation, MapInSource
 from whyray.results.fingerprint import fingerprint
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "results.whyray")
@@ -61,7 +61,7 @@ def map_key(each: MapInSource) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def told_key(each: Told) -> str:
+def told_key(each: GradedExplanation) -> str:
     """What makes an explanation of one target differ from another: method and parameters."""
     return json.dumps([each.method, dict(each.explanation.parameters)], sort_keys=True, default=str)
 

@@ -208,7 +208,7 @@ class Performer:
                 workitems.hand_back(held, not_before=now + wait)
                 return
             if held.stage is S.CLAIMING:
-                workitems.let_go(session, held)  # found again while it is scheduled
+                workitems.release_claim(session, held)  # found again while it is scheduled
             elif held.stage in (S.COMPLETING, S.CANCELLING):
                 # the worklist itself refuses: there is nobody left to tell
                 held.stage, held.closed_at = S.CLOSED, now
@@ -245,7 +245,7 @@ class Performer:
         with self.catalog.begin() as session:
             held = workitems.held(session, row.id, self.owner)
             if held is not None:
-                workitems.let_go(session, held)
+                workitems.release_claim(session, held)
 
     def _note_state(self, row: Workitem, state: WorkitemState, *, closed: bool = False) -> None:
         """What another worklist says of the state; our own has written it already."""

@@ -24,7 +24,7 @@ from explain.anatomy.planted_anatomy import (
 )
 from planted import BRIGHT
 from whyray.base.errors import ArtefactMissing, ConfigError, ExplanationError, NotFound, PackageError
-from whyray.explain import Context, Heatmap, Made, RegionShares, Structure, explain, method_named, why_not
+from whyray.explain import Context, Heatmap, PriorExplanation, RegionShares, Structure, explain, method_named, why_not
 from whyray.explain.anatomy import (
     ALLOWED,
     allowed_in,
@@ -124,9 +124,9 @@ def test_a_map_that_was_made_before_is_told_and_not_made_again(model: Model) -> 
     values = np.zeros((SIZE, SIZE), np.float32)
     values[IN_HEART] = 1
     made = Heatmap(values, BRIGHT, "rise", signed=False, unit="logit")
-    found = told(model, image, "region-shares", context=Context(made=(Made(made, "green", False),)))
+    found = told(model, image, "region-shares", context=Context(made=(PriorExplanation(made, "green", False),)))
     assert (found.of, found.regions[0].structure.name) == ("rise", "heart")
-    withheld = told(model, image, "region-shares", context=Context(made=(Made(made, "red", True),)))
+    withheld = told(model, image, "region-shares", context=Context(made=(PriorExplanation(made, "red", True),)))
     assert (withheld.of, withheld.regions[0].structure.name) == ("grad-cam", "right upper zone")
 
 
@@ -134,13 +134,15 @@ def test_of_a_signed_map_only_what_speaks_for_the_target_is_shared_out(model: Mo
     values = np.zeros((SIZE, SIZE), np.float32)
     values[IN_HEART], values[IN_LEFT_LUNG] = 1, -5
     made = Heatmap(values, BRIGHT, "occlusion", signed=True, unit="logit")
-    found = told(model, lit(IN_RIGHT_LUNG), "region-shares", context=Context(made=(Made(made, "green", False),)))
+    found = told(
+        model, lit(IN_RIGHT_LUNG), "region-shares", context=Context(made=(PriorExplanation(made, "green", False),))
+    )
     assert share_of(found, "heart") == pytest.approx(1)
     assert share_of(found, "left lower zone") == 0
 
 
 def test_a_map_of_nothing_is_refused(model: Model) -> None:
-    made = Made(Heatmap(np.zeros((SIZE, SIZE), np.float32), BRIGHT, "rise", False, "logit"), "amber", False)
+    made = PriorExplanation(Heatmap(np.zeros((SIZE, SIZE), np.float32), BRIGHT, "rise", False, "logit"), "amber", False)
     with pytest.raises(ExplanationError, match="nothing in the map by rise"):
         told(model, lit(IN_RIGHT_LUNG), "region-shares", context=Context(made=(made,)))
 

@@ -12,7 +12,7 @@ from scipy import stats
 from explain.concepts.planted_concepts import WEIGHTS, concept_package, examples, images, model_of, with_bank
 from whyray.base.errors import ArtefactMissing
 from whyray.explain import ConceptScores, explain, method_named, why_not
-from whyray.explain.concepts import Tail, curved_layer, false_positives, tail
+from whyray.explain.concepts import LayerToLogits, curved_layer, false_positives, layer_to_logits
 from whyray.explain.concepts.rcv import bidirectional_relevance
 from whyray.explain.concepts.significance import corrected, single_case, two_samples
 from whyray.inference import Model, tapped
@@ -66,7 +66,7 @@ def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Mo
     bank, directions = directions_of(curved, "tcav", "presence")
     x, _ = images(1, 5)
     embedding = tapped(curved, x, ["embedding"])["embedding"]
-    behind = tail(curved, "embedding")
+    behind = layer_to_logits(curved, "embedding")
     found = {each.name: each for each in told(curved, "tcav").concepts}
     for number, concept in enumerate(bank.concepts[:5]):
         moved = behind.logits(np.stack([embedding[0] + sign * 0.01 * directions.steps[number] for sign in (1, -1)]))
@@ -102,7 +102,7 @@ def test_class_scores_equal_captums(curved: Model) -> None:
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            behind = Tail(curved, "embedding")
+            behind = LayerToLogits(curved, "embedding")
             self.embed, self.rest = torch.nn.Identity(), behind._torch
 
         def forward(self, given: torch.Tensor) -> torch.Tensor:

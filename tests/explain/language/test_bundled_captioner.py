@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from whyray.base.errors import ExplanationError
-from whyray.explain import Context, Heatmap, Made, Narrative, explain
+from whyray.explain import Context, Heatmap, Narrative, PriorExplanation, explain
 from whyray.explain.language import claims_in
 from whyray.inference import Captioner, Model, RuntimeOptions, load_package
 from whyray.quality import assess_typed
@@ -44,7 +44,7 @@ def radiographs(shared_data: Path) -> list[np.ndarray]:
 def context(target: str) -> Context:
     """A map of the target that is shown beside the words."""
     heatmap = Heatmap(np.ones((224, 224), np.float32), target, "grad-cam", False, "logit")
-    return Context(made=(Made(heatmap, "green", False),))
+    return Context(made=(PriorExplanation(heatmap, "green", False),))
 
 
 def answered(model: Model, image: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import yaml
 from explain.language import scribe
 from explain.units import detectors
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
-from whyray.explain import Context, Heatmap, Made, Narrative, explain, method_named, why_not
+from whyray.explain import Context, Heatmap, Narrative, PriorExplanation, explain, method_named, why_not
 from whyray.explain.language import PHRASES
 from whyray.inference import Captioner, Model, RuntimeOptions, load_package
 from whyray.onboarding import check_package
@@ -39,7 +39,7 @@ def model(tmp_path: Path) -> Model:
 
 def context(target: str = "bright") -> Context:
     heatmap = Heatmap(np.ones(SHAPE, np.float32), target, "grad-cam", False, "logit")
-    return Context(made=(Made(heatmap, "green", False),))
+    return Context(made=(PriorExplanation(heatmap, "green", False),))
 
 
 def told(model: Model, image: np.ndarray, **parameters: object) -> Narrative:

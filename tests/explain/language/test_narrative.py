@@ -23,8 +23,8 @@ from whyray.explain import (
     Counterfactual,
     Heatmap,
     LatentPosition,
-    Made,
     Narrative,
+    PriorExplanation,
     RegionShare,
     RegionShares,
     Structure,
@@ -131,7 +131,7 @@ def rich(grade: str = "green", reasons: tuple[str, ...] = ()) -> Context:
             unit_count=4,
         ),
     ]
-    return Context(made=tuple(Made(each, grade, False, reasons) for each in told))
+    return Context(made=tuple(PriorExplanation(each, grade, False, reasons) for each in told))
 
 
 def told(model: Model, image: np.ndarray, context: Context, target: str = "bright", **parameters: object) -> Narrative:
@@ -180,7 +180,7 @@ def test_wording_is_about_the_model_and_never_about_the_patients_state(model: Mo
 
 
 def test_sides_are_the_images_until_the_patients_are_known(model: Model, image: np.ndarray) -> None:
-    context = Context(made=(Made(LOWER_LEFT, "green", False),))
+    context = Context(made=(PriorExplanation(LOWER_LEFT, "green", False),))
     assert "patient's" not in told(model, image, context).text.replace("not the patient", "")
     known = replace(context, directions=("F", "L"))
     assert "lower left part, on the patient's right." in told(model, image, known).text
@@ -192,7 +192,9 @@ def test_sides_are_the_images_until_the_patients_are_known(model: Model, image: 
 
 def test_what_is_withheld_is_named_and_nothing_of_it_is_told(model: Model, image: np.ndarray) -> None:
     scores = ConceptScores(target="bright", method="tcav", unit="", concepts=(ConceptScore("Opacity", 0.7),))
-    context = Context(made=(Made(LOWER_LEFT, "green", False), Made(scores, "red", True, ("too bad",))))
+    context = Context(
+        made=(PriorExplanation(LOWER_LEFT, "green", False), PriorExplanation(scores, "red", True, ("too bad",)))
+    )
     text = told(model, image, context).text
     assert "tcav failed its checks and is withheld" in text
     assert "Opacity" not in text
@@ -200,7 +202,9 @@ def test_what_is_withheld_is_named_and_nothing_of_it_is_told(model: Model, image
 
 
 def test_doubts_are_told_with_their_reasons(model: Model, image: np.ndarray) -> None:
-    context = Context(made=(Made(LOWER_LEFT, "amber", False, ("stability 0.31 (baseline 0.5): amber; too low",)),))
+    context = Context(
+        made=(PriorExplanation(LOWER_LEFT, "amber", False, ("stability 0.31 (baseline 0.5): amber; too low",)),)
+    )
     found = told(model, image, context)
     assert "LOW RELIABILITY: stability 0.31 (baseline 0.5)." in found.text
     assert card(model, image, found, context).grade is Grade.AMBER
@@ -211,15 +215,17 @@ def test_doubts_are_told_with_their_reasons(model: Model, image: np.ndarray) -> 
     assert card(model, image, forged, context).withheld
 
 
-@pytest.mark.parametrize("made", [(), (Made(LOWER_LEFT, "red", True),)], ids=["nothing made", "all withheld"])
-def test_text_alone_is_refused(made: tuple[Made, ...], model: Model, image: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "made", [(), (PriorExplanation(LOWER_LEFT, "red", True),)], ids=["nothing made", "all withheld"]
+)
+def test_text_alone_is_refused(made: tuple[PriorExplanation, ...], model: Model, image: np.ndarray) -> None:
     with pytest.raises(ExplanationError, match="text alone is never sent"):
         told(model, image, Context(made=made))
 
 
 def test_a_map_of_another_target_does_not_count(model: Model, image: np.ndarray) -> None:
     with pytest.raises(ExplanationError, match="text alone"):
-        told(model, image, Context(made=(Made(LOWER_LEFT, "green", False),)), target="edges")
+        told(model, image, Context(made=(PriorExplanation(LOWER_LEFT, "green", False),)), target="edges")
 
 
 def test_a_narrative_that_lost_its_map_is_withheld(model: Model, image: np.ndarray) -> None:
@@ -241,7 +247,7 @@ def test_each_ninth_is_named_where_one_sees_it(row: int, column: int) -> None:
 def test_the_text_changes_when_the_answer_crosses_its_threshold(
     brightness: float, other: float, language: str, model: Model
 ) -> None:
-    context = Context(made=(Made(LOWER_LEFT, "green", False),))
+    context = Context(made=(PriorExplanation(LOWER_LEFT, "green", False),))
     texts, answers = [], []
     for level in (brightness, other):
         x = np.full((1, 1, *SHAPE), level, np.float32)
@@ -315,7 +321,7 @@ def test_a_sentence_without_claims_is_caught(model: Model, image: np.ndarray) ->
 
 def test_a_sentence_left_out_is_caught(model: Model, image: np.ndarray) -> None:
     scores = ConceptScores(target="bright", method="tcav", unit="", concepts=(ConceptScore("Opacity", 0.7),))
-    context = Context(made=(Made(LOWER_LEFT, "green", False), Made(scores, "red", True)))
+    context = Context(made=(PriorExplanation(LOWER_LEFT, "green", False), PriorExplanation(scores, "red", True)))
     found = told(model, image, context)
     fewer = tuple(each for each in found.sentences if "withheld" not in each.text)
     assert card(model, image, replace(found, sentences=fewer), context).withheld
@@ -403,7 +409,7 @@ def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path)
     target = explainable(segmenter, x)[0]
     values = np.zeros(x.shape[2:], np.float32)
     values[(0,) * axes] = 1
-    context = Context(made=(Made(Heatmap(values, target, "seg-grad-cam", False, "logit"), "green", False),))
+    context = Context(made=(PriorExplanation(Heatmap(values, target, "seg-grad-cam", False, "logit"), "green", False),))
     found = explain(segmenter, x, target=target, method="narrative", context=context)
     assert isinstance(found, Narrative)
     assert f"The model outlines {target} in" in found.text
@@ -420,7 +426,9 @@ def test_regressions_are_told_by_value(tmp_path: Path) -> None:
     model = load_package(path, options=RuntimeOptions(intra_op_threads=1))
     x = nets.image("plain").numpy()
     context = Context(
-        made=(Made(Heatmap(np.ones(x.shape[2:], np.float32), "one", "grad-cam", False, ""), "green", False),)
+        made=(
+            PriorExplanation(Heatmap(np.ones(x.shape[2:], np.float32), "one", "grad-cam", False, ""), "green", False),
+        )
     )
     found = explain(model, x, target="one", method="narrative", context=context)
     assert isinstance(found, Narrative)

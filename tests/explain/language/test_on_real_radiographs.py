@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whyray.explain import Context, Heatmap, Made, Narrative, explain
+from whyray.explain import Context, Heatmap, Narrative, PriorExplanation, explain
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.quality import Budget, assess, assess_typed
 
@@ -32,7 +32,9 @@ def made(model: Model, image: np.ndarray, targets: list[str]) -> Context:
     maps = explain(model, image, target=targets, method="grad-cam")
     budget = Budget(forwards=20, repeats=False)
     cards = [(each, assess(model, image, each, budget=budget)) for each in maps if isinstance(each, Heatmap)]
-    return Context(made=tuple(Made(each, card.grade.value, card.withheld, card.reasons) for each, card in cards))
+    return Context(
+        made=tuple(PriorExplanation(each, card.grade.value, card.withheld, card.reasons) for each, card in cards)
+    )
 
 
 def test_all_claims_about_real_radiographs_are_derived_again_in_five_languages(
@@ -64,7 +66,11 @@ def test_radiographs_on_either_side_of_the_threshold_are_told_otherwise(
     for image, above in zip(radiographs, reached[:, target], strict=True):
         heatmap = explain(model, image, target=name, method="grad-cam")
         found = explain(
-            model, image, target=name, method="narrative", context=Context(made=(Made(heatmap, "green", False),))
+            model,
+            image,
+            target=name,
+            method="narrative",
+            context=Context(made=(PriorExplanation(heatmap, "green", False),)),
         )
         assert isinstance(found, Narrative)
         assert (", at or above its threshold" in found.text) == bool(above)

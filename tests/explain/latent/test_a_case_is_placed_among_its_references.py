@@ -16,7 +16,7 @@ from whyray.explain.latent import index_of, planted
 from whyray.inference import Model
 from whyray.onboarding import thumbnail
 from whyray.onboarding.latent_space_fitting import split
-from whyray.onboarding.reference_index import Collected, Told, make_index
+from whyray.onboarding.reference_index import Collected, IndexFacts, make_index
 from whyray.packages import write_artefact
 from whyray.quality import Grade, assess_typed
 
@@ -90,7 +90,7 @@ def test_volumes_segmentations_and_heads_of_several_layers_are_placed_too(kind: 
     for seed in range(24):
         x = image(kind, seed).numpy()
         collected.add(x, {}, picture=thumbnail(model, x))
-    facts, arrays = make_index(collected, Told("noise", "CC0", date(2026, 1, 2), umap=False))
+    facts, arrays = make_index(collected, IndexFacts("noise", "CC0", date(2026, 1, 2), umap=False))
     write_artefact(folder / "onboarding" / "reference-index.npz", facts, arrays)
     again = load(folder)
     x = image(kind, 99).numpy()

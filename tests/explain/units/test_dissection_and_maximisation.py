@@ -11,7 +11,7 @@ import pytest
 from explain.units import detectors
 from whyray.base.errors import PackageError
 from whyray.inference import Model
-from whyray.onboarding import Recipe, UnitImage, Wanted, dissect, maximise, survey_units, thresholds
+from whyray.onboarding import Recipe, UnitImage, UnitSurveyOptions, dissect, maximise, survey_units, thresholds
 from whyray.onboarding.network_dissection import at_resolution, keep_top
 from whyray.onboarding.unit_survey import _cut
 
@@ -26,7 +26,7 @@ def survey(model: Model, images: list[UnitImage], **wanted: object):  # type: ig
         model,
         images,
         "features",
-        wanted=Wanted(resolution=32, **wanted),  # type: ignore[arg-type]
+        wanted=UnitSurveyOptions(resolution=32, **wanted),  # type: ignore[arg-type]
         source="made by the test",
         licence="none",
         made=date(2026, 1, 2),

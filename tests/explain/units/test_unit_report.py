@@ -15,7 +15,7 @@ from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
 from whyray.explain import NOTHING, Case, UnitReport, explain, explainable, method_named, why_not
 from whyray.explain.units import contributions, layer_named
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.onboarding import UnitImage, Wanted, survey_units
+from whyray.onboarding import UnitImage, UnitSurveyOptions, survey_units
 from whyray.packages import write_artefact
 from whyray.quality import Grade, assess_typed
 
@@ -27,7 +27,7 @@ def with_units(model: Model, images: list[UnitImage], **wanted: object) -> Model
         model,
         images,
         layer_named(model, None),
-        wanted=Wanted(**wanted),  # type: ignore[arg-type]
+        wanted=UnitSurveyOptions(**wanted),  # type: ignore[arg-type]
         source="made by the test",
         licence="none",
         made=DAY,

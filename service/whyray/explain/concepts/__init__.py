@@ -17,11 +17,11 @@ from whyray.explain.concepts.bank import (
 )
 from whyray.explain.concepts.bottleneck import Bottleneck, bottleneck_of, concept_head
 from whyray.explain.concepts.directions import DirectionParameters, directions_of
+from whyray.explain.concepts.layer_to_logits import LayerToLogits, curved_layer, layer_to_logits, pooled
 from whyray.explain.concepts.measures import measure_concepts, measured
 from whyray.explain.concepts.post_hoc import embedding_at, surrogate_of
 from whyray.explain.concepts.readings import well_known
 from whyray.explain.concepts.significance import false_positives
-from whyray.explain.concepts.tail import Tail, curved_layer, pooled, tail
 
 REGISTERED = (bottleneck, post_hoc, rcv, tcav)
 
@@ -35,9 +35,9 @@ __all__ = [
     "ConceptKind",
     "DirectionParameters",
     "Directions",
+    "LayerToLogits",
     "Outputs",
     "Surrogate",
-    "Tail",
     "bank_of",
     "bottleneck",
     "bottleneck_of",
@@ -48,13 +48,13 @@ __all__ = [
     "false_positives",
     "find_bank",
     "held",
+    "layer_to_logits",
     "measure_concepts",
     "measured",
     "pooled",
     "post_hoc",
     "rcv",
     "surrogate_of",
-    "tail",
     "tcav",
     "well_known",
 ]

@@ -13,9 +13,9 @@ from pydantic import Field
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
+from whyray.explain.concepts.layer_to_logits import layer_to_logits, pooled
 from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.concepts.significance import Correction, corrected, single_case, two_samples
-from whyray.explain.concepts.tail import pooled, tail
 from whyray.explain.registry import Described, MethodDefaults, MethodParameters
 from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
@@ -99,7 +99,7 @@ def scores_along(
     layer = directions.tensor
     activations = model.keep(case.x, ("tap", layer), lambda: tapped(model, case.x, [layer])[layer])
     case.tell(0, 1)
-    slopes, gap = tail(model, layer).slopes(activations, case.targets)
+    slopes, gap = layer_to_logits(model, layer).slopes(activations, case.targets)
     case.tell(1, 1)
     here = pooled(activations)[0] if activations.ndim > 2 else activations[0]
     read = directions.readings @ here + directions.offsets

@@ -10,7 +10,7 @@ from whyray.explain.counterfactual.latent import LatentSpace
 from whyray.inference.display import per_channel
 
 STEPS = 16
-RATE, MEMORY, SQUARES = 0.05, 0.8, 0.95
+RATE, BETA_1, BETA_2 = 0.05, 0.8, 0.95
 ANSWERS = 0.3
 """Weight of the answers beside the picture: the more of it, the more a decoder is made to draw what only the model sees
 (on held-out radiographs differences carried over to the image itself better with 0.3 than with 1 or with 0)."""
@@ -38,7 +38,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
     goal = torch.from_numpy(np.ascontiguousarray(case.run.logits[:, wanted])).to(twin.device)
     scale = RATE * float(np.sqrt((latents**2).mean()))
     now = latents.astype(np.float64)
-    speed, heat = np.zeros_like(now), np.zeros_like(now)
+    first_moment, second_moment = np.zeros_like(now), np.zeros_like(now)
     best, least, first = latents, np.inf, 0.0
     for step in range(1, steps + 2):
         case.tell(step - 1, steps + 1)
@@ -56,8 +56,8 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
         by_pixels = 2 * (picture - case.display) / (first * picture.size)
         model.forwards += 3
         slope = space.pulled_back(now.astype(np.float32), by_pixels + (by_answers / std).sum(axis=1))
-        speed = MEMORY * speed + (1 - MEMORY) * slope
-        heat = SQUARES * heat + (1 - SQUARES) * slope**2
-        pace = scale * min(1.0, 2 * (1 - step / (steps + 1)))
-        now -= pace * (speed / (1 - MEMORY**step)) / (np.sqrt(heat / (1 - SQUARES**step)) + 1e-12)
+        first_moment = BETA_1 * first_moment + (1 - BETA_1) * slope
+        second_moment = BETA_2 * second_moment + (1 - BETA_2) * slope**2
+        step_size = scale * min(1.0, 2 * (1 - step / (steps + 1)))
+        now -= step_size * (first_moment / (1 - BETA_1**step)) / (np.sqrt(second_moment / (1 - BETA_2**step)) + 1e-12)
     return best

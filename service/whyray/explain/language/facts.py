@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain.case import Case, regions_of
-from whyray.explain.context import Made
+from whyray.explain.context import PriorExplanation
 from whyray.explain.typed import (
     CaseMatches,
     ConceptScores,
@@ -95,7 +95,7 @@ def _patient_sides(directions: Sequence[str] | None) -> str | None:
     return {"L": "left-is-right", "R": "left-is-left"}.get(last[:1])
 
 
-def _of(made: Made, case: Case) -> dict[str, float]:
+def _of(made: PriorExplanation, case: Case) -> dict[str, float]:
     told = made.explanation
     if isinstance(told, Heatmap):
         return _heatmap(told, case)

@@ -12,7 +12,7 @@ from whyray.explain import Narrative
 from whyray.imaging import SourceFrame, SourceImage, frame_orientation
 from whyray.imaging.source import BoolArray
 from whyray.quality import Grade, QualityCard
-from whyray.results.answer import Answer, Finding, FramesExplained, MapInSource, Told
+from whyray.results.answer import Answer, Finding, FramesExplained, GradedExplanation, MapInSource
 from whyray.results.header import local_time
 from whyray.results.image_notes import one_line
 from whyray.results.measured import value_unit
@@ -68,7 +68,7 @@ def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout
 def notice_page(
     answer: Answer,
     finding: Finding,
-    withheld: Sequence[MapInSource | Told],
+    withheld: Sequence[MapInSource | GradedExplanation],
     layout: Layout,
     wording: Wording,
 ) -> Page:
@@ -92,7 +92,7 @@ def notice_page(
 
 
 def told_pages(
-    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> list[Page]:
     """The page of an explanation that is not a heatmap: its figures; none where it has none."""
     if not portrayal.figures:
@@ -102,7 +102,7 @@ def told_pages(
 
 
 def cine_pages(
-    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> list[Page]:
     """One page a frame of the explanation's cine, all of one size."""
     words = _words_of_told(answer, finding, told, portrayal, layout, wording)
@@ -143,7 +143,7 @@ def _figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) 
 
 
 def _words_of_told(
-    answer: Answer, finding: Finding, told: Told, portrayal: Portrayal, layout: Layout, wording: Wording
+    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> Words:
     colours, card = layout.colours, told.card
     colour = getattr(colours, card.grade.value)

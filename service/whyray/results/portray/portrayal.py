@@ -16,7 +16,7 @@ from PIL import Image
 from whyray.base.errors import ExplanationError
 from whyray.explain import TypedExplanation
 from whyray.packages import CodedConcept
-from whyray.results.answer import Answer, Finding, Told
+from whyray.results.answer import Answer, Finding, GradedExplanation
 from whyray.results.coding import own
 from whyray.results.templates import Layout, Templates, Wording
 
@@ -113,7 +113,7 @@ def portrays(kind: type[TypedExplanation]) -> Callable[[_T], _T]:
     return register
 
 
-def portray(told: Told, look: Look) -> Portrayal:
+def portray(told: GradedExplanation, look: Look) -> Portrayal:
     """The portrayal of an explanation; ExplanationError where nobody knows how to portray its type."""
     portrayer = _PORTRAYERS.get(type(told.explanation))
     if portrayer is None:

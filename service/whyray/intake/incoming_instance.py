@@ -28,7 +28,7 @@ _COMMAND, _LAST = 1, 2
 _LONGEST_COMMAND = 64 << 10
 
 
-class Arriving:
+class IncomingInstance:
     """One data set that is being received. `write` never raises: what goes wrong is kept as `refused`.
 
     `name`, `file`, `flush` and `close` are what pynetdicom expects of a file that it would have opened itself.
@@ -73,7 +73,7 @@ class Arriving:
         return str(self._writer.path) if self._writer else ""
 
     @property
-    def file(self) -> Arriving:
+    def file(self) -> IncomingInstance:
         """The file below this file: the same."""
         return self
 
@@ -111,7 +111,7 @@ class Arriving:
             self._writer.discard()
 
 
-Begin = Callable[[str, str, str, str], Arriving]
+Begin = Callable[[str, str, str, str], IncomingInstance]
 """(SOP class, SOP instance, transfer syntax, calling AE) → where its data set goes."""
 
 
@@ -129,7 +129,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         self._encoded_command = bytearray()
         self._expects_data_set = False
         self._over = False
-        self._arriving: Arriving | None = None
+        self._incoming: IncomingInstance | None = None
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA; pynetdicom looks at one fragment at a time, so that none after a last one is lost."""
@@ -163,9 +163,9 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
             return
         if fragment[0] & _LAST:
             self._expects_data_set = False
-            if self._arriving is not None:
-                self._arriving.complete = True
-                self._arriving = None
+            if self._incoming is not None:
+                self._incoming.complete = True
+                self._incoming = None
         super().receive_primitive(_one(context_id, fragment))
 
     def _take_command(self, context_id: int, context: Any) -> None:
@@ -175,11 +175,11 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         super().receive_primitive(_one(context_id, bytes([_COMMAND | _LAST]) + command.encoded()))
         message = self.message
         if isinstance(message, C_STORE_RQ) and message._data_set_file is None:
-            message._data_set_file = self._arriving = self._begin(
+            message._data_set_file = self._incoming = self._begin(
                 *command.named, str(context.transfer_syntax[0]), str(self.assoc.requestor.ae_title).strip()
             )
             if command.refused is not None:
-                self._arriving.refuse(command.refused)
+                self._incoming.refuse(command.refused)
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """Answer; a request that named no instance is answered without one."""
@@ -189,10 +189,10 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
 
     def connection_closed(self) -> None:
         """Remove the data set that the peer did not finish."""
-        if self._arriving is not None:
+        if self._incoming is not None:
             with suppress(OSError):
-                self._arriving.close()
-            self._arriving = None
+                self._incoming.close()
+            self._incoming = None
 
 
 def _one(context_id: int, fragment: bytes) -> P_DATA:
@@ -201,7 +201,7 @@ def _one(context_id: int, fragment: bytes) -> P_DATA:
     return one
 
 
-def arrived(request: C_STORE) -> Arriving | None:
+def arrived(request: C_STORE) -> IncomingInstance | None:
     """The data set of this request; None where the peer sent none."""
     found = getattr(request, "_dataset_file", None)
-    return found if isinstance(found, Arriving) else None
+    return found if isinstance(found, IncomingInstance) else None

@@ -19,7 +19,7 @@ class _Entry:
     answer: Future[studies.Arrival] = field(default_factory=Future)
 
 
-class Registrar:
+class CatalogBatchWriter:
     """Writes to the catalog from one thread: while it commits, the next instances of all associations gather.
 
     `close` ends the thread after what is waiting has been entered.
@@ -28,7 +28,7 @@ class Registrar:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._waiting: SimpleQueue[_Entry | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="whyray-registrar", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="whyray-batch_writer", daemon=True)
         self._thread.start()
 
     def enter(self, received: studies.Received) -> studies.Arrival:

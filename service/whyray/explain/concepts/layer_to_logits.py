@@ -27,7 +27,7 @@ from whyray.packages.subgraphs import reads
 FloatArray = NDArray[np.float32]
 
 
-class Tail:
+class LayerToLogits:
     """The graph from a layer to the logits, in torch for gradients and in ONNX Runtime to check them.
 
     The layer's activations are (N, D) or (N, D, *grid). A direction in it is (D,): the same at each position.
@@ -93,9 +93,9 @@ class Tail:
         return found, gap
 
 
-def tail(model: Model, layer: str) -> Tail:
+def layer_to_logits(model: Model, layer: str) -> LayerToLogits:
     """The tail behind a layer, made once for each model."""
-    return model.session(("tail", layer), lambda: Tail(model, layer))
+    return model.session(("layer_to_logits", layer), lambda: LayerToLogits(model, layer))
 
 
 def pooled(activations: FloatArray) -> FloatArray:

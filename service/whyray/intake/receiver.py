@@ -15,10 +15,10 @@ from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, events
 from whyray.catalog.studies import Arrival, Received, release
-from whyray.intake.arriving import Arriving, ObjectReceiver, arrived
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
+from whyray.intake.incoming_instance import IncomingInstance, ObjectReceiver, arrived
 from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable
-from whyray.intake.registrar import Registrar
 from whyray.storage import Storage
 
 SUCCESS = 0x0000
@@ -28,7 +28,7 @@ _log = logging.getLogger("whyray.intake")
 
 
 @dataclass
-class Reception:
+class InstanceReceiver:
     """Takes instances in: storage first, then the catalog, then the status.
 
     `is_own` is the loop guard; `routed` says whether routes are asked about what comes this way.
@@ -36,7 +36,7 @@ class Reception:
 
     storage: Storage
     catalog: Catalog
-    registrar: Registrar
+    batch_writer: CatalogBatchWriter
     is_own: Callable[[Dataset], bool]
     routed: bool = True
     _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Reception:
 
     def take(
         self,
-        arriving: Arriving | None,
+        incoming: IncomingInstance | None,
         sop_class_uid: str,
         sop_instance_uid: str,
         calling_ae: str,
@@ -58,25 +58,25 @@ class Reception:
         Refused
             If it is not kept, with the status for the peer.
         """
-        if arriving is None:
+        if incoming is None:
             raise not_understood("there is no data set")
-        if arriving.refused is not None:
-            raise arriving.refused
+        if incoming.refused is not None:
+            raise incoming.refused
         try:
-            identity = identify(arriving.path, arriving.start, arriving.transfer_syntax_uid)
+            identity = identify(incoming.path, incoming.start, incoming.transfer_syntax_uid)
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
         try:
             _compare(identity, sop_class_uid, sop_instance_uid, study_uid)
-            return self._keep(arriving, identity, calling_ae)
+            return self._keep(incoming, identity, calling_ae)
         except Refused as refused:
             refused.study_uid = identity.study_instance_uid
             raise
 
-    def _keep(self, arriving: Arriving, identity: Identity, calling_ae: str) -> Received:
+    def _keep(self, incoming: IncomingInstance, identity: Identity, calling_ae: str) -> Received:
         own = self.is_own(identity.header)
         try:
-            stored = arriving.commit()
+            stored = incoming.commit()
         except ResourceExhausted as error:
             raise not_writable(error.message) from error
         received = Received(
@@ -84,7 +84,7 @@ class Reception:
             series_instance_uid=identity.series_instance_uid,
             sop_instance_uid=identity.sop_instance_uid,
             sop_class_uid=identity.sop_class_uid,
-            transfer_syntax_uid=arriving.transfer_syntax_uid,
+            transfer_syntax_uid=incoming.transfer_syntax_uid,
             modality=identity.modality,
             sha256=stored.sha256,
             size=stored.size,
@@ -94,7 +94,7 @@ class Reception:
             routed=self.routed,
         )
         try:
-            arrival = self.registrar.enter(received)
+            arrival = self.batch_writer.enter(received)
         except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
@@ -169,34 +169,34 @@ def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str, stud
         raise mismatch("Study Instance UID", study_uid, identity.study_instance_uid)
 
 
-def on_store(event: Any, reception: Reception) -> Dataset | int:
+def on_store(event: Any, receiver: InstanceReceiver) -> Dataset | int:
     """C-STORE: PS3.4 section B.2.2. Success says that the instance is durable here, and in the catalog."""
     request = event.request
-    receiver: ObjectReceiver = event.assoc.dimse
+    association: ObjectReceiver = event.assoc.dimse
     calling_ae = str(event.assoc.requestor.ae_title).strip()
-    arriving = arrived(request)
+    incoming = arrived(request)
     try:
-        if arriving is None:
+        if incoming is None:
             raise not_understood("there is no data set")
-        received = reception.take(arriving, arriving.sop_class_uid, arriving.sop_instance_uid, calling_ae)
+        received = receiver.take(incoming, incoming.sop_class_uid, incoming.sop_instance_uid, calling_ae)
     except Refused as refused:
-        reception.report(refused, calling_ae)
+        receiver.report(refused, calling_ae)
         return refused.response()
     except Exception as error:  # the peer gets a status, whatever it was
         logged(_log, error, f"taking an instance from {calling_ae}")
         fault = failed_here(error)
-        reception.report(fault, calling_ae)
+        receiver.report(fault, calling_ae)
         return fault.response()
     finally:
-        if arriving is not None:
-            arriving.close()
+        if incoming is not None:
+            incoming.close()
     if not received.own_result:
-        receiver.study_uids.add(received.study_instance_uid)
+        association.study_uids.add(received.study_instance_uid)
     return SUCCESS
 
 
-def on_released(event: Any, reception: Reception) -> None:
+def on_released(event: Any, receiver: InstanceReceiver) -> None:
     """The peer ended the association in good order: what it brought is likely to be whole."""
-    receiver: ObjectReceiver = event.assoc.dimse
-    if receiver.study_uids:
-        reception.released(receiver.study_uids)
+    association: ObjectReceiver = event.assoc.dimse
+    if association.study_uids:
+        receiver.released(association.study_uids)
