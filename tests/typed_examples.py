@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain import (
     CaseMatch,
     CaseMatches,
@@ -22,7 +23,6 @@ from whyray.explain import (
     UnitEffect,
     UnitReport,
 )
-from whyray.packages import CodedConcept
 
 SHAPE = (32, 32)
 RIGHT = CodedConcept(value="24028007", scheme="SCT", meaning="Right")

@@ -16,6 +16,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.uid import UID, UID_dictionary
 from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.config import (
     AssociationTimeouts,
@@ -36,7 +37,6 @@ from whyray.intake import refusals
 from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage, rejection, supported
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.jobs.page_compression import PageCompression
-from whyray.packages import CodedConcept
 from whyray.results import COMPRESSIONS, Templates
 from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
 

@@ -15,8 +15,8 @@ from scipy import ndimage
 from skimage import measure
 from skimage.morphology import closing, disk, opening
 
-BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import BoolArray, FloatArray
+
 BACKGROUND, RIGHT_LUNG, LEFT_LUNG, HEART, MEDIASTINUM = range(5)
 CLASSES = ("background", "right lung", "left lung", "heart", "mediastinum")
 SIZE = 128

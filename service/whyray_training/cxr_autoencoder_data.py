@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import resampled
 from whyray.inference import Model
 from whyray_training.cxr_augment import augment, plain
@@ -19,7 +20,6 @@ from whyray_training.cxr_data import Radiographs
 from whyray_training.efficientnet_lite import FEATURES
 
 BATCH = 8
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

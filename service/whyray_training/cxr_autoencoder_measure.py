@@ -20,7 +20,6 @@ REFINED = 40
 """Pictures on which refinement is measured: it takes seconds for each."""
 FIDELITY = 0.1
 """|f(x) - f(D(E(x)))|, in probability, up to which a counterfactual may be shown."""
-FloatArray = npt.NDArray[np.float32]
 
 
 def likeness(autoencoder: Autoencoder, observer: Observer, data: Lesson, seed: int) -> dict[str, Any]:

@@ -7,15 +7,15 @@ well-placed directions); the nets learn what the components leave out, above all
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whyray.base.arrays import FloatArray
+
 SIZE, COARSE = 128, 64
 LATENTS = 256
 WIDTH, DEEP, GUIDE = 64, 96, 32
-FloatArray = npt.NDArray[np.float32]
 
 
 class Encoder(nn.Module):  # type: ignore[misc]  # torch is untyped here

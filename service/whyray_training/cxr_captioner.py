@@ -20,19 +20,13 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whyray.base.arrays import DoubleArray
 from whyray.inference import Captioner, Model, RuntimeOptions, load_package, tapped
 from whyray_training.cxr_augment import augment, plain
 from whyray_training.cxr_captioner_card import captioner_card, captioner_manifest
 from whyray_training.cxr_captioner_figures import against, each_finding, follow_the_image, told_in
 from whyray_training.cxr_captions import Phrasebook, asked
-from whyray_training.cxr_data import (
-    FINDINGS,
-    FloatArray,
-    Radiographs,
-    load_radiographs,
-    load_small_radiographs,
-    patient_folds,
-)
+from whyray_training.cxr_data import FINDINGS, Radiographs, load_radiographs, load_small_radiographs, patient_folds
 from whyray_training.package import halve_weights, write_package
 
 INPUT_SIZE = 224
@@ -69,7 +63,7 @@ class Decoder(nn.Module):  # type: ignore[misc]  # torch is untyped here
     with each token. As Vinyals et al. 2015, section 3, but the image is seen at every word, not before the first only.
     """
 
-    def __init__(self, words: int, axes: FloatArray, offset: FloatArray, width: int) -> None:
+    def __init__(self, words: int, axes: DoubleArray, offset: DoubleArray, width: int) -> None:
         super().__init__()
         self.axes: Tensor
         self.offset: Tensor
@@ -94,8 +88,8 @@ class Lessons:
     """What is learned from: memories (C, N, D), copies of N radiographs, those as they are first; and of each copy
     `margins` (C, N, 14), the log odds that cxr-findings answers above those of the finding's threshold."""
 
-    memories: FloatArray
-    margins: FloatArray
+    memories: DoubleArray
+    margins: DoubleArray
 
     def of(self, rows: NDArray[np.int64]) -> Lessons:
         """All copies of these radiographs."""
@@ -156,7 +150,7 @@ def main(
     console.print(metrics, markup=False)
 
 
-def projection(lessons: Lessons, ridge: float) -> tuple[FloatArray, FloatArray]:
+def projection(lessons: Lessons, ridge: float) -> tuple[DoubleArray, DoubleArray]:
     """(D, 14) and (14,): memory to margins of the answers over their spread, by ridge regression on all copies.
 
     The answers are affine in the embedding, so where copies outnumber its dimensions this finds the head of
@@ -199,7 +193,7 @@ def trained(lessons: Lessons, book: Phrasebook, recipe: Recipe, seed: int) -> De
     return decoder
 
 
-def written(decoder: Decoder, memories: FloatArray, book: Phrasebook) -> list[str]:
+def written(decoder: Decoder, memories: DoubleArray, book: Phrasebook) -> list[str]:
     """Captions of memories (N, D), decoded greedily, all at once."""
     seen = torch.tensor(memories, dtype=torch.float32)
     tokens = torch.full((len(seen), 1), book.start)
@@ -227,7 +221,7 @@ def _lessons(model: Model, radiographs: Radiographs, recipe: Recipe, seed: int) 
     return Lessons(np.stack(memories).astype(np.float64), np.stack(margins))
 
 
-def _margins(model: Model, answers: NDArray[np.float32]) -> FloatArray:
+def _margins(model: Model, answers: NDArray[np.float32]) -> DoubleArray:
     """(N, 14): log odds of probabilities above those of the thresholds; at or above 0 where a finding is present."""
     thresholds = np.array([each.threshold for each in model.manifest.targets])
     chances = np.clip(answers.astype(np.float64), 1e-12, 1 - 1e-12)
@@ -235,7 +229,7 @@ def _margins(model: Model, answers: NDArray[np.float32]) -> FloatArray:
 
 
 def _package_figures(
-    package: Captioner, decoder: Decoder, memories: FloatArray, radiographs: Radiographs, book: Phrasebook
+    package: Captioner, decoder: Decoder, memories: DoubleArray, radiographs: Radiographs, book: Phrasebook
 ) -> dict[str, int]:
     """How many captions of the written package (ONNX Runtime, halved weights) are torch's, from the picture on."""
     pictures = plain(torch.from_numpy(radiographs.images[:COMPARED]), INPUT_SIZE).numpy()[:, 0]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whyray.base.arrays import BoolArray
 from whyray_training.cxr_captions import Phrasebook, said
 from whyray_training.figures import Interval, bootstrap, rounded
 
-Bools = npt.NDArray[np.bool_]
 Told = npt.NDArray[np.int64]
 
 
-def against(told: Told, truth: Bools, seed: int) -> dict[str, Any]:
+def against(told: Told, truth: BoolArray, seed: int) -> dict[str, Any]:
     """Of what captions state, told (N, K) as `said` gives it, how much is true (N, K); intervals over images.
 
     `present` is of statements that a finding is there, `absent` of those that it is not: precision is the share of
@@ -33,7 +33,7 @@ def against(told: Told, truth: Bools, seed: int) -> dict[str, Any]:
     return found
 
 
-def each_finding(told: Told, truth: Bools, book: Phrasebook) -> dict[str, dict[str, Any]]:
+def each_finding(told: Told, truth: BoolArray, book: Phrasebook) -> dict[str, dict[str, Any]]:
     """The same of each finding, without intervals; and how often it is answered and stated."""
     found = {}
     for place, name in enumerate(book.findings):
@@ -65,15 +65,15 @@ def told_in(captions: Sequence[str], book: Phrasebook) -> Told:
     return np.stack([said(each, book) for each in captions])
 
 
-def _interval(so: Bools, of: Bools, seed: int) -> Interval:
+def _interval(so: BoolArray, of: BoolArray, seed: int) -> Interval:
     return bootstrap(lambda cases: _share(so[cases], of[cases]), len(so), seed)
 
 
-def _agreement(told: Told, truth: Bools) -> float:
+def _agreement(told: Told, truth: BoolArray) -> float:
     return _share((told == 1) == truth, told >= 0)
 
 
-def _share(so: Bools, of: Bools) -> float:
+def _share(so: BoolArray, of: BoolArray) -> float:
     return float(so[of].mean()) if of.any() else float("nan")
 
 

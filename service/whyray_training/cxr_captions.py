@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from whyray_training.cxr_data import FloatArray
+from whyray.base.arrays import DoubleArray
 
 MENTIONS = {
     "Atelectasis": "atelectasis",
@@ -52,7 +52,7 @@ class Phrasebook:
 
 def asked(
     book: Phrasebook, present: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
+) -> tuple[npt.NDArray[np.int64], DoubleArray]:
     """Captions (N, T) of findings that are present or not (N, 14), padded with the end, and the weight of each token.
 
     Each sentence opens in one of two ways, drawn at random: a caption has more than one right wording. The first word

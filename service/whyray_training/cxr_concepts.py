@@ -15,12 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Case
 from whyray.explain.concepts import KIND, Concept, ConceptBank, held, measure_concepts, measured
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import Examples, fit_bank
 from whyray.onboarding.concept_fitting import FEWEST, Recipe
-from whyray.packages import ArtefactFacts, CodedConcept, graph_digest, write_artefact
+from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 from whyray_training.cxr_augment import plain
 from whyray_training.cxr_card import CODES
 from whyray_training.cxr_data import FINDINGS, Radiographs, load_radiographs, load_small_radiographs, together

@@ -11,8 +11,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
+from whyray.base.arrays import DoubleArray
 from whyray_training import figures
-from whyray_training.cxr_data import FINDINGS, FloatArray, Radiographs, patient_folds
+from whyray_training.cxr_data import FINDINGS, Radiographs, patient_folds
 from whyray_training.cxr_goals import goals
 from whyray_training.cxr_measure import ENOUGH_POSITIVES
 from whyray_training.cxr_student import Judge, ridge_regression, wanted
@@ -38,26 +39,26 @@ class ConceptRecipe:
 class Fitted:
     """Concepts (14, E), (14,) from the embedding, as calibrated logits; the answer (14,), () from those."""
 
-    concept_weights: FloatArray
-    concept_biases: FloatArray
-    head_weights: FloatArray
+    concept_weights: DoubleArray
+    concept_biases: DoubleArray
+    head_weights: DoubleArray
     head_bias: float
 
-    def concepts(self, embedding: FloatArray) -> FloatArray:
+    def concepts(self, embedding: DoubleArray) -> DoubleArray:
         """(N, E) to (N, 14) calibrated logits."""
         return np.asarray(embedding @ self.concept_weights.T + self.concept_biases)
 
-    def answers(self, embedding: FloatArray) -> FloatArray:
+    def answers(self, embedding: DoubleArray) -> DoubleArray:
         """(N, E) to (N,) logits of 'abnormal'."""
         return np.asarray(self.concepts(embedding) @ self.head_weights + self.head_bias)
 
 
-def abnormal(data: Radiographs) -> FloatArray:
+def abnormal(data: Radiographs) -> DoubleArray:
     """(N,): 1 where the NIH's text mining found any of the fourteen findings."""
     return np.asarray((data.labels.sum(axis=1) > 0).astype(float))
 
 
-def fit(data: Radiographs, seen: FloatArray, recipe: ConceptRecipe, seed: int) -> Fitted:
+def fit(data: Radiographs, seen: DoubleArray, recipe: ConceptRecipe, seed: int) -> Fitted:
     """Concepts first, then the head on concepts of images that their fit had not seen (sequential, Koh et al. 2020).
 
     `seen` (copies, N, E) embeddings.
@@ -66,7 +67,7 @@ def fit(data: Radiographs, seen: FloatArray, recipe: ConceptRecipe, seed: int) -
 
 
 def fit_each(
-    data: Radiographs, seen: FloatArray, recipe: ConceptRecipe, seed: int, concept_goals: Sequence[FloatArray]
+    data: Radiographs, seen: DoubleArray, recipe: ConceptRecipe, seed: int, concept_goals: Sequence[DoubleArray]
 ) -> list[Fitted]:
     """As `fit`, for several goals (N, 14) of the concepts at once: they share their factorisations."""
     every, count = np.concatenate(concept_goals, axis=1), len(FINDINGS)
@@ -89,16 +90,16 @@ def fit_each(
     return found
 
 
-def _truth(data: Radiographs, goal: FloatArray, concept: int) -> FloatArray:
+def _truth(data: Radiographs, goal: DoubleArray, concept: int) -> DoubleArray:
     label = data.labels[:, concept]
     return label if label.sum() >= ENOUGH_POSITIVES else np.asarray(figures.sigmoid(goal[:, concept]))
 
 
-def _head(concepts: FloatArray, truth: FloatArray, together: float) -> tuple[FloatArray, float]:
+def _head(concepts: DoubleArray, truth: DoubleArray, together: float) -> tuple[DoubleArray, float]:
     centre, spread = concepts.mean(axis=0), float(concepts.std())
     standard = (concepts - centre) / spread
 
-    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+    def loss(parameters: DoubleArray) -> tuple[float, DoubleArray]:
         weights, apart = parameters[:-1], parameters[:-1] - parameters[:-1].mean()
         logit = standard @ weights + parameters[-1]
         error = figures.sigmoid(logit) - truth

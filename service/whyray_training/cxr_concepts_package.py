@@ -13,6 +13,7 @@ import torch
 import typer
 from rich.console import Console
 
+from whyray.base.arrays import DoubleArray
 from whyray.explain.concepts import ConceptBank, Outputs
 from whyray.inference import RuntimeOptions, load_package
 from whyray_training import figures
@@ -21,14 +22,7 @@ from whyray_training.cxr_augment import plain
 from whyray_training.cxr_concepts import write_bank
 from whyray_training.cxr_concepts_card import abnormal_card, abnormal_manifest
 from whyray_training.cxr_concepts_head import ConceptRecipe, ConceptStudent, abnormal, fit, fit_each, permuted_goals
-from whyray_training.cxr_data import (
-    FINDINGS,
-    FloatArray,
-    Radiographs,
-    load_radiographs,
-    load_small_radiographs,
-    patient_folds,
-)
+from whyray_training.cxr_data import FINDINGS, Radiographs, load_radiographs, load_small_radiographs, patient_folds
 from whyray_training.cxr_goals import goals
 from whyray_training.cxr_measure import SPECIFICITY
 from whyray_training.cxr_student import embeddings, ridge_regression, unfitted_judge, wanted
@@ -111,8 +105,8 @@ def main(
 
 
 def together_with(
-    first: Radiographs, first_seen: FloatArray, second: Radiographs, second_seen: FloatArray
-) -> tuple[Radiographs, FloatArray]:
+    first: Radiographs, first_seen: DoubleArray, second: Radiographs, second_seen: DoubleArray
+) -> tuple[Radiographs, DoubleArray]:
     """Both halves of the small set and their embeddings."""
     from whyray_training.cxr_data import together
 
@@ -120,7 +114,7 @@ def together_with(
 
 
 def _cross_validated(
-    data: Radiographs, seen: FloatArray, fold_of: npt.NDArray[np.int64], recipe: ConceptRecipe, seed: int
+    data: Radiographs, seen: DoubleArray, fold_of: npt.NDArray[np.int64], recipe: ConceptRecipe, seed: int
 ) -> dict[str, Any]:
     """Everything that is measured on radiographs whose patients had no part in concepts nor head."""
     truth, random = abnormal(data), np.random.default_rng(seed)
@@ -171,7 +165,7 @@ def _cross_validated(
     }
 
 
-def _leave_references(out: Path, concepts: FloatArray, metrics: dict[str, Any], day: str) -> None:
+def _leave_references(out: Path, concepts: DoubleArray, metrics: dict[str, Any], day: str) -> None:
     """The artefact: how the concepts are distributed over the radiographs, and how well each is known held out."""
     model = load_package(out, options=RuntimeOptions(device="cpu", intra_op_threads=1))
     low, high = np.percentile(concepts, [5, 95], axis=0)

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from whyray.base.arrays import DoubleArray
+
 FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -30,7 +32,6 @@ FINDINGS = (
     "Hernia",
 )
 STORED_SIZE = 256
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Radiographs:
     """
 
     images: npt.NDArray[np.uint8]
-    labels: FloatArray
-    teacher: FloatArray
+    labels: DoubleArray
+    teacher: DoubleArray
     patients: npt.NDArray[np.int64]
 
     def __len__(self) -> int:

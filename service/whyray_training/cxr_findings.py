@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from whyray.base.arrays import DoubleArray
 from whyray_training.cxr_activations import INPUT_SIZE, HalfArray, activations, frozen_backbone
 from whyray_training.cxr_augment import plain
 from whyray_training.cxr_card import chest_card, chest_manifest
-from whyray_training.cxr_data import FloatArray, Radiographs, load_radiographs, load_small_radiographs, patient_folds
+from whyray_training.cxr_data import Radiographs, load_radiographs, load_small_radiographs, patient_folds
 from whyray_training.cxr_goals import goals
 from whyray_training.cxr_measure import ENOUGH_POSITIVES, HeldOut, cross_validated, kept_out, share_in_region
 from whyray_training.cxr_student import (
@@ -115,7 +116,7 @@ def _cross_validate(
     data: Radiographs,
     judge: Judge,
     plain_maps: HalfArray,
-    pooled: FloatArray,
+    pooled: DoubleArray,
     fold_of: npt.NDArray[np.int64],
     recipe: Recipe,
 ) -> HeldOut:

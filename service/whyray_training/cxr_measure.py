@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whyray.base.arrays import DoubleArray
 from whyray_training import figures
-from whyray_training.cxr_data import FINDINGS, FloatArray, Radiographs
+from whyray_training.cxr_data import FINDINGS, Radiographs
 
 SPECIFICITY = 0.90
 ENOUGH_POSITIVES = 20
@@ -35,20 +36,20 @@ class HeldOut:
     frozen features of images as they are; inside: share of the positive class activation map in the finding's region.
     """
 
-    answers: FloatArray
-    disturbed: FloatArray
-    probe: FloatArray
-    disturbed_probe: FloatArray
-    inside: FloatArray
+    answers: DoubleArray
+    disturbed: DoubleArray
+    probe: DoubleArray
+    disturbed_probe: DoubleArray
+    inside: DoubleArray
 
 
-def region_areas() -> FloatArray:
+def region_areas() -> DoubleArray:
     """(14,) share of the image that each finding's region covers: what a map without any sense of place would score."""
     boxes = np.array([_REGIONS.get(finding, _CHEST) for finding in FINDINGS])
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def share_in_region(maps: FloatArray) -> FloatArray:
+def share_in_region(maps: DoubleArray) -> DoubleArray:
     """(N, 14, G, G) class activation maps to (N, 14): positive evidence inside the region / all positive evidence."""
     centres = (np.arange(maps.shape[-1]) + 0.5) / maps.shape[-1]
     positive, inside = np.maximum(maps, 0), np.zeros(maps.shape[:2])
@@ -83,7 +84,7 @@ def cross_validated(data: Radiographs, fold_of: npt.NDArray[np.int64], held_out:
     }
 
 
-def kept_out(data: Radiographs, answers: FloatArray, seed: int) -> dict[str, Any]:
+def kept_out(data: Radiographs, answers: DoubleArray, seed: int) -> dict[str, Any]:
     """AUC of the shipped weights on radiographs that no training and no choice has seen, where positives are enough."""
     return {
         "images": len(data),

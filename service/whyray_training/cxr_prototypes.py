@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from whyray.base.arrays import DoubleArray
 from whyray_training.cxr_activations import INPUT_SIZE, HalfArray, activations, frozen_backbone
 from whyray_training.cxr_augment import plain
-from whyray_training.cxr_data import FloatArray, Radiographs, load_radiographs, load_small_radiographs, patient_folds
+from whyray_training.cxr_data import Radiographs, load_radiographs, load_small_radiographs, patient_folds
 from whyray_training.cxr_findings import SMALL_FOLDS, SMALL_HELD_OUT
 from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_manifest, target_figures
 from whyray_training.cxr_prototypes_fit import Fitted, answers_of, fitted, truth
@@ -103,12 +104,12 @@ def _seen(data: Radiographs, copies: int, seed: int, threads: int, progress: Pro
 def _fold(
     data: Radiographs,
     seen: HalfArray,
-    pooled: FloatArray,
+    pooled: DoubleArray,
     judge: Judge,
     recipe: Recipe,
     here: npt.NDArray[np.int64],
     seed: int,
-) -> FloatArray:
+) -> DoubleArray:
     """(3, n, T): logits of held-out radiographs; of their last augmented copy; by the evidence without prototypes."""
     rest = np.setdiff1d(np.arange(len(data)), here)
     found: Fitted = fitted(data.take(rest), seen[:-1, rest], pooled[:-1, rest], judge, recipe, seed)
@@ -116,7 +117,7 @@ def _fold(
     return np.stack([answers_of(found.net, seen[0, here]), answers_of(found.net, seen[-1, here]), linear])
 
 
-def _kept_out(data: Radiographs, answers: FloatArray, seed: int) -> dict[str, Any]:
+def _kept_out(data: Radiographs, answers: DoubleArray, seed: int) -> dict[str, Any]:
     from whyray_training import figures
 
     labels = truth(data)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from whyray.base.arrays import DoubleArray
 from whyray_training import figures
 from whyray_training.cxr_card import chest_manifest
-from whyray_training.cxr_data import FINDINGS, FloatArray
+from whyray_training.cxr_data import FINDINGS
 from whyray_training.cxr_measure import SPECIFICITY
 from whyray_training.cxr_prototypes_net import TARGETS
 from whyray_training.figures import with_interval
@@ -29,7 +30,7 @@ _ANATOMY = {
 
 
 def target_figures(
-    labels: FloatArray, measured: FloatArray, fold_of: npt.NDArray[np.int64], seed: int
+    labels: DoubleArray, measured: DoubleArray, fold_of: npt.NDArray[np.int64], seed: int
 ) -> dict[str, Any]:
     """One target's figures, of held-out logits (3, N): plain, disturbed, without prototypes.
 

@@ -16,8 +16,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from whyray.base.arrays import DoubleArray
 from whyray_training.cxr_activations import HalfArray
-from whyray_training.cxr_data import FINDINGS, FloatArray, Radiographs
+from whyray_training.cxr_data import FINDINGS, Radiographs
 from whyray_training.cxr_goals import goals
 from whyray_training.cxr_prototypes_net import EVIDENCE, TARGETS, PrototypeNet, Recipe, similarity
 from whyray_training.cxr_student import Judge, ridge_regression, wanted
@@ -38,16 +39,16 @@ class Fitted:
     net: PrototypeNet
     images: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
-    linear: FloatArray
-    bias: FloatArray
+    linear: DoubleArray
+    bias: DoubleArray
 
 
-def truth(data: Radiographs) -> FloatArray:
+def truth(data: Radiographs) -> DoubleArray:
     """(N, 3) labels 0 or 1: Cardiomegaly, Effusion, any finding at all."""
     return np.column_stack([data.labels[:, [FINDINGS.index(name) for name in TARGETS[:-1]]], data.labels.any(axis=1)])
 
 
-def fitted(data: Radiographs, seen: HalfArray, pooled: FloatArray, judge: Judge, recipe: Recipe, seed: int) -> Fitted:
+def fitted(data: Radiographs, seen: HalfArray, pooled: DoubleArray, judge: Judge, recipe: Recipe, seed: int) -> Fitted:
     """Fit on radiographs, their activations (1 + copies, N, 304, 14, 14) and embeddings (1 + copies, N, 1520)."""
     net = PrototypeNet(judge, recipe)
     net.eval()
@@ -81,15 +82,15 @@ def fitted(data: Radiographs, seen: HalfArray, pooled: FloatArray, judge: Judge,
     return Fitted(net, where[:, 0], where[:, 1:], weight[list(NUMBERS)], bias[list(NUMBERS)])
 
 
-def answers_of(net: PrototypeNet, frozen: HalfArray) -> FloatArray:
+def answers_of(net: PrototypeNet, frozen: HalfArray) -> DoubleArray:
     """(N, T) logits."""
     with torch.no_grad():
         return np.asarray(torch.cat([net(part)[0] for part in _batches(frozen)]).double().numpy())
 
 
 def signed_logistic(
-    x: FloatArray, want: FloatArray, signs: FloatArray, ridge: float, sparsity: float
-) -> tuple[FloatArray, float]:
+    x: DoubleArray, want: DoubleArray, signs: DoubleArray, ridge: float, sparsity: float
+) -> tuple[DoubleArray, float]:
     """Weights of the given signs and a bias: least cross-entropy against probabilities, ridge |w|² / 2, sparsity |w|.
 
     Penalties are of standardised columns and in units of images.
@@ -97,7 +98,7 @@ def signed_logistic(
     centre, spread = x.mean(axis=0), x.std(axis=0) + 1e-6
     standard = (x - centre) / spread
 
-    def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
+    def loss(parameters: DoubleArray) -> tuple[float, DoubleArray]:
         weight, logit = parameters[:-1], standard @ parameters[:-1] + parameters[-1]
         gap = 1 / (1 + np.exp(-logit)) - want
         value = (np.logaddexp(0, logit) - want * logit).sum() + ridge * (weight**2).sum() / 2
@@ -112,8 +113,8 @@ def signed_logistic(
 
 
 def _candidates(
-    evidence: npt.NDArray[np.float32], labels: FloatArray, recipe: Recipe, seed: int
-) -> tuple[list[tuple[int, int, int]], FloatArray]:
+    evidence: npt.NDArray[np.float32], labels: DoubleArray, recipe: Recipe, seed: int
+) -> tuple[list[tuple[int, int, int]], DoubleArray]:
     """Places (image, row, column) and signs: in each of some radiographs where evidence is strongest, and anywhere.
 
     The whole neighbourhood of a place lies within the image: at the border there are arms, letters and collimators.
@@ -135,7 +136,7 @@ def _candidates(
     return places, np.array(signs)
 
 
-def _strongest(sizes: FloatArray, signs: FloatArray, recipe: Recipe) -> npt.NDArray[np.int64]:
+def _strongest(sizes: DoubleArray, signs: DoubleArray, recipe: Recipe) -> npt.NDArray[np.int64]:
     kept = []
     for sign, count in ((1, recipe.presence), (-1, recipe.absence)):
         rows = np.flatnonzero(signs == sign)
@@ -143,7 +144,7 @@ def _strongest(sizes: FloatArray, signs: FloatArray, recipe: Recipe) -> npt.NDAr
     return np.concatenate(kept)
 
 
-def _highest(points: Tensor, candidates: Tensor) -> FloatArray:
+def _highest(points: Tensor, candidates: Tensor) -> DoubleArray:
     parts = [similarity(part, candidates).flatten(2).amax(dim=2) for part in points.split(32)]
     return np.asarray(torch.cat(parts).double().numpy())
 

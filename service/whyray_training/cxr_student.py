@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whyray.base.arrays import DoubleArray
 from whyray_training.cxr_activations import GRID, HalfArray
-from whyray_training.cxr_data import FINDINGS, FloatArray
+from whyray_training.cxr_data import FINDINGS
 from whyray_training.cxr_goals import Goals
 from whyray_training.efficientnet_lite import FEATURES, DenseFeatures, dense_imagenet_features
 
@@ -87,7 +88,7 @@ def unfitted_judge(plain: HalfArray) -> Judge:
     return judge
 
 
-def embeddings(judge: Judge, seen: HalfArray) -> FloatArray:
+def embeddings(judge: Judge, seen: HalfArray) -> DoubleArray:
     """(copies, N, 304, 14, 14) to (copies, N, 1520)."""
     with torch.no_grad():
         copies = [torch.cat([judge(torch.from_numpy(part).float())[2] for part in _batches(copy)]) for copy in seen]
@@ -95,8 +96,8 @@ def embeddings(judge: Judge, seen: HalfArray) -> FloatArray:
 
 
 def ridge_regression(
-    seen: FloatArray, answers: FloatArray, ridge: float, plain_weight: float = 1.0
-) -> tuple[FloatArray, FloatArray]:
+    seen: DoubleArray, answers: DoubleArray, ridge: float, plain_weight: float = 1.0
+) -> tuple[DoubleArray, DoubleArray]:
     """Embeddings (copies, N, E) and answers (N, 14) to (14, E) weights and (14,) biases.
 
     `ridge` is in units of images and of standardised embeddings. An image's copies share its weight; the first, the
@@ -116,13 +117,13 @@ def ridge_regression(
     return weights, mean - weights @ centre
 
 
-def wanted(goal: Goals) -> FloatArray:
+def wanted(goal: Goals) -> DoubleArray:
     """(N, 14) logits to imitate: half the teacher's where there is one, half that of the mixed label."""
     mixed = torch.logit(goal.mixed.clamp(0.02, 0.98))
     return np.asarray(torch.where(goal.known > 0, 0.5 * goal.imitated + 0.5 * mixed, mixed).double().numpy())
 
 
-def fitted(judge: Judge, weights: FloatArray, biases: FloatArray) -> Judge:
+def fitted(judge: Judge, weights: DoubleArray, biases: DoubleArray) -> Judge:
     """The judge with these weights in its linear layer."""
     with torch.no_grad():
         judge.head.weight.copy_(torch.from_numpy(weights))
@@ -130,7 +131,7 @@ def fitted(judge: Judge, weights: FloatArray, biases: FloatArray) -> Judge:
     return judge
 
 
-def activation_maps(judge: Judge, plain: HalfArray, weights: FloatArray) -> FloatArray:
+def activation_maps(judge: Judge, plain: HalfArray, weights: DoubleArray) -> DoubleArray:
     """(N, 304, 14, 14) to class activation maps (N, 14, 14, 14); their mean over places is the logit less the bias."""
     with torch.no_grad():
         rows = torch.from_numpy(weights).float()

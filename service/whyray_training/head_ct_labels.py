@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from whyray.base.arrays import BoolArray
+
 CLASSES = ("background", "soft-tissue", "bone")
 BACKGROUND, SOFT_TISSUE, BONE = range(3)
-Mask = npt.NDArray[np.bool_]
 
 TISSUE_HU = -300.0
 BONE_HU = 220.0
@@ -36,14 +37,14 @@ def derive_labels(hu: npt.NDArray[np.float32], pixel: float, distance: float) ->
     return labels
 
 
-def _head(tissue: Mask, pixel: float) -> Mask:
+def _head(tissue: BoolArray, pixel: float) -> BoolArray:
     """The largest thick thing, with its thin parts: table and head holder are thin shells and fall away."""
     filled = np.stack([ndimage.binary_fill_holes(part) for part in tissue])
     core = _largest(_opened(filled, HOLDER_MM, pixel))
     return np.asarray(_dilated(core, EARS_MM, pixel) & tissue)
 
 
-def _bone(hu: npt.NDArray[np.float32], head: Mask, pixel: float, distance: float) -> Mask:
+def _bone(hu: npt.NDArray[np.float32], head: BoolArray, pixel: float, distance: float) -> BoolArray:
     dense = (hu > BONE_HU) & head
     closed = _eroded(_dilated(dense, MARROW_MM, pixel), MARROW_MM, pixel) & (hu > MARROW_HU)
     parts, _ = ndimage.label(closed, np.ones((3, 3, 3)))
@@ -53,7 +54,7 @@ def _bone(hu: npt.NDArray[np.float32], head: Mask, pixel: float, distance: float
     return np.asarray((dense | closed) & keep[parts])
 
 
-def _largest(mask: Mask) -> Mask:
+def _largest(mask: BoolArray) -> BoolArray:
     parts, count = ndimage.label(mask)
     if count == 0:
         return mask
@@ -62,20 +63,20 @@ def _largest(mask: Mask) -> Mask:
     return np.asarray(parts == sizes.argmax())
 
 
-def _opened(mask: Mask, radius: float, pixel: float) -> Mask:
+def _opened(mask: BoolArray, radius: float, pixel: float) -> BoolArray:
     return _dilated(_eroded(mask, radius, pixel), radius, pixel)
 
 
-def _dilated(mask: Mask, radius: float, pixel: float) -> Mask:
+def _dilated(mask: BoolArray, radius: float, pixel: float) -> BoolArray:
     """By a disc of `radius` mm in each slice."""
     return np.asarray(_distance(~mask, pixel) <= radius)
 
 
-def _eroded(mask: Mask, radius: float, pixel: float) -> Mask:
+def _eroded(mask: BoolArray, radius: float, pixel: float) -> BoolArray:
     return np.asarray(_distance(mask, pixel) > radius)
 
 
-def _distance(mask: Mask, pixel: float) -> npt.NDArray[np.float64]:
+def _distance(mask: BoolArray, pixel: float) -> npt.NDArray[np.float64]:
     """mm in the slice to the nearest False; infinite where a slice has none."""
     slices = mask if mask.ndim == 3 else mask[None]
     found = [

@@ -8,10 +8,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from whyray.base.arrays import FloatArray
 from whyray_training.head_ct_data import SHAPE, WINDOW, Case
 
 PATCH = (16, 48, 48)
-Volume = npt.NDArray[np.float32]
 
 
 def patch_of(case: Case, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def patch_of(case: Case, random: np.random.Generator) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(image.copy())[None], torch.from_numpy(labels.astype(np.int64))
 
 
-def _turned(case: Case, starts: list[int], random: np.random.Generator) -> tuple[Volume, npt.NDArray[np.uint8]]:
+def _turned(case: Case, starts: list[int], random: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.uint8]]:
     """The patch around its own middle, turned by up to 30 degrees and scaled by up to 15 % in the slices."""
     angle, zoom = random.uniform(-np.pi / 6, np.pi / 6), random.uniform(0.85, 1.15)
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -42,7 +42,7 @@ def _turned(case: Case, starts: list[int], random: np.random.Generator) -> tuple
     return image, labels
 
 
-def _as_by_another_scanner(image: Volume, random: np.random.Generator) -> Volume:
+def _as_by_another_scanner(image: FloatArray, random: np.random.Generator) -> FloatArray:
     """Scale and offset of HU, blur, and noise that is coarser than a voxel."""
     grain, blur = random.uniform(0.0, 0.8), random.uniform(0.0, 0.6)
     noise = ndimage.gaussian_filter(random.normal(size=image.shape).astype(np.float32), (0.0, grain, grain), truncate=2)

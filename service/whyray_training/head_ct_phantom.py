@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from whyray.base.arrays import DoubleArray
 from whyray_training.head_ct_labels import BACKGROUND, BONE, SOFT_TISSUE
 
-FloatArray = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.uint8]
 AIR = -1024.0
 
@@ -22,20 +22,20 @@ AIR = -1024.0
 class _Canvas:
     """HU and labels over points (..., 3) mm: towards the head, back and left, from the middle of the head."""
 
-    points: FloatArray
-    hu: FloatArray
+    points: DoubleArray
+    hu: DoubleArray
     labels: Labels
 
     def paint(self, where: npt.NDArray[np.bool_], hu: float, label: int) -> None:
         self.hu[where] = hu
         self.labels[where] = label
 
-    def ellipsoid(self, centre: FloatArray, radii: FloatArray) -> FloatArray:
+    def ellipsoid(self, centre: DoubleArray, radii: DoubleArray) -> DoubleArray:
         """0 in the middle, 1 on the surface."""
         return np.asarray(np.sqrt((((self.points - centre) / radii) ** 2).sum(axis=-1)))
 
 
-def phantom(points: FloatArray, random: np.random.Generator) -> tuple[npt.NDArray[np.float32], Labels]:
+def phantom(points: DoubleArray, random: np.random.Generator) -> tuple[npt.NDArray[np.float32], Labels]:
     """HU and labels at (..., 3) mm (towards the head, the back, the left) of one random head around the origin."""
     canvas = _Canvas(_bent(points, random), np.full(points.shape[:-1], AIR), np.zeros(points.shape[:-1], np.uint8))
     radii = np.array([random.uniform(62, 82), random.uniform(74, 95), random.uniform(60, 78)])
@@ -46,7 +46,7 @@ def phantom(points: FloatArray, random: np.random.Generator) -> tuple[npt.NDArra
     return canvas.hu.astype(np.float32), canvas.labels
 
 
-def _bent(points: FloatArray, random: np.random.Generator) -> FloatArray:
+def _bent(points: DoubleArray, random: np.random.Generator) -> DoubleArray:
     bent = points.copy()
     for wavelength in (170.0, 70.0, 35.0):
         for axis in range(3):
@@ -58,7 +58,7 @@ def _bent(points: FloatArray, random: np.random.Generator) -> FloatArray:
     return bent
 
 
-def _table(canvas: _Canvas, straight: FloatArray, radii: FloatArray, random: np.random.Generator) -> None:
+def _table(canvas: _Canvas, straight: DoubleArray, radii: DoubleArray, random: np.random.Generator) -> None:
     """A shell of plastic or carbon behind the head, sometimes with foam inside."""
     if random.random() < 0.15:
         return
@@ -74,7 +74,7 @@ def _table(canvas: _Canvas, straight: FloatArray, radii: FloatArray, random: np.
         canvas.paint(bed & (straight[..., 1] < deep + random.uniform(18, 40)), random.uniform(-800, 150), BACKGROUND)
 
 
-def _soft_parts(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> None:
+def _soft_parts(canvas: _Canvas, radii: DoubleArray, random: np.random.Generator) -> None:
     """Scalp with fat, and the neck; sometimes none, as in a dry skull."""
     if random.random() < 0.12:
         return
@@ -96,7 +96,7 @@ def _soft_parts(canvas: _Canvas, radii: FloatArray, random: np.random.Generator)
         canvas.paint(ear, random.uniform(-80, 40), SOFT_TISSUE)
 
 
-def _face(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> None:
+def _face(canvas: _Canvas, radii: DoubleArray, random: np.random.Generator) -> None:
     """Orbits, nasal cavity and sinuses with thin walls, jaw, vertebra with its canal."""
     for side in (-1.0, 1.0):
         orbit = np.array([-random.uniform(22, 38), -radii[1] * 0.78, side * random.uniform(28, 36)])
@@ -119,7 +119,7 @@ def _face(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> No
     canvas.paint(down & (ring < random.uniform(9, 13)), 30.0, SOFT_TISSUE)
 
 
-def _skull_and_brain(canvas: _Canvas, radii: FloatArray, random: np.random.Generator) -> None:
+def _skull_and_brain(canvas: _Canvas, radii: DoubleArray, random: np.random.Generator) -> None:
     thickness = random.uniform(3.0, 9.0)
     depth = canvas.ellipsoid(np.zeros(3), radii)
     floor = (
@@ -158,7 +158,7 @@ def _skull_and_brain(canvas: _Canvas, radii: FloatArray, random: np.random.Gener
         canvas.paint((burr < 1) & skull & ~inside, 30.0, SOFT_TISSUE)
 
 
-def _dry_skull(canvas: _Canvas, inside: npt.NDArray[np.bool_], radii: FloatArray, random: np.random.Generator) -> None:
+def _dry_skull(canvas: _Canvas, inside: npt.NDArray[np.bool_], radii: DoubleArray, random: np.random.Generator) -> None:
     """An empty skull with inserts, as quality assurance uses."""
     canvas.paint(inside, AIR, BACKGROUND)
     for _ in range(random.integers(2, 7)):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import typer
 from rich.console import Console
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import as_input, resampled
 from whyray.explain.cases import PROTOTYPES
 from whyray.explain.counterfactual import LatentSpace
@@ -38,7 +39,6 @@ from whyray.packages import (
 from whyray.packages.package import MANIFEST
 from whyray_training.package import name_artefact
 
-FloatArray = npt.NDArray[np.float32]
 SOURCE = "399 frontal radiographs of 399 patients, NIH ChestX-ray14 (Wang et al. 2017; NIH Clinical Center)"
 LICENCE = (
     "Learned from NIH ChestX-ray14, whose use is unrestricted; acknowledge the NIH Clinical Center, cite Wang et al. "

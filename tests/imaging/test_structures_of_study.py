@@ -12,8 +12,9 @@ from pydicom.sequence import Sequence as Items
 import synthetic
 from results.answers import CARDIOMEGALY, answer_about, image_of
 from results.sources import image_named
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage, structures_of_study, structures_on_grid, to_model
-from whyray.packages import CodedConcept, InputSpec, TargetSpec
+from whyray.packages import InputSpec, TargetSpec
 from whyray.results import Finding, Templates, build_results, encode, load_templates
 
 HEART = CodedConcept(value="80891009", scheme="SCT", meaning="Heart")

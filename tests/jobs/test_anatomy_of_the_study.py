@@ -12,13 +12,14 @@ from pydicom import Dataset, dcmread
 
 from results.answers import answer_about
 from site_under_test import ROUTE, Site, film
+from whyray.base.coded_concept import CodedConcept
 from whyray.catalog import JobState
 from whyray.imaging import read_images
 from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
 from whyray.jobs.worker import run_job
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 from whyray.results import Finding, build_results, encode, load_templates
 
 LUNG = CodedConcept(value="39607008", scheme="SCT", meaning="Lung")

@@ -19,10 +19,10 @@ from explain.anatomy.planted_anatomy import (
     mask_of,
 )
 from planted import BRIGHT
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Context, Heatmap, RegionShares, Structure, explain
 from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model
-from whyray.packages import CodedConcept
 from whyray.quality import Budget, Grade, Measurement, QualityCard, assess, assess_typed
 from whyray.quality.anatomy import alike, random_region
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage, read_images
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results import Answer, Finding, MapInSource, PackageIdentity
 

@@ -11,18 +11,19 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from whyray.base.arrays import DoubleArray
 from whyray.onboarding import check_package
 from whyray.packages import BUNDLED
 from whyray_training import cxr_captioner
 from whyray_training.cxr_captioner import Lessons, Recipe, projection, trained, written
 from whyray_training.cxr_captioner_figures import against, each_finding, follow_the_image, told_in
 from whyray_training.cxr_captions import Phrasebook
-from whyray_training.cxr_data import FINDINGS, FloatArray
+from whyray_training.cxr_data import FINDINGS
 
 WIDTH = 40
 
 
-def planted(count: int, seed: int) -> tuple[Lessons, tuple[FloatArray, FloatArray]]:
+def planted(count: int, seed: int) -> tuple[Lessons, tuple[DoubleArray, DoubleArray]]:
     """Random memories, and answers that an affine head gives of them; the head."""
     head = np.random.default_rng(7)
     weights, biases = head.normal(0, 1, (WIDTH, len(FINDINGS))), head.normal(-4, 1, len(FINDINGS))

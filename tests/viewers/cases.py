@@ -14,9 +14,10 @@ from pydicom import Dataset, dcmread
 
 from results.answers import NODULE, PACKAGE, a_map, answer_about, image_of
 from synthetic import radiograph
+from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.demo.phantom import Scan, phantom
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 from whyray.results import EVERY_KIND, Finding, PackageIdentity, Result, build_results, encode, load_templates
 
 HAEMORRHAGE = TargetSpec(

@@ -15,13 +15,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from whyray.base.arrays import DoubleArray
 from whyray.catalog import drift
 from whyray.catalog.drift import REFERENCE, SeriesKey
 
-Floats = NDArray[np.float64]
 Status = Literal["learning", "steady", "watch", "drift"]
 
 RECENT = 200
@@ -97,7 +96,7 @@ def shift_between(first: Sequence[float], latest: Sequence[float], categories: S
     )
 
 
-def _binned(values: Floats, borders: Floats) -> Floats:
+def _binned(values: DoubleArray, borders: DoubleArray) -> DoubleArray:
     """How many values lie in each bin.
 
     Where the first numbers are but a few values, so that few borders are left, what lies at a border is told from what

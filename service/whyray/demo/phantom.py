@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from scipy import ndimage
 
-Array = NDArray[np.float64]
+from whyray.base.arrays import DoubleArray
 
 AIR, FAT, SOFT, CSF, WHITE, GREY, DIPLOE, TABLE = -1000.0, -90.0, 45.0, 6.0, 29.0, 38.0, 520.0, 1350.0
 """Hounsfield units of the tissues."""
@@ -87,7 +86,7 @@ def phantom(scan: Scan) -> list[FileDataset]:
     return made
 
 
-def planes(scan: Scan) -> tuple[Array, Array, Array]:
+def planes(scan: Scan) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Where the slices lie: (slices, 3) positions of the first pixels, and the directions of rows and columns."""
     turn, gantry = _rotation(scan.rotation), _rotation((scan.tilt, 0.0, 0.0))
     row, column, table = turn @ gantry @ [1.0, 0, 0], turn @ gantry @ [0, 1.0, 0], turn @ [0, 0, 1.0]
@@ -97,7 +96,7 @@ def planes(scan: Scan) -> tuple[Array, Array, Array]:
     return corner + along[:, None] * table, row, column
 
 
-def _rotation(degrees: tuple[float, float, float]) -> Array:
+def _rotation(degrees: tuple[float, float, float]) -> DoubleArray:
     matrix = np.eye(3)
     for axis, angle in enumerate(np.radians(degrees)):
         first, second = [(1, 2), (2, 0), (0, 1)][axis]
@@ -108,7 +107,7 @@ def _rotation(degrees: tuple[float, float, float]) -> Array:
     return matrix
 
 
-def _points(scan: Scan, position: Array, row: Array, column: Array) -> Array:
+def _points(scan: Scan, position: DoubleArray, row: DoubleArray, column: DoubleArray) -> DoubleArray:
     steps = np.arange(scan.size)
     down, across = steps[:, None, None] * scan.spacing[0] * column, steps[None, :, None] * scan.spacing[1] * row
     return np.asarray(position + down + across)
@@ -128,7 +127,7 @@ class _Individual:
         return _Individual(rng.uniform(0.97, 1.03), rng.uniform(0.85, 1.2), tuple(rng.uniform(0, 2 * np.pi, 3)))
 
 
-def hounsfield(points: Array, individual: _Individual) -> Array:
+def hounsfield(points: DoubleArray, individual: _Individual) -> DoubleArray:
     """CT numbers (HU) at patient positions (..., 3) in mm, without noise."""
     x, y, z = np.moveaxis(points / individual.scale, -1, 0)
     values = np.full(x.shape, AIR)
@@ -140,24 +139,28 @@ def hounsfield(points: Array, individual: _Individual) -> Array:
     return values
 
 
-def _inside(x: Array, y: Array, z: Array, centre: tuple[float, float, float], axes: tuple[float, ...]) -> Any:
+def _inside(
+    x: DoubleArray, y: DoubleArray, z: DoubleArray, centre: tuple[float, float, float], axes: tuple[float, ...]
+) -> Any:
     """Where an ellipsoid lies."""
     return _radius(x, y, z, centre, axes) <= 1.0
 
 
-def _radius(x: Array, y: Array, z: Array, centre: tuple[float, float, float], axes: tuple[float, ...]) -> Array:
+def _radius(
+    x: DoubleArray, y: DoubleArray, z: DoubleArray, centre: tuple[float, float, float], axes: tuple[float, ...]
+) -> DoubleArray:
     terms = ((x - centre[0]) / axes[0]) ** 2 + ((y - centre[1]) / axes[1]) ** 2 + ((z - centre[2]) / axes[2]) ** 2
     return np.asarray(np.sqrt(terms))
 
 
-def _holder(values: Array, x: Array, y: Array, z: Array) -> None:
+def _holder(values: DoubleArray, x: DoubleArray, y: DoubleArray, z: DoubleArray) -> None:
     radius = np.hypot(x, y)
     cradle = (y > 25) & (z > -75)
     values[cradle & (radius > 103) & (radius < 112)] = -850.0  # foam
     values[cradle & (radius >= 112) & (radius < 114)] = 80.0  # carbon shell
 
 
-def _soft_parts(values: Array, x: Array, y: Array, z: Array) -> None:
+def _soft_parts(values: DoubleArray, x: DoubleArray, y: DoubleArray, z: DoubleArray) -> None:
     scalp = _radius(x, y, z, (0, 0, 0), tuple(axis + 6.0 for axis in _HEAD))
     neck = (z < -45) & (np.hypot(x / 62, (y - 12) / 72) < 1)
     jaw = _inside(x, y, z, (0, -45, -75), (58, 48, 48))
@@ -169,7 +172,9 @@ def _soft_parts(values: Array, x: Array, y: Array, z: Array) -> None:
     values[ear] = SOFT
 
 
-def _skull_and_brain(values: Array, x: Array, y: Array, z: Array, individual: _Individual) -> None:
+def _skull_and_brain(
+    values: DoubleArray, x: DoubleArray, y: DoubleArray, z: DoubleArray, individual: _Individual
+) -> None:
     bone = _radius(x, y, z, (0, 0, 0), _HEAD)
     # thicker at the back and at the base; the base is closed at z = -58
     inner = 0.925 - 0.02 * np.clip(y / 93, 0, 1) - 0.02 * (z < -40)
@@ -203,7 +208,7 @@ def _skull_and_brain(values: Array, x: Array, y: Array, z: Array, individual: _I
     values[(mastoid <= 0.85) & (np.sin(1.1 * x) * np.sin(y) * np.sin(z) > 0)] = -600.0
 
 
-def _ventricles(values: Array, x: Array, y: Array, z: Array, size: float) -> None:
+def _ventricles(values: DoubleArray, x: DoubleArray, y: DoubleArray, z: DoubleArray, size: float) -> None:
     side = np.abs(x)
     # the lateral ventricles bend outwards to the back
     bend = 10 + 0.006 * (y + 10) ** 2 * (y > -10)
@@ -215,7 +220,7 @@ def _ventricles(values: Array, x: Array, y: Array, z: Array, size: float) -> Non
     values[_inside(side, y, z, (19, 27, 12), (2.6, 4.5, 3.0))] = 130.0  # choroid plexus
 
 
-def _face(values: Array, x: Array, y: Array, z: Array) -> None:
+def _face(values: DoubleArray, x: DoubleArray, y: DoubleArray, z: DoubleArray) -> None:
     side = np.abs(x)
     orbit = _radius(side, y, z, (31, -72, -34), (19, 24, 18))
     values[orbit <= 1] = 600.0
@@ -244,13 +249,15 @@ def _face(values: Array, x: Array, y: Array, z: Array) -> None:
     values[teeth] = 2200.0
 
 
-def _noise(shape: tuple[int, ...], deviation: float, rng: np.random.Generator) -> Array:
+def _noise(shape: tuple[int, ...], deviation: float, rng: np.random.Generator) -> DoubleArray:
     # filtered back-projection leaves noise that is correlated over about a pixel
     raw = ndimage.gaussian_filter(rng.standard_normal(shape), 0.6)
     return np.asarray(raw / raw.std() * deviation)
 
 
-def _instance(scan: Scan, number: int, position: Array, row: Array, column: Array, values: Array) -> FileDataset:
+def _instance(
+    scan: Scan, number: int, position: DoubleArray, row: DoubleArray, column: DoubleArray, values: DoubleArray
+) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = _uid(scan, f"instance {number}")

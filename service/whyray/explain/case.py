@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain.companion_grid import displayed
 from whyray.explain.context import NOTHING, Context
 from whyray.inference import Model, Run
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
 """(done, total, words): called between batches; may raise Cancelled."""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.inference import Model
 from whyray.inference.display import as_input, displayed
 
 __all__ = ["as_input", "displayed", "on_grid_of", "resampled"]
-FloatArray = NDArray[np.float32]
 
 
 def on_grid_of(pictures: FloatArray, own: Model, other: Model, *, method: str) -> FloatArray:

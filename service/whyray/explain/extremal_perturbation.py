@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
 
-BoolArray = NDArray[np.bool_]
 _ELITE = 0.2
 _LEARNING = 0.5
 _TRIES = 10

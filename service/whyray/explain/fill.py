@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from whyray.explain.case import FloatArray
+from whyray.base.arrays import FloatArray
 
 Fill = Literal["zero", "mean", "blur"]
 """`zero`: 0 in the model's own scale, the papers' choice (a mean colour after their normalisation). `mean`: the image's

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
-from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.explain.case import Attribution, Case
 from whyray.explain.grid import upsample
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier

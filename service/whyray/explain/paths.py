@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
-from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.gradients import engine_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.explain.case import FloatArray
+from whyray.base.arrays import FloatArray
 
 TOP = 0.1
 """Share of places that count as pointed at."""

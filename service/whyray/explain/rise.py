@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from whyray.explain.case import Attribution, Case, FloatArray
+from whyray.base.arrays import FloatArray
+from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import axis_weights
 from whyray.explain.registry import AttributionMap, MethodParameters, register

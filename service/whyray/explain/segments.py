@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain.case import Case, FloatArray
+from whyray.base.arrays import FloatArray
+from whyray.explain.case import Case
 
 
 def superpixels(x: FloatArray, count: int, compactness: float) -> NDArray[np.intp]:

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain.types import Heatmap
-from whyray.packages import CodedConcept
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.inference import Model
 from whyray.inference.gradient import parity_gap
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import GeometryError
 from whyray.imaging.kernels import inside, sampling_matrix
 from whyray.imaging.planar import planar_to_frame
-from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame, SourceImage
+from whyray.imaging.source import ModelGrid, SourceFrame, SourceImage
 
 ALONG = 1e-7
 """A grid axis whose index moves by less than this a pixel does not depend on that pixel index."""

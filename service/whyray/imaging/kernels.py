@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.imaging.source import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 
 
 def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, order: int = 1) -> FloatArray:

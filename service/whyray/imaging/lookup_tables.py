@@ -11,9 +11,9 @@ from pydicom import Dataset
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import ExplicitVRBigEndian
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.attributes import attribute_name, written_value
-from whyray.imaging.source import FloatArray
 
 COLOURS = ("Red", "Green", "Blue")
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
-from whyray.imaging.source import FloatArray, ModelInput, SourceImage
+from whyray.imaging.source import ModelInput, SourceImage
 from whyray.imaging.volume import volume_grid, volume_to_grid
 
 if TYPE_CHECKING:

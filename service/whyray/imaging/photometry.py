@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.attributes import (
     attribute_name,
@@ -22,7 +23,6 @@ from whyray.imaging.attributes import (
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.instance import text
 from whyray.imaging.lookup_tables import LookupTableError, byte_order, palette_colours, read_table, refused_table
-from whyray.imaging.source import BoolArray, FloatArray
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """ITU-R BT.601 weights of red, green and blue."""

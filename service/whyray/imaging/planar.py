@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.kernels import inside, sampling_matrix
-from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame
+from whyray.imaging.source import ModelGrid, SourceFrame
 
 
 def planar_grid(frame: SourceFrame, shape: tuple[int, int], fit: Literal["pad", "stretch", "crop"]) -> ModelGrid:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
@@ -32,7 +33,7 @@ from whyray.imaging.photometry import (
 )
 from whyray.imaging.pixel_description import pixel_description
 from whyray.imaging.repeats import same_instance
-from whyray.imaging.source import BoolArray, FloatArray, SourceFrame, SourceImage
+from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.imaging.stack import Member, slice_name
 from whyray.imaging.unreadable import pass_over_unreadable
 

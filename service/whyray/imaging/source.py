@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.notes import Note
 
-FloatArray = NDArray[np.float32]
 Affine = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.functional_groups import group_item
@@ -19,7 +20,7 @@ from whyray.imaging.instance import quiet, refusing_as_image_error
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.planar import planar_to_grid
 from whyray.imaging.read import Refusal
-from whyray.imaging.source import Affine, BoolArray, FloatArray, ModelGrid, SourceFrame, SourceImage
+from whyray.imaging.source import Affine, ModelGrid, SourceFrame, SourceImage
 from whyray.imaging.volume import volume_to_grid
 
 Code = tuple[str, str, str]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, map_coordinates
 
-from whyray.imaging.source import BoolArray, FloatArray, ModelGrid, SourceFrame
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.imaging.source import ModelGrid, SourceFrame
 
 MOST_SAMPLES_THROUGH = 8
 

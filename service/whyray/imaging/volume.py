@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.kernels import inside, sampling_matrix, stack_matrix
-from whyray.imaging.source import Affine, BoolArray, FloatArray, ModelGrid, SourceFrame
+from whyray.imaging.source import Affine, ModelGrid, SourceFrame
 from whyray.imaging.variable_tilt import sample_fan
 
 PARALLEL = 1 - 1e-7

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference.class_maps import MAPS, TARGETS, ClassMaps, add_grad_cam
 from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
 
-FloatArray = NDArray[np.float32]
 _LOG = logging.getLogger(__name__)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ModelOutputError
 from whyray.packages import Manifest, TargetSpec
 
-FloatArray = NDArray[np.float32]
 _ROUNDING = 1e-3
 """How far a probability may lie outside 0..1: half precision and interpolation round."""
 

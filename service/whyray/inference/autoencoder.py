@@ -8,15 +8,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError, TierMissing, WhyRayError
 from whyray.inference.display import as_input, displayed, per_channel
 from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
 from whyray.inference.model import Model
 from whyray.inference.taps import head_from, tapped
-
-FloatArray = NDArray[np.float32]
 
 
 class Autoencoder:

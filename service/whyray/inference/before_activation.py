@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ModelOutputError, PackageError
 from whyray.inference.graph import Graph
 from whyray.inference.output_range import EXTREMES, MOVES, attribute, clip_limits, is_constant
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
 from whyray.packages.subgraphs import reads
 
-FloatArray = NDArray[np.float32]
 Link = Literal["sigmoid", "softmax"]
 _TOLERANCE = 1e-3
 _CLIPPED = 1e-4

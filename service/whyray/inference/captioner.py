@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ModelOutputError, PackageError
 from whyray.inference.display import as_input
 from whyray.inference.model import Model
@@ -17,7 +17,6 @@ from whyray.inference.session import open_session, runtime_errors
 from whyray.inference.taps import tapped
 from whyray.packages import CaptionSpec
 
-FloatArray = NDArray[np.float32]
 _PUNCTUATION = frozenset(".,;:!?)")
 
 

@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.inference.converters import CONVERTERS, Converter, to_torch
 from whyray.inference.gradient import (
@@ -33,7 +33,6 @@ from whyray.inference.session import open_session, run_session
 if TYPE_CHECKING:
     from whyray.inference.model import Model
 
-FloatArray = NDArray[np.float32]
 SAME = 1e-3
 """Largest difference of compiled gradients to the twin's, by Euclidean norm: single places differ more where an
 activation has a kink just there, and rounding decides its side."""

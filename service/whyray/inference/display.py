@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.packages import InputSpec
-
-FloatArray = NDArray[np.float32]
 
 
 def displayed(x: FloatArray, spec: InputSpec) -> FloatArray:

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.inference.converters import CONVERTERS, Converter, to_torch
 from whyray.inference.gradient_proof import rounding_operators, unproven
@@ -23,7 +23,6 @@ from whyray.inference.rules import Rule, fold_batch_norms, run_with_rule
 if TYPE_CHECKING:
     from whyray.inference.model import Model
 
-FloatArray = NDArray[np.float32]
 T = TypeVar("T")
 PARITY = 1e-3
 """Largest difference of a twin's logits to ONNX Runtime's, relative to the largest logit."""

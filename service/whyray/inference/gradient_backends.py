@@ -8,10 +8,11 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.inference.cache import CompiledCache
 from whyray.inference.converters import Converter, converter_named
-from whyray.inference.gradient_proof import PROOF, FloatArray
+from whyray.inference.gradient_proof import PROOF
 from whyray.inference.memory import measured_batch, memory_budget, unmeasured_batch
 from whyray.packages.onboarding_report import read_report
 

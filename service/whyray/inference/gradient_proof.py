@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import FloatArray
+
 Answers = Callable[[FloatArray], FloatArray]
 """Logits (1, ...) of one item (1, ...), by ONNX Runtime."""
 Pullback = Callable[[FloatArray, FloatArray], FloatArray]

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+from whyray.base.arrays import FloatArray
 
 T = TypeVar("T")
 R = TypeVar("R")
-FloatArray = NDArray[np.float32]
 _NO_IMAGE: FloatArray = np.zeros(0, np.float32)
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.inference.session import RuntimeOptions, open_session, run_session
 
 if TYPE_CHECKING:
     from whyray.inference.model import Model
 
-FloatArray = NDArray[np.float32]
 UNMEASURED_ELEMENTS = 2_000_000
 UNMEASURED_MOST = 8
 _ON_CPU = (1, 2, 4, 8, 16)

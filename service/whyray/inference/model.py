@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ModelOutputError, PackageError, TierMissing
 from whyray.inference.answer_session import AnswerSession
 from whyray.inference.answers import checked_logits, probabilities, refuse_no_probabilities
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from whyray.inference.converters import Converter
     from whyray.inference.gradient import GradientEngine, HeadGradient, Twin
 
-FloatArray = NDArray[np.float32]
 T = TypeVar("T")
 _BATCH_TOLERANCE = 1e-4
 

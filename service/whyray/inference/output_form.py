@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference.answers import checked_logits
 from whyray.inference.before_activation import Reading, proved, readings, with_logits
@@ -23,7 +23,6 @@ from whyray.inference.session import RuntimeOptions
 from whyray.packages import Manifest
 from whyray.packages.manifest import WITHOUT_TARGETS
 
-FloatArray = NDArray[np.float32]
 _DECISIONS = frozenset(
     {
         *("ArgMax", "ArgMin", "Hardmax", "OneHot", "TopK", "NonMaxSuppression", "Greater", "GreaterOrEqual", "Less"),

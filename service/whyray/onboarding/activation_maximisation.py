@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
 from whyray.explain import as_input
 from whyray.explain.units.layer import activations, pooled
 from whyray.inference import Model
 from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.base.errors import ConfigError, PackageError, TierMissing
 from whyray.explain.concepts import (
     Concept,
@@ -24,8 +25,6 @@ from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
 from whyray.inference import Model, tapped
 
-FloatArray = NDArray[np.float32]
-Real = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 FEWEST, FEWEST_MEASURED = 10, 30
 """Images with and without a concept, and images with a measure, below which nothing is fitted."""
@@ -56,13 +55,13 @@ class Examples:
 
     x: Sequence[FloatArray]
     concepts: tuple[Concept, ...]
-    values: Real
-    targets: Real
+    values: DoubleArray
+    targets: DoubleArray
     groups: NDArray[np.int64]
-    soft: Real | None = None
+    soft: DoubleArray | None = None
 
     @property
-    def goals(self) -> Real:
+    def goals(self) -> DoubleArray:
         """(N, C): what readings are fitted to."""
         return self.values if self.soft is None else np.where(np.isfinite(self.soft), self.soft, self.values)
 
@@ -239,7 +238,7 @@ def _directions(
     )
 
 
-def in_standard_deviations(vectors: Real, activations: FloatArray) -> FloatArray:
+def in_standard_deviations(vectors: DoubleArray, activations: FloatArray) -> FloatArray:
     """(V, D) steps along the vectors, each as long as the standard deviation of the projections on it."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-24)
     spread = (activations @ unit.T).std(axis=0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import displayed, predicted_regions, resampled
 from whyray.explain.latent import ReferenceIndex, embedding_name, fit_space, normed, required_embedding, trustworthiness
@@ -18,7 +19,6 @@ from whyray.explain.latent.plane import umap_layout
 from whyray.explain.latent.space import unit
 from whyray.inference import Model
 
-FloatArray = NDArray[np.float32]
 Thumbnail = NDArray[np.uint8]
 PICTURE_SIZE = 128
 FEWEST = 20

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain import Heatmap
 from whyray.quality import salient_region
 from whyray.quality.cells import edge_map
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 RESAMPLES = 1000
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain.grid import upsample
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 QUANTILE = 0.005
 """A unit fires where its activation is among so large a share of its highest (section 2.2)."""
 LEAST_IOU = 0.04

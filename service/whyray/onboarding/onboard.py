@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
 from whyray.explain.refusal import ends_all, refusal_of
@@ -26,8 +26,6 @@ from whyray.quality import Budget, assess
 from whyray.quality.case_space import case_space
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},
     "lime": {"samples": 256},

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import displayed
 from whyray.explain.cases import neighbours_of_all, search_for
 from whyray.explain.counterfactual import LatentSpace
@@ -24,7 +25,6 @@ from whyray.packages import Artefact, ArtefactFacts, graph_digest
 from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import randomised
 
-FloatArray = NDArray[np.float32]
 SAMPLE = 48
 """Images that outliers are made of, and whose neighbours are looked for again with randomised weights."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray
 from whyray.base.errors import ConfigError, ExplanationError, ImageError
 from whyray.explain import Case, as_input, displayed, on_grid_of
 from whyray.explain.anatomy import AnatomyParameters, structures_of
@@ -19,7 +20,6 @@ from whyray.onboarding.images import Known, single_images
 from whyray.onboarding.unit_survey import UnitImage
 from whyray.packages.manifest import Intensity
 
-BoolArray = NDArray[np.bool_]
 Pictures = Literal["as they are", "reconstructed", "none"]
 _METHOD = "network-dissection"
 _ENDINGS = (".png", ".jpg", ".jpeg", ".dcm")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import Progress, resampled
 from whyray.explain.units import LEVELS, UNITS
@@ -20,8 +21,6 @@ from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximis
 from whyray.onboarding.network_dissection import QUANTILE, Dissection, at_resolution, dissect, keep_top, thresholds
 from whyray.packages import ArtefactFacts, graph_digest
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 FEWEST = 8
 """With fewer images percentiles and means say nothing."""
 _PATCH_AT_LEAST, _PATCH_AT_MOST, _PICTURE_AT_MOST = 24, 48, 112

@@ -13,7 +13,6 @@ from whyray.packages.artefacts import (
 from whyray.packages.install import copy_package, install_package
 from whyray.packages.manifest import (
     CaptionSpec,
-    CodedConcept,
     CompanionRole,
     ConceptSpec,
     ConceptsSpec,
@@ -31,7 +30,6 @@ __all__ = [
     "Artefact",
     "ArtefactFacts",
     "CaptionSpec",
-    "CodedConcept",
     "CompanionRole",
     "ConceptSpec",
     "ConceptsSpec",

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from whyray.base.coded_concept import CodedConcept
+
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -27,14 +29,6 @@ PackagePath = Annotated[str, AfterValidator(_inside)]
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CodedConcept(_Strict):
-    """A triple of PS3.3 section 8.8: code value, coding scheme designator, code meaning."""
-
-    value: str
-    scheme: str
-    meaning: str
 
 
 class Intensity(_Strict):

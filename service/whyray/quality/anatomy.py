@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain import Case, Heatmap, RegionShares, Structure, checked_parameters, explain, method_named
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
@@ -18,8 +19,6 @@ from whyray.quality.card import Grade, Measurement
 from whyray.quality.fidelity import fidelity
 from whyray.quality.typed import Question, assesses
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 SUMS_TO = 1e-3
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 RANDOM_REGIONS = 19

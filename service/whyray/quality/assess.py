@@ -7,18 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain import Case, Heatmap, Progress
 from whyray.inference import Model
 from whyray.quality.anatomy import inside_anatomy
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.quality.case_space import case_distance
-from whyray.quality.cells import BoolArray
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
 from whyray.quality.robustness import repeatability, stability, target_swap
 
-FloatArray = NDArray[np.float32]
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 
 

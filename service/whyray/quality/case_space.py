@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import Case
 from whyray.inference import Model, Run
 from whyray.quality.card import Grade, Measurement
 
-FloatArray = NDArray[np.float32]
 FEWEST = 10
 """With fewer onboarding images their distances say nothing."""
 SHARE = 0.95

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import Case, CaseMatches
 from whyray.explain.cases import (
     Search,
@@ -28,7 +29,6 @@ from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.typed import Question, assesses
 
-FloatArray = NDArray[np.float32]
 FOUND_GREEN, FOUND_RED = 0.99, 0.9
 FORETOLD = 0.5
 OVERLAP_GREEN, OVERLAP_RED = 0.5, 0.8

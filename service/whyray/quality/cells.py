@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from whyray.base.arrays import BoolArray, FloatArray
+
 CELLS = {2: 14, 3: 8}
 """Cells along each axis, by number of axes: about the grid of the feature maps of common backbones."""
 

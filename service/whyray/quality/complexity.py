@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.quality.card import Grade, Measurement
 
-FloatArray = NDArray[np.float32]
 SPARSE = 0.2
 
 

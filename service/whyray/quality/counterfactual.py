@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain import Case, Counterfactual, TypedMethod, as_input, checked_parameters, method_named, resampled
 from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
@@ -17,7 +17,6 @@ from whyray.quality.case_space import case_distance
 from whyray.quality.similarity import structural_similarity
 from whyray.quality.typed import Question, assesses
 
-FloatArray = NDArray[np.float32]
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 FIDELITY = 0.1
 """The largest |f(x) - f(D(z))|, in probability (for a regression: of the change that is shown)."""

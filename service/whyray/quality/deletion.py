@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, DoubleArray, FloatArray
 from whyray.explain import Case
-from whyray.quality.cells import BoolArray, Cells, cut, edge_map, order_by, replacement
-
-FloatArray = NDArray[np.float32]
-Scores = NDArray[np.float64]
+from whyray.quality.cells import Cells, cut, edge_map, order_by, replacement
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,11 @@ class Curves:
     0, since the reverse of an order has the opposite gap.
     """
 
-    deletion: Scores
-    insertion: Scores
+    deletion: DoubleArray
+    insertion: DoubleArray
 
     @property
-    def gap(self) -> Scores:
+    def gap(self) -> DoubleArray:
         """Insertion minus deletion."""
         return self.insertion - self.deletion
 
@@ -43,8 +41,8 @@ class NullCurves:
 
     random: tuple[Curves, ...]
     edges: Curves
-    whole: Scores
-    gone: Scores
+    whole: DoubleArray
+    gone: DoubleArray
     parity: float
     forwards: int
 
@@ -76,7 +74,7 @@ class Perturbation:
         cost = 2 + self.forwards_per_order * (1 + orders)
         return NullCurves(tuple(rest), first, whole, gone, parity, cost)
 
-    def curves(self, orders: list[NDArray[np.intp]], whole: Scores, gone: Scores) -> list[Curves]:
+    def curves(self, orders: list[NDArray[np.intp]], whole: DoubleArray, gone: DoubleArray) -> list[Curves]:
         """The curves of several orders of the cells, in shared batches."""
         count = len(self._counts)
         images = (image for order in orders for image in self._images(order))
@@ -95,7 +93,7 @@ class Perturbation:
         for count in self._counts:
             yield np.where(self.cells.mask(order, count), self._case.x[0], self._replaced[0])
 
-    def _streamed(self, images: Iterator[FloatArray], total: int) -> Scores:
+    def _streamed(self, images: Iterator[FloatArray], total: int) -> DoubleArray:
         def batches() -> Iterator[FloatArray]:
             for chunk in self._case.chunks(total):
                 yield np.stack([next(images) for _ in range(chunk.stop - chunk.start)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from whyray.base.arrays import BoolArray
 from whyray.explain import Case, Heatmap, explainable
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement
-from whyray.quality.cells import BoolArray, order_by
+from whyray.quality.cells import order_by
 from whyray.quality.deletion import Curves, NullCurves, Perturbation
 
 COMPLETE, INCOMPLETE = 0.05, 0.2

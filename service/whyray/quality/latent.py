@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whyray.explain import LatentPosition
 from whyray.explain.latent import (
@@ -21,7 +20,6 @@ from whyray.quality.card import Grade, Measurement
 from whyray.quality.cases import randomised_neighbours
 from whyray.quality.typed import Question, assesses
 
-FloatArray = NDArray[np.float32]
 TOLD_APART, NOT_TOLD_APART = 0.9, 0.7
 UNUSUAL = 95.0
 STEADY, UNSTEADY = 10.0, 30.0

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.inference import Model
 from whyray.packages.subgraphs import reads
 from whyray.quality.similarity import structural_similarity
 
-FloatArray = NDArray[np.float32]
 STAGES = (0.0, 0.25, 0.5, 1.0)
 """Shares of the weight tensors, from the logits back, that are randomised; 0 stands for the last layer alone."""
 

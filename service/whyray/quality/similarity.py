@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import FloatArray
 
 
 def structural_similarity(first: FloatArray, second: FloatArray) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import Case, UnitReport
 from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
 from whyray.inference import Model
@@ -14,7 +14,6 @@ from whyray.quality.card import Grade, Measurement
 from whyray.quality.randomisation import randomised
 from whyray.quality.typed import Question, assesses
 
-FloatArray = NDArray[np.float32]
 PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 SUM_GREEN, SUM_RED = 1e-3, 1e-2
 RANDOM_GROUPS = 19

@@ -6,13 +6,13 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from whyray.base.arrays import DoubleArray
+
 Level = Literal["nominal", "ordinal", "interval"]
 
 
-def cohen_kappa(first: Floats, second: Floats) -> float:
+def cohen_kappa(first: DoubleArray, second: DoubleArray) -> float:
     """Cohen's kappa of two readers over the cases that both rated (Cohen 1960); NaN where chance explains all."""
     both = ~np.isnan(first) & ~np.isnan(second)
     a, b = first[both], second[both]
@@ -24,7 +24,7 @@ def cohen_kappa(first: Floats, second: Floats) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
-def mean_cohen_kappa(ratings: Floats, *, least: int = 5) -> float:
+def mean_cohen_kappa(ratings: DoubleArray, *, least: int = 5) -> float:
     """The mean of Cohen's kappa over all pairs of readers with at least `least` cases in common (Light 1971)."""
     found = [
         cohen_kappa(ratings[i], ratings[j])
@@ -34,7 +34,7 @@ def mean_cohen_kappa(ratings: Floats, *, least: int = 5) -> float:
     return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
 
 
-def fleiss_kappa(ratings: Floats) -> float:
+def fleiss_kappa(ratings: DoubleArray) -> float:
     """Fleiss' kappa (Fleiss 1971, eq. 1 to 7); NaN unless every case has the same number, two or more, of ratings."""
     raters = np.count_nonzero(~np.isnan(ratings), axis=0)
     if not len(raters) or raters.min() != raters.max() or raters[0] < 2:
@@ -47,7 +47,9 @@ def fleiss_kappa(ratings: Floats) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
-def krippendorff_alpha(ratings: Floats, level: Level = "nominal", weights: Floats | None = None) -> Floats:
+def krippendorff_alpha(
+    ratings: DoubleArray, level: Level = "nominal", weights: DoubleArray | None = None
+) -> DoubleArray:
     """Krippendorff's alpha (Krippendorff 2011, sections C to E); takes any number of readers and missing ratings.
 
     `weights` (draws, cases) counts cases, for a bootstrap; gives (draws,), or (1,) without. NaN where nothing varies.
@@ -70,11 +72,11 @@ def krippendorff_alpha(ratings: Floats, level: Level = "nominal", weights: Float
     observed = (together * distances).sum(axis=(1, 2))
     expected = np.einsum("bc,bk,bck->b", margins, margins, distances)
     with np.errstate(invalid="ignore", divide="ignore"):
-        alpha: Floats = np.where(expected > 0, 1 - (total - 1) * observed / expected, np.nan)
+        alpha: DoubleArray = np.where(expected > 0, 1 - (total - 1) * observed / expected, np.nan)
     return alpha
 
 
-def _distances(values: Floats, margins: Floats, level: Level) -> Floats:
+def _distances(values: DoubleArray, margins: DoubleArray, level: Level) -> DoubleArray:
     """(draws, values, values): squared differences of Krippendorff 2011, section E."""
     size = len(values)
     if level == "nominal":
@@ -82,5 +84,5 @@ def _distances(values: Floats, margins: Floats, level: Level) -> Floats:
     if level == "interval":
         return np.broadcast_to((values[:, None] - values[None]) ** 2, (len(margins), size, size))
     below = np.cumsum(margins, axis=1) - margins / 2
-    found: Floats = (below[:, :, None] - below[:, None, :]) ** 2
+    found: DoubleArray = (below[:, :, None] - below[:, None, :]) ** 2
     return found

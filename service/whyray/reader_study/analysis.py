@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import DoubleArray
 from whyray.base.errors import ConfigError
 from whyray.reader_study.agreement import fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
 from whyray.reader_study.bootstrap import Draws, Estimate, draw, estimate, mean_auc, weighted_mean
 from whyray.reader_study.design import Condition
 from whyray.reader_study.kit import Truth
 
-Floats = NDArray[np.float64]
 CONDITIONS: tuple[Condition, Condition] = ("with", "without")
 
 
@@ -101,9 +101,9 @@ class Analysis:
 class _Table:
     """The answers of one condition as arrays (readers, cases), NaN where there is none."""
 
-    present: Floats
-    confidence: Floats
-    log_seconds: Floats
+    present: DoubleArray
+    confidence: DoubleArray
+    log_seconds: DoubleArray
 
 
 def analyse(facts: Sequence[ReadingFact], truth: Truth, *, draws: int = 2000, seed: int = 0) -> Analysis:
@@ -167,22 +167,22 @@ def _table(facts: Sequence[ReadingFact], condition: Condition, readers: list[str
     return _Table(*made)
 
 
-def _only(values: Floats, cases: NDArray[np.bool_]) -> Floats:
+def _only(values: DoubleArray, cases: NDArray[np.bool_]) -> DoubleArray:
     return np.where(cases[None, :], values, np.nan)
 
 
-def _like(answers: Floats, wanted: NDArray[np.bool_]) -> Floats:
+def _like(answers: DoubleArray, wanted: NDArray[np.bool_]) -> DoubleArray:
     """1 where the answer is as wanted (cases,), 0 where not, NaN where there is none."""
     return np.where(np.isnan(answers), np.nan, (answers == wanted[None, :]).astype(float))
 
 
-def _scores(table: _Table) -> Floats:
+def _scores(table: _Table) -> DoubleArray:
     return np.where(table.present == 1, table.confidence, -table.confidence)
 
 
 def _measures(
     table: _Table, truth: NDArray[np.bool_], model: NDArray[np.bool_], draws: Draws | None
-) -> dict[str, Floats]:
+) -> dict[str, DoubleArray]:
     right, followed = _like(table.present, truth), _like(table.present, model)
     return {
         "accuracy": weighted_mean(right, draws),
@@ -198,7 +198,7 @@ def _measures(
     }
 
 
-def _compared(name: str, found: dict[Condition, dict[str, Floats]]) -> Floats:
+def _compared(name: str, found: dict[Condition, dict[str, DoubleArray]]) -> DoubleArray:
     one, other = found["with"][name], found["without"][name]
     return one / other if name in RATIOS else one - other
 
@@ -230,7 +230,7 @@ def _of_readers(
     ]
 
 
-def _mean(values: Floats) -> float | None:
+def _mean(values: DoubleArray) -> float | None:
     good = values[~np.isnan(values)]
     return float(good.mean()) if len(good) else None
 

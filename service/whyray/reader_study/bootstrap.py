@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from whyray.base.arrays import DoubleArray
 
 
 @dataclass(frozen=True)
 class Draws:
     """How often each reader (draws, readers) and each case (draws, cases) was drawn."""
 
-    readers: Floats
-    cases: Floats
+    readers: DoubleArray
+    cases: DoubleArray
 
 
 def draw(readers: int, cases: int, count: int, rng: np.random.Generator) -> Draws:
@@ -30,7 +30,7 @@ def draw(readers: int, cases: int, count: int, rng: np.random.Generator) -> Draw
     return Draws(of_readers.astype(float), rng.multinomial(cases, even, size=count).astype(float))
 
 
-def weighted_mean(values: Floats, draws: Draws | None = None) -> Floats:
+def weighted_mean(values: DoubleArray, draws: Draws | None = None) -> DoubleArray:
     """Mean over all readings of `values` (readers, cases; NaN: no reading): (draws,), NaN for draws without a reading.
 
     Without draws (1,): the mean of the readings as they are.
@@ -42,11 +42,11 @@ def weighted_mean(values: Floats, draws: Draws | None = None) -> Floats:
     above = ((draws.readers @ filled) * draws.cases).sum(axis=1)
     below = ((draws.readers @ there.astype(float)) * draws.cases).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Floats = np.where(below > 0, above / below, np.nan)
+        mean: DoubleArray = np.where(below > 0, above / below, np.nan)
     return mean
 
 
-def mean_auc(scores: Floats, truth: NDArray[np.bool_], draws: Draws | None = None) -> Floats:
+def mean_auc(scores: DoubleArray, truth: NDArray[np.bool_], draws: Draws | None = None) -> DoubleArray:
     """Area under the ROC curve by the Mann-Whitney statistic, averaged over readers (Obuchowski and Rockette 1995).
 
     `scores` (readers, cases): the larger the more a reader believes in the finding; NaN: no reading. `truth` (cases,).
@@ -63,7 +63,7 @@ def mean_auc(scores: Floats, truth: NDArray[np.bool_], draws: Draws | None = Non
             areas[:, reader] = np.where(pairs > 0, ((p @ above) * n).sum(axis=1) / pairs, np.nan)
     weight = np.where(np.isnan(areas), 0.0, draws.readers)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Floats = np.where(
+        mean: DoubleArray = np.where(
             weight.sum(axis=1) > 0, (np.nan_to_num(areas) * weight).sum(axis=1) / weight.sum(axis=1), np.nan
         )
     return mean
@@ -78,7 +78,7 @@ class Estimate:
     high: float | None
 
 
-def estimate(value: float, drawn: Floats) -> Estimate:
+def estimate(value: float, drawn: DoubleArray) -> Estimate:
     """The figure with the 2.5th and 97.5th percentile of what the draws gave; no interval if half of them gave none."""
     good = drawn[np.isfinite(drawn)]
     if not np.isfinite(value):

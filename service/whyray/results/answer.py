@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.explain import TypedExplanation
 from whyray.imaging import SourceImage
-from whyray.imaging.source import BoolArray, FloatArray
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 from whyray.quality import Grade, QualityCard
 
 

@@ -7,7 +7,8 @@ import re
 
 from pydicom import Dataset
 
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.base.coded_concept import CodedConcept
+from whyray.packages import TargetSpec
 
 LONGEST_VALUE = 16
 LONGEST_TEXT = 64

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.packages import CodedConcept
+from whyray.base.coded_concept import CodedConcept
 from whyray.results.coding import item
 
 Relationship = Literal[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whyray.packages import CodedConcept
+from whyray.base.coded_concept import CodedConcept
 from whyray.results.answer import Answer, Finding
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.templates import Concepts

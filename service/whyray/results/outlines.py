@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import measure
 
-from whyray.imaging.source import BoolArray
+from whyray.base.arrays import BoolArray
 
 _TOLERANCE = 0.3
 """How far a simplified outline may lie from the region's edge, in pixels of the source."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydicom import Dataset
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import DIRECTIONS, patient_orientation
-from whyray.packages import CodedConcept
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value

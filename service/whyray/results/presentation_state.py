@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.arrays import BoolArray
 from whyray.imaging import SourceFrame
-from whyray.imaging.source import BoolArray
 from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.outlines import outlines

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 from pydicom import Dataset
 
+from whyray.base.arrays import FloatArray
 from whyray.imaging import SourceFrame, SourceImage
-from whyray.imaging.source import FloatArray
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceFrame, SourceImage
-from whyray.packages import CodedConcept
 from whyray.results.coding import dcm, item
 
 SOURCE_FOR_PROCESSING = dcm("121322", "Source image for image processing operation")

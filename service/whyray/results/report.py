@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 import whyray
-from whyray.packages import CodedConcept
+from whyray.base.coded_concept import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer
 from whyray.results.coding import dcm

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 import whyray
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
-from whyray.packages import CodedConcept
 from whyray.quality import Measurement, QualityCard
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from whyray.packages import CodedConcept
+from whyray.base.coded_concept import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.answer import GradedExplanation
 from whyray.results.coding import NO_UNITS, dcm

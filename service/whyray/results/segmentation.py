@@ -13,9 +13,9 @@ import numpy as np
 from pydicom import Dataset
 
 import whyray
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
-from whyray.imaging.source import BoolArray, FloatArray
-from whyray.packages import CodedConcept
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.carried import copy_valid
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own

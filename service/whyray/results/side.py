@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
-from whyray.packages import CodedConcept
 from whyray.results import content_items as sr
 from whyray.results.coding import item
 from whyray.results.header import add_body_part

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ConfigError
 from whyray.base.shipped import shipped_templates
 from whyray.explain.language import FOLDER, NarrativePhrases
-from whyray.packages import CodedConcept
 from whyray.results.yaml_file import read_template
 
 

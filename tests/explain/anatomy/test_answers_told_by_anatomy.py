@@ -23,6 +23,7 @@ from explain.anatomy.planted_anatomy import (
     mask_of,
 )
 from planted import BRIGHT
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ArtefactMissing, ConfigError, ExplanationError, NotFound, PackageError
 from whyray.explain import Context, Heatmap, PriorExplanation, RegionShares, Structure, explain, method_named, why_not
 from whyray.explain.anatomy import (
@@ -38,7 +39,7 @@ from whyray.explain.anatomy import (
 )
 from whyray.explain.anatomy.structures import without_notches
 from whyray.inference import Model
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 
 METHODS = ("region-shares", "region-occlusion", "region-shapley")
 

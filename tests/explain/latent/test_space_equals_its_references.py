@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as reference_trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from whyray.base.arrays import FloatArray
 from whyray.explain.latent import fit_space, local_trustworthiness, percentile, trustworthiness
 from whyray.explain.latent.plane import Placing
 from whyray.explain.latent.space import neighbour_distance, unit
-
-FloatArray = NDArray[np.float32]
 
 
 def cloud(count: int, width: int, seed: int = 0) -> FloatArray:

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from whyray.base.arrays import BoolArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain.typed import Structure
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 
-BoolArray = NDArray[np.bool_]
 LUNG, RIGHT_LUNG, LEFT_LUNG = "39607008", "3341006", "44029006"
 HEART, MEDIASTINUM, PLEURA, DIAPHRAGM = "80891009", "72410000", "3120008", "5798000"
 THORAX, HILUM, BRONCHUS, TRACHEA = "51185008", "46750007", "955009", "44567001"

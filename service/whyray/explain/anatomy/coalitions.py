@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.explain.anatomy.structures import partition
-from whyray.explain.case import BoolArray, Case, FloatArray
+from whyray.explain.case import Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.typed import Structure
 

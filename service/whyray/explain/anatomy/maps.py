@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ConfigError
-from whyray.explain.case import Case, FloatArray
+from whyray.explain.case import Case
 from whyray.explain.registry import TypedMethod, checked_parameters, method_named
 from whyray.explain.types import Heatmap
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray
 from whyray.base.errors import WhyRayError
-from whyray.explain.anatomy.allowed import BoolArray, allowed_mask
+from whyray.explain.anatomy.allowed import allowed_mask
 from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.context import NOTHING, Context

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import BoolArray
 from whyray.base.errors import WhyRayError
-from whyray.explain.anatomy.allowed import LEAST_INSIDE, MARGIN, BoolArray, marked, rule_for
+from whyray.explain.anatomy.allowed import LEAST_INSIDE, MARGIN, marked, rule_for
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
 from whyray.explain.case import Case

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import BoolArray, DoubleArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.anatomy.region_occlusion import told
 from whyray.explain.anatomy.structures import AnatomyParameters, anatomy_of, missing_anatomy, structures_of
-from whyray.explain.case import BoolArray, Case
+from whyray.explain.case import Case
 from whyray.explain.fill import Fill
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import RegionShares
@@ -25,8 +26,7 @@ from whyray.packages import CompanionRole
 NAME = "region-shapley"
 EXACT = 9
 """Players up to which all coalitions are asked: eight structures and the rest, 512 forward passes."""
-FloatArray = NDArray[np.float64]
-Value = Callable[[BoolArray], FloatArray]
+Value = Callable[[BoolArray], DoubleArray]
 """(n, players) presence to (n, targets) scores."""
 
 
@@ -97,7 +97,7 @@ class RegionShapleyMethod(MethodDefaults):
         ]
 
 
-def exact_shapley(value: Value, players: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def exact_shapley(value: Value, players: int) -> tuple[DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
     """Shapley values (players, targets) over all coalitions, their standard errors (0), f(none) and f(all)."""
     codes = np.arange(2**players)
     present = (codes[:, None] >> np.arange(players)) & 1 == 1
@@ -114,7 +114,7 @@ def exact_shapley(value: Value, players: int) -> tuple[FloatArray, FloatArray, F
 
 def sampled_shapley(
     value: Value, players: int, permutations: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[DoubleArray, DoubleArray, DoubleArray, DoubleArray]:
     """The same from random orders and their reverses (Mitchell et al. 2022, section 4): unbiased, and its values sum
     exactly to f(all) - f(none), since the gains along each order do."""
     ends = value(np.stack([np.zeros(players, bool), np.ones(players, bool)]))
@@ -127,7 +127,7 @@ def sampled_shapley(
     return gains.mean(axis=0), error, ends[0], ends[1]
 
 
-def _along(value: Value, order: NDArray[np.intp], ends: FloatArray) -> FloatArray:
+def _along(value: Value, order: NDArray[np.intp], ends: DoubleArray) -> DoubleArray:
     """(players, targets): what each player brings when it joins those before it in the order."""
     ranks = np.argsort(order)
     present = ranks[None, :] <= np.arange(len(order) - 1)[:, None]

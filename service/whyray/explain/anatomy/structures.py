@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
+from whyray.base.arrays import BoolArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
 from whyray.explain.anatomy.allowed import HEART, LEFT_LUNG, LUNG, MEDIASTINUM, PLEURA, RIGHT_LUNG, marked
 from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
@@ -18,9 +20,8 @@ from whyray.explain.companion_grid import as_input, on_grid_of, resampled
 from whyray.explain.registry import MethodParameters
 from whyray.explain.typed import Structure
 from whyray.inference import Model
-from whyray.packages import CodedConcept, TargetSpec
+from whyray.packages import TargetSpec
 
-BoolArray = NDArray[np.bool_]
 STUDY = "study"
 """In place of a package: structures come with the study, as a Segmentation, or not at all."""
 LEAST_VOXELS = 16

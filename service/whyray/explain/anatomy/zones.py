@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain.anatomy.allowed import LEFT_LUNG, RIGHT_LUNG
 from whyray.explain.typed import Structure
-from whyray.packages import CodedConcept
 
 RIGHT = CodedConcept(value="24028007", scheme="SCT", meaning="Right")
 LEFT = CodedConcept(value="7771000", scheme="SCT", meaning="Left")

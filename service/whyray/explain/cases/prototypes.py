@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.grid import upsample
@@ -19,7 +19,6 @@ from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, head_from, tapped
 from whyray.packages import Artefact, find_artefact
 
-FloatArray = NDArray[np.float32]
 PROTOTYPES = "prototypes"
 """Kind of the artefact that holds pictures and labels of the prototypes. Arrays, by name (P prototypes, T targets):
 known (P, T) int8 and answers (P, T) float32 of the images that they come from; pictures (P, h, w) uint8, optional."""

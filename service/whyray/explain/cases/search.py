@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain.latent import ReferenceIndex, head_on_embedding
 from whyray.explain.latent.space import unit
 from whyray.inference import Model
 
-FloatArray = NDArray[np.float32]
 Metric = Literal["cosine", "euclidean"]
 Weighting = Literal["contribution", "none"]
 SAME = 1e-5

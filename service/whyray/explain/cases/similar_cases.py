@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.cases.search import Metric, Search, Weighting, nearest, search_for
@@ -17,9 +17,6 @@ from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 class SimilarCasesParameters(MethodParameters):

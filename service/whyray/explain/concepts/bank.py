@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import PackageError
 from whyray.inference import Model
-from whyray.packages import Artefact, CodedConcept, find_artefact, require_artefact
+from whyray.packages import Artefact, find_artefact, require_artefact
 
-FloatArray = NDArray[np.float32]
 ConceptKind = Literal["presence", "measure"]
 KIND = "concepts"
 MAKE = "Make it: `whyray concepts fit {name} --images DIR --labels labels.csv`."

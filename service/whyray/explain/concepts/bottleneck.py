@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import LEAST_AUC, MAKE, find_bank
@@ -21,8 +22,6 @@ from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, head_from, tapped
 from whyray.inference.gradient import parity_gap
 from whyray.packages import ConceptsSpec
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

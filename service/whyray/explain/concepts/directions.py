@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import MAKE, ConceptBank, ConceptKind, Directions, require_bank
@@ -21,7 +21,6 @@ from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, tapped
 
-FloatArray = NDArray[np.float32]
 FEWEST_RANDOM = 20
 
 

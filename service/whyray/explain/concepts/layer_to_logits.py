@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError, TierMissing, WhyRayError
 from whyray.inference import Model, head_from
 from whyray.inference.converters import CONVERTERS
@@ -23,8 +23,6 @@ from whyray.inference.gradient import (
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import is_affine
 from whyray.packages.subgraphs import reads
-
-FloatArray = NDArray[np.float32]
 
 
 class LayerToLogits:

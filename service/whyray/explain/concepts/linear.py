@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
-FloatArray = NDArray[np.float32]
-Real = NDArray[np.float64]
+from whyray.base.arrays import DoubleArray
+
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Ridge penalties that are tried, as shares of the number of dimensions."""
 
@@ -23,17 +23,17 @@ class Reading:
     weights (K, D), offsets (K,), float64; penalties (K,) as chosen, in shares of D.
     """
 
-    weights: Real
-    offsets: Real
-    penalties: Real
+    weights: DoubleArray
+    offsets: DoubleArray
+    penalties: DoubleArray
 
-    def __call__(self, activations: NDArray[np.floating]) -> Real:
+    def __call__(self, activations: NDArray[np.floating]) -> DoubleArray:
         """(N, D) to (N, K)."""
-        found: Real = activations @ self.weights.T + self.offsets
+        found: DoubleArray = activations @ self.weights.T + self.offsets
         return found
 
 
-def ridge(activations: NDArray[np.floating], columns: Real, penalties: Real | None = None) -> Reading:
+def ridge(activations: NDArray[np.floating], columns: DoubleArray, penalties: DoubleArray | None = None) -> Reading:
     """Ridge regression of each column (N, K) on standardised activations (N, D); NaN in a column: not known there.
 
     The penalty is the one of PENALTIES with the least leave-one-out error (Allen 1974; closed form), or as given.
@@ -54,8 +54,11 @@ def ridge(activations: NDArray[np.floating], columns: Real, penalties: Real | No
 
 
 def held_out(
-    activations: NDArray[np.floating], columns: Real, fold_of: NDArray[np.int64], penalties: Real | None = None
-) -> Real:
+    activations: NDArray[np.floating],
+    columns: DoubleArray,
+    fold_of: NDArray[np.int64],
+    penalties: DoubleArray | None = None,
+) -> DoubleArray:
     """(N, K): each column as read by a regression that was fitted on the other folds."""
     found = np.full(columns.shape, np.nan)
     for fold in np.unique(fold_of):
@@ -92,13 +95,13 @@ def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def platt(score: Real, truth: Real) -> tuple[float, float]:
+def platt(score: DoubleArray, truth: DoubleArray) -> tuple[float, float]:
     """(a, b) of sigmoid(a * score + b) by maximum likelihood, with Platt's (1999) targets for few positives."""
     positive, negative = float(truth.sum()), float((1 - truth).sum())
     goal = np.where(truth > 0.5, (positive + 1) / (positive + 2), 1 / (negative + 2))
     unit = float(score.std()) or 1.0
 
-    def loss(parameters: Real) -> float:
+    def loss(parameters: DoubleArray) -> float:
         answer = parameters[0] * score / unit + parameters[1]
         return float(np.mean(np.logaddexp(0, answer) - goal * answer))
 
@@ -106,7 +109,7 @@ def platt(score: Real, truth: Real) -> tuple[float, float]:
     return float(found.x[0]) / unit, float(found.x[1])
 
 
-def _alike(columns: Real) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _alike(columns: DoubleArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Columns that are known for the same rows, which can share a factorisation, with those rows."""
     known = np.isfinite(columns)
     _, group = np.unique(known, axis=1, return_inverse=True)
@@ -115,7 +118,7 @@ def _alike(columns: Real) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]
         yield members, np.flatnonzero(known[:, members[0]])
 
 
-def _solve(x: Real, y: Real, penalties: Real | None) -> tuple[Real, Real]:
+def _solve(x: DoubleArray, y: DoubleArray, penalties: DoubleArray | None) -> tuple[DoubleArray, DoubleArray]:
     """(D, K) ridge weights in the eigenbasis of the smaller of both Gram matrices."""
     count, width = x.shape
     dual = count <= width

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain.anatomy import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import Concept
 from whyray.inference import Model
 
-FloatArray = NDArray[np.float32]
 MEASURES: Mapping[str, Callable[[FloatArray], float]] = {
     "brightness": lambda shown: float(shown.mean()),
     "contrast": lambda shown: float(shown.std()),

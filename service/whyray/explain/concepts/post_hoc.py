@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.concepts.bank import ConceptBank, Surrogate, require_bank
@@ -18,8 +18,6 @@ from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
 from whyray.inference import Model, tapped
-
-FloatArray = NDArray[np.float32]
 
 
 class PostHocParameters(MethodParameters):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.explain.concepts.bank import LEAST_AUC, LEAST_R2, Concept
-from whyray.explain.concepts.linear import Real, auc, platt, r_squared
-
-FloatArray = NDArray[np.float32]
+from whyray.explain.concepts.linear import auc, platt, r_squared
 
 
-def calibrated(concepts: Sequence[Concept], values: Real, read: Real) -> tuple[FloatArray, FloatArray]:
+def calibrated(concepts: Sequence[Concept], values: DoubleArray, read: DoubleArray) -> tuple[FloatArray, FloatArray]:
     """Platt's (a, b) of each presence from readings held out, (1, 0) for measures; and AUC or R², both (C, ...)."""
     scale, known = np.tile([1.0, 0.0], (len(concepts), 1)), np.zeros(len(concepts))
     for number, each in enumerate(concepts):
@@ -39,7 +37,7 @@ def well_known(concept: Concept, held_out: float) -> bool:
     return held_out >= (LEAST_AUC if concept.kind == "presence" else LEAST_R2)
 
 
-def permuted(column: Real, rng: np.random.Generator) -> Real:
+def permuted(column: DoubleArray, rng: np.random.Generator) -> DoubleArray:
     """The column with its known values dealt out at random among the places where it is known."""
     found = column.copy()
     known = np.isfinite(column)

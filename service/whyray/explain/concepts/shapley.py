@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import FloatArray
+
 Head = Callable[[FloatArray], FloatArray]
 """(N, K) concepts to (N, T) logits."""
 AFFINE = 1e-4

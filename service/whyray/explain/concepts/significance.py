@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Real = NDArray[np.float64]
+from whyray.base.arrays import DoubleArray
+
 Correction = Literal["benjamini-hochberg", "bonferroni"]
 
 
@@ -37,7 +38,7 @@ def two_samples(values: NDArray[np.floating], random: NDArray[np.floating]) -> f
     return float(2 * stats.t.sf(abs(gap) / np.sqrt(own + other), freedom))
 
 
-def corrected(p_values: NDArray[np.floating], correction: Correction) -> Real:
+def corrected(p_values: NDArray[np.floating], correction: Correction) -> DoubleArray:
     """Adjusted p-values, in the order given (Benjamini and Hochberg 1995, or Bonferroni); NaN stays and counts not."""
     found = np.array(p_values, np.float64)
     known = np.flatnonzero(np.isfinite(found))

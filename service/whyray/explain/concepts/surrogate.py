@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.explain.concepts.bank import Concept, Surrogate
 from whyray.explain.concepts.linear import Reading, correlation, ridge
 from whyray.explain.concepts.readings import calibrated, permuted
 
-FloatArray = NDArray[np.float32]
-Real = NDArray[np.float64]
 Progress = Callable[[int, int, str], None]
 RANDOM_BANKS, RESAMPLES = 5, 100
 
@@ -22,8 +21,8 @@ def fit_surrogate(
     embedding: FloatArray,
     logits: FloatArray,
     concepts: Sequence[Concept],
-    values: Real,
-    goals: Real,
+    values: DoubleArray,
+    goals: DoubleArray,
     targets: Sequence[str],
     fold_of: NDArray[np.int64],
     rng: np.random.Generator,
@@ -72,7 +71,9 @@ def fit_surrogate(
     return Surrogate(tensor=tensor, **{name: np.asarray(value, np.float32) for name, value in arrays.items()})
 
 
-def _head(readings: Real, logits: FloatArray, allowed: NDArray[np.bool_], penalties: Real | None = None) -> Reading:
+def _head(
+    readings: DoubleArray, logits: FloatArray, allowed: NDArray[np.bool_], penalties: DoubleArray | None = None
+) -> Reading:
     """Ridge regression of each target's logit on the readings that it may use; weight 0 on the others."""
     targets, count = allowed.shape
     weights, offsets, used = np.zeros((targets, count)), np.zeros(targets), np.zeros(targets)
@@ -89,11 +90,11 @@ def _head(readings: Real, logits: FloatArray, allowed: NDArray[np.bool_], penalt
 def _answered(
     embedding: FloatArray,
     logits: FloatArray,
-    goals: Real,
+    goals: DoubleArray,
     allowed: NDArray[np.bool_],
     fold_of: NDArray[np.int64],
-    read: Real | None = None,
-) -> Real:
+    read: DoubleArray | None = None,
+) -> DoubleArray:
     """(N, T): the surrogate's logits on images held out; `read` (N, C) receives the readings held out."""
     found = np.zeros(logits.shape)
     for fold in np.unique(fold_of):

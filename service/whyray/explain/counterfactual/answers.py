@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit, logsumexp
 
-from whyray.explain.case import Case, FloatArray
+from whyray.base.arrays import DoubleArray, FloatArray
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.inference import target_spec
 
-FloatVector = NDArray[np.float64]
 
-
-def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, done: int = 0) -> FloatVector:
+def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, done: int = 0) -> DoubleArray:
     """(N,): the answer (probability or value) about the case's first target for each input (N, C, *spatial).
 
     Progress is told before each batch, as `done` and what came since, of `total`.
@@ -26,12 +25,12 @@ def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, d
     return np.concatenate(found).astype(np.float64)
 
 
-def answers_about_pictures(case: Case, pictures: FloatArray, *, total: int | None = None, done: int = 0) -> FloatVector:
+def answers_about_pictures(case: Case, pictures: FloatArray, *, total: int | None = None, done: int = 0) -> DoubleArray:
     """As `answers_about`, for pictures (N, *spatial) in 0..1 as displayed."""
     return answers_about(case, as_input(pictures, case.model.manifest.input), total=total, done=done)
 
 
-def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> FloatVector:
+def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> DoubleArray:
     """(N,): how far each input (N, C, *spatial) lies above the target's threshold: log-odds, or a regression's value.
 
     Unlike probabilities, log-odds tell apart what lies far from the threshold. Progress as in `answers_about`.
@@ -44,7 +43,7 @@ def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> Floa
     return margins(case, np.concatenate(found))
 
 
-def margins(case: Case, logits: FloatArray) -> FloatVector:
+def margins(case: Case, logits: FloatArray) -> DoubleArray:
     """(N,): as `margins_of`, from logits (N, targets)."""
     target, level = case.targets[0], threshold(case)
     own = logits[:, target].astype(np.float64)
@@ -68,6 +67,6 @@ def threshold(case: Case) -> float:
     return float(target_spec(case.model, case.target_names[0]).threshold)
 
 
-def crossed(answers: FloatVector, start: float, level: float) -> NDArray[np.bool_]:
+def crossed(answers: DoubleArray, start: float, level: float) -> NDArray[np.bool_]:
     """Whether each answer lies on the other side of `level` than `start`."""
     return np.asarray((np.asarray(answers) >= level) != (start >= level))

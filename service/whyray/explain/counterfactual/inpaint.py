@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain.grid import upsample
-
-FloatArray = NDArray[np.float32]
 
 
 def inpainted(x: FloatArray, hole: NDArray[np.bool_]) -> FloatArray:

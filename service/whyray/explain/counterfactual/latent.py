@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
 from whyray.inference import Autoencoder, Model
-
-FloatArray = NDArray[np.float32]
 
 
 class LatentSpace:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
-from whyray.explain.case import Case, FloatArray
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
 from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents

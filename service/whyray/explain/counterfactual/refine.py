@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.explain.case import Case, FloatArray
+from whyray.base.arrays import FloatArray
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
 from whyray.inference.display import per_channel

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError
-from whyray.explain.case import Case, FloatArray
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import displayed
 from whyray.explain.counterfactual.answers import answers_about, margins, margins_of, own_answer, threshold
 from whyray.explain.counterfactual.inpaint import inpainted
@@ -22,7 +23,6 @@ from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
 
 Labels = NDArray[np.intp]
-BoolArray = NDArray[np.bool_]
 
 
 class RegionCounterfactualParameters(MethodParameters):

@@ -13,7 +13,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-BoolArray = NDArray[np.bool_]
+from whyray.base.arrays import BoolArray
+
 Ask = Callable[[BoolArray], NDArray[np.float64]]
 """Answers (sets,), on any scale that grows with them, with the regions of each set (sets, regions) replaced."""
 

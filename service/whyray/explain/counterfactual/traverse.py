@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain.case import FloatArray
+from whyray.base.arrays import FloatArray
 from whyray.explain.counterfactual.latent import LatentSpace
 
 

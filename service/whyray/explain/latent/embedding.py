@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.inference import Model, Run
 from whyray.inference.head import AffineHead, affine_head
 
-FloatArray = NDArray[np.float32]
 POOLED = "features, averaged over places"
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain.companion_grid import as_input, displayed, resampled
 from whyray.inference import Model
 
-FloatArray = NDArray[np.float32]
 _TILES = 4
 
 

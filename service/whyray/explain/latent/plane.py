@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain.latent.space import Space, unit
 
-FloatArray = NDArray[np.float32]
 PLACED_BY = 10
 FEWEST_FOR_UMAP = 30
 

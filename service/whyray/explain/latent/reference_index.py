@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, PackageError, WhyRayError
 from whyray.explain.latent.embedding import embedding_name, no_embedding
 from whyray.explain.latent.plane import Placing, normed
@@ -28,7 +29,6 @@ from whyray.explain.latent.space import Space, neighbour_distance
 from whyray.inference import Model
 from whyray.packages import Artefact, artefact_paths, find_artefact
 
-FloatArray = NDArray[np.float32]
 KIND = "reference-index"
 MAHALANOBIS, NEIGHBOUR = "Mahalanobis", "k-th neighbour"
 PCA, UMAP = "PCA", "UMAP"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import FloatArray
+
 LARGEST_BASIS = 512
 """Eigenvectors that are kept; the variances of all further ones are replaced by their mean."""
 NEIGHBOURS = 10

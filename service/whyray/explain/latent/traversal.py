@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual import LatentSpace
 from whyray.explain.latent.reference_index import ReferenceIndex
 
-FloatArray = NDArray[np.float32]
 REACH = 1.5
 """How far the way goes on beyond the case, as a multiple of the way to it."""
 FAITHFUL = 0.1

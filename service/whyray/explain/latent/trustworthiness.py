@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from whyray.base.arrays import FloatArray
+
 NEIGHBOURS = 10
 ENOUGH = 0.9
 """Below this a plane shows neighbourhoods that are not there: it is not shown."""

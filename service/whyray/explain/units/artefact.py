@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference import Model
 from whyray.packages import Artefact, require_artefact
 
-FloatArray = NDArray[np.float32]
 UNITS = "units"
 LEVELS = tuple(np.round(np.linspace(0, 1, 41), 4).tolist())
 """Shares at which the distribution of each unit's activation over the references is kept."""

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain.case import Case
 from whyray.explain.weights import feature_gradient
 from whyray.inference import Model, head_from, tapped
 from whyray.inference.gradient import parity_gap
 
-FloatArray = NDArray[np.float32]
 _CHUNK_BYTES = 1 << 26
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whyray.imaging.source import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.results.templates import Layout
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from whyray.imaging.source import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.results.page.typeface import typeface
 from whyray.results.templates import Colour, Layout
 

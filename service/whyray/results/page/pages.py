@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from whyray.base.arrays import BoolArray
 from whyray.explain import Narrative
 from whyray.imaging import SourceFrame, SourceImage, frame_orientation
-from whyray.imaging.source import BoolArray
 from whyray.quality import Grade, QualityCard
 from whyray.results.answer import Answer, Finding, FramesExplained, GradedExplanation, MapInSource
 from whyray.results.header import local_time

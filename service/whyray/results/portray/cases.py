@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import CaseMatch, CaseMatches
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, bar_chart
@@ -18,7 +18,6 @@ from whyray.results.portray.over_image import over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import CaseWords
 
-FloatArray = NDArray[np.float32]
 _MOST_COLUMNS = 6
 _DRAWN = 3
 """Prototypes that get pictures; all get a bar and a row."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
+from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Counterfactual
-from whyray.packages import CodedConcept
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import curve_chart
 from whyray.results.page.overlay import Picture, plain, with_heatmap
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import CounterfactualWords
 
-FloatArray = NDArray[np.float32]
 _COLUMNS = 2
 _OUTLINED = 0.1
 """Share of the image that is outlined in the difference: where it is largest."""

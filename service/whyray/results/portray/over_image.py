@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.results.page.overlay import Picture, plain, with_heatmap
 from whyray.results.portray.portrayal import Look
 
-FloatArray = NDArray[np.float32]
 TOP_SHARE = 0.1
 """Share of the places that count as the region: those of the largest magnitude."""
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ExplanationError
 from whyray.explain import TypedExplanation
-from whyray.packages import CodedConcept
 from whyray.results.answer import Answer, Finding, GradedExplanation
 from whyray.results.coding import own
 from whyray.results.templates import Layout, Templates, Wording

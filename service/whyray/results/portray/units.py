@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.explain import UnitEffect, UnitReport
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
@@ -13,7 +13,6 @@ from whyray.results.portray.over_image import TOP_SHARE, over_image, strongest_s
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
 from whyray.results.templates import UnitWords
 
-FloatArray = NDArray[np.float32]
 _DRAWN = 3
 """Units that get pictures; all get a bar and a row."""
 _COLUMNS = 3
