@@ -7,8 +7,13 @@ implement `explain_case` (and are `TypedMethod`s).
 from __future__ import annotations
 
 import difflib
+import logging
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any, ClassVar, Protocol, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -129,20 +134,58 @@ class AttributionMap(MethodDefaults):
         return 3 if getattr(self, "tier", "T0") == "T2" else 1
 
 
+ENTRY_POINTS = "whyray.methods"
+"""Entry points by which other distributions bring methods: each names the class of one, or a module of several."""
+
 _METHODS: dict[str, AnyMethod] = {}
+_NOT_LOADED: list[str] = []
+_log = logging.getLogger("whyray.explain")
 
 
 def register(method: type[Any]) -> type[Any]:
-    """Class decorator: make a method known under its name."""
-    if method.name in _METHODS:
-        raise ValueError(f"two methods are called {method.name}")
-    _METHODS[method.name] = method()
+    """Class decorator: make a method known under its name.
+
+    Raises
+    ------
+    ValueError
+        If the class is no method, its name is not in kebab-case, or another method has that name.
+    """
+    if not isinstance(method, type) or not issubclass(method, MethodDefaults):
+        raise ValueError(f"{method!r} is no class that derives from AttributionMap or MethodDefaults")
+    name = getattr(method, "name", "")
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"{method.__name__}: expected a name in kebab-case, found {name!r}")
+    if getattr(method, "tier", None) not in get_args(Tier) or getattr(method, "kind", None) not in get_args(Kind):
+        raise ValueError(f"{name}: expected a tier of {get_args(Tier)} and a kind of {get_args(Kind)}")
+    if not (hasattr(method, "attribute") or hasattr(method, "explain_case")):
+        raise ValueError(f"{name}: expected a method 'attribute' or 'explain_case'")
+    if name in _METHODS:
+        raise ValueError(f"two methods are called {name}")
+    made: AnyMethod = method()  # type: ignore[assignment]  # held by the checks above
+    _METHODS[name] = made
     return method
 
 
+@cache
+def _load_entry_points() -> None:
+    """Register what other installed distributions bring; what fails is logged, and named where it is asked for."""
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            value = point.load()
+            if isinstance(value, ModuleType):
+                continue  # its classes have registered themselves
+            if type(_METHODS.get(getattr(value, "name", ""))) is not value:
+                register(value)
+        except Exception as error:  # another's code, of which one method must not take all the others with it
+            source = point.dist.name if point.dist else point.value
+            _NOT_LOADED.append(f"{point.name} of {source} ({type(error).__name__}: {error})")
+            _log.error("explanation methods %s can't be loaded: %s: %s", point.name, type(error).__name__, error)
+
+
 def methods() -> tuple[AnyMethod, ...]:
-    """All registered methods, by tier and name."""
-    return tuple(sorted(_METHODS.values(), key=lambda each: (each.tier, each.name)))
+    """All registered methods, those of other distributions among them, by tier and name."""
+    _load_entry_points()
+    return tuple(sorted(_METHODS.values(), key=lambda method: (method.tier, method.name)))
 
 
 def heatmap_methods() -> tuple[Method, ...]:
@@ -152,10 +195,12 @@ def heatmap_methods() -> tuple[Method, ...]:
 
 def method_named(name: str) -> AnyMethod:
     """The method of that name; ConfigError names the nearest where there is none."""
+    _load_entry_points()
     if name not in _METHODS:
         near = difflib.get_close_matches(name, _METHODS, n=1)
+        not_loaded = f"; not loaded: {'; '.join(_NOT_LOADED)}" if _NOT_LOADED else ""
         raise ConfigError(
-            f"no explanation method {name!r}; there is: {', '.join(sorted(_METHODS))}",
+            f"no explanation method {name!r}; there is: {', '.join(sorted(_METHODS))}{not_loaded}",
             advice=f"Did you mean {near[0]!r}?" if near else None,
         )
     return _METHODS[name]
