@@ -100,7 +100,7 @@ def test_a_defect_is_told_in_two_lines_that_quote_nothing(cli: Cli, monkeypatch:
 
     monkeypatch.setattr(packages, "list_packages", broken)
     said = cli("package", "list")
-    said.refused("InternalError", "RuntimeError in commands/package.py line ", "--log-level debug")
+    said.refused("InternalError", "RuntimeError in cli/package.py line ", "--log-level debug")
     assert "Doe" not in said.everything
     assert "Traceback" in cli("--log-level", "debug", "package", "list").err
 

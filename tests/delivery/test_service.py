@@ -274,8 +274,8 @@ def test_stopping_finishes_the_object_under_way_and_hands_the_rest_back(
 
     def answer(_uid: str, count: int) -> int:
         if count == 2:
-            for line in stops[0]._lines:
-                line.stop.set()
+            for worker in stops[0]._workers:
+                worker.stop.set()
         return 0
 
     peer = scp(answer)
@@ -283,8 +283,8 @@ def test_stopping_finishes_the_object_under_way_and_hands_the_rest_back(
     service = DeliveryService(site.catalog, site.storage, {"pacs": peer.destination()})
     stops.append(service)
     service.poll()
-    for line in service._lines:
-        line.join()
+    for worker in service._workers:
+        worker.join()
     rows = site.rows("pacs")
     assert [row.state for row in rows] == [DeliveryState.SENT] * 2 + [DeliveryState.QUEUED] * 6
     assert [row.attempt for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0]

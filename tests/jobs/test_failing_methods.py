@@ -92,7 +92,7 @@ def test_a_defect_in_the_evaluation_of_one_explanation_is_told_of_that_explanati
     monkeypatch.setattr(explaining, "assess", of_some)
     found = {each.target.name: each for each in answered(tmp_path).findings}
     assert re.fullmatch(
-        r"ZeroDivisionError in pipeline/explaining\.py line \d+ while measuring the explanation of one",
+        r"ZeroDivisionError in jobs/explaining\.py line \d+ while measuring the explanation of one",
         found["one"].refused["occlusion"],
     )
     assert {each.method for each in found["one"].maps} == {"grad-cam", "gradient"}

@@ -21,7 +21,7 @@ from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
 from whyray.jobs.worker import run_job
-from whyray.reader_study import Wanted
+from whyray.reader_study import MaterialFilter
 from whyray.reader_study.material import from_folders
 from whyray.results import EVERY_KIND, load_templates
 
@@ -109,7 +109,7 @@ def test_a_kit_out_of_a_folder_shows_each_image_its_own_page_and_grade(tmp_path,
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     for finding in written["findings"]:
         assert all(finding["images"][0] in source_of(dcmread(each)) for each in listed(tmp_path / "out", finding))
-    gathered = from_folders([tmp_path / "out"], files, Wanted(target=BRIGHT))
+    gathered = from_folders([tmp_path / "out"], files, MaterialFilter(target=BRIGHT))
     (case,) = gathered.material
     assert case.grades == ("green",)
     assert case.model_says

@@ -98,10 +98,10 @@ class DeliveryService:
                 self.poll()
                 stop_event.wait(self.pace.look)
         finally:
-            for line in self._workers:
-                line.stop.set()
-            for line in self._workers:
-                line.join()
+            for worker in self._workers:
+                worker.stop.set()
+            for worker in self._workers:
+                worker.join()
             self._workers = []
 
     def poll(self) -> None:
@@ -116,31 +116,31 @@ class DeliveryService:
         with self._lock:
             wanted, caller = dict(self._destinations), self.caller
             self._stop_changed()
-        self._workers = [line for line in self._workers if line.thread.is_alive()]
+        self._workers = [worker for worker in self._workers if worker.thread.is_alive()]
         for name, destination in wanted.items():
-            if any(line.name == name for line in self._workers):
+            if any(worker.name == name for worker in self._workers):
                 continue
-            lines = self._workers_to(name, destination, caller)
-            self._workers += lines
-            for line in lines:
-                line.thread.start()
+            workers = self._workers_to(name, destination, caller)
+            self._workers += workers
+            for worker in workers:
+                worker.thread.start()
 
     def _workers_to(self, name: str, destination: Destination, caller: Caller) -> list[DestinationWorker]:
-        lines: list[DestinationWorker] = [
+        workers: list[DestinationWorker] = [
             _DeliveryWorker(self, name, destination, caller, number)
             for number in range(getattr(destination, "associations", 1))
         ]
         if destination.announce_to is not None:
             pace = self.pace
-            lines.append(
+            workers.append(
                 Announcer(self.catalog, name, destination, caller, look=pace.look, renew=pace.renew, rng=self.rng)
             )
-        return lines
+        return workers
 
     def _stop_changed(self) -> None:
-        for line in list(self._workers):
-            if self._destinations.get(line.name) != line.destination or self.caller != line.caller:
-                line.stop.set()
+        for worker in list(self._workers):
+            if self._destinations.get(worker.name) != worker.destination or self.caller != worker.caller:
+                worker.stop.set()
 
     def _name_strangers(self) -> None:
         with self.catalog.read() as session:
@@ -236,10 +236,10 @@ class _DeliveryWorker(DestinationWorker):
 class Batch:
     """What one thread claimed at one time: sent, and each outcome entered as it comes."""
 
-    def __init__(self, line: _DeliveryWorker, claimed: Sequence[Delivery]) -> None:
-        self.line, self.service = line, line.service
+    def __init__(self, worker: _DeliveryWorker, claimed: Sequence[Delivery]) -> None:
+        self.worker, self.service = worker, worker.service
         self.rows = {each.id: each for each in claimed}
-        self.keeper = LeaseKeeper(self.service.catalog, self.rows, line.owner, every=self.service.pace.renew)
+        self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
         # one draw for all, so that what fails together comes back together, in one association
         self.jitter_seed = self.service.rng.random()
@@ -249,29 +249,29 @@ class Batch:
         with self.keeper:
             try:
                 files = self._files()
-                if files and not self.line.stop.is_set():
+                if files and not self.worker.stop.is_set():
                     self._transmit(files)
             except WhyRayError as error:
                 for delivery_id in self.keeper.remaining():
                     self._stop(delivery_id, error, None)
             except Exception as error:  # every delivery gets an outcome, whatever a library raised
-                logged(_log, error, f"a batch to {self.line.name} failed")
-                failure = typed_error(error, f"sending to {self.line.name}")
+                logged(_log, error, f"a batch to {self.worker.name} failed")
+                failure = typed_error(error, f"sending to {self.worker.name}")
                 for delivery_id in self.keeper.remaining():
                     self._stop(delivery_id, failure, None)
             finally:
                 left = self.keeper.remaining()
                 if left:
                     with self.service.catalog.begin() as session:
-                        deliveries.hand_back(session, left, self.line.owner)
+                        deliveries.hand_back(session, left, self.worker.owner)
 
     def _files(self) -> list[Outgoing]:
         found = []
         for delivery_id, row in self.rows.items():
             try:
-                if row.error_code == "CommitmentFailed" and row.attempt > self.line.destination.retry.attempts:
+                if row.error_code == "CommitmentFailed" and row.attempt > self.worker.destination.retry.attempts:
                     raise PeerRefused(
-                        f"{self.line.name} took {row.result.sop_instance_uid} {row.attempt - 1} times and never "
+                        f"{self.worker.name} took {row.result.sop_instance_uid} {row.attempt - 1} times and never "
                         "committed to it",
                         advice="Look at the peer's log, or take storage_commitment out of the destination; then retry.",
                     )
@@ -285,7 +285,7 @@ class Batch:
         return fresh + again
 
     def _transmit(self, files: Sequence[Outgoing]) -> None:
-        destination = self.line.destination
+        destination = self.worker.destination
         if not isinstance(destination, DicomDestination):
             stow(destination, files, self._report, compression=self.service.compression, proceed=self._proceed)
             return
@@ -295,7 +295,7 @@ class Batch:
             reached = len(self.keeper.remaining())
             store(
                 destination,
-                self.line.caller,
+                self.worker.caller,
                 part,
                 self._report,
                 compression=compression,
@@ -304,17 +304,17 @@ class Batch:
                 proceed=self._proceed,
                 after=self._commit if commit else None,
             )
-            if self.line.broken >= MOST_BROKEN and self.keeper.remaining():
-                raise PeerUnreachable(f"{self.line.name} broke {self.line.broken} associations in a row")
+            if self.worker.broken >= MOST_BROKEN and self.keeper.remaining():
+                raise PeerUnreachable(f"{self.worker.name} broke {self.worker.broken} associations in a row")
             if len(self.keeper.remaining()) == reached:
                 return
 
     def _proceed(self, file: Outgoing) -> bool:
-        return not self.line.stop.is_set() and self.keeper.holds(file.ticket)
+        return not self.worker.stop.is_set() and self.keeper.holds(file.ticket)
 
     def _report(self, outcome: Outcome) -> None:
         delivery_id = outcome.file.ticket
-        self.line.broken = self.line.broken + 1 if outcome.broke else 0
+        self.worker.broken = self.worker.broken + 1 if outcome.broke else 0
         if outcome.error is not None:
             self._stop(delivery_id, outcome.error, outcome.status)
             return
@@ -322,25 +322,25 @@ class Batch:
             deliveries.sent(
                 session,
                 delivery_id,
-                self.line.owner,
+                self.worker.owner,
                 outcome.status or 0,
                 outcome.words,
                 self.service.clock(),
                 transfer_syntax_uid=outcome.transfer_syntax_uid,
-                announce_as=self.service.uid_source() if self.line.destination.announce_to is not None else None,
+                announce_as=self.service.uid_source() if self.worker.destination.announce_to is not None else None,
             )
         self.keeper.close(delivery_id)
         self.sent.append(self.rows[delivery_id])
 
     def _stop(self, delivery_id: str, error: WhyRayError, status: int | None) -> None:
-        policy = self.line.destination.retry
+        policy = self.worker.destination.retry
         wait = retry_after(error, self.rows[delivery_id].attempt, policy, random.Random(self.jitter_seed))
         with self.service.catalog.begin() as session:
             deliveries.stop(
-                session, delivery_id, self.line.owner, error, self.service.clock(), status=status, retry_after=wait
+                session, delivery_id, self.worker.owner, error, self.service.clock(), status=status, retry_after=wait
             )
         self.keeper.close(delivery_id)
 
     def _commit(self, link: Association) -> None:
         sent, self.sent = self.sent, []
-        self.line.ask(link, sent)
+        self.worker.ask(link, sent)
