@@ -98,6 +98,15 @@ def test_a_method_that_there_is_not_is_refused_with_the_nearest(cli: Cli) -> Non
     cli("package", "methods", "gradcam").refused("gradcam", "Did you mean 'grad-cam'?")
 
 
+def test_check_names_a_package_whatever_way_its_folder_is_written(
+    cli: Cli, planted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planted.parent)
+    said = cli("package", "check", f"./{planted.name}")
+    assert "planted@1.0.0 is in order" in said.everything
+    assert "the folder is" not in said.everything
+
+
 def test_check_passes_what_is_in_order_and_names_what_is_wrong(cli: Cli, planted: Path) -> None:
     good = cli("package", "check", planted)
     assert good.code == 0, good.everything

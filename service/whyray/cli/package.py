@@ -184,4 +184,5 @@ def check(reference: Reference, folder: Folder = None) -> None:
         console.print(line, markup=False)
     if any(each.severity == "error" for each in checked.findings):
         raise typer.Exit(1)
-    console.print(f"{path.parent.name}@{path.name} is in order", markup=False)
+    named = path.resolve()
+    console.print(f"{named.parent.name}@{named.name} is in order", markup=False)

@@ -68,7 +68,7 @@ _WHAT_TO_DO = "Correct what is named, in model.yaml or by exporting the graph ag
 
 
 def _about_the_folder(model: Model) -> list[Finding]:
-    manifest, folder = model.manifest, model.package.folder
+    manifest, folder = model.manifest, model.package.folder.resolve()
     findings = []
     if (folder.parent.name, folder.name) != (manifest.name, manifest.version):
         findings.append(
