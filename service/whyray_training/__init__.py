@@ -1,1 +1,1 @@
-""""""
+"""How the bundled packages were made; in the repository, not in the wheel."""

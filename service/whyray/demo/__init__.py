@@ -1,1 +1,1 @@
-""""""
+"""The demo: an embedded PACS, sample studies, the whole path on them, and what came back."""
