@@ -80,7 +80,7 @@ def _guard(own: str | None) -> list[ClauseVerdict]:
 
 
 def _clauses(match: Match, prefix: str) -> list[ClauseVerdict]:
-    return [ClauseVerdict(prefix + each.text, each.matched, each.found) for each in match.clauses]
+    return [ClauseVerdict(prefix + clause.text, clause.matched, clause.found) for clause in match.clauses]
 
 
 def all_methods(folders: Sequence[Path]) -> list[MethodInfo]:
@@ -102,14 +102,16 @@ def installed_packages(folders: Sequence[Path]) -> list[PackageInfo]:
     """All packages, the broken ones with their problem."""
     from whyray.packages import list_packages
 
-    return [_package(each.folder, each.name, each.version, each.problem) for each in list_packages(folders)]
+    return [
+        _package(package.folder, package.name, package.version, package.problem) for package in list_packages(folders)
+    ]
 
 
 def _package(folder: Path, name: str, version: str, problem: str | None) -> PackageInfo:
     # digesting all weights at each request of a live page would be waste: only when a file's size or time changed
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return _read(
-        folder, name, version, problem, tuple((each.stat().st_size, each.stat().st_mtime_ns) for each in files)
+        folder, name, version, problem, tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
     )
 
 
@@ -133,7 +135,7 @@ def _read(
                 title=manifest.title,
                 task=manifest.task,
                 tier=_tier(package.report),
-                targets=tuple(each.name for each in manifest.targets if not each.background),
+                targets=tuple(target.name for target in manifest.targets if not target.background),
                 digest=package.digest,
                 licence=manifest.licence,
                 intended_use=manifest.intended_use,

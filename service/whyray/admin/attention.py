@@ -372,8 +372,8 @@ def _drifted(each: Watched) -> str:
 def _remedies(count: int, bodies: Sequence[BulkIn]) -> list[Remedy]:
     labels = {"retry": f"Retry all {count}", "cancel": "Cancel all"}
     return [
-        Remedy(label=labels[each.action] + (f" {each.state.value}" if each.action == "cancel" else ""), body=each)
-        for each in bodies
+        Remedy(label=labels[body.action] + (f" {body.state.value}" if body.action == "cancel" else ""), body=body)
+        for body in bodies
     ]
 
 

@@ -62,7 +62,7 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
 
 def findings_of(job: Job) -> list[FindingOut]:
     """All findings, the present and most probable first."""
-    found = [_finding_out(each) for each in job.findings]
+    found = [_finding_out(finding) for finding in job.findings]
     return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
 
 
@@ -76,7 +76,7 @@ def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:
 def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
     """One finding as `whyray.results.describe` wrote it; graded by its worst explanation, so that none hides."""
     explanations = (*finding["explanations"], *finding.get("typed_explanations", ()))
-    cards = [(each["method"], each["quality"]) for each in explanations]
+    cards = [(explanation["method"], explanation["quality"]) for explanation in explanations]
     grades = [card["grade"] for _, card in cards]
     refused = [f"{method}: {why}" for method, why in finding["refused"].items()]
     return FindingOut(
@@ -148,8 +148,8 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
         notes=notes_of(job),
         findings=findings_of(job),
         explanations=explanations_of(job, kinds),
-        results=[result_detail(each) for each in sorted(job.results, key=lambda row: row.id)],
-        events=[event_out(each) for each in found_events],
+        results=[result_detail(result) for result in sorted(job.results, key=lambda row: row.id)],
+        events=[event_out(event) for event in found_events],
     )
 
 
@@ -180,13 +180,13 @@ def result_out(row: ResultRow) -> ResultOut:
 
 def _reasons_for(method: str | None, reasons: list[str]) -> list[str]:
     """Those about the method that the result shows; all where it shows several."""
-    return reasons if method is None else [each for each in reasons if each.startswith(f"{method}: ")]
+    return reasons if method is None else [reason for reason in reasons if reason.startswith(f"{method}: ")]
 
 
 def result_detail(row: ResultRow) -> ResultDetail:
     """A result with its deliveries."""
     deliveries = sorted(row.deliveries, key=lambda each: each.destination)
-    return ResultDetail(**dict(result_out(row)), deliveries=[delivery_out(each) for each in deliveries])
+    return ResultDetail(**dict(result_out(row)), deliveries=[delivery_out(delivery) for delivery in deliveries])
 
 
 def delivery_out(row: Delivery) -> DeliveryOut:

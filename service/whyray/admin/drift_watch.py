@@ -78,10 +78,10 @@ def shift_between(first: Sequence[float], latest: Sequence[float], categories: S
         counts = [np.array([(each == value).sum() for value in edges], float) for each in (one, other)]
     else:
         borders = np.unique(np.quantile(one, np.linspace(0, 1, BINS + 1)[1:-1]))
-        edges = tuple(float(each) for each in borders)
+        edges = tuple(float(border) for border in borders)
         counts = [_binned(each, borders) for each in (one, other)]
     bins = len(counts[0])
-    p, q = ((each + _SMOOTHING) / (each.sum() + _SMOOTHING * bins) for each in counts)
+    p, q = ((count + _SMOOTHING) / (count.sum() + _SMOOTHING * bins) for count in counts)
     spread = 1 / len(one) + 1 / len(other)
     test = None if categories is not None else ks_2samp(one, other, method="asymp")
     return Shift(

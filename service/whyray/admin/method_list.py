@@ -48,7 +48,7 @@ def _by_type() -> list[AnyMethod]:
 
 def _state(folder: Path) -> Files:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return tuple((each.stat().st_size, each.stat().st_mtime_ns) for each in files)
+    return tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 @lru_cache(maxsize=64)
@@ -59,12 +59,16 @@ def _judged(folder: Path, _files: Files, search: tuple[Path, ...]) -> dict[str, 
     """
     model = load_package(folder, search=search)
     found = {}
-    for each in methods():
+    for method in methods():
         try:
-            refusal = why_not(each, model)
+            refusal = why_not(method, model)
         except WhyRayError as error:
             refusal = error
-        found[each.name] = (refusal is None, refusal.message if refusal else None, refusal.advice if refusal else None)
+        found[method.name] = (
+            refusal is None,
+            refusal.message if refusal else None,
+            refusal.advice if refusal else None,
+        )
     return found
 
 

@@ -83,7 +83,7 @@ class CatalogCollector(Collector):
             labels=["destination"],
         )
         now = self._backend.catalog.clock()
-        names = [each.name for each in self._backend.site().destinations]
+        names = [destination.name for destination in self._backend.site().destinations]
         for each in figures.destinations(session, names):
             for state in DeliveryState:
                 states.add_metric([each.destination, state.value], each.states.get(state, 0))

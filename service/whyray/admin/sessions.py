@@ -90,7 +90,7 @@ class GuessBrake:
         """Note one wrong token."""
         with self._lock:
             if len(self._failures) > _MOST_SESSIONS:
-                self._failures = {each: self._recent(each) for each in self._failures if self._recent(each)}
+                self._failures = {failure: self._recent(failure) for failure in self._failures if self._recent(failure)}
             self._failures[address] = [*self._recent(address), self._clock()]
 
     def _recent(self, address: str) -> list[datetime]:

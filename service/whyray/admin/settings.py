@@ -36,7 +36,7 @@ def settings_of(config: Config) -> AdminSettings:
     admin = config.admin
     return AdminSettings(
         tokens={} if admin.token is None else {"token": admin.token.reveal()},
-        logins={each.user: each.password.reveal() for each in admin.logins},
+        logins={login.user: login.password.reveal() for login in admin.logins},
         readers=frozenset(each.user for each in admin.logins if each.role == "reader"),
     )
 

@@ -112,7 +112,7 @@ class Site:
 def site_of(config: Config) -> Site:
     """What the admin endpoint shows of the configuration."""
     return Site(
-        routes=tuple(_route(each) for each in config.routes),
+        routes=tuple(_route(route) for route in config.routes),
         destinations=tuple(_destination(name, each) for name, each in config.destinations.items()),
     )
 

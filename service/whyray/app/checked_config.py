@@ -38,7 +38,7 @@ def checked_source(path: Path) -> ConfigSource:
 
 def registry_problems(config: Config) -> Sequence[Problem]:
     """What no package or method that there is can give."""
-    known = {each.name for each in methods()}
+    known = {method.name for method in methods()}
     wanted = {each.name for route in config.routes for each in route.explain if each.name in known}
     wished = [method_named(name) for name in sorted(wanted)]
     needs_gradients = any(each.tier == "T2" for each in wished)

@@ -216,7 +216,7 @@ def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
         If both distributions are installed on `path` (sys.path by default).
     """
     places = list(sys.path if path is None else path)
-    names = {str(each.metadata["Name"]).lower() for each in distributions(path=places)}
+    names = {str(distribution.metadata["Name"]).lower() for distribution in distributions(path=places)}
     if {"onnxruntime", "onnxruntime-gpu"} <= names:
         raise ConfigError(
             "onnxruntime and onnxruntime-gpu are both installed, so the GPU would not be used",

@@ -237,5 +237,5 @@ def uncorrectable_codes() -> frozenset[str]:
 
 def _kinds(kind: type[WhyRayError]) -> Iterator[type[WhyRayError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from _kinds(each)
+    for subclass in kind.__subclasses__():
+        yield from _kinds(subclass)

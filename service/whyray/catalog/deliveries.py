@@ -159,16 +159,16 @@ def commitment_reported(
         .where(Delivery.commitment_uid == transaction_uid, Delivery.state == DeliveryState.SENT)
         .with_for_update(of=Delivery)
     )
-    for each in rows:
-        uid = each.result.sop_instance_uid
+    for row in rows:
+        uid = row.result.sop_instance_uid
         if uid in committed:
-            each.state = delivery_after("commit", each.state)
+            row.state = delivery_after("commit", row.state)
         elif uid in failed:
-            each.state = delivery_after("uncommitted", each.state)
-            each.not_before = now + RESEND_UNCOMMITTED * 2 ** min(each.attempt - 1, 7)
-            each.error_code = "CommitmentFailed"
-            each.error_message = f"the peer could not commit to {uid}: failure reason 0x{failed[uid]:04X}"
-            each.error_advice = "WhyRay sends it again; look at the peer's log if this repeats."
+            row.state = delivery_after("uncommitted", row.state)
+            row.not_before = now + RESEND_UNCOMMITTED * 2 ** min(row.attempt - 1, 7)
+            row.error_code = "CommitmentFailed"
+            row.error_message = f"the peer could not commit to {uid}: failure reason 0x{failed[uid]:04X}"
+            row.error_advice = "WhyRay sends it again; look at the peer's log if this repeats."
         else:
             continue
         moved += 1

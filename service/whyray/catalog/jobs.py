@@ -189,7 +189,7 @@ def finish(
     known = set(
         session.scalars(
             select(ResultRow.sop_instance_uid).where(
-                ResultRow.sop_instance_uid.in_([each.sop_instance_uid for each in results])
+                ResultRow.sop_instance_uid.in_([result.sop_instance_uid for result in results])
             )
         )
     )

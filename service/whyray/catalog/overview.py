@@ -51,7 +51,7 @@ class Overview:
     @property
     def healthy(self) -> bool:
         """Whether roles run and none is lost."""
-        return bool(self.roles) and all(each.alive for each in self.roles)
+        return bool(self.roles) and all(role.alive for role in self.roles)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,8 +63,8 @@ def overview(catalog: Catalog) -> Overview:
     now = catalog.clock()
     with catalog.read() as session:
         roles = [
-            _role_state(each, max(0.0, (now - each.seen_at).total_seconds()), processes.is_alive(each, now))
-            for each in processes.all_processes(session)
+            _role_state(process, max(0.0, (now - process.seen_at).total_seconds()), processes.is_alive(process, now))
+            for process in processes.all_processes(session)
         ]
         tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
         tallies += [("jobs", state.value, number) for state, number in jobs.tally(session).items()]
@@ -76,11 +76,11 @@ def overview(catalog: Catalog) -> Overview:
         failed_jobs = session.scalars(
             select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(_MOST_FAILURES)
         )
-        failures = [_failure("job", each) for each in failed_jobs]
+        failures = [_failure("job", job) for job in failed_jobs]
         failed_deliveries = session.scalars(
             select(Delivery).where(Delivery.state == DeliveryState.FAILED).limit(_MOST_FAILURES)
         )
-        failures += [_failure(f"delivery to {each.destination}", each) for each in failed_deliveries]
+        failures += [_failure(f"delivery to {delivery.destination}", delivery) for delivery in failed_deliveries]
     return Overview(tuple(roles), tuple(tallies), tuple(failures))
 
 

@@ -172,7 +172,7 @@ def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
 
 def input_digest(instances: Iterable[Instance]) -> str:
     """SHA-256 (hex) over the sorted digests of what a job takes."""
-    return hashlib.sha256("".join(sorted(each.sha256 for each in instances)).encode()).hexdigest()
+    return hashlib.sha256("".join(sorted(instance.sha256 for instance in instances)).encode()).hexdigest()
 
 
 def is_own(session: Session, sop_instance_uid: str) -> bool:

@@ -138,7 +138,7 @@ def fit(
         examples, refused = _examples(
             model, images, labels, columns, patient, image_measures, most, lambda at, words: progress(at / 3, words)
         )
-        examples, few = _enough(examples, [each.concept.name for each in columns])
+        examples, few = _enough(examples, [column.concept.name for column in columns])
         bank = fit_bank(
             model,
             examples,
@@ -230,7 +230,7 @@ def _columns(labels: Path, wanted: list[str] | None, patient: str | None) -> tup
     columns, left_out = [], []
     for header in wanted or headers:
         texts = {(row[header] or "").strip() for row in rows} - {""}
-        numbers = {_number(each) for each in texts}
+        numbers = {_number(text) for text in texts}
         if None in numbers or not numbers:
             if wanted:
                 raise ConfigError(f"{labels}: column {header!r} holds no numbers only", advice="Write 1, 0 or numbers.")
@@ -277,7 +277,7 @@ def _examples(
 
     said = {row["image"]: row for _, row in csv_rows(labels, ("image",))}
     files = image_files(images)
-    known = [each for each in files if each.name in said or not is_picture(each)]
+    known = [file for file in files if file.name in said or not is_picture(file)]
     found = single_images(known or files, model.manifest, Known(), most=most, progress=progress)  # type: ignore[arg-type]
     refused, x, values, targets, groups = [], [], [], [], []
     for each in found:

@@ -120,22 +120,22 @@ def index_package(
     collected, refused = Collected(model), []
     with progress_bar() as progress:
         files = image_files(images)
-        for each in single_images(
+        for image in single_images(
             files, manifest, known, most=most, progress=lambda at, words: progress(at / 2, words)
         ):
-            if isinstance(each, str):
-                refused.append(each)
+            if isinstance(image, str):
+                refused.append(image)
                 continue
-            x, keep = each.image.x, thumbnails and not each.burned_in
+            x, keep = image.image.x, thumbnails and not image.burned_in
             picture = thumbnail(model, x) if keep else None
-            group = next((patients[name] for name in sorted(each.names) if name in patients), each.patient)
-            collected.add(x, dict(each.image.labels), group=group, picture=picture)
+            group = next((patients[name] for name in sorted(image.names) if name in patients), image.patient)
+            collected.add(x, dict(image.image.labels), group=group, picture=picture)
         others = (
             onboarding_images(image_files(outliers), manifest, known, most=200, progress=progress)[0]
             if outliers
             else []
         )
-        told = IndexFacts(source, licence, _today(), umap=umap, seed=seed, outliers=tuple(each.x for each in others))
+        told = IndexFacts(source, licence, _today(), umap=umap, seed=seed, outliers=tuple(other.x for other in others))
         facts, arrays = make_index(collected, told, progress=lambda at, words: progress(0.5 + at / 2, words))
     site_folder = out or (site.artefact_folder if site else None)
     own = model.package.folder / ONBOARDING
@@ -179,7 +179,7 @@ def _tell(
         say(f"{name} distance tells outliers apart: AUROC {value:.2f} ({kinds})")
     found = details["self-retrieval"]
     say("references found by themselves: " + ", ".join(f"{share:.0%} {name}" for name, share in found.items()))
-    foretold = [each["r"] for each in details["agreement"].values() if each]
+    foretold = [detail["r"] for detail in details["agreement"].values() if detail]
     if foretold:
         say(f"neighbours foretell the answer: correlation {min(foretold):.2f} to {max(foretold):.2f} by target")
     stage, overlap = details["randomised"]["stages"][-1]

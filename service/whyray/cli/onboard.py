@@ -86,7 +86,7 @@ def onboard(
             )
     source = None if graph is not None else find_package(reference, folder or ())
     content = read_manifest(manifest or (source or Path()) / MANIFEST)
-    known = read_known(truth, labels, [each.name for each in content.targets])
+    known = read_known(truth, labels, [target.name for target in content.targets])
     with progress_bar() as progress:
         found, refused = onboarding_images(
             image_files(images),

@@ -182,7 +182,7 @@ def check(reference: Reference, folder: Folder = None) -> None:
         console.print(f"{each.message}\n  {each.advice}", markup=False)
     for line in checked.explained:
         console.print(line, markup=False)
-    if any(each.severity == "error" for each in checked.findings):
+    if any(finding.severity == "error" for finding in checked.findings):
         raise typer.Exit(1)
     named = path.resolve()
     console.print(f"{named.parent.name}@{named.name} is in order", markup=False)

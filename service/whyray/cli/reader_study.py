@@ -220,7 +220,7 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
             f"{each.last_answer_at:%Y-%m-%d %H:%M}" if each.last_answer_at else "–",
         )
     Console().print(table)
-    if any(each.answered < each.total for each in rows):
+    if any(row.answered < row.total for row in rows):
         raise typer.Exit(1)
 
 

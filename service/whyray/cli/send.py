@@ -32,7 +32,7 @@ def send(
             progress=lambda _outcome, done, total: progress(done / max(total, 1), f"{done} of {total}"),
         )
     console = Console(highlight=False, soft_wrap=True)
-    refused = [each for each in outcomes if not each.stored]
+    refused = [outcome for outcome in outcomes if not outcome.stored]
     for each in refused:
         console.print(f"{shown_path(each.file.path)}: {each.words}", markup=False, style="red")
     for advice in dict.fromkeys(each.error.advice for each in refused if each.error is not None):

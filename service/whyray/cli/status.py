@@ -87,6 +87,6 @@ def _print(console: Console, found: Overview) -> None:
     for what, state, number in found.tallies:
         tallies.add_row(what, state, str(number))
     console.print(tallies)
-    for each in found.failures:
-        console.print(f"{each.what} {each.id}: {each.error}", style="red", markup=False, soft_wrap=True)
-        console.print(f"  {each.advice}", markup=False, soft_wrap=True)
+    for failure in found.failures:
+        console.print(f"{failure.what} {failure.id}: {failure.error}", style="red", markup=False, soft_wrap=True)
+        console.print(f"  {failure.advice}", markup=False, soft_wrap=True)

@@ -90,7 +90,7 @@ def _transfer_syntax(name: str) -> str:
 def _sendable(keywords: tuple[str, ...]) -> Callable[[str], str]:
     def check(name: str) -> str:
         uid = _transfer_syntax(name)
-        if uid not in {TRANSFER_SYNTAXES[each] for each in keywords}:
+        if uid not in {TRANSFER_SYNTAXES[keyword] for keyword in keywords}:
             raise PydanticCustomError(
                 "transfer_syntax",
                 "results can't be sent in this transfer syntax",

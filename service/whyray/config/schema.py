@@ -59,7 +59,9 @@ def choices_at(place: Place) -> tuple[str, ...]:
 def _nodes(schema: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
     nodes = list(_alternatives(schema))
     for step in place:
-        below = [each for node in nodes for child in _children(node, step) for each in _alternatives(child)]
+        below = [
+            alternative for node in nodes for child in _children(node, step) for alternative in _alternatives(child)
+        ]
         # A step without children is a name that the validator gave to one of its alternatives.
         nodes = below or nodes
     yield from nodes

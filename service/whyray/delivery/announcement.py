@@ -28,8 +28,8 @@ def announcement(results: Sequence[ResultRow], destination: Destination, informe
     """
     study_uid = results[0].job.study.study_instance_uid
     series: dict[str, list[ResultRow]] = {}
-    for each in results:
-        series.setdefault(each.series_instance_uid, []).append(each)
+    for result in results:
+        series.setdefault(result.series_instance_uid, []).append(result)
     content = Dataset()
     content.ReferencedPerformedProcedureStepSequence = []
     content.StudyInstanceUID = study_uid
@@ -44,7 +44,7 @@ def _series(
 ) -> Dataset:
     item = Dataset()
     item.SeriesInstanceUID = uid
-    item.ReferencedSOPSequence = [_instance(each, study_uid, destination, informed) for each in results]
+    item.ReferencedSOPSequence = [_instance(result, study_uid, destination, informed) for result in results]
     return item
 
 

@@ -61,7 +61,7 @@ def request_commitment(
     now = catalog.clock()
     with catalog.begin() as session:
         deliveries.ask_commitment(session, [each.id for each in sent], transaction, now)
-    offered = any(each.abstract_syntax == StorageCommitmentPushModel for each in link.accepted_contexts)
+    offered = any(context.abstract_syntax == StorageCommitmentPushModel for context in link.accepted_contexts)
     if offered and link.is_established:
         request = Dataset()
         request.TransactionUID = transaction

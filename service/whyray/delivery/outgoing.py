@@ -120,7 +120,7 @@ def without_identity(comment: str, path: Path) -> str:
     if not comment:
         return ""
     patient = dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
-    texts = (str(each) for keyword in _IDENTIFYING for each in _values(patient.get(keyword)))
+    texts = (str(value) for keyword in _IDENTIFYING for value in _values(patient.get(keyword)))
     parts = {part for text in texts for part in (text, *text.replace("=", "^").split("^")) if len(part) > 1}
     for part in sorted(parts, key=len, reverse=True):
         start = comment.casefold().find(part.casefold())

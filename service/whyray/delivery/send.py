@@ -132,7 +132,7 @@ def _send(
 def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How many files had each answer, by its words or its error's class: {'0x0000 Success': 27, 'PeerRefused': 1}."""
     found: dict[str, int] = {}
-    for each in outcomes:
-        key = each.error.code if each.error is not None else describe(each.status or 0)
+    for outcome in outcomes:
+        key = outcome.error.code if outcome.error is not None else describe(outcome.status or 0)
         found[key] = found.get(key, 0) + 1
     return found

@@ -45,7 +45,7 @@ def compressions(sop_class_uid: str, wanted: Sequence[str], compression: Compres
     """Those of a destination's transfer syntaxes that objects of this class can be compressed to, preferred first."""
     others = [each for each in wanted if each not in UNCOMPRESSED]
     possible = compression.syntaxes(sop_class_uid) if others else frozenset()
-    return [each for each in others if each in possible]
+    return [other for other in others if other in possible]
 
 
 def ways(file: Outgoing, wanted: Sequence[str], compression: Compression) -> list[str]:

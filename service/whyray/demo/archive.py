@@ -95,8 +95,8 @@ class ArchivePacs:
         ae = AE(self.ae_title)
         ae.maximum_pdu_size = 128 * 1024
         ae.add_supported_context(Verification)
-        for each in AllStoragePresentationContexts:
-            ae.add_supported_context(each.abstract_syntax, AllTransferSyntaxes)
+        for AllStoragePresentationContext in AllStoragePresentationContexts:
+            ae.add_supported_context(AllStoragePresentationContext.abstract_syntax, AllTransferSyntaxes)
         for each in (
             PatientRootQueryRetrieveInformationModelFind,
             StudyRootQueryRetrieveInformationModelFind,
@@ -239,7 +239,7 @@ class ArchivePacs:
         found = [each for each in self.find() if _matches(each.header, event.identifier)]
         contexts = [(each.header.SOPClassUID, dcmread(each.path, stop_before_pixels=True)) for each in found]
         proposals = {(str(uid), str(data.file_meta.TransferSyntaxUID)) for uid, data in contexts}
-        yield known.host, known.port, {"contexts": [_context(*each) for each in sorted(proposals)[:128]]}
+        yield known.host, known.port, {"contexts": [_context(*proposal) for proposal in sorted(proposals)[:128]]}
         yield len(found)
         for each in found:
             yield _PENDING, dcmread(each.path)
@@ -315,7 +315,7 @@ def _matches(header: Dataset, wanted: Dataset) -> bool:
         if element.keyword not in _HEADER or element.VR == "SQ" or element.keyword == "SpecificCharacterSet":
             continue
         values = element.value if element.VM > 1 else [element.value]
-        texts = [str(each) for each in values if each not in (None, "")]
+        texts = [str(value) for value in values if value not in (None, "")]
         if texts and not any(_like(str(header.get(element.keyword, "")), text) for text in texts):
             return False
     return True

@@ -25,6 +25,6 @@ def all_stored(outcomes: Sequence[Outcome]) -> None:
     WhyRayError
         If one file is not stored.
     """
-    for each in outcomes:
-        if each.error is not None:
-            raise each.error
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error

@@ -173,7 +173,9 @@ def _wait(condition: Callable[[], bool], end: threading.Event, within: float) ->
 def _alive(catalog: Catalog) -> bool:
     try:
         with catalog.read() as session:
-            return {"intake", "worker", "delivery", "admin"} <= {each.role for each in processes.all_processes(session)}
+            return {"intake", "worker", "delivery", "admin"} <= {
+                process.role for process in processes.all_processes(session)
+            }
     except OperationalError:
         return False
 
@@ -203,9 +205,9 @@ def _settled(catalog: Catalog, studies: Sequence[DemoStudy]) -> bool:
     ended = (JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.SUPERSEDED)
     sent = (DeliveryState.SENT, DeliveryState.COMMITTED, DeliveryState.FAILED, DeliveryState.CANCELLED)
     return (
-        len({each.study_id for each in jobs}) >= len(studies)
+        len({job.study_id for job in jobs}) >= len(studies)
         and all(each.state in ended for each in jobs)
-        and all(each.state in sent for each in deliveries)
+        and all(delivery.state in sent for delivery in deliveries)
     )
 
 
@@ -216,7 +218,7 @@ def _kind(dataset: Dataset) -> str:
 def _missing(catalog: Catalog, pacs: DemoPacs, studies: Sequence[DemoStudy]) -> list[str]:
     missing = []
     for study in studies:
-        kinds = {_kind(dcmread(each, stop_before_pixels=True)) for each in pacs.results(study.study_instance_uid)}
+        kinds = {_kind(dcmread(result, stop_before_pixels=True)) for result in pacs.results(study.study_instance_uid)}
         missing += [f"{study.title}: {kind}" for kind in _expected(catalog, study) if kind not in kinds]
     return missing
 

@@ -28,7 +28,7 @@ def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
                 table.add_row(study.title, study.package, "arriving" if row is None else row.note or "received", "", "")
                 continue
             for job in jobs:
-                deliveries = [each for result in job.results for each in result.deliveries]
+                deliveries = [delivery for result in job.results for delivery in result.deliveries]
                 back = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in deliveries)
                 words = f"{100 * job.progress:3.0f} % {job.progress_text or job.error_message or ''}"
                 table.add_row(study.title, job.package, job.state.value, words, f"{back} of {len(deliveries)}")

@@ -52,5 +52,5 @@ def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[st
 
 
 def _members(group: str, model: Model) -> Iterable[str]:
-    able = [each.name for each in methods() if each.deliverable and why_not(each, model) is None]
+    able = [method.name for method in methods() if method.deliverable and why_not(method, model) is None]
     return able if group == ALL else [each for each in AUDIENCES[group] if each in able]

@@ -86,7 +86,7 @@ class Case:
     @property
     def target_names(self) -> tuple[str, ...]:
         """Names of the targets that are explained."""
-        return tuple(self.model.targets[each] for each in self.targets)
+        return tuple(self.model.targets[target] for target in self.targets)
 
     @cached_property
     def regions(self) -> FloatArray | None:
@@ -159,7 +159,7 @@ def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
         calibrated = any(each.calibration is not None for each in model.manifest.targets)
         return _largest((model.answer(logits[:1]) if calibrated else logits)[0])
     answer = model.answer(logits[:1])[0]
-    thresholds = np.array([each.threshold for each in model.manifest.targets], np.float32)
+    thresholds = np.array([target.threshold for target in model.manifest.targets], np.float32)
     return np.asarray(answer >= thresholds.reshape(-1, *[1] * (answer.ndim - 1)))
 
 

@@ -93,7 +93,7 @@ class Rescale:
             return None
         if self._taken is None:
             answer = operator()
-            given = [each.detach() for each in operator.arguments[:2] if hasattr(each, "detach")]
+            given = [argument.detach() for argument in operator.arguments[:2] if hasattr(argument, "detach")]
             self._recorded.append(_Step(given, answer.detach()))
             return answer
         return made(operator, next(self._taken))
@@ -162,7 +162,7 @@ def _rescaled_max_pool(operator: Operator, baseline: _Step) -> Any:
             (given,), (arriving,) = context.saved_tensors, gradients
             with torch.enable_grad():
                 points = [each.detach().requires_grad_(True) for each in (given, baseline.given[0])]
-                first, second = (operator(each) for each in points)
+                first, second = (operator(point) for point in points)
             largest = torch.maximum(first.detach(), second.detach())
             (plain,) = torch.autograd.grad(first, points[0], arriving, retain_graph=True)
             (gained,) = torch.autograd.grad(first, points[0], arriving * (largest - second.detach()))

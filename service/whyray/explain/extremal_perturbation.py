@@ -68,7 +68,7 @@ class ExtremalPerturbation(AttributionMap):
         seeds = np.random.default_rng([p.seed, case.targets[0]]).spawn(2)
         level = float(case.scores_of(case.model.batch_logits(hidden))[0, 0])
         gain = float(case.score[0]) - level
-        searches = [_Search(case, hidden, counts, p, each) for each in seeds]
+        searches = [_Search(case, hidden, counts, p, seed) for seed in seeds]
         halves, best, evidence = np.zeros((2, *case.shape), np.float32), np.zeros(case.shape, np.float32), {}
         for number, area in enumerate(p.areas):
             found = [search.best(area, number) for search in searches]

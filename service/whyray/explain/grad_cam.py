@@ -43,7 +43,7 @@ class GradCam(AttributionMap):
             # no BLAS: see whyray.explain.grid.upsample
             low = np.maximum(np.einsum("tc,c...->t...", gradient.mean, gradient.features), 0)
             maps = upsample(low, case.shape)
-        return [Attribution(each, gradient.layer, {"engine_parity": gradient.gap}) for each in maps]
+        return [Attribution(heatmap, gradient.layer, {"engine_parity": gradient.gap}) for heatmap in maps]
 
 
 @register

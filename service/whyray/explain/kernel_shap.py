@@ -59,7 +59,7 @@ class KernelShap(AttributionMap):
         scores = coalition_scores(case, labels, np.concatenate([ends, coalitions]), filled(case.x, p.fill))
         values = shapley_values(coalitions, weights, scores[1:], scores[0], case.score.astype(np.float64))
         voxels = np.bincount(labels.ravel(), minlength=count)
-        return [Attribution((each / voxels)[labels].astype(np.float32)) for each in values]
+        return [Attribution((value / voxels)[labels].astype(np.float32)) for value in values]
 
 
 def sample_coalitions(

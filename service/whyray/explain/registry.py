@@ -190,7 +190,7 @@ def methods() -> tuple[AnyMethod, ...]:
 
 def heatmap_methods() -> tuple[Method, ...]:
     """Those whose answer is a heatmap."""
-    return tuple(each for each in methods() if not isinstance(each, TypedMethod))
+    return tuple(method for method in methods() if not isinstance(method, TypedMethod))
 
 
 def method_named(name: str) -> AnyMethod:

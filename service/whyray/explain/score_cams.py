@@ -66,7 +66,7 @@ class ScoreCam(AttributionMap):
         weights = np.exp(scores - scores.max(axis=0))
         weights /= weights.sum(axis=0)
         maps = np.maximum(np.tensordot(weights.T, features[kept].astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(each, case.shape), case.model.features_name) for each in maps]
+        return [Attribution(upsample(heatmap, case.shape), case.model.features_name) for heatmap in maps]
 
 
 @register
@@ -88,7 +88,7 @@ class AblationCam(AttributionMap):
         scores = case.score.astype(np.float64)
         weights = drops / np.where(scores == 0, 1, np.abs(scores))[:, None]
         maps = np.maximum(np.tensordot(weights, features.astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(each, case.shape), case.model.features_name) for each in maps]
+        return [Attribution(upsample(heatmap, case.shape), case.model.features_name) for heatmap in maps]
 
 
 def _ablation_drops(case: Case, features: FloatArray) -> FloatArray:

@@ -265,7 +265,7 @@ class Narrative(TypedExplanation):
     @property
     def text(self) -> str:
         """All sentences."""
-        return " ".join(each.text for each in self.sentences)
+        return " ".join(sentence.text for sentence in self.sentences)
 
 
 # --- latent space --------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ class RegionShares(TypedExplanation):
     @property
     def structures(self) -> tuple[Structure, ...]:
         """All of them."""
-        return tuple(each.structure for each in self.regions)
+        return tuple(region.structure for region in self.regions)
 
 
 # --- internal representation ---------------------------------------------------------------------------------------

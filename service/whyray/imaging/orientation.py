@@ -46,7 +46,7 @@ def derived_orientation(to_patient: Affine) -> tuple[str, str]:
 
 def opposite(letters: str) -> str:
     """The other side, e.g. 'LH' → 'RF'."""
-    return "".join(_OPPOSITE[each] for each in letters)
+    return "".join(_OPPOSITE[letter] for letter in letters)
 
 
 def _letters(direction: np.ndarray) -> str:

@@ -83,7 +83,7 @@ def structures_on_grid(
     structures: Sequence[StudyStructure], image: SourceImage, grid: ModelGrid
 ) -> tuple[StudyStructure, ...]:
     """The same on a model's grid: a voxel belongs to a structure of which it shows at least half."""
-    return tuple(replace(each, mask=_sampled(each.mask, image, grid) >= 0.5) for each in structures)
+    return tuple(replace(structure, mask=_sampled(structure.mask, image, grid) >= 0.5) for structure in structures)
 
 
 def _sampled(mask: BoolArray, image: SourceImage, grid: ModelGrid) -> FloatArray:
@@ -262,7 +262,7 @@ def _codes(segment: Dataset) -> tuple[Code | None, Code | None]:
     modifiers = list(kind.get("SegmentedPropertyTypeModifierCodeSequence") or [])
     for region in segment.get("AnatomicRegionSequence") or []:
         modifiers += list(region.get("AnatomicRegionModifierSequence") or [])
-    sides = [code for each in modifiers if (code := _code(each)) is not None and code[0] in SIDES]
+    sides = [code for modifier in modifiers if (code := _code(modifier)) is not None and code[0] in SIDES]
     return _code(kind), sides[0] if sides else None
 
 

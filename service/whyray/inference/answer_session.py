@@ -73,4 +73,4 @@ class AnswerSession:
 
 
 def _named(tensors: Sequence[str], outputs: Sequence[NDArray[Any]]) -> dict[str, FloatArray]:
-    return dict(zip(tensors, (np.asarray(each, np.float32) for each in outputs), strict=True))
+    return dict(zip(tensors, (np.asarray(output, np.float32) for output in outputs), strict=True))

@@ -59,7 +59,7 @@ class Autoencoder:
 
     def encode(self, pictures: FloatArray) -> FloatArray:
         """Latents (N, D) of pictures (N, *spatial)."""
-        parts = [tapped(self.model, each, [self._latents])[self._latents] for each in self._batches(pictures)]
+        parts = [tapped(self.model, batch, [self._latents])[self._latents] for batch in self._batches(pictures)]
         return np.concatenate(parts).reshape(len(pictures), -1)
 
     def decode(self, latents: FloatArray) -> FloatArray:

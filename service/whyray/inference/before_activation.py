@@ -66,8 +66,8 @@ def proved(
     `shaped` brings a raw output to (1, targets, ...). Where a shape is not known nothing can be drawn: then only a
     sigmoid or softmax whose output is the graph's own, in no other place, is believed.
     """
-    shapes = {each: graph.shapes.get(each) for each in reading.leaves}
-    if any(each is None or None in each for each in shapes.values()):
+    shapes = {leaf: graph.shapes.get(leaf) for leaf in reading.leaves}
+    if any(shape is None or None in shape for shape in shapes.values()):
         return not reading.nodes
     wanted = [each for each in (output, reading.logits) if each not in reading.leaves]
     try:

@@ -87,7 +87,7 @@ class CompiledEngine:
         """As `GradientEngine.gradients`."""
         if len(x) > 1 and not self._model.batchable(x):
             parts = [self.gradients(x[each : each + 1], targets, regions) for each in range(len(x))]
-            return np.concatenate([each[0] for each in parts], axis=1), np.concatenate([each[1] for each in parts])
+            return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([each[1] for each in parts])
         fed = np.moveaxis(x, 1, -1) if self._last else x
         found = []
         for number, target in enumerate(targets):

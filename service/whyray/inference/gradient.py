@@ -203,7 +203,7 @@ class Twin:
 
         if rule is None and len(x) > 1 and not self._model.batchable(x):
             parts = [self.gradients(x[each : each + 1], targets, regions) for each in range(len(x))]
-            return np.concatenate([each[0] for each in parts], axis=1), np.concatenate([each[1] for each in parts])
+            return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([each[1] for each in parts])
         leaf = torch.from_numpy(np.ascontiguousarray(x)).to(self.device).requires_grad_(True)
         logits = self.logits(leaf, rule)
         scores = self.scores(logits, targets, regions).sum(dim=0)

@@ -78,7 +78,7 @@ def _gap(answers: Answers, pullback: Pullback, item: FloatArray) -> float | None
     rng = np.random.default_rng(0)
     here = answers(item).astype(np.float64)
     mixtures = rng.normal(size=(_MIXTURES, *here.shape)).astype(np.float32)
-    at_item = [pullback(item, each).astype(np.float64) for each in mixtures]
+    at_item = [pullback(item, mixture).astype(np.float64) for mixture in mixtures]
     noise = _NOISE * float(np.linalg.norm(mixtures * here)) * _DIRECTIONS**0.5
     spread = float(item.std()) or 1.0
     kinds = [_Directions(make, rng, item.shape, spread, at_item) for make in (_smooth, _white)]
@@ -124,7 +124,7 @@ class _Directions:
         slopes = []
         for number in range(_REFERENCES):
             direction = make(rng, shape) * spread
-            slopes += [float((each * direction).sum()) for each in gradients]
+            slopes += [float((gradient * direction).sum()) for gradient in gradients]
             if number < _DIRECTIONS:
                 self.few.append(direction)
         self.usual = _root_mean_square(slopes)
@@ -136,7 +136,7 @@ def _mean_gradient(
     """The gradient's mean from `item - reach` to `item + reach`, by the midpoint rule."""
     shares = (np.arange(places) + 0.5) / places * 2 - 1
     steps = ((item + share * reach).astype(np.float32) for share in shares)
-    return np.asarray(np.mean([pullback(each, mixture) for each in steps], axis=0, dtype=np.float64))
+    return np.asarray(np.mean([pullback(step, mixture) for step in steps], axis=0, dtype=np.float64))
 
 
 def _smooth(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -103,12 +103,12 @@ class Model:
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """Names of all targets, in the order of the output's channels."""
-        return tuple(each.name for each in self.manifest.targets)
+        return tuple(target.name for target in self.manifest.targets)
 
     @cached_property
     def explainable_targets(self) -> tuple[str, ...]:
         """Targets without the background of a segmentation."""
-        return tuple(each.name for each in self.manifest.targets if not each.background)
+        return tuple(target.name for target in self.manifest.targets if not target.background)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -402,7 +402,7 @@ class Model:
         self.report()  # refuses a package that was changed behind its report before anything is run
         maps = None
         if self.features_name is not None:
-            targets = [self.targets.index(each) for each in self.explainable_targets]
+            targets = [self.targets.index(target) for target in self.explainable_targets]
             maps = class_maps(self.graph, self.features_name, self.head, targets, self.spatial_shape)
         answering = AnswerSession(self.graph, self._tapped, self.options, maps)
         if self.output_form.unclear:

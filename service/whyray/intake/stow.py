@@ -155,7 +155,7 @@ class StoreRequest:
             return HTTPStatus.OK if self.stored else HTTPStatus.BAD_REQUEST
         if self.stored:
             return HTTPStatus.ACCEPTED
-        later = all(each.status in _OUT_OF_RESOURCES for each in failures)
+        later = all(failure.status in _OUT_OF_RESOURCES for failure in failures)
         return HTTPStatus.SERVICE_UNAVAILABLE if later else HTTPStatus.CONFLICT
 
     def response(self) -> Dataset:

@@ -194,16 +194,16 @@ def _explained(
     said = explain_image(image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy)
     return tuple(
         Finding(
-            target=each.target,
-            present=each.present,
-            probability=each.probability,
-            value=each.value,
-            mask=each.mask,
-            maps=tuple(said.maps.get(each.target.name, ())),
-            told=tuple(said.told.get(each.target.name, ())),
-            refused=said.refused.get(each.target.name, {}),
+            target=finding.target,
+            present=finding.present,
+            probability=finding.probability,
+            value=finding.value,
+            mask=finding.mask,
+            maps=tuple(said.maps.get(finding.target.name, ())),
+            told=tuple(said.told.get(finding.target.name, ())),
+            refused=said.refused.get(finding.target.name, {}),
         )
-        for each in findings
+        for finding in findings
     )
 
 

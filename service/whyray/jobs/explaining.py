@@ -139,7 +139,11 @@ class _Work:
             )
         except Exception as error:  # of this method alone: whatever a library raises in it, the others are made
             if len(targets) > 1 and not ends_all(error) and not isinstance(error, _OF_ALL_TARGETS):
-                return [each for one in targets for each in self._explanations([one], method, parameters, progress)]
+                return [
+                    explanation
+                    for one in targets
+                    for explanation in self._explanations([one], method, parameters, progress)
+                ]
             self._refuse(targets, method, error)
             return []
 
@@ -177,8 +181,12 @@ class _Work:
             seed=self.request.seed,
             progress=progress,
         )
-        told = GradedExplanation(explanation, card, tuple(self._structure(each) for each in explanation.structures))
-        parts = [self._in_source(_as_heatmap(each, explanation), card, part=each.name) for each in explanation.maps]
+        told = GradedExplanation(
+            explanation, card, tuple(self._structure(structure) for structure in explanation.structures)
+        )
+        parts = [
+            self._in_source(_as_heatmap(heatmap, explanation), card, part=heatmap.name) for heatmap in explanation.maps
+        ]
         self._keep(explanation, card)
         self.explained.told.setdefault(explanation.target, []).append(told)
         if parts:

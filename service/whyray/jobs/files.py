@@ -221,7 +221,7 @@ def explain_files(
         images=tuple(
             {
                 "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
-                "sop_instance_uids": sorted({each.sop_instance_uid for each in answer.image.frames}),
+                "sop_instance_uids": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
                 "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
                 "kind": answer.image.kind,
                 "shape": list(answer.image.shape),
@@ -231,7 +231,7 @@ def explain_files(
         ),
         notes=told + _notes(answers, templates.wording(language)),
         findings=tuple(findings),
-        refused=tuple(_refusals(findings)) + tuple(_refusal(each) for each in refusals),
+        refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
         withheld=tuple(_withheld(findings)),
         files=tuple(written),
     )
@@ -280,7 +280,7 @@ def _none_usable(refusals: Sequence[Refusal]) -> ImageError:
     """The first refusal's error, with the names of the files that can't be used."""
     first = refusals[0].error
     kind = type(first) if isinstance(first, ImageError) else ImageError
-    words = [f"{_place(each)}{each.error.message}" for each in refusals[:_MOST_NAMED]]
+    words = [f"{_place(refusal)}{refusal.error.message}" for refusal in refusals[:_MOST_NAMED]]
     more = len(refusals) - len(words)
     return kind("; ".join(words) + (f"; and {more} more" if more else ""), advice=first.advice)
 

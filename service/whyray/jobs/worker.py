@@ -130,7 +130,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         )
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = [_store(each, tools.storage, destinations) for _, results in made for each in results]
+    stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
@@ -149,8 +149,9 @@ def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
             events.record(
                 session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
             )
-        for each in found.refusals:
-            words = f"{len(each.sop_instance_uids) or 1} instances not used: {each.error.code}: {each.error.message}"
+        for refusal in found.refusals:
+            count = len(refusal.sop_instance_uids) or 1
+            words = f"{count} instances not used: {refusal.error.code}: {refusal.error.message}"
             events.record(
                 session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
             )
@@ -160,16 +161,18 @@ def _order(job_id: str, tools: Tools) -> _Order:
     with tools.catalog.read() as session:
         job = jobs.get(session, job_id)
         instances = [each for group in jobs.inputs(session, job).values() for each in group]
-        kinds = {each.id: _other_object(each, tools.storage) for each in instances}
+        kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
             paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
             others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
-            segmentations=tuple(tools.storage.path(each.key) for each in jobs.segmentations(session, job)),
+            segmentations=tuple(
+                tools.storage.path(segmentation.key) for segmentation in jobs.segmentations(session, job)
+            ),
             previous=tuple(
-                EarlierResult(each.sop_class_uid, each.sop_instance_uid, each.series_instance_uid)
-                for each in jobs.earlier_results(session, job)
+                EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
+                for result in jobs.earlier_results(session, job)
             ),
             device_uid=installation.device_uid(session),
         )

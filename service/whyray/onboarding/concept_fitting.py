@@ -232,7 +232,7 @@ def _directions(
         class_mean=np.stack([each.mean(axis=0) for each in moved]),
         class_spread=np.stack([each.std(axis=0) for each in moved]),
         class_score=np.stack([(each > 0).mean(axis=0) for each in moved]),
-        class_count=np.array([len(each) for each in classes], np.float32),
+        class_count=np.array([len(one_class) for one_class in classes], np.float32),
         class_is=labelled,
         copies=np.array([recipe.copies], np.float32),
     )

@@ -57,11 +57,11 @@ def onboarding_images(
     """
     images: list[OnboardingImage] = []
     refused: list[str] = []
-    for each in single_images(files, manifest, known, most=most, progress=progress):
-        if isinstance(each, str):
-            refused.append(each)
+    for image in single_images(files, manifest, known, most=most, progress=progress):
+        if isinstance(image, str):
+            refused.append(image)
         else:
-            images.append(each.image)
+            images.append(image.image)
     if not images:
         raise ImageError(f"none of {len(refused)} images is for {manifest.name}: {refused[0]}")
     return images, refused
@@ -97,11 +97,11 @@ def single_images(
 
 
 def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[SingleImage]:
-    pictures = [is_picture(each) for each in files]
+    pictures = [is_picture(file) for file in files]
     sources = [wrap_picture(each) if picture else each for each, picture in zip(files, pictures, strict=True)]
     for image in read_images(sources).or_raise():
         given = to_model(image, manifest.input)
-        names = {files[0].name} if pictures[0] else {each.sop_instance_uid for each in image.frames} | {files[0].name}
+        names = {files[0].name} if pictures[0] else {frame.sop_instance_uid for frame in image.frames} | {files[0].name}
         truth = {
             target: _on_grid(boxes, given.grid)
             for name in names & set(known.boxes)
@@ -165,7 +165,7 @@ def csv_rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, d
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as CSV: {error}", advice="Name a CSV file in UTF-8.") from error
     rows = csv.DictReader(text.splitlines())
-    missing = [each for each in columns if each not in (rows.fieldnames or ())]
+    missing = [column for column in columns if column not in (rows.fieldnames or ())]
     if missing:
         raise ConfigError(
             f"{path}: expected the columns {', '.join(columns)}, found no {', '.join(missing)}",

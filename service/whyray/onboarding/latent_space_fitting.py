@@ -84,7 +84,7 @@ def as_bytes(picture: FloatArray, size: int = PICTURE_SIZE) -> NDArray[np.uint8]
 
 def without_repeats(entries: Sequence[Embedded]) -> list[Embedded]:
     """Each image once, in the order of digests: how files are called or sorted leaves no trace."""
-    return [each for _, each in sorted({each.digest: each for each in entries}.items())]
+    return [each for _, each in sorted({entry.digest: entry for entry in entries}.items())]
 
 
 def index_arrays(
@@ -101,7 +101,7 @@ def index_arrays(
             advice="Name more images; some hundreds tell more.",
         )
     vectors = np.stack([each.embedding for each in entries])
-    kept_out = split([each.group for each in entries], held_out, seed)
+    kept_out = split([entry.group for entry in entries], held_out, seed)
     space = fit_space(vectors[~kept_out])
     layout = umap_layout(normed(space, vectors), seed) if umap else None
     arrays: dict[str, NDArray[Any]] = {
@@ -153,7 +153,7 @@ def split(groups: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
             break
         chosen.add(names[each])
         count += sizes[names[each]]
-    found = np.array([each in chosen for each in groups])
+    found = np.array([group in chosen for group in groups])
     if found.sum() < 2 or (~found).sum() < 2:
         raise PackageError(
             f"of {len(groups)} images of {len(names)} patients some can't be held out",
@@ -163,7 +163,7 @@ def split(groups: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
 
 
 def _pictures(entries: Sequence[Embedded]) -> dict[str, NDArray[np.uint8]]:
-    shown = [each.picture for each in entries if each.picture is not None]
+    shown = [entry.picture for entry in entries if entry.picture is not None]
     if not shown:
         return {}
     blank = np.zeros_like(shown[0])

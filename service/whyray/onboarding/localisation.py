@@ -88,7 +88,7 @@ METRICS: Mapping[str, Callable[[FloatArray, BoolArray, bool], float]] = {
 def centre_map(shape: tuple[int, ...]) -> FloatArray:
     """1 in the centre, falling to 0 at the corners: where a finding is when nothing is known but the frame."""
     axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
-    distance = np.sqrt(sum(each**2 for each in axes) / len(shape))
+    distance = np.sqrt(sum(axis**2 for axis in axes) / len(shape))
     return np.asarray(1 - distance, np.float32)
 
 

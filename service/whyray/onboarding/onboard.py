@@ -90,7 +90,7 @@ def onboard(
     expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
     """
-    given = [each if isinstance(each, OnboardingImage) else OnboardingImage(each) for each in images]
+    given = [image if isinstance(image, OnboardingImage) else OnboardingImage(image) for image in images]
     if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
     if not model.targets:
@@ -137,11 +137,11 @@ def onboard(
 
 
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
-    for each in images:
-        model.channels_first(each.x)
-        for name in (*each.truth, *each.labels):
+    for image in images:
+        model.channels_first(image.x)
+        for name in (*image.truth, *image.labels):
             model.target_index(name)
-        for name, mask in each.truth.items():
+        for name, mask in image.truth.items():
             if mask.shape != model.spatial_shape or not mask.any():
                 raise PackageError(
                     f"{model.identity}: the mark of {name} has shape {mask.shape} and {int(mask.sum())} places, "
@@ -157,7 +157,7 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
 
 
 def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
-    marked = _spread([each for each in images if each.truth], most) if any(each.truth for each in images) else []
+    marked = _spread([each for each in images if each.truth], most) if any(image.truth for image in images) else []
     others = [each for each in images if not each.truth]
     rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
     return [
@@ -174,7 +174,7 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
             f"{model.identity}: labels are for probabilities of findings, and this is a {model.task}",
             advice="Leave out --labels.",
         )
-    answers = np.concatenate([model.predict(each.x) for each in images])
+    answers = np.concatenate([model.predict(image.x) for image in images])
     return calibration(model.targets, answers, labels, seed)
 
 

@@ -138,7 +138,7 @@ def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], 
     found: dict[str, dict[str, float]] = {name: {} for name in usual}
     kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), told.seed))
     if told.outliers:
-        kinds["other images"] = [model.channels_first(each)[0] for each in told.outliers]
+        kinds["other images"] = [model.channels_first(outlier)[0] for outlier in told.outliers]
     for kind, changed in kinds.items():
         vectors = _embeddings(model, [each[None] for each in changed])
         for name, values in index.distances(vectors).items():
@@ -169,7 +169,7 @@ def agreement(model: Model, index: ReferenceIndex, target: int, entries: Sequenc
     """Correlation of the mean logit of five neighbours, of other patients, with a reference's own; and by chance."""
     if model.task == "segmentation":
         return {}
-    groups = np.array([each.group for each in entries])
+    groups = np.array([entry.group for entry in entries])
     search = search_for(index, model, target, metric="cosine", weighting="contribution")
     wide = neighbours_of_all(search, min(len(entries) - 1, 4 * NEIGHBOURS))
     near = [row[groups[row] != groups[number]][:NEIGHBOURS] for number, row in enumerate(wide)]
@@ -204,8 +204,8 @@ def _neighbour_sets(model: Model, images: Sequence[FloatArray], k: int) -> list[
     head = head_on_embedding(model)
     weights = np.ones((1, vectors.shape[1]), np.float32) if head is None else head.weight
     sets: list[set[int]] = []
-    for each in weights:
-        ready = unit(np.asarray(centred * each, np.float32))
+    for weight in weights:
+        ready = unit(np.asarray(centred * weight, np.float32))
         cosine = ready @ ready.T
         np.fill_diagonal(cosine, -np.inf)
         sets += [set(map(int, row)) for row in np.argsort(-cosine, axis=1, kind="stable")[:, :k]]
@@ -215,7 +215,7 @@ def _neighbour_sets(model: Model, images: Sequence[FloatArray], k: int) -> list[
 def _embeddings(model: Model, images: Iterable[FloatArray]) -> FloatArray:
     """(N, D) of channels-first images (1, C, *spatial) each."""
     with model.keeping():
-        return np.stack([required_embedding(model, model.run(np.ascontiguousarray(each))) for each in images])
+        return np.stack([required_embedding(model, model.run(np.ascontiguousarray(image))) for image in images])
 
 
 def _plain(value: Any) -> Any:

@@ -105,7 +105,7 @@ def _concepts(masks: Path | None) -> dict[str, dict[str, Path]]:
 
 
 def _masks(model: Model, concepts: dict[str, dict[str, Path]], names: frozenset[str]) -> dict[str, BoolArray]:
-    stems = {each.rsplit(".", 1)[0] if each.lower().endswith(_ENDINGS) else each for each in names}
+    stems = {name.rsplit(".", 1)[0] if name.lower().endswith(_ENDINGS) else name for name in names}
     return {
         concept: _on_grid(model, files[stem]) for concept, files in concepts.items() for stem in stems if stem in files
     }

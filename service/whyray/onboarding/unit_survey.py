@@ -194,7 +194,7 @@ def _first_pass(model: Model, images: Sequence[UnitImage], layer: str, tell: Cal
 
 def _masks(model: Model, images: Sequence[UnitImage], resolution: int) -> tuple[tuple[str, ...], BoolArray, BoolArray]:
     """Concepts, masks (images, concepts, *resolution) and annotated (images, concepts)."""
-    concepts = tuple(sorted({name for each in images for name in each.masks}))
+    concepts = tuple(sorted({name for image in images for name in image.masks}))
     shape = tuple(min(size, resolution) for size in model.spatial_shape)
     masks = np.zeros((len(images), len(concepts), *shape), bool)
     annotated = np.zeros(masks.shape[:2], bool)
@@ -221,7 +221,7 @@ def _patches(
     images: Sequence[UnitImage], units: Sequence[int], first: _FirstPass, most: int
 ) -> dict[str, NDArray[np.uint8] | NDArray[np.int32]]:
     """Cuts around the places of the highest activations, each from another image; empty where none may be cut."""
-    showable = np.array([each.picture is not None for each in images])
+    showable = np.array([image.picture is not None for image in images])
     if not most or showable.sum() < most:
         return {}
     cut = []

@@ -137,7 +137,7 @@ def read_artefact(path: Path) -> Artefact:
 def artefact_paths(model: ArtefactOwner, kind: str) -> list[Path]:
     """Where an artefact may lie, best first: the site's folders, what onboarding left, what the package brought."""
     manifest, package = model.manifest, model.package
-    paths = [each / manifest.name / manifest.version / f"{kind}.npz" for each in model.options.artefacts]
+    paths = [artefact / manifest.name / manifest.version / f"{kind}.npz" for artefact in model.options.artefacts]
     paths.append(package.folder / ONBOARDING / f"{kind}.npz")
     if kind in manifest.artefacts:
         paths.append(package.folder / manifest.artefacts[kind])

@@ -67,8 +67,8 @@ def _external_data(graph: Path) -> list[str]:
         proto = onnx.load(graph, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:
         raise PackageError(f"{graph}: not a readable ONNX graph: {error}", advice="Export the model again.") from error
-    holders = [each for each in tensors(proto) if uses_external_data(each)]
-    locations = sorted({ExternalDataInfo(each).location for each in holders})
+    holders = [tensor for tensor in tensors(proto) if uses_external_data(tensor)]
+    locations = sorted({ExternalDataInfo(holder).location for holder in holders})
     root = graph.parent.resolve()
     for location in locations:
         path = (graph.parent / location).resolve()

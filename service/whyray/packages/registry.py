@@ -68,7 +68,7 @@ def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
         if entry.name == match["name"] and (version is None or f"{entry.version}.".startswith(f"{version}.")):
             return entry.folder
     known = sorted({f"{each.name}@{each.version}" for each in packages})
-    near = difflib.get_close_matches(reference, known + [each.name for each in packages], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(reference, known + [package.name for package in packages], n=1, cutoff=0.5)
     raise NotFound(
         f"no package {reference!r}; there is: {', '.join(known) or 'none'}",
         advice=f"Did you mean {near[0]!r}?" if near else "`whyray package list` shows all packages.",

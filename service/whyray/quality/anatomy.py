@@ -80,10 +80,10 @@ def implausible(structures: Sequence[Structure], valid: BoolArray | None) -> dic
         return {}
     size = structures[0].mask.size if valid is None else max(int(valid.sum()), 1)
     by_code: dict[str, list[Structure]] = {}
-    for each in structures:
-        if each.code is not None and each.code.value in AREAS:
-            by_code.setdefault(each.code.value, []).append(each)
-    whole = {code: np.any([each.mask for each in parts], axis=0) for code, parts in by_code.items()}
+    for structure in structures:
+        if structure.code is not None and structure.code.value in AREAS:
+            by_code.setdefault(structure.code.value, []).append(structure)
+    whole = {code: np.any([part.mask for part in parts], axis=0) for code, parts in by_code.items()}
     odd: dict[str, str] = {}
     for code, mask in whole.items():
         name, least, most = AREAS[code]
@@ -94,13 +94,13 @@ def implausible(structures: Sequence[Structure], valid: BoolArray | None) -> dic
         right, left = (float(ndimage.center_of_mass(whole[code])[1]) for code in ("3341006", "44029006"))
         if right >= left:
             sides = [*by_code["3341006"], *by_code["44029006"]]
-            odd |= {each.name: "the right lung lies to the right of the left one" for each in sides}
+            odd |= {side.name: "the right lung lies to the right of the left one" for side in sides}
     return odd
 
 
 def sums(explanation: RegionShares) -> Measurement:
     """Shares and what lies outside sum to 1; no forward pass."""
-    gap = abs(1.0 - explanation.outside - sum(each.share for each in explanation.regions))
+    gap = abs(1.0 - explanation.outside - sum(region.share for region in explanation.regions))
     grade = Grade.GREEN if gap <= SUMS_TO else Grade.RED
     rule = f"distance of all shares from 1; green up to {SUMS_TO:g}, else red"
     return Measurement("sum of shares", "engine", gap, 0.0, grade, rule, "WhyRay")
@@ -119,7 +119,7 @@ def _promises(explanation: RegionShares) -> Iterator[Measurement]:
         yield Measurement("engine parity", "engine", parity, 0.0, grade, rule, "WhyRay: ONNX Runtime on the same input")
     error = explanation.evidence.get("largest_standard_error")
     if error:
-        effects = [abs(each.effect) for each in explanation.regions if each.effect is not None]
+        effects = [abs(region.effect) for region in explanation.regions if region.effect is not None]
         part = error / max([*effects, 1e-9])
         grade = Grade.GREEN if part <= 0.1 else Grade.AMBER
         rule = "largest standard error over the largest effect; green up to 10 %, else amber"
@@ -143,7 +143,9 @@ def _against_chance(explanation: RegionShares, question: Question) -> Iterator[M
     if best is None:
         return
     image = np.ones(case.shape, bool) if case.context.valid is None else case.context.valid
-    masks = dict(zip((each.name for each in explanation.structures), partition(explanation.structures), strict=True))
+    masks = dict(
+        zip((structure.name for structure in explanation.structures), partition(explanation.structures), strict=True)
+    )
     own = masks[best.structure.name] & image
     count = min(RANDOM_REGIONS, max(5, question.budget.forwards // 3))
     fill = cast(Fill, explanation.parameters.get("fill", "mean"))
@@ -226,7 +228,7 @@ def _inside(share: float, area: float, *, flagged: bool) -> Measurement:
 
 def alike(first: RegionShares, second: RegionShares) -> float:
     """1 minus half the summed differences of shares, what lies outside among them: 1 is the same, 0 shares nothing."""
-    one, two = ({each.structure.name: each.share for each in told.regions} for told in (first, second))
+    one, two = ({region.structure.name: region.share for region in told.regions} for told in (first, second))
     apart = sum(abs(one.get(name, 0.0) - two.get(name, 0.0)) for name in {*one, *two})
     return 1 - (apart + abs(first.outside - second.outside)) / 2
 
@@ -249,7 +251,7 @@ def _stable(explanation: RegionShares, question: Question, affordable: int) -> l
 
 def _of_another_target(explanation: RegionShares, question: Question, affordable: int) -> list[Measurement]:
     case, model, cost = question.case, question.model, _cost(explanation)
-    names = [each for each in model.explainable_targets if each != explanation.target]
+    names = [target for target in model.explainable_targets if target != explanation.target]
     if not names or model.task == "segmentation" or cost > affordable:
         return []
     answer = model.answer(case.run.logits)[0]

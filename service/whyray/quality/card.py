@@ -60,20 +60,20 @@ class QualityCard:
         """
         if self.withheld:
             return Grade.RED
-        worst = max((_ORDER[each.grade] for each in self.measurements), default=2)
+        worst = max((_ORDER[measurement.grade] for measurement in self.measurements), default=2)
         return Grade.GREEN if worst == 0 else Grade.AMBER
 
     @property
     def withheld(self) -> bool:
         """Whether the explanation must not be shown: red in engine, fidelity or sanity, or not measured at all."""
         return not self.measurements or any(
-            each.grade is Grade.RED and each.aspect in WITHHOLDING for each in self.measurements
+            measurement.grade is Grade.RED and measurement.aspect in WITHHOLDING for measurement in self.measurements
         )
 
     @property
     def concerns(self) -> tuple[Measurement, ...]:
         """The measurements that are not green, worst first."""
-        worse = (each for each in self.measurements if each.grade is not Grade.GREEN)
+        worse = (measurement for measurement in self.measurements if measurement.grade is not Grade.GREEN)
         return tuple(sorted(worse, key=lambda each: -_ORDER[each.grade]))
 
     @property
@@ -82,13 +82,13 @@ class QualityCard:
         if not self.measurements:
             return ("not measured",)
         return tuple(
-            f"{each.name} {each.value:.3g}"
-            + (f" (baseline {each.baseline:.3g})" if each.baseline is not None else "")
-            + f": {each.grade.value}; {each.rule}"
-            for each in self.concerns
+            f"{concern.name} {concern.value:.3g}"
+            + (f" (baseline {concern.baseline:.3g})" if concern.baseline is not None else "")
+            + f": {concern.grade.value}; {concern.rule}"
+            for concern in self.concerns
         )
 
     @property
     def forwards(self) -> int:
         """Forward passes that the card cost."""
-        return sum(each.forwards for each in self.measurements)
+        return sum(measurement.forwards for measurement in self.measurements)

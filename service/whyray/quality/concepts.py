@@ -58,7 +58,7 @@ def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measu
     # Each concept is put back to its reference, alone and in random company: what the logit loses must be the scores.
     if told.parameters["reference"] == "neutral":
         found = bottleneck_of(case, "neutral")
-    scores = _in_order(told, [each.name for each in found.spec.names])
+    scores = _in_order(told, [name.name for name in found.spec.names])
     random = question.rng()
     back = random.random((64, len(scores))) < 0.5
     back[: len(scores)] = np.eye(len(scores), dtype=bool)
@@ -163,9 +163,9 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         "WhyRay: ONNX Runtime on the same input",
         1,
     )
-    names = [each.label for each in bank.concepts]
+    names = [concept.label for concept in bank.concepts]
     places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
-    scores = _in_order(told, [names[each] for each in places])
+    scores = _in_order(told, [names[place] for place in places])
     steps = directions.steps[places].reshape(len(places), -1, *[1] * (activations.ndim - 2)) * STEP
     up, down = (behind.logits((activations + sign * steps).astype(np.float32))[:, target] for sign in (1, -1))
     differences = (up - down) / (2 * STEP)
@@ -206,7 +206,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
 
 
 def _additivity(told: ConceptScores, wanted: float) -> Measurement:
-    total = (told.base if told.base is not None else np.nan) + sum(each.score for each in told.concepts)
+    total = (told.base if told.base is not None else np.nan) + sum(concept.score for concept in told.concepts)
     stated = told.total if told.total is not None else np.nan
     gap = max(abs(total - wanted), abs(stated - wanted)) / max(1.0, abs(wanted))
     return Measurement(
@@ -223,7 +223,7 @@ def _additivity(told: ConceptScores, wanted: float) -> Measurement:
 def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
     """`least` is for concepts that are there or not; measures among them have their own."""
     known = np.array([_well_known(each) for each in told.concepts], bool)
-    weights = np.array([abs(each.score) for each in told.concepts])
+    weights = np.array([abs(concept.score) for concept in told.concepts])
     share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
     doubtful = [each.name for each, well in zip(told.concepts, known, strict=True) if not well]
     words = f"badly known: {_some(doubtful)}" if doubtful else "all are"
@@ -267,8 +267,8 @@ def _chance(name: str, value: float, random: list[float], what: str, source: str
 
 def _in_order(told: ConceptScores, names: list[str]) -> NDArray[np.float64]:
     """Scores in the order of the names; NaN for one that is missing."""
-    given = {each.name: each.score for each in told.concepts}
-    return np.array([given.get(each, np.nan) for each in names])
+    given = {concept.name: concept.score for concept in told.concepts}
+    return np.array([given.get(name, np.nan) for name in names])
 
 
 def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:

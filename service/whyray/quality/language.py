@@ -66,7 +66,7 @@ def captioner(explanation: Narrative, question: Question) -> Iterator[Measuremen
 
 def claims_hold(explanation: Narrative, facts: Facts) -> Measurement:
     """The share of claims whose number the structured answer holds and whose rule is true of it."""
-    claims = [claim for each in explanation.sentences for claim in each.claims]
+    claims = [claim for sentence in explanation.sentences for claim in sentence.claims]
     share = sum(holds(claim, facts.numbers) for claim in claims) / len(claims) if claims else 0.0
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"share of claims that the structured answer gives again; {_ALL}"
@@ -124,8 +124,8 @@ def _quoted(explanation: Narrative, case: Case, numbers: Mapping[str, float]) ->
     writer = companion(case.model, str(explanation.parameters["captioner"]))
     phrases = read_phrases(explanation.language, case.context.phrases)
     again = {
-        phrases.caption.format(words=each): claims_in(each, case.model, writer.spec, numbers)
-        for each in caption_of(case, writer).sentences
+        phrases.caption.format(words=sentence): claims_in(sentence, case.model, writer.spec, numbers)
+        for sentence in caption_of(case, writer).sentences
     }
     told = explanation.sentences
     share = sum(again.get(each.text) == each.claims for each in told) / len(told) if told else 0.0
@@ -163,7 +163,7 @@ def _sees_the_image(explanation: Narrative, case: Case) -> Measurement:
 
 def _complete(explanation: Narrative, facts: Facts) -> Measurement:
     """Nothing withheld or doubtful is passed over, and the answer itself is said."""
-    said = {claim.source for each in explanation.sentences for claim in each.claims}
+    said = {claim.source for sentence in explanation.sentences for claim in sentence.claims}
     wanted = {"answer.probability", "answer.value", "answer.share"} & set(facts.numbers)
     wanted |= {f"{each}.withheld" for each in facts.withheld}
     wanted |= {f"{each}.grade" for each in facts.shown}

@@ -35,7 +35,7 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
         return
     answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)
     rival = max(names, key=lambda name: answer[case.model.target_index(name)])
-    known = {each.target: each for each in others if each.method == heatmap.method}
+    known = {other.target: other for other in others if other.method == heatmap.method}
     cost = 0
     if rival not in known:
         cost = cost_of(heatmap)

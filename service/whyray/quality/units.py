@@ -63,7 +63,7 @@ def _sum(explanation: UnitReport) -> Iterator[Measurement]:
 def _agreement(explanation: UnitReport, wanted: Sequence[float], changes: FloatArray) -> Measurement:
     """The report's numbers against the same, computed again: a number that was changed on the way shows."""
     scale = max(1.0, abs(explanation.total or 0.0))
-    said = [(each.contribution, each.ablation) for each in explanation.units]
+    said = [(unit.contribution, unit.ablation) for unit in explanation.units]
     again = list(zip(wanted, changes.tolist(), strict=True))
     gap = max((abs(a - b) for one, two in zip(said, again, strict=True) for a, b in zip(one, two, strict=True))) / scale
     grade = Grade.GREEN if gap <= SUM_GREEN else Grade.RED
@@ -79,7 +79,7 @@ def _necessary(
     side = max(sides, key=lambda units: abs(float(told[units].sum())))
     others = np.setdiff1d(np.arange(len(told)), picked)
     draws = [rng.choice(others, min(len(side), len(others)), replace=False) for _ in range(RANDOM_GROUPS)]
-    changes = np.abs(ablated_together(case, layer, [side, *(each.tolist() for each in draws)], means)[0])
+    changes = np.abs(ablated_together(case, layer, [side, *(draw.tolist() for draw in draws)], means)[0])
     rank = int((changes[1:] >= changes[0]).sum())
     baseline = float(changes[1:].mean())
     grade = Grade.GREEN if rank == 0 else Grade.AMBER if rank <= RANDOM_GROUPS // 2 else Grade.RED

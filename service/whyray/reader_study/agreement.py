@@ -20,7 +20,7 @@ def cohen_kappa(first: DoubleArray, second: DoubleArray) -> float:
         return float("nan")
     values = np.union1d(a, b)
     observed = float(np.mean(a == b))
-    expected = float(sum(np.mean(a == each) * np.mean(b == each) for each in values))
+    expected = float(sum(np.mean(a == value) * np.mean(b == value) for value in values))
     return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
@@ -40,7 +40,7 @@ def fleiss_kappa(ratings: DoubleArray) -> float:
     if not len(raters) or raters.min() != raters.max() or raters[0] < 2:
         return float("nan")
     values = np.unique(ratings[~np.isnan(ratings)])
-    counts = np.stack([(ratings == each).sum(axis=0) for each in values], axis=1)
+    counts = np.stack([(ratings == value).sum(axis=0) for value in values], axis=1)
     n = int(raters[0])
     observed = float(((counts**2).sum(axis=1) - n).mean() / (n * (n - 1)))
     expected = float(((counts.sum(axis=0) / counts.sum()) ** 2).sum())
@@ -58,7 +58,7 @@ def krippendorff_alpha(
     cases = ratings.shape[1]
     if not len(values):
         return np.full(1 if weights is None else len(weights), np.nan)
-    counts = np.stack([(ratings == each).sum(axis=0) for each in values], axis=1).astype(float)
+    counts = np.stack([(ratings == value).sum(axis=0) for value in values], axis=1).astype(float)
     raters = counts.sum(axis=1)
     pairable = raters >= 2
     # coincidences of one case: pairs of ratings by different readers, divided by the number of ratings less one

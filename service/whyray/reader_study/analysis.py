@@ -115,7 +115,7 @@ def analyse(facts: Sequence[ReadingFact], truth: Truth, *, draws: int = 2000, se
         If there is no answer, or an answer is about a case that the truth does not name.
     """
     known = {each.number: each for each in truth.cases}
-    strange = sorted({each.case for each in facts} - set(known))
+    strange = sorted({fact.case for fact in facts} - set(known))
     if not facts or strange:
         raise ConfigError(
             f"answers about {', '.join(strange)}, which the truth does not name" if strange else "there is no answer",
@@ -157,13 +157,13 @@ def analyse(facts: Sequence[ReadingFact], truth: Truth, *, draws: int = 2000, se
 
 def _table(facts: Sequence[ReadingFact], condition: Condition, readers: list[str], cases: list[str]) -> _Table:
     made = [np.full((len(readers), len(cases)), np.nan) for _ in range(3)]
-    for each in facts:
-        if each.condition != condition:
+    for fact in facts:
+        if fact.condition != condition:
             continue
-        place = readers.index(each.reader), cases.index(each.case)
-        made[0][place], made[1][place] = float(each.says_present), each.confidence
-        if each.seconds is not None and each.seconds > 0:
-            made[2][place] = np.log(each.seconds)
+        place = readers.index(fact.reader), cases.index(fact.case)
+        made[0][place], made[1][place] = float(fact.says_present), fact.confidence
+        if fact.seconds is not None and fact.seconds > 0:
+            made[2][place] = np.log(fact.seconds)
     return _Table(*made)
 
 

@@ -69,7 +69,7 @@ def plan(
         sessions = [conditions]
         if crossover:
             sessions.append({case: _OTHER[each] for case, each in conditions.items()})
-        plans.append(ReaderPlan(reader, tuple(_ordered(each, rng) for each in sessions)))
+        plans.append(ReaderPlan(reader, tuple(_ordered(session, rng) for session in sessions)))
     return tuple(plans)
 
 

@@ -98,7 +98,7 @@ def from_folders(folders: Sequence[Path], images: Sequence[Path], wanted: Materi
 
 
 def _names(uids: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(names[each] for each in uids if each in names)
+    return tuple(names[uid] for uid in uids if uid in names)
 
 
 def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: MaterialFilter) -> Iterable[_Page]:
@@ -139,7 +139,7 @@ def _cases(
         image = next((each for each in images if uids & set(each.headers)), None)
         # of a cine a picture shows the first frame only, which says something else than the whole
         mine = [
-            each for each in pages if uids & _sources(each.header) and int(each.header.get("NumberOfFrames", 1)) == 1
+            page for page in pages if uids & _sources(page.header) and int(page.header.get("NumberOfFrames", 1)) == 1
         ]
         named = (*keys(sorted(uids)), str(finding["study"]))
         where = named[0]

@@ -78,7 +78,8 @@ def stand(row: StudyReader, now: datetime) -> Place:
     manifest = Manifest.model_validate(row.study.manifest)
     sessions = manifest.place(row.reader).sessions
     done = [
-        [each for each in row.readings if each.session == number and each.answered_at] for number in _from_1(sessions)
+        [reading for reading in row.readings if reading.session == number and reading.answered_at]
+        for number in _from_1(sessions)
     ]
     current = next((n for n, showings in enumerate(sessions) if len(done[n]) < len(showings)), None)
     at = len(sessions) - 1 if current is None else current
@@ -170,7 +171,7 @@ def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
     """
     _require_ready(place, finished_too=place.manifest.going_back)
     scale = place.manifest.confidence
-    if said.answer not in {each.value for each in place.manifest.choices}:
+    if said.answer not in {choice.value for choice in place.manifest.choices}:
         raise ConfigError(f"{said.answer!r} is no answer of this study", advice="Choose one of the answers shown.")
     if not scale.lowest <= said.confidence <= scale.highest or said.milliseconds < 0:
         raise ConfigError(
@@ -209,7 +210,8 @@ def words_of(manifest: Manifest, case: KitCase, condition: str) -> str | None:
 
 def _at(place: Place, position: int) -> Reading | None:
     return next(
-        (each for each in place.row.readings if (each.session, each.position) == (place.session, position)), None
+        (reading for reading in place.row.readings if (reading.session, reading.position) == (place.session, position)),
+        None,
     )
 
 

@@ -106,15 +106,15 @@ def progress(study: ReaderStudy) -> list[Progress]:
     """How far every reader is; answers themselves stay unseen."""
     total = {each["reader"]: sum(len(one) for one in each["sessions"]) for each in study.manifest["readers"]}
     made = []
-    for each in sorted(study.readers, key=lambda one: one.reader):
-        answered = [row for row in each.readings if row.answered_at is not None]
+    for reader in sorted(study.readers, key=lambda one: one.reader):
+        answered = [row for row in reader.readings if row.answered_at is not None]
         made.append(
             Progress(
-                reader=each.reader,
-                user=each.user,
-                consented_at=each.consented_at,
+                reader=reader.reader,
+                user=reader.user,
+                consented_at=reader.consented_at,
                 answered=len(answered),
-                total=total[each.reader],
+                total=total[reader.reader],
                 interrupted=sum(row.shows > 1 for row in answered),
                 last_answer_at=max((row.answered_at for row in answered if row.answered_at), default=None),
             )

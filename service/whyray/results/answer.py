@@ -184,7 +184,7 @@ class Result:
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
     """All maps that may be shown, with their findings, in the answer's order."""
-    return [(finding, each) for finding in answer.findings for each in finding.maps if not each.card.withheld]
+    return [(finding, heatmap) for finding in answer.findings for heatmap in finding.maps if not heatmap.card.withheld]
 
 
 def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:

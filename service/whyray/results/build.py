@@ -225,7 +225,7 @@ class _Builder:
         segments = structure_segments(self.templates, self.uids, self.told)
         if not segments:
             return []
-        names = [each.label for each in segments]
+        names = [segment.label for segment in segments]
         dataset = segmentation(
             self.answer,
             self.templates,
@@ -261,7 +261,11 @@ class _Builder:
         told: dict[str, list[ShownTold]] = {}
         for finding, one in self.told:
             pages = self._told_pages.get((finding.target.name, told_key(one)), ())
-            used = {each.name: self._structures[each.name] for each in one.structures if each.name in self._structures}
+            used = {
+                structure.name: self._structures[structure.name]
+                for structure in one.structures
+                if structure.name in self._structures
+            }
             shown = ShownTold(
                 one, self._drawing.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
             )

@@ -96,4 +96,4 @@ def _texts(dataset: Dataset) -> Iterator[str]:
                 left += list(element.value or ())
             elif element.VR in _TEXT and not element.is_empty:
                 values = element.value if element.VM > 1 else [element.value]
-                yield from (str(each) for each in values)
+                yield from (str(value) for value in values)

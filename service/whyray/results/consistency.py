@@ -29,12 +29,12 @@ def refuse_inconsistent(answer: Answer) -> None:
             raise ExplanationError(
                 f"study {study}: the segment {finding.target.name!r} has shape {finding.mask.shape}, the image {shape}"
             )
-        for each in finding.maps:
-            where = f"study {study}: the map of {finding.target.name!r} by {each.method}"
-            if not each.values.shape == each.region.shape == each.covered.shape == shape:
+        for heatmap in finding.maps:
+            where = f"study {study}: the map of {finding.target.name!r} by {heatmap.method}"
+            if not heatmap.values.shape == heatmap.region.shape == heatmap.covered.shape == shape:
                 raise ExplanationError(
-                    f"{where} has values {each.values.shape}, region {each.region.shape} and field of view "
-                    f"{each.covered.shape}; the image has {shape}"
+                    f"{where} has values {heatmap.values.shape}, region {heatmap.region.shape} and field of view "
+                    f"{heatmap.covered.shape}; the image has {shape}"
                 )
-            if not np.isfinite(each.values).all():
+            if not np.isfinite(heatmap.values).all():
                 raise ExplanationError(f"{where} holds values that are not finite")

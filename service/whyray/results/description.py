@@ -41,7 +41,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
         "threshold": target.threshold,
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
-        "explanations": [_map(each) for each in finding.maps],
+        "explanations": [_map(heatmap) for heatmap in finding.maps],
         "typed_explanations": [_told(each) for each in finding.told],
         "refused": dict(finding.refused),
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
@@ -56,7 +56,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
 
 
 def _uids_about(finding: str, results: Sequence[Result]) -> list[str]:
-    return [str(each.dataset.SOPInstanceUID) for each in results if each.finding == finding]
+    return [str(result.dataset.SOPInstanceUID) for result in results if result.finding == finding]
 
 
 def _map(each: MapInSource) -> dict[str, Any]:
@@ -119,15 +119,15 @@ def _card(card: QualityCard) -> dict[str, Any]:
         "forwards": card.forwards,
         "measurements": [
             {
-                "name": each.name,
-                "aspect": each.aspect,
-                "value": _number(each.value),
-                "baseline": _number(each.baseline),
-                "grade": each.grade.value,
-                "rule": each.rule,
-                "source": each.source,
+                "name": measurement.name,
+                "aspect": measurement.aspect,
+                "value": _number(measurement.value),
+                "baseline": _number(measurement.baseline),
+                "grade": measurement.grade.value,
+                "rule": measurement.rule,
+                "source": measurement.source,
             }
-            for each in card.measurements
+            for measurement in card.measurements
         ],
     }
 

@@ -70,19 +70,19 @@ class Drawing:
                 pages = mask_pages(answer, finding, finding.mask, layout, wording)
                 yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
             withheld: list[MapInSource | GradedExplanation] = [each for each in finding.told if each.card.withheld]
-            withheld += [each for each in finding.maps if each.card.withheld and each.part is None]
+            withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
             if withheld or (finding.refused and finding.present and not shown):
                 page = notice_page(answer, finding, withheld, layout, wording)
                 yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
         yield from self._side_by_side(layout)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
-        for each in comparisons(self.answer, self._maps, layout, self.page_wording):
-            key = f"{each.kind} {map_keys(each.maps)}"
-            about = each.finding.target.name if each.kind == "methods" else str(each.method)
-            description = f"{about}: {each.kind} side by side"
-            grade = worst_of(one.card.grade for one in each.maps)
-            yield Drawn("compared", each.finding, each.method, key, description, [each.page], grade)
+        for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):
+            key = f"{comparison.kind} {map_keys(comparison.maps)}"
+            about = comparison.finding.target.name if comparison.kind == "methods" else str(comparison.method)
+            description = f"{about}: {comparison.kind} side by side"
+            grade = worst_of(one.card.grade for one in comparison.maps)
+            yield Drawn("compared", comparison.finding, comparison.method, key, description, [comparison.page], grade)
 
     def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)

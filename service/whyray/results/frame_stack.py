@@ -110,10 +110,10 @@ def named_maps(answer: Answer) -> Iterator[tuple[Name, Finding, MapInSource]]:
     """
     for finding in answer.findings:
         seen: dict[Name, int] = {}
-        for each in finding.maps:
-            name = (finding.target.name, each.method, each.part or "")
+        for heatmap in finding.maps:
+            name = (finding.target.name, heatmap.method, heatmap.part or "")
             seen[name] = seen.get(name, 0) + 1
-            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, each
+            yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, heatmap
 
 
 def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, GradedExplanation]]:
@@ -147,7 +147,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         covered=np.concatenate([each.covered for each in maps]),
         region=np.concatenate([each.region for each in maps]),
         region_rule=salient[0].region_rule,
-        card=max((each.card for each in maps), key=lambda card: SEVERITY.index(card.grade.value)),
+        card=max((heatmap.card for heatmap in maps), key=lambda card: SEVERITY.index(card.grade.value)),
         parameters=_parameters(maps),
     )
     finding = _clearest([finding for _, finding, _ in shown])
@@ -163,7 +163,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
 def _parameters(maps: Sequence[MapInSource]) -> dict[str, object]:
     """Those in force on all frames; what a method took from each image by itself is said to differ."""
     return {
-        name: value if all(each.parameters.get(name) == value for each in maps) else "differs by frame"
+        name: value if all(heatmap.parameters.get(name) == value for heatmap in maps) else "differs by frame"
         for name, value in maps[0].parameters.items()
     }
 

@@ -186,7 +186,7 @@ _FACES = re.compile(r"HEAD|FACE|SKULL|BRAIN|NECK|SINUS|ORBIT|JAW|EAR|EYE|NOSE|IA
 
 def recognisable(answer: Answer) -> str:
     """Recognizable Visual Features: the source's own word; else YES for volumes that may hold a face."""
-    values = {str(each.get("RecognizableVisualFeatures") or "") for each in answer.image.headers.values()}
+    values = {str(header.get("RecognizableVisualFeatures") or "") for header in answer.image.headers.values()}
     if "YES" in values:
         return "YES"
     if values == {"NO"}:

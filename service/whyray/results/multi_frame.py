@@ -138,7 +138,7 @@ def slice_distances(image: SourceImage) -> NDArray[np.float64]:
     first = affines[0]
     normal = np.cross(first[:3, 0], first[:3, 1])
     normal /= np.linalg.norm(normal)
-    along = np.array([each[:3, 3] @ normal for each in affines], dtype=np.float64)
+    along = np.array([affine[:3, 3] @ normal for affine in affines], dtype=np.float64)
     return np.asarray(np.abs(np.diff(along)))
 
 
@@ -211,4 +211,4 @@ def _written_or(written: object, computed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _decimal_strings(values: Iterable[float]) -> tuple[str, ...]:
-    return tuple(format_number_as_ds(float(each)) for each in values)
+    return tuple(format_number_as_ds(float(value)) for value in values)

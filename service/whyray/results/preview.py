@@ -51,7 +51,7 @@ def _in_one_language(
         segment = answer.findings[1]
         assert segment.mask is not None
         yield from _numbered(name, mask_pages(answer, segment, segment.mask, layout, wording))
-    withheld = [each for each in finding.maps if each.card.withheld]
+    withheld = [heatmap for heatmap in finding.maps if heatmap.card.withheld]
     yield "withheld", notice_page(film, finding, withheld, layout, wording).picture
     yield "refused", notice_page(film, film.findings[2], [], layout, wording).picture
     paper = on_paper(layout)

@@ -10,7 +10,7 @@ def reasons_in(card: QualityCard, wording: Wording) -> tuple[str, ...]:
     """One sentence for each measurement that is not green, worst first."""
     if not card.measurements:
         return (wording.measured.not_measured,)
-    return tuple(_reason(each, wording) for each in card.concerns)
+    return tuple(_reason(concern, wording) for concern in card.concerns)
 
 
 def _reason(measured: Measurement, wording: Wording) -> str:

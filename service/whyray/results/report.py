@@ -200,7 +200,7 @@ def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Data
 
 
 def _sources(answer: Answer) -> list[Dataset]:
-    return [answer.image.headers[uid] for uid in dict.fromkeys(each.sop_instance_uid for each in answer.image.frames)]
+    return [answer.image.headers[uid] for uid in dict.fromkeys(frame.sop_instance_uid for frame in answer.image.frames)]
 
 
 def _results_referenced(evidence: Evidence) -> list[Dataset]:

@@ -310,15 +310,15 @@ class _Writer:
                 )
                 made.append(sr.text("CONTAINS", self.concepts.withheld, why))
                 made += self._told_quality(told)
-        for each in finding.maps:
-            if each.card.withheld and each.part is None:
+        for heatmap in finding.maps:
+            if heatmap.card.withheld and heatmap.part is None:
                 why = (
-                    self.wording.withheld_because.format(method=each.method)
+                    self.wording.withheld_because.format(method=heatmap.method)
                     + " "
-                    + "; ".join(reasons_in(each.card, self.wording))
+                    + "; ".join(reasons_in(heatmap.card, self.wording))
                 )
                 made.append(sr.text("CONTAINS", self.concepts.withheld, why))
-                made += self._quality(each)
+                made += self._quality(heatmap)
         for method, reason in finding.refused.items():
             why = self.wording.refused_because.format(method=method, reason=reason)
             made.append(sr.text("CONTAINS", self.concepts.refused, why))
@@ -338,7 +338,7 @@ def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Datase
     return [
         sr.text("HAS CONCEPT MOD", dcm("111001", "Algorithm Name"), name),
         sr.text("HAS CONCEPT MOD", dcm("111003", "Algorithm Version"), version),
-        *(sr.text("HAS CONCEPT MOD", dcm("111002", "Algorithm Parameters"), each) for each in parameters),
+        *(sr.text("HAS CONCEPT MOD", dcm("111002", "Algorithm Parameters"), parameter) for parameter in parameters),
     ]
 
 

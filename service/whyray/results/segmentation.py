@@ -139,21 +139,21 @@ def structure_segments(
     """One segment for each structure of explanations that may be shown; the same structure once."""
     segments: dict[str, Segment] = {}
     for finding, told in shown:
-        for each in told.structures:
-            if each.name in segments:
+        for structure in told.structures:
+            if structure.name in segments:
                 continue
-            segments[each.name] = Segment(
+            segments[structure.name] = Segment(
                 finding=finding,
-                mask=each.mask,
-                label=each.name,
-                description=f"{each.name}, as {told.method} used it",
+                mask=structure.mask,
+                label=structure.name,
+                description=f"{structure.name}, as {told.method} used it",
                 category=templates.concepts.segment_category,
-                kind=each.code or own(each.name, templates.equipment.coding_scheme.designator),
-                modifier=each.laterality,
+                kind=structure.code or own(structure.name, templates.equipment.coding_scheme.designator),
+                modifier=structure.laterality,
                 algorithm=told.method,
                 version=whyray.__version__,
                 parameters=", ".join(f"{name}={value}" for name, value in sorted(told.explanation.parameters.items())),
-                tracking_uid=uids.uid("tracking", "structure", each.name),
+                tracking_uid=uids.uid("tracking", "structure", structure.name),
             )
     return list(segments.values())
 

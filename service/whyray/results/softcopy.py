@@ -129,7 +129,7 @@ def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> boo
     shapes = {str(header.get("PhotometricInterpretation", "")) for header in headers}
     tables = any("ModalityLUTSequence" in header for header in headers)
     rescales = {rescale_of(image, frame) for frame in frames}
-    monochrome = all(each.startswith("MONOCHROME") for each in shapes)
+    monochrome = all(shape.startswith("MONOCHROME") for shape in shapes)
     return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
 
 

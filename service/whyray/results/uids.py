@@ -68,7 +68,7 @@ def told_key(each: GradedExplanation) -> str:
 
 def map_keys(maps: Sequence[MapInSource]) -> str:
     """The keys of several maps, as one part of a UID."""
-    return json.dumps([map_key(each) for each in maps])
+    return json.dumps([map_key(heatmap) for heatmap in maps])
 
 
 def package_device_uid(digest: str, root: str | None) -> str:

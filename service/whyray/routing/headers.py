@@ -40,8 +40,8 @@ def series_of(headers: Iterable[Dataset]) -> list[Series]:
     """The series of these instances, in the order in which they first come, each with one header and its count."""
     firsts: dict[str, Dataset] = {}
     counts: Counter[str] = Counter()
-    for each in headers:
-        uid = str(each.get("SeriesInstanceUID", ""))
-        firsts.setdefault(uid, each)
+    for header in headers:
+        uid = str(header.get("SeriesInstanceUID", ""))
+        firsts.setdefault(uid, header)
         counts[uid] += 1
     return [Series(uid, first, counts[uid]) for uid, first in firsts.items()]

@@ -33,7 +33,7 @@ def is_own_result(header: Dataset, uid_root: str | None, known: Callable[[str], 
     if uid and uid_root and uid.startswith(f"{uid_root}."):
         return f"its UID {uid} is under WhyRay's root {uid_root}"
     for item in (header, *_items(header)):
-        if any(_ours(each) for tag in (_MANUFACTURER, _MODEL) for each in _texts(item, tag)):
+        if any(_ours(text) for tag in (_MANUFACTURER, _MODEL) for text in _texts(item, tag)):
             where = "as its equipment" if item is header else "as contributing equipment"
             return f"it names WhyRay {where}"
     return None

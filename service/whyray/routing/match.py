@@ -143,7 +143,7 @@ def _match(route: Route, condition: Condition, headers: tuple[Dataset, ...], cou
         return cache[clause.path.text]
 
     results = tuple(_result(part, elements) for part in top_level(condition))
-    return Match(route.name, all(each.matched for each in results), results)
+    return Match(route.name, all(result.matched for result in results), results)
 
 
 def _result(part: Condition, elements: Callable[[Clause], tuple[Element, ...]]) -> ClauseResult:

@@ -36,7 +36,7 @@ def predicate(clause: Clause, *, numeric: bool = False) -> Predicate:
     `numeric` says that the element in the file is of a value representation of numbers, whatever the dictionary says.
     """
     if clause.operator in ("equals", "in"):
-        numbers = frozenset(number(each) for each in clause.values)
+        numbers = frozenset(number(value) for value in clause.values)
         if clause.path.last.numeric or (numeric and not any(math.isnan(each) for each in numbers)):
             return lambda text: _of_number(number(text), numbers.__contains__)
         wanted = frozenset(text for each in clause.values for text in _as_compared(each, clause))

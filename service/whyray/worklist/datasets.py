@@ -64,7 +64,7 @@ def performed(workitem: Dataset, station: str, start: datetime, end: datetime, o
     item.PerformedProcedureStepEndDateTime = date_time(end)
     item.PerformedProcedureStepDescription = "Inference and explanation"
     item.PerformedWorkitemCodeSequence = list(workitem.get("ScheduledWorkitemCodeSequence") or [])
-    item.OutputInformationSequence = [_output(each) for each in outputs]
+    item.OutputInformationSequence = [_output(output) for output in outputs]
     return _in("UnifiedProcedureStepPerformedProcedureSequence", item)
 
 

@@ -37,7 +37,7 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
         If one of them can't be taken for good.
     """
     series = f"/studies/{wanted.study_uid}/series/{wanted.series_uid}"
-    paths = [f"{series}/instances/{each}" for each in wanted.instance_uids] or [series]
+    paths = [f"{series}/instances/{uid}" for uid in wanted.instance_uids] or [series]
     here: set[str] = set()
     with web_client(service) as client:
         for path in paths:

@@ -48,7 +48,7 @@ class Search:
 
     def among(self, workitems: Iterable[Dataset]) -> list[Dataset]:
         """Those that match, one more than wanted where there are more."""
-        found = [each for each in workitems if all(key.matches(each) for key in self.keys)]
+        found = [workitem for workitem in workitems if all(key.matches(workitem) for key in self.keys)]
         return found[self.offset : self.offset + self.limit + 1]
 
 

@@ -74,7 +74,7 @@ def standing(session: Session, job_ids: Sequence[str]) -> Standing:
         if each.state in _GIVEN_UP:
             why = f"{each.error_code}: {each.error_message}" if each.error_code else "Cancelled: not sent"
             return Standing(ids, share, "", failure=f"{why} (results for {each.destination})")
-    arrived = sum(each.state in _ARRIVED for each in deliveries)
+    arrived = sum(delivery.state in _ARRIVED for delivery in deliveries)
     if arrived == len(deliveries):
         return Standing(ids, 1.0, "done", finished=True)
     return Standing(ids, share, f"results are being sent: {arrived} of {len(deliveries)}")
@@ -116,7 +116,7 @@ def outputs_of(session: Session, job_ids: Sequence[str], config: Config) -> list
     series: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for row in rows:
         study = row.job.study.study_instance_uid
-        taken = [each.destination for each in row.deliveries if each.state in _ARRIVED]
+        taken = [delivery.destination for delivery in row.deliveries if delivery.state in _ARRIVED]
         where = next((found for name in taken if (found := _place(config, name, study, row.series_instance_uid))), None)
         if where is not None:
             place = (study, row.series_instance_uid, where)

@@ -102,7 +102,7 @@ class _Web:
         """Search, section 11.9; every match is given whole."""
         wanted = parse_search(request.query_params.multi_items())
         known = {each.value for each in WorkitemState}
-        states = [WorkitemState(each) for each in wanted.states if each in known]
+        states = [WorkitemState(state) for state in wanted.states if state in known]
         found = wanted.among(await run_in_threadpool(self._worklist.all, states))
         if not found:
             return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -101,7 +101,7 @@ def _input(item: Dataset) -> Input:
     return Input(
         uid_of(item.get("StudyInstanceUID"), "Study Instance UID of an input"),
         uid_of(item.get("SeriesInstanceUID"), "Series Instance UID of an input"),
-        tuple(uid_of(each.get("ReferencedSOPInstanceUID"), "instance of an input") for each in instances),
+        tuple(uid_of(instance.get("ReferencedSOPInstanceUID"), "instance of an input") for instance in instances),
     )
 
 
@@ -210,7 +210,7 @@ def kept(storage: Storage, key: str) -> Dataset:
 
 def to_json(workitems: Sequence[Dataset]) -> bytes:
     """The DICOM JSON Model (PS3.18 annex F) of some workitems."""
-    return json.dumps([each.to_json_dict() for each in workitems]).encode()
+    return json.dumps([workitem.to_json_dict() for workitem in workitems]).encode()
 
 
 def from_json(body: bytes) -> Dataset:

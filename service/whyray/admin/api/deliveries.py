@@ -29,7 +29,7 @@ def list_deliveries(
     conditions = reading.delivery_filters(state=state, destination=destination, route=route, study_uid=study)
     with backend.catalog.read() as session:
         total, rows = reading.page(session, reading.deliveries(conditions), paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[delivery_out(each) for each in rows])
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[delivery_out(row) for row in rows])
 
 
 @router.get("/deliveries/{delivery_id}", summary="Show a delivery")

@@ -28,4 +28,4 @@ def list_events(
     query = reading.events(kind=kind, severity=severity, actor=actor, study_uid=study, job_id=job)
     with backend.catalog.read() as session:
         total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[event_out(each) for each in rows])
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[event_out(row) for row in rows])

@@ -77,7 +77,7 @@ def list_verdicts(
     query = select(Feedback).where(*verdicts.of_package(package)).order_by(Feedback.at.desc(), Feedback.id.desc())
     with backend.catalog.read() as session:
         total, rows = reading.page(session, query, paging.limit, paging.offset)
-        items = [verdicts.verdict_out(each) for each in rows]
+        items = [verdicts.verdict_out(row) for row in rows]
         return Page(total=total, limit=paging.limit, offset=paging.offset, items=items)
 
 

@@ -34,7 +34,7 @@ def list_jobs(
     with backend.catalog.read() as session:
         query = reading.jobs(conditions, oldest_first=sort == "created")
         total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[job_out(each) for each in rows])
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[job_out(row) for row in rows])
 
 
 @router.get("/jobs/{job_id}", summary="Show a job")

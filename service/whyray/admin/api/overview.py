@@ -19,7 +19,7 @@ router = APIRouter(tags=["overview"])
 def overview(backend: Using, actor: Actor) -> Overview:
     """What the first view of the admin page shows."""
     now = backend.catalog.clock()
-    names = [each.name for each in backend.site().destinations]
+    names = [destination.name for destination in backend.site().destinations]
     free = backend.store.free_bytes()
     with backend.catalog.read() as session:
         return Overview.model_validate(

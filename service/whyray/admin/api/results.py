@@ -38,7 +38,7 @@ def list_results(
     )
     with backend.catalog.read() as session:
         total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[result_out(each) for each in rows])
+        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[result_out(row) for row in rows])
 
 
 @router.get("/results/{sop_instance_uid}", summary="Show a result")

@@ -25,7 +25,7 @@ _MOST_BYTES = 1 << 30
 @router.get("/routes", summary="List routes")
 def list_routes(backend: Using) -> list[RouteOut]:
     """The routes of the configuration in force, in its order."""
-    return [RouteOut.model_validate(asdict(each)) for each in backend.site().routes]
+    return [RouteOut.model_validate(asdict(route)) for route in backend.site().routes]
 
 
 @router.post("/routes/test", summary="Try DICOM files against the routes")
@@ -40,14 +40,14 @@ def try_routes(
         verdicts = backend.tools.route_test(paths)
     return RouteTestOut(
         files=len(paths),
-        verdicts=[VerdictOut.model_validate(asdict(each)) for each in verdicts],
+        verdicts=[VerdictOut.model_validate(asdict(verdict)) for verdict in verdicts],
     )
 
 
 def _save(files: list[UploadFile], folder: Path) -> list[Path]:
     # the client's own file names may name a patient: they are not used
     paths = []
-    if sum(each.size or 0 for each in files) > _MOST_BYTES:
+    if sum(file.size or 0 for file in files) > _MOST_BYTES:
         raise ConfigError(
             f"the files have more than {_MOST_BYTES >> 30} GiB together",
             advice="One instance of each series is enough to try the routes.",
@@ -63,15 +63,15 @@ def _save(files: list[UploadFile], folder: Path) -> list[Path]:
 @router.get("/packages", summary="List model packages")
 def list_packages(backend: Using) -> list[PackageOut]:
     """The installed packages."""
-    return [PackageOut.model_validate(asdict(each)) for each in _packages(backend)]
+    return [PackageOut.model_validate(asdict(package)) for package in _packages(backend)]
 
 
 @router.get("/packages/{name}/{version}", summary="Show a model package")
 def show_package(backend: Using, name: str, version: str) -> PackageDetail:
     """A package with its model card."""
-    for each in _packages(backend):
-        if (each.name, each.version) == (name, version):
-            return PackageDetail.model_validate(asdict(each))
+    for package in _packages(backend):
+        if (package.name, package.version) == (name, version):
+            return PackageDetail.model_validate(asdict(package))
     raise NotFound(f"no package {name}@{version}")
 
 
@@ -84,15 +84,15 @@ def _packages(backend: Backend) -> list[PackageInfo]:
 @router.get("/methods", summary="List explanation methods")
 def list_methods(backend: Using) -> list[MethodOut]:
     """All methods by type of interpretability, and which packages they can explain."""
-    return [MethodOut.model_validate(asdict(each)) for each in _methods(backend)]
+    return [MethodOut.model_validate(asdict(method)) for method in _methods(backend)]
 
 
 @router.get("/methods/{name}", summary="Show an explanation method")
 def show_method(backend: Using, name: str) -> MethodDetail:
     """What it says of itself, its parameters, and what each package lacks for it."""
-    for each in _methods(backend):
-        if each.name == name:
-            return MethodDetail.model_validate(asdict(each))
+    for method in _methods(backend):
+        if method.name == name:
+            return MethodDetail.model_validate(asdict(method))
     raise NotFound(f"no explanation method {name!r}", advice="GET /api/v1/methods lists them.")
 
 
@@ -105,20 +105,20 @@ def _methods(backend: Backend) -> list[MethodInfo]:
 @router.get("/destinations", summary="List destinations")
 def list_destinations(backend: Using) -> list[DestinationOut]:
     """Where results go, and how each destination fares."""
-    configured = {each.name: each for each in backend.site().destinations}
+    configured = {destination.name: destination for destination in backend.site().destinations}
     with backend.catalog.read() as session:
         tallies = figures.destinations(session, configured)
     return [
-        DestinationOut.model_validate(dict(each) | asdict(configured[each.destination]))
-        for each in tallies
-        if each.configured
+        DestinationOut.model_validate(dict(tally) | asdict(configured[tally.destination]))
+        for tally in tallies
+        if tally.configured
     ]
 
 
 @router.post("/destinations/{name}/echo", summary="Ask a destination whether it is there")
 def echo(backend: Using, actor: Actor, name: str) -> EchoOut:
     """C-ECHO to an AE, or a request to a DICOMweb endpoint."""
-    if name not in {each.name for each in backend.site().destinations}:
+    if name not in {destination.name for destination in backend.site().destinations}:
         raise NotFound(f"no destination {name!r} in the configuration", advice="GET /api/v1/destinations lists them.")
     if backend.tools.echo is None:
         raise _absent("destinations can't be asked from here")

@@ -45,15 +45,15 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
             **dict(line),
             detail=[
                 SeriesOut(
-                    series_instance_uid=each.series_instance_uid,
-                    modality=each.modality,
-                    instances=each.instances,
-                    bytes=each.bytes,
-                    conflicts=each.conflicts,
-                    own_results=each.own_results,
-                    calling_aes=senders.get(each.series_instance_uid, []),
+                    series_instance_uid=figure.series_instance_uid,
+                    modality=figure.modality,
+                    instances=figure.instances,
+                    bytes=figure.bytes,
+                    conflicts=figure.conflicts,
+                    own_results=figure.own_results,
+                    calling_aes=senders.get(figure.series_instance_uid, []),
                 )
-                for each in reading.series_figures(session, [study.id])
+                for figure in reading.series_figures(session, [study.id])
             ],
             job_list=[job_out(each) for each in newest_first],
             results=[result_out(row) for each in newest_first for row in each.results],
@@ -62,7 +62,7 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
 
 
 def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:
-    ids = [each.id for each in rows]
+    ids = [row.id for row in rows]
     figures = reading.series_figures(session, ids)
     states = reading.study_states(session, ids)
     numbers = reading.job_numbers(session, ids)
@@ -73,7 +73,7 @@ def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:
             note=study.note,
             modalities=sorted({each.modality for each in figures if each.study_id == study.id and each.modality}),
             series=sum(each.study_id == study.id and each.instances > 0 for each in figures),
-            instances=sum(each.instances for each in figures if each.study_id == study.id),
+            instances=sum(figure.instances for figure in figures if figure.study_id == study.id),
             conflicts=sum(each.conflicts for each in figures if each.study_id == study.id),
             jobs=numbers.get(study.id, 0),
             first_received_at=study.first_received_at,

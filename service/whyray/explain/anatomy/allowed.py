@@ -56,14 +56,14 @@ def rule_for(target: TargetSpec, structures: Sequence[Structure]) -> Rule | None
     if target.anatomy is None:
         return None
     rule = ALLOWED.get(target.anatomy.value) or Rule(frozenset({target.anatomy.value}))
-    return rule if any(_within(each, rule) for each in structures) else None
+    return rule if any(_within(structure, rule) for structure in structures) else None
 
 
 def marked(structures: Sequence[Structure], target: TargetSpec) -> tuple[Structure, ...]:
     """The same, each knowing whether the target may be looked for in it; None where nothing is said about that."""
     rule = rule_for(target, structures)
     if rule is None:
-        return tuple(replace(each, allowed=None) for each in structures)
+        return tuple(replace(structure, allowed=None) for structure in structures)
     return tuple(replace(each, allowed=_within(each, rule)) for each in structures)
 
 
@@ -72,7 +72,7 @@ def allowed_mask(structures: Sequence[Structure], target: TargetSpec) -> BoolArr
     rule = rule_for(target, structures)
     if rule is None:
         return None
-    union = np.any([each.mask for each in structures if _within(each, rule)], axis=0)
+    union = np.any([structure.mask for structure in structures if _within(structure, rule)], axis=0)
     return widened(union, rule.margin)
 
 

@@ -52,7 +52,7 @@ class AnatomyConstrained(AttributionMap):
     def why_not(self, model: Model) -> WhyRayError | None:
         """No anatomy can be had, or no target says where it belongs."""
         missing = missing_anatomy(model, NAME)
-        if missing is None and not any(each.anatomy for each in model.manifest.targets if not each.background):
+        if missing is None and not any(target.anatomy for target in model.manifest.targets if not target.background):
             return ExplanationError(
                 f"{NAME}: no target of {model.identity} says by its `anatomy` where it can be",
                 advice="Give targets their `anatomy` in model.yaml, or take another method.",
@@ -69,7 +69,7 @@ class AnatomyConstrained(AttributionMap):
             allowed = allowed_mask(structures, spec)
             if allowed is None:
                 raise ExplanationError(
-                    f"{NAME} of {spec.name}: none of {', '.join(each.name for each in structures)} bears on "
+                    f"{NAME} of {spec.name}: none of {', '.join(structure.name for structure in structures)} bears on "
                     f"{spec.anatomy.meaning if spec.anatomy else 'a target without anatomy'}",
                     advice="Take a map without a prior.",
                 )

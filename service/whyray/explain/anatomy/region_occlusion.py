@@ -123,7 +123,7 @@ def attended(regions: Sequence[RegionShare], rest: float, target: TargetSpec) ->
     Effects that speak against the target are left out: that a heart tells against a mass is no mistake of place.
     Nothing is said of targets that lie beyond the structures' rim as much as within (pleura, diaphragm).
     """
-    rule = rule_for(target, [each.structure for each in regions])
+    rule = rule_for(target, [region.structure for region in regions])
     if rule is None or rule.margin > MARGIN:
         return False, {}
     inside = sum(max(each.effect or 0.0, 0.0) for each in regions if each.structure.allowed)

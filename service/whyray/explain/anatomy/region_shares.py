@@ -73,7 +73,7 @@ class RegionSharesMethod(MethodDefaults):
             regions = shares(weight, structures, case.context.valid)
             allowed = allowed_mask(structures, target_spec(case.model, spec.name))
             flagged, evidence = attention(weight, allowed, case.context.valid)
-            outside = 1.0 - sum(each.share for each in regions)
+            outside = 1.0 - sum(region.share for region in regions)
             evidence["sum_gap"] = abs(1.0 - outside - sum(each.share for each in regions))
             found.append(
                 RegionShares(

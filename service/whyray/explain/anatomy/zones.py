@@ -20,7 +20,7 @@ def with_zones(structures: Sequence[Structure]) -> tuple[Structure, ...]:
 
     A zone keeps its lung's code and laterality; its name tells it. Other structures, and volumes, stay as they are.
     """
-    return tuple(part for each in structures for part in _parts(each))
+    return tuple(part for structure in structures for part in _parts(structure))
 
 
 def _parts(structure: Structure) -> tuple[Structure, ...]:

@@ -171,7 +171,7 @@ def _match(
     count: int,
 ) -> CaseMatch:
     arrays = {} if artefact is None else artefact.arrays
-    if any(len(each) != count for each in arrays.values()):
+    if any(len(array) != count for array in arrays.values()):
         assert artefact is not None
         raise PackageError(f"{artefact.path}: expected {count} prototypes", advice="Make it again with the package.")
     known = int(arrays["known"][number, target]) if "known" in arrays else -1

@@ -174,7 +174,8 @@ def held(bank: ConceptBank) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         **(bank.details or {}),
         "targets": list(bank.targets),
         "concepts": [
-            {**asdict(each), "code": None if each.code is None else each.code.model_dump()} for each in bank.concepts
+            {**asdict(concept), "code": None if concept.code is None else concept.code.model_dump()}
+            for concept in bank.concepts
         ],
         "tensors": {},
     }
@@ -203,8 +204,8 @@ def bank_of(artefact: Artefact, targets: tuple[str, ...]) -> ConceptBank:
                 tensor = {"tensor": details["tensors"][name]} if name in details["tensors"] else {}
                 parts[name] = kind(**arrays, **tensor)
         concepts = tuple(
-            Concept(**{**each, "code": None if each["code"] is None else CodedConcept(**each["code"])})
-            for each in details["concepts"]
+            Concept(**{**detail, "code": None if detail["code"] is None else CodedConcept(**detail["code"])})
+            for detail in details["concepts"]
         )
     except (KeyError, TypeError) as error:
         raise PackageError(f"{artefact.path}: not a bank of concepts: {error!r}", advice=advice) from error

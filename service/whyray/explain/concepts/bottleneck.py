@@ -167,7 +167,7 @@ def bottleneck_of(case: Case, reference: str = "mean") -> Bottleneck:
     neutral, absent, present = (0.0, -4.0, 4.0) if spec.activation == "sigmoid" else (0.5, 0.0, 1.0)
     bank = find_bank(case.model)
     outputs = None if bank is None else bank.outputs
-    claimed = np.array([np.nan if each.held_out_auc is None else each.held_out_auc for each in spec.names], np.float32)
+    claimed = np.array([np.nan if name.held_out_auc is None else name.held_out_auc for name in spec.names], np.float32)
     full = [np.full(count, each, np.float32) for each in (neutral, absent, present)]
     if outputs is None or bank is None:
         return Bottleneck(spec, values, full[0], full[1], full[2], claimed, "neutral")

@@ -74,7 +74,7 @@ def directions_of(model: Model, method: str, kind: ConceptKind) -> tuple[Concept
     if bank.directions is None:
         why = str((bank.details or {}).get("no directions", "it was made without a layer"))
         raise ArtefactMissing(f"{method} needs directions, and {bank.origin} has none: {why}", advice=advice)
-    if not any(each.kind == kind for each in bank.concepts):
+    if not any(concept.kind == kind for concept in bank.concepts):
         what = "concepts that are there or not" if kind == "presence" else "measures"
         raise ArtefactMissing(f"{method} needs {what}, and {bank.origin} of {model.identity} has none", advice=advice)
     if bank.directions.random.stop - bank.directions.random.start < FEWEST_RANDOM:
@@ -158,7 +158,7 @@ def class_p_values(
     """(C,): corrected p-values of the class's behaviour along each concept against random vectors."""
     if parameters.test == "single-case":
         mean = directions.class_mean[target]
-        raw = [single_case(float(mean[each]), mean[directions.random]) for each in places]
+        raw = [single_case(float(mean[place]), mean[directions.random]) for place in places]
     else:
         score = directions.class_score[target]
         raw = [two_samples(score[directions.copies_of(each)], score[directions.random]) for each in places]

@@ -109,7 +109,7 @@ def curved_layer(model: Model) -> str | None:
     All ways from the input to the logits pass it, and it has more channels than there are targets, so that it has
     room for directions that are not answers. None where there is no such layer.
     """
-    return next((each for each in _layers(model) if _is_curved(model, each)), None)
+    return next((layer for layer in _layers(model) if _is_curved(model, layer)), None)
 
 
 def _layers(model: Model) -> Iterator[str]:

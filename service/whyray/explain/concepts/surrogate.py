@@ -34,7 +34,7 @@ def fit_surrogate(
     to. A concept that has a target's own name
     has no part in that target's answer: it would explain it by itself.
     """
-    allowed = np.array([[each.name != target for each in concepts] for target in targets])
+    allowed = np.array([[concept.name != target for concept in concepts] for target in targets])
     reading = ridge(embedding, goals)
     said = reading(embedding)
     mean, spread = said.mean(axis=0), np.maximum(said.std(axis=0), 1e-9)

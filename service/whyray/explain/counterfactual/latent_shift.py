@@ -131,7 +131,7 @@ def _shifted(case: Case, origin: _Origin, parameters: LatentShiftParameters, met
             "threshold": level,
         },
         frames=frames,
-        answers=tuple(float(each) for each in answers),
+        answers=tuple(float(answer) for answer in answers),
         start=half,
         end=2 * half,
         flipped=bool(crossed(answers, start, level)[2 * half]),

@@ -157,7 +157,7 @@ def _told(
             "threshold": level,
         },
         frames=frames,
-        answers=tuple(float(each) for each in answers),
+        answers=tuple(float(answer) for answer in answers),
         start=0,
         end=len(found.order),
         flipped=found.flipped,

@@ -147,7 +147,7 @@ class Search:
         for size in range(1, below):
             if comb(self._regions, size) > self._budget:
                 return chosen, size
-            sets = [frozenset(each) for each in combinations(range(self._regions), size)]
+            sets = [frozenset(combination) for combination in combinations(range(self._regions), size)]
             if sum(each not in self._known for each in sets) > self._left():
                 return chosen, size
             told = self._answers(sets)

@@ -59,7 +59,7 @@ class CaptionerMethod(MethodDefaults):
         assert isinstance(parameters, CaptionerParameters)
         captioner = companion(case.model, parameters.captioner)
         language = parameters.language or case.context.language
-        return [_told(case.for_targets([each]), captioner, language) for each in case.targets]
+        return [_told(case.for_targets([target]), captioner, language) for target in case.targets]
 
 
 def companion(model: Model, named: str | None) -> Captioner:
@@ -110,7 +110,7 @@ def _mentions(sentence: str, model: Model, spec: CaptionSpec) -> Iterator[tuple[
             places += [(each.start(), target) for each in re.finditer(rf"\b{re.escape(form.lower())}\b", words)]
     for start, target in sorted(set(places)):
         before = re.findall(r"\w+", words[:start])
-        yield target, any(each in before for each in spec.denials)
+        yield target, any(denial in before for denial in spec.denials)
 
 
 def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
@@ -123,7 +123,7 @@ def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
     said = right = 0
     for sentence in caption.sentences:
         claims = claims_in(sentence, case.model, captioner.spec, numbers)
-        true = [holds(each, numbers) for each in claims]
+        true = [holds(claim, numbers) for claim in claims]
         said, right = said + len(true), right + sum(true)
         if any(each.source == f"answers.{target}.probability" for each in claims):
             of_it.append(sentence)

@@ -22,7 +22,7 @@ def written(key: str, claims: tuple[Claim, ...], facts: Facts, phrases: Narrativ
     """The words of one phrase with these claims; ValueError where they are not the claims that it rests on."""
     fields = matched(key, claims)
     if fields is None:
-        raise ValueError(f"{key} does not rest on {[each.source for each in claims]}")
+        raise ValueError(f"{key} does not rest on {[claim.source for claim in claims]}")
     return phrases.filled(key, fields, target, facts.words)
 
 

@@ -61,7 +61,7 @@ def facts_of(case: Case) -> Facts:
         (withheld if made.withheld else shown).append(told.method)
         if made.withheld:
             continue
-        words[f"{told.method}.reasons"] = "; ".join(each.partition(":")[0] for each in made.reasons)
+        words[f"{told.method}.reasons"] = "; ".join(reason.partition(":")[0] for reason in made.reasons)
         numbers.update({f"{told.method}.{name}": value for name, value in _of(made, case).items()})
     return Facts(numbers, words, tuple(dict.fromkeys(shown)), tuple(dict.fromkeys(withheld)))
 
@@ -140,7 +140,7 @@ def _parts(positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[n
 
 
 def _concepts(told: ConceptScores) -> dict[str, float]:
-    return {f"score.{each.name}": float(each.score) for each in told.concepts if each.reliable}
+    return {f"score.{concept.name}": float(concept.score) for concept in told.concepts if concept.reliable}
 
 
 def _cases(told: CaseMatches) -> dict[str, float]:
@@ -165,12 +165,12 @@ def _latent(told: LatentPosition) -> dict[str, float]:
 
 def _regions(told: RegionShares) -> dict[str, float]:
     found = {f"share.{each.structure.name}": float(each.share) for each in told.regions}
-    found |= {f"area.{each.structure.name}": float(each.area) for each in told.regions}
+    found |= {f"area.{region.structure.name}": float(region.area) for region in told.regions}
     return found | {"flagged": float(told.flagged)}
 
 
 def _units(told: UnitReport) -> dict[str, float]:
-    found = {f"unit.{each.unit}": float(each.contribution) for each in told.units}
+    found = {f"unit.{unit.unit}": float(unit.contribution) for unit in told.units}
     first = told.units[0]
     if first.concept is not None and first.iou is not None:
         found[f"detects.{first.concept}"] = float(first.iou)

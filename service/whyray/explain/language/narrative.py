@@ -49,7 +49,7 @@ class NarrativeMethod(MethodDefaults):
         assert isinstance(parameters, NarrativeParameters)
         language = parameters.language or case.context.language
         phrases = read_phrases(language, case.context.phrases)
-        return [_told(case.for_targets([each]), phrases, language) for each in case.targets]
+        return [_told(case.for_targets([target]), phrases, language) for target in case.targets]
 
 
 def shown_facts(case: Case, method: str) -> Facts:

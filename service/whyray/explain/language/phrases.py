@@ -142,7 +142,7 @@ def read_phrases(language: str, folder: Path | None = None) -> NarrativePhrases:
     Raises ConfigError where there are none, or where the file says something that is not allowed.
     """
     places = [each / FOLDER / f"{language}.yaml" for each in (folder, shipped_templates()) if each is not None]
-    path = next((each for each in places if each.is_file()), None)
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         known = sorted(each.stem for each in (shipped_templates() / FOLDER).glob("*.yaml"))
         raise ConfigError(

@@ -48,7 +48,7 @@ def bar_chart(bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Lay
     labels = min(round(width * 0.38), max((_long(draw, each.label, text, layout) for each in bars), default=0) + text)
     notes = min(round(width * 0.3), max((_long(draw, each.note, text, layout) for each in bars), default=0) + text)
     left, right = labels + text, width - notes - text
-    ends = [0.0, *(each.value for each in bars), *(end for each in bars for end in each.interval or ())]
+    ends = [0.0, *(bar.value for bar in bars), *(end for each in bars for end in each.interval or ())]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
 

@@ -44,7 +44,7 @@ def comparisons(
     if "methods" in layout.compare:
         for finding in answer.findings:
             pairs = [(one, each) for one, each in shown if one is finding][:_MOST_MAPS]
-            withheld = [each.name for each in finding.maps if each.card.withheld]
+            withheld = [heatmap.name for heatmap in finding.maps if heatmap.card.withheld]
             if len(pairs) > 1:
                 title, subtitle = title_of(answer, finding), subtitle_of(answer, finding, wording)
                 words = (title, f"{wording.compare.methods}  ·  {subtitle}")

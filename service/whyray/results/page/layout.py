@@ -107,7 +107,7 @@ def compose(words: Words, panels: Sequence[Panel], columns: int, bar: ColourBar 
         (line, colour) for text, colour in words.legend for line in _wrap(text, width - 2 * margin, text_size, layout)
     ]
     captions = [_fitted(_one_line(each.caption), text_size, each.picture.shape[1], layout) for each in panels]
-    caption_height = round(text_size * (0.4 + 1.3 * max((len(each.lines) for each in captions), default=1)))
+    caption_height = round(text_size * (0.4 + 1.3 * max((len(caption.lines) for caption in captions), default=1)))
     panel_height = panels[0].picture.shape[0] if panels else 0
     rows = -(-len(panels) // columns) if panels else 0
     heading = _heading(words, width, title_size, text_size, layout)

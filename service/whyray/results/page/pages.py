@@ -131,7 +131,7 @@ def _taller(page: Page, height: int, layout: Layout) -> Page:
 
 def _figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -> list[Panel]:
     """Figures on canvases of one size, so that they stand in rows."""
-    height = max(each.picture.shape[0] for each in figures)
+    height = max(figure.picture.shape[0] for figure in figures)
     width = max(each.picture.shape[1] for each in figures)
     panels = []
     for each in figures:

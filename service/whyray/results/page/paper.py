@@ -53,7 +53,7 @@ def _named(answer: Answer, layout: Layout, wording: Wording) -> str:
             birth_date=_date(identity(header, "PatientBirthDate")),
         )
 
-    choices = [groups, [each for each in groups if legible(layout.fonts, each)], groups[:1]]
+    choices = [groups, [group for group in groups if legible(layout.fonts, group)], groups[:1]]
     return next((text for names in choices if names and legible(layout.fonts, text := line(names))), line(groups[:1]))
 
 

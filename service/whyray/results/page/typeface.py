@@ -39,7 +39,11 @@ def legible(fonts: Fonts, text: str) -> bool:
 
 def illegible_languages(templates: Templates) -> list[str]:
     """Languages whose pages fall back to English, since no installed font holds all of their characters."""
-    return [each for each in sorted(templates.wordings) if legible_wording(templates, each) != templates.wording(each)]
+    return [
+        wording
+        for wording in sorted(templates.wordings)
+        if legible_wording(templates, wording) != templates.wording(wording)
+    ]
 
 
 def legible_wording(templates: Templates, language: str) -> Wording:
@@ -71,7 +75,7 @@ def _font_file(name: str) -> Path | None:
         candidates += [Path(folder).joinpath(*path.parts[1:]) for folder in folders]
     elif not path.is_absolute():
         candidates += [found for folder in _SYSTEM_FONTS for found in sorted(folder.rglob(name))]
-    return next((each for each in candidates if each.is_file()), None)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 @lru_cache(maxsize=16)

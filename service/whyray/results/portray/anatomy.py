@@ -30,7 +30,7 @@ def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
     figures.append(Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words)))
     return Portrayal(
         headline=_headline(explanation, words),
-        rows=_whole(explanation, look) + tuple(row for each in explanation.regions for row in _rows(each, look)),
+        rows=_whole(explanation, look) + tuple(row for region in explanation.regions for row in _rows(region, look)),
         figures=tuple(figures),
         columns=2,
         lines=tuple(_lines(explanation, words)),
@@ -52,7 +52,7 @@ def _headline(explanation: RegionShares, words: RegionWords) -> str:
 
 def _lines(explanation: RegionShares, words: RegionWords) -> list[str]:
     lines = [words.outside.format(share=f"{explanation.outside:.0%}")]
-    allowed = [_name(each, words) for each in explanation.regions if each.structure.allowed]
+    allowed = [_name(region, words) for region in explanation.regions if region.structure.allowed]
     share = explanation.evidence.get("allowed_share")
     if allowed and share is not None:
         sentence = words.flagged if explanation.flagged else words.inside
@@ -70,12 +70,12 @@ def _bars(explanation: RegionShares, look: Look, size: tuple[int, int], numbers:
     words, effects = look.wording.regions, explanation.regions[0].effect is not None
     bars = [
         Bar(
-            f"{numbers[each.structure.name]} {_name(each, words)}",
-            each.effect if each.effect is not None else each.share,
-            note=_note(each),
-            faint=each.structure.allowed is False,
+            f"{numbers[region.structure.name]} {_name(region, words)}",
+            region.effect if region.effect is not None else region.share,
+            note=_note(region),
+            faint=region.structure.allowed is False,
         )
-        for each in explanation.regions
+        for region in explanation.regions
     ]
     rest = explanation.evidence.get("rest_effect", explanation.outside) if effects else explanation.outside
     bars.append(Bar(words.rest, rest, note=f"{explanation.outside:.0%}"))
@@ -123,7 +123,7 @@ def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[s
         return []
     image = look.answer.image
     largest = explanation.regions[0].structure.name
-    leading = next((each for each in structures if each.name == largest), structures[0])
+    leading = next((structure for structure in structures if structure.name == largest), structures[0])
     frame = int(leading.mask.reshape(len(leading.mask), -1).sum(axis=1).argmax())
     rows, columns = image.shape[1:]
     height = max(1, round(width * rows * image.frames[frame].pixel_aspect / columns))
@@ -131,7 +131,7 @@ def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[s
         (width, height) if height <= width * 1.3 else (max(1, round(width * width * 1.3 / height)), round(width * 1.3))
     )
     words = look.wording.regions
-    faint = any(each.structure.allowed is False for each in explanation.regions)
+    faint = any(region.structure.allowed is False for region in explanation.regions)
     caption = f"{words.outlines}; {words.faint}" if faint else words.outlines
     return [Figure(_drawn(structures, explanation, look, frame, room, numbers), caption, frame=frame)]
 
@@ -146,15 +146,15 @@ def _drawn(
 ) -> Picture:
     layout = look.layout
     picture = plain(look.answer.image.display[frame], room)
-    barred = {each.structure.name for each in explanation.regions if each.structure.allowed is False}
+    barred = {region.structure.name for region in explanation.regions if region.structure.allowed is False}
     places = []
-    for each in sorted(structures, key=lambda one: one.name not in barred):
-        mask = each.mask[frame]
+    for structure in sorted(structures, key=lambda one: one.name not in barred):
+        mask = structure.mask[frame]
         if mask.any():
-            colour = layout.colours.faint if each.name in barred else layout.contour.colour
+            colour = layout.colours.faint if structure.name in barred else layout.contour.colour
             picture = with_outline(picture, mask, colour, layout.contour.width)
             at = np.argwhere(mask).mean(axis=0) / mask.shape
-            places.append((str(numbers.get(each.name, "")), at[1] * room[0], at[0] * room[1]))
+            places.append((str(numbers.get(structure.name, "")), at[1] * room[0], at[0] * room[1]))
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     font = typeface(layout.fonts, "0", max(14, room[0] // 24), bold=True)

@@ -47,7 +47,10 @@ def _references(explanation: CaseMatches, look: Look) -> Portrayal:
                 if (value := explanation.evidence.get(key)) is not None
             ),
             *(_row(each, "Similar case", explanation, look) for each in explanation.matches),
-            *(_row(each, "Similar case of the other class", explanation, look) for each in explanation.contrasts),
+            *(
+                _row(contrast, "Similar case of the other class", explanation, look)
+                for contrast in explanation.contrasts
+            ),
         ),
         figures=_montage(explanation, look) if pictured else _bars(explanation, look),
         columns=_columns(explanation) if pictured else 1,
@@ -113,7 +116,10 @@ def _bars(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
     """Where the index keeps no picture: the similarities."""
     words = look.wording.cases
     bars = [Bar(each.label, each.similarity, note=_known(each, words)) for each in explanation.matches]
-    bars += [Bar(each.label, each.similarity, note=_known(each, words), faint=True) for each in explanation.contrasts]
+    bars += [
+        Bar(contrast.label, contrast.similarity, note=_known(contrast, words), faint=True)
+        for contrast in explanation.contrasts
+    ]
     size = (_side(2, look), _side(3, look))
     return (Figure(bar_chart(bars, words.unit, size, look.layout), words.no_pictures),)
 

@@ -24,9 +24,9 @@ def concept_scores(explanation: ConceptScores, look: Look) -> Portrayal:
     return Portrayal(
         headline=_headline(explanation, words),
         rows=(
-            *(_row_of(each, explanation, look) for each in explanation.concepts),
+            *(_row_of(concept, explanation, look) for concept in explanation.concepts),
             *_sums(explanation, look),
-            *(_intervention(each, look) for each in explanation.interventions),
+            *(_intervention(intervention, look) for intervention in explanation.interventions),
         ),
         figures=(Figure(_bars(explanation, look), words.chart_parts if learned else words.chart_changes),),
         lines=tuple(_lines(explanation, words)),
@@ -34,7 +34,7 @@ def concept_scores(explanation: ConceptScores, look: Look) -> Portrayal:
 
 
 def _headline(explanation: ConceptScores, words: ConceptWords) -> str:
-    heaviest = next((each for each in explanation.concepts if each.reliable), None)
+    heaviest = next((concept for concept in explanation.concepts if concept.reliable), None)
     if heaviest is None:
         return words.none_reliable
     headline = words.headline_parts if explanation.base is not None else words.headline_changes
@@ -82,9 +82,9 @@ def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
         lines.append(words.of_class.format(count=f"{explanation.evidence['class_images']:.0f}"))
     if any(not each.reliable for each in explanation.concepts):
         lines.append(words.faint)
-    named = {each.name: each for each in explanation.concepts}
+    named = {concept.name: concept for concept in explanation.concepts}
     for name in dict.fromkeys(each.concept for each in explanation.interventions[:_INTERVENTIONS]):
-        made = [each for each in explanation.interventions if each.concept == name]
+        made = [intervention for intervention in explanation.interventions if intervention.concept == name]
         answers = "; ".join(f"{_value(named[name], each.set_to)} → {each.answer:.0%}" for each in made if name in named)
         lines.append(words.intervention.format(name=name, answers=answers))
     return lines

@@ -18,13 +18,13 @@ def narrative(explanation: Narrative, look: Look) -> Portrayal:
     return Portrayal(
         headline=look.wording.narrative,
         rows=tuple(rows),
-        lines=tuple(each.text for each in explanation.sentences),
+        lines=tuple(sentence.text for sentence in explanation.sentences),
     )
 
 
 def _basis(sentence: Sentence) -> str:
     """What each claim of the sentence rests on, so that a reader of the report can trace it."""
-    return "; ".join(f"{each.source} = {each.value:.6g} {_rule(each.holds)}".rstrip() for each in sentence.claims)
+    return "; ".join(f"{claim.source} = {claim.value:.6g} {_rule(claim.holds)}".rstrip() for claim in sentence.claims)
 
 
 def _rule(holds: str) -> str:

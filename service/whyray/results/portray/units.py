@@ -38,7 +38,7 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
     )
     return Portrayal(
         headline=headline,
-        rows=tuple(_row_of(each, look) for each in explanation.units) + _sums(explanation, look),
+        rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
         figures=tuple(figures),
         columns=_COLUMNS,
         lines=tuple(f"{_name(each, words)}: {_detail(each, words)}" for each in drawn),
