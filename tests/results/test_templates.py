@@ -76,7 +76,7 @@ def test_a_missing_folder_and_a_stray_file_are_refused(tmp_path):
 def test_an_installed_wheel_finds_the_templates_that_came_with_it(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "whyray"
     shutil.copytree(SHIPPED, package / "_templates")
-    monkeypatch.setattr(shipped, "__file__", str(package / "shipped.py"))
+    monkeypatch.setattr(shipped, "__file__", str(package / "base" / "shipped.py"))
     assert load_templates().version
     shutil.rmtree(package / "_templates")
     with pytest.raises(ConfigError, match="missing"):

@@ -141,6 +141,7 @@ def bytes_per_item(peaks: Mapping[int, int | None], least: int = 1) -> int | Non
 def _cpu_peak(way: Callable[[], object]) -> int | None:
     """Bytes by which this process grew at most while it ran; None where the system does not tell (not Linux)."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    gc.collect()  # garbage that goes while it runs would be taken for room that it did not need
     try:
         reset.write_text("5")
         before = _field(status, "VmRSS")
