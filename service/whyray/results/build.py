@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pydicom import Dataset
 
@@ -88,24 +88,59 @@ def build_results(
     options = [sorted(kinds), list(previous)]
     uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
     builder = _Builder(answer, templates, uids, wording, page_wording)
+    findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
+    return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
+
+
+class KindMaker(Protocol):
+    """Makes the results of each kind; later kinds refer to what was made before."""
+
+    def captures(self) -> list[Result]:
+        """Pages."""
+
+    def segmentations(self) -> list[Result]:
+        """Segmentations."""
+
+    def maps(self) -> list[Result]:
+        """Parametric Maps."""
+
+    def report(self, previous: Sequence[EarlierResult]) -> Result:
+        """The report."""
+
+    def presentation_states(self) -> list[Result]:
+        """Grayscale softcopy presentation states."""
+
+    def blends(self) -> list[Result]:
+        """Blending presentation states."""
+
+    def key_objects(self) -> list[Result]:
+        """Key object selections."""
+
+    def document(self) -> Result:
+        """The printable report."""
+
+
+def make_kinds(
+    maker: KindMaker, kinds: Sequence[ResultKind], previous: Sequence[EarlierResult], header: Dataset, about: str
+) -> list[Result]:
+    """The results of the wanted kinds in their order, in the character set of `header`; `about` is told in errors."""
     made: list[Result] = []
     makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
-        "sc": ("pages", builder.captures),
-        "seg": ("Segmentation", builder.segmentations),
-        "pm": ("Parametric Map", builder.maps),
-        "sr": ("report", lambda: [builder.report(previous)]),
-        "gsps": ("presentation state", builder.presentation_states),
-        "blend": ("blending presentation state", builder.blends),
-        "ko": ("key object selection", builder.key_objects),
-        "pdf": ("printable report", lambda: [builder.document()]),
+        "sc": ("pages", maker.captures),
+        "seg": ("Segmentation", maker.segmentations),
+        "pm": ("Parametric Map", maker.maps),
+        "sr": ("report", lambda: [maker.report(previous)]),
+        "gsps": ("presentation state", maker.presentation_states),
+        "blend": ("blending presentation state", maker.blends),
+        "ko": ("key object selection", maker.key_objects),
+        "pdf": ("printable report", lambda: [maker.document()]),
     }
-    findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     for kind, (name, make) in makers.items():
         if kind in kinds:
-            with activity(f"making the {name} of {findings or 'the answer'}"):
+            with activity(f"making the {name} of {about}"):
                 made += make()
     for result in made:
-        set_character_set(result.dataset, answer.image.header)
+        set_character_set(result.dataset, header)
     return made
 
 

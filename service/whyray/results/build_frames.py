@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pydicom import Dataset
 
-from whyray.base.failures import activity
 from whyray.config import ResultKind
 from whyray.results.answer import Answer, MapInSource, Result
 from whyray.results.blending import blending
-from whyray.results.build import CINE_FRAME_TIME, build_results, refuse_unmakeable
-from whyray.results.charset import set_character_set
+from whyray.results.build import CINE_FRAME_TIME, build_results, make_kinds, refuse_unmakeable
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
@@ -103,24 +101,7 @@ def build_frame_results(
     version = f"{language}/{page_wording.language.value}"
     options = [sorted(kinds), list(previous)]
     builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options)
-    made: list[Result] = []
-    makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
-        "sc": ("pages", builder.captures),
-        "seg": ("Segmentation", builder.segmentations),
-        "pm": ("Parametric Map", builder.maps),
-        "sr": ("report", lambda: [builder.report(previous)]),
-        "gsps": ("presentation state", builder.presentation_states),
-        "blend": ("blending presentation state", builder.blends),
-        "ko": ("key object selection", builder.key_objects),
-        "pdf": ("printable report", lambda: [builder.document()]),
-    }
-    for kind, (name, make) in makers.items():
-        if kind in kinds:
-            with activity(f"making the {name} of {len(answers)} frames"):
-                made += make()
-    for result in made:
-        set_character_set(result.dataset, answers[0].image.header)
-    return made
+    return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames")
 
 
 class _FrameBuilder:
