@@ -72,8 +72,11 @@ class Context:
         ------
         DecodeError
             If it can't be parsed.
+        NotFound
+            If storage has no such bytes.
         """
-        return read_header(self.storage.path(key), called=f"the stored instance {key}")
+        with self.storage.open(key) as file:
+            return read_header(file, called=f"the stored instance {key}")
 
     def close(self) -> None:
         """Close the catalog."""

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -246,9 +247,9 @@ class Batch:
 
     def send(self) -> None:
         """Send all that is still ours; whatever happens, every delivery gets an outcome or is handed back."""
-        with self.keeper:
+        with self.keeper, ExitStack() as opened:
             try:
-                files = self._files()
+                files = self._files(opened)
                 if files and not self.worker.stop.is_set():
                     self._transmit(files)
             except WhyRayError as error:
@@ -265,7 +266,7 @@ class Batch:
                     with self.service.catalog.begin() as session:
                         deliveries.hand_back(session, left, self.worker.owner)
 
-    def _files(self) -> list[Outgoing]:
+    def _files(self, opened: ExitStack) -> list[Outgoing]:
         found = []
         for delivery_id, row in self.rows.items():
             try:
@@ -275,7 +276,8 @@ class Batch:
                         "committed to it",
                         advice="Look at the peer's log, or take storage_commitment out of the destination; then retry.",
                     )
-                found.append(read_outgoing(self.service.storage.path(row.result.key), delivery_id))
+                file = opened.enter_context(self.service.storage.local_file(row.result.key))
+                found.append(read_outgoing(file, delivery_id))
             except WhyRayError as error:
                 self._stop(delivery_id, error, None)
         # what broke an association before must not stand in front of the same others for ever

@@ -249,4 +249,5 @@ def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[Dem
             stem = "-".join([names[row.job.study.study_instance_uid], row.finding or row.kind, row.method or "page"])
             target = place.out / "pictures" / f"{stem.lower().replace(' ', '_')}-{row.id}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(storage.path(str(row.picture_key)).read_bytes())
+            with storage.open(str(row.picture_key)) as picture:
+                target.write_bytes(picture.read())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, MediaStorageDirectoryStorage
@@ -17,11 +18,11 @@ _SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 _READ = ["SOPClassUID", "Rows", "Columns", "DirectoryRecordSequence"]
 
 
-def sop_class_of(path: Path) -> tuple[str, bool]:
+def sop_class_of(file: Path | BinaryIO) -> tuple[str, bool]:
     """SOP Class UID and whether the file has Rows and Columns; ('', False) for what can't be read as DICOM."""
     try:
         with quiet():
-            head = dcmread(path, stop_before_pixels=True, specific_tags=list(_READ))
+            head = dcmread(file, stop_before_pixels=True, specific_tags=list(_READ))
             if "DirectoryRecordSequence" in head:
                 return str(MediaStorageDirectoryStorage), False
             meta = text(head.file_meta, "MediaStorageSOPClassUID")

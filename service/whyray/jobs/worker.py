@@ -6,8 +6,8 @@ import io
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
@@ -48,10 +48,10 @@ class _Order:
 
     job: Job
     study_uid: str
-    paths: tuple[Path, ...]
+    image_keys: tuple[str, ...]
     others: dict[str, str]
     """SOP Instance UIDs and kinds of the objects beside the images that are none."""
-    segmentations: tuple[Path, ...]
+    segmentation_keys: tuple[str, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
     device_uid: str
@@ -70,8 +70,9 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
     _log.info("job %s: attempt %d, route %s, package %s", job_id, job.attempt, job.route, job.package)
     try:
         route = _route(config, job.route)
-        with Heartbeat(catalog, job_id, owner, limit=route.budget.job_time.total_seconds()) as heartbeat:
-            _work(job_id, owner, tools, config, route, heartbeat.progress)
+        limit = route.budget.job_time.total_seconds()
+        with ExitStack() as files, Heartbeat(catalog, job_id, owner, limit=limit) as heartbeat:
+            _work(job_id, owner, tools, config, route, heartbeat.progress, files)
     except Exception as error:  # the queue must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {job_id}")
         if isinstance(typed, InternalError):
@@ -94,16 +95,19 @@ def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | 
     return state
 
 
-def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress) -> None:
+def _work(
+    job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress, files: ExitStack
+) -> None:
+    """Answer, explain and store; what is read stays open in `files`, for images give their pixels when asked for."""
     order = _order(job_id, tools)
     model = tools.model(order.job.package)
     progress(0.0, "reading the images")
-    if not order.paths:
+    if not order.image_keys:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    found = read_images(order.paths)
+    found = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
     _note_refusals(tools.catalog, order, found)
     answers = answer_images(
         found.or_raise(),
@@ -112,7 +116,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
-        segmentations=order.segmentations,
+        segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
         supersedes=[each.sop_instance_uid for each in order.previous],
         device_uid=order.device_uid,
         progress=lambda done, words: progress(0.9 * done, words),
@@ -165,11 +169,9 @@ def _order(job_id: str, tools: Tools) -> _Order:
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
-            paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
+            image_keys=tuple(each.key for each in instances if kinds[each.id] is None),
             others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
-            segmentations=tuple(
-                tools.storage.path(segmentation.key) for segmentation in jobs.segmentations(session, job)
-            ),
+            segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
                 for result in jobs.earlier_results(session, job)
@@ -182,7 +184,8 @@ def _other_object(instance: Instance, storage: Storage) -> str | None:
     """What an instance is that holds no image of the patient; None for images."""
     if instance.sop_class_uid in SEGMENTATIONS or other_object(instance.sop_class_uid, has_size=False) is None:
         return "Segmentation" if instance.sop_class_uid in SEGMENTATIONS else None
-    _, has_size = sop_class_of(storage.path(instance.key))
+    with storage.open(instance.key) as file:
+        _, has_size = sop_class_of(file)
     return other_object(instance.sop_class_uid, has_size=has_size)
 
 

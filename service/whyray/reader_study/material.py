@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +46,21 @@ def from_catalog(session: Session, storage: Storage, wanted: MaterialFilter) -> 
         uid = job.study.study_instance_uid
         pages = [_stored_page(storage, row) for row in job.results if _is_page(row, wanted)]
         try:
-            paths = [storage.path(each.key) for group in jobs.inputs(session, job).values() for each in group]
-            images = read_images(paths).images
-            made += _cases(job.findings, images, pages, wanted, left_out, keys=lambda _, uid=uid: (uid,))
+            with ExitStack() as files:
+                paths = [
+                    files.enter_context(storage.local_file(instance.key))
+                    for group in jobs.inputs(session, job).values()
+                    for instance in group
+                ]
+                images = read_images(paths).images
+                made += _cases(job.findings, images, pages, wanted, left_out, keys=partial(_study_key, uid))
         except (ImageError, InputChanged, NotFound) as error:
             left_out.append(f"study {uid}: {error.message}")
     return Gathered(tuple(made), tuple(left_out))
+
+
+def _study_key(study_uid: str, _: Iterable[str]) -> tuple[str, ...]:
+    return (study_uid,)
 
 
 def _is_page(row: ResultRow, wanted: MaterialFilter) -> bool:
@@ -129,7 +140,7 @@ def _cases(
     wanted: MaterialFilter,
     left_out: list[str],
     *,
-    keys: Any,
+    keys: Callable[[Sequence[str]], tuple[str, ...]],
 ) -> Iterable[Material]:
     for finding in findings:
         package = f"{finding['package']['name']}@{finding['package']['version']}"

@@ -205,7 +205,8 @@ def keep(storage: Storage, workitem: Dataset) -> str:
 
 def kept(storage: Storage, key: str) -> Dataset:
     """Read what `keep` wrote."""
-    return from_json(storage.path(key).read_bytes())
+    with storage.open(key) as file:
+        return from_json(file.read())
 
 
 def to_json(workitems: Sequence[Dataset]) -> bytes:
