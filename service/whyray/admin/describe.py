@@ -17,12 +17,11 @@ from whyray.admin.schemas import (
     JobDetail,
     JobOut,
     NoteOut,
-    ProcessOut,
     ResultDetail,
     ResultOut,
 )
 from whyray.base.errors import uncorrectable_codes
-from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, ResultRow, processes
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow
 from whyray.catalog.states import delivery_sources, job_sources
 
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
@@ -215,22 +214,4 @@ def delivery_out(row: Delivery) -> DeliveryOut:
         next_try_at=row.not_before if row.state is DeliveryState.WAITING else None,
         commitment=commitment,
         actions=delivery_actions(row),
-    )
-
-
-def _error_of_role(process: Process) -> ErrorOut | None:
-    error = processes.why_ended(process) or processes.hindrance(process)
-    return None if error is None else ErrorOut(code=error["code"], message=error["message"], advice=error["advice"])
-
-
-def process_out(process: Process, alive: bool) -> ProcessOut:
-    """One role."""
-    return ProcessOut(
-        name=process.name,
-        role=process.role,
-        alive=alive,
-        started_at=process.started_at,
-        seen_at=process.seen_at,
-        error=_error_of_role(process),
-        detail=process.detail,
     )

@@ -10,10 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from whyray.admin.answer import Answer
 from whyray.admin.explanation_schemas import ExplanationOut
 from whyray.catalog import DeliveryState, JobState
+from whyray.catalog.events import Severity
+from whyray.catalog.studies import StudyState
+from whyray.config import ResultKind
 
 Item = TypeVar("Item")
-StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 Action = Literal["retry", "cancel"]
+Grade = Literal["green", "amber", "red"]
 
 UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
 
@@ -30,6 +33,7 @@ class Page(Answer, Generic[Item]):
 class ErrorOut(Answer):
     """Why the last attempt did not succeed, and what to do."""
 
+    model_config = ConfigDict(from_attributes=True)
     code: str = Field(examples=["PeerUnreachable"])
     message: str
     advice: str | None
@@ -198,6 +202,7 @@ class StudyDetail(StudyOut):
 class ProcessOut(Answer):
     """A running role."""
 
+    model_config = ConfigDict(from_attributes=True)
     name: str
     role: str = Field(examples=["worker"])
     alive: bool
@@ -210,6 +215,7 @@ class ProcessOut(Answer):
 class QueueOut(Answer):
     """What waits for a worker."""
 
+    model_config = ConfigDict(from_attributes=True)
     queued: dict[str, int] = Field(description="Queued jobs by priority.", examples=[{"urgent": 2, "routine": 0}])
     oldest_queued_at: datetime | None
     next_retry_at: datetime | None
@@ -218,6 +224,7 @@ class QueueOut(Answer):
 class DestinationTally(Answer):
     """How one destination fares."""
 
+    model_config = ConfigDict(from_attributes=True)
     destination: str
     configured: bool
     states: dict[DeliveryState, int]
@@ -304,6 +311,17 @@ class DeliveryMoved(Answer):
 
     id: str
     state: DeliveryState
+
+
+class Choices(Answer):
+    """The values that lists can be filtered by."""
+
+    job_states: list[JobState]
+    delivery_states: list[DeliveryState]
+    study_states: list[StudyState]
+    result_kinds: list[ResultKind]
+    grades: list[Grade]
+    severities: list[Severity]
 
 
 class RouteOut(Answer):
