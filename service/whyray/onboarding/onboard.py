@@ -18,6 +18,7 @@ from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_metho
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.compiled import compare_gradients, compare_heads
+from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.inference.memory import measure_batches
 from whyray.onboarding.calibration import calibration
 from whyray.onboarding.localisation import Marked, localisation
@@ -100,6 +101,7 @@ def onboard(
         )
     _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
+    evidence_gap = refuse_false_evidence(model, (model.channels_first(image.x) for image in given))
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
@@ -107,6 +109,8 @@ def onboard(
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
     model.prove_on(model.channels_first(given[0].x))
     report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    if evidence_gap is not None:
+        report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
         np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
