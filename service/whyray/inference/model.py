@@ -51,12 +51,15 @@ class Run:
         (N, D) float32, or None where the manifest names none.
     grad_cams
         By number of the target: Grad-CAM (*spatial) float32, where it is compiled into the graph (see `class_maps`).
+    evidence
+        (N, targets, *evidence grid) float32: terms that the answer is the sum of; None where the manifest names none.
     """
 
     logits: FloatArray
     features: FloatArray | None
     embedding: FloatArray | None
     grad_cams: Mapping[int, FloatArray] = field(default_factory=dict)
+    evidence: FloatArray | None = None
 
 
 class Model:
@@ -309,6 +312,7 @@ class Model:
             found.get(self.features_name or ""),
             None if vector is None else vector.reshape(len(x), -1),
             maps,
+            found.get(self._evidence_name or ""),
         )
 
     def fed(self, x: FloatArray) -> NDArray[Any]:
@@ -394,8 +398,12 @@ class Model:
 
     @cached_property
     def _tapped(self) -> tuple[str, ...]:
-        wanted = (self.logits_name, self.features_name, self.manifest.output.embedding)
+        wanted = (self.logits_name, self.features_name, self.manifest.output.embedding, self._evidence_name)
         return tuple(dict.fromkeys(each for each in wanted if each is not None))
+
+    @property
+    def _evidence_name(self) -> str | None:
+        return None if self.manifest.evidence is None else self.manifest.evidence.output
 
     @cached_property
     def _answering(self) -> AnswerSession:

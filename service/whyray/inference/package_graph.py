@@ -36,6 +36,11 @@ def read_package_graph(package: Package, options: RuntimeOptions) -> ReadGraph:
             f"{graph.where}: output.name says {output.name!r}, but the outputs are {graph.outputs}",
             advice="Name one of the graph's outputs in model.yaml.",
         )
+    if manifest.evidence is not None and manifest.evidence.output not in graph.producer:
+        raise PackageError(
+            f"{graph.where}: evidence.output says {manifest.evidence.output!r}, but the graph has no such tensor",
+            advice="Name the tensor (N, targets, *grid) that the answer is the sum of, or leave evidence out.",
+        )
     graph, form = output_form(graph, manifest, options)
     concepts = manifest.concepts
     if concepts is not None:

@@ -13,6 +13,7 @@ from whyray.base.errors import WhyRayError
 from whyray.inference import Model, RuntimeOptions
 from whyray.inference.feature_choice import WITHOUT_MAPS
 from whyray.inference.input_type import cast_to
+from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.packages import read_package
 
 
@@ -48,6 +49,7 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None) -> Pack
         model.predict(x)
         findings += _about_the_graph(model)
         _ = model.reported_tier
+        refuse_false_evidence(model, (model.channels_first(image) for image in (x, 1 - x, x * 0.5)))
         several = np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2]).reshape(3, *[1] * (x.ndim - 1))
         if not model.batchable(model.channels_first(several)):
             findings.append(
@@ -142,6 +144,9 @@ def _explained(model: Model) -> Iterator[str]:
     form, named = model.output_form, model.manifest.output
     before = "" if form.activation == "none" else f" before {form.activation}"
     yield f"explained: output {named.name!r}{before}; explanations are parts of the {form.unit}"
+    spec = model.manifest.evidence
+    if spec is not None:
+        yield f"local evidence: of {spec.output!r}; its sum and evidence.bias are the {form.unit} of each target"
     if model.features_name is None:
         yield "class activation maps: none"
         return

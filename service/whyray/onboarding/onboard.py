@@ -18,9 +18,11 @@ from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_metho
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.compiled import compare_gradients, compare_heads
+from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.inference.memory import measure_batches
 from whyray.onboarding.calibration import calibration
-from whyray.onboarding.localisation import Marked, localisation
+from whyray.onboarding.localisation import MarkedFinding
+from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.onboarding_page import page, picture
 from whyray.quality import Budget, assess
 from whyray.quality.case_space import case_space
@@ -44,12 +46,11 @@ REFERENCES = 16
 
 @dataclass(frozen=True)
 class _Question:
-    """One target of one image (by number) that every method explains, and where it is, where that is known."""
+    """One target of one image (by number) that every method explains."""
 
     image: int
     x: FloatArray
     target: str
-    truth: BoolArray | None
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,14 @@ class OnboardingImage:
         By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
     labels
         By target: whether the finding is there. Targets that nobody looked for are left out.
+    patient
+        Tells which images belong together; empty where nobody knows. It is not kept.
     """
 
     x: FloatArray
     truth: Mapping[str, BoolArray] = field(default_factory=dict)
     labels: Mapping[str, bool] = field(default_factory=dict)
+    patient: str = ""
 
 
 def onboard(
@@ -77,6 +81,7 @@ def onboard(
     *,
     only: Sequence[str] = (),
     explained: int = 12,
+    localised: int = 200,
     keep_images: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
@@ -85,7 +90,8 @@ def onboard(
 
     `images`: one at least, more say more; arrays stand for images of which nothing more is known. `only` names methods;
     empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
-    marked, else of the strongest answer. Embeddings and calibration are of all images. Writes `onboarding/report.json`,
+    marked, else of the strongest answer; where they point is measured on up to `localised` images with marks.
+    Embeddings and calibration are of all images. Writes `onboarding/report.json`,
     `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
     expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
@@ -100,6 +106,7 @@ def onboard(
         )
     _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
+    evidence_gap = refuse_false_evidence(model, (model.channels_first(image.x) for image in given))
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
@@ -107,6 +114,8 @@ def onboard(
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
     model.prove_on(model.channels_first(given[0].x))
     report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    if evidence_gap is not None:
+        report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
         np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
@@ -118,16 +127,24 @@ def onboard(
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
+    step = [0]
+
+    def told(words: str) -> None:
+        if progress is not None:
+            progress(step[0], len(chosen), words)
+
+    findings = MarkedFindings(model, _marked(given, localised), seed, told)
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
-    for number, method in enumerate(chosen):
-        if progress is not None:
-            progress(number, len(chosen), method.name)
+    # Maps that are made of another method's come last: they are made of the one that points best.
+    for number, method in enumerate(sorted(chosen, key=_made_of_another)):
+        step[0] = number
+        told(method.name)
         refusal = why_not(method, model)
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method.name, asked, changed, seed, folder, keep_images)
+            entry = _method(model, method, asked, changed, findings, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
@@ -156,14 +173,29 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
     return [images[each] for each in picked]
 
 
+def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
+    marked = [(number, image) for number, image in enumerate(images) if image.truth]
+    picked = np.unique(np.linspace(0, len(marked) - 1, min(most, len(marked))).round().astype(int)) if marked else []
+    return [
+        MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
+        for number, image in (marked[place] for place in picked)
+        for target, truth in image.truth.items()
+    ]
+
+
+def _made_of_another(method: Method) -> bool:
+    return "of" in method.Parameters.model_fields
+
+
 def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
+    numbers = {id(image): number for number, image in enumerate(images)}
     marked = _spread([each for each in images if each.truth], most) if any(image.truth for image in images) else []
     others = [each for each in images if not each.truth]
     rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
     return [
-        _Question(number, each.x, target, each.truth.get(target))
-        for number, each in enumerate([*marked, *rest])
-        for target in (each.truth or (_strongest(model, each.x),))
+        _Question(numbers[id(image)], image.x, target)
+        for image in [*marked, *rest]
+        for target in (image.truth or (_strongest(model, image.x),))
     ]
 
 
@@ -219,14 +251,17 @@ def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str,
 
 def _method(
     model: Model,
-    name: str,
+    method: Method,
     asked: Sequence[_Question],
     changed: Sequence[tuple[str, Model]],
+    findings: MarkedFindings,
     seed: int,
     folder: Path,
     keep_images: bool,
 ) -> dict[str, Any]:
-    parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
+    name = method.name
+    best = {"of": findings.best} if _made_of_another(method) and findings.best is not None else {}
+    parameters = {**QUICK.get(name, {}), **best, **model.manifest.methods.get(name, {})}
     maps: list[Heatmap] = []
     grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
     spent: list[float] = []
@@ -254,11 +289,8 @@ def _method(
         return {"refused": refusals[0]}
     shown = model.channels_first(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
-    marked = [
-        Marked(each.image, model.channels_first(each.x), heatmap, each.truth)
-        for each, heatmap in zip(answered, maps, strict=True)
-        if each.truth is not None
-    ]
+    made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
+    located = findings.measure(method, parameters, made)
     return {
         "parameters": dict(maps[0].parameters),
         "seconds": round(float(np.median(spent)), 5),
@@ -266,7 +298,7 @@ def _method(
         "grades": grades,
         "refusals": refusals,
         "sanity": _sanity(name, [each.x for each in answered], maps, changed, parameters, seed),
-        **({"localisation": localisation(marked, seed)} if marked else {}),
+        **({} if located is None else {"localisation": located.model_dump(mode="json")}),
     }
 
 
