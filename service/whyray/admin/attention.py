@@ -42,6 +42,7 @@ def attention(
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_conflicts(session, now),
+        *_no_statements(session, now),
         *_drift(drifting(watched, now)),
     ]
     return sorted(found, key=lambda each: each.severity)
@@ -327,6 +328,30 @@ def _conflicts(session: Session, now: datetime) -> list[AttentionOut]:
             count=count,
             since=since,
             view="events?kind=instance.conflict",
+            remedies=[],
+        )
+    ]
+
+
+def _no_statements(session: Session, now: datetime) -> list[AttentionOut]:
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(
+            Event.kind == "job.no-statement", Event.at >= now - CONFLICT_MEMORY
+        )
+    ).one()
+    if not count:
+        return []
+    return [
+        AttentionOut(
+            severity="warning",
+            kind="job.no-statement",
+            title=f"Of {_number(count, 'image')} nothing was said today",
+            message="They are unlike those that the package was made for: neither finding nor map was given.",
+            advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
+            "kinds of images don't belong to the route, whose conditions can leave them out.",
+            count=count,
+            since=since,
+            view="events?kind=job.no-statement",
             remedies=[],
         )
     ]

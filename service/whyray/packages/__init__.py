@@ -20,6 +20,7 @@ from whyray.packages.manifest import (
     Manifest,
     OutputSpec,
     PrototypesSpec,
+    ScopeSpec,
     TargetSpec,
 )
 from whyray.packages.package import Package, package_digest, read_manifest, read_package
@@ -39,6 +40,7 @@ __all__ = [
     "Package",
     "PackageEntry",
     "PrototypesSpec",
+    "ScopeSpec",
     "TargetSpec",
     "artefact_paths",
     "copy_package",
