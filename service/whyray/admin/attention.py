@@ -16,6 +16,7 @@ _VIEWS = {
     "config.refused": "events?kind=config",
     "studies.open": "studies?state=receiving",
     "instance.conflict": "events?kind=instance.conflict",
+    "job.no-statement": "events?kind=job.no-statement",
     "announcements.failed": "events?kind=announcement.failed",
     "announcements.waiting": "destinations",
 }

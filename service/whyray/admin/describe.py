@@ -16,6 +16,7 @@ from whyray.admin.schemas import (
     FindingOut,
     JobDetail,
     JobOut,
+    NoStatementOut,
     NoteOut,
     ResultDetail,
     ResultOut,
@@ -24,6 +25,7 @@ from whyray.base.errors import uncorrectable_codes
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow
 from whyray.catalog.states import delivery_sources, job_sources
 
+_UNANSWERED = ("words", "reasons", "measurements", "images")
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
 
 JOB_ACTIONS: dict[Action, frozenset[JobState]] = {
@@ -132,6 +134,7 @@ def job_out(job: Job) -> JobOut:
         finished_at=job.finished_at,
         next_try_at=job.not_before if job.state is JobState.WAITING else None,
         present=_once_each(each for each in findings_of(job) if each.present),
+        no_statement=len(job.no_statement or ()),
         actions=job_actions(job),
     )
 
@@ -145,6 +148,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
         worker=job.lease_owner,
         lease_until=job.lease_until,
         notes=notes_of(job),
+        unanswered=[NoStatementOut(**{name: each[name] for name in _UNANSWERED}) for each in job.no_statement or ()],
         findings=findings_of(job),
         explanations=explanations_of(job, kinds),
         results=[result_detail(result) for result in sorted(job.results, key=lambda row: row.id)],

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.admin.explanation_schemas import ExplanationOut
+from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
 from whyray.catalog import DeliveryState, JobState
 from whyray.catalog.events import Severity
 from whyray.catalog.studies import StudyState
@@ -124,6 +124,7 @@ class JobOut(Answer):
     finished_at: datetime | None
     next_try_at: datetime | None
     present: list[FindingOut] = Field(description="Findings that are present; on many frames, where they are clearest.")
+    no_statement: int = Field(description="Images of which nothing is said: unlike those the package was made for.")
     actions: list[Action] = Field(description="What may be done from this state, and can help.")
 
 
@@ -148,6 +149,15 @@ class NoteOut(Answer):
     images: list[str] = Field(description="SOP Instance UIDs of the image that it is about.")
 
 
+class NoStatementOut(Answer):
+    """An image that the package says nothing of, since it is unlike those that it was made for."""
+
+    words: str = Field(examples=["This image is unlike those the model was made for: no statement."])
+    reasons: list[str] = Field(examples=[["mirrored", "far"]])
+    measurements: list[MeasurementOut] = Field(description="What was measured of the image; red: why nothing is said.")
+    images: list[str] = Field(description="SOP Instance UIDs of the image.")
+
+
 class JobDetail(JobOut):
     """A job with all that came of it."""
 
@@ -156,6 +166,7 @@ class JobDetail(JobOut):
     worker: str | None = Field(description="Which worker holds it.")
     lease_until: datetime | None
     notes: list[NoteOut]
+    unanswered: list[NoStatementOut] = Field(description="The images of which nothing is said, and why.")
     findings: list[FindingOut]
     explanations: list[ExplanationOut] = Field(description="In the order of the nine types.")
     results: list[ResultDetail]

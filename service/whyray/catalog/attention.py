@@ -71,6 +71,7 @@ def attention(
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_conflicts(session, now),
+        *_no_statements(session, now),
     ]
     return tuple(sorted(found, key=lambda item: item.severity))
 
@@ -298,6 +299,28 @@ def _conflicts(session: Session, now: datetime) -> list[Attention]:
             title=f"{_number(count, 'instance')} came again with other content today",
             message="The first content is used; the other was kept apart and not processed.",
             advice="Ask the sender why one SOP Instance UID names two contents.",
+            count=count,
+            since=since,
+        )
+    ]
+
+
+def _no_statements(session: Session, now: datetime) -> list[Attention]:
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(
+            Event.kind == "job.no-statement", Event.at >= now - CONFLICT_MEMORY
+        )
+    ).one()
+    if not count:
+        return []
+    return [
+        Attention(
+            severity="warning",
+            kind="job.no-statement",
+            title=f"Of {_number(count, 'image')} nothing was said today",
+            message="They are unlike those that the package was made for: neither finding nor map was given.",
+            advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
+            "kinds of images don't belong to the route, whose conditions can leave them out.",
             count=count,
             since=since,
         )

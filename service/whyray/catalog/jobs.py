@@ -174,8 +174,12 @@ def finish(
     results: Sequence[NewResult],
     findings: list[dict[str, Any]],
     now: datetime,
+    *,
+    no_statement: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Enter the results and their deliveries, and close the job, in the running transaction.
+
+    `no_statement` are the images that the package says nothing of: the job ends as well as any other.
 
     Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries.
 
@@ -218,6 +222,7 @@ def finish(
         ]
     job.state = job_after("finish", job.state)
     job.findings = findings
+    job.no_statement = list(no_statement)
     job.finished_at = now
     attempts.release_lease(job)
     job.progress, job.progress_text = 1.0, None

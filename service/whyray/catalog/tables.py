@@ -149,6 +149,8 @@ class Job(Base):
     error_advice: Mapped[str | None] = mapped_column(Text)
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     """One dict a finding, as `whyray.results.describe` gives it."""
+    no_statement: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, server_default="[]")
+    """One dict an image that the package says nothing of, as `whyray.results.describe_no_statement` gives it."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

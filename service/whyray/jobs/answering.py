@@ -21,8 +21,10 @@ from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
+from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
+from whyray.quality import ScopeCheck
 from whyray.results import Answer, Finding, FramesExplained, PackageIdentity
 from whyray.results.header import invalid_attributes
 
@@ -98,7 +100,7 @@ def answer_images(
         def share(done: float, words: str, start: int = len(answers), width: int = len(frames)) -> None:
             progress((start + width * done) / len(fitting), words)
 
-        findings, explained = _findings_of_frames(frames, model, request, segmentations, share)
+        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, share)
         answers += [
             Answer(
                 package=identity(model),
@@ -109,6 +111,7 @@ def answer_images(
                 revision=revision,
                 supersedes=tuple(supersedes),
                 frames_explained=explained,
+                scope=scope,
                 device_uid=device_uid or user_device_uid(),
             )
             for image, each in zip(frames, findings, strict=True)
@@ -130,20 +133,35 @@ def _findings_of_frames(
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
-) -> tuple[list[tuple[Finding, ...]], FramesExplained | None]:
-    """All frames answered, then those with the clearest answers explained; which these are, where not all are."""
+) -> tuple[ScopeCheck, list[tuple[Finding, ...]], FramesExplained | None]:
+    """All frames answered, then those with the clearest answers explained; which these are, where not all are.
+
+    Before, whether the frames are such as the package was made for: where they are not, there are no findings.
+    """
     answered: list[tuple[Finding, ...]] = []
+    checks: list[ScopeCheck] = []
+    checked = set(frames_to_check(len(frames)))
     lone_input: ModelInput | None = None  # many frames' inputs are made again rather than kept in memory together
     for index, frame in enumerate(frames):
         done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
             model_input = to_model(frame, model.manifest.input)
+        if index in checked:
+            progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
+            with activity(f"comparing with ordinary images{place}"):
+                anatomy = on_grid(structures_of_study(segmentations, frame), frame, model_input)
+                checks.append(scope_of_frame(frame, model, model_input, anatomy))
+            if len(frames) == 1 and checks[0].refused:
+                return checks[0], [()], None
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"):
             answered.append(tuple(answer(frame, model, model_input)))
         lone_input = model_input if len(frames) == 1 else None
+    scope = scope_of_instance(checks)
+    if scope.refused:
+        return scope, [()] * len(frames), None
     explained = _clearest(answered, request)
     findings = list(answered)
     for number, index in enumerate(explained):
@@ -154,9 +172,9 @@ def _findings_of_frames(
         model_input = lone_input or to_model(frames[index], model.manifest.input)
         findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, share)
     if len(explained) == len(frames):
-        return findings, None
+        return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
-    return findings, FramesExplained(numbers, len(frames))
+    return scope, findings, FramesExplained(numbers, len(frames))
 
 
 def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest) -> list[int]:

@@ -24,7 +24,16 @@ from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.jobs.route_request import request_of
-from whyray.results import ALL_KINDS, EarlierResult, Result, Templates, describe, encode, grouped_results
+from whyray.results import (
+    ALL_KINDS,
+    EarlierResult,
+    Result,
+    Templates,
+    describe,
+    describe_no_statement,
+    encode,
+    grouped_results,
+)
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.worker")
@@ -138,8 +147,13 @@ def _work(
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
+        unanswered = [each for answer in answers if (each := describe_no_statement(answer)) is not None]
+        unanswered = list({tuple(each["images"]): each for each in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
-        jobs.finish(session, job_id, owner, stored, findings, now)
+        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered)
+        for each in unanswered:
+            words = f"instance {', '.join(each['images'][:1])}: {each['words']} ({', '.join(each['reasons'])})"
+            events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
 
 

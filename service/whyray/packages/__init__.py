@@ -21,6 +21,7 @@ from whyray.packages.manifest import (
     Manifest,
     OutputSpec,
     PrototypesSpec,
+    ScopeSpec,
     TargetSpec,
 )
 from whyray.packages.package import Package, package_digest, read_manifest, read_package
@@ -41,6 +42,7 @@ __all__ = [
     "Package",
     "PackageEntry",
     "PrototypesSpec",
+    "ScopeSpec",
     "TargetSpec",
     "artefact_paths",
     "copy_package",

@@ -5,6 +5,7 @@ from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
 from whyray.quality.region import salient_region
+from whyray.quality.scope import ScopeCheck, ScopeReason, check_scope
 from whyray.quality.typed import Question, assess_typed, assessed_methods, assesses
 
 ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
@@ -16,12 +17,15 @@ __all__ = [
     "Measurement",
     "QualityCard",
     "Question",
+    "ScopeCheck",
+    "ScopeReason",
     "anatomy",
     "assess",
     "assess_typed",
     "assessed_methods",
     "assesses",
     "cases",
+    "check_scope",
     "concepts",
     "counterfactual",
     "language",

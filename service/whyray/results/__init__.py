@@ -15,7 +15,7 @@ from whyray.results.answer import (
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
 from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
-from whyray.results.description import describe
+from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
@@ -46,6 +46,7 @@ __all__ = [
     "can_be_compressed",
     "compressed",
     "describe",
+    "describe_no_statement",
     "encode",
     "frames_explained_words",
     "grouped_results",

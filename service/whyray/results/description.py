@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from whyray.quality import QualityCard
+from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
 
@@ -25,6 +25,23 @@ def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[di
     explained, where not all are.
     """
     return [_finding(answer, finding, results) for finding in answer.findings]
+
+
+def describe_no_statement(answer: Answer) -> dict[str, Any] | None:
+    """Why nothing is said of an image, as a JSON-able dictionary; None where the package answers about it.
+
+    Holds no patient attributes: reasons by their names, what was measured, and the images' UIDs.
+    """
+    scope = answer.scope
+    if scope is None or not scope.refused:
+        return None
+    return {
+        "reasons": list(scope.reasons),
+        "words": "This image is unlike those the model was made for: no statement.",
+        "measurements": [_measurement(measurement) for measurement in scope.measurements],
+        "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+        "notes": plain_notes(answer.image.notes),
+    }
 
 
 def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None) -> dict[str, Any]:
@@ -117,18 +134,19 @@ def _card(card: QualityCard) -> dict[str, Any]:
         "grade": card.grade.value,
         "reasons": list(card.reasons),
         "forwards": card.forwards,
-        "measurements": [
-            {
-                "name": measurement.name,
-                "aspect": measurement.aspect,
-                "value": _number(measurement.value),
-                "baseline": _number(measurement.baseline),
-                "grade": measurement.grade.value,
-                "rule": measurement.rule,
-                "source": measurement.source,
-            }
-            for measurement in card.measurements
-        ],
+        "measurements": [_measurement(measurement) for measurement in card.measurements],
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "name": measurement.name,
+        "aspect": measurement.aspect,
+        "value": _number(measurement.value),
+        "baseline": _number(measurement.baseline),
+        "grade": measurement.grade.value,
+        "rule": measurement.rule,
+        "source": measurement.source,
     }
 
 

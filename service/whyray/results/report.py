@@ -14,7 +14,7 @@ from whyray.results.answer import Answer
 from whyray.results.coding import dcm
 from whyray.results.header import new_dataset
 from whyray.results.image_notes import note_items
-from whyray.results.page import frames_explained_words
+from whyray.results.page import frames_explained_words, no_statement_words
 from whyray.results.references import evidence_items, instance_item, is_multi_frame
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.report_told import ShownTold
@@ -178,6 +178,7 @@ def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[
     ]
     if answer.revision > 1:
         statements.append(wording.revision.format(number=answer.revision))
+    statements = [*no_statement_words(answer, wording), *statements]
     if answer.frames_explained is not None:
         statements.append(frames_explained_words(answer.frames_explained, wording))
     notes = note_items(answer.image.notes, wording.notes, templates.equipment.coding_scheme.designator)

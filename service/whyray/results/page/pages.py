@@ -91,6 +91,31 @@ def notice_page(
     return compose(words, [], 1, None, layout)
 
 
+def no_statement_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
+    """A page without any picture, finding or number: that nothing is said of this image, and why."""
+    colours = layout.colours
+    lines = no_statement_words(answer, wording)
+    words = Words(
+        title=answer.package.title,
+        subtitle="",
+        badge=None,
+        banner=(lines[0], colours.red),
+        legend=[
+            *((line, colours.text) for line in lines[1:]),
+            ("", colours.text),
+            *legend_of_answer(answer, layout, wording),
+        ],
+    )
+    return compose(words, [], 1, None, layout)
+
+
+def no_statement_words(answer: Answer, wording: Wording) -> list[str]:
+    """That nothing is said of the image, then why, a sentence each; empty of an image that is answered about."""
+    if answer.scope is None or not answer.scope.refused:
+        return []
+    return [wording.scope.none, *(wording.scope.sentence(reason) for reason in answer.scope.reasons)]
+
+
 def told_pages(
     answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
 ) -> list[Page]:
@@ -166,7 +191,9 @@ def _words_of_told(
 
 
 def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
-    """A page without any picture: all findings of the answer, one line each, present ones first."""
+    """A page without any picture: all findings, one line each, present ones first; or that nothing is said."""
+    if answer.scope is not None and answer.scope.refused:
+        return no_statement_page(answer, layout, wording)
     ordered = sorted(answer.findings, key=lambda finding: not finding.present)
     lines: list[tuple[str, Colour]] = [
         (
