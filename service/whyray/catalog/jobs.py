@@ -24,9 +24,6 @@ PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
 
-_SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
-"""Segmentation Storage and Label Map Segmentation Storage."""
-
 
 @dataclass(frozen=True)
 class NewResult:
@@ -368,11 +365,17 @@ def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
 
 def segmentations(session: Session, job: Job) -> list[Instance]:
     """Segmentations of the job's study that somebody else sent before the job was created, in the order they came."""
+    # not with this module: commands that only read the catalog need no pydicom
+    from pydicom.uid import SegmentationStorage
+
+    from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
+
+    classes = {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
     return [
         each
         for group in studies.routable(session, job.study_id).values()
         for each in group
-        if each.received_at <= job.created_at and each.sop_class_uid in _SEGMENTATIONS
+        if each.received_at <= job.created_at and each.sop_class_uid in classes
     ]
 
 

@@ -5,11 +5,12 @@ from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.model_input import to_model
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, patient_orientation
-from whyray.imaging.other_objects import SEGMENTATIONS, counted, other_object, passed_over, sop_class_of
+from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
+    SEGMENTATIONS,
     StudyStructure,
     StudyStructures,
     is_segmentation,

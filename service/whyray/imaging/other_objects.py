@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID, MediaStorageDirectoryStorage
+from pydicom.uid import UID, MediaStorageDirectoryStorage, MRSpectroscopyStorage
 
 from whyray.imaging.instance import DERIVED_CLASSES, quiet, text
-from whyray.imaging.structures import BINARY_OR_FRACTIONAL, LABEL_MAP
 
-SEGMENTATIONS = frozenset({BINARY_OR_FRACTIONAL, LABEL_MAP})
-_SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 _READ = ["SOPClassUID", "Rows", "Columns", "DirectoryRecordSequence"]
 
 
@@ -50,7 +47,7 @@ def other_object(sop_class_uid: str, *, has_size: bool) -> str | None:
     if uid.is_private or uid.type != "SOP Class":
         return None if has_size else f"object of private SOP Class {sop_class_uid}"
     name: str = uid.name.removesuffix(" (Retired)").removesuffix(" SOP Class").removesuffix(" Storage")
-    if sop_class_uid in DERIVED_CLASSES or sop_class_uid == _SPECTROSCOPY:
+    if sop_class_uid in DERIVED_CLASSES or sop_class_uid == MRSpectroscopyStorage:
         return name
     return None if has_size or "Image" in uid.name else name
 
