@@ -1,5 +1,4 @@
-"""The clock and the sources of new identifiers: passed in wherever time is read or a name is made, so that it can be
-fixed."""
+"""The clock and the sources of new identifiers, passed in where they are needed, so that callers can fix them."""
 
 from __future__ import annotations
 
