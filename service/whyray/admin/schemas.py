@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
 from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
+from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState
 from whyray.catalog.events import Severity
 from whyray.catalog.studies import StudyState
@@ -16,7 +17,6 @@ from whyray.config import ResultKind
 
 Item = TypeVar("Item")
 Action = Literal["retry", "cancel"]
-Grade = Literal["green", "amber", "red"]
 
 UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
 
@@ -331,7 +331,7 @@ class Choices(Answer):
     delivery_states: list[DeliveryState]
     study_states: list[StudyState]
     result_kinds: list[ResultKind]
-    grades: list[Grade]
+    grades: list[GradeName]
     severities: list[Severity]
 
 

@@ -85,7 +85,7 @@ def _has_worklist(config: Config) -> bool:
 def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
     """What performs the workitems of this installation's worklists."""
     from whyray.app.orders import OrderedJobs, sources_of
-    from whyray.delivery.commitment import uuid_uid
+    from whyray.base.sources import random_uid
     from whyray.worklist import Performer
 
     make_jobs = OrderedJobs(
@@ -99,7 +99,7 @@ def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> 
         keep=keep,
         make_jobs=make_jobs,
         owner=owner,
-        uid_source=uuid_uid,
+        uid_source=random_uid,
     )
 
 

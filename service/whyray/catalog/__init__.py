@@ -21,7 +21,7 @@ from whyray.catalog import (
     studies,
     workitems,
 )
-from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
+from whyray.catalog.database import Catalog, sqlite_url
 from whyray.catalog.evaluation_tables import (
     DriftSample,
     DriftSeries,
@@ -62,7 +62,6 @@ __all__ = [
     "Announcement",
     "Base",
     "Catalog",
-    "Clock",
     "Delivery",
     "DeliveryState",
     "DriftSample",
@@ -95,6 +94,5 @@ __all__ = [
     "processes",
     "sqlite_url",
     "studies",
-    "system_clock",
     "workitems",
 ]

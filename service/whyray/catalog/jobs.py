@@ -6,7 +6,6 @@ changes nothing.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, studies
+from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 
@@ -89,7 +89,7 @@ def create(
             job=old.id,
         )
     job = Job(
-        id=str(uuid.uuid4()),
+        id=new_id(session),
         study_id=study.id,
         route=route,
         package=package,
@@ -214,7 +214,7 @@ def finish(
         )
         session.add(row)
         row.deliveries = [
-            Delivery(id=str(uuid.uuid4()), destination=name, priority=job.priority, created_at=now)
+            Delivery(id=new_id(session), destination=name, priority=job.priority, created_at=now)
             for name in each.destinations
         ]
     job.state = job_after("finish", job.state)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whyray.base.shown import shown_path
+from whyray.base.sources import system_clock
 from whyray.cli.explain import Device
 from whyray.cli.options import DEFAULT_CONFIG
 
@@ -150,7 +150,7 @@ def fit(
         kind=KIND,
         graph=graph_digest(model),
         package=model.identity,
-        made=datetime.now(UTC).date(),
+        made=system_clock().date(),
         count=bank.count,
         source=source,
         licence=licence,

@@ -148,9 +148,9 @@ def index_package(
 
 
 def _today() -> Any:
-    from datetime import UTC, datetime
+    from whyray.base.sources import system_clock
 
-    return datetime.now(UTC).date()
+    return system_clock().date()
 
 
 def _tell(

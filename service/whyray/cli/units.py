@@ -144,9 +144,9 @@ def survey_package(
 
 
 def _today() -> Any:
-    from datetime import UTC, datetime
+    from whyray.base.sources import system_clock
 
-    return datetime.now(UTC).date()
+    return system_clock().date()
 
 
 def _tell(survey: UnitSurvey, path: Path, refused: list[str]) -> None:

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from pynetdicom.association import Association
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
+from whyray.base.sources import IdSource, random_uid
 from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, deliveries, events
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.announcer import Announcer
@@ -25,7 +26,6 @@ from whyray.delivery.commitment import (
     commitment_context,
     commitment_handlers,
     request_commitment,
-    uuid_uid,
 )
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.destination_worker import DestinationWorker
@@ -71,7 +71,7 @@ class DeliveryService:
         caller: Caller | None = None,
         compression: Compression | None = None,
         rng: random.Random | None = None,
-        uid_source: Callable[[], str] = uuid_uid,
+        uid_source: IdSource = random_uid,
         pace: Pace | None = None,
     ) -> None:
         self.catalog, self.storage = catalog, storage

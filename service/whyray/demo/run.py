@@ -228,8 +228,8 @@ def _expected(catalog: Catalog, study: DemoStudy) -> tuple[str, ...]:
     with catalog.read() as session:
         row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
         done = [] if row is None else [each for each in row.jobs if each.state is JobState.DONE]
-        made = [each for job in done for finding in job.findings for each in finding["explanations"]]
-    if made and all(each["withheld"] for each in made):
+        made = [each for job in done for finding in job.finding_records for each in finding.explanations]
+    if made and all(each.withheld for each in made):
         return tuple(kind for kind in study.kinds if kind in ("sc", "sr"))
     return study.kinds
 

@@ -1,4 +1,4 @@
-"""Eigen-CAM."""
+"""Eigen-CAM (Muhammad and Yeasin 2020): the first principal component of the feature maps, whatever the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One instance at the door: a header that can be trusted to parse, its pixels left where they are."""
+"""Opens an image instance: checks that its header can be read, and leaves its pixels in the file until asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heart of a job, without network, queue or catalog: instances in, answers with explanations out.
+"""Answers and explains images of one study with one package, without network, queue or catalog.
 
 `whyray explain` and the worker both run this and nothing else.
 """
@@ -96,11 +96,8 @@ def answer_images(
         )
     answers: list[Answer] = []
     for frames in _by_instance(fitting):
-
-        def share(done: float, words: str, start: int = len(answers), width: int = len(frames)) -> None:
-            progress((start + width * done) / len(fitting), words)
-
-        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, share)
+        part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
+        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, part)
         answers += [
             Answer(
                 package=identity(model),
@@ -117,6 +114,15 @@ def answer_images(
             for image, each in zip(frames, findings, strict=True)
         ]
     return answers
+
+
+def _part_of(progress: Progress, start: float, width: float, *, least: float = 0.0) -> Progress:
+    """The progress of a part that begins at `start` and is `width` of the whole, never told as less than `least`."""
+
+    def part(done: float, words: str) -> None:
+        progress(max(least, start + width * done), words)
+
+    return part
 
 
 def _by_instance(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
@@ -165,12 +171,9 @@ def _findings_of_frames(
     explained = _clearest(answered, request)
     findings = list(answered)
     for number, index in enumerate(explained):
-
-        def share(done: float, words: str, number: int = number) -> None:
-            progress(max(_SHARE_OF_ANSWERS, (number + done) / len(explained)), words)
-
+        part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
         model_input = lone_input or to_model(frames[index], model.manifest.input)
-        findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, share)
+        findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, part)
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))

@@ -1,10 +1,11 @@
-"""Every requested explanation of one image, evaluated, and carried back to the source: the middle of a run."""
+"""Makes every requested explanation of one image, evaluates it, and carries it back to the source."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
@@ -106,10 +107,7 @@ class _Work:
         for number, each in enumerate(found):
             done = start + width * (0.5 + 0.5 * number / len(found))
             self.progress(done, f"{method}: measuring the explanation of {each.target}")
-
-            def measuring(*_: object, done: float = done) -> None:
-                self.progress(done, "measuring")
-
+            measuring = partial(self._measuring, done)
             try:
                 with activity(f"measuring the explanation of {each.target}"):
                     if isinstance(each, Heatmap):
@@ -118,6 +116,10 @@ class _Work:
                         self._told(each, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
                 self._refuse([each.target], method, error)
+
+    def _measuring(self, done: float, *_: object) -> None:
+        """However far a measurement is, the run is where it was."""
+        self.progress(done, "measuring")
 
     def _explanations(
         self,

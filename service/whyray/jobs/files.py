@@ -1,4 +1,4 @@
-"""The same run without network, queue or catalog: files in; DICOM results, pictures and a report out."""
+"""Answers and explains files, and writes DICOM results, pictures and a report: what `whyray explain` does."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ImageError, InternalError, NotFound, WhyRayError
 from whyray.base.failures import logged, typed_error
+from whyray.base.finding_record import finding_records
 from whyray.base.retry import retry_after
 from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, installation, jobs
 from whyray.catalog.jobs import NewResult
@@ -144,17 +145,18 @@ def _work(
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
+    findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
+    records = finding_records(findings, of=f"job {job_id}")
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
-        findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
-        unanswered = [each for answer in answers if (each := describe_no_statement(answer)) is not None]
-        unanswered = list({tuple(each["images"]): each for each in unanswered}.values())  # a cine's frames: once
+        unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
+        unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
         jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered)
-        for each in unanswered:
-            words = f"instance {', '.join(each['images'][:1])}: {each['words']} ({', '.join(each['reasons'])})"
+        for silent in unanswered:
+            words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
-        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
+        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
 
 
 def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:

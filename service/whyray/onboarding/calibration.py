@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,15 @@ def calibration(
         said, true = probabilities[known, number].astype(np.float64), labels[known, number]
         entry: dict[str, Any] = {"images": len(known), "positive": int(true.sum())}
         if len(known) >= FEWEST:
-
-            def error(rows: NDArray[np.intp], said: NDArray[Any] = said, true: NDArray[Any] = true) -> float:
-                return expected_calibration_error(said[rows], true[rows])
-
+            error = partial(_error_of_rows, said, true)
             entry["ECE"] = round(error(np.arange(len(known))), 4)
             entry["interval"] = bootstrap(np.arange(len(known)), error, rng)
         report[target] = entry
     return report
+
+
+def _error_of_rows(said: NDArray[np.float64], true: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
+    return expected_calibration_error(said[rows], true[rows])
 
 
 def expected_calibration_error(said: NDArray[np.float64], true: NDArray[np.float64], bins: int = BINS) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from whyray.base.finding_record import SCHEMA_VERSION
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
@@ -49,6 +50,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
     target = finding.target
     left_out = answer.frames_explained
     return {
+        "schema_version": SCHEMA_VERSION,
         "finding": target.name,
         "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
         "frames_explained": None if left_out is None else list(left_out.numbers),
@@ -86,9 +88,12 @@ def _map(each: MapInSource) -> dict[str, Any]:
         "signed": each.signed,
         "withheld": each.card.withheld,
         "quality": _card(each.card),
+        "drift_numbers": _finite(_case_distance(each.card)),
     }
     if not each.card.withheld:
-        made["region"] = {"rule": each.region_rule, "share_of_image": float(each.region.mean())}
+        share = float(each.region.mean())
+        made["region"] = {"rule": each.region_rule, "share_of_image": share}
+        made["drift_numbers"] |= _finite({"salient-area": share})
         made["largest_value"] = float(abs(each.values).max(initial=0.0))
     return made
 
@@ -104,6 +109,7 @@ def _told(each: GradedExplanation) -> dict[str, Any]:
         "quality": _card(each.card),
     }
     if not each.card.withheld:
+        made["drift_numbers"] = _finite(explanation.drift_numbers)
         skipped = {"target", "method", "parameters"}
         made |= {name: value for name, value in _fields(explanation).items() if name not in skipped}
     return made
@@ -127,6 +133,18 @@ def _plain_deep(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain_deep(each) for key, each in value.items()}
     return _number(value) if isinstance(value, float) else _plain(value)
+
+
+def _case_distance(card: QualityCard) -> dict[str, float]:
+    """How far the image is from those that the model was made for, in units of the usual distance."""
+    for measurement in card.measurements:
+        if measurement.aspect == "case" and measurement.baseline:
+            return {"case-distance": measurement.value / measurement.baseline}
+    return {}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {measure: float(number) for measure, number in numbers.items() if math.isfinite(number)}
 
 
 def _card(card: QualityCard) -> dict[str, Any]:

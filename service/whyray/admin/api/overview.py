@@ -9,7 +9,8 @@ from fastapi import APIRouter
 import whyray
 from whyray.admin.attention import shown_attention
 from whyray.admin.backend import Actor, Using
-from whyray.admin.schemas import Choices, DestinationTally, Grade, Overview, ProcessOut, QueueOut
+from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
+from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState
 from whyray.catalog.events import Severity
 from whyray.catalog.overview import overview as counted
@@ -51,7 +52,7 @@ def choices() -> Choices:
         delivery_states=list(DeliveryState),
         study_states=list(get_args(StudyState)),
         result_kinds=list(get_args(ResultKind)),
-        grades=list(get_args(Grade)),
+        grades=list(get_args(GradeName)),
         severities=list(get_args(Severity)),
     )
 

@@ -12,8 +12,9 @@ from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import result_detail, result_out
 from whyray.admin.pictures import thumbnail
-from whyray.admin.schemas import Grade, Page, ResultDetail, ResultOut
+from whyray.admin.schemas import Page, ResultDetail, ResultOut
 from whyray.base.errors import NotFound
+from whyray.base.finding_record import GradeName
 from whyray.catalog import events
 from whyray.config import ResultKind
 
@@ -28,7 +29,7 @@ def list_results(
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
     finding: Annotated[str | None, Query(description="Only of this finding.")] = None,
     kind: Annotated[ResultKind | None, Query(description="Only objects of this kind.")] = None,
-    grade: Annotated[Grade | None, Query(description="Only of this quality grade.")] = None,
+    grade: Annotated[GradeName | None, Query(description="Only of this quality grade.")] = None,
     pictured: Annotated[bool | None, Query(description="Only with, or only without a picture.")] = None,
     superseded: Annotated[bool, Query(description="Those that newer revisions replaced, too.")] = False,
 ) -> Page[ResultOut]:
