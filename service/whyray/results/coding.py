@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from pydicom import Dataset
+import highdicom
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.packages import TargetSpec
@@ -15,16 +15,9 @@ LONGEST_TEXT = 64
 LONGEST_SHORT_TEXT = 1024
 
 
-def item(concept: CodedConcept) -> Dataset:
-    """The item of a code sequence."""
-    made = Dataset()
-    if len(concept.value) <= LONGEST_VALUE:
-        made.CodeValue = concept.value
-    else:
-        made.LongCodeValue = concept.value
-    made.CodingSchemeDesignator = concept.scheme
-    made.CodeMeaning = one_value(concept.meaning)
-    return made
+def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
+    """The item of a code sequence: long and URN code values in the attributes that the standard has for them."""
+    return highdicom.sr.CodedConcept(concept.value, concept.scheme, one_value(concept.meaning))
 
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:
