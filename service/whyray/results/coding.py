@@ -19,7 +19,7 @@ LONGEST_SHORT_TEXT = 1024
 
 
 def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
-    """The item of a code sequence."""
+    """The item of a code sequence: long and URN code values in the attributes that the standard has for them."""
     return highdicom.sr.CodedConcept(concept.value, concept.scheme, one_value(concept.meaning))
 
 
