@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.statistics import bootstrap_interval
 from whyray.explain import Heatmap
 from whyray.quality import salient_region
 from whyray.quality.cells import edge_map
-
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,9 @@ def average_precision(values: FloatArray, truth: BoolArray, signed: bool = False
 
     A map that says nothing reaches the share of places that are marked.
     """
-    order = np.argsort(-values.ravel(), kind="stable")
-    ranked, hits = values.ravel()[order], np.cumsum(truth.ravel()[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    precision, recall = hits[last] / (np.flatnonzero(last) + 1), hits[last] / hits[-1]
-    return float((np.diff(recall, prepend=0) * precision).sum())
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth.ravel(), values.ravel()))
 
 
 def intersection_over_union(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:
@@ -92,19 +89,6 @@ def centre_map(shape: tuple[int, ...]) -> FloatArray:
     return np.asarray(1 - distance, np.float32)
 
 
-def bootstrap(
-    groups: NDArray[Any], statistic: Callable[[NDArray[np.intp]], float], rng: np.random.Generator
-) -> list[float]:
-    """The 2.5 % and 97.5 % quantiles of a statistic of row numbers, when whole groups are drawn with replacement."""
-    names = np.unique(groups)
-    rows = [np.flatnonzero(groups == name) for name in names]
-    drawn = [
-        statistic(np.concatenate([rows[each] for each in rng.integers(0, len(names), len(names))]))
-        for _ in range(RESAMPLES)
-    ]
-    return [round(float(each), 4) for each in np.nanquantile(drawn, [0.025, 0.975])]
-
-
 def _with_interval(values: NDArray[np.float64], groups: NDArray[Any], rng: np.random.Generator) -> dict[str, Any]:
-    interval = bootstrap(groups, lambda rows: float(values[rows].mean()), rng)
-    return {"value": round(float(values.mean()), 4), "interval": interval}
+    interval = bootstrap_interval(lambda rows: float(values[rows].mean()), groups, rng)
+    return {"value": round(float(values.mean()), 4), "interval": [round(end, 4) for end in interval]}
