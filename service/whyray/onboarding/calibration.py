@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.onboarding.localisation import bootstrap
+from whyray.base.statistics import bootstrap_interval, expected_calibration_error
 
-BINS = 10
 FEWEST = 20
 """Labelled images of a target below which nothing is said."""
 
@@ -29,17 +28,10 @@ def calibration(
         if len(known) >= FEWEST:
             error = partial(_error_of_rows, said, true)
             entry["ECE"] = round(error(np.arange(len(known))), 4)
-            entry["interval"] = bootstrap(np.arange(len(known)), error, rng)
+            entry["interval"] = [round(end, 4) for end in bootstrap_interval(error, np.arange(len(known)), rng)]
         report[target] = entry
     return report
 
 
 def _error_of_rows(said: NDArray[np.float64], true: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
     return expected_calibration_error(said[rows], true[rows])
-
-
-def expected_calibration_error(said: NDArray[np.float64], true: NDArray[np.float64], bins: int = BINS) -> float:
-    """Mean |probability - frequency| over bins (Guo et al. 2017, eq. 3) of equal count (Nixon et al. 2019)."""
-    order = np.argsort(said, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(part) * abs(said[part].mean() - true[part].mean()) for part in parts) / len(order))

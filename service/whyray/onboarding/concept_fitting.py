@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.base.errors import ConfigError, PackageError, TierMissing
+from whyray.base.statistics import auc
 from whyray.explain.concepts import (
     Concept,
     ConceptBank,
@@ -20,7 +21,7 @@ from whyray.explain.concepts import (
     layer_to_logits,
     pooled,
 )
-from whyray.explain.concepts.linear import auc, folds, held_out, ridge
+from whyray.explain.concepts.linear import folds, held_out, ridge
 from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
 from whyray.inference import Model, tapped

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from whyray.base.arrays import FloatArray
+from whyray.base.statistics import auc
 from whyray.explain import displayed
 from whyray.explain.cases import neighbours_of_all, search_for
 from whyray.explain.counterfactual import LatentSpace
@@ -148,10 +148,8 @@ def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], 
 
 
 def auroc(inside: FloatArray, outside: FloatArray) -> float:
-    """Chance that an outlier is farther than a reference, ties counting half (Mann and Whitney)."""
-    ranks = rankdata(np.concatenate([outside, inside]))[: len(outside)]
-    wins = ranks.sum() - len(outside) * (len(outside) + 1) / 2
-    return float(wins / (len(outside) * len(inside)))
+    """Chance that an outlier is farther than a reference, ties counting half."""
+    return auc(np.repeat([0.0, 1.0], [len(inside), len(outside)]), np.concatenate([inside, outside]))
 
 
 def self_retrieval(model: Model, index: ReferenceIndex, sample: Sequence[tuple[int, FloatArray]]) -> dict[str, float]:

@@ -61,10 +61,9 @@ def _plane(explanation: LatentPosition) -> Measurement:
 def _own_neighbourhood(explanation: LatentPosition, index: ReferenceIndex, question: Question) -> Measurement:
     """Trustworthiness of this case's own surroundings on the plane: a layout places new cases with an error."""
     step = max(1, -(-len(index) // _MOST))
-    vector = required_embedding(question.model, question.case.run)
-    space = np.concatenate([normed(index.space, vector[None]), index.normed[::step]])
-    plane = np.concatenate([np.asarray([explanation.position], np.float32), explanation.references[::step]])
-    value = float(local_trustworthiness(space, plane)[0])
+    vector = normed(index.space, required_embedding(question.model, question.case.run)[None])[0]
+    place = np.asarray(explanation.position, np.float32)
+    value = local_trustworthiness(vector, place, index.normed[::step], explanation.references[::step])
     rule = f"trustworthiness of the case's own neighbours on the plane; green from {ENOUGH}"
     grade = Grade.GREEN if value >= ENOUGH else Grade.AMBER
     return Measurement("own neighbourhood on the plane", "robustness", value, 0.5, grade, rule, "Venna and Kaski 2001")
