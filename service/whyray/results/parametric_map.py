@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import ParametricMapStorage
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import DIRECTIONS, patient_orientation
@@ -29,7 +30,7 @@ from whyray.results.references import add_referenced_series
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.30"
+SOP_CLASS_UID = ParametricMapStorage
 _QUANTITY = CodedConcept(value="246205007", scheme="SCT", meaning="Quantity")
 _FINDING = dcm("121071", "Finding")
 # CID 7203 has no word for attribution; highdicom's choice is a generic one too.
