@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydicom.data
 from pydicom import Dataset, dcmread
+from pydicom.uid import AdvancedBlendingPresentationStateStorage, PseudoColorSoftcopyPresentationStateStorage
 
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.references import add_referenced_series, instance_item
@@ -27,8 +28,8 @@ from whyray.results.softcopy import (
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
-ADVANCED_BLENDING = "1.2.840.10008.5.1.4.1.1.11.8"
-PSEUDO_COLOUR = "1.2.840.10008.5.1.4.1.1.11.3"
+ADVANCED_BLENDING = AdvancedBlendingPresentationStateStorage
+PSEUDO_COLOUR = PseudoColorSoftcopyPresentationStateStorage
 HOT_IRON = "1.2.840.10008.1.5.1"
 _COLOURS = ("Red", "Green", "Blue")
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import highdicom
 from pydicom import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource
@@ -21,7 +22,7 @@ from whyray.results.side import add_side
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.59"
+SOP_CLASS_UID = KeyObjectSelectionDocumentStorage
 
 
 def key_objects(

@@ -7,6 +7,7 @@ from highdicom import PixelMeasuresSequence, VOILUTTransformation
 from highdicom.pm import RealWorldValueMapping
 from highdicom.sr import CodeContentItem
 from pydicom import Dataset
+from pydicom.uid import ParametricMapStorage
 
 from whyray.imaging import DIRECTIONS, patient_orientation
 from whyray.results.answer import Answer, Finding, MapInSource
@@ -18,7 +19,7 @@ from whyray.results.references import add_referenced_series
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.30"
+SOP_CLASS_UID = ParametricMapStorage
 _FINDING = dcm("121071", "Finding")
 # CID 7203 has no word for attribution; highdicom's choice is a generic one too.
 _DERIVATION = dcm("112187", "Unspecified method of calculation")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from whyray.base.arrays import BoolArray
 from whyray.imaging import SourceFrame
@@ -27,7 +28,7 @@ from whyray.results.softcopy import (
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.11.1"
+SOP_CLASS_UID = GrayscaleSoftcopyPresentationStateStorage
 _LAYER = "WHYRAY"
 
 

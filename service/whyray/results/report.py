@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import highdicom
 from pydicom import Dataset
+from pydicom.uid import Comprehensive3DSRStorage
 
 import whyray
 from whyray.base.coded_concept import CodedConcept
@@ -35,7 +36,7 @@ from whyray.results.side import add_side
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.34"
+SOP_CLASS_UID = Comprehensive3DSRStorage
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 _QUALITATIVE = CodedConcept(value="C0034375", scheme="UMLS", meaning="Qualitative Evaluations")
 _COMMENT = dcm("121106", "Comment")

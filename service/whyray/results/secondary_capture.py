@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage, SecondaryCaptureImageStorage
 
 from whyray.imaging import SourceFrame, SourceImage, frame_orientation
 from whyray.results.answer import Answer
@@ -17,8 +18,8 @@ from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_seri
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
-SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
-MULTI_FRAME_TRUE_COLOUR = "1.2.840.10008.5.1.4.1.1.7.4"
+SINGLE_FRAME = SecondaryCaptureImageStorage
+MULTI_FRAME_TRUE_COLOUR = MultiFrameTrueColorSecondaryCaptureImageStorage
 _DERIVATION = dcm("112187", "Unspecified method of calculation")
 
 

@@ -14,10 +14,12 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentDescription
 from pydicom import Dataset
+from pydicom.uid import SegmentationStorage
 
 import whyray
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.carried import copy_valid
@@ -29,8 +31,8 @@ from whyray.results.side import region_item, site_of
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.4"
-LABEL_MAP_SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.7"
+SOP_CLASS_UID = SegmentationStorage
+LABEL_MAP_SOP_CLASS_UID = LABEL_MAP_SEGMENTATION_STORAGE
 _BACKGROUND = dcm("125040", "Background")
 _MOST = 255
 """The fractional value that stands for a map's maximum, and the highest segment number of a label map."""
