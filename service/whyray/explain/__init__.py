@@ -23,7 +23,7 @@ from whyray.explain import (
     score_cams,
     units,
 )
-from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
+from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
@@ -116,6 +116,7 @@ __all__ = [
     "MethodDefaults",
     "MethodParameters",
     "Narrative",
+    "PreferredMap",
     "PriorExplanation",
     "Progress",
     "RegionShare",
@@ -139,6 +140,7 @@ __all__ = [
     "methods",
     "on_grid_of",
     "predicted_regions",
+    "preferred_map",
     "register",
     "required_tier",
     "resampled",

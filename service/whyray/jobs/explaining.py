@@ -20,7 +20,6 @@ from whyray.explain import (
     displayed,
     expanded,
     explain,
-    method_named,
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
@@ -55,8 +54,7 @@ def explain_image(
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
     work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures))
-    requested = expanded(request.methods, model)
-    ordered = sorted(requested.items(), key=lambda each: method_named(each[0]).stage)
+    ordered = list(expanded(request.methods, model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
