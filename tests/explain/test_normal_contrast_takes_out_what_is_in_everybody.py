@@ -105,6 +105,9 @@ def test_onboarding_makes_the_references_finds_that_the_contrast_hits_more_and_p
     only = ["local-evidence", "normal-contrast", "occlusion"]
     report = onboard(model, images, only=only, explained=1, made=DAY)
     assert report["normal maps"] == ["local-evidence"]  # occlusion is too dear for every study
+    agreed = report["agreement"]
+    assert agreed["methods"] == ["local-evidence", "normal-contrast", "occlusion"]
+    assert 0 <= agreed["low"] <= agreed["value"] <= agreed["high"] <= 1
     hits = {name: report["methods"][name]["localisation"]["hits"] for name in only}
     assert hits["local-evidence"] == 0
     assert hits["normal-contrast"] == 20

@@ -72,6 +72,10 @@ def show(
     if model.targets:
         preferred = preferred_map(model)
         console.print(f"Map for radiologists: {preferred.method or 'none'}: {preferred.because}.", markup=False)
+        agreed = (model.report() or {}).get("agreement")
+        if agreed is not None:
+            words = f"the strongest tenths of {len(agreed['methods'])} methods' maps overlap by {agreed['value']:.0%}"
+            console.print(f"Agreement of maps: {words} (by chance {agreed['by chance']:.0%})", markup=False)
         order = ", ".join(expanded({"radiologist": {}}, model)) or "nothing that it can give"
         console.print(f"`explain: radiologist` stands for, in this order: {order}", markup=False)
     table = _table("method", "tier", "for this package", "parameters")

@@ -24,6 +24,7 @@ from whyray.explain import (
     score_cams,
     units,
 )
+from whyray.explain.agreement import CHANCE, Agreement, agreement
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
@@ -94,9 +95,11 @@ REGISTERED = (
 __all__ = [
     "ALL",
     "AUDIENCES",
+    "CHANCE",
     "GROUPS",
     "NOTHING",
     "REGISTERED",
+    "Agreement",
     "AnyMethod",
     "Attribution",
     "AttributionMap",
@@ -130,6 +133,7 @@ __all__ = [
     "TypedMethod",
     "UnitEffect",
     "UnitReport",
+    "agreement",
     "as_input",
     "checked_parameters",
     "displayed",

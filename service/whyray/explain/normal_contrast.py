@@ -115,7 +115,7 @@ def _source(model: Model, artefact: Artefact, of: str | None) -> str:
         raise PackageError(f"{artefact.path}: names no method", advice=_HOW)
     if of is None:
         preferred = preferred_map(model).of
-        return preferred if preferred in known else sorted(known)[0]
+        return preferred if preferred is not None and preferred in known else min(known)
     if of not in known:
         raise ConfigError(
             f"{NAME}: the references have no maps by {of}, only by {', '.join(sorted(known))}",

@@ -38,9 +38,9 @@ def normal_maps(
     `methods`: those whose maps are compared, with their parameters. One that refuses an image is left out. No image
     can be told from what is kept: sums over 20 patients and more, on a coarse grid.
     """
-    picked = np.unique(np.linspace(0, len(normals) - 1, min(MOST, len(normals))).round().astype(int)) if normals else []
-    if len(picked) < FEWEST:
+    if len(normals) < FEWEST:
         return None
+    picked = np.unique(np.linspace(0, len(normals) - 1, min(MOST, len(normals))).round().astype(int))
     arrays: dict[str, NDArray[Any]] = {}
     used: dict[str, object] = {}
     for method, parameters in methods.items():

@@ -33,6 +33,7 @@ from whyray.inference.compiled import compare_gradients, compare_heads
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.inference.memory import measure_batches
 from whyray.onboarding.calibration import calibration
+from whyray.onboarding.compared_maps import ComparedMaps
 from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
@@ -156,6 +157,7 @@ def onboard(
         if progress is not None:
             progress(step[0], len(chosen), words)
 
+    compared = ComparedMaps(model)
     findings = MarkedFindings(model, _marked(given, localised), seed, told)
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
@@ -173,8 +175,10 @@ def onboard(
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method, asked, changed, findings, seed, folder, keep_images)
+            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
+    agreed = compared.measured(seed)
+    report |= {} if agreed is None else {"agreement": agreed}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -204,7 +208,8 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
 
 def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
     marked = [(number, image) for number, image in enumerate(images) if image.truth]
-    picked = np.unique(np.linspace(0, len(marked) - 1, min(most, len(marked))).round().astype(int)) if marked else []
+    places = np.linspace(0, len(marked) - 1, min(most, len(marked))) if marked else np.zeros(0)
+    picked = np.unique(places.round().astype(int))
     return [
         MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
         for number, image in (marked[place] for place in picked)
@@ -284,6 +289,7 @@ def _method(
     asked: Sequence[_Question],
     changed: Sequence[tuple[str, Model]],
     findings: MarkedFindings,
+    compared: ComparedMaps,
     seed: int,
     folder: Path,
     keep_images: bool,
@@ -326,6 +332,8 @@ def _method(
     shown = model.channels_first(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
+    if method.kind == "attribution map" and method.deliverable:
+        compared.add(made)
     located = findings.measure(method, parameters, made)
     return {
         "parameters": dict(maps[0].parameters),
