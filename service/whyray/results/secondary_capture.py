@@ -1,4 +1,8 @@
-"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows."""
+"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows.
+
+Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/sop.py:229), dates them by the clock
+(sc/sop.py:313) and says of each that it came from a digital interface (sc/sop.py:310).
+"""
 
 from __future__ import annotations
 
