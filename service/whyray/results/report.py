@@ -9,7 +9,8 @@ highdicom makes the content items, the groups and the observer. Not used of it (
   knows no Qualitative Evaluations (row 12 of TID 1500).
 * `ImageLibrary` names no frames, and asks each image for spacing, orientation and thickness, which many radiographs and
   all multi-frame images don't have where it looks (AttributeError).
-* `srread` fails (IndexError) on a measurement without a value, which PS3.3 C.18.1 allows.
+* Its reader fails on what PS3.3 allows: `srread` on a measurement without a value (IndexError), `referenced_segment` of
+  a group on a concept name with a Long Code Value beside it (AttributeError), which the decision threshold has.
 """
 
 from __future__ import annotations
