@@ -46,7 +46,7 @@ class Bench:
         self.session = onnxruntime.InferenceSession(graph, settings, providers=[*cuda, "CPUExecutionProvider"])
         self.entry = self.session.get_inputs()[0].name
         self.torch_x = torch.from_numpy(self.x).to(DEVICE)
-        self.batch = self.model.batch_size
+        self.batch = self.model.session.batch_size
         if self.model.task == "segmentation":  # random weights find some segments and not others
             winner = self.model.run(self.x).logits[0].argmax(axis=0)
             self.target = int(np.bincount(winner.ravel()).argmax())
@@ -89,7 +89,7 @@ class Bench:
 
     @cached_property
     def _compiled(self) -> CompiledEngine:
-        return CompiledEngine(self.model)
+        return self.model.gradients.compiled()
 
 
 def big(name: str, root: Path) -> Bench:
@@ -107,7 +107,7 @@ def big(name: str, root: Path) -> Bench:
 def bundled(name: str) -> Bench:
     """A package that comes with WhyRay; nobody but WhyRay has its network in torch."""
     model = load_package(name, options=OPTIONS)
-    shape = model.input_shape
+    shape = model.network.input_shape
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in model.spatial_shape), indexing="ij")
     blob = np.exp(-sum((axis - 0.2) ** 2 for axis in axes) * 4)
     return Bench(name, model.package.folder, None, np.broadcast_to(blob, shape))

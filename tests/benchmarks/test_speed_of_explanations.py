@@ -203,7 +203,7 @@ def test_rules(bench: Bench) -> None:
 def test_many_gradients(bench: Bench) -> None:
     x, target = bench.torch_x, bench.target
     integrated, noise = IntegratedGradients(bench.net), NoiseTunnel(Saliency(bench.net))
-    step = bench.model.gradient_batch_size
+    step = bench.model.session.gradient_batch_size
     _table(
         bench,
         "16 gradients",
@@ -318,9 +318,9 @@ def _card(bench: Bench, method: str, forwards: int) -> None:
         def run() -> object:
             if which == 0:
                 bench.model.forget()
-            before = bench.model.forwards
+            before = bench.model.session.forwards
             made = assess(bench.model, bench.x, maps[which])
-            cost[name] = bench.model.forwards - before
+            cost[name] = bench.model.session.forwards - before
             return made
 
         return run

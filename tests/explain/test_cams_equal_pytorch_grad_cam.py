@@ -145,6 +145,6 @@ def test_all_targets_cost_one_forward_pass_and_the_second_method_none() -> None:
     model: Model = nets.loaded("plain")
     x = nets.image("plain").numpy()
     explain(model, x, target="all", method="grad-cam")
-    assert model.forwards == 1
+    assert model.session.forwards == 1
     explain(model, x, target="all", method="layer-cam")
-    assert model.forwards == 1
+    assert model.session.forwards == 1

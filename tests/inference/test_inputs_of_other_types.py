@@ -123,10 +123,10 @@ def test_an_integer_input_is_explained_as_the_same_net_in_float(tmp_path: Path, 
 
 def test_gradients_end_where_whole_numbers_begin_and_do_not_where_double_precision_does(tmp_path: Path) -> None:
     rounding = load_package(packed(tmp_path, "UINT8"), options=CPU)
-    assert rounding.measured_tier() == "T1"
-    assert "rounds (Floor" in rounding.tier_reason
+    assert rounding.gradients.measured_tier() == "T1"
+    assert "rounds (Floor" in rounding.gradients.tier_reason
     double = load_package(packed(tmp_path, "DOUBLE", inside="DOUBLE", pointwise=True), options=CPU)
-    assert double.measured_tier() == "T2", double.tier_reason
+    assert double.gradients.measured_tier() == "T2", double.gradients.tier_reason
     single = load_package(packed(tmp_path, "FLOAT", pointwise=True), options=CPU)
     assert np.allclose(double.logits(image()), single.logits(image()), rtol=1e-4)
     for method in ("gradient", "grad-cam", "ablation-cam"):

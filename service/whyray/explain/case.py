@@ -125,7 +125,7 @@ class Case:
         done = 0
         for batch in batches:
             self.tell(done, total)
-            yield self.scores_of(self.model.batch_logits(batch))
+            yield self.scores_of(self.model.session.logits(batch))
             done += len(batch)
         self.tell(done, total)
 
@@ -136,7 +136,7 @@ class Case:
 
     def chunks(self, count: int, *, gradient: bool = False) -> Iterator[slice]:
         """Slices that cut `count` items into passes of the model's batch size: forward, or forward and back."""
-        step = self.model.gradient_batch_size if gradient else self.model.batch_size
+        step = self.model.session.gradient_batch_size if gradient else self.model.session.batch_size
         for start in range(0, count, step):
             yield slice(start, min(start + step, count))
 
@@ -155,7 +155,7 @@ def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
     """
     if model.task != "segmentation":
         return None
-    if model.activation == "softmax":
+    if model.network.form.activation == "softmax":
         calibrated = any(each.calibration is not None for each in model.manifest.targets)
         return _largest((model.answer(logits[:1]) if calibrated else logits)[0])
     answer = model.answer(logits[:1])[0]

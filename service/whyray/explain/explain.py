@@ -84,7 +84,7 @@ def explain(
     if refusal is not None:
         raise refusal
     checked = checked_parameters(method, given)
-    image = model.channels_first(x)
+    image = model.network.checked_input(x)
     if len(image) != 1:
         raise ExplanationError(f"expected one image, found {len(image)}", advice="Explain images one at a time.")
     names = (target,) if isinstance(target, str) and target != "all" else _several(model, image, target)
@@ -172,9 +172,9 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
             f"{method.name} explains {', '.join(method.tasks)}, and {model.identity} is a {model.task}",
             advice="Take another method.",
         )
-    if method.tier == "T1" and model.features_name is None:
+    if method.tier == "T1" and model.network.features_name is None:
         return TierMissing(
-            f"{method.name} needs feature maps (T1), and {model.identity} has none: {model.features.reason}",
+            f"{method.name} needs feature maps (T1), and {model.identity} has none: {model.network.features.reason}",
             advice=f"Take {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
         )
     if method.tier == "T2":
@@ -191,7 +191,7 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
 
 def unit_of(unit: str, model: Model) -> str:
     """A method's unit for this model: where its score is no logit, a probability or a regression's value."""
-    return unit.replace("logit", model.output_form.unit)
+    return unit.replace("logit", model.network.form.unit)
 
 
 def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
@@ -205,7 +205,7 @@ def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
 
 def _without_twin(model: Model, method: str) -> TierMissing:
     try:
-        model.twin(method)
+        model.gradients.twin(method)
     except TierMissing as error:
         return error
     return TierMissing(f"{method} needs gradients (T2), and {model.identity} is {model.tier}")

@@ -39,7 +39,7 @@ def identity(model: Model) -> PackageIdentity:
         title=manifest.title,
         manufacturer=manifest.manufacturer,
         task=manifest.task,
-        digest=model.digest,
+        digest=model.package.digest,
     )
 
 
@@ -236,7 +236,7 @@ def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[F
 
 def _segments(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
     scores = _predict(image, model, model_input)
-    exclusive = model.activation == "softmax"
+    exclusive = model.network.form.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
     findings = []

@@ -79,7 +79,7 @@ class _Work:
         spec = self.model.manifest.input
         self._context = Context(
             structures=self.structures,
-            display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
+            display=displayed(self.model.network.checked_input(self.model_input.tensor), spec)[0],
             valid=self.model_input.valid,
             language=self.request.language,
             phrases=self.request.phrases,

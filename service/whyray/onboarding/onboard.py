@@ -17,9 +17,9 @@ from whyray.base.errors import PackageError
 from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
-from whyray.inference.compiled import compare_gradients, compare_heads
-from whyray.inference.memory import measure_batches
+from whyray.onboarding.batch_measuring import measure_batches
 from whyray.onboarding.calibration import calibration
+from whyray.onboarding.gradient_comparison import compare_gradients, compare_heads
 from whyray.onboarding.localisation import Marked, localisation
 from whyray.onboarding.onboarding_page import page, picture
 from whyray.quality import Budget, assess
@@ -98,18 +98,18 @@ def onboard(
             f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
             advice="`whyray package check` it; onboard the package beside which it stands.",
         )
-    _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
+    _ = model.network.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
     for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    model.prove_on(model.channels_first(given[0].x))
-    report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    model.gradients.prove_on(model.network.checked_input(given[0].x))
+    report = _about(model, given) | _engines(model, model.network.checked_input(given[0].x), chosen)
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
-        np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
+        np.save(model.package.references, np.concatenate([each.reshape(model.network.input_shape) for each in kept]))
     space = case_space(model, [each.x for each in given])
     if space is not None:
         np.save(model.package.embeddings, space[0])
@@ -138,7 +138,7 @@ def onboard(
 
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
     for image in images:
-        model.channels_first(image.x)
+        model.network.checked_input(image.x)
         for name in (*image.truth, *image.labels):
             model.target_index(name)
         for name, mask in image.truth.items():
@@ -179,28 +179,28 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
 
 
 def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
-    x = model.channels_first(images[0].x)
+    x = model.network.checked_input(images[0].x)
     varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
     started = time.perf_counter()
     for _ in range(3):
         model.forget()
         model.run(x)
     seconds = (time.perf_counter() - started) / 3
-    head = model.head
+    head = model.network.head
     return {
         "package": model.manifest.name,
         "version": model.manifest.version,
-        "digest": model.digest,
-        "tier": model.measured_tier(),
-        "why not higher": model.tier_reason,
-        "explained tensor": model.logits_name,
-        "activation": model.activation,
-        "features": model.features_name,
+        "digest": model.package.digest,
+        "tier": model.gradients.measured_tier(),
+        "why not higher": model.gradients.tier_reason,
+        "explained tensor": model.network.logits_name,
+        "activation": model.network.form.activation,
+        "features": model.network.features_name,
         "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
         "head": "none in closed form" if head is None else head.kind,
         "grad-cam comes with the answer": bool(model.run(x).grad_cams),
-        "several items in one pass": model.batchable(varied),
-        "providers": list(model.providers),
+        "several items in one pass": model.session.batchable(varied),
+        "providers": list(model.session.providers),
         "images": len(images),
         "seconds for one forward pass": round(seconds, 5),
     }
@@ -209,10 +209,10 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
 def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
     """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
     found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
-    if any(each.tier == "T2" for each in chosen) and model.measured_tier() == "T2":
+    if any(each.tier == "T2" for each in chosen) and model.gradients.measured_tier() == "T2":
         found["compiled"]["input gradient"] = compare_gradients(model, x)
-    closed = model.head is not None and model.head.kind != "positional"
-    if any(each.tier == "T1" for each in chosen) and model.features_name is not None and not closed:
+    closed = model.network.head is not None and model.network.head.kind != "positional"
+    if any(each.tier == "T1" for each in chosen) and model.network.features_name is not None and not closed:
         found["compiled"]["head gradient"] = compare_heads(model, x)
     return found
 
@@ -235,10 +235,10 @@ def _method(
     answered: list[_Question] = []
     for each in asked:
         model.forget()
-        before, started = model.forwards, time.perf_counter()
+        before, started = model.session.forwards, time.perf_counter()
         try:
             heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
-            seconds, forwards = time.perf_counter() - started, model.forwards - before
+            seconds, forwards = time.perf_counter() - started, model.session.forwards - before
             grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
         except Exception as error:  # of this method alone: the others are measured
             if ends_all(error):
@@ -252,10 +252,10 @@ def _method(
         grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
-    shown = model.channels_first(answered[0].x) if keep_images else None
+    shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     marked = [
-        Marked(each.image, model.channels_first(each.x), heatmap, each.truth)
+        Marked(each.image, model.network.checked_input(each.x), heatmap, each.truth)
         for each, heatmap in zip(answered, maps, strict=True)
         if each.truth is not None
     ]
@@ -301,7 +301,7 @@ def _sanity(
 
 
 def _strongest(model: Model, x: FloatArray) -> str:
-    image = model.channels_first(x)
+    image = model.network.checked_input(x)
     logits = model.run(image).logits
     answer = model.answer(logits)[0].reshape(len(model.targets), -1).mean(axis=1)
     return max(explainable(model, image), key=lambda name: answer[model.target_index(name)])

@@ -46,7 +46,7 @@ def assess(
         return QualityCard((health,))
     budget = budget or Budget.for_model(model)
     case = Case(
-        model, model.channels_first(x), [model.target_index(heatmap.target)], progress=progress, words="quality"
+        model, model.network.checked_input(x), [model.target_index(heatmap.target)], progress=progress, words="quality"
     )
     found, null = fidelity(case, heatmap, budget, seed, valid)
     measured = [health, *engine(heatmap, null.parity), *found, *completeness(heatmap), *complexity(heatmap.values)]

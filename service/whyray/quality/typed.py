@@ -74,7 +74,7 @@ def assess_typed(
         raise ExplanationError(f"{explanation.method} has no evaluation, so it can't be shown")
     case = Case(
         model,
-        model.channels_first(x),
+        model.network.checked_input(x),
         [model.target_index(explanation.target)],
         context=context,
         progress=progress,

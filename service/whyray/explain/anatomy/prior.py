@@ -21,7 +21,7 @@ def anatomy_in(
     model: Model, x: NDArray[Any], *, context: Context = NOTHING, zones: bool = False
 ) -> tuple[Structure, ...]:
     """Structures in one image `x` (in the layout of the manifest); none where nothing can find or finds any."""
-    case = Case(model, model.channels_first(x), (), context=context)
+    case = Case(model, model.network.checked_input(x), (), context=context)
     if not context.structures and missing_anatomy(model, "anatomy") is not None:
         return ()
     try:

@@ -95,7 +95,7 @@ def anatomy_of(case: Case, parameters: AnatomyParameters) -> str:
     if named is None:
         return f"{case.model.identity} itself"
     companion = case.model.companion("anatomy", method="anatomy", reference=parameters.anatomy)
-    return f"{companion.identity} {companion.digest[:12]}"
+    return f"{companion.identity} {companion.package.digest[:12]}"
 
 
 def structures_for(
@@ -196,7 +196,7 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
     companion = model.companion("anatomy", method=method, reference=parameters.anatomy)
     if companion.task != "segmentation":
         raise ExplanationError(f"{method}: {companion.identity} is no segmentation, so it finds no anatomy")
-    return model.keep(case.x, ("anatomy", companion.digest), lambda: _by_companion(case, companion, method))
+    return model.keep(case.x, ("anatomy", companion.package.digest), lambda: _by_companion(case, companion, method))
 
 
 def _by_companion(case: Case, companion: Model, method: str) -> tuple[Structure, ...]:
