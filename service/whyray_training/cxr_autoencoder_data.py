@@ -64,7 +64,7 @@ class Observer:
 
     def answers(self, full: FloatArray) -> tuple[npt.NDArray[np.float16], FloatArray, FloatArray]:
         """(N, 224, 224) to features, pooled features and logits as in Lesson, one by one through ONNX Runtime."""
-        runs = [self.model.run(each[None, None]) for each in full]
+        runs = [self.model.session.run(each[None, None]) for each in full]
         features = np.concatenate([np.asarray(run.features) for run in runs])
         logits = np.concatenate([run.logits for run in runs])
         return features[:, :FEATURES].astype(np.float16), features.mean(axis=(2, 3)), logits

@@ -56,8 +56,8 @@ def test_explanations_are_those_of_the_cpu(name: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "unet", "plain-3d", "unet-3d"])
 def test_grad_cam_comes_with_the_answer_there_too(name: str) -> None:
-    x, expected = nets.image(name).numpy(), nets.loaded(name).run(nets.image(name).numpy()).grad_cams
-    found = on_gpu(name).run(x).grad_cams
+    x, expected = nets.image(name).numpy(), nets.loaded(name).session.run(nets.image(name).numpy()).grad_cams
+    found = on_gpu(name).session.run(x).grad_cams
     assert found.keys() == expected.keys() != set()
     for target, each in found.items():
         assert abs(each - expected[target]).max() <= 1e-2 * max(abs(one).max() for one in expected.values())

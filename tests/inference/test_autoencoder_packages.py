@@ -126,4 +126,4 @@ def test_a_graph_that_gives_back_another_shape_is_refused(tmp_path: Path) -> Non
     (folder / "model.yaml").write_text(text)
     model: Model = load_package(folder, options=OPTIONS)
     with pytest.raises(ModelOutputError):
-        model.run(np.zeros((1, 1, 16, 16), np.float32))
+        model.session.run(np.zeros((1, 1, 16, 16), np.float32))

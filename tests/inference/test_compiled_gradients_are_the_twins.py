@@ -73,7 +73,7 @@ def test_regions_and_targets_that_differ_give_gradients_that_differ() -> None:
 @pytest.mark.parametrize("name", ["flatten", "pool"])
 def test_a_compiled_head_gives_all_targets_in_one_run(name: str) -> None:
     model, x = nets.loaded(name), nets.image(name).numpy()
-    run = model.run(x)
+    run = model.session.run(x)
     assert run.features is not None
     expected, _ = model.gradients.converted_head()(run.features, run.logits, TARGETS)
     found, gap = model.gradients.compiled_head()(run.features, run.logits, TARGETS)

@@ -20,7 +20,7 @@ def test_tokens_with_channels_last_come_channels_first_and_the_answer_stays_the_
     taken: list[torch.Tensor] = []
     net.norm.register_forward_hook(lambda module, given, answer: taken.append(answer.detach()))
     expected = net(x).detach().numpy()
-    run = model.run(x.numpy())
+    run = model.session.run(x.numpy())
     assert run.features is not None
     close(run.features, taken[0].permute(0, 3, 1, 2).numpy())
     close(run.logits, expected)
@@ -37,7 +37,7 @@ def test_a_tensor_that_the_manifest_names_is_turned_as_well(tmp_path: Path) -> N
     model = load_package(nets.pack(tmp_path, "swin", output=output), options=CPU)
     x = nets.image("swin").numpy()
     assert model.network.features_name == name
-    close(model.run(x).features, nets.loaded("swin").run(x).features)
+    close(model.session.run(x).features, nets.loaded("swin").session.run(x).features)
 
 
 def test_randomised_copies_keep_the_layout() -> None:

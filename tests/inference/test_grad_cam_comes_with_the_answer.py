@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from explain.references import close
 from inference import nets
-from whyray.explain import explain
+from whyray.explain import explain, explained_image
 from whyray.explain.grid import upsample
 from whyray.inference import Model, RuntimeOptions, class_maps, load_package
 from whyray.inference import answer_session as answering
@@ -26,7 +26,7 @@ CLOSED = ["plain", "plain-3d", "rgb", "pool", "residual", "residual-3d", "dense"
 
 def by_formula(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """ReLU(sum_k alpha_k A_k), upsampled: Selvaraju et al. 2017, eq. 1 and 2."""
-    features = model.run(x).features
+    features = model.session.run(x).features
     assert features is not None
     assert model.network.head is not None
     alpha = model.network.head.weight / np.prod(features.shape[2:])
@@ -37,9 +37,8 @@ def by_formula(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_the_maps_are_those_of_the_formula_for_all_targets_in_one_run(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
     expected = by_formula(model, x)
-    model.forget()
     before = model.session.forwards
-    run = model.run(x)
+    run = model.session.run(x)
     assert model.session.forwards == before + 1
     wanted = {model.targets.index(each) for each in model.explainable_targets}
     assert set(run.grad_cams) == wanted
@@ -51,15 +50,16 @@ def test_the_maps_are_those_of_the_formula_for_all_targets_in_one_run(kind: str)
 def test_grad_cam_is_what_the_run_gave_and_costs_no_second_one(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
     before = model.session.forwards
-    heatmaps = explain(model, x, target="all", method="grad-cam")
+    image = explained_image(model, x)
+    heatmaps = explain(model, image, target="all", method="grad-cam")
     assert model.session.forwards == before + 1
     for each in heatmaps:
-        assert each.values is model.run(x).grad_cams[model.targets.index(each.target)]
+        assert each.values is image.run.grad_cams[model.targets.index(each.target)]
 
 
 def test_batches_and_answers_know_nothing_of_the_maps() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
-    assert not model.run(np.concatenate([x, x])).grad_cams
+    assert not model.session.run(np.concatenate([x, x])).grad_cams
     session = model.session._answering._session
     logits, maps = session.run([model.network.logits_name, class_maps.MAPS], {model.network.graph.input: x})
     assert maps.shape == (1, 0, *model.spatial_shape), "which targets was not said"
@@ -69,7 +69,7 @@ def test_batches_and_answers_know_nothing_of_the_maps() -> None:
 @pytest.mark.parametrize("kind", ["plain", "unet-3d"])
 def test_bound_inputs_and_outputs_give_the_same_maps_as_on_a_gpu(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
-    expected = model.run(x).grad_cams
+    expected = model.session.run(x).grad_cams
     feeds = {model.network.graph.input: x, class_maps.TARGETS: np.array(list(expected), np.int64)}
     logits, maps = run_bound(
         model.session._answering._session, [model.network.logits_name, class_maps.MAPS], feeds, "cpu"
@@ -86,7 +86,7 @@ def test_a_head_without_closed_form_or_with_one_by_position_still_gives_right_ma
     model, x = load_package(nets.pack(tmp_path, kind, **named), options=CPU), nets.image(kind).numpy()
     found = explain(model, x, target="all", method="grad-cam")
     if model.network.head is None:
-        assert not model.run(x).grad_cams
+        assert not model.session.run(x).grad_cams
     for each in found:
         assert each.values.shape == model.spatial_shape
 
@@ -99,9 +99,9 @@ def test_weights_that_were_changed_give_other_maps() -> None:
     weight = onnx.numpy_helper.to_array(head)
     head.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-weight), head.name))
     other = model.with_graph(proto)
-    for target, found in other.run(x).grad_cams.items():
+    for target, found in other.session.run(x).grad_cams.items():
         close(found, by_formula(other, x)[target], 1e-5)
-        assert not np.allclose(found, model.run(x).grad_cams[target])
+        assert not np.allclose(found, model.session.run(x).grad_cams[target])
 
 
 def _refusing(monkeypatch: pytest.MonkeyPatch, name: str, when: Any) -> None:
@@ -126,7 +126,7 @@ def test_a_device_that_cannot_run_the_maps_still_answers_and_the_log_says_so(
     model, x = load_package(nets.packed("plain")), nets.image("plain").numpy()
     with caplog.at_level(logging.WARNING):
         found = explain(model, x, target="all", method="grad-cam")
-    assert not model.run(x).grad_cams
+    assert not model.session.run(x).grad_cams
     expected = by_formula(model, x)
     for each in found:
         close(each.values, expected[model.targets.index(each.target)], 1e-5)

@@ -246,7 +246,7 @@ def test_slopes_behind_a_layer_are_proven_too(tmp_path: Path) -> None:
     with pytest.raises(TierMissing, match=r"the graph behind .* rounds \("):
         layer_to_logits(rounding, rounding.network.features_name)
     model, x = load_package(nets.packed("flatten"), options=CPU), nets.image("flatten").numpy()
-    features = model.run(x).features
+    features = model.session.run(x).features
     assert features is not None
     assert model.network.features_name is not None
     assert layer_to_logits(model, model.network.features_name).slopes(features, [0, 1])[0].any()

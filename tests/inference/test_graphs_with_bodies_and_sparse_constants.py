@@ -129,7 +129,7 @@ def test_a_graph_whose_head_lies_in_a_body_is_in_order_and_answers_as_without(tm
     assert np.allclose(model.logits(x), expected, atol=1e-5)
     assert model.network.features_name == "features", "the body reads them, though its node does not name them"
     assert model.network.head is None, "what happens in a body is not known to be affine"
-    assert np.allclose(model.network.head_run(model.run(x).features), expected, atol=1e-5)
+    assert np.allclose(model.network.head_run(model.session.run(x).features), expected, atol=1e-5)
     assert np.abs(explain(model, x, target="one", method="ablation-cam").values).any()
     assert np.abs(explain(model, x, target="one", method="occlusion", window=8, stride=8).values).any()
 

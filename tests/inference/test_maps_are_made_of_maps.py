@@ -213,7 +213,7 @@ def test_the_norm_of_a_pooled_vector_is_no_map(tmp_path: Path) -> None:
     model, x = loaded(tmp_path, ConvNeXt()), nets.image("plain").numpy()
     assert model.network.features_name is not None
     assert model.network.graph.shapes[model.network.features_name] == (1, 16, 8, 8)
-    run = model.run(x)
+    run = model.session.run(x)
     assert run.features is not None
     assert run.features.shape == (1, 16, 8, 8)
     assert explain(model, x, target="one", method="grad-cam").layer == model.network.features_name

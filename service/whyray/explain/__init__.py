@@ -23,10 +23,11 @@ from whyray.explain import (
     units,
 )
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
-from whyray.explain.case import Attribution, Case, Progress, predicted_regions
+from whyray.explain.case import Attribution, Case, Progress
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
+from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -104,6 +105,7 @@ __all__ = [
     "ConceptScores",
     "Context",
     "Counterfactual",
+    "ExplainedImage",
     "Explanation",
     "Heatmap",
     "Intervention",
@@ -131,6 +133,7 @@ __all__ = [
     "expanded",
     "explain",
     "explainable",
+    "explained_image",
     "heatmap_methods",
     "heatmaps",
     "method_named",

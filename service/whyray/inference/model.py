@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +13,8 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ModelOutputError
 from whyray.inference.answers import probabilities, refuse_no_probabilities
 from whyray.inference.gradient_backends import GradientBackends
-from whyray.inference.memo import Memo
 from whyray.inference.network import Network, read_network
-from whyray.inference.network_session import NetworkSession, Run
+from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
 from whyray.inference.session import RuntimeOptions
 from whyray.packages import CompanionRole, Manifest, Package, TargetSpec, find_package, read_package
@@ -47,7 +45,6 @@ class Model:
         self.options = options
         self._search = tuple(search)
         self._changed = changed
-        self._memo: Memo[Run] = Memo()
         self._companions: dict[str, Model] = {}
         self._once: dict[Hashable, Any] = {}
 
@@ -135,11 +132,11 @@ class Model:
 
     def logits(self, x: NDArray[Any]) -> FloatArray:
         """The named output before activation, for `x` (N, item in layout)."""
-        return self.run(self.network.checked_input(x)).logits
+        return self.session.run(self.network.checked_input(x)).logits
 
     def embedding(self, x: NDArray[Any]) -> FloatArray:
         """(N, D): the vector that stands for each case; ModelOutputError where the manifest names none."""
-        embedding = self.run(self.network.checked_input(x)).embedding
+        embedding = self.session.run(self.network.checked_input(x)).embedding
         if embedding is None:
             raise ModelOutputError(
                 f"{self.identity}: model.yaml names no embedding", advice="Name a tensor in output.embedding."
@@ -156,24 +153,6 @@ class Model:
         if form.unit == "probability":
             refuse_no_probabilities(answer, identity=self.identity, tensor=form.logits)
         return answer
-
-    def run(self, x: FloatArray) -> Run:
-        """One forward pass of channels-first `x`; the last run of one item is kept: asking twice is free."""
-        if len(x) != 1:
-            return self.session.run(x)
-        return self._memo.run(x, lambda: self.session.run(x))
-
-    def keep(self, x: FloatArray, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once for the image `x` under `key`; kept until another image comes."""
-        return self._memo.keep(x, key, make)
-
-    def keeping(self) -> AbstractContextManager[None]:
-        """Whatever is run within, what is kept of the last image is kept afterwards."""
-        return self._memo.keeping()
-
-    def forget(self) -> None:
-        """Drop what is kept of the last image, so that it is computed again: for measurements of time."""
-        self._memo.forget()
 
     # --- what stands beside it --------------------------------------------------------------------------------------
     def once(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -48,7 +48,7 @@ def measure_batches(model: Model, x: FloatArray) -> dict[str, Any]:
         engine = model.gradients.engine("gradient", 1)
         regions = None
         if model.task == "segmentation":
-            regions = np.ones((1, *model.run(x).logits.shape[2:]), np.float32)
+            regions = np.ones((1, *model.session.run(x).logits.shape[2:]), np.float32)
 
         def gradient(items: int) -> Callable[[], object]:
             images = np.repeat(x, items, axis=0)

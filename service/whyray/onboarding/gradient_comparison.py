@@ -56,7 +56,7 @@ def compare_gradients(model: Model, x: FloatArray, *, clock: Callable[[], float]
 
 def compare_heads(model: Model, x: FloatArray, *, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
     """The same for the head's gradient, where the head has no closed form; all targets at once."""
-    run = model.run(x)
+    run = model.session.run(x)
     assert run.features is not None
     targets, regions = list(range(len(model.targets))), _some_regions(model, x)
     try:
@@ -121,7 +121,7 @@ def _some_regions(model: Model, x: FloatArray) -> FloatArray | None:
     """For a segmentation, a part of the grid for each target: halves will do, what is compared is arithmetic."""
     if model.task != "segmentation":
         return None
-    grid = model.run(x).logits.shape[2:]
+    grid = model.session.run(x).logits.shape[2:]
     regions = np.zeros((len(model.targets), *grid), np.float32)
     regions[:, ..., : grid[-1] // 2] = 1.0 / max(1, int(np.prod(grid)) // 2)
     return regions

@@ -53,7 +53,7 @@ def embed(
 ) -> Embedded:
     """One forward pass of `x` (in layout, one image)."""
     image = model.network.checked_input(x)
-    run = model.run(image)
+    run = model.session.run(image)
     answer = model.answer(run.logits)[0]
     logits = run.logits[0]
     regions = predicted_regions(model, run.logits)

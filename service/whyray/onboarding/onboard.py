@@ -14,7 +14,7 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
-from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain import Heatmap, Method, Progress, explainable, explained_image, heatmap_methods, heatmaps, why_not
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.onboarding.batch_measuring import measure_batches
@@ -183,8 +183,7 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
     varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
     started = time.perf_counter()
     for _ in range(3):
-        model.forget()
-        model.run(x)
+        run = model.session.run(x)
     seconds = (time.perf_counter() - started) / 3
     head = model.network.head
     return {
@@ -196,9 +195,9 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
         "explained tensor": model.network.logits_name,
         "activation": model.network.form.activation,
         "features": model.network.features_name,
-        "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
+        "features shape": None if run.features is None else [int(size) for size in run.features.shape[1:]],
         "head": "none in closed form" if head is None else head.kind,
-        "grad-cam comes with the answer": bool(model.run(x).grad_cams),
+        "grad-cam comes with the answer": bool(run.grad_cams),
         "several items in one pass": model.session.batchable(varied),
         "providers": list(model.session.providers),
         "images": len(images),
@@ -234,12 +233,12 @@ def _method(
     refusals: list[str] = []
     answered: list[_Question] = []
     for each in asked:
-        model.forget()
+        image = explained_image(model, each.x)
         before, started = model.session.forwards, time.perf_counter()
         try:
-            heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
+            heatmap = heatmaps(model, image, target=[each.target], method=name, **parameters)[0]
             seconds, forwards = time.perf_counter() - started, model.session.forwards - before
-            grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
+            grade = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed).grade
         except Exception as error:  # of this method alone: the others are measured
             if ends_all(error):
                 raise
@@ -301,7 +300,6 @@ def _sanity(
 
 
 def _strongest(model: Model, x: FloatArray) -> str:
-    image = model.network.checked_input(x)
-    logits = model.run(image).logits
-    answer = model.answer(logits)[0].reshape(len(model.targets), -1).mean(axis=1)
-    return max(explainable(model, image), key=lambda name: answer[model.target_index(name)])
+    image = explained_image(model, x)
+    answer = model.answer(image.run.logits)[0].reshape(len(model.targets), -1).mean(axis=1)
+    return max(explainable(image), key=lambda name: answer[model.target_index(name)])

@@ -214,8 +214,7 @@ def _neighbour_sets(model: Model, images: Sequence[FloatArray], k: int) -> list[
 
 def _embeddings(model: Model, images: Iterable[FloatArray]) -> FloatArray:
     """(N, D) of channels-first images (1, C, *spatial) each."""
-    with model.keeping():
-        return np.stack([required_embedding(model, model.run(np.ascontiguousarray(image))) for image in images])
+    return np.stack([required_embedding(model, model.session.run(np.ascontiguousarray(image))) for image in images])
 
 
 def _plain(value: Any) -> Any:

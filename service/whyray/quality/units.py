@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.explain import Case, UnitReport
+from whyray.explain import Case, ExplainedImage, UnitReport
 from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
 from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
@@ -100,7 +100,8 @@ def _randomised(
         ("last layer randomised", seed), lambda: next(randomised(model, np.random.default_rng(seed)))[1]
     )
     before = other.session.forwards
-    again = contributions(Case(other, case.x, case.targets, context=case.context), layer, means).values[0]
+    image = case.image.once(("last layer randomised", seed), lambda: ExplainedImage(other, case.x))
+    again = contributions(Case(other, image, case.targets, context=case.context), layer, means).values[0]
     overlap = _overlap(told, again, picked)
     grade = Grade.GREEN if overlap <= OVERLAP_GREEN else Grade.AMBER if overlap <= OVERLAP_RED else Grade.RED
     rule = (

@@ -143,7 +143,6 @@ def test_refinement_brings_back_what_a_bad_encoder_loses(tmp_path: Path) -> None
 
 def test_the_same_image_gives_the_same_frames(pair: Pair, model: Model) -> None:
     first = shifted(model, picture(pair, 5), "one")
-    model.forget()
     np.testing.assert_array_equal(first.frames, shifted(model, picture(pair, 5), "one").frames)
 
 

@@ -156,9 +156,7 @@ def bottleneck_of(case: Case, reference: str = "mean") -> Bottleneck:
     """The concepts of a case, with the references of the artefact where there is one and it is asked for."""
     spec = case.model.manifest.concepts
     assert spec is not None, "why_not refuses such packages"
-    tensor = case.model.keep(
-        case.x, ("concepts",), lambda: case.model.session.tapped(case.x, [spec.output])[spec.output]
-    )
+    tensor = case.image.tapped(spec.output)
     values = tensor.reshape(-1)
     count = len(spec.names)
     if len(values) != count:

@@ -96,7 +96,7 @@ def scores_along(
     model = case.model
     bank, directions = directions_of(model, method.name, kind)
     layer = directions.tensor
-    activations = model.keep(case.x, ("tap", layer), lambda: model.session.tapped(case.x, [layer])[layer])
+    activations = case.image.tapped(layer)
     case.tell(0, 1)
     slopes, gap = layer_to_logits(model, layer).slopes(activations, case.targets)
     case.tell(1, 1)

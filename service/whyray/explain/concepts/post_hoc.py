@@ -129,7 +129,7 @@ def embedding_at(case: Case, tensor: str) -> FloatArray:
     if tensor == model.manifest.output.embedding and case.run.embedding is not None:
         only: FloatArray = case.run.embedding[0]
         return only
-    found = model.keep(case.x, ("tap", tensor), lambda: model.session.tapped(case.x, [tensor])[tensor])
+    found = case.image.tapped(tensor)
     one: FloatArray = pooled(found)[0] if found.ndim > 2 else found[0]
     return one
 

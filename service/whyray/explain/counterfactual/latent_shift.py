@@ -149,7 +149,7 @@ def latent_gradient(
     x = as_input(shown, spec)
     wanted = [case.targets[0]]
     if case.model.network.form.activation == "softmax" and len(case.model.targets) > 1:
-        logits = case.model.run(x).logits[0].copy()
+        logits = case.model.session.run(x).logits[0].copy()
         logits[wanted[0]] = -np.inf
         wanted.append(int(logits.argmax()))
     gradients, logits = case.model.gradients.twin(method).gradients(x, wanted)

@@ -77,7 +77,7 @@ def caption_of(case: Case, captioner: Captioner) -> Caption:
         shown = on_grid_of(case.display[None], case.model, captioner.model, method=NAME)
         return captioner.caption(shown[0])
 
-    return case.model.keep(case.x, ("caption", captioner.model.package.digest), write)
+    return case.image.once(("caption", captioner.model.package.digest), write)
 
 
 def answers_of(case: Case) -> dict[str, float]:

@@ -72,7 +72,7 @@ def case_activations(case: Case, layer: str) -> FloatArray:
     if layer == case.model.network.features_name and case.run.features is not None:
         found: FloatArray = case.run.features[0]
         return found
-    kept: FloatArray = case.model.keep(case.x, ("units", layer), lambda: activations(case.model, case.x, layer)[0])
+    kept: FloatArray = case.image.tapped(layer)[0]
     return kept
 
 
