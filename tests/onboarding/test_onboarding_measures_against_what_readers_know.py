@@ -215,7 +215,7 @@ def test_no_pixel_of_an_image_is_kept_where_that_is_the_wish(tmp_path: Path) -> 
 def test_the_card_of_a_gradient_method_tells_how_the_twin_differs_from_what_answered(method: str) -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     heatmap = explain(model, x, target="one", method=method)
-    own = model.twin(method).gradients(x, [0])[1]
+    own = model.gradients.twin(method).gradients(x, [0])[1]
     gap = float(np.abs(own - model.logits(x)).max() / max(1.0, np.abs(model.logits(x)).max()))
     found = next(each for each in assess(model, x, heatmap).measurements if each.aspect == "engine")
     assert heatmap.evidence["engine_parity"] == pytest.approx(gap, abs=1e-7)

@@ -182,7 +182,7 @@ def worker_app(path: Path) -> tuple[Celery, ProcessHeartbeat, Context]:
     def model(package: str) -> Model:
         found = load_package(package, search=context.config().packages.folders, options=options)
         kept = loaded.get(package)
-        if kept is None or kept.digest != found.digest:
+        if kept is None or kept.package.digest != found.package.digest:
             loaded[package] = kept = found
         return kept
 

@@ -288,7 +288,7 @@ def _examples(
         if row is None:
             refused.append(f"no row of {labels.name} is about {min(each.names)}")
             continue
-        own = measured(Case(model, model.channels_first(each.image.x), [0])) if image_measures else {}
+        own = measured(Case(model, model.network.checked_input(each.image.x), [0])) if image_measures else {}
         x.append(each.image.x)
         values.append([_value(row, column.header) for column in columns] + list(own.values()))
         targets.append([_value(row, target) for target in model.targets])

@@ -26,10 +26,11 @@ from whyray.explain import (
 )
 from whyray.explain.agreement import CHANCE, Agreement, agreement
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
-from whyray.explain.case import Attribution, Case, Progress, predicted_regions
+from whyray.explain.case import Attribution, Case, Progress
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
+from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -111,6 +112,7 @@ __all__ = [
     "ConceptScores",
     "Context",
     "Counterfactual",
+    "ExplainedImage",
     "Explanation",
     "Heatmap",
     "Intervention",
@@ -140,6 +142,7 @@ __all__ = [
     "expanded",
     "explain",
     "explainable",
+    "explained_image",
     "heatmap_methods",
     "heatmaps",
     "method_named",

@@ -48,7 +48,7 @@ class DeepLift(AttributionMap):
         """One map a target; a pass forward of baseline and image each, one back for each target."""
         assert isinstance(parameters, DeepLiftParameters)
         baseline = filled(case.x, parameters.baseline)
-        twin = case.model.twin(self.name)
+        twin = case.model.gradients.twin(self.name)
         rule = Rescale()
         without = rule.of_baseline(twin, baseline)
         found, logits = twin.gradients(case.x, case.targets, case.regions, rule)

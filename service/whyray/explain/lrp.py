@@ -59,7 +59,7 @@ class Lrp(AttributionMap):
         assert isinstance(parameters, LrpParameters)
         import torch
 
-        twin = case.model.twin(self.name)
+        twin = case.model.gradients.twin(self.name)
         rules = _Rules(parameters)
         image = torch.from_numpy(np.ascontiguousarray(case.x)).to(twin.device).requires_grad_(True)
         logits = twin.logits(image, rules, twin.folded)

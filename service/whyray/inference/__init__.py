@@ -2,9 +2,9 @@
 
 from whyray.inference.autoencoder import Autoencoder
 from whyray.inference.captioner import Caption, Captioner
-from whyray.inference.model import Model, Run, load_package, target_spec
+from whyray.inference.model import Model, load_package, target_spec
+from whyray.inference.network_session import Run
 from whyray.inference.session import RuntimeOptions
-from whyray.inference.taps import head_from, tapped
 
 __all__ = [
     "Autoencoder",
@@ -13,8 +13,6 @@ __all__ = [
     "Model",
     "Run",
     "RuntimeOptions",
-    "head_from",
     "load_package",
-    "tapped",
     "target_spec",
 ]

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
+from whyray.explain import ExplainedImage, explained_image
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
@@ -41,7 +43,7 @@ def identity(model: Model) -> PackageIdentity:
         title=manifest.title,
         manufacturer=manifest.manufacturer,
         task=manifest.task,
-        digest=model.digest,
+        digest=model.package.digest,
     )
 
 
@@ -147,24 +149,24 @@ def _findings_of_frames(
     answered: list[tuple[Finding, ...]] = []
     checks: list[ScopeCheck] = []
     checked = set(frames_to_check(len(frames)))
-    lone_input: ModelInput | None = None  # many frames' inputs are made again rather than kept in memory together
+    lone: _Prepared | None = None  # many frames' inputs are made again rather than kept in memory together
     for index, frame in enumerate(frames):
         done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
-            model_input = to_model(frame, model.manifest.input)
+            prepared = _prepared(frame, model)
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
             with activity(f"comparing with ordinary images{place}"):
-                anatomy = on_grid(structures_of_study(segmentations, frame), frame, model_input)
-                checks.append(scope_of_frame(frame, model, model_input, anatomy))
+                anatomy = on_grid(structures_of_study(segmentations, frame), frame, prepared.given)
+                checks.append(scope_of_frame(frame, model, prepared.given, anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"):
-            answered.append(tuple(answer(frame, model, model_input)))
-        lone_input = model_input if len(frames) == 1 else None
+            answered.append(tuple(answer(frame, prepared)))
+        lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
     if scope.refused:
         return scope, [()] * len(frames), None
@@ -172,8 +174,8 @@ def _findings_of_frames(
     findings = list(answered)
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
-        model_input = lone_input or to_model(frames[index], model.manifest.input)
-        findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, part)
+        prepared = lone or _prepared(frames[index], model)
+        findings[index] = _explained(frames[index], prepared, answered[index], request, segmentations, part)
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -202,8 +204,7 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
 
 def _explained(
     image: SourceImage,
-    model: Model,
-    model_input: ModelInput,
+    prepared: _Prepared,
     findings: Sequence[Finding],
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
@@ -211,8 +212,9 @@ def _explained(
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
-    anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
-    said = explain_image(image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy)
+    names = [finding.target.name for finding in chosen]
+    anatomy = on_grid(structures_of_study(segmentations, image), image, prepared.given)
+    said = explain_image(image, prepared.picture, prepared.given, names, request, progress, anatomy)
     return tuple(
         Finding(
             target=finding.target,
@@ -229,18 +231,38 @@ def _explained(
     )
 
 
-def _predict(image: SourceImage, model: Model, model_input: ModelInput) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Prepared:
+    """One image as the model takes it, and what is made of it while it is answered and explained."""
+
+    given: ModelInput
+    picture: ExplainedImage
+
+
+def _prepared(image: SourceImage, model: Model) -> _Prepared:
+    given = to_model(image, model.manifest.input)
+    with _named_by_study(image):
+        return _Prepared(given, explained_image(model, given.tensor))
+
+
+def _predict(image: SourceImage, picture: ExplainedImage) -> NDArray[np.float32]:
     """The model's answer; what is wrong with it is said with the study that it answered."""
-    try:
-        answer: NDArray[np.float32] = model.predict(model_input.tensor)[0]
-    except ModelOutputError as error:
-        study = image.header.StudyInstanceUID
-        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
+    with _named_by_study(image):
+        answer: NDArray[np.float32] = picture.model.answer(picture.run.logits)[0]
     return answer
 
 
-def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
-    values = _predict(image, model, model_input)
+@contextmanager
+def _named_by_study(image: SourceImage) -> Iterator[None]:
+    try:
+        yield
+    except ModelOutputError as error:
+        study = image.header.StudyInstanceUID
+        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
+
+
+def _scores(image: SourceImage, prepared: _Prepared) -> list[Finding]:
+    model, values = prepared.picture.model, _predict(image, prepared.picture)
     regression = model.manifest.task == "regression"
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
@@ -256,9 +278,9 @@ def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[F
     return findings
 
 
-def _segments(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
-    scores = _predict(image, model, model_input)
-    exclusive = model.activation == "softmax"
+def _segments(image: SourceImage, prepared: _Prepared) -> list[Finding]:
+    model, model_input, scores = prepared.picture.model, prepared.given, _predict(image, prepared.picture)
+    exclusive = model.network.form.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
     findings = []

@@ -13,6 +13,7 @@ from whyray.base.failures import activity
 from whyray.explain import (
     Agreement,
     Context,
+    ExplainedImage,
     Explanation,
     Heatmap,
     MapPart,
@@ -50,7 +51,7 @@ class Explained:
 
 def explain_image(
     image: SourceImage,
-    model: Model,
+    picture: ExplainedImage,
     model_input: ModelInput,
     targets: Sequence[str],
     request: ExplanationRequest,
@@ -58,8 +59,8 @@ def explain_image(
     structures: Sequence[Structure] = (),
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
-    work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures))
-    ordered = list(expanded(request.methods, model).items())
+    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures))
+    ordered = list(expanded(request.methods, picture.model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
@@ -70,7 +71,7 @@ def explain_image(
 @dataclass
 class _Work:
     image: SourceImage
-    model: Model
+    picture: ExplainedImage
     model_input: ModelInput
     targets: tuple[str, ...]
     request: ExplanationRequest
@@ -79,11 +80,16 @@ class _Work:
     explained: Explained = field(default_factory=Explained)
     _prior: list[PriorExplanation] = field(default_factory=list)
 
+    @property
+    def model(self) -> Model:
+        """The model whose answer is explained."""
+        return self.picture.model
+
     def __post_init__(self) -> None:
         spec = self.model.manifest.input
         self._context = Context(
             structures=self.structures,
-            display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
+            display=displayed(self.picture.x, spec)[0],
             valid=self.model_input.valid,
             language=self.request.language,
             phrases=self.request.phrases,
@@ -147,7 +153,7 @@ class _Work:
         try:
             return explain(
                 self.model,
-                self.model_input.tensor,
+                self.picture,
                 target=list(targets),
                 method=method,
                 context=self.context,
@@ -175,12 +181,12 @@ class _Work:
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
         card = assess(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             heatmap,
             budget=self._budget,
             seed=self.request.seed,
             valid=self.model_input.valid,
-            allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
+            allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
             progress=progress,
         )
@@ -191,7 +197,7 @@ class _Work:
     def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
         card = assess_typed(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             explanation,
             context=self.context,
             budget=self._budget,

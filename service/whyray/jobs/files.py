@@ -219,7 +219,7 @@ def explain_files(
         findings += [finding for answer in group for finding in describe(answer, results)]
     report = Report(
         package=model.identity,
-        digest=model.digest,
+        digest=model.package.digest,
         at=at,
         images=tuple(
             {

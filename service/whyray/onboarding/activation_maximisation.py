@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
+from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain import as_input
 from whyray.explain.units.layer import activations, pooled
 from whyray.inference import Model
-from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.inference.converters import first_right, to_torch
+from whyray.inference.gradient import PARITY, parity_gap
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,11 @@ def maximise(
             f"activation-maximisation makes planar pictures, and {model.identity} takes volumes",
             advice="Leave out --maximise.",
         )
-    try:
-        body = to_torch(model.graph.cut(model.graph.input, layer)).to(device_of(model))
-    except (WhyRayError, MemoryError):
-        raise
-    except Exception as error:  # the converter raises whatever its operator functions raise
-        raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {error}") from error
-    waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(device_of(model))
+    cut = model.network.graph.cut(model.network.graph.input, layer)
+    body, reason = first_right(lambda converter: to_torch(cut, converter).to(model.session.torch_device))
+    if body is None:
+        raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {reason}")
+    waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(model.session.torch_device)
     found = []
     for unit in units:
         noise = rng.normal(size=(recipe.seeds, *waves.shape, 2)).astype(np.float32)

@@ -24,7 +24,7 @@ from whyray.explain.concepts import (
 from whyray.explain.concepts.linear import folds, held_out, ridge
 from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 
 Progress = Callable[[int, int, str], None]
 FEWEST, FEWEST_MEASURED = 10, 30
@@ -121,7 +121,7 @@ def fit_bank(model: Model, examples: Examples, recipe: Recipe, progress: Progres
 
 def embedding_name(model: Model) -> str | None:
     """The tensor in which a surrogate reads concepts: the embedding, else the feature maps; None without either."""
-    return model.manifest.output.embedding or model.features_name
+    return model.manifest.output.embedding or model.network.features_name
 
 
 def too_few(examples: Examples) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _tail(model: Model, layer: str | None) -> tuple[LayerToLogits | None, str]:
         return layer_to_logits(model, layer), ""
     if model.task == "segmentation":
         return None, "concept directions are for packages that answer about the whole image"
-    name = curved_layer(model) or model.manifest.output.embedding or model.features_name
+    name = curved_layer(model) or model.manifest.output.embedding or model.network.features_name
     if name is None:
         return None, "no inner layer was found; name one by --layer"
     try:
@@ -180,10 +180,10 @@ def _look(model: Model, examples: Examples, behind: LayerToLogits | None, progre
     targets = list(range(len(model.targets)))
     for number, each in enumerate(examples.x):
         progress(number, len(examples.x), f"image {number + 1} of {len(examples.x)}")
-        x = model.channels_first(each)
+        x = model.network.checked_input(each)
         wanted = [name for name in names.values() if name]
-        inner = tapped(model, x, [*wanted, model.logits_name])
-        found["logits"].append(inner[model.logits_name].reshape(1, len(targets), -1)[..., 0])
+        inner = model.session.tapped(x, [*wanted, model.network.logits_name])
+        found["logits"].append(inner[model.network.logits_name].reshape(1, len(targets), -1)[..., 0])
         for key, name in names.items():
             if name:
                 found[key].append(pooled(inner[name]) if inner[name].ndim > 2 else inner[name])

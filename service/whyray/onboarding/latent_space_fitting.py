@@ -52,8 +52,8 @@ def embed(
     picture: NDArray[np.uint8] | None = None,
 ) -> Embedded:
     """One forward pass of `x` (in layout, one image)."""
-    image = model.channels_first(x)
-    run = model.run(image)
+    image = model.network.checked_input(x)
+    run = model.session.run(image)
     answer = model.answer(run.logits)[0]
     logits = run.logits[0]
     regions = predicted_regions(model, run.logits)
@@ -69,7 +69,7 @@ def embed(
 
 def thumbnail(model: Model, x: FloatArray) -> NDArray[np.uint8]:
     """(h, w) uint8, the longer side 128 at most: the image as displayed; of a volume the middle slice."""
-    shown = displayed(model.channels_first(x), model.manifest.input)[0]
+    shown = displayed(model.network.checked_input(x), model.manifest.input)[0]
     if shown.ndim == 3:
         shown = shown[len(shown) // 2]
     return as_bytes(shown)

@@ -90,7 +90,7 @@ def baseline_scores(
         scores[BRIGHTNESS] = Scores()
     for number, finding in enumerate(findings):
         progress(number)
-        x, truth = model.channels_first(finding.x), finding.truth
+        x, truth = model.network.checked_input(finding.x), finding.truth
         scores[CENTRE].add(centre_map(truth.shape), truth)
         scores["edges"].add(edge_map(x), truth)
         scores["random"].add(rng.random(truth.shape).astype(np.float32), truth)
@@ -195,7 +195,7 @@ def lung_brightness(model: Model, x: FloatArray) -> FloatArray | None:
     lungs = [each.mask for each in anatomy_in(model, x) if each.code is not None and each.code.value in _LUNGS]
     if not lungs:
         return None
-    shown = displayed(model.channels_first(x), model.manifest.input)[0]
+    shown = displayed(model.network.checked_input(x), model.manifest.input)[0]
     return np.where(np.any(lungs, axis=0), shown, 0).astype(np.float32)
 
 

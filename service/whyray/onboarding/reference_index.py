@@ -65,13 +65,13 @@ class Collected:
         self.entries.append(entry)
         if self.latents is not None:
             self._codes[entry.digest] = self.latents.encode(self.shown(x)[None])[0]
-        self._sample[entry.digest] = self.model.channels_first(x)
+        self._sample[entry.digest] = self.model.network.checked_input(x)
         if len(self._sample) > 2 * SAMPLE:  # those of the smallest digests: the same whatever the order was
             self._sample = dict(sorted(self._sample.items())[:SAMPLE])
 
     def shown(self, x: FloatArray) -> FloatArray:
         """(*spatial) in 0..1: an image in layout as it is displayed."""
-        only: FloatArray = displayed(self.model.channels_first(x), self.model.manifest.input)[0]
+        only: FloatArray = displayed(self.model.network.checked_input(x), self.model.manifest.input)[0]
         return only
 
     @property
@@ -138,7 +138,7 @@ def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], 
     found: dict[str, dict[str, float]] = {name: {} for name in usual}
     kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), told.seed))
     if told.outliers:
-        kinds["other images"] = [model.channels_first(outlier)[0] for outlier in told.outliers]
+        kinds["other images"] = [model.network.checked_input(outlier)[0] for outlier in told.outliers]
     for kind, changed in kinds.items():
         vectors = _embeddings(model, [each[None] for each in changed])
         for name, values in index.distances(vectors).items():
@@ -212,8 +212,7 @@ def _neighbour_sets(model: Model, images: Sequence[FloatArray], k: int) -> list[
 
 def _embeddings(model: Model, images: Iterable[FloatArray]) -> FloatArray:
     """(N, D) of channels-first images (1, C, *spatial) each."""
-    with model.keeping():
-        return np.stack([required_embedding(model, model.run(np.ascontiguousarray(image))) for image in images])
+    return np.stack([required_embedding(model, model.session.run(np.ascontiguousarray(image))) for image in images])
 
 
 def _plain(value: Any) -> Any:

@@ -66,6 +66,6 @@ def scope_artefact(
 
 
 def _looked_at(model: Model, images: Iterable[FloatArray]) -> tuple[FloatArray, FloatArray]:
-    runs = [model.run(model.channels_first(image)) for image in images]
+    runs = [model.session.run(model.network.checked_input(image)) for image in images]
     vectors = [required_embedding(model, run) for run in runs]
     return np.stack(vectors), np.concatenate([run.logits for run in runs])

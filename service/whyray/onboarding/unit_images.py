@@ -56,7 +56,7 @@ def unit_images(
         if isinstance(each, str):
             refused.append(each)
             continue
-        x = model.channels_first(each.image.x)
+        x = model.network.checked_input(each.image.x)
         image = UnitImage(x, masks=_masks(model, concepts, each.names) | _structures(model, x, named, zones))
         if pictures != "none" and not each.burned_in:
             image = _with_picture(model, image, autoencoder)

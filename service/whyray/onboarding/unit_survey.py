@@ -211,7 +211,7 @@ def _masks(model: Model, images: Sequence[UnitImage], resolution: int) -> tuple[
 def _leaned_on(model: Model, layer: str, pooled: FloatArray, most: int) -> tuple[int, ...]:
     """Units by how much they move the answers among the references, the most important of each target in turn."""
     spread = pooled.std(axis=0)
-    head = model.head if layer == model.features_name else None
+    head = model.network.head if layer == model.network.features_name else None
     effects = spread[None] if head is None else np.abs(head.weight) * spread
     ranks = np.argsort(-effects, axis=1, kind="stable")
     return tuple(dict.fromkeys(int(each) for each in ranks.T.ravel()))[:most]

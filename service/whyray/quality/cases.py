@@ -232,7 +232,7 @@ def _patched(x: FloatArray, fill: FloatArray, centre: tuple[int, ...]) -> FloatA
 def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:
     case, model = question.case, question.model
     seed = question.seed
-    models = model.session(("randomised", seed), lambda: tuple(randomised(model, np.random.default_rng(seed))))
+    models = model.once(("randomised", seed), lambda: tuple(randomised(model, np.random.default_rng(seed))))
     first = explanation.matches[0]
     assert first.resembles is not None
     own = first.resembles

@@ -71,8 +71,7 @@ def _own_neighbourhood(explanation: LatentPosition, index: ReferenceIndex, quest
 
 def _steady(explanation: LatentPosition, index: ReferenceIndex, question: Question) -> Measurement:
     model, x = question.model, question.case.x
-    with model.keeping():
-        vector = required_embedding(model, model.run(np.ascontiguousarray(np.roll(x, 1, axis=-1))))
+    vector = required_embedding(model, model.session.run(np.ascontiguousarray(np.roll(x, 1, axis=-1))))
     name = explanation.distance_is
     moved = percentile(float(index.distances(vector[None])[name][0]), index.usual[name])
     value = abs(moved - explanation.percentile)

@@ -167,8 +167,8 @@ def _by_companion(model: Model, prepared: Callable[[InputSpec], FloatArray]) -> 
     limit = model.manifest.scope.percentile
     try:
         knower = model.companion("scope", method="the check of the image")
-        usual = knower.session((KIND, "ordinary"), lambda: OrdinaryImages.read(knower))
-        run = knower.run(knower.channels_first(prepared(knower.manifest.input)))
+        usual = knower.once((KIND, "ordinary"), lambda: OrdinaryImages.read(knower))
+        run = knower.session.run(knower.network.checked_input(prepared(knower.manifest.input)))
         vector = required_embedding(knower, run)
     except (ArtefactMissing, ExplanationError, ModelOutputError, NotFound, PackageError) as error:
         yield _unchecked(error)
@@ -205,7 +205,7 @@ def _by_references(model: Model, x: FloatArray) -> Iterator[Judged]:
         return
     index = index_of(model, method=KIND)
     name = str(index.details["distance"])
-    value = float(index.distances(required_embedding(model, model.run(x))[None])[name][0])
+    value = float(index.distances(required_embedding(model, model.session.run(x))[None])[name][0])
     widest = float(index.usual[name].max())
     limit = model.manifest.scope.references
     grade = Grade.GREEN if value <= limit * widest else Grade.RED

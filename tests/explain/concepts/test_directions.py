@@ -16,7 +16,7 @@ from whyray.explain import ConceptScores, explain, method_named, why_not
 from whyray.explain.concepts import LayerToLogits, curved_layer, false_positives, layer_to_logits
 from whyray.explain.concepts.rcv import bidirectional_relevance
 from whyray.explain.concepts.significance import corrected, single_case, two_samples
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 from whyray.onboarding import fit_bank
 from whyray.onboarding.concept_fitting import Recipe
 
@@ -66,7 +66,7 @@ def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Mo
 
     bank, directions = directions_of(curved, "tcav", "presence")
     x, _ = images(1, 5)
-    embedding = tapped(curved, x, ["embedding"])["embedding"]
+    embedding = curved.session.tapped(x, ["embedding"])["embedding"]
     behind = layer_to_logits(curved, "embedding")
     found = {each.name: each for each in told(curved, "tcav").concepts}
     for number, concept in enumerate(bank.concepts[:5]):
@@ -110,7 +110,9 @@ def test_class_scores_equal_captums(curved: Model) -> None:
             found = self.rest(self.embed(given))
             return found[0] if isinstance(found, tuple | list) else found
 
-    embedded = torch.from_numpy(np.concatenate([tapped(curved, each, ["embedding"])["embedding"] for each in made.x]))
+    embedded = torch.from_numpy(
+        np.concatenate([curved.session.tapped(each, ["embedding"])["embedding"] for each in made.x])
+    )
     concepts = [
         concept_module.Concept(id=number, name=bank.concepts[number].name, data_iter=[embedded[:4]])
         for number in range(2)
