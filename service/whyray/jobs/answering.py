@@ -170,7 +170,9 @@ def _findings_of_frames(
             progress(max(_SHARE_OF_ANSWERS, (number + done) / len(explained)), words)
 
         model_input = lone_input or to_model(frames[index], model.manifest.input)
-        findings[index] = _explained(frames[index], model, model_input, answered[index], request, segmentations, share)
+        findings[index] = _explained(
+            frames[index], model, model_input, answered[index], request, segmentations, scope, share
+        )
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -204,12 +206,15 @@ def _explained(
     findings: Sequence[Finding],
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
+    scope: ScopeCheck,
     progress: Progress,
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
     anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
-    said = explain_image(image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy)
+    said = explain_image(
+        image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy, scope
+    )
     return tuple(
         Finding(
             target=finding.target,

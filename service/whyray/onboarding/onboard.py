@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from whyray.inference.memory import measure_batches
 from whyray.onboarding.calibration import calibration
 from whyray.onboarding.localisation import Marked, localisation
 from whyray.onboarding.onboarding_page import page, picture
-from whyray.quality import Budget, assess
+from whyray.packages import write_artefact
+from whyray.quality import Budget, assess, known_answers
 from whyray.quality.case_space import case_space
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
@@ -114,6 +116,7 @@ def onboard(
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
+    report["known answers"] = _written_down(model, folder)
     if any(each.labels for each in given):
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
@@ -134,6 +137,17 @@ def onboard(
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(report), encoding="utf-8")
     return report
+
+
+def _written_down(model: Model, folder: Path) -> str:
+    """Keep how the package answers made pictures, by which cards know it again; in words, whether that could be."""
+    path = folder / f"{known_answers.KIND}.npz"
+    path.unlink(missing_ok=True)
+    try:
+        write_artefact(path, *known_answers.known_answers(model, made=date.today()))
+    except PackageError as error:
+        return error.message
+    return "written down"
 
 
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
