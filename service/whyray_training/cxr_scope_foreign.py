@@ -44,7 +44,7 @@ def foreign_picture(radiographs: Bytes, photographs: list[Bytes], side: int, rng
 
 
 def _one_of(radiographs: Bytes, rng: np.random.Generator) -> FloatArray:
-    return np.asarray(radiographs[rng.integers(len(radiographs))], np.float32) / 255
+    return np.asarray(radiographs[rng.integers(len(radiographs))], np.float32) / np.float32(255)
 
 
 def _noise(side: int, rng: np.random.Generator) -> FloatArray:
@@ -70,7 +70,7 @@ def _blobs(side: int, rng: np.random.Generator) -> FloatArray:
     made = np.full((side, side), rng.random(), np.float32)
     for _ in range(rng.integers(3, 60)):
         radii = tuple(rng.uniform(0.02, 0.35, 2))
-        made[_ellipse(side, rng, tuple(rng.random(2)), radii) < 1] = rng.random()  # type: ignore[arg-type]
+        made[_ellipse(side, rng, tuple(rng.random(2)), radii) < 1] = rng.random()
     return np.asarray(ndimage.gaussian_filter(made, rng.uniform(0, 2)), np.float32)
 
 
@@ -98,12 +98,12 @@ def _long_bones(side: int, rng: np.random.Generator) -> FloatArray:
 def _slice(side: int, rng: np.random.Generator) -> FloatArray:
     """A cross-section: a bright or grey ring round soft tissue with darker and brighter parts, on black."""
     radii = tuple(rng.uniform(0.25, 0.48, 2))
-    body = _ellipse(side, rng, tuple(rng.uniform(0.4, 0.6, 2)), radii)  # type: ignore[arg-type]
+    body = _ellipse(side, rng, tuple(rng.uniform(0.4, 0.6, 2)), radii)
     made = np.where(body < 1, rng.uniform(0.3, 0.6), 0.0)
     rim = rng.uniform(0.85, 0.97)
     made[(body > rim) & (body < 1)] = rng.uniform(0.4, 1.0)
     for _ in range(rng.integers(2, 14)):
-        inner = _ellipse(side, rng, tuple(rng.uniform(0.25, 0.75, 2)), tuple(rng.uniform(0.02, 0.2, 2)))  # type: ignore[arg-type]
+        inner = _ellipse(side, rng, tuple(rng.uniform(0.25, 0.75, 2)), tuple(rng.uniform(0.02, 0.2, 2)))
         made[(inner < 1) & (body < rim)] = rng.random()
     made = ndimage.gaussian_filter(made, rng.uniform(0.5, 2.5)) + rng.uniform(0, 0.05) * rng.standard_normal(made.shape)
     return np.asarray(np.where(body < 1.05, made, 0), np.float32)

@@ -175,7 +175,7 @@ def _findings_of_frames(
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
         prepared = lone or _prepared(frames[index], model)
-        findings[index] = _explained(frames[index], prepared, answered[index], request, segmentations, part)
+        findings[index] = _explained(frames[index], prepared, answered[index], request, segmentations, scope, part)
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -208,13 +208,14 @@ def _explained(
     findings: Sequence[Finding],
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
+    scope: ScopeCheck,
     progress: Progress,
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
     names = [finding.target.name for finding in chosen]
     anatomy = on_grid(structures_of_study(segmentations, image), image, prepared.given)
-    said = explain_image(image, prepared.picture, prepared.given, names, request, progress, anatomy)
+    said = explain_image(image, prepared.picture, prepared.given, names, request, progress, anatomy, scope)
     return tuple(
         Finding(
             target=finding.target,

@@ -30,7 +30,7 @@ from whyray.explain.refusal import ends_all, refusal_of
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.inference import Model
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
-from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
+from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_region
 from whyray.results import GradedExplanation, MapInSource, StructureInSource
 
 _log = logging.getLogger(__name__)
@@ -57,9 +57,10 @@ def explain_image(
     request: ExplanationRequest,
     progress: Progress,
     structures: Sequence[Structure] = (),
+    scope: ScopeCheck | None = None,
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
-    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures))
+    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures), scope)
     ordered = list(expanded(request.methods, picture.model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
@@ -77,6 +78,7 @@ class _Work:
     request: ExplanationRequest
     progress: Progress
     structures: tuple[Structure, ...]
+    scope: ScopeCheck | None = None
     explained: Explained = field(default_factory=Explained)
     _prior: list[PriorExplanation] = field(default_factory=list)
 
@@ -188,6 +190,7 @@ class _Work:
             valid=self.model_input.valid,
             allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
+            scope=self.scope,
             progress=progress,
         )
         in_source = self._in_source(heatmap, card)
@@ -202,6 +205,7 @@ class _Work:
             context=self.context,
             budget=self._budget,
             seed=self.request.seed,
+            scope=self.scope,
             progress=progress,
         )
         told = GradedExplanation(

@@ -39,8 +39,8 @@ from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
-from whyray.packages import find_artefact
-from whyray.quality import Budget, assess
+from whyray.packages import find_artefact, write_artefact
+from whyray.quality import Budget, assess, known_answers
 from whyray.quality.case_space import case_space
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
@@ -148,6 +148,7 @@ def onboard(
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
+    report["known answers"] = _written_down(model, folder)
     if any(each.labels for each in given):
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
@@ -185,6 +186,17 @@ def onboard(
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "report.html").write_text(page(report), encoding="utf-8")
     return report
+
+
+def _written_down(model: Model, folder: Path) -> str:
+    """Keep how the package answers made pictures, by which cards know it again; in words, whether that could be."""
+    path = folder / f"{known_answers.KIND}.npz"
+    path.unlink(missing_ok=True)
+    try:
+        write_artefact(path, *known_answers.known_answers(model, made=date.today()))
+    except PackageError as error:
+        return error.message
+    return "written down"
 
 
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:

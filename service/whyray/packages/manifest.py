@@ -209,13 +209,15 @@ class ScopeSpec(_Strict):
     of each of the two measures). `references`: how many times as far from the package's own reference index as the
     farthest reference that was held out. `body_parts`: words, one of which Body Part Examined (0018,0015) holds where
     it names a part that the standard knows (PS3.16 annex L); `views`: View Position (0018,5101) where it is a defined
-    term. Empty: any.
+    term. `parts`: of a segmentation, the least and largest share (0..1) of its grid that a segment has on such an
+    image. Empty: any.
     """
 
-    percentile: float = Field(98.0, gt=50, le=100)
-    references: float = Field(1.5, ge=1)
+    percentile: float = Field(default=98.0, gt=50, le=100)
+    references: float = Field(default=1.5, ge=1)
     body_parts: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    parts: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
 CompanionRole = Literal["autoencoder", "anatomy", "captioner", "scope"]

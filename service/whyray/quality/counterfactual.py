@@ -21,6 +21,8 @@ PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 FIDELITY = 0.1
 """The largest |f(x) - f(D(z))|, in probability (for a regression: of the change that is shown)."""
 CARRIED = 0.5
+MOVED = 0.01
+"""Of the answer: a threshold that is crossed by less says nothing (7.0 % that become 6.6 %)."""
 ALIKE, CHANGED, SPARSE = 0.7, 0.05, 0.3
 PLAUSIBLE = 2.0
 SAME = 1e-3
@@ -151,10 +153,14 @@ def _valid(seen: _Seen) -> Measurement:
     """Whether the answer flips; if it does not even move towards the threshold, there is nothing to show."""
     flipped = (seen.start >= seen.level) != (seen.end >= seen.level)
     towards = (seen.end - seen.start) * (1 if seen.start < seen.level else -1) > 0
-    grade = Grade.GREEN if flipped and seen.told.flipped else Grade.AMBER if towards else Grade.RED
+    moved = abs(seen.end - seen.start) >= MOVED or seen.case.model.task == "regression"
+    grade = Grade.GREEN if flipped and seen.told.flipped and moved else Grade.AMBER if towards else Grade.RED
     if seen.told.flipped and not flipped:
         grade = Grade.RED
-    rule = "1: the answer crosses the threshold; amber: it only moves towards it; red: it doesn't, or is said to"
+    rule = (
+        f"1: the answer crosses the threshold; amber: it only moves towards it, or by less than {MOVED:g}; "
+        "red: it doesn't, or is said to"
+    )
     return Measurement("validity", "fidelity", float(flipped), None, grade, rule, _GUIDOTTI)
 
 

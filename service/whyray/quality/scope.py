@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -24,65 +24,23 @@ from whyray.inference import Model
 from whyray.packages import Artefact, InputSpec, find_artefact
 from whyray.quality.anatomy import AREAS, implausible
 from whyray.quality.card import Grade, Measurement
+from whyray.quality.scope_check import (
+    ANATOMY,
+    BATTERY,
+    DISTANCE,
+    OWN_REFERENCES,
+    PART_OF_GRID,
+    POSITION,
+    ScopeCheck,
+    ScopeReason,
+)
 
 KIND = "scope"
 """Kind of the artefact by which a scope package knows ordinary images."""
 MOST_ODD = 1
 """So many structures of implausible size or side are taken for disease; with more, the image shows no such anatomy."""
-ScopeReason = Literal[
-    "modality",
-    "body_part",
-    "view",
-    "inverted",
-    "upside_down",
-    "on_its_side",
-    "mirrored",
-    "part",
-    "exposure",
-    "another",
-    "far",
-    "anatomy",
-    "unchecked",
-]
-"""Why nothing is said of an image, by what the reader is told; `unchecked`: what the package demands can't be measured.
-
-The targets of a scope package bear these names, but for the first, which is the ordinary image.
-"""
-
-
-@dataclass(frozen=True)
-class ScopeCheck:
-    """What was measured of an image before a package may answer, and why it may not.
-
-    Attributes
-    ----------
-    measurements
-        Red where the image lies outside what the package was made for. Empty where nothing is known: neither the header
-        nor the package gave anything to measure by.
-    reasons
-        One for each red measurement, the most telling first; empty where the package may answer.
-    """
-
-    measurements: tuple[Measurement, ...] = ()
-    reasons: tuple[ScopeReason, ...] = ()
-
-    @property
-    def refused(self) -> bool:
-        """Whether the package may say nothing of this image."""
-        return bool(self.reasons)
-
-    @property
-    def measured(self) -> bool:
-        """Whether the image itself was compared with those that the package was made for, whatever its header says."""
-        return any(each.name in _OF_THE_IMAGE for each in self.measurements)
-
-
 Judged = tuple[Measurement, ScopeReason | None]
 """A measurement, and what a reader is told where it is red."""
-POSITION, DISTANCE = "likeness to ordinary images", "distance from ordinary images"
-OWN_REFERENCES, ANATOMY = "distance from the package's references", "anatomy that can be"
-_OF_THE_IMAGE = frozenset({POSITION, DISTANCE, OWN_REFERENCES, ANATOMY})
-_SOURCE = "docs/trust.md, held-out radiographs"
 
 
 def check_scope(
@@ -113,6 +71,7 @@ def check_scope(
         *_by_companion(model, prepared),
         *_by_references(model, x),
         *_by_anatomy(model, x, context),
+        *_by_parts(model, x),
     ]
     reasons = [reason for measured, reason in judged if measured.grade is Grade.RED and reason is not None]
     return ScopeCheck(tuple(measured for measured, _ in judged), tuple(dict.fromkeys(reasons)))
@@ -182,13 +141,13 @@ def _by_companion(model: Model, prepared: Callable[[InputSpec], FloatArray]) -> 
 
 def _unchecked(error: Exception) -> Judged:
     rule = f"red: what the package demands could not be measured ({type(error).__name__})"
-    return Measurement(POSITION, "case", float("nan"), None, Grade.RED, rule, _SOURCE), "unchecked"
+    return Measurement(POSITION, "case", 0.0, None, Grade.RED, rule, BATTERY), "unchecked"
 
 
 def _judged(name: str, value: float, limit: float, reason: ScopeReason) -> Judged:
     rule = f"percentile among ordinary images; red above the {limit:g}th"
     grade = Grade.GREEN if value <= limit else Grade.RED
-    return Measurement(name, "case", value, limit, grade, rule, _SOURCE), reason
+    return Measurement(name, "case", value, limit, grade, rule, BATTERY), reason
 
 
 def _seeming(knower: Model, logits: FloatArray) -> ScopeReason:
@@ -232,6 +191,18 @@ def _by_anatomy(model: Model, x: FloatArray, context: Context) -> Iterator[Judge
         return  # a method that needs it says so by name
 
 
+def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
+    """Whether a segmentation's segments fill as much of its grid as they do on images that it was made for."""
+    if not model.manifest.scope.parts or model.task != "segmentation":
+        return
+    classes = model.session.logits(x)[0].argmax(axis=0)
+    for name, (least, most) in model.manifest.scope.parts.items():
+        share = float((classes == model.target_index(name)).mean())
+        grade = Grade.GREEN if least <= share <= most else Grade.RED
+        rule = f"share of the grid; red outside {least:.0%} to {most:.0%}"
+        yield Measurement(f"{PART_OF_GRID} {name}", "case", share, None, grade, rule, BATTERY), "another"
+
+
 def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> Judged:
     """Red where more than MOST_ODD of the four structures are missing or can't be what they are called."""
     odd = implausible(structures, valid)
@@ -239,4 +210,4 @@ def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> J
     count = len(odd) + len(AREAS) - len(present)
     grade = Grade.GREEN if count <= MOST_ODD else Grade.RED
     rule = f"of lungs, heart and mediastinum, missing or of a size or side that can't be; red above {MOST_ODD}"
-    return Measurement(ANATOMY, "case", float(count), float(MOST_ODD), grade, rule, _SOURCE), "anatomy"
+    return Measurement(ANATOMY, "case", float(count), float(MOST_ODD), grade, rule, BATTERY), "anatomy"

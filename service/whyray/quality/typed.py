@@ -15,6 +15,8 @@ from whyray.inference import Model
 from whyray.quality.budget import Budget
 from whyray.quality.card import Measurement, QualityCard
 from whyray.quality.case_space import case_distance
+from whyray.quality.known_answers import answers_as_known
+from whyray.quality.scope_check import ScopeCheck, scope_measured
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def assess_typed(
     context: Context,
     budget: Budget | None = None,
     seed: int = 0,
+    scope: ScopeCheck | None = None,
     progress: Progress | None = None,
 ) -> QualityCard:
     """Measure how far an explanation can be trusted; the same seed gives the same card.
@@ -82,7 +85,9 @@ def assess_typed(
     )
     question = Question(case, budget or Budget.for_model(model), seed)
     measured = tuple(assessor(explanation, question))
-    return QualityCard((*measured, *case_distance(case)) if measured else ())
+    if not measured:
+        return QualityCard(())
+    return QualityCard((*measured, answers_as_known(model), *scope_measured(scope), *case_distance(case)))
 
 
 def assessed_methods() -> frozenset[str]:

@@ -19,6 +19,7 @@ SUM_GREEN, SUM_RED = 1e-3, 1e-2
 RANDOM_GROUPS = 19
 """With the report's own group that is rank 1 of 20: p = 0.05."""
 OVERLAP_GREEN, OVERLAP_RED = 0.5, 0.8
+KNOWN = 0.5
 NOISE = 0.02
 """Standard deviation of the noise of the stability check, as a share of the input's range."""
 
@@ -38,6 +39,15 @@ def unit_report(explanation: UnitReport, question: Question) -> Iterator[Measure
     yield _necessary(case, layer, picked, told, means, question.rng())
     yield _randomised(case, layer, picked, told, means, question.seed)
     yield _stable(case, layer, picked, told, means, question.rng())
+    yield _known(explanation)
+
+
+def _known(explanation: UnitReport) -> Measurement:
+    """The share of the told units of which a concept is known: numbers of nameless units explain nothing."""
+    value = sum(unit.concept is not None for unit in explanation.units) / max(len(explanation.units), 1)
+    grade = Grade.GREEN if value >= KNOWN else Grade.AMBER
+    rule = f"share of the told units of which it is known what they detect; amber below {KNOWN:g}"
+    return Measurement("units that are known", "fidelity", value, None, grade, rule, "Bau et al. 2017, section 3")
 
 
 def _layer(explanation: UnitReport) -> str | None:

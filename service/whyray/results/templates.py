@@ -447,6 +447,7 @@ class Wording(_Strict):
     package: Annotated[str, _with_fields("title", "name", "version", "digest")]
     quality: Plain
     grades: GradeNames
+    badge: Annotated[str, _with_fields("method", "grade")] = "Explanation {method}: {grade}"
     no_concerns: Plain
     low_reliability: Plain
     withheld: Plain

@@ -84,7 +84,7 @@ def notice_page(
     words = Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(wording.grades.red, colours.red) if withheld else None,
+        badge=(_badge(withheld[0].method, Grade.RED, wording), colours.red) if len(withheld) == 1 else None,
         banner=(headline, colours.red),
         legend=[*lines, ("", colours.text), *legend_of_answer(answer, layout, wording)],
     )
@@ -176,7 +176,7 @@ def _words_of_told(
     return Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(getattr(wording.grades, card.grade.value), colour),
+        badge=(_badge(told.method, card.grade, wording), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=[
             (f"{wording.method.format(method=told.method)}  ·  {portrayal.headline}", colours.text),
@@ -321,7 +321,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     return Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(getattr(wording.grades, card.grade.value), colour),
+        badge=(_badge(each.name, card.grade, wording), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=legend,
     )
@@ -334,6 +334,11 @@ def _narratives(finding: Finding) -> list[str]:
         for told in finding.told
         if isinstance(told.explanation, Narrative) and not told.card.withheld
     ]
+
+
+def _badge(method: str, grade: Grade, wording: Wording) -> str:
+    """Which explanation is judged, and how: the finding is not."""
+    return wording.badge.format(method=method, grade=getattr(wording.grades, grade.value))
 
 
 def quality_words(card: QualityCard, wording: Wording) -> str:
