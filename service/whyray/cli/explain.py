@@ -105,7 +105,7 @@ def explain(
         options=RuntimeOptions(device=device.value, artefacts=artefacts),
     )
     asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
-    methods = method_requests(list(asked), param or (), seed=seed)
+    methods = method_requests(asked, param or (), seed=seed)
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)

@@ -70,6 +70,12 @@ def print_report(report: Report, out: Path) -> None:
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
             table.add_row(*cells, each["method"] if each else "–", _quality(each))
     console.print(table)
+    for finding in report.findings:
+        agreed = finding["agreement"]
+        if agreed is not None:
+            words = f"{finding['finding']}: the strongest tenths of {len(agreed['methods'])} maps overlap by"
+            chance = f"{agreed['value']:.0%} (by chance {agreed['by_chance']:.0%})"
+            console.print(f"{words} {chance}", highlight=False, markup=False)
     for words in report.notes:
         console.print(f"note: {words}", highlight=False, markup=False)
     for words in report.refused:

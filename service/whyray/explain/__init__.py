@@ -17,13 +17,15 @@ from whyray.explain import (
     lime,
     local_evidence,
     lrp,
+    normal_contrast,
     occlusion,
     paths,
     rise,
     score_cams,
     units,
 )
-from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
+from whyray.explain.agreement import CHANCE, Agreement, agreement
+from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
 from whyray.explain.case import Attribution, Case, Progress, predicted_regions
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
@@ -81,6 +83,7 @@ REGISTERED = (
     lime,
     local_evidence,
     lrp,
+    normal_contrast,
     occlusion,
     paths,
     rise,
@@ -92,9 +95,11 @@ REGISTERED = (
 __all__ = [
     "ALL",
     "AUDIENCES",
+    "CHANCE",
     "GROUPS",
     "NOTHING",
     "REGISTERED",
+    "Agreement",
     "AnyMethod",
     "Attribution",
     "AttributionMap",
@@ -116,6 +121,7 @@ __all__ = [
     "MethodDefaults",
     "MethodParameters",
     "Narrative",
+    "PreferredMap",
     "PriorExplanation",
     "Progress",
     "RegionShare",
@@ -127,6 +133,7 @@ __all__ = [
     "TypedMethod",
     "UnitEffect",
     "UnitReport",
+    "agreement",
     "as_input",
     "checked_parameters",
     "displayed",
@@ -139,6 +146,7 @@ __all__ = [
     "methods",
     "on_grid_of",
     "predicted_regions",
+    "preferred_map",
     "register",
     "required_tier",
     "resampled",

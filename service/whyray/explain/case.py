@@ -20,11 +20,15 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Attribution:
-    """What a method found for one target, in the order of the case's targets: the variable part of a Heatmap."""
+    """What a method found for one target, in the order of the case's targets: the variable part of a Heatmap.
+
+    `parameters` are those that the method settled itself, in place of what was left open.
+    """
 
     values: FloatArray
     layer: str | None = None
     evidence: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
 
 
 class Case:

@@ -135,7 +135,7 @@ def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[E
             signed=method.signed,
             unit=unit_of(method.unit, case.model),
             layer=each.layer,
-            parameters=parameters.model_dump(),
+            parameters={**parameters.model_dump(), **each.parameters},
             evidence=each.evidence,
         )
         for name, each in zip(names, method.attribute(case, parameters), strict=True)

@@ -202,6 +202,7 @@ def _explained(
             maps=tuple(said.maps.get(finding.target.name, ())),
             told=tuple(said.told.get(finding.target.name, ())),
             refused=said.refused.get(finding.target.name, {}),
+            agreement=said.agreement.get(finding.target.name),
         )
         for finding in findings
     )

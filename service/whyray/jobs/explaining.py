@@ -10,6 +10,7 @@ from typing import Any
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.base.failures import activity
 from whyray.explain import (
+    Agreement,
     Context,
     Explanation,
     Heatmap,
@@ -17,10 +18,10 @@ from whyray.explain import (
     PriorExplanation,
     Structure,
     TypedExplanation,
+    agreement,
     displayed,
     expanded,
     explain,
-    method_named,
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
@@ -42,6 +43,8 @@ class Explained:
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
     told: dict[str, list[GradedExplanation]] = field(default_factory=dict)
     refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    agreement: dict[str, Agreement] = field(default_factory=dict)
+    """How far the maps of a target point at the same places, where two or more can be compared."""
 
 
 def explain_image(
@@ -55,11 +58,11 @@ def explain_image(
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
     work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures))
-    requested = expanded(request.methods, model)
-    ordered = sorted(requested.items(), key=lambda each: method_named(each[0]).stage)
+    ordered = list(expanded(request.methods, model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
+    work.compare()
     return work.explained
 
 
@@ -118,6 +121,18 @@ class _Work:
                         self._told(each, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
                 self._refuse([each.target], method, error)
+
+    def compare(self) -> None:
+        """How far the heatmaps of each target that are not withheld point at the same places."""
+        for target in self.targets:
+            shown = [
+                prior.explanation
+                for prior in self._prior
+                if isinstance(prior.explanation, Heatmap) and prior.explanation.target == target and not prior.withheld
+            ]
+            found = agreement(shown)
+            if found is not None:
+                self.explained.agreement[target] = found
 
     def _explanations(
         self,

@@ -12,7 +12,7 @@ from whyray.explain import Heatmap, Method, checked_parameters, heatmaps
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.onboarding.localisation import MarkedFinding, Scores, baseline_scores, localisation
-from whyray.packages.localisation_report import MethodLocalisation, best_first
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
 
 MOST_FORWARDS = 30_000
 """Forward passes for the marked findings of one method: where it needs more, it is measured on a part of them."""
@@ -67,6 +67,15 @@ class MarkedFindings:
     def best(self) -> str | None:
         """The method that did best so far; None where too few findings are marked to tell."""
         return next(iter(best_first(self.measured)), None)
+
+    def best_source(self, method: Method, sources: Sequence[str], parameters: Mapping[str, Any]) -> str | None:
+        """The method whose maps `method` is best made of, by hits, then AUPRC; None where too few findings tell."""
+        told = {}
+        for source in sources if len(self) >= FEWEST_BOXES else ():
+            found = self.measure(method, {**parameters, "of": source}, {})
+            if found is not None:
+                told[source] = found
+        return next(iter(best_first(told)), None)
 
     def _map(self, finding: MarkedFinding, method: str, parameters: Mapping[str, Any]) -> Heatmap | None:
         try:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,30 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
-from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain import (
+    Heatmap,
+    Method,
+    Progress,
+    explainable,
+    heatmap_methods,
+    heatmaps,
+    preferred_map,
+    why_not,
+)
+from whyray.explain.normal_contrast import NAME as NORMAL_CONTRAST
+from whyray.explain.normal_contrast import NORMAL_MAPS
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.compiled import compare_gradients, compare_heads
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.inference.memory import measure_batches
 from whyray.onboarding.calibration import calibration
+from whyray.onboarding.compared_maps import ComparedMaps
 from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MarkedFindings
+from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
+from whyray.packages import find_artefact
 from whyray.quality import Budget, assess
 from whyray.quality.case_space import case_space
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
@@ -84,6 +99,7 @@ def onboard(
     localised: int = 200,
     keep_images: bool = True,
     seed: int = 0,
+    made: date | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure tier, parity, batch, time and the maps' quality of a package; write and return the report.
@@ -91,7 +107,8 @@ def onboard(
     `images`: one at least, more say more; arrays stand for images of which nothing more is known. `only` names methods;
     empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
     marked, else of the strongest answer; where they point is measured on up to `localised` images with marks.
-    Embeddings and calibration are of all images. Writes `onboarding/report.json`,
+    Embeddings and calibration are of all images; of 20 images without findings, or more, the artefact `normal-maps` is
+    made, on the day `made` (today). Writes `onboarding/report.json`,
     `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
     expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
@@ -110,7 +127,14 @@ def onboard(
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
-    for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
+    normal = folder / f"{NORMAL_MAPS}.npz"
+    for stale in (
+        model.package.report,
+        model.package.references,
+        model.package.embeddings,
+        normal,
+        *folder.glob("*.png"),
+    ):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
     model.prove_on(model.channels_first(given[0].x))
     report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
@@ -133,19 +157,28 @@ def onboard(
         if progress is not None:
             progress(step[0], len(chosen), words)
 
+    compared = ComparedMaps(model)
     findings = MarkedFindings(model, _marked(given, localised), seed, told)
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
     # Maps that are made of another method's come last: they are made of the one that points best.
+    sources = [method for method in chosen if not _made_of_another(method)]
     for number, method in enumerate(sorted(chosen, key=_made_of_another)):
         step[0] = number
+        if method.name == NORMAL_CONTRAST:
+            normals = [image.x for image in given if image.labels and not any(image.labels.values())]
+            known = sources or [each for each in heatmap_methods() if each.name == preferred_map(model).of]
+            kept_maps = keep_normal_maps(model, normals, known, made or date.today(), told)
+            report |= {"normal maps": list(kept_maps)} if kept_maps else {}
         told(method.name)
         refusal = why_not(method, model)
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method, asked, changed, findings, seed, folder, keep_images)
+            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
+    agreed = compared.measured(seed)
+    report |= {} if agreed is None else {"agreement": agreed}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -175,7 +208,8 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
 
 def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
     marked = [(number, image) for number, image in enumerate(images) if image.truth]
-    picked = np.unique(np.linspace(0, len(marked) - 1, min(most, len(marked))).round().astype(int)) if marked else []
+    places = np.linspace(0, len(marked) - 1, min(most, len(marked))) if marked else np.zeros(0)
+    picked = np.unique(places.round().astype(int))
     return [
         MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
         for number, image in (marked[place] for place in picked)
@@ -255,13 +289,21 @@ def _method(
     asked: Sequence[_Question],
     changed: Sequence[tuple[str, Model]],
     findings: MarkedFindings,
+    compared: ComparedMaps,
     seed: int,
     folder: Path,
     keep_images: bool,
 ) -> dict[str, Any]:
     name = method.name
-    best = {"of": findings.best} if _made_of_another(method) and findings.best is not None else {}
-    parameters = {**QUICK.get(name, {}), **best, **model.manifest.methods.get(name, {})}
+    parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
+    if _made_of_another(method) and "of" not in parameters:
+        known = find_artefact(model, NORMAL_MAPS) if name == NORMAL_CONTRAST else None
+        of = (
+            findings.best
+            if known is None
+            else findings.best_source(method, [*known.facts.details["methods"]], parameters)
+        )
+        parameters |= {} if of is None else {"of": of}
     maps: list[Heatmap] = []
     grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
     spent: list[float] = []
@@ -290,6 +332,8 @@ def _method(
     shown = model.channels_first(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
+    if method.kind == "attribution map" and method.deliverable:
+        compared.add(made)
     located = findings.measure(method, parameters, made)
     return {
         "parameters": dict(maps[0].parameters),

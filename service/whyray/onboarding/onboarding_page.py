@@ -23,7 +23,7 @@ def page(report: Mapping[str, Any]) -> str:
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
-        if key not in ("methods", "calibration", "batch", "compiled")
+        if key not in ("methods", "calibration", "batch", "compiled", "agreement")
     )
     rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
     title = f"Onboarding of {report['package']} {report['version']}"
@@ -31,6 +31,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(title)}</h1><table>{facts}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
         f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"{_agreement(report.get('agreement'))}"
         f"{_localisation(report['methods'])}{_calibration(report.get('calibration', {}))}</html>\n"
     )
 
@@ -50,6 +51,17 @@ def _engines(report: Mapping[str, Any]) -> str:
         why = entry.get("why not") or f"{seconds}; difference to the twin {entry['difference to the twin']:g}"
         rows += f"<tr><th>compiled {escape(kind)}</th><td>{words}: {escape(why)}</td></tr>"
     return f"<h2>Engines</h2><table>{rows}</table>" if rows else ""
+
+
+def _agreement(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    words = (
+        f"The strongest tenths of the maps by {len(found['methods'])} methods overlap by {found['value']:.0%} on "
+        f"average ({found['low']:.0%} to {found['high']:.0%}; by chance {found['by chance']:.0%}). Agreement is no "
+        "proof: methods can agree on a wrong place."
+    )
+    return f"<h2>Agreement</h2><p>{escape(words)}</p>"
 
 
 def _localisation(methods: Mapping[str, Any]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
+from whyray.explain import CHANCE
 from whyray.quality import QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
@@ -44,6 +45,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
         "explanations": [_map(heatmap) for heatmap in finding.maps],
         "typed_explanations": [_told(each) for each in finding.told],
         "refused": dict(finding.refused),
+        "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
         "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
