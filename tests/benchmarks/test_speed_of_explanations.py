@@ -277,7 +277,7 @@ def test_a_volume_perturbed(unet: Bench) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["cxr-findings", "head-ct-tissue"])
+@pytest.mark.parametrize("name", ["cxr-findings@1", "head-ct-tissue"])
 def test_bundled_packages(name: str) -> None:
     bench = bundled(name)
     segmentation = bench.model.task == "segmentation"

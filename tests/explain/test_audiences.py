@@ -52,7 +52,7 @@ def test_the_configuration_knows_the_same_groups_as_the_methods():
 
 
 def test_all_stands_for_every_method_that_the_package_can_give_and_for_none_of_research_only():
-    model = load_package("cxr-findings")
+    model = load_package("cxr-findings@1")
     found = expanded({"all": {}}, model)
     able = {each.name for each in methods() if each.deliverable and why_not(each, model) is None}
     assert set(found) == able
@@ -60,7 +60,7 @@ def test_all_stands_for_every_method_that_the_package_can_give_and_for_none_of_r
 
 
 def test_a_method_wished_for_by_name_keeps_its_parameters_beside_a_group():
-    found = expanded({"radiologist": {}, "grad-cam": {"layer": None}}, load_package("cxr-findings"))
+    found = expanded({"radiologist": {}, "grad-cam": {"layer": None}}, load_package("cxr-findings@1"))
     assert found["grad-cam"] == {"layer": None}
     assert list(found).count("grad-cam") == 1
 

@@ -90,7 +90,7 @@ def test_on_real_radiographs_trained_maps_grade_better_than_mutated_ones(shared_
 
     from PIL import Image
 
-    model = load_package("cxr-findings", options=ON_CPU)
+    model = load_package("cxr-findings@1", options=ON_CPU)
     with (shared_data / "nih-cxr" / "labels.csv").open() as file:
         ill = [row["Image Index"] for row in csv.DictReader(file) if row["Finding Labels"] != "No Finding"][8:14]
     own, mutated = [], {each.__name__: [] for each in MUTATIONS}

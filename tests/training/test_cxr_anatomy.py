@@ -144,7 +144,7 @@ def test_a_darker_flatter_and_noisier_radiograph_has_the_same_structures(model: 
 
 
 def test_the_findings_package_sees_the_anatomy_through_its_companion(real_chest: np.ndarray) -> None:
-    findings = load_package("cxr-findings")
+    findings = load_package("cxr-findings@1")
     found = anatomy_in(findings, real_chest, zones=True)
     assert [each.name for each in found][-2:] == ["heart", "mediastinum"]
     assert len(found) == 8

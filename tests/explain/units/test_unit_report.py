@@ -183,7 +183,7 @@ def test_the_report_keeps_the_models_maps_on_real_radiographs(shared_data: Path,
 
     from whyray.packages import copy_package, find_package
 
-    path = copy_package(find_package("cxr-findings", ()), tmp_path)
+    path = copy_package(find_package("cxr-findings@1", ()), tmp_path)
     bundled = load_package(path, options=RuntimeOptions(intra_op_threads=1))
     files = sorted((shared_data / "nih-cxr" / "images").glob("*.png"))[8:20]
     pictures = [np.asarray(Image.open(each).convert("L").resize((224, 224)), np.float32) / 255 for each in files]
