@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels.utils import pack_bits
 
 from whyray.imaging import SourceImage
 from whyray.results.carried import valid_text
@@ -69,6 +68,7 @@ def add_frames(
 
 def _add_pixels(made: Dataset, pixels: NDArray[np.uint8], *, bits: int) -> None:
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = bits, bits, bits - 1, 0
-    packed = pack_bits(pixels, pad=False) if bits == 1 else pixels.tobytes()
+    # pydicom's pack_bits copies all pixels twice to see that they are 0 and 1
+    packed = np.packbits(pixels.ravel(), bitorder="little").tobytes() if bits == 1 else pixels.tobytes()
     made.PixelData = packed + b"\0" * (len(packed) % 2)
     made["PixelData"].VR = "OB"
