@@ -23,10 +23,27 @@ from whyray.packages.subgraphs import reads
 WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
 """Methods that need no feature maps, in words for advice."""
 _LEARNED = frozenset(
-    {
-        *("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Attention", "Scan", "Loop", "If"),
-        *("MultiHeadAttention", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "FFT", "DFT"),
-    }
+    [
+        "MatMul",
+        "Gemm",
+        "Conv",
+        "ConvTranspose",
+        "Einsum",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Attention",
+        "Scan",
+        "Loop",
+        "If",
+        "MultiHeadAttention",
+        "QLinearMatMul",
+        "QLinearConv",
+        "MatMulInteger",
+        "ConvInteger",
+        "FFT",
+        "DFT",
+    ]
 )
 """Layers that change what a position means: with one of them behind a map, the map is not the last word on places."""
 

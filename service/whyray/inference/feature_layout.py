@@ -13,40 +13,61 @@ _UNEVEN = 1.6
 """Largest ratio between how much each axis of the input was shrunk; convolutions without padding shrink unevenly."""
 _DEEPEST = 40
 _MAKE_MAPS = frozenset(
-    {
-        *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "BatchNormalization", "InstanceNormalization"),
-        *(
-            "GroupNormalization",
-            "Resize",
-            "Upsample",
-            "DepthToSpace",
-            "SpaceToDepth",
-            "QLinearConv",
-            "ConvInteger",
-            "LRN",
-        ),
-    }
+    [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "LpPool",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "Resize",
+        "Upsample",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "QLinearConv",
+        "ConvInteger",
+        "LRN",
+    ]
 )
 _KEEP_MAPS = frozenset(
-    {
-        *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Mish"),
-        *(
-            "Tanh",
-            "Softplus",
-            "Clip",
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "Concat",
-            "Identity",
-            "Dropout",
-            "Cast",
-            "Pad",
-            "Sqrt",
-        ),
-        *("DequantizeLinear", "QuantizeLinear", "Slice", "Swish", "Erf", "Pow", "Max", "Min", "Sum", "Where"),
-    }
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Gelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "Tanh",
+        "Softplus",
+        "Clip",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Concat",
+        "Identity",
+        "Dropout",
+        "Cast",
+        "Pad",
+        "Sqrt",
+        "DequantizeLinear",
+        "QuantizeLinear",
+        "Slice",
+        "Swish",
+        "Erf",
+        "Pow",
+        "Max",
+        "Min",
+        "Sum",
+        "Where",
+    ]
 )
 
 
