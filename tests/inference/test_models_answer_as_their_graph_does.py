@@ -125,6 +125,13 @@ def test_a_channels_last_package_takes_its_own_layout_and_is_explained_on_the_sa
     assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
     found = explain(model, x, target="three", method="integrated-gradients")
     assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
+    first = model.network.checked_input(x)
+    assert first.shape == (1, 1, 4, 6)
+    assert model.network.graph.shapes["x"] == first.shape
+    for engine in (model.gradients.twin("gradient"), model.gradients.compiled()):
+        gradients, logits = engine.gradients(first, [2])
+        assert np.allclose(gradients, 3 / 24, atol=1e-6)
+        assert np.allclose(logits, model.logits(x), atol=1e-5)
 
 
 def test_an_input_that_the_graph_does_not_have_is_named(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Autoencoder:
         def encoder(net: Callable[[Any], Any]) -> Callable[[Any], Any]:
             def encode(pictures: Any) -> Any:
                 x = (pictures[:, None].expand(-1, spec.channels, *[-1] * len(self.shape)) - mean) / std
-                return net(torch.movedim(x, 1, -1) if spec.layout == "NHWC" else x).reshape(len(pictures), -1)
+                return net(x).reshape(len(pictures), -1)
 
             return encode
 

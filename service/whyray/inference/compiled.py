@@ -36,6 +36,8 @@ class CompiledGradient:
             return export_gradient(to_torch(proto, converter), [int(size or 1) for size in sizes])
 
         made_of = {"from": start, "to": network.logits_name, **_compilers(converter)}
+        if network.manifest.input.layout == "NHWC":
+            made_of["layout"] = "channels first"  # what was kept before took this input as the manifest has it
         exported = cache.fetch("gradient", made_of, make)
         self._session = open_session(exported, network.options, name=f"{graph.where} (gradient)")
         self.weights_shape = tuple(self._session.get_inputs()[1].shape[1:])
@@ -60,7 +62,6 @@ class CompiledEngine:
         prove: bool = False,
     ) -> None:
         self._network, self._session = network, session
-        self._last = network.manifest.input.layout == "NHWC"
         self._run = CompiledGradient(network, cache, network.graph.input, converter)
         if prove:
             reason = cache.proof(
@@ -78,24 +79,21 @@ class CompiledEngine:
         """As `GradientEngine.gradients`."""
         if len(x) > 1 and not self._session.batchable(x):
             return one_by_one(self, x, targets, regions)
-        fed = np.moveaxis(x, 1, -1) if self._last else x
         found = []
         for number, target in enumerate(targets):
             weights = self._weights(target, None if regions is None else regions[number])
-            logits, gradient = self._run(fed, np.repeat(weights[None], len(x), axis=0))
-            found.append(np.moveaxis(gradient, -1, 1) if self._last else gradient)
+            logits, gradient = self._run(x, np.repeat(weights[None], len(x), axis=0))
+            found.append(gradient)
         return np.stack(found), self._network.shaped_logits(logits, len(x))
 
     def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
         """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
-        fed = np.moveaxis(x, 1, -1) if self._last else x
-        _, gradient = self._run(fed, self._as_compiled(weights[0])[None])
-        return np.moveaxis(gradient, -1, 1) if self._last else gradient
+        _, gradient = self._run(x, self._as_compiled(weights[0])[None])
+        return gradient
 
     def answers(self, x: FloatArray) -> FloatArray:
         """Logits (N, ...) of `x` (N, C, *spatial)."""
-        fed = np.moveaxis(x, 1, -1) if self._last else x
-        logits, _ = self._run(fed, np.zeros((len(x), *self._run.weights_shape), np.float32))
+        logits, _ = self._run(x, np.zeros((len(x), *self._run.weights_shape), np.float32))
         return self._network.shaped_logits(logits, len(x))
 
     def _weights(self, target: int, region: FloatArray | None) -> FloatArray:

@@ -163,8 +163,7 @@ class Twin:
                 f"{self._network.identity} has a twin by {self.converter.name}, whose operators no rule can replace",
                 advice="Take integrated-gradients, which needs gradients only.",
             )
-        fed = torch.movedim(x, 1, -1) if self._network.manifest.input.layout == "NHWC" else x
-        answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
+        answer = _only(self.module(x) if rule is None else run_with_rule(module or self.module, x, rule))
         if self._network.manifest.task in ("autoencoder", "captioner"):
             return answer
         count = len(self._network.manifest.targets)

@@ -102,7 +102,9 @@ class Network:
         return self._heads[tensor]
 
     def checked_input(self, x: NDArray[Any]) -> FloatArray:
-        """`x` in layout → (N, C, *spatial) float32, checked; a batch axis that is missing is added.
+        """`x` in the layout of the manifest → (N, C, *spatial) float32, checked; a missing batch axis is added.
+
+        The one place where an image changes its layout: from here on all is channels-first, the graph too.
 
         Raises ModelOutputError for another shape, NaN or infinity.
         """
@@ -118,11 +120,6 @@ class Network:
         if not np.isfinite(array).all():
             raise ModelOutputError(f"{self.identity}: the input has NaN or infinite values")
         return np.moveaxis(array, -1, 1) if self.manifest.input.layout == "NHWC" else array
-
-    def fed(self, x: FloatArray, number_type: Any) -> NDArray[Any]:
-        """Channels-first `x` as the graph takes it: its layout, its number type, contiguous."""
-        laid = np.moveaxis(x, 1, -1) if self.manifest.input.layout == "NHWC" else x
-        return np.ascontiguousarray(laid, dtype=number_type)
 
     def shaped_logits(self, raw: FloatArray, batch: int) -> FloatArray:
         """The graph's output for `batch` items as (N, targets) or (N, targets, *spatial); ModelOutputError if wrong."""

@@ -129,8 +129,8 @@ class NetworkSession:
         }
 
     def fed(self, x: FloatArray) -> NDArray[Any]:
-        """`x` as the graph takes it."""
-        return self.network.fed(x, self._answering.input_type)
+        """`x` in the number type that the graph takes, contiguous."""
+        return np.ascontiguousarray(x, dtype=self._answering.input_type)
 
     @cached_property
     def in_single_precision(self) -> NetworkSession:
@@ -219,7 +219,7 @@ class NetworkSession:
         network, spec = self.network, self.network.manifest.input
 
         def answers(x: FloatArray) -> FloatArray:
-            fed = network.fed(x, answering.input_type)
+            fed = np.ascontiguousarray(x, dtype=answering.input_type)
             tensors, _ = self._fetched(answering, fed, network.tapped_names[:1], maps=False)
             return network.shaped_logits(tensors[network.logits_name], 1)
 

@@ -25,10 +25,24 @@ from whyray.packages import Manifest
 from whyray.packages.manifest import WITHOUT_TARGETS
 
 _DECISIONS = frozenset(
-    {
-        *("ArgMax", "ArgMin", "Hardmax", "OneHot", "TopK", "NonMaxSuppression", "Greater", "GreaterOrEqual", "Less"),
-        *("LessOrEqual", "Equal", "Not", "And", "Or", "Xor", "Sign"),
-    }
+    [
+        "ArgMax",
+        "ArgMin",
+        "Hardmax",
+        "OneHot",
+        "TopK",
+        "NonMaxSuppression",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Equal",
+        "Not",
+        "And",
+        "Or",
+        "Xor",
+        "Sign",
+    ]
 )
 _ROUNDINGS = frozenset({"Round", "Floor", "Ceil"})
 _SCALES = (0.3, 1.0, 3.0, 30.0, 300.0, 3000.0)

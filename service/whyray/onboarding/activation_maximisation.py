@@ -84,7 +84,7 @@ def maximise(
         start, pictures = _climb(model, body, unit, torch.from_numpy(noise).to(waves.device), waves, shifts, recipe)
         inputs = as_input(np.concatenate([start, pictures]), model.manifest.input)
         told = pooled(activations(model, inputs, layer))[:, unit]
-        own = _layer_of(model, body, torch.from_numpy(inputs).to(waves.device)).flatten(2).mean(dim=2)[:, unit]
+        own = _layer_of(body, torch.from_numpy(inputs).to(waves.device)).flatten(2).mean(dim=2)[:, unit]
         gap = parity_gap(own.detach().cpu().numpy(), told)
         if gap > PARITY:
             raise TierMissing(f"{model.identity}: the converted graph's {layer!r} differs by {gap:.2g}")
@@ -132,13 +132,11 @@ def _score(model: Model, body: Any, pictures: Any, unit: int) -> Any:
         for values in (spec.intensity.mean, spec.intensity.std)
     )
     x = (pictures[:, None].expand(-1, spec.channels, -1, -1) - mean) / std
-    return _layer_of(model, body, x)[:, unit].flatten(1).mean(dim=1)
+    return _layer_of(body, x)[:, unit].flatten(1).mean(dim=1)
 
 
-def _layer_of(model: Model, body: Any, x: Any) -> Any:
-    import torch
-
-    answer = body(torch.movedim(x, 1, -1) if model.manifest.input.layout == "NHWC" else x)
+def _layer_of(body: Any, x: Any) -> Any:
+    answer = body(x)
     return answer[0] if isinstance(answer, (tuple, list)) else answer
 
 

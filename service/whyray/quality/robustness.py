@@ -147,7 +147,6 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
 
 
 def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
-    x = np.moveaxis(case.x, 1, -1) if case.model.manifest.input.layout == "NHWC" else case.x
     parameters: dict[str, Any] = {**heatmap.parameters, **changes}
-    only = heatmaps(case.model, x, target=[target or heatmap.target], method=heatmap.method, **parameters)
+    only = heatmaps(case.model, case.image, target=[target or heatmap.target], method=heatmap.method, **parameters)
     return only[0]
