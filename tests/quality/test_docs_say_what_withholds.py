@@ -52,4 +52,4 @@ def test_and_they_are_those_of_the_code() -> None:
     assert (known_answers.SAME, known_answers.OTHER) == (0.02, 0.1)
     assert (robustness.AGAIN, fidelity.BETTER) == (0.05, 1.0)
     assert "whichever of the three questions fails" in PAGE
-    assert {"engine", "fidelity", "sanity", "anatomy", "record", "case"} == WITHHOLDING
+    assert {"engine", "fidelity", "sanity", "anatomy", "record", "scope", "case"} == WITHHOLDING

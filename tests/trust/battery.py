@@ -35,7 +35,7 @@ from whyray.quality.known_answers import answers_as_known
 from whyray_training.cxr_scope import parts_by_patient
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "trust.md"
-QUICK = Budget(forwards=72, steps=3, random_orders=4, repeats=False)
+QUICK = Budget(forwards=40, steps=2, random_orders=3, repeats=False)
 BOOTSTRAPS = 2000
 
 

@@ -99,4 +99,4 @@ def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement
 def _stated(what: str, value: str, wanted: Sequence[str], *, fits: bool) -> Measurement:
     grade = Grade.GREEN if fits else Grade.RED
     rule = f"the header says {value}; red unless {', '.join(wanted)}"
-    return Measurement(f"stated {what}", "case", float(fits), 1.0, grade, rule, _SOURCE)
+    return Measurement(f"stated {what}", "scope", float(fits), 1.0, grade, rule, _SOURCE)

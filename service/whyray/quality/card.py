@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Aspect = Literal["engine", "fidelity", "sanity", "robustness", "complexity", "anatomy", "record", "case"]
+Aspect = Literal["engine", "fidelity", "sanity", "robustness", "complexity", "anatomy", "record", "scope", "case"]
 CardQuestion = Literal["image", "model", "place"]
 """Is this image one the model was made for; is the map faithful to the model; does it lie where it can, and did this
 package's maps prove right before."""
 QUESTIONS: Mapping[CardQuestion, frozenset[Aspect]] = {
-    "image": frozenset({"case"}),
+    "image": frozenset({"scope", "case"}),
     "model": frozenset({"engine", "fidelity", "sanity"}),
     "place": frozenset({"anatomy", "record"}),
 }

@@ -61,7 +61,7 @@ def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measu
         Measurement("insertion - deletion AUC", "fidelity", gap, 0.0, grade, rule, _RISE, cost),
         Measurement(
             "deletion AUC",
-            "fidelity",
+            "robustness",
             float(own.deletion[target]),
             deletion,
             Grade.GREEN if own.deletion[target] < deletion else Grade.AMBER,
@@ -70,7 +70,7 @@ def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measu
         ),
         Measurement(
             "insertion AUC",
-            "fidelity",
+            "robustness",
             float(own.insertion[target]),
             insertion,
             Grade.GREEN if own.insertion[target] > insertion else Grade.AMBER,

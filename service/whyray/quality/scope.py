@@ -141,13 +141,13 @@ def _by_companion(model: Model, prepared: Callable[[InputSpec], FloatArray]) -> 
 
 def _unchecked(error: Exception) -> Judged:
     rule = f"red: what the package demands could not be measured ({type(error).__name__})"
-    return Measurement(POSITION, "case", 0.0, None, Grade.RED, rule, BATTERY), "unchecked"
+    return Measurement(POSITION, "scope", 0.0, None, Grade.RED, rule, BATTERY), "unchecked"
 
 
 def _judged(name: str, value: float, limit: float, reason: ScopeReason) -> Judged:
     rule = f"percentile among ordinary images; red above the {limit:g}th"
     grade = Grade.GREEN if value <= limit else Grade.RED
-    return Measurement(name, "case", value, limit, grade, rule, BATTERY), reason
+    return Measurement(name, "scope", value, limit, grade, rule, BATTERY), reason
 
 
 def _seeming(knower: Model, logits: FloatArray) -> ScopeReason:
@@ -169,7 +169,7 @@ def _by_references(model: Model, x: FloatArray) -> Iterator[Judged]:
     limit = model.manifest.scope.references
     grade = Grade.GREEN if value <= limit * widest else Grade.RED
     rule = f"{name} distance in units of the farthest held-out reference's; red above {limit:g}"
-    yield Measurement(OWN_REFERENCES, "case", value / widest, 1.0, grade, rule, "Lee et al. 2018, section 2"), "far"
+    yield Measurement(OWN_REFERENCES, "scope", value / widest, 1.0, grade, rule, "Lee et al. 2018, section 2"), "far"
 
 
 # --- anatomy ---------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
         share = float((classes == model.target_index(name)).mean())
         grade = Grade.GREEN if least <= share <= most else Grade.RED
         rule = f"share of the grid; red outside {least:.0%} to {most:.0%}"
-        yield Measurement(f"{PART_OF_GRID} {name}", "case", share, None, grade, rule, BATTERY), "another"
+        yield Measurement(f"{PART_OF_GRID} {name}", "scope", share, None, grade, rule, BATTERY), "another"
 
 
 def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> Judged:
@@ -210,4 +210,4 @@ def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> J
     count = len(odd) + len(AREAS) - len(present)
     grade = Grade.GREEN if count <= MOST_ODD else Grade.RED
     rule = f"of lungs, heart and mediastinum, missing or of a size or side that can't be; red above {MOST_ODD}"
-    return Measurement(ANATOMY, "case", float(count), float(MOST_ODD), grade, rule, BATTERY), "anatomy"
+    return Measurement(ANATOMY, "scope", float(count), float(MOST_ODD), grade, rule, BATTERY), "anatomy"

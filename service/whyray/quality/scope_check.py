@@ -67,5 +67,5 @@ def scope_measured(scope: ScopeCheck | None) -> tuple[Measurement, ...]:
     if scope.measured:
         return scope.measurements
     rule = "amber: the package brings nothing to compare the image with those that it was made for"
-    unknown = Measurement("image like those of the package", "case", 0.0, None, Grade.AMBER, rule, BATTERY)
+    unknown = Measurement("image like those of the package", "scope", 0.0, None, Grade.AMBER, rule, BATTERY)
     return (*scope.measurements, unknown)
