@@ -45,7 +45,7 @@ class Observer:
     """The explained classifier as the autoencoder's teacher: its features, differentiable and from ONNX Runtime."""
 
     def __init__(self, model: Model) -> None:
-        from whyray.inference.gradient import to_torch
+        from whyray.inference.converters import to_torch
 
         head = model.network.head
         if head is None or head.kind != "pooled" or model.network.features_name is None:

@@ -21,7 +21,7 @@ from whyray.explain import Case
 from whyray.explain.concepts import KIND, Concept, ConceptBank, held, measure_concepts, measured
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import Examples, fit_bank
-from whyray.onboarding.concept_fitting import FEWEST, Recipe
+from whyray.onboarding.concept_fitting import FEWEST, ConceptRecipe
 from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 from whyray_training.cxr_augment import plain
 from whyray_training.cxr_card import CODES
@@ -63,7 +63,7 @@ def main(
         bank = fit_bank(
             model,
             examples,
-            Recipe(seed=seed),
+            ConceptRecipe(seed=seed),
             lambda done, total, words: progress.update(bar, completed=done, total=total, description=words),
         )
     made = date.fromisoformat(day) if day else system_clock().date()

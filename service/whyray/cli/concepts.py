@@ -124,7 +124,7 @@ def fit(
     from whyray.cli.screen import progress_bar
     from whyray.explain.concepts import KIND, held
     from whyray.onboarding import fit_bank
-    from whyray.onboarding.concept_fitting import Recipe
+    from whyray.onboarding.concept_fitting import ConceptRecipe
     from whyray.packages import ArtefactFacts, graph_digest, read_artefact, write_artefact
 
     for path in images:
@@ -142,7 +142,7 @@ def fit(
         bank = fit_bank(
             model,
             examples,
-            Recipe(copies=copies, random=random, seed=seed, layer=layer),
+            ConceptRecipe(copies=copies, random=random, seed=seed, layer=layer),
             lambda done, total, words: progress(0.33 + 0.67 * done / max(total, 1), words),
         )
     details, arrays = held(bank)

@@ -26,7 +26,7 @@ from whyray.inference.rules import Rule, fold_batch_norms, run_with_rule
 PARITY = 1e-3
 """Largest difference of a twin's logits to ONNX Runtime's, relative to the largest logit."""
 
-__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "parity_gap", "to_torch", "verified_twin"]
+__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "parity_gap", "verified_twin"]
 
 
 class GradientEngine(Protocol):

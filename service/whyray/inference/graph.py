@@ -53,7 +53,7 @@ class Graph:
 
     @property
     def dynamic_batch(self) -> bool:
-        """Whether the graph declares that it takes any batch size; a declaration only, see `NetworkSession.batchable`."""
+        """Whether the graph declares that it takes any batch size; it alone proves nothing, see `NetworkSession.batchable`."""
         value = next(each for each in self.proto.graph.input if each.name == self.input)
         sizes = value.type.tensor_type.shape.dim
         return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it

@@ -68,7 +68,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ConceptRecipe:
     """Numbers of a fit: cross-validation folds, resampled copies of each concept's vector, random vectors, seed."""
 
     folds: int = 5
@@ -89,7 +89,7 @@ class _Seen:
     outputs: FloatArray | None
 
 
-def fit_bank(model: Model, examples: Examples, recipe: Recipe, progress: Progress) -> ConceptBank:
+def fit_bank(model: Model, examples: Examples, recipe: ConceptRecipe, progress: Progress) -> ConceptBank:
     """Fit all that this package can have: concept outputs' spread, a surrogate, concept directions.
 
     Raises ConfigError where there are too few examples of a concept, PackageError for a layer that there is not.
@@ -203,7 +203,7 @@ def _directions(
     seen: _Seen,
     examples: Examples,
     fold_of: NDArray[np.int64],
-    recipe: Recipe,
+    recipe: ConceptRecipe,
     progress: Progress,
 ) -> Directions:
     rng = np.random.default_rng((recipe.seed, 1))

@@ -16,9 +16,9 @@ from whyray.explain import ConceptScores, explain
 from whyray.explain.concepts import find_bank
 from whyray.explain.concepts.linear import PENALTIES, folds, held_out, ridge
 from whyray.onboarding import fit_bank
-from whyray.onboarding.concept_fitting import Recipe
+from whyray.onboarding.concept_fitting import ConceptRecipe
 
-QUICK = Recipe(copies=2, random=20)
+QUICK = ConceptRecipe(copies=2, random=20)
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40)])

@@ -10,8 +10,8 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError, TierMissing
 from whyray.inference import Model
-from whyray.inference.converters import TwinConverter, first_right
-from whyray.inference.gradient import PARITY, parity_gap, probes_of_features, pulled_back, to_torch
+from whyray.inference.converters import TwinConverter, first_right, to_torch
+from whyray.inference.gradient import PARITY, parity_gap, probes_of_features, pulled_back
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import is_affine
 from whyray.packages.subgraphs import reads
