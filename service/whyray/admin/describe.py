@@ -23,8 +23,7 @@ from whyray.admin.schemas import (
 )
 from whyray.base.errors import uncorrectable_codes
 from whyray.base.finding_record import FindingRecord
-from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow
-from whyray.catalog.states import delivery_sources, job_sources
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, delivery_sources, job_sources
 
 _UNANSWERED = ("words", "reasons", "measurements", "images")
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}

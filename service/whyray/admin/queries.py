@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from whyray.base.errors import NotFound
 from whyray.catalog import (
+    STUDY_STATE,
     Announcement,
     Delivery,
     DeliveryState,
@@ -22,7 +23,6 @@ from whyray.catalog import (
     Series,
     Study,
 )
-from whyray.catalog.studies import STUDY_STATE
 
 Row = TypeVar("Row")
 

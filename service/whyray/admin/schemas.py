@@ -10,9 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from whyray.admin.answer import Answer
 from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
 from whyray.base.finding_record import GradeName
-from whyray.catalog import DeliveryState, JobState
-from whyray.catalog.events import Severity
-from whyray.catalog.studies import StudyState
+from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.config import ResultKind
 
 Item = TypeVar("Item")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from whyray.app.kept_config import KeptConfig
 from whyray.base.shown import shown_path
-from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, load_config
-from whyray.config.problems import config_error
+from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, config_error, load_config
 from whyray.explain import Tier, method_named, methods
 from whyray.inference import Model, RuntimeOptions, load_package
 

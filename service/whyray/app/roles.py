@@ -25,8 +25,7 @@ from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
 
 if TYPE_CHECKING:
-    from whyray.worklist import OwnWorklist, Performer
-    from whyray.worklist.fetch import Keep
+    from whyray.worklist import Keep, OwnWorklist, Performer
 
 _log = logging.getLogger("whyray.roles")
 
@@ -236,8 +235,7 @@ def refuse_missing_gpu(device: str) -> None:
         return
     from onnx import TensorProto, helper
 
-    from whyray.inference import RuntimeOptions
-    from whyray.inference.session import open_session
+    from whyray.inference import RuntimeOptions, open_session
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])

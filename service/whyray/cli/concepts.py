@@ -123,8 +123,7 @@ def fit(
     from whyray.cli.concepts_screen import tell_concepts
     from whyray.cli.screen import progress_bar
     from whyray.explain.concepts import KIND, held
-    from whyray.onboarding import fit_bank
-    from whyray.onboarding.concept_fitting import ConceptRecipe
+    from whyray.onboarding import ConceptRecipe, fit_bank
     from whyray.packages import ArtefactFacts, graph_digest, read_artefact, write_artefact
 
     for path in images:
@@ -212,7 +211,7 @@ def _model(
 
 def _place(model: Model, out: Path | None, site: Sequence[Path]) -> Path:
     from whyray.explain.concepts import KIND
-    from whyray.packages.package import ONBOARDING
+    from whyray.packages import ONBOARDING
 
     base = out or (site[0] if site else None)
     folder = model.package.folder / ONBOARDING if base is None else base / model.manifest.name / model.manifest.version

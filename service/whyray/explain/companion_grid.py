@@ -6,8 +6,7 @@ import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
-from whyray.inference import Model
-from whyray.inference.display import as_input, displayed
+from whyray.inference import Model, as_input, displayed
 
 __all__ = ["as_input", "displayed", "on_grid_of", "resampled"]
 

@@ -17,8 +17,7 @@ from whyray.explain.gradients import checked_parity
 from whyray.explain.paths import completeness_gap
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.inference.gradient import Twin
-from whyray.inference.rules import ELEMENTWISE, Operator, moving
+from whyray.inference import ELEMENTWISE, Operator, Twin, moving
 
 _SMALL = 1e-6
 

@@ -16,9 +16,8 @@ from whyray.explain.image import ExplainedImage, explained_image
 from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, checked_parameters, method_named
 from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
-from whyray.inference import Model
+from whyray.inference import WITHOUT_MAPS, Model
 from whyray.inference.blas import one_blas_thread
-from whyray.inference.feature_choice import WITHOUT_MAPS
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 

@@ -14,8 +14,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
-from whyray.inference.gradient import PARITY, GradientEngine, parity_gap
-from whyray.inference.rules import Operator, Rule
+from whyray.inference import PARITY, GradientEngine, Operator, Rule, parity_gap
 
 
 def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:

@@ -13,7 +13,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.gradients import checked_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.inference.rules import ELEMENTWISE, Operator, moving
+from whyray.inference import ELEMENTWISE, Operator, moving
 
 _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"}
 

@@ -10,8 +10,7 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing, WhyRayError
 from whyray.explain.case import Case
-from whyray.inference import Model
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from whyray.base.errors import PackageError
 from whyray.inference.feature_layout import map_layout
 from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import reads
+from whyray.packages import InputSpec, reads
 
 WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
 """Methods that need no feature maps, in words for advice."""

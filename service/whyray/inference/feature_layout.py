@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from whyray.inference.graph import Graph
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import rename_reads
+from whyray.packages import InputSpec, rename_reads
 
 _UNEVEN = 1.6
 """Largest ratio between how much each axis of the input was shrunk; convolutions without padding shrink unevenly."""

@@ -13,8 +13,7 @@ from whyray.base.errors import PackageError
 from whyray.inference.input_layout import with_channels_first_input
 from whyray.inference.input_type import with_float_input
 from whyray.inference.inputs import with_constants
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import reads, tensors, with_dense_constants
+from whyray.packages import InputSpec, reads, tensors, with_dense_constants
 
 _NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -53,7 +52,7 @@ class Graph:
 
     @property
     def dynamic_batch(self) -> bool:
-        """Whether the graph declares that it takes any batch size; it alone proves nothing, see `NetworkSession.batchable`."""
+        """Whether the graph declares that it takes any batch size; no proof that it does, see `NetworkSession`."""
         value = next(each for each in self.proto.graph.input if each.name == self.input)
         sizes = value.type.tensor_type.shape.dim
         return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it

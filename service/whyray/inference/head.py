@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from whyray.base.errors import PackageError
 from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 
 _AFFINE = frozenset(
     [

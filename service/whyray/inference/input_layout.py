@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import rename_reads
+from whyray.packages import InputSpec, rename_reads
 
 
 def with_channels_first_input(proto: Any, spec: InputSpec) -> Any:

@@ -21,8 +21,7 @@ from whyray.inference.graph import Graph
 from whyray.inference.noise import smooth_noise
 from whyray.inference.output_range import MOVES, Bounds, attribute, bounds, ends_linear
 from whyray.inference.session import RuntimeOptions
-from whyray.packages import Manifest
-from whyray.packages.manifest import WITHOUT_TARGETS
+from whyray.packages import WITHOUT_TARGETS, Manifest
 
 _DECISIONS = frozenset(
     [

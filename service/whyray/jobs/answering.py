@@ -27,8 +27,7 @@ from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
 from whyray.quality import ScopeCheck
-from whyray.results import Answer, Finding, FramesExplained, PackageIdentity
-from whyray.results.header import invalid_attributes
+from whyray.results import Answer, Finding, FramesExplained, PackageIdentity, invalid_attributes
 
 _SHARE_OF_ANSWERS = 0.1
 """Of the progress; explaining takes the rest."""

@@ -16,8 +16,7 @@ from whyray.base.errors import ImageError, InternalError, NotFound, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.finding_record import finding_records
 from whyray.base.retry import retry_after
-from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, installation, jobs
-from whyray.catalog.jobs import NewResult
+from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import Config, Route
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
 from whyray.inference import Model

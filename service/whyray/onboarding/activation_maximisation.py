@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain import as_input
-from whyray.explain.units.layer import activations, pooled
-from whyray.inference import Model
-from whyray.inference.converters import first_right, to_torch
-from whyray.inference.gradient import PARITY, parity_gap
+from whyray.explain.units import activations, pooled
+from whyray.inference import PARITY, Model, first_right, parity_gap, to_torch
 
 
 @dataclass(frozen=True)

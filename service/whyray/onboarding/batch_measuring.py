@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.inference import Model
-from whyray.inference.memory import memory_budget, process_field
-from whyray.inference.session import open_session, run_session
+from whyray.inference import Model, memory_budget, open_session, process_field, run_session
 
 _ON_CPU = (1, 2, 4, 8, 16)
 _ON_GPU = (1, 2, 4, 8, 16, 32, 64)

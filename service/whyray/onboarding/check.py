@@ -10,9 +10,7 @@ from typing import Literal
 import numpy as np
 
 from whyray.base.errors import WhyRayError
-from whyray.inference import Model, RuntimeOptions
-from whyray.inference.feature_choice import WITHOUT_MAPS
-from whyray.inference.input_type import cast_to
+from whyray.inference import WITHOUT_MAPS, Model, RuntimeOptions, cast_to
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.packages import read_package
 

@@ -17,12 +17,15 @@ from whyray.explain.concepts import (
     Directions,
     LayerToLogits,
     Outputs,
+    calibrated,
     curved_layer,
+    folds,
+    held_out,
     layer_to_logits,
+    permuted,
     pooled,
+    ridge,
 )
-from whyray.explain.concepts.linear import folds, held_out, ridge
-from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
 from whyray.inference import Model
 

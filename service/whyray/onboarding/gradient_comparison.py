@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.inference import Model
-from whyray.inference.gradient import GradientEngine, Twin, parity_gap
+from whyray.inference import GradientEngine, Model, Twin, parity_gap
 
 SAME = 1e-3
 """Largest difference of compiled gradients to the twin's, by Euclidean norm: single places differ more where an

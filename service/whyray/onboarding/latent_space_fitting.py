@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import displayed, predicted_regions, resampled
-from whyray.explain.latent import ReferenceIndex, embedding_name, fit_space, normed, required_embedding, trustworthiness
-from whyray.explain.latent.plane import umap_layout
-from whyray.explain.latent.space import unit
+from whyray.explain.latent import (
+    ReferenceIndex,
+    embedding_name,
+    fit_space,
+    normed,
+    required_embedding,
+    trustworthiness,
+    umap_layout,
+    unit,
+)
 from whyray.inference import Model
 
 Thumbnail = NDArray[np.uint8]

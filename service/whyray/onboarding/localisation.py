@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.statistics import bootstrap_interval
 from whyray.explain import Heatmap, displayed
-from whyray.explain.anatomy import anatomy_in, missing_anatomy
-from whyray.explain.anatomy.allowed import LEFT_LUNG, LUNG, RIGHT_LUNG
+from whyray.explain.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, anatomy_in, missing_anatomy
 from whyray.inference import Model
 from whyray.packages.localisation_report import (
     AUPRC,
@@ -27,7 +26,7 @@ from whyray.packages.localisation_report import (
     MethodLocalisation,
     TargetHits,
 )
-from whyray.quality.cells import edge_map
+from whyray.quality import edge_map
 
 _LUNGS = frozenset({LUNG, RIGHT_LUNG, LEFT_LUNG})
 METRICS = (HIT_RATE, IOU, AUPRC)

@@ -15,7 +15,9 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
+from whyray.explain import NAME as NORMAL_CONTRAST
 from whyray.explain import (
+    NORMAL_MAPS,
     Heatmap,
     Method,
     Progress,
@@ -26,8 +28,6 @@ from whyray.explain import (
     preferred_map,
     why_not,
 )
-from whyray.explain.normal_contrast import NAME as NORMAL_CONTRAST
-from whyray.explain.normal_contrast import NORMAL_MAPS
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.local_evidence import refuse_false_evidence
@@ -40,9 +40,8 @@ from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
 from whyray.packages import find_artefact, write_artefact
-from whyray.quality import Budget, assess, known_answers
+from whyray.quality import Budget, alike, assess, known_answers, random_pair_similarity, randomised
 from whyray.quality.case_space import case_space
-from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},

@@ -15,15 +15,12 @@ from whyray.base.arrays import FloatArray
 from whyray.base.statistics import auc
 from whyray.explain import displayed
 from whyray.explain.cases import neighbours_of_all, search_for
-from whyray.explain.counterfactual import LatentSpace
-from whyray.explain.counterfactual.latent import why_no_latents
-from whyray.explain.latent import KIND, ReferenceIndex, from_artefact, planted, required_embedding
-from whyray.explain.latent.space import unit
+from whyray.explain.counterfactual import LatentSpace, why_no_latents
+from whyray.explain.latent import KIND, ReferenceIndex, from_artefact, planted, required_embedding, unit
 from whyray.inference import Model
 from whyray.onboarding.latent_space_fitting import Embedded, embed, index_arrays, plane_details, without_repeats
 from whyray.packages import Artefact, ArtefactFacts, graph_digest
-from whyray.quality.case_space import NEIGHBOURS, correlation
-from whyray.quality.randomisation import randomised
+from whyray.quality import NEIGHBOURS, correlation, randomised
 
 SAMPLE = 48
 """Images that outliers are made of, and whose neighbours are looked for again with randomised weights."""

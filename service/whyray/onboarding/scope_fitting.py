@@ -14,7 +14,7 @@ from whyray.base.errors import PackageError
 from whyray.explain.latent import fit_space, required_embedding
 from whyray.inference import Model
 from whyray.packages import ArtefactFacts, graph_digest
-from whyray.quality.scope import KIND, odds_against
+from whyray.quality import KIND, odds_against
 
 FEWEST = 20
 """With fewer images apart, their percentiles say nothing."""

@@ -18,7 +18,7 @@ from whyray.imaging import is_picture, read_images, to_model, wrap_picture
 from whyray.inference import Autoencoder, Model
 from whyray.onboarding.images import Known, single_images
 from whyray.onboarding.unit_survey import UnitImage
-from whyray.packages.manifest import Intensity
+from whyray.packages import Intensity
 
 Pictures = Literal["as they are", "reconstructed", "none"]
 _METHOD = "network-dissection"

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import Progress, resampled
-from whyray.explain.units import LEVELS, UNITS
-from whyray.explain.units.layer import activations
+from whyray.explain.units import LEVELS, UNITS, activations
 from whyray.inference import Model
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
 from whyray.onboarding.network_dissection import QUANTILE, Dissection, at_resolution, dissect, keep_top, thresholds

@@ -15,15 +15,16 @@ from whyray.base.errors import ExplanationError
 from whyray.explain import (
     Case,
     ExplainedImage,
+    Fill,
     Heatmap,
     RegionShares,
     Structure,
     checked_parameters,
     explain,
+    filled,
     method_named,
 )
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
-from whyray.explain.fill import Fill, filled
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.fidelity import fidelity
 from whyray.quality.typed import Question, assesses

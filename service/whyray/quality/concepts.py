@@ -21,7 +21,7 @@ from whyray.explain.concepts import (
     layer_to_logits,
     surrogate_of,
 )
-from whyray.inference.gradient import parity_gap
+from whyray.inference import parity_gap
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.typed import Question, assesses
 

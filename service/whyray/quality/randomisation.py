@@ -9,7 +9,7 @@ import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.inference import Model
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 from whyray.quality.similarity import structural_similarity
 
 STAGES = (0.0, 0.25, 0.5, 1.0)

@@ -123,7 +123,7 @@ def stability(case: Case, heatmap: Heatmap, rng: np.random.Generator, *, afforda
 
 def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
     """Dice of the top 10 % under another seed, for stochastic methods; from split halves where the method kept them."""
-    from whyray.explain.repeat import TOP, top_dice
+    from whyray.explain import TOP, top_dice
 
     if not method_named(heatmap.method).stochastic:
         return

@@ -24,9 +24,7 @@ from whyray.base.identity import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from whyray.config import ResultKind
-from whyray.imaging import Note, NoteKind
-from whyray.imaging.attributes import attribute_name, written_value
-from whyray.imaging.instance import quiet
+from whyray.imaging import Note, NoteKind, attribute_name, quiet, written_value
 from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value

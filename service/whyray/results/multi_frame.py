@@ -25,8 +25,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import format_number_as_ds
 
 from whyray.base.coded_concept import CodedConcept
-from whyray.imaging import SourceFrame, SourceImage
-from whyray.imaging.attributes import decimal_numbers
+from whyray.imaging import SourceFrame, SourceImage, decimal_numbers
 from whyray.results.coding import item
 from whyray.results.references import SOURCE_FOR_PROCESSING, source_image_items
 

@@ -16,10 +16,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
 from whyray.config import ResultKind
-from whyray.imaging import SourceFrame, SourceImage
-from whyray.imaging.attributes import decimal_number
-from whyray.imaging.functional_groups import holder_of
-from whyray.imaging.photometry import Window, voi_of
+from whyray.imaging import SourceFrame, SourceImage, Window, decimal_number, holder_of, voi_of
 from whyray.results.answer import Answer
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset

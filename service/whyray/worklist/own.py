@@ -13,8 +13,7 @@ from pynetdicom.sop_class import UnifiedProcedureStepPush
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError, WorkitemConflict, WorkitemInvalid
-from whyray.catalog import Catalog, Workitem, WorkitemState, events, workitems
-from whyray.catalog.states import workitem_after
+from whyray.catalog import Catalog, Workitem, WorkitemState, events, workitem_after, workitems
 from whyray.storage import Storage
 from whyray.worklist.datasets import discontinued
 from whyray.worklist.workitem import (

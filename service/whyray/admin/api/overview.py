@@ -11,10 +11,8 @@ from whyray.admin.attention import shown_attention
 from whyray.admin.backend import Actor, Using
 from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
 from whyray.base.finding_record import GradeName
-from whyray.catalog import DeliveryState, JobState
-from whyray.catalog.events import Severity
+from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted
-from whyray.catalog.studies import StudyState
 from whyray.config import ResultKind
 
 router = APIRouter(tags=["overview"])

@@ -12,8 +12,7 @@ from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
-from whyray.catalog import Study, events
-from whyray.catalog.studies import StudyState
+from whyray.catalog import Study, StudyState, events
 
 router = APIRouter(tags=["studies"])
 _STATES: tuple[StudyState, ...] = get_args(StudyState)

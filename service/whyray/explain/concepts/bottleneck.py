@@ -19,8 +19,7 @@ from whyray.explain.concepts.shapley import contributions
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 from whyray.packages import ConceptsSpec
 
 

@@ -9,12 +9,20 @@ import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError, TierMissing
-from whyray.inference import Model
-from whyray.inference.converters import TwinConverter, first_right, to_torch
-from whyray.inference.gradient import PARITY, parity_gap, probes_of_features, pulled_back
-from whyray.inference.gradient_proof import rounding_operators, unproven
-from whyray.inference.head import is_affine
-from whyray.packages.subgraphs import reads
+from whyray.inference import (
+    PARITY,
+    Model,
+    TwinConverter,
+    first_right,
+    is_affine,
+    parity_gap,
+    probes_of_features,
+    pulled_back,
+    rounding_operators,
+    to_torch,
+    unproven,
+)
+from whyray.packages import reads
 
 
 class LayerToLogits:

@@ -20,8 +20,7 @@ from whyray.explain.counterfactual.refine import STEPS, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model
-from whyray.inference.display import per_channel
+from whyray.inference import Model, per_channel
 from whyray.packages import CompanionRole
 
 SEARCHED = 8

@@ -8,7 +8,7 @@ from whyray.base.arrays import FloatArray
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
-from whyray.inference.display import per_channel
+from whyray.inference import per_channel
 
 STEPS = 16
 RATE, BETA_1, BETA_2 = 0.05, 0.8, 0.95

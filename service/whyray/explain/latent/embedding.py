@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
-from whyray.inference import Model, Run
-from whyray.inference.head import AffineHead, affine_head
+from whyray.inference import AffineHead, Model, Run, affine_head
 
 POOLED = "features, averaged over places"
 

@@ -11,8 +11,7 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain.case import Case
 from whyray.explain.weights import feature_gradient
-from whyray.inference import Model
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 
 _CHUNK_BYTES = 1 << 26
 
