@@ -24,6 +24,7 @@ from whyray.onboarding.localisation import (
     intersection_over_union,
     localisation,
     pointing,
+    usual_places,
 )
 from whyray.packages.localisation_report import MethodLocalisation
 from whyray.quality import Grade, assess
@@ -91,7 +92,8 @@ def test_maps_that_point_are_above_every_baseline_and_maps_of_the_centre_are_not
     assert centred.maps.iou.low <= centred.maps.iou.value <= centred.maps.iou.high
     assert good.baselines["random"].auprc.value < 0.2
     assert (
-        good.words == f"maps of this package hit 12 of 12 boxed findings; the centre of the image hits {centred.hits}"
+        good.words == f"maps of this package hit 12 of 12 boxed findings; the centre of the image hits {centred.hits}, "
+        f"the place where most boxes of others lie {good.usual_place_hits}"
     )
 
 
@@ -104,6 +106,17 @@ def test_maps_of_one_patient_count_as_one_in_intervals() -> None:
     assert together.patients == 1
     assert apart.maps.auprc.low < apart.maps.auprc.high
     assert together.maps.auprc.value == apart.maps.auprc.value
+
+
+def test_the_usual_place_is_where_boxes_of_other_patients_lie_and_knows_nothing_of_the_own() -> None:
+    here, there = box(slice(0, 8), slice(0, 8)), box(slice(20, 28), slice(20, 28))
+    x = np.zeros((1, 1, 32, 32), np.float32)
+    findings = [MarkedFinding(str(number), number, x, "one", here) for number in range(3)]
+    findings += [MarkedFinding("odd", 3, x, "one", there), MarkedFinding("odd", 4, x, "one", there)]
+    places = usual_places(findings)
+    assert (places(findings[0]) == 2.0 * here + 2.0 * there).all()
+    assert (places(findings[3]) == 3.0 * here).all()
+    assert baseline_scores(nets.loaded("plain"), findings, 0)["usual place"].hit == [1, 1, 1, 0, 0]
 
 
 def test_a_finding_without_a_map_is_missed_and_a_map_that_is_the_same_everywhere_points_nowhere() -> None:

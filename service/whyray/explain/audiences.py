@@ -136,6 +136,6 @@ def _rank(best: str, measured: Mapping[str, MethodLocalisation]) -> str:
 
 
 def _worth(found: MethodLocalisation) -> str:
-    blind = max(found.centre_prior_hits, found.lung_brightness_hits or 0)
+    blind = max(found.centre_prior_hits, found.usual_place_hits or 0, found.lung_brightness_hits or 0)
     doubt = "" if found.hits > blind else "; it has not shown that it points any better than a map that knows nothing"
     return f"{found.words}{doubt}"

@@ -20,6 +20,7 @@ from whyray.packages.localisation_report import (
     CENTRE,
     HIT_RATE,
     IOU,
+    USUAL_PLACE,
     Figure,
     Lead,
     MapFigures,
@@ -82,9 +83,11 @@ class Scores:
 def baseline_scores(
     model: Model, findings: Sequence[MarkedFinding], seed: int, progress: Callable[[int], None] = lambda _: None
 ) -> dict[str, Scores]:
-    """What maps that know no model reach: centre, edges, random, and lung brightness where anatomy can be had."""
+    """What maps that know no model reach: centre, usual place, edges, random, and lung brightness where anatomy can be
+    had."""
     rng = np.random.default_rng(seed)
-    scores = {name: Scores() for name in (CENTRE, "edges", "random")}
+    scores = {name: Scores() for name in (CENTRE, USUAL_PLACE, "edges", "random")}
+    places = usual_places(findings)
     with_lungs = missing_anatomy(model, "anatomy") is None and model.task != "segmentation"
     if with_lungs:
         scores[BRIGHTNESS] = Scores()
@@ -92,6 +95,7 @@ def baseline_scores(
         progress(number)
         x, truth = model.channels_first(finding.x), finding.truth
         scores[CENTRE].add(centre_map(truth.shape), truth)
+        scores[USUAL_PLACE].add(places(finding), truth)
         scores["edges"].add(edge_map(x), truth)
         scores["random"].add(rng.random(truth.shape).astype(np.float32), truth)
         if with_lungs:
@@ -134,6 +138,7 @@ def localisation(
         hits=int(hit.sum()),
         boxes=len(rows),
         centre_prior_hits=figures[CENTRE].hits,
+        usual_place_hits=figures[USUAL_PLACE].hits,
         lung_brightness_hits=figures[BRIGHTNESS].hits if BRIGHTNESS in figures else None,
         refused=sum(row not in heatmaps for row in rows),
         complete=len(rows) == len(findings),
@@ -190,6 +195,18 @@ def centre_map(shape: tuple[int, ...]) -> FloatArray:
     axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
     distance = np.sqrt(sum(axis**2 for axis in axes) / len(shape))
     return np.asarray(1 - distance, np.float32)
+
+
+def usual_places(findings: Sequence[MarkedFinding]) -> Callable[[MarkedFinding], FloatArray]:
+    """Gives for a finding (*spatial): how many boxed findings of the same target cover each place in other patients."""
+    own: dict[tuple[str, str], FloatArray] = {}
+    whole: dict[str, FloatArray] = {}
+    for finding in findings:
+        mask = finding.truth.astype(np.float32)
+        key = finding.target, finding.patient
+        own[key] = own[key] + mask if key in own else mask
+        whole[finding.target] = whole[finding.target] + mask if finding.target in whole else mask
+    return lambda finding: whole[finding.target] - own[finding.target, finding.patient]
 
 
 def lung_brightness(model: Model, x: FloatArray) -> FloatArray | None:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from whyray.base.errors import PackageError
 from whyray.packages.package import Package
 
-CENTRE, BRIGHTNESS = "centre", "lung brightness"
-"""Baselines that know no model: the middle of the image, and how bright the lungs are."""
+CENTRE, USUAL_PLACE, BRIGHTNESS = "centre", "usual place", "lung brightness"
+"""Baselines that know no model: the middle of the image, where other patients' boxes lie, and how bright the lungs
+are."""
 HIT_RATE, IOU, AUPRC = "hit rate", "IoU", "AUPRC"
 FEWEST_BOXES = 20
 """Marked findings below which no method is preferred to another: an interval is wider than any difference then."""
@@ -82,6 +83,8 @@ class MethodLocalisation(_Frozen):
         image; it may be outlined by several boxes and counts once.
     centre_prior_hits
         In how many the middle of the image does.
+    usual_place_hits
+        In how many the place does where most boxes of the target lie in other patients.
     lung_brightness_hits
         In how many the brightest place in the lungs does; None where nothing finds the lungs.
     refused
@@ -103,6 +106,7 @@ class MethodLocalisation(_Frozen):
     hits: int
     boxes: int
     centre_prior_hits: int
+    usual_place_hits: int | None = None
     lung_brightness_hits: int | None = None
     refused: int = 0
     complete: bool = True
@@ -118,6 +122,8 @@ class MethodLocalisation(_Frozen):
     def words(self) -> str:
         """One sentence for people: what was hit, and what a map that knows nothing hits."""
         others = f"the centre of the image hits {self.centre_prior_hits}"
+        if self.usual_place_hits is not None:
+            others += f", the place where most boxes of others lie {self.usual_place_hits}"
         if self.lung_brightness_hits is not None:
             others += f", the brightest place in the lungs {self.lung_brightness_hits}"
         return f"maps of this package hit {self.hits} of {self.boxes} boxed findings; {others}"
