@@ -28,13 +28,14 @@ Box = tuple[float, float, float, float]
 class BoxedRadiographs:
     """N frontal radiographs, as the NIH's PNG files show them (stretched to a square).
 
-    images: (N, 512, 512) uint8; patients: N patient numbers; labels: (N, 14) 0 or 1, NIH's; healthy: (N,) NIH's 'No
-    Finding'; teacher: (N, 14) logits, NaN where there are none; rsna: N classes of the RSNA's readers, '' where they
-    did not read; airspace: N adjudicated 'YES' or 'NO' of an airspace opacity, '' where unknown; boxes: for each image
-    what was marked, by source and finding ('RSNA', 'Lung Opacity').
+    folders: N, which of FOLDERS each is from; images: (N, 512, 512) uint8; patients: N patient numbers; labels: (N, 14)
+    0 or 1, NIH's; healthy: (N,) NIH's 'No Finding'; teacher: (N, 14) logits, NaN where there are none; rsna: N classes
+    of the RSNA's readers, '' where they did not read; airspace: N adjudicated 'YES' or 'NO' of an airspace opacity, ''
+    where unknown; boxes: for each image what was marked, by source and finding ('RSNA', 'Lung Opacity').
     """
 
     names: NDArray[np.str_]
+    folders: NDArray[np.str_]
     images: NDArray[np.uint8]
     patients: NDArray[np.int64]
     labels: DoubleArray
@@ -72,6 +73,7 @@ def load_boxed_radiographs(data: Path, limit: int | None = None) -> BoxedRadiogr
     names = [row["Image Index"] for _, row in rows]
     return BoxedRadiographs(
         names=np.array(names),
+        folders=np.array([folder for folder, _ in rows]),
         images=np.stack([_pixels(data / folder / "images" / row["Image Index"]) for folder, row in rows]),
         patients=np.array([int(row["Patient ID"]) for _, row in rows]),
         labels=np.array([[float(finding in text) for finding in FINDINGS] for text in texts]),

@@ -73,6 +73,8 @@ def main(
     ):
         heads.append(head)
         console.print(f"{len(heads)} of {len(tasks)} heads")
+    if keep is not None:
+        torch.save([head.state_dict() for head in heads], keep / "findings-heads.pt")
     held_out = judged(views[0], fold_of, heads[:folds])
     figures = measured(radiographs, held_out, seed)
     answered = [FINDINGS.index(name) for name in figures["answered"]]
@@ -123,7 +125,15 @@ def _show(console: Console, metrics: dict[str, Any]) -> None:
         cells = [str(told.get(name, "")) for name in ("ece", "threshold", "sensitivity", "normals_called")]
         table.add_row(finding, with_interval(auc), *cells)
     console.print(table)
-    for name in ("mean_auc", "mean_auc_of_all", "normals_called", "not_answered", "nih_maps", "rsna_maps"):
+    for name in (
+        "mean_auc",
+        "mean_auc_of_all",
+        "mean_auc_over_both_folders",
+        "normals_called",
+        "not_answered",
+        "nih_maps",
+        "rsna_maps",
+    ):
         console.print(f"{name}: {metrics[name]}")
 
 

@@ -26,7 +26,7 @@ OPAQUE = ("Infiltration", "Pneumonia", "Consolidation")
 class Recipe:
     """The numbers that a run can change."""
 
-    epochs: int = 10
+    epochs: int = 7
     rate: float = 3e-3
     decay: float = 0.05
     batch: int = 32

@@ -1,6 +1,6 @@
 """Networks that answer by local evidence: frozen features, where the lungs lie, a small head, attention pooling.
 
-What the graph says of an image is the sum of what it says of places, exactly: logit = FLOOR + sum of evidence.
+What the graph says of an image is the sum of what it says of places, exactly: logit = floor + sum of evidence.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ ANATOMY_GRID = 56
 CHANNELS = 40 + 80 + 112 + 192
 PLACES = 7 + len(CLASSES) - 1
 FLOOR = -6.0
-"""The logit of a place that says nothing for a finding: evidence is counted from here, so that it is not negative."""
+"""The logit of a place that says nothing for a finding: evidence is counted from here, so that it is not negative.
+
+The lower it is, the less a map stresses its peaks; a package may set its own, and the answers stay the same.
+"""
 _TAKEN = {4: True, 7: False, 10: False, 13: False}
 _LIMIT = 6.0
 _NORM_EPS = 1e-5
@@ -138,9 +141,11 @@ class LocalEvidence(nn.Module):  # type: ignore[misc]  # torch is untyped here
     `heads` are averaged place by place. embedding: (N, 424), the mean of the features inside the lungs.
     """
 
-    def __init__(self, centre: Tensor, spread: Tensor, heads: list[Head], field: Field | None = None) -> None:
+    def __init__(
+        self, centre: Tensor, spread: Tensor, heads: list[Head], field: Field | None = None, floor: float = FLOOR
+    ) -> None:
         super().__init__()
-        self.field = field or lung_field
+        self.field, self.floor = field or lung_field, floor
         self.stages, self.anatomy = DenseStages(imagenet_backbone()), Anatomy(bundled_anatomy())
         self.heads = nn.ModuleList(heads)
         self.centre: Tensor
@@ -155,19 +160,19 @@ class LocalEvidence(nn.Module):  # type: ignore[misc]  # torch is untyped here
         places, lungs = positions(probabilities), lung_field(probabilities)
         channels_last = features.permute(0, 2, 3, 1)
         local = torch.stack([head(channels_last, places) for head in self.heads]).mean(dim=0)
-        evidence = local_evidence(local, self.field(probabilities))
+        evidence = local_evidence(local, self.field(probabilities), self.floor)
         embedding = (features * lungs).sum(dim=(2, 3)) / (lungs.sum(dim=(2, 3)) + 1e-3)
-        return evidence.sum(dim=(2, 3)) + FLOOR, evidence, features, embedding
+        return evidence.sum(dim=(2, 3)) + self.floor, evidence, features, embedding
 
 
-def local_evidence(local: Tensor, field: Tensor) -> Tensor:
+def local_evidence(local: Tensor, field: Tensor, floor: float = FLOOR) -> Tensor:
     """Logits of places (N, K, G, G) and where they count (N, 1 or K, G, G), 0..1, to evidence (N, K, G, G).
 
-    Attention is a place's own probability: evidence = a * (logit - FLOOR), with a = field * sigmoid(logit), scaled to
-    the sum 1. So the sum of the evidence plus FLOOR is the mean of the places' logits, weighted by their probability.
+    Attention is a place's own probability: evidence = a * (logit - floor), with a = field * sigmoid(logit), scaled to
+    the sum 1. So the sum of the evidence plus `floor` is the mean of the places' logits, weighted by their probability.
     """
     attention = field * torch.sigmoid(local) + 1e-6 * field + 1e-9
-    return attention * (local - FLOOR) / attention.sum(dim=(2, 3), keepdim=True)
+    return attention * (local - floor) / attention.sum(dim=(2, 3), keepdim=True)
 
 
 def standardised(features: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

@@ -18,10 +18,10 @@ from whyray.base.arrays import BoolArray
 from whyray_training import cxr_augment
 from whyray_training.cxr_boxed_data import BoxedRadiographs, load_boxed_radiographs
 from whyray_training.cxr_data import patient_folds
-from whyray_training.cxr_local_net import FLOOR, INPUT_SIZE, Head, LocalEvidence, local_evidence
+from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence, local_evidence
 from whyray_training.cxr_local_views import Disturbance, View, as_it_is, disturbed, frozen_networks, mirrored, view
 from whyray_training.cxr_opacity_card import opacity_card, opacity_manifest
-from whyray_training.cxr_opacity_fit import Lesson, Recipe, fitted, local_logits
+from whyray_training.cxr_opacity_fit import FLOOR, Lesson, Recipe, fitted, local_logits
 from whyray_training.cxr_opacity_measure import BASELINES, HeldOut, measured
 from whyray_training.cxr_opacity_truth import (
     OPACITY,
@@ -99,16 +99,18 @@ def main(
     for head in fitted_in_parallel(lambda task: fitted(lesson, task.rows, recipe, task.seed), tasks, threads, Head):
         heads.append(head)
         console.print(f"{len(heads)} of {len(tasks)} heads")
+    if keep is not None:
+        torch.save([head.state_dict() for head in heads], keep / "opacity-heads.pt")
     held_out = judged(lesson.views[0], fold_of, [heads[fold * seeds : (fold + 1) * seeds] for fold in range(folds)])
     heads = heads[-seeds:]
-    student = LocalEvidence(frozen.centre, frozen.spread, heads)
+    student = LocalEvidence(frozen.centre, frozen.spread, heads, floor=FLOOR)
     student.eval()
     out.mkdir(parents=True, exist_ok=True)
     example = cxr_augment.plain(torch.from_numpy(radiographs.images[:1]), INPUT_SIZE)
     metrics = {
         "seed": seed,
         "folds": folds,
-        "recipe": {**dataclasses.asdict(recipe), "copies": copies},
+        "recipe": {**dataclasses.asdict(recipe), "copies": copies, "floor": FLOOR},
         "data": {
             "radiographs": len(radiographs),
             "patients": len(np.unique(radiographs.patients)),
@@ -128,7 +130,7 @@ def judged(plain: View, fold_of: NDArray[np.int64], heads: list[list[Head]]) -> 
     evidence = np.zeros((len(fold_of), *plain.field.shape[2:]), np.float32)
     for fold, of_fold in enumerate(heads):
         test = np.flatnonzero(fold_of == fold)
-        terms = local_evidence(*local_logits(of_fold, plain, test))
+        terms = local_evidence(*local_logits(of_fold, plain, test), FLOOR)
         evidence[test] = terms[:, 0].numpy()
         logits[test] = (terms.sum(dim=(2, 3))[:, 0] + FLOOR).numpy()
     return HeldOut(logits, evidence, plain.places[:, -4:-2].sum(dim=1).numpy(), fold_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from whyray_training.cxr_local_net import FLOOR, INPUT_SIZE
+from whyray_training.cxr_local_net import INPUT_SIZE
 from whyray_training.figures import with_interval
 from whyray_training.film_input import film_input
 
@@ -35,7 +35,7 @@ def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                 "calibration": metrics["calibration"],
             }
         ],
-        "evidence": {"output": "evidence", "bias": [FLOOR]},
+        "evidence": {"output": "evidence", "bias": [metrics["recipe"]["floor"]]},
         "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
     }
 

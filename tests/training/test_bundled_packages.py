@@ -29,23 +29,29 @@ from whyray_training.head_ct_card import head_card, head_manifest
 
 PACKAGES = sorted(BUNDLED.glob("*/*/model.yaml"))
 
+
+def reference(manifest: Path) -> str:
+    """NAME@MAJOR of the package of this manifest."""
+    return f"{manifest.parent.parent.name}@{manifest.parent.name.partition('.')[0]}"
+
+
 WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]] = {
-    "cxr-abnormal": (abnormal_card, abnormal_manifest),
-    "cxr-anatomy": (anatomy_card, lambda _: anatomy_manifest()),
-    "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
-    "cxr-captioner": (captioner_card, lambda _: captioner_manifest(Phrasebook(FINDINGS))),
-    "cxr-findings": (chest_card, chest_manifest),
-    "cxr-opacity": (opacity_card, opacity_manifest),
-    "cxr-prototypes": (prototypes_card, prototypes_manifest),
-    "cxr-scope": (scope_card, lambda _: scope_manifest()),
-    "head-ct-tissue": (head_card, lambda _: head_manifest()),
+    "cxr-abnormal@1": (abnormal_card, abnormal_manifest),
+    "cxr-anatomy@1": (anatomy_card, lambda _: anatomy_manifest()),
+    "cxr-autoencoder@1": (autoencoder_card, lambda _: autoencoder_manifest()),
+    "cxr-captioner@1": (captioner_card, lambda _: captioner_manifest(Phrasebook(FINDINGS))),
+    "cxr-findings@1": (chest_card, chest_manifest),
+    "cxr-opacity@1": (opacity_card, opacity_manifest),
+    "cxr-prototypes@1": (prototypes_card, prototypes_manifest),
+    "cxr-scope@1": (scope_card, lambda _: scope_manifest()),
+    "head-ct-tissue@1": (head_card, lambda _: head_manifest()),
 }
 """Each package's card and manifest, as its training script writes them from the figures."""
 EMBEDDING = 1520
 """Numbers in the embedding of cxr-findings, which the captioner's encoder gives."""
 
 
-@pytest.fixture(params=PACKAGES, ids=[path.parent.parent.name for path in PACKAGES])
+@pytest.fixture(params=PACKAGES, ids=[reference(path) for path in PACKAGES])
 def folder(request: pytest.FixtureRequest) -> Path:
     return request.param.parent
 
@@ -55,7 +61,7 @@ def manifest_of(folder: Path) -> Manifest:
 
 
 def test_every_package_has_a_writer_that_its_card_and_manifest_can_be_checked_against():
-    assert {path.parent.parent.name for path in PACKAGES} == set(WRITERS)
+    assert {reference(path) for path in PACKAGES} == set(WRITERS)
 
 
 def test_the_manifest_is_valid_and_names_its_own_folder(folder):
@@ -92,7 +98,7 @@ def test_the_tensors_that_explanations_tap_have_the_names_in_the_manifest(folder
 def test_every_figure_in_the_card_and_the_manifest_is_a_measured_one(folder):
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
-    write_card, write_manifest = WRITERS[folder.parent.name]
+    write_card, write_manifest = WRITERS[reference(folder / "model.yaml")]
     assert card == write_card(metrics)
     written = Manifest.model_validate(write_manifest(metrics))
     shipped = manifest_of(folder)

@@ -8,7 +8,7 @@ import torch
 
 from whyray_training.cxr_boxed_data import BoxedRadiographs
 from whyray_training.cxr_data import FINDINGS
-from whyray_training.cxr_local_findings_measure import ANY, EACH
+from whyray_training.cxr_local_findings_measure import ANY, EACH, auc_within
 from whyray_training.cxr_local_findings_measure import HeldOut as FindingsHeldOut
 from whyray_training.cxr_local_findings_measure import measured as findings_measured
 from whyray_training.cxr_local_net import CHANNELS, GRID, Head, local_evidence
@@ -32,6 +32,7 @@ def made_up(kinds: str, folds: int = 2) -> BoxedRadiographs:
     images = np.random.default_rng(0).integers(0, 255, (count, 512, 512)).astype(np.uint8)
     return BoxedRadiographs(
         names=np.array([f"{number}.png" for number in range(count)]),
+        folders=np.array(["nih-cxr"] * count),
         images=images,
         patients=np.arange(count) // folds,
         labels=labels,
@@ -137,6 +138,14 @@ def test_a_finding_that_is_not_told_from_chance_is_not_answered_and_few_normals_
     assert "Nodule" in figures["not_answered"]
     assert figures["normals_called"]["value"] <= ANY + 0.05
     assert all(each["normals_called"] <= EACH + 0.04 for each in figures["findings"].values())
+
+
+def test_who_knows_the_folder_alone_is_not_told_from_chance():
+    folders = np.repeat(["nih-cxr", "nih-cxr-boxes"], 100)
+    truth = np.concatenate([np.arange(100) % 10 == 0, np.arange(100) % 2 == 0]).astype(float)
+    knows_the_folder = np.repeat([0.0, 1.0], 100)
+    assert auc_within(truth, knows_the_folder, folders) == 0.5
+    assert auc_within(truth, truth, folders) == 1
 
 
 def test_each_finding_is_looked_for_where_it_can_lie():
