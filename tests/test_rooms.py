@@ -118,6 +118,38 @@ def test_no_modules_import_each_other_in_a_circle_when_they_are_loaded() -> None
     assert sorted(remaining) == []
 
 
+def has_face(package: str) -> bool:
+    """Whether a package names in its `__init__` what it gives to others."""
+    path = MODULES.get(package)
+    return path is not None and path.name == "__init__.py" and "__all__" in path.read_text(encoding="utf-8")
+
+
+def loaded_by(module: str) -> set[str]:
+    """All modules of ours that are imported as soon as this one is."""
+    loaded: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in loaded and name in MODULES:
+            loaded.add(name)
+            waiting += imported(name, MODULES[name], when_loaded=True)
+    return loaded
+
+
+def test_what_a_room_gives_is_imported_from_its_face() -> None:
+    """But for modules that the face does not load: they are imported late, by those who need them."""
+    behind = {room: loaded_by(f"whyray.{room}") for room in ROOMS if has_face(f"whyray.{room}")}
+    past = [
+        f"{module} imports {node.module}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES and module.split(".")[0] == "whyray"
+        if (room := room_of(node.module)) in behind and room != room_of(module)
+        if node.module in behind[room] and MODULES[node.module].name != "__init__.py"
+    ]
+    assert past == []
+
+
 @pytest.mark.parametrize(
     ("room", "never"),
     [
