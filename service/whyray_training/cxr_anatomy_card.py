@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from whyray_training.figures import with_interval
-from whyray_training.film_input import film_input
+from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
 VERSION = "1.0.0"
 CODES = {
@@ -37,6 +37,8 @@ def anatomy_manifest() -> dict[str, Any]:
         "input": film_input(),
         "output": {"name": "logits", "activation": "softmax", "features": "features"},
         "targets": targets,
+        "companions": dict(SCOPE_COMPANION),
+        "scope": film_scope(),
     }
 
 

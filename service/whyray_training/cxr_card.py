@@ -7,7 +7,7 @@ from typing import Any
 
 from whyray_training.cxr_data import FINDINGS
 from whyray_training.figures import with_interval
-from whyray_training.film_input import film_input
+from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
 VERSION = "1.0.0"
 _SCT = "SCT"
@@ -67,7 +67,9 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             "autoencoder": "cxr-autoencoder@1",
             "anatomy": "cxr-anatomy@1",
             "captioner": "cxr-captioner@1",
+            **SCOPE_COMPANION,
         },
+        "scope": film_scope(),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from whyray_training.cxr_card import CODES
 from whyray_training.cxr_data import FINDINGS
 from whyray_training.figures import with_interval
-from whyray_training.film_input import film_input
+from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
 VERSION = "1.0.0"
 
@@ -36,7 +36,8 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                 "calibration": metrics["calibration"],
             }
         ],
-        "companions": {"anatomy": "cxr-anatomy@1"},
+        "companions": {"anatomy": "cxr-anatomy@1", **SCOPE_COMPANION},
+        "scope": film_scope(),
         "concepts": {
             "output": "concepts",
             "activation": "sigmoid",

@@ -13,7 +13,8 @@ from skimage.filters import threshold_otsu
 from torch.nn import functional
 
 from whyray.base.arrays import BoolArray, DoubleArray, FloatArray
-from whyray.onboarding.localisation import average_precision, bootstrap, centre_map, pointing
+from whyray.base.statistics import bootstrap_interval
+from whyray.onboarding.localisation import average_precision, centre_map, pointing
 from whyray_training import figures
 from whyray_training.cxr_boxed_data import SIDE, BoxedRadiographs
 from whyray_training.cxr_local_net import GRID, INPUT_SIZE
@@ -196,6 +197,6 @@ def interval(
     measure: Callable[[NDArray[np.intp]], float], patients: NDArray[np.int64], rng: np.random.Generator
 ) -> figures.Interval:
     """`measure` of all rows, with its 95 % bootstrap interval over patients; it takes the numbers of the rows."""
-    low, high = bootstrap(patients, measure, rng)
+    low, high = bootstrap_interval(measure, patients, rng)
     value = measure(np.arange(len(patients)))
     return {"value": figures.rounded(value), "low": figures.rounded(low), "high": figures.rounded(high)}

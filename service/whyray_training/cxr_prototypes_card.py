@@ -15,6 +15,7 @@ from whyray_training.cxr_data import FINDINGS
 from whyray_training.cxr_measure import SPECIFICITY
 from whyray_training.cxr_prototypes_net import TARGETS
 from whyray_training.figures import with_interval
+from whyray_training.film_input import SCOPE_COMPANION, film_scope
 
 VERSION = "1.0.0"
 _CODES = {
@@ -89,7 +90,8 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             for name in TARGETS
         ],
         "prototypes": {"maps": "maps", "similarities": "similarities"},
-        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
+        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1", **SCOPE_COMPANION},
+        "scope": film_scope(),
     }
 
 

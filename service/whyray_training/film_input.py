@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 SIDE = 224
+SCOPE_COMPANION = {"scope": "cxr-scope@1"}
+"""What compares an image with ordinary ones: goes into `companions` of every package for chest radiographs."""
 
 
 def film_input(side: int = SIDE) -> dict[str, Any]:
@@ -20,3 +22,8 @@ def film_input(side: int = SIDE) -> dict[str, Any]:
         "intensity": {"source": "voi", "mean": [0.0], "std": [1.0]},
         "modalities": ["CR", "DX", "RG"],
     }
+
+
+def film_scope() -> dict[str, Any]:
+    """`scope` of model.yaml: upright frontal radiographs of the chest, by what the header says where it says so."""
+    return {"body_parts": ["CHEST", "THORAX", "LUNG", "HEART", "RIB"], "views": ["PA", "AP"]}

@@ -49,6 +49,7 @@ def head_manifest() -> dict[str, Any]:
         },
         "output": {"name": "logits", "activation": "softmax", "features": "features"},
         "targets": targets,
+        "scope": {"body_parts": ["HEAD", "BRAIN", "SKULL"], "parts": {"soft-tissue": [0.01, 0.6], "bone": [0.02, 0.3]}},
     }
 
 

@@ -63,7 +63,7 @@ def test_spreading_cells_over_a_finer_grid_keeps_their_sum(shape: tuple[int, int
 def test_the_map_comes_with_the_answer_without_another_pass(model: Model) -> None:
     x = spot(1, 1)
     model.forget()
-    model.run(model.channels_first(x))
+    model.session.run(model.network.checked_input(x))
     before = model.forwards
     told(model, x, "bright")
     assert model.forwards == before

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from whyray.quality import assess, complexity, fidelity, robustness
+from whyray.explain.anatomy import LEAST_INSIDE
+from whyray.quality import anatomy, assess, complexity, fidelity, known_answers, robustness
 from whyray.quality.card import WITHHOLDING
 from whyray.quality.case_space import SHARE
 
@@ -23,6 +24,10 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explanations.md").read_t
         ("repeatability", "≥ 0.6", "< 0.3"),
         ("stability under noise, under 1-pixel shift", "≥ 0.8", "< 0.5"),
         ("sparseness", "≥ 0.2", "never"),
+        ("insertion - deletion AUC", "1 standard deviation above random orders", "below"),
+        ("answers as when it was onboarded", "≤ 0.02", "> 0.1"),
+        ("made again", "≤ 0.05", "> 0.05"),
+        ("share inside anatomy", "≥ 60 %", "< 50 %"),
     ],
 )
 def test_the_table_of_the_card_has_these_thresholds(metric: str, green: str, red: str) -> None:
@@ -43,5 +48,8 @@ def test_and_they_are_those_of_the_code() -> None:
     assert (robustness.STABLE, robustness.UNSTABLE) == (0.8, 0.5)
     assert complexity.SPARSE == 0.2
     assert SHARE == 0.95
-    assert "a red measurement of engine, fidelity or sanity" in PAGE
-    assert {"engine", "fidelity", "sanity"} == WITHHOLDING
+    assert (anatomy.SURELY_INSIDE, LEAST_INSIDE) == (0.6, 0.5)
+    assert (known_answers.SAME, known_answers.OTHER) == (0.02, 0.1)
+    assert (robustness.AGAIN, fidelity.BETTER) == (0.05, 1.0)
+    assert "whichever of the three questions fails" in PAGE
+    assert {"engine", "fidelity", "sanity", "anatomy", "record", "scope", "case"} == WITHHOLDING

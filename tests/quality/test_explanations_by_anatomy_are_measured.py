@@ -124,7 +124,7 @@ def test_a_structure_that_does_less_than_chance_is_withheld_where_a_map_named_it
 
 
 def test_a_heatmaps_card_tells_how_much_of_it_lies_where_the_finding_is_looked_for(model: Model) -> None:
-    for place, grade in ((IN_RIGHT_LUNG, Grade.GREEN), (IN_HEART, Grade.AMBER), (OUTSIDE, Grade.AMBER)):
+    for place, grade in ((IN_RIGHT_LUNG, Grade.GREEN), (IN_HEART, Grade.RED), (OUTSIDE, Grade.RED)):
         image = lit(place)
         heatmap = explain(model, image, target=BRIGHT, method="grad-cam")
         assert isinstance(heatmap, Heatmap)
@@ -133,6 +133,8 @@ def test_a_heatmaps_card_tells_how_much_of_it_lies_where_the_finding_is_looked_f
         card = assess(model, image, heatmap, allowed=allowed)
         inside = named(card, "share inside anatomy")
         assert (inside.grade, inside.aspect) == (grade, "anatomy")
+        assert card.withheld is (grade is Grade.RED)
+        assert named(card, "strongest place inside anatomy").grade is grade
         assert inside.baseline == pytest.approx(allowed.mean())
         assert "share inside anatomy" not in {each.name for each in assess(model, image, heatmap).measurements}
 
@@ -143,7 +145,7 @@ def test_a_narrowed_map_is_judged_by_what_the_prior_took_from_it(model: Model) -
     assert isinstance(heatmap, Heatmap)
     inside = named(assess(model, image, heatmap, allowed=allowed_in(model, image, BRIGHT)), "share inside anatomy")
     assert inside.value == pytest.approx(heatmap.evidence["share_kept"])
-    assert inside.grade is Grade.AMBER
+    assert inside.grade is Grade.RED
 
 
 def test_random_regions_have_the_area_asked_for_and_lie_in_the_image() -> None:

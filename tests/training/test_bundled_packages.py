@@ -25,6 +25,7 @@ from whyray_training.cxr_data import FINDINGS
 from whyray_training.cxr_local_findings_card import findings_card, findings_manifest
 from whyray_training.cxr_opacity_card import opacity_card, opacity_manifest
 from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_manifest
+from whyray_training.cxr_scope_card import scope_card, scope_manifest
 from whyray_training.head_ct_card import head_card, head_manifest
 
 PACKAGES = sorted(BUNDLED.glob("*/*/model.yaml"))
@@ -44,6 +45,7 @@ WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]]
     "cxr-findings@2": (findings_card, findings_manifest),
     "cxr-opacity@1": (opacity_card, opacity_manifest),
     "cxr-prototypes@1": (prototypes_card, prototypes_manifest),
+    "cxr-scope@1": (scope_card, lambda _: scope_manifest()),
     "head-ct-tissue@1": (head_card, lambda _: head_manifest()),
 }
 """Each package's card and manifest, as its training script writes them from the figures."""

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.admin.explanation_schemas import ExplanationOut
-from whyray.catalog import DeliveryState, JobState
+from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
+from whyray.base.finding_record import GradeName
+from whyray.catalog import DeliveryState, JobState, Severity, StudyState
+from whyray.config import ResultKind
 
 Item = TypeVar("Item")
-StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 Action = Literal["retry", "cancel"]
 
 UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
@@ -30,6 +31,7 @@ class Page(Answer, Generic[Item]):
 class ErrorOut(Answer):
     """Why the last attempt did not succeed, and what to do."""
 
+    model_config = ConfigDict(from_attributes=True)
     code: str = Field(examples=["PeerUnreachable"])
     message: str
     advice: str | None
@@ -120,6 +122,7 @@ class JobOut(Answer):
     finished_at: datetime | None
     next_try_at: datetime | None
     present: list[FindingOut] = Field(description="Findings that are present; on many frames, where they are clearest.")
+    no_statement: int = Field(description="Images of which nothing is said: unlike those the package was made for.")
     actions: list[Action] = Field(description="What may be done from this state, and can help.")
 
 
@@ -144,6 +147,15 @@ class NoteOut(Answer):
     images: list[str] = Field(description="SOP Instance UIDs of the image that it is about.")
 
 
+class NoStatementOut(Answer):
+    """An image that the package says nothing of, since it is unlike those that it was made for."""
+
+    words: str = Field(examples=["This image is unlike those the model was made for: no statement."])
+    reasons: list[str] = Field(examples=[["mirrored", "far"]])
+    measurements: list[MeasurementOut] = Field(description="What was measured of the image; red: why nothing is said.")
+    images: list[str] = Field(description="SOP Instance UIDs of the image.")
+
+
 class JobDetail(JobOut):
     """A job with all that came of it."""
 
@@ -152,6 +164,7 @@ class JobDetail(JobOut):
     worker: str | None = Field(description="Which worker holds it.")
     lease_until: datetime | None
     notes: list[NoteOut]
+    unanswered: list[NoStatementOut] = Field(description="The images of which nothing is said, and why.")
     findings: list[FindingOut]
     explanations: list[ExplanationOut] = Field(description="In the order of the nine types.")
     results: list[ResultDetail]
@@ -198,6 +211,7 @@ class StudyDetail(StudyOut):
 class ProcessOut(Answer):
     """A running role."""
 
+    model_config = ConfigDict(from_attributes=True)
     name: str
     role: str = Field(examples=["worker"])
     alive: bool
@@ -210,6 +224,7 @@ class ProcessOut(Answer):
 class QueueOut(Answer):
     """What waits for a worker."""
 
+    model_config = ConfigDict(from_attributes=True)
     queued: dict[str, int] = Field(description="Queued jobs by priority.", examples=[{"urgent": 2, "routine": 0}])
     oldest_queued_at: datetime | None
     next_retry_at: datetime | None
@@ -218,6 +233,7 @@ class QueueOut(Answer):
 class DestinationTally(Answer):
     """How one destination fares."""
 
+    model_config = ConfigDict(from_attributes=True)
     destination: str
     configured: bool
     states: dict[DeliveryState, int]
@@ -304,6 +320,17 @@ class DeliveryMoved(Answer):
 
     id: str
     state: DeliveryState
+
+
+class Choices(Answer):
+    """The values that lists can be filtered by."""
+
+    job_states: list[JobState]
+    delivery_states: list[DeliveryState]
+    study_states: list[StudyState]
+    result_kinds: list[ResultKind]
+    grades: list[GradeName]
+    severities: list[Severity]
 
 
 class RouteOut(Answer):

@@ -38,6 +38,7 @@ EventKind = Literal[
     "intake.too-large",
     "job.created",
     "job.failed",
+    "job.no-statement",
     "job.partial",
     "job.passed-over",
     "job.superseded",
@@ -88,6 +89,7 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "intake.too-large": ("error", "an instance was answered with 0xA702: it is larger than `max_instance_size`"),
     "job.created": ("info", "a job was queued for a study"),
     "job.failed": ("error", "a job failed, and is not tried again"),
+    "job.no-statement": ("warning", "an image is unlike those that the package was made for: nothing is said of it"),
     "job.partial": ("warning", "a job did not use some instances of its study: which and why"),
     "job.passed-over": ("info", "a study held objects that are no images beside its images"),
     "job.superseded": ("info", "more of a study came after a job was made for it: a newer job replaces it"),
@@ -104,10 +106,3 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "worklist.failed": ("error", "a workitem could not be worked on: why"),
 }
 """Severity, and when it is written."""
-
-
-def events_table() -> str:
-    """A Markdown table of all kinds."""
-    lines = ["| event | severity | written when |", "| --- | --- | --- |"]
-    lines += [f"| `{kind}` | {severity} | {words} |" for kind, (severity, words) in EVENT_KINDS.items()]
-    return "\n".join(lines)

@@ -78,8 +78,7 @@ def onboard(
     from whyray.inference import RuntimeOptions, load_package
     from whyray.onboarding import onboard as measure
     from whyray.onboarding.images import onboarding_images, read_known
-    from whyray.packages import copy_package, find_package, install_package, read_manifest
-    from whyray.packages.package import MANIFEST
+    from whyray.packages import MANIFEST, copy_package, find_package, install_package, read_manifest
 
     for name in method or ():
         method_named(name)

@@ -67,7 +67,7 @@ def show(
     model = load_package(reference, search=folder or ())
     console, manifest = Console(highlight=False), model.manifest
     console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
-    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", markup=False)
+    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.package.digest}", markup=False)
     console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
     if model.targets:
         preferred = preferred_map(model)

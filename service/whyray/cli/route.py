@@ -15,8 +15,7 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from whyray.config import Config
-    from whyray.config.routes import PackageReference, Route
+    from whyray.config import Config, PackageReference, Route
 
 _REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 """Attributes without which intake takes no instance."""

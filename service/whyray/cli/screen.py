@@ -70,6 +70,9 @@ def print_report(report: Report, out: Path) -> None:
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
             table.add_row(*cells, each["method"] if each else "–", _quality(each))
     console.print(table)
+    for unanswered in report.no_statement:
+        reasons = ", ".join(unanswered["reasons"]).replace("_", " ")
+        console.print(f"no statement: {unanswered['words']} ({reasons})", highlight=False, markup=False, style="red")
     for finding in report.findings:
         agreed = finding["agreement"]
         if agreed is not None:

@@ -26,10 +26,14 @@ from whyray.explain import (
 )
 from whyray.explain.agreement import CHANCE, Agreement, agreement
 from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
-from whyray.explain.case import Attribution, Case, Progress, predicted_regions
+from whyray.explain.case import Attribution, Case, Progress
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
+from whyray.explain.fill import Fill, filled
+from whyray.explain.grid import upsample
+from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
+from whyray.explain.normal_contrast import NAME, NORMAL_MAPS, coarse_grid
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -44,6 +48,7 @@ from whyray.explain.registry import (
     register,
     required_tier,
 )
+from whyray.explain.repeat import TOP, top_dice
 from whyray.explain.typed import (
     CaseMatch,
     CaseMatches,
@@ -97,8 +102,11 @@ __all__ = [
     "AUDIENCES",
     "CHANCE",
     "GROUPS",
+    "NAME",
+    "NORMAL_MAPS",
     "NOTHING",
     "REGISTERED",
+    "TOP",
     "Agreement",
     "AnyMethod",
     "Attribution",
@@ -111,7 +119,9 @@ __all__ = [
     "ConceptScores",
     "Context",
     "Counterfactual",
+    "ExplainedImage",
     "Explanation",
+    "Fill",
     "Heatmap",
     "Intervention",
     "Kind",
@@ -136,10 +146,13 @@ __all__ = [
     "agreement",
     "as_input",
     "checked_parameters",
+    "coarse_grid",
     "displayed",
     "expanded",
     "explain",
     "explainable",
+    "explained_image",
+    "filled",
     "heatmap_methods",
     "heatmaps",
     "method_named",
@@ -150,5 +163,7 @@ __all__ = [
     "register",
     "required_tier",
     "resampled",
+    "top_dice",
+    "upsample",
     "why_not",
 ]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
-from whyray.inference.model import Model, Run
+from whyray.inference.model import Model
+from whyray.inference.network_session import Run
 
 TOLERANCE = 1e-3
 """Largest gap that is believed: what single precision loses in a sum of many terms, not what a missing term makes."""
@@ -82,7 +83,7 @@ def refuse_false_evidence(model: Model, images: Iterable[FloatArray]) -> float |
         return None
     worst, missing = 0.0, []
     for x in images:
-        run = model.run(x)
+        run = model.session.run(x)
         terms = local_evidence(model, run)
         assert terms is not None
         worst = max(worst, float(terms.gaps.max()))

@@ -1,10 +1,11 @@
-"""Every requested explanation of one image, evaluated, and carried back to the source: the middle of a run."""
+"""Makes every requested explanation of one image, evaluates it, and carries it back to the source."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
@@ -12,6 +13,7 @@ from whyray.base.failures import activity
 from whyray.explain import (
     Agreement,
     Context,
+    ExplainedImage,
     Explanation,
     Heatmap,
     MapPart,
@@ -28,7 +30,7 @@ from whyray.explain.refusal import ends_all, refusal_of
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.inference import Model
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
-from whyray.quality import Budget, QualityCard, assess, assess_typed, salient_region
+from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_region
 from whyray.results import GradedExplanation, MapInSource, StructureInSource
 
 _log = logging.getLogger(__name__)
@@ -49,16 +51,17 @@ class Explained:
 
 def explain_image(
     image: SourceImage,
-    model: Model,
+    picture: ExplainedImage,
     model_input: ModelInput,
     targets: Sequence[str],
     request: ExplanationRequest,
     progress: Progress,
     structures: Sequence[Structure] = (),
+    scope: ScopeCheck | None = None,
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
-    work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures))
-    ordered = list(expanded(request.methods, model).items())
+    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures), scope)
+    ordered = list(expanded(request.methods, picture.model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
@@ -69,20 +72,26 @@ def explain_image(
 @dataclass
 class _Work:
     image: SourceImage
-    model: Model
+    picture: ExplainedImage
     model_input: ModelInput
     targets: tuple[str, ...]
     request: ExplanationRequest
     progress: Progress
     structures: tuple[Structure, ...]
+    scope: ScopeCheck | None = None
     explained: Explained = field(default_factory=Explained)
     _prior: list[PriorExplanation] = field(default_factory=list)
+
+    @property
+    def model(self) -> Model:
+        """The model whose answer is explained."""
+        return self.picture.model
 
     def __post_init__(self) -> None:
         spec = self.model.manifest.input
         self._context = Context(
             structures=self.structures,
-            display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
+            display=displayed(self.picture.x, spec)[0],
             valid=self.model_input.valid,
             language=self.request.language,
             phrases=self.request.phrases,
@@ -109,10 +118,7 @@ class _Work:
         for number, each in enumerate(found):
             done = start + width * (0.5 + 0.5 * number / len(found))
             self.progress(done, f"{method}: measuring the explanation of {each.target}")
-
-            def measuring(*_: object, done: float = done) -> None:
-                self.progress(done, "measuring")
-
+            measuring = partial(self._measuring, done)
             try:
                 with activity(f"measuring the explanation of {each.target}"):
                     if isinstance(each, Heatmap):
@@ -121,6 +127,10 @@ class _Work:
                         self._told(each, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
                 self._refuse([each.target], method, error)
+
+    def _measuring(self, done: float, *_: object) -> None:
+        """However far a measurement is, the run is where it was."""
+        self.progress(done, "measuring")
 
     def compare(self) -> None:
         """How far the heatmaps of each target that are not withheld point at the same places."""
@@ -145,7 +155,7 @@ class _Work:
         try:
             return explain(
                 self.model,
-                self.model_input.tensor,
+                self.picture,
                 target=list(targets),
                 method=method,
                 context=self.context,
@@ -173,13 +183,14 @@ class _Work:
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
         card = assess(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             heatmap,
             budget=self._budget,
             seed=self.request.seed,
             valid=self.model_input.valid,
-            allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
+            allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
+            scope=self.scope,
             progress=progress,
         )
         in_source = self._in_source(heatmap, card)
@@ -189,11 +200,12 @@ class _Work:
     def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
         card = assess_typed(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             explanation,
             context=self.context,
             budget=self._budget,
             seed=self.request.seed,
+            scope=self.scope,
             progress=progress,
         )
         told = GradedExplanation(

@@ -1,4 +1,4 @@
-"""The same run without network, queue or catalog: files in; DICOM results, pictures and a report out."""
+"""Answers and explains files, and writes DICOM results, pictures and a report: what `whyray explain` does."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from whyray.results import (
     Templates,
     Wording,
     describe,
+    describe_no_statement,
     encode,
     grouped_results,
     write_picture,
@@ -65,6 +66,7 @@ class Report:
     """What `report.json` holds. `findings` as `whyray.results.describe` gives them, over all images.
 
     `notes`: what a reader has to know of the images; `refused`: what was given or asked for and is not there, and why;
+    `no_statement`: images unlike those that the package was made for, of which nothing is said, and why;
     `withheld`: explanations that were made, and that their evaluation does not let anybody see.
     """
 
@@ -76,6 +78,7 @@ class Report:
     findings: tuple[dict[str, Any], ...]
     refused: tuple[str, ...]
     withheld: tuple[str, ...]
+    no_statement: tuple[dict[str, Any], ...]
     files: tuple[str, ...]
 
 
@@ -216,7 +219,7 @@ def explain_files(
         findings += [finding for answer in group for finding in describe(answer, results)]
     report = Report(
         package=model.identity,
-        digest=model.digest,
+        digest=model.package.digest,
         at=at,
         images=tuple(
             {
@@ -233,6 +236,7 @@ def explain_files(
         findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
         withheld=tuple(_withheld(findings)),
+        no_statement=tuple(each for answer in answers if (each := describe_no_statement(answer)) is not None),
         files=tuple(written),
     )
     _write_report(report, out)
@@ -327,6 +331,7 @@ def _write_report(report: Report, out: Path) -> None:
         "findings": report.findings,
         "refused": report.refused,
         "withheld": report.withheld,
+        "no_statement": report.no_statement,
         "files": report.files,
     }
     out.mkdir(parents=True, exist_ok=True)

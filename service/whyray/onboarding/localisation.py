@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.statistics import bootstrap_interval
 from whyray.explain import Heatmap, displayed
-from whyray.explain.anatomy import anatomy_in, missing_anatomy
-from whyray.explain.anatomy.allowed import LEFT_LUNG, LUNG, RIGHT_LUNG
+from whyray.explain.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, anatomy_in, missing_anatomy
 from whyray.inference import Model
 from whyray.packages.localisation_report import (
     AUPRC,
@@ -27,9 +27,8 @@ from whyray.packages.localisation_report import (
     MethodLocalisation,
     TargetHits,
 )
-from whyray.quality.cells import edge_map
+from whyray.quality import edge_map
 
-RESAMPLES = 1000
 _LUNGS = frozenset({LUNG, RIGHT_LUNG, LEFT_LUNG})
 METRICS = (HIT_RATE, IOU, AUPRC)
 
@@ -93,7 +92,7 @@ def baseline_scores(
         scores[BRIGHTNESS] = Scores()
     for number, finding in enumerate(findings):
         progress(number)
-        x, truth = model.channels_first(finding.x), finding.truth
+        x, truth = model.network.checked_input(finding.x), finding.truth
         scores[CENTRE].add(centre_map(truth.shape), truth)
         scores[USUAL_PLACE].add(places(finding), truth)
         scores["edges"].add(edge_map(x), truth)
@@ -172,11 +171,9 @@ def average_precision(values: FloatArray, truth: BoolArray) -> float:
 
     A map that says nothing reaches the share of places that are marked.
     """
-    order = np.argsort(-values.ravel(), kind="stable")
-    ranked, hits = values.ravel()[order], np.cumsum(truth.ravel()[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    precision, recall = hits[last] / (np.flatnonzero(last) + 1), hits[last] / hits[-1]
-    return float((np.diff(recall, prepend=0) * precision).sum())
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth.ravel(), values.ravel()))
 
 
 def intersection_over_union(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:
@@ -214,31 +211,14 @@ def lung_brightness(model: Model, x: FloatArray) -> FloatArray | None:
     lungs = [each.mask for each in anatomy_in(model, x) if each.code is not None and each.code.value in _LUNGS]
     if not lungs:
         return None
-    shown = displayed(model.channels_first(x), model.manifest.input)[0]
+    shown = displayed(model.network.checked_input(x), model.manifest.input)[0]
     return np.where(np.any(lungs, axis=0), shown, 0).astype(np.float32)
-
-
-def bootstrap(
-    groups: NDArray[Any], statistic: Callable[[NDArray[np.intp]], float], rng: np.random.Generator
-) -> list[float]:
-    """The 2.5 % and 97.5 % quantiles of a statistic of row numbers, when whole groups are drawn with replacement."""
-    names = np.unique(groups)
-    rows = [np.flatnonzero(groups == name) for name in names]
-    drawn = [
-        statistic(np.concatenate([rows[each] for each in rng.integers(0, len(names), len(names))]))
-        for _ in range(RESAMPLES)
-    ]
-    return [round(float(each), 4) for each in np.nanquantile(drawn, [0.025, 0.975])]
 
 
 def mean_figure(values: NDArray[np.float64], groups: NDArray[Any], seed: int) -> Figure:
     """The mean with its 95 % interval, whole groups drawn with replacement; the same draws for every metric."""
-    names, places = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(places, values, len(names)), np.bincount(places, minlength=len(names))
-    drawn = np.random.default_rng(seed).integers(0, len(names), (RESAMPLES, len(names)))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Figure(value=round(float(values.mean()), 4), low=round(float(low), 4), high=round(float(high), 4))
+    low, high = bootstrap_interval(lambda rows: float(values[rows].mean()), groups, np.random.default_rng(seed))
+    return Figure(value=round(float(values.mean()), 4), low=round(low, 4), high=round(high, 4))
 
 
 def _figures(scores: Scores, rows: Sequence[int], groups: NDArray[Any], seed: int) -> MapFigures:

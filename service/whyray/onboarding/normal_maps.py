@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.explain import Method, checked_parameters, heatmaps, resampled, why_not
-from whyray.explain.normal_contrast import NORMAL_MAPS, coarse_grid
+from whyray.explain import NORMAL_MAPS, Method, checked_parameters, coarse_grid, heatmaps, resampled, why_not
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
-from whyray.packages import ArtefactFacts, graph_digest, write_artefact
-from whyray.packages.package import ONBOARDING
+from whyray.packages import ONBOARDING, ArtefactFacts, graph_digest, write_artefact
 
 FEWEST = 20
 """Images without findings below which a spread means nothing."""

@@ -15,33 +15,33 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
+from whyray.explain import NAME as NORMAL_CONTRAST
 from whyray.explain import (
+    NORMAL_MAPS,
     Heatmap,
     Method,
     Progress,
     explainable,
+    explained_image,
     heatmap_methods,
     heatmaps,
     preferred_map,
     why_not,
 )
-from whyray.explain.normal_contrast import NAME as NORMAL_CONTRAST
-from whyray.explain.normal_contrast import NORMAL_MAPS
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
-from whyray.inference.compiled import compare_gradients, compare_heads
 from whyray.inference.local_evidence import refuse_false_evidence
-from whyray.inference.memory import measure_batches
+from whyray.onboarding.batch_measuring import measure_batches
 from whyray.onboarding.calibration import calibration
 from whyray.onboarding.compared_maps import ComparedMaps
+from whyray.onboarding.gradient_comparison import compare_gradients, compare_heads
 from whyray.onboarding.localisation import MarkedFinding
 from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
-from whyray.packages import find_artefact
-from whyray.quality import Budget, assess
+from whyray.packages import find_artefact, write_artefact
+from whyray.quality import Budget, alike, assess, known_answers, random_pair_similarity, randomised
 from whyray.quality.case_space import case_space
-from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},
@@ -121,9 +121,9 @@ def onboard(
             f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
             advice="`whyray package check` it; onboard the package beside which it stands.",
         )
-    _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
+    _ = model.network.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
-    evidence_gap = refuse_false_evidence(model, (model.channels_first(image.x) for image in given))
+    evidence_gap = refuse_false_evidence(model, (model.network.checked_input(image.x) for image in given))
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
@@ -136,17 +136,18 @@ def onboard(
         *folder.glob("*.png"),
     ):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    model.prove_on(model.channels_first(given[0].x))
-    report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    model.gradients.prove_on(model.network.checked_input(given[0].x))
+    report = _about(model, given) | _engines(model, model.network.checked_input(given[0].x), chosen)
     if evidence_gap is not None:
         report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
-        np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
+        np.save(model.package.references, np.concatenate([each.reshape(model.network.input_shape) for each in kept]))
     space = case_space(model, [each.x for each in given])
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
+    report["known answers"] = _written_down(model, folder)
     if any(each.labels for each in given):
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
@@ -186,9 +187,20 @@ def onboard(
     return report
 
 
+def _written_down(model: Model, folder: Path) -> str:
+    """Keep how the package answers made pictures, by which cards know it again; in words, whether that could be."""
+    path = folder / f"{known_answers.KIND}.npz"
+    path.unlink(missing_ok=True)
+    try:
+        write_artefact(path, *known_answers.known_answers(model, made=date.today()))
+    except PackageError as error:
+        return error.message
+    return "written down"
+
+
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
     for image in images:
-        model.channels_first(image.x)
+        model.network.checked_input(image.x)
         for name in (*image.truth, *image.labels):
             model.target_index(name)
         for name, mask in image.truth.items():
@@ -245,28 +257,27 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
 
 
 def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
-    x = model.channels_first(images[0].x)
+    x = model.network.checked_input(images[0].x)
     varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
     started = time.perf_counter()
     for _ in range(3):
-        model.forget()
-        model.run(x)
+        run = model.session.run(x)
     seconds = (time.perf_counter() - started) / 3
-    head = model.head
+    head = model.network.head
     return {
         "package": model.manifest.name,
         "version": model.manifest.version,
-        "digest": model.digest,
-        "tier": model.measured_tier(),
-        "why not higher": model.tier_reason,
-        "explained tensor": model.logits_name,
-        "activation": model.activation,
-        "features": model.features_name,
-        "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
+        "digest": model.package.digest,
+        "tier": model.gradients.measured_tier(),
+        "why not higher": model.gradients.tier_reason,
+        "explained tensor": model.network.logits_name,
+        "activation": model.network.form.activation,
+        "features": model.network.features_name,
+        "features shape": None if run.features is None else [int(size) for size in run.features.shape[1:]],
         "head": "none in closed form" if head is None else head.kind,
-        "grad-cam comes with the answer": bool(model.run(x).grad_cams),
-        "several items in one pass": model.batchable(varied),
-        "providers": list(model.providers),
+        "grad-cam comes with the answer": bool(run.grad_cams),
+        "several items in one pass": model.session.batchable(varied),
+        "providers": list(model.session.providers),
         "images": len(images),
         "seconds for one forward pass": round(seconds, 5),
     }
@@ -275,10 +286,10 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
 def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
     """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
     found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
-    if any(each.tier == "T2" for each in chosen) and model.measured_tier() == "T2":
+    if any(each.tier == "T2" for each in chosen) and model.gradients.measured_tier() == "T2":
         found["compiled"]["input gradient"] = compare_gradients(model, x)
-    closed = model.head is not None and model.head.kind != "positional"
-    if any(each.tier == "T1" for each in chosen) and model.features_name is not None and not closed:
+    closed = model.network.head is not None and model.network.head.kind != "positional"
+    if any(each.tier == "T1" for each in chosen) and model.network.features_name is not None and not closed:
         found["compiled"]["head gradient"] = compare_heads(model, x)
     return found
 
@@ -311,12 +322,12 @@ def _method(
     refusals: list[str] = []
     answered: list[_Question] = []
     for each in asked:
-        model.forget()
-        before, started = model.forwards, time.perf_counter()
+        image = explained_image(model, each.x)
+        before, started = model.session.forwards, time.perf_counter()
         try:
-            heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
-            seconds, forwards = time.perf_counter() - started, model.forwards - before
-            grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
+            heatmap = heatmaps(model, image, target=[each.target], method=name, **parameters)[0]
+            seconds, forwards = time.perf_counter() - started, model.session.forwards - before
+            grade = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed).grade
         except Exception as error:  # of this method alone: the others are measured
             if ends_all(error):
                 raise
@@ -329,7 +340,7 @@ def _method(
         grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
-    shown = model.channels_first(answered[0].x) if keep_images else None
+    shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
     if method.kind == "attribution map" and method.deliverable:
@@ -377,7 +388,6 @@ def _sanity(
 
 
 def _strongest(model: Model, x: FloatArray) -> str:
-    image = model.channels_first(x)
-    logits = model.run(image).logits
-    answer = model.answer(logits)[0].reshape(len(model.targets), -1).mean(axis=1)
-    return max(explainable(model, image), key=lambda name: answer[model.target_index(name)])
+    image = explained_image(model, x)
+    answer = model.answer(image.run.logits)[0].reshape(len(model.targets), -1).mean(axis=1)
+    return max(explainable(image), key=lambda name: answer[model.target_index(name)])

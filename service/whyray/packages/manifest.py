@@ -201,7 +201,26 @@ class CaptionSpec(_Strict):
     denials: tuple[str, ...] = ("no", "not", "without")
 
 
-CompanionRole = Literal["autoencoder", "anatomy", "captioner"]
+class ScopeSpec(_Strict):
+    """Which images the package is made for, beside `input.modalities`; of any other it says nothing.
+
+    `companions.scope` names the package that compares an image with ordinary ones; where it is named and can't
+    measure, nothing is said either. `percentile`: of ordinary images kept apart; above it, an image is refused (0..100,
+    of each of the two measures). `references`: how many times as far from the package's own reference index as the
+    farthest reference that was held out. `body_parts`: words, one of which Body Part Examined (0018,0015) holds where
+    it names a part that the standard knows (PS3.16 annex L); `views`: View Position (0018,5101) where it is a defined
+    term. `parts`: of a segmentation, the least and largest share (0..1) of its grid that a segment has on such an
+    image. Empty: any.
+    """
+
+    percentile: float = Field(default=98.0, gt=50, le=100)
+    references: float = Field(default=1.5, ge=1)
+    body_parts: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    parts: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+
+CompanionRole = Literal["autoencoder", "anatomy", "captioner", "scope"]
 WITHOUT_TARGETS = frozenset({"autoencoder", "captioner"})
 """Tasks of packages that answer nothing themselves: they stand beside others as companions, and no route runs them."""
 SUMS_EVIDENCE = ("classification", "multi-label", "regression")
@@ -232,6 +251,7 @@ class Manifest(_Strict):
     """Files of explanation methods, by kind: {'reference-index': reference-index.npz}."""
     companions: dict[CompanionRole, str] = Field(default_factory=dict)
     """Other packages that explanation methods use with this one, by role: NAME or NAME@VERSION."""
+    scope: ScopeSpec = ScopeSpec()
     concepts: ConceptsSpec | None = None
     prototypes: PrototypesSpec | None = None
     evidence: EvidenceSpec | None = None

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Aspect = Literal["engine", "fidelity", "sanity", "robustness", "complexity", "anatomy", "case"]
-WITHHOLDING: frozenset[Aspect] = frozenset({"engine", "fidelity", "sanity"})
+Aspect = Literal["engine", "fidelity", "sanity", "robustness", "complexity", "anatomy", "record", "scope", "case"]
+CardQuestion = Literal["image", "model", "place"]
+"""Is this image one the model was made for; is the map faithful to the model; does it lie where it can, and did this
+package's maps prove right before."""
+QUESTIONS: Mapping[CardQuestion, frozenset[Aspect]] = {
+    "image": frozenset({"scope", "case"}),
+    "model": frozenset({"engine", "fidelity", "sanity"}),
+    "place": frozenset({"anatomy", "record"}),
+}
+"""What answers each question. Robustness and complexity are told and decide nothing: on radiographs with boxes they did
+not tell right maps from wrong ones (docs/trust.md)."""
+WITHHOLDING: frozenset[Aspect] = frozenset().union(*QUESTIONS.values())
+"""Red in one of these withholds the explanation: whichever of the three questions fails."""
 
 
 class Grade(StrEnum):
@@ -54,26 +65,35 @@ class QualityCard:
 
     @property
     def grade(self) -> Grade:
-        """The overall grade: red if withheld; else amber if any measurement is amber or red; else green.
+        """The overall grade: that of the worst of the three questions.
 
         A card without measurements is red: nothing is shown unmeasured.
         """
-        if self.withheld:
-            return Grade.RED
-        worst = max((_ORDER[measurement.grade] for measurement in self.measurements), default=2)
-        return Grade.GREEN if worst == 0 else Grade.AMBER
+        return worst_of(self.answers.values()) or Grade.RED
+
+    @property
+    def answers(self) -> dict[CardQuestion, Grade]:
+        """By question, the worst grade of what was measured about it; questions that nothing was measured of are left
+        out. What decides no question is left out too."""
+        graded = {
+            question: worst_of(each.grade for each in self.measurements if each.aspect in aspects)
+            for question, aspects in QUESTIONS.items()
+        }
+        return {question: grade for question, grade in graded.items() if grade is not None}
 
     @property
     def withheld(self) -> bool:
-        """Whether the explanation must not be shown: red in engine, fidelity or sanity, or not measured at all."""
-        return not self.measurements or any(
-            measurement.grade is Grade.RED and measurement.aspect in WITHHOLDING for measurement in self.measurements
-        )
+        """Whether the explanation must not be shown: red in one of the three questions, or not measured at all."""
+        return self.grade is Grade.RED
 
     @property
     def concerns(self) -> tuple[Measurement, ...]:
-        """The measurements that are not green, worst first."""
-        worse = (measurement for measurement in self.measurements if measurement.grade is not Grade.GREEN)
+        """The measurements that are not green and decide one of the three questions, worst first."""
+        worse = (
+            measurement
+            for measurement in self.measurements
+            if measurement.grade is not Grade.GREEN and measurement.aspect in WITHHOLDING
+        )
         return tuple(sorted(worse, key=lambda each: -_ORDER[each.grade]))
 
     @property

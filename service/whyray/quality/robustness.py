@@ -17,6 +17,8 @@ SAME_MAP = 0.95
 STABLE, UNSTABLE = 0.8, 0.5
 REPEATED, UNREPEATED = 0.6, 0.3
 NOISE = 0.01
+AGAIN = 0.05
+"""Engines differ by less in single precision; a random method gives the same under the same seed."""
 _ARUN = "Arun et al. 2021, utility criteria; thresholds WhyRay's"
 
 
@@ -30,7 +32,7 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
 
     Taken from `others` where it is there; else made now, where `affordable` forward passes allow it.
     """
-    names = [each for each in explainable(case.model, case.x) if each != heatmap.target]
+    names = [each for each in explainable(case.image) if each != heatmap.target]
     if not names:
         return
     answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)
@@ -56,6 +58,34 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
         Grade.GREEN if alike < SAME_MAP else Grade.AMBER,
         f"green below {SAME_MAP}: the map of {rival} is another one; findings may share a place, so never red",
         "Adebayo et al. 2018, section 3, by target instead of weights; threshold WhyRay's",
+        cost,
+    )
+
+
+def made_again(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
+    """Whether the method, asked again about this image and target, gives this map: one of another image does not.
+
+    Of methods that need nothing beside model and image, where `affordable` forward passes allow it.
+    """
+    method, cost = method_named(heatmap.method), cost_of(heatmap)
+    if method.kind != "attribution map" or getattr(method, "companion", None) is not None or cost > affordable:
+        return
+    try:
+        again = _again(case, heatmap).values
+    except Exception as error:  # what can't be made again is not this map's fault: the method said why when it was made
+        if ends_all(error):
+            raise
+        return
+    scale = max(float(np.abs(again).max()), 1e-12)
+    gap = float(np.abs(again - heatmap.values).max()) / scale if again.shape == heatmap.values.shape else 1.0
+    yield Measurement(
+        "made again",
+        "sanity",
+        gap,
+        0.0,
+        Grade.GREEN if gap <= AGAIN else Grade.RED,
+        f"largest difference to the map that the method gives now, of its maximum; red above {AGAIN:g}",
+        "WhyRay: a map of another image, target or model is none of this one",
         cost,
     )
 
@@ -93,7 +123,7 @@ def stability(case: Case, heatmap: Heatmap, rng: np.random.Generator, *, afforda
 
 def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
     """Dice of the top 10 % under another seed, for stochastic methods; from split halves where the method kept them."""
-    from whyray.explain.repeat import TOP, top_dice
+    from whyray.explain import TOP, top_dice
 
     if not method_named(heatmap.method).stochastic:
         return
@@ -106,7 +136,7 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
         value = top_dice(heatmap.values, _again(case, heatmap, seed=int(str(seed)) + 1).values)
     yield Measurement(
         "repeatability",
-        "robustness",
+        "sanity",
         value,
         TOP,
         Grade.GREEN if value >= REPEATED else Grade.AMBER if value >= UNREPEATED else Grade.RED,
@@ -117,7 +147,6 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
 
 
 def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
-    x = np.moveaxis(case.x, 1, -1) if case.model.manifest.input.layout == "NHWC" else case.x
     parameters: dict[str, Any] = {**heatmap.parameters, **changes}
-    only = heatmaps(case.model, x, target=[target or heatmap.target], method=heatmap.method, **parameters)
+    only = heatmaps(case.model, case.image, target=[target or heatmap.target], method=heatmap.method, **parameters)
     return only[0]

@@ -1,6 +1,6 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
-from whyray.config.routes import ResultKind
+from whyray.config import ResultKind
 from whyray.results.answer import (
     Answer,
     Finding,
@@ -15,8 +15,9 @@ from whyray.results.answer import (
 from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
 from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
-from whyray.results.description import describe
+from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
+from whyray.results.header import invalid_attributes
 from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
@@ -46,10 +47,12 @@ __all__ = [
     "can_be_compressed",
     "compressed",
     "describe",
+    "describe_no_statement",
     "encode",
     "frames_explained_words",
     "grouped_results",
     "illegible_languages",
+    "invalid_attributes",
     "load_templates",
     "previews",
     "shown_maps",

@@ -17,7 +17,7 @@ from whyray.config import ResultKind
 from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
-from whyray.quality import Grade, QualityCard
+from whyray.quality import Grade, QualityCard, ScopeCheck
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ class Answer:
     supersedes: tuple[str, ...] = ()
     frames_explained: FramesExplained | None = None
     """Of one frame of many: which of them are explained, where not all are."""
+    scope: ScopeCheck | None = None
+    """Whether the image is one that the package was made for; where it is refused, there are no findings."""
     device_uid: str = field(kw_only=True)
 
 
@@ -182,6 +184,11 @@ class Result:
     picture: NDArray[np.uint8] | None = None
     grade: Grade | None = None
     """Of the explanation that it shows; of several frames' that of the worst of them."""
+
+
+def no_statement(answer: Answer) -> bool:
+    """Whether the package says nothing of this image, since it is unlike those that it was made for."""
+    return answer.scope is not None and answer.scope.refused
 
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:

@@ -41,6 +41,8 @@ ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""
 CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
+NO_STATEMENT = "no statement: unlike the images that the package was made for"
+"""Description of the page of an image that nothing is said of."""
 EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
@@ -181,7 +183,7 @@ class _Builder:
 
     def captures(self) -> list[Result]:
         """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
-        made = []
+        made = self._no_statement()
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
@@ -193,6 +195,24 @@ class _Builder:
                 self._notices[name] = datasets[0]
             made += results
         return made
+
+    def _no_statement(self) -> list[Result]:
+        page = self._drawing.no_statement(self.templates.layout)
+        if page is None:
+            return []
+        self._captures += 1
+        dataset = secondary_capture(
+            self.answer,
+            self.templates,
+            self.uids,
+            [page],
+            key=["no statement"],
+            instance_number=self._captures,
+            description=NO_STATEMENT,
+            multi_frame=False,
+            frame_time=None,
+        )
+        return [Result("sc", dataset, None, None, NO_STATEMENT, page.picture)]
 
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all segments of a segmentation package."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydicom import Dataset
 
 from whyray.config import ResultKind
-from whyray.results.answer import Answer, MapInSource, Result
+from whyray.results.answer import Answer, MapInSource, Result, no_statement
 from whyray.results.blending import blending
 from whyray.results.build import CINE_FRAME_TIME, build_results, make_kinds, refuse_unmakeable
 from whyray.results.consistency import refuse_inconsistent
@@ -75,6 +75,8 @@ def grouped_results(
     for group in by_instance(answers):
         if len(group) == 1:
             yield group, build_results(group[0], kinds, templates, **options)
+        elif no_statement(group[0]):  # of all frames together: jobs decide on instances, not on frames
+            yield group, build_results(over_frames(group), kinds, templates, **options)
         else:
             yield group, build_frame_results(group, kinds, templates, **options)
 

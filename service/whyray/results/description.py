@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from whyray.base.finding_record import SCHEMA_VERSION
 from whyray.explain import CHANCE
-from whyray.quality import QualityCard
+from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
 
@@ -28,11 +29,29 @@ def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[di
     return [_finding(answer, finding, results) for finding in answer.findings]
 
 
+def describe_no_statement(answer: Answer) -> dict[str, Any] | None:
+    """Why nothing is said of an image, as a JSON-able dictionary; None where the package answers about it.
+
+    Holds no patient attributes: reasons by their names, what was measured, and the images' UIDs.
+    """
+    scope = answer.scope
+    if scope is None or not scope.refused:
+        return None
+    return {
+        "reasons": list(scope.reasons),
+        "words": "This image is unlike those the model was made for: no statement.",
+        "measurements": [_measurement(measurement) for measurement in scope.measurements],
+        "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+        "notes": plain_notes(answer.image.notes),
+    }
+
+
 def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None) -> dict[str, Any]:
     package = answer.package
     target = finding.target
     left_out = answer.frames_explained
     return {
+        "schema_version": SCHEMA_VERSION,
         "finding": target.name,
         "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
         "frames_explained": None if left_out is None else list(left_out.numbers),
@@ -71,9 +90,12 @@ def _map(each: MapInSource) -> dict[str, Any]:
         "signed": each.signed,
         "withheld": each.card.withheld,
         "quality": _card(each.card),
+        "drift_numbers": _finite(_case_distance(each.card)),
     }
     if not each.card.withheld:
-        made["region"] = {"rule": each.region_rule, "share_of_image": float(each.region.mean())}
+        share = float(each.region.mean())
+        made["region"] = {"rule": each.region_rule, "share_of_image": share}
+        made["drift_numbers"] |= _finite({"salient-area": share})
         made["largest_value"] = float(abs(each.values).max(initial=0.0))
     return made
 
@@ -89,6 +111,7 @@ def _told(each: GradedExplanation) -> dict[str, Any]:
         "quality": _card(each.card),
     }
     if not each.card.withheld:
+        made["drift_numbers"] = _finite(explanation.drift_numbers)
         skipped = {"target", "method", "parameters"}
         made |= {name: value for name, value in _fields(explanation).items() if name not in skipped}
     return made
@@ -114,23 +137,36 @@ def _plain_deep(value: Any) -> Any:
     return _number(value) if isinstance(value, float) else _plain(value)
 
 
+def _case_distance(card: QualityCard) -> dict[str, float]:
+    """How far the image is from those that the model was made for, in units of the usual distance."""
+    for measurement in card.measurements:
+        if measurement.aspect == "case" and measurement.baseline:
+            return {"case-distance": measurement.value / measurement.baseline}
+    return {}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {measure: float(number) for measure, number in numbers.items() if math.isfinite(number)}
+
+
 def _card(card: QualityCard) -> dict[str, Any]:
     return {
         "grade": card.grade.value,
         "reasons": list(card.reasons),
         "forwards": card.forwards,
-        "measurements": [
-            {
-                "name": measurement.name,
-                "aspect": measurement.aspect,
-                "value": _number(measurement.value),
-                "baseline": _number(measurement.baseline),
-                "grade": measurement.grade.value,
-                "rule": measurement.rule,
-                "source": measurement.source,
-            }
-            for measurement in card.measurements
-        ],
+        "measurements": [_measurement(measurement) for measurement in card.measurements],
+    }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "name": measurement.name,
+        "aspect": measurement.aspect,
+        "value": _number(measurement.value),
+        "baseline": _number(measurement.baseline),
+        "grade": measurement.grade.value,
+        "rule": measurement.rule,
+        "source": measurement.source,
     }
 
 

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from whyray.quality import Grade
-from whyray.quality.card import worst_of
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, shown_maps, shown_told
-from whyray.results.page import Page, cine_pages, comparisons, map_pages, mask_pages, notice_page, told_pages
+from whyray.quality import Grade, worst_of
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, no_statement, shown_maps, shown_told
+from whyray.results.page import (
+    Page,
+    cine_pages,
+    comparisons,
+    map_pages,
+    mask_pages,
+    no_statement_page,
+    notice_page,
+    told_pages,
+)
 from whyray.results.portray import Look, Portrayal, portray
 from whyray.results.templates import Layout, Templates, Wording
 from whyray.results.uids import map_key, map_keys, told_key
@@ -54,7 +62,10 @@ class Drawing:
         return self._portrayed[place][1]
 
     def drawn(self, layout: Layout) -> Iterator[Drawn]:
-        """Pages of each shown map, of segments without a map, and notices of what is not shown."""
+        """Pages of each shown map, of segments without a map, and notices of what is not shown.
+
+        None of an image that nothing is said of: see `no_statement`.
+        """
         wording, answer = self.page_wording, self.answer
         for finding in answer.findings:
             name = finding.target.name
@@ -75,6 +86,10 @@ class Drawing:
                 page = notice_page(answer, finding, withheld, layout, wording)
                 yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
         yield from self._side_by_side(layout)
+
+    def no_statement(self, layout: Layout) -> Page | None:
+        """The page that says that nothing is said of this image; None where the package answers."""
+        return no_statement_page(self.answer, layout, self.page_wording) if no_statement(self.answer) else None
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):

@@ -18,6 +18,7 @@ from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ConfigError
 from whyray.base.shipped import shipped_templates
 from whyray.explain.language import FOLDER, NarrativePhrases
+from whyray.quality import ScopeReason
 from whyray.results.yaml_file import read_template
 
 
@@ -398,6 +399,30 @@ class NoteWords(_Strict):
     position_unknown: Plain = "Where the image lies in the patient is not known"
 
 
+class ScopeWords(_Strict):
+    """What is said of an image that a package says nothing about: `none` always, then a line for each reason."""
+
+    none: Plain = "This image is unlike those the model was made for: no statement."
+    modality: Plain = "It comes from another kind of machine."
+    body_part: Plain = "Its header names another part of the body."
+    view: Plain = "Its header names another view."
+    inverted: Plain = "Black and white seem to be exchanged."
+    upside_down: Plain = "It seems to be upside down."
+    on_its_side: Plain = "It seems to lie on its side."
+    mirrored: Plain = "It seems to be mirrored: left and right exchanged."
+    part: Plain = "It seems to show only a part of what the model looks at."
+    exposure: Plain = "It seems to be far too dark, too bright or without contrast."
+    another: Plain = "It seems to be an image of something else."
+    far: Plain = "It is farther from ordinary images than they are from each other."
+    anatomy: Plain = "Lungs, heart and mediastinum were not found as they should lie."
+    unchecked: Plain = "Whether it is such an image could not be checked."
+
+    def sentence(self, reason: ScopeReason) -> str:
+        """The words for a reason."""
+        words: str = getattr(self, reason)
+        return words
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -422,6 +447,7 @@ class Wording(_Strict):
     package: Annotated[str, _with_fields("title", "name", "version", "digest")]
     quality: Plain
     grades: GradeNames
+    badge: Annotated[str, _with_fields("method", "grade")] = "Explanation {method}: {grade}"
     no_concerns: Plain
     low_reliability: Plain
     withheld: Plain
@@ -455,6 +481,7 @@ class Wording(_Strict):
     latent: LatentWords
     measured: MeasuredWords = MeasuredWords()
     notes: NoteWords = NoteWords()
+    scope: ScopeWords = ScopeWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
 

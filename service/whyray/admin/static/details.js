@@ -18,6 +18,7 @@ export const job = (id) => ({
         ["Created", age(it.created_at)], ["Started", it.started_at && age(it.started_at)], ["Finished", it.finished_at && age(it.finished_at)],
         ["Job id", fullUid(it.id)]])),
     it.notes.length ? panel(table("Notes on the images", ["Kind", "What"], it.notes.map((each) => [each.kind.replaceAll("-", " "), each.detail]))) : null,
+    ...it.unanswered.map(unanswered),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
     panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [
@@ -29,6 +30,14 @@ export const job = (id) => ({
     panel(table("Events", EVENT_HEADS, eventRows(it.events))),
   ],
 });
+
+// An image that the package says nothing of: the outcome, not an error.
+function unanswered(each) {
+  return h("div", { class: "box warning" },
+    h("p", {}, h("strong", {}, each.words)),
+    h("p", {}, `Why: ${each.reasons.map((one) => one.replaceAll("_", " ")).join(", ")}`),
+    h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one)))));
+}
 
 const SHOWN = { shown: "match", withheld: "red", refused: "stopped" };
 

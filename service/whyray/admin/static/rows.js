@@ -10,7 +10,7 @@ export const jobRows = (jobs) => jobs.map((job) => [
   [chip(job.state), job.revision > 1 ? ` rev ${job.revision}` : "", job.error && ["failed", "waiting"].includes(job.state) ? h("div", { class: "err", title: job.error.message }, job.error.code) : null],
   uid(job.study_instance_uid, `#studies/${job.study_instance_uid}`),
   job.route, job.package, job.priority, progress(job),
-  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${each.name} ${percent(each.probability)}`)), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : "–",
+  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${each.name} ${percent(each.probability)}`)), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : job.no_statement ? h("span", { class: "quiet" }, "no statement") : "–",
   age(job.created_at), actions("jobs", job, `job ${job.id.slice(0, 8)}`),
 ]);
 

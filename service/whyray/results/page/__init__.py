@@ -2,12 +2,14 @@
 
 from whyray.results.page.compare import Comparison, comparisons
 from whyray.results.page.key_slices import key_slices
-from whyray.results.page.layout import Page, Panel
+from whyray.results.page.layout import Page, Panel, text_size_of
 from whyray.results.page.pages import (
     cine_pages,
     frames_explained_words,
     map_pages,
     mask_pages,
+    no_statement_page,
+    no_statement_words,
     notice_page,
     overview_page,
     told_pages,
@@ -27,9 +29,12 @@ __all__ = [
     "legible_wording",
     "map_pages",
     "mask_pages",
+    "no_statement_page",
+    "no_statement_words",
     "notice_page",
     "on_paper",
     "overview_page",
     "sheets",
+    "text_size_of",
     "told_pages",
 ]

@@ -84,11 +84,36 @@ def notice_page(
     words = Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(wording.grades.red, colours.red) if withheld else None,
+        badge=(_badge(withheld[0].method, Grade.RED, wording), colours.red) if len(withheld) == 1 else None,
         banner=(headline, colours.red),
         legend=[*lines, ("", colours.text), *legend_of_answer(answer, layout, wording)],
     )
     return compose(words, [], 1, None, layout)
+
+
+def no_statement_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
+    """A page without any picture, finding or number: that nothing is said of this image, and why."""
+    colours = layout.colours
+    lines = no_statement_words(answer, wording)
+    words = Words(
+        title=answer.package.title,
+        subtitle="",
+        badge=None,
+        banner=(lines[0], colours.red),
+        legend=[
+            *((line, colours.text) for line in lines[1:]),
+            ("", colours.text),
+            *legend_of_answer(answer, layout, wording),
+        ],
+    )
+    return compose(words, [], 1, None, layout)
+
+
+def no_statement_words(answer: Answer, wording: Wording) -> list[str]:
+    """That nothing is said of the image, then why, a sentence each; empty of an image that is answered about."""
+    if answer.scope is None or not answer.scope.refused:
+        return []
+    return [wording.scope.none, *(wording.scope.sentence(reason) for reason in answer.scope.reasons)]
 
 
 def told_pages(
@@ -151,7 +176,7 @@ def _words_of_told(
     return Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(getattr(wording.grades, card.grade.value), colour),
+        badge=(_badge(told.method, card.grade, wording), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=[
             (f"{wording.method.format(method=told.method)}  ·  {portrayal.headline}", colours.text),
@@ -166,7 +191,9 @@ def _words_of_told(
 
 
 def overview_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
-    """A page without any picture: all findings of the answer, one line each, present ones first."""
+    """A page without any picture: all findings, one line each, present ones first; or that nothing is said."""
+    if answer.scope is not None and answer.scope.refused:
+        return no_statement_page(answer, layout, wording)
     ordered = sorted(answer.findings, key=lambda finding: not finding.present)
     lines: list[tuple[str, Colour]] = [
         (
@@ -294,7 +321,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     return Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(getattr(wording.grades, card.grade.value), colour),
+        badge=(_badge(each.name, card.grade, wording), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=legend,
     )
@@ -307,6 +334,11 @@ def _narratives(finding: Finding) -> list[str]:
         for told in finding.told
         if isinstance(told.explanation, Narrative) and not told.card.withheld
     ]
+
+
+def _badge(method: str, grade: Grade, wording: Wording) -> str:
+    """Which explanation is judged, and how: the finding is not."""
+    return wording.badge.format(method=method, grade=getattr(wording.grades, grade.value))
 
 
 def quality_words(card: QualityCard, wording: Wording) -> str:

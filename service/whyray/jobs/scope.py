@@ -1,0 +1,102 @@
+"""Whether an image is one that a package was made for: by its header, and by how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from whyray.explain import Context, Structure, displayed
+from whyray.imaging import ModelInput, SourceImage, to_model
+from whyray.inference import Model
+from whyray.packages import InputSpec, ScopeSpec
+from whyray.quality import Grade, Measurement, ScopeCheck, ScopeReason, check_scope
+
+MOST_CHECKED = 16
+"""Frames of a multi-frame instance that are compared with ordinary images, evenly apart."""
+BODY_PARTS = frozenset(
+    {
+        *("ABDOMEN", "ABDOMENPELVIS", "ANKLE", "ANTECUBITALFOSSA", "ARM", "AXILLA", "BLADDER", "BRAIN", "BREAST"),
+        *("CALCANEUS", "CALF", "CERVIX", "CLAVICLE", "COCCYX", "COLON", "CSPINE", "ELBOW", "EXTREMITY", "EYE", "FACE"),
+        *(
+            "FEMUR",
+            "FIBULA",
+            "FINGER",
+            "FOOT",
+            "FOREARM",
+            "HAND",
+            "HEAD",
+            "HEADNECK",
+            "HIP",
+            "HUMERUS",
+            "JAW",
+            "KIDNEY",
+        ),
+        *("KNEE", "LEG", "LIVER", "LSPINE", "LSSPINE", "MANDIBLE", "MAXILLA", "NECK", "NOSE", "ORBIT", "PANCREAS"),
+        *(
+            "PAROTID",
+            "PATELLA",
+            "PELVIS",
+            "RADIUS",
+            "SACRUM",
+            "SCALP",
+            "SHOULDER",
+            "SKULL",
+            "SPINE",
+            "SPLEEN",
+            "STOMACH",
+        ),
+        *("TESTIS", "THIGH", "THUMB", "TIBIA", "TOE", "ULNA", "UTERUS", "WRIST", "ZYGOMA"),
+        *("CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "HEART", "LUNG", "RIB", "SSPINE", "STERNUM", "THORAX", "TSPINE"),
+    }
+)
+"""Defined terms of Body Part Examined (0018,0015), PS3.16 annex L. What a site writes otherwise says nothing."""
+VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "LAT"})
+"""Defined terms of View Position (0018,5101), PS3.3 C.8.1.2, and what is written instead of LL and RL."""
+_SOURCE = "PS3.3 C.7.3.1 and C.8.1.2, against the package's model.yaml"
+
+
+def frames_to_check(frames: int) -> list[int]:
+    """Indices of the frames that are checked: all of few, else MOST_CHECKED evenly apart."""
+    return sorted({int(place) for place in np.linspace(0, frames - 1, min(frames, MOST_CHECKED)).round()})
+
+
+def scope_of_frame(
+    image: SourceImage, model: Model, model_input: ModelInput, structures: Sequence[Structure] = ()
+) -> ScopeCheck:
+    """The check of one image: a planar one, a frame, or a volume. `structures`: anatomy that came with the study."""
+    x = model.network.checked_input(model_input.tensor)
+    display = displayed(x, model.manifest.input)[0]
+    context = Context(structures=tuple(structures), display=display, valid=model_input.valid)
+
+    def prepared(spec: InputSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return to_model(image, spec.model_copy(update={"modalities": ()})).tensor
+
+    return check_scope(model, x, prepared, context=context, stated=stated_scope(image, model.manifest.scope))
+
+
+def scope_of_instance(checks: Sequence[ScopeCheck]) -> ScopeCheck:
+    """Of the checks of its frames: the first refusal where more than half are refused, else the first that passed."""
+    refused = [check for check in checks if check.refused]
+    passed = [check for check in checks if not check.refused]
+    return refused[0] if len(refused) > len(passed) else passed[0]
+
+
+def stated_scope(image: SourceImage, scope: ScopeSpec) -> list[tuple[Measurement, ScopeReason]]:
+    """What the header says against the package: a body part or a view of another kind; nothing where it is silent."""
+    part = str(image.header.get("BodyPartExamined") or "").upper().replace(" ", "").replace("_", "")
+    view = str(image.header.get("ViewPosition") or "").upper().strip()
+    stated: list[tuple[Measurement, ScopeReason]] = []
+    if scope.body_parts and part in BODY_PARTS:
+        fits = any(word.upper() in part for word in scope.body_parts)
+        stated.append((_stated("body part", part, scope.body_parts, fits=fits), "body_part"))
+    if scope.views and view in VIEWS:
+        fits = view in {word.upper() for word in scope.views}
+        stated.append((_stated("view", view, scope.views, fits=fits), "view"))
+    return stated
+
+
+def _stated(what: str, value: str, wanted: Sequence[str], *, fits: bool) -> Measurement:
+    grade = Grade.GREEN if fits else Grade.RED
+    rule = f"the header says {value}; red unless {', '.join(wanted)}"
+    return Measurement(f"stated {what}", "scope", float(fits), 1.0, grade, rule, _SOURCE)

@@ -1,0 +1,56 @@
+"""Whether maps of this package and method proved right before: hits of boxes that readers drew, against baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scipy.stats import binomtest
+
+from whyray.inference import Model
+from whyray.quality.card import Grade, Measurement
+
+FEWEST_BOXES = 20
+"""Fewer marked findings say nothing."""
+SURE = 0.05
+NAME = "maps that hit what readers marked"
+_SOURCE = "Zhang et al. 2018, section 4.2 (pointing game), measured at onboarding"
+
+
+def record_of(model: Model, method: str) -> list[Measurement]:
+    """What the onboarding report says of this method's maps; nothing where no site marked findings for it.
+
+    Green where the hits are more than the better of the baselines would have by chance (one-sided binomial test), red
+    where they are fewer, amber between.
+    """
+    report = model.report()
+    entry = {} if report is None else report.get("methods", {}).get(method, {})
+    measured = entry.get("localisation")
+    if not isinstance(measured, Mapping) or "hits" not in measured:
+        return []
+    return _graded(measured)
+
+
+def _graded(measured: Mapping[str, Any]) -> list[Measurement]:
+    hits, boxes = int(measured["hits"]), int(measured["boxes"])
+    baselines = {"the centre of the image": int(measured["centre_prior_hits"])}
+    if measured.get("lung_brightness_hits") is not None:
+        baselines["the brightest place in the lungs"] = int(measured["lung_brightness_hits"])
+    if boxes < FEWEST_BOXES:
+        return []
+    name, best = max(baselines.items(), key=lambda each: each[1])
+    chance = min(max(best / boxes, 1e-6), 1 - 1e-6)
+    more = binomtest(hits, boxes, chance, alternative="greater").pvalue < SURE
+    fewer = binomtest(hits, boxes, chance, alternative="less").pvalue < SURE
+    grade = Grade.GREEN if more else Grade.RED if fewer else Grade.AMBER
+    rule = (
+        f"maps of this package hit {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
+        "red where it is less"
+    )
+    return [Measurement(NAME, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)]
+
+
+def unknown_place() -> Measurement:
+    """Amber: neither where such a finding can lie nor whether this package's maps proved right is known."""
+    rule = "amber: neither where such a finding lies nor whether this package's maps proved right is known"
+    return Measurement("place of such a finding", "anatomy", 0.0, None, Grade.AMBER, rule, "WhyRay")

@@ -1,0 +1,181 @@
+"""An image unlike those that a package was made for gets neither finding nor map: an outcome, told on every way out."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from sqlalchemy import select
+
+from planted_scope import planted_scope, with_scope
+from site_under_test import ROUTE, Site, film
+from synthetic import radiograph
+from whyray.admin.attention import attention
+from whyray.admin.describe import job_detail
+from whyray.catalog import Event, Job, JobState, ResultRow
+from whyray.inference import load_package
+from whyray.jobs.explanation_request import ExplanationRequest
+from whyray.jobs.files import explain_files
+from whyray.jobs.worker import run_job
+from whyray.results import EVERY_KIND, load_templates
+
+WORDS = "This image is unlike those the model was made for: no statement."
+
+
+@pytest.fixture
+def demanding(site: Site) -> Site:
+    """A site whose package demands that an image is compared with ordinary ones."""
+    planted_scope(site.folder / "packages")
+    with_scope(site.folder / "packages" / "planted" / "1.0.0")
+    return site
+
+
+def inverted(number: int = 1, **options: object) -> Dataset:
+    """The film with black and white exchanged."""
+    return radiograph(4095 - film().pixel_array, number=number, **options)  # type: ignore[arg-type]
+
+
+def worked(site: Site, image: Dataset) -> Job:
+    site.receive([image])
+    site.router().step()
+    assert run_job(site.jobs()[-1].id, "worker-1", site.tools()) is JobState.DONE
+    with site.catalog.read() as session:
+        job = session.scalars(select(Job)).one()
+        _ = job.study, [each.deliveries for each in job.results]
+        return job
+
+
+def texts(dataset: Dataset) -> list[str]:
+    """All texts of a report."""
+    return ([str(dataset.TextValue)] if "TextValue" in dataset else []) + [
+        text for item in dataset.get("ContentSequence", ()) for text in texts(item)
+    ]
+
+
+def test_an_ordinary_image_is_answered_about_and_what_was_measured_of_it_is_kept(demanding: Site) -> None:
+    job = worked(demanding, film())
+    assert job.no_statement == []
+    assert [finding["present"] for finding in job.findings] == [True]
+
+
+def test_an_image_unlike_those_of_the_package_ends_its_job_well_with_neither_finding_nor_map(demanding: Site) -> None:
+    demanding.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
+    job = worked(demanding, inverted())
+    assert job.findings == []
+    (unanswered,) = job.no_statement
+    assert unanswered["reasons"][0] == "inverted"
+    assert unanswered["images"] == [inverted().SOPInstanceUID]
+    assert {each["name"]: each["grade"] for each in unanswered["measurements"]}["likeness to ordinary images"] == "red"
+    assert sorted(each.kind for each in job.results) == ["pdf", "sc", "sr"]
+
+
+def test_page_and_report_say_so_and_name_no_finding(demanding: Site) -> None:
+    job = worked(demanding, inverted())
+    made = {each.kind: dcmread(demanding.storage.path(each.key)) for each in job.results}
+    said = texts(made["sr"])
+    assert WORDS in said
+    assert "Black and white seem to be exchanged." in said
+    assert not any("Bright spot" in str(dataset) for dataset in made.values())
+    picture = next(each.picture_key for each in job.results if each.kind == "sc")
+    assert picture is not None
+
+
+def test_administrators_see_it_as_an_outcome_that_wants_a_look(demanding: Site) -> None:
+    worked(demanding, inverted())
+    with demanding.catalog.read() as session:
+        job = session.scalars(select(Job)).one()
+        told = job_detail(job, [], {})
+        found = attention(session, demanding.clock(), destinations=["pacs", "archive"], free_bytes=2**50)
+        event = session.scalars(select(Event).where(Event.kind == "job.no-statement")).one()
+    assert (told.state, told.error, told.no_statement) == (JobState.DONE, None, 1)
+    assert told.unanswered[0].words == WORDS
+    assert "inverted" in event.message
+    assert [each.kind for each in found if each.kind == "job.no-statement"]
+
+
+def test_what_the_package_demands_and_cannot_be_measured_is_no_silence(site: Site) -> None:
+    planted_scope(site.folder / "packages", artefact=False)
+    with_scope(site.folder / "packages" / "planted" / "1.0.0")
+    (unanswered,) = worked(site, film()).no_statement
+    assert unanswered["reasons"] == ["unchecked"]
+
+
+def test_a_package_that_is_not_there_is_no_silence_either(site: Site) -> None:
+    with_scope(site.folder / "packages" / "planted" / "1.0.0", "nowhere@1")
+    (unanswered,) = worked(site, film()).no_statement
+    assert unanswered["reasons"] == ["unchecked"]
+
+
+@pytest.mark.parametrize(
+    ("body_part", "view", "reasons"),
+    [
+        ("CHEST", "PA", []),
+        ("", "", []),
+        ("Thorax a.p.", "steep", []),
+        ("KNEE", "AP", ["body_part"]),
+        ("CHEST", "LL", ["view"]),
+    ],
+)
+def test_what_the_header_says_counts_where_it_uses_the_standards_terms(
+    site: Site, body_part: str, view: str, reasons: list[str]
+) -> None:
+    planted_scope(site.folder / "packages")
+    with_scope(site.folder / "packages" / "planted" / "1.0.0", body_parts=["CHEST"], views=["PA", "AP"])
+    job = worked(site, film(1, body_part=body_part, view=view))
+    assert [reason for each in job.no_statement for reason in each["reasons"]] == reasons
+
+
+def test_the_command_line_says_so_in_its_report_and_writes_no_map(demanding: Site, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    inverted().save_as(buffer, enforce_file_format=True)
+    path = tmp_path / "film.dcm"
+    path.write_bytes(buffer.getvalue())
+    report = explain_files(
+        [path],
+        load_package("planted", search=[demanding.folder / "packages"]),
+        ExplanationRequest(methods={"grad-cam": {}}),
+        tmp_path / "out",
+        templates=load_templates(),
+        at=datetime(2026, 11, 1, tzinfo=UTC),
+        progress=lambda *_: None,
+    )
+    assert report.findings == ()
+    kept = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert kept["no_statement"][0]["words"] == WORDS
+    assert sorted(path.name[:2] for path in (tmp_path / "out" / "dicom").iterdir()) == ["sc", "sr"]
+
+
+def test_most_frames_of_an_instance_decide_for_all_of_them() -> None:
+    from whyray.jobs.scope import frames_to_check, scope_of_instance
+    from whyray.quality import ScopeCheck
+
+    assert frames_to_check(1) == [0]
+    assert frames_to_check(5) == [0, 1, 2, 3, 4]
+    assert len(frames_to_check(300)) == 16
+    strange, usual = ScopeCheck(reasons=("another",)), ScopeCheck()
+    assert scope_of_instance([strange, strange, usual]).refused
+    assert not scope_of_instance([strange, usual]).refused
+
+
+def test_results_of_no_statement_are_the_same_bytes_each_time(demanding: Site) -> None:
+    first = {each.sop_instance_uid: each.sha256 for each in worked(demanding, inverted()).results}
+    assert len(first) == 2
+    with demanding.catalog.begin() as session:
+        from whyray.catalog import jobs
+
+        jobs.retry(session, demanding.jobs()[0].id, demanding.clock(), actor="admin")
+    assert run_job(demanding.jobs()[0].id, "worker-2", demanding.tools()) is JobState.DONE
+    with demanding.catalog.read() as session:
+        assert {each.sop_instance_uid: each.sha256 for each in session.scalars(select(ResultRow))} == first
+
+
+def test_a_dark_image_of_the_wrong_shape_is_farther_than_ordinary_ones(demanding: Site) -> None:
+    pixels = np.full((96, 80), 300, np.uint16)
+    pixels[70:95, 2:30] = 4000
+    (unanswered,) = worked(demanding, radiograph(pixels)).no_statement
+    assert unanswered["reasons"] == ["far"]
