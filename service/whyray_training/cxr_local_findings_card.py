@@ -10,7 +10,7 @@ from whyray_training.cxr_local_net import FLOOR, INPUT_SIZE
 from whyray_training.cxr_opacity_card import rows_of_maps
 from whyray_training.cxr_regions import REGIONS
 from whyray_training.figures import with_interval
-from whyray_training.film_input import film_input
+from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
 VERSION = "2.0.0"
 _LUNG = ("39607008", "SCT", "Lung")
@@ -43,7 +43,8 @@ def findings_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             for finding in metrics["answered"]
         ],
         "evidence": {"output": "evidence", "bias": [FLOOR] * len(metrics["answered"])},
-        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
+        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1", **SCOPE_COMPANION},
+        "scope": film_scope(),
     }
 
 

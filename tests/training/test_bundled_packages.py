@@ -22,6 +22,7 @@ from whyray_training.cxr_captions import Phrasebook
 from whyray_training.cxr_card import chest_card, chest_manifest
 from whyray_training.cxr_concepts_card import abnormal_card, abnormal_manifest
 from whyray_training.cxr_data import FINDINGS
+from whyray_training.cxr_local_findings_card import findings_card, findings_manifest
 from whyray_training.cxr_opacity_card import opacity_card, opacity_manifest
 from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_manifest
 from whyray_training.cxr_scope_card import scope_card, scope_manifest
@@ -41,6 +42,7 @@ WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]]
     "cxr-autoencoder@1": (autoencoder_card, lambda _: autoencoder_manifest()),
     "cxr-captioner@1": (captioner_card, lambda _: captioner_manifest(Phrasebook(FINDINGS))),
     "cxr-findings@1": (chest_card, chest_manifest),
+    "cxr-findings@2": (findings_card, findings_manifest),
     "cxr-opacity@1": (opacity_card, opacity_manifest),
     "cxr-prototypes@1": (prototypes_card, prototypes_manifest),
     "cxr-scope@1": (scope_card, lambda _: scope_manifest()),

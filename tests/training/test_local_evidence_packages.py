@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,7 +16,7 @@ from whyray.packages import BUNDLED, find_package, read_manifest
 from whyray_training import cxr_opacity
 from whyray_training.cxr_augment import augment_with_marks, plain
 from whyray_training.cxr_boxed_data import load_boxed_radiographs
-from whyray_training.cxr_data import patient_folds
+from whyray_training.cxr_data import FINDINGS, patient_folds
 from whyray_training.cxr_local_net import (
     FLOOR,
     INPUT_SIZE,
@@ -54,8 +56,24 @@ def test_the_evidence_of_a_packaged_graph_and_its_bias_are_its_logits(folder):
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
 
 
-def test_a_package_of_local_evidence_is_bundled():
-    assert "cxr-opacity" in {folder.parent.name for folder in LOCAL}
+def test_opacities_and_findings_are_answered_by_local_evidence():
+    assert {(folder.parent.name, folder.name) for folder in LOCAL} >= {
+        ("cxr-opacity", "1.0.0"),
+        ("cxr-findings", "2.0.0"),
+    }
+
+
+def test_a_finding_that_was_not_told_from_chance_is_named_as_not_answered():
+    folder = find_package("cxr-findings@2", ())
+    manifest = read_manifest(folder / "model.yaml")
+    answered = {target.name for target in manifest.targets}
+    silent = json.loads((folder / "metrics.json").read_text())["not_answered"]
+    assert answered | set(silent) == set(FINDINGS)
+    assert not answered & set(silent)
+    assert silent
+    for name in silent:
+        assert name in manifest.intended_use
+        assert f"| {name} |" in (folder / "MODEL_CARD.md").read_text().partition("Not answered")[2]
 
 
 def test_evidence_outside_the_field_counts_for_nothing_and_the_sum_lies_among_the_places_logits():
