@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydicom import Dataset
 from pydicom.datadict import dictionary_description
-from pydicom.uid import UID, UID_dictionary
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, build_context
+from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind, Verification
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -34,14 +35,12 @@ from whyray.delivery.cstore import contexts_for
 from whyray.delivery.statuses import rejection as rejection_by_peer
 from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.intake import refusals
-from whyray.intake.admission import STORAGE_COMMITMENT, VERIFICATION, is_storage, rejection, supported
+from whyray.intake.admission import is_storage, rejection, supported
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.jobs.page_compression import PageCompression
 from whyray.results import COMPRESSIONS, Templates
 from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
 
-FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-_EXPLICIT = "1.2.840.10008.1.2.1"
 _EXPLAINED = ("intake.disk-low", "intake.too-large")
 """Refusals whose detail names a setting."""
 _NEWER = {LABEL_MAP_SOP_CLASS_UID: "Label Map Segmentation Storage"}
@@ -116,9 +115,9 @@ def _services(made: Sequence[str]) -> str:
     rows = [(_name(uid), "yes", "yes" if is_storage(uid) else "no") for uid in sorted(made, key=_name)]
     rows += [
         ("All other composite storage SOP classes (section 4.2.1), and private ones", "no", "yes"),
-        (_name(VERIFICATION), "yes", "yes"),
-        (_name(STORAGE_COMMITMENT), "yes", "yes"),
-        (_name(FIND), "yes", "no"),
+        (_name(Verification), "yes", "yes"),
+        (_name(StorageCommitmentPushModel), "yes", "yes"),
+        (_name(StudyRootQueryRetrieveInformationModelFind), "yes", "no"),
         (_name(str(announcement_context().abstract_syntax)), "yes", "no"),
     ]
     return _table(("SOP class", "user (SCU)", "provider (SCP)"), rows)
@@ -178,17 +177,21 @@ def _store_statuses() -> str:
 def _proposed(made: Sequence[str]) -> str:
     contexts: dict[str, list[list[str]]] = {}
     for sop_class in made:
-        file = Outgoing(Path(), sop_class, "1.2", _EXPLICIT)
+        file = Outgoing(Path(), sop_class, "1.2", ExplicitVRLittleEndian)
         for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], PageCompression()):
             contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
     rows = [
         (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in each), "SCU", "none")
         for sop_class, each in contexts.items()
     ]
+    uncompressed = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     rows += [
-        (_name(VERIFICATION), f"`{VERIFICATION}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
-        (_name(STORAGE_COMMITMENT), f"`{STORAGE_COMMITMENT}`", _names([_EXPLICIT, "1.2.840.10008.1.2"]), "SCU", "none"),
-        (_name(FIND), f"`{FIND}`", _names(DEFAULT_TRANSFER_SYNTAXES), "SCU", "none"),
+        (_name(uid), f"`{uid}`", _names(syntaxes), "SCU", "none")
+        for uid, syntaxes in (
+            (Verification, uncompressed),
+            (StorageCommitmentPushModel, uncompressed),
+            (StudyRootQueryRetrieveInformationModelFind, DEFAULT_TRANSFER_SYNTAXES),
+        )
     ]
     told = announcement_context()
     uid = str(told.abstract_syntax)

@@ -28,6 +28,25 @@ def augment(images: Tensor, size: int, random: torch.Generator) -> Tensor:
     return (_collimated(pixels, random) + noise).clamp(0, 1)
 
 
+def augment_with_marks(images: Tensor, marks: Tensor, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As `augment`, with marks (N, K, H, W) in 0..1 that move with the pixels; half of the images are mirrored.
+
+    For findings that either side can have. Borders hide pixels, but no marks.
+    """
+    count = len(images)
+    poses = _poses(count, random)
+    flipped = torch.rand(count, generator=random) < 0.5
+    pixels = _another_sharpness(_another_window(images[:, None].float() / 255, random), random)
+    grid = functional.affine_grid(poses, [count, 1, size, size], align_corners=False)
+    pixels = functional.grid_sample(pixels, grid, align_corners=False)
+    moved = functional.grid_sample(marks, grid, align_corners=False)
+    pixels = _collimated(pixels, random)
+    noise = torch.randn(pixels.shape, generator=random) * _uniform(count, 0.0, 0.03, random)
+    pixels = (pixels + noise).clamp(0, 1)
+    pixels[flipped], moved[flipped] = pixels[flipped].flip(-1), moved[flipped].flip(-1)
+    return pixels, moved
+
+
 def _uniform(count: int, low: float, high: float, random: torch.Generator) -> Tensor:
     return (torch.rand(count, generator=random) * (high - low) + low).view(count, 1, 1, 1)
 

@@ -45,14 +45,14 @@ class Observer:
     """The explained classifier as the autoencoder's teacher: its features, differentiable and from ONNX Runtime."""
 
     def __init__(self, model: Model) -> None:
-        from whyray.inference.gradient import to_torch
+        from whyray.inference.converters import to_torch
 
-        head = model.head
-        if head is None or head.kind != "pooled" or model.features_name is None:
+        head = model.network.head
+        if head is None or head.kind != "pooled" or model.network.features_name is None:
             raise ValueError(f"{model.identity}: expected global average pooling and a linear layer at the end")
         self.model = model
         self.size = model.spatial_shape[0]
-        self._features = to_torch(model.graph.cut(model.graph.input, model.features_name))
+        self._features = to_torch(model.network.graph.cut(model.network.graph.input, model.network.features_name))
         self.weight, self.bias = torch.from_numpy(head.weight), torch.from_numpy(head.bias)
 
     def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,7 +64,7 @@ class Observer:
 
     def answers(self, full: FloatArray) -> tuple[npt.NDArray[np.float16], FloatArray, FloatArray]:
         """(N, 224, 224) to features, pooled features and logits as in Lesson, one by one through ONNX Runtime."""
-        runs = [self.model.run(each[None, None]) for each in full]
+        runs = [self.model.session.run(each[None, None]) for each in full]
         features = np.concatenate([np.asarray(run.features) for run in runs])
         logits = np.concatenate([run.logits for run in runs])
         return features[:, :FEATURES].astype(np.float16), features.mean(axis=(2, 3)), logits

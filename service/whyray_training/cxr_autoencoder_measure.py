@@ -85,7 +85,7 @@ def after_refinement(folder: Path, observer: Observer, data: Lesson, seed: int) 
         encoded = space.encode(case.display[None])
         latents = refined(case, space, encoded, STEPS, method)
         pictures = space.decode(np.concatenate([encoded, latents]))
-        after = model.answer(model.batch_logits(as_input(pictures, model.manifest.input)))[:, target]
+        after = model.answer(model.session.logits(as_input(pictures, model.manifest.input)))[:, target]
         errors = ((pictures - case.display) ** 2).mean(axis=(1, 2))
         found.append([*np.abs(after - before[target]), *(1000 * errors), float(before[target] >= thresholds[target])])
     encoder_gap, gap, encoder_error, error, present = np.array(found).T

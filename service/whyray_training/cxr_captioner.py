@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whyray.base.arrays import DoubleArray
-from whyray.inference import Captioner, Model, RuntimeOptions, load_package, tapped
+from whyray.inference import Captioner, Model, RuntimeOptions, load_package
 from whyray_training.cxr_augment import augment, plain
 from whyray_training.cxr_captioner_card import captioner_card, captioner_manifest
 from whyray_training.cxr_captioner_figures import against, each_finding, follow_the_image, told_in
@@ -213,9 +213,9 @@ def _lessons(model: Model, radiographs: Radiographs, recipe: Recipe, seed: int) 
         for start in range(0, len(radiographs), 8):
             part = torch.from_numpy(radiographs.images[start : start + 8])
             x = (augment(part, INPUT_SIZE, random) if copy else plain(part, INPUT_SIZE)).numpy()
-            taps = tapped(model, x, [name, model.logits_name])
+            taps = model.session.tapped(x, [name, model.network.logits_name])
             found.append(taps[name].reshape(len(part), -1))
-            answers.append(_margins(model, model.answer(taps[model.logits_name])))
+            answers.append(_margins(model, model.answer(taps[model.network.logits_name])))
         memories.append(np.concatenate(found))
         margins.append(np.concatenate(answers))
     return Lessons(np.stack(memories).astype(np.float64), np.stack(margins))
@@ -252,8 +252,8 @@ def _on_others(package: Captioner, model: Model, others: Radiographs, book: Phra
 
 def _write_encoder(model: Model, path: Path) -> None:
     """The graph of cxr-findings up to its embedding, large weights as halves."""
-    cut = model.graph.cut(model.graph.input, str(model.manifest.output.embedding))
-    shape = ["N", *model.graph.shapes[cut.graph.output[0].name][1:]]
+    cut = model.network.graph.cut(model.network.graph.input, str(model.manifest.output.embedding))
+    shape = ["N", *model.network.graph.shapes[cut.graph.output[0].name][1:]]
     cut.graph.output[0].CopyFrom(
         onnx.helper.make_tensor_value_info(cut.graph.output[0].name, onnx.TensorProto.FLOAT, shape)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.sources import system_clock
 from whyray.explain import Case
 from whyray.explain.concepts import KIND, Concept, ConceptBank, held, measure_concepts, measured
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import Examples, fit_bank
-from whyray.onboarding.concept_fitting import FEWEST, Recipe
+from whyray.onboarding.concept_fitting import FEWEST, ConceptRecipe
 from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 from whyray_training.cxr_augment import plain
 from whyray_training.cxr_card import CODES
@@ -62,10 +63,10 @@ def main(
         bank = fit_bank(
             model,
             examples,
-            Recipe(seed=seed),
+            ConceptRecipe(seed=seed),
             lambda done, total, words: progress.update(bar, completed=done, total=total, description=words),
         )
-    made = date.fromisoformat(day) if day else datetime.now(UTC).date()
+    made = date.fromisoformat(day) if day else system_clock().date()
     write_bank(package, model, bank, made, SOURCE)
     _show(console, bank)
 

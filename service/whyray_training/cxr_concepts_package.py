@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from whyray.base.arrays import DoubleArray
+from whyray.base.sources import system_clock
 from whyray.explain.concepts import ConceptBank, Outputs
 from whyray.inference import RuntimeOptions, load_package
 from whyray_training import figures
@@ -172,7 +173,7 @@ def _leave_references(out: Path, concepts: DoubleArray, metrics: dict[str, Any],
     known = [metrics["concepts"][name]["auc"]["value"] for name in FINDINGS]
     arrays = (np.asarray(each, np.float32) for each in (concepts.mean(axis=0), low, high, known))
     bank = ConceptBank(model.targets, outputs=Outputs(*arrays), count=len(concepts))
-    made = date.fromisoformat(day) if day else datetime.now(UTC).date()
+    made = date.fromisoformat(day) if day else system_clock().date()
     write_bank(out, model, bank, made, SOURCE)
 
 

@@ -101,7 +101,7 @@ def main(
     )
     write_artefact(out / f"{KIND}.npz", facts, arrays)
     name_artefact(out, KIND, f"{KIND}.npz")
-    runs = [model.run(model.channels_first(x)) for x in inputs(judged)]
+    runs = [model.session.run(model.network.checked_input(x)) for x in inputs(judged)]
     odds = np.concatenate([odds_against(run.logits) for run in runs])
     above = {
         f"{percentile:g}": float(np.mean(odds > np.percentile(arrays["odds"], percentile)))

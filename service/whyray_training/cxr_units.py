@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from whyray.base.sources import system_clock
 from whyray.explain.units import UNITS, layer_named
 from whyray.inference import RuntimeOptions, load_package
 from whyray.onboarding import UnitSurvey, UnitSurveyOptions, survey_units
@@ -59,7 +60,7 @@ def main(
             wanted=UnitSurveyOptions(patches=3, maximise=maximise),
             source=SOURCE,
             licence=LICENCE,
-            made=date.fromisoformat(day) if day else datetime.now(UTC).date(),
+            made=date.fromisoformat(day) if day else system_clock().date(),
             synthetic=True,
             rng=np.random.default_rng(seed),
             progress=lambda done, total, words: progress.update(

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.stats import rankdata
 
+from whyray.base import statistics
 from whyray.base.arrays import DoubleArray
+from whyray.base.statistics import auc as auc
+from whyray.base.statistics import bootstrap_interval, platt_scaling
 
 Interval = dict[str, float]
-RESAMPLES = 1000
 
 
 def bootstrap(measure: Callable[[npt.NDArray[np.int64]], float], count: int, seed: int) -> Interval:
@@ -20,9 +20,7 @@ def bootstrap(measure: Callable[[npt.NDArray[np.int64]], float], count: int, see
 
     `measure` takes the numbers of the cases; a NaN (a resample without positives) is left out.
     """
-    random = np.random.default_rng(seed)
-    values = np.array([measure(random.integers(0, count, count)) for _ in range(RESAMPLES)])
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    low, high = bootstrap_interval(measure, np.arange(count), np.random.default_rng(seed))
     return {"value": rounded(measure(np.arange(count))), "low": rounded(low), "high": rounded(high)}
 
 
@@ -46,15 +44,6 @@ def mean_auc(truth: DoubleArray, score: DoubleArray) -> float:
     return float(np.nanmean([auc(truth[:, k], score[:, k]) for k in range(truth.shape[1])]))
 
 
-def auc(truth: DoubleArray, score: DoubleArray) -> float:
-    """Area under the ROC curve by ranks (Mann and Whitney), ties counting half; NaN where only one class is present."""
-    positive = float(truth.sum())
-    negative = len(truth) - positive
-    if not positive or not negative:
-        return float("nan")
-    return float((rankdata(score)[truth == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
 def dice(truth: npt.NDArray[np.bool_], answer: npt.NDArray[np.bool_]) -> float:
     """2 |A and B| / (|A| + |B|); NaN where both are empty."""
     total = int(truth.sum()) + int(answer.sum())
@@ -62,26 +51,14 @@ def dice(truth: npt.NDArray[np.bool_], answer: npt.NDArray[np.bool_]) -> float:
 
 
 def platt(logit: DoubleArray, target: DoubleArray) -> tuple[float, float]:
-    """(a, b) of sigmoid(a * logit + b), by maximum likelihood against targets in 0..1 (Platt 1999).
-
-    Hard targets get Platt's correction, (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so that few positives give no certainty.
-    """
-    positive, negative = float((target == 1).sum()), float((target == 0).sum())
-    smooth = np.where(target == 1, (positive + 1) / (positive + 2), np.where(target == 0, 1 / (negative + 2), target))
-
-    def loss(parameters: DoubleArray) -> float:
-        answer = parameters[0] * logit + parameters[1]
-        return float(np.mean(np.logaddexp(0, answer) - smooth * answer))
-
-    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.05, 10.0), (-20.0, 20.0)])
-    return rounded(found.x[0], 4), rounded(found.x[1], 4)
+    """`platt_scaling` as manifests give it: four digits, and a slope of 0.05 at least."""
+    a, b = platt_scaling(logit, target, least_slope=0.05)
+    return rounded(a, 4), rounded(b, 4)
 
 
-def expected_calibration_error(truth: DoubleArray, probability: DoubleArray, bins: int = 5) -> float:
-    """Mean distance of observed frequency from probability over bins of equal count (Guo et al. 2017, eq. 3)."""
-    order = np.array_split(np.argsort(probability), bins)
-    gaps = [len(part) * abs(float(truth[part].mean() - probability[part].mean())) for part in order if len(part)]
-    return rounded(sum(gaps) / len(truth))
+def expected_calibration_error(truth: DoubleArray, probability: DoubleArray) -> float:
+    """The error of that name as the cards give it: over five bins, since positives are few."""
+    return rounded(statistics.expected_calibration_error(probability, truth, bins=5))
 
 
 def threshold_at_specificity(truth: DoubleArray, probability: DoubleArray, specificity: float) -> float:

@@ -15,7 +15,6 @@ import yaml
 
 from whyray.packages import Manifest
 
-MEBIBYTE = 1 << 20
 LARGEST = 12_000_000
 """Bytes: a package's graph stays small enough to live in the repository."""
 HALVED = 1 << 16

@@ -44,6 +44,15 @@ LICENCE = (
     "Learned from NIH ChestX-ray14, whose use is unrestricted; acknowledge the NIH Clinical Center, cite Wang et al. "
     "(CVPR 2017). Pictures are drawn by a decoder."
 )
+SOURCE_WITH_BOXES = (
+    "one radiograph of each patient, NIH ChestX-ray14 (Wang et al. 2017; NIH Clinical Center), in part read for the "
+    "RSNA Pneumonia Detection Challenge (Shih et al. 2019)"
+)
+LICENCE_WITH_BOXES = (
+    f"{LICENCE} Classes of opacity: RSNA Pneumonia Detection Challenge 2018; acknowledge the RSNA, cite Shih et al. "
+    "(Radiology: Artificial Intelligence 2019)."
+)
+OPACITY = "Lung Opacity"
 HEADS = ("ge-human-28-variable-tilt", "philips-phantom-28-5mm")
 DRAWN_SIZE = 80
 """Pixels of a reference's picture: what a decoder draws holds no more."""
@@ -58,6 +67,7 @@ def main(
     made: Annotated[str, typer.Option(help="The day that the artefact names.")] = date(2026, 11, 23).isoformat(),
     pictures: Annotated[bool, typer.Option(help="Draw references by the package's autoencoder.")] = True,
     most: Annotated[int, typer.Option(help="Take so many radiographs.")] = 1000,
+    boxed: Annotated[bool, typer.Option(help="Take one radiograph of each patient of nih-cxr-boxes, too.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split and of what is measured.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of ONNX Runtime.")] = 2,
 ) -> None:
@@ -65,6 +75,8 @@ def main(
     model = bare(find_package(package, ()), RuntimeOptions(intra_op_threads=threads))
     console = Console()
     files = sorted((data / "nih-cxr" / "images").iterdir())
+    if boxed:
+        files = one_of_each_patient(data)
     collected = Collected(model)
     for each in single_images(files, model.manifest, known_labels(data, model), most=most, progress=lambda _, __: None):
         if isinstance(each, str):
@@ -74,7 +86,12 @@ def main(
             drawn = as_bytes(again(collected.latents, collected.shown(each.image.x)), DRAWN_SIZE)
         collected.add(each.image.x, dict(each.image.labels), picture=drawn)
     told = IndexFacts(
-        SOURCE, LICENCE, date.fromisoformat(made), synthetic=True, seed=seed, outliers=tuple(other_images(data, model))
+        SOURCE_WITH_BOXES if boxed else SOURCE,
+        LICENCE_WITH_BOXES if boxed else LICENCE,
+        date.fromisoformat(made),
+        synthetic=True,
+        seed=seed,
+        outliers=tuple(other_images(data, model)),
     )
     facts, arrays = make_index(collected, told, progress=lambda _, words: console.print(words))
     if "umap" not in arrays:
@@ -94,15 +111,44 @@ def bare(folder: Path, options: RuntimeOptions) -> Model:
 
 
 def known_labels(data: Path, model: Model) -> Known:
-    """NIH's labels of the package's targets, by file name; 'Abnormal' is any of them."""
-    with (data / "nih-cxr" / "labels.csv").open(newline="") as file:
-        found = {row["Image Index"]: row["Finding Labels"].split("|") for row in csv.DictReader(file)}
+    """NIH's labels of the package's targets, by file name; 'Abnormal' is any of them; opacities are RSNA's readers'."""
     return Known(
         labels={
-            image: {name: said != ["No Finding"] if name == "Abnormal" else name in said for name in model.targets}
-            for image, said in found.items()
+            row["Image Index"]: {name: said for name in model.targets if (said := _said(row, name)) is not None}
+            for row in _rows(data)
         }
     )
+
+
+def one_of_each_patient(data: Path) -> list[Path]:
+    """Files of both folders, one a patient: one that RSNA's readers called, where there is one; else the first."""
+    chosen: dict[str, tuple[bool, Path]] = {}
+    for row in _rows(data):
+        read = bool(row.get("rsna_class"))
+        if row["Patient ID"] not in chosen or (read and not chosen[row["Patient ID"]][0]):
+            chosen[row["Patient ID"]] = (read, data / row["folder"] / "images" / row["Image Index"])
+    return sorted(path for _, path in chosen.values())
+
+
+def _rows(data: Path) -> list[dict[str, str]]:
+    rows = []
+    for folder in ("nih-cxr", "nih-cxr-boxes"):
+        if (data / folder / "labels.csv").is_file():
+            with (data / folder / "labels.csv").open(newline="") as file:
+                rows += [{**row, "folder": folder} for row in csv.DictReader(file)]
+    return rows
+
+
+def _said(row: dict[str, str], target: str) -> bool | None:
+    """What is known of one target; of an opacity only what RSNA's readers said, and NIH's 'No Finding'."""
+    labels = row["Finding Labels"].split("|")
+    if target == "Abnormal":
+        return labels != ["No Finding"]
+    if target != OPACITY:
+        return target in labels
+    if row.get("rsna_class"):
+        return row["rsna_class"] == OPACITY
+    return False if labels == ["No Finding"] else None
 
 
 def again(latents: LatentSpace, shown: FloatArray) -> FloatArray:

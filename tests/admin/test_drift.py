@@ -12,6 +12,7 @@ from scipy.stats import ks_2samp
 
 from admin.scene import Scene
 from admin.test_metrics import scrape
+from catalog.test_drift import finding
 from whyray.admin.drift_watch import LEAST, RECENT, shift_between
 from whyray.catalog import drift
 from whyray.catalog.drift import REFERENCE, AnswerFacts
@@ -27,8 +28,8 @@ def numbers(scene: Scene, values: Sequence[float], *, package: str = "cxr@2.0.0"
                 if grade is None
                 else [{"method": "rise", "quality": {"grade": grade, "measurements": []}, "withheld": grade == "red"}]
             )
-            finding = {"finding": "Effusion", "probability": value, "images": ["1.2"], "explanations": explanations}
-            drift.record_drift(session, AnswerFacts(f"{package}-{start + number}", package, scene.now, [finding]))
+            record = finding("Effusion", value, images=["1.2"], explanations=explanations)
+            drift.record_drift(session, AnswerFacts(f"{package}-{start + number}", package, scene.now, [record]))
 
 
 def test_psi_is_the_sum_over_bins_counted_by_hand() -> None:

@@ -10,7 +10,8 @@ from typing import get_args
 from fastapi.testclient import TestClient
 
 from whyray.catalog import DELIVERY_TRANSITIONS, JOB_TRANSITIONS
-from whyray.catalog.event_kinds import EVENT_KINDS, EventKind, events_table
+from whyray.catalog.event_kinds import EVENT_KINDS, EventKind
+from whyray_docs.events import events_table
 from whyray_docs.states import states_table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,6 +10,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -138,6 +139,16 @@ def test_a_filter_keeps_the_focus_while_the_list_is_drawn_anew(scene: Scene, pag
     page.find("#filter-study").send_keys(scene.uid("failed") + Keys.ENTER)
     page.until(lambda: len(page.all("tbody tr")) == 1, "one job")
     assert page.driver.switch_to.active_element.get_attribute("id") == "filter-study"
+
+
+def test_a_filter_offers_what_the_api_offers_and_keeps_what_was_chosen(client: TestClient, still: Page) -> None:
+    still.open("results?kind=blend")
+    kinds = client.get("/api/v1/choices").json()["result_kinds"]
+    still.until(
+        lambda: [option.get_attribute("value") for option in still.all("#filter-kind option")] == ["", *kinds],
+        "every kind of result",
+    )
+    assert still.find("#filter-kind").get_attribute("value") == "blend"
 
 
 def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_grade(still: Page) -> None:

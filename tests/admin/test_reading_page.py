@@ -15,7 +15,8 @@ from admin.test_page import _FAULTS, driver  # noqa: F401 - a fixture
 from admin.test_reading import PASSWORD, SECURED
 from reader_study.kits import put_in, small_kit
 from whyray.admin import serve_admin
-from whyray.catalog import Reading, system_clock
+from whyray.base.sources import system_clock
+from whyray.catalog import Reading
 from whyray.reader_study.register import find
 
 

@@ -51,7 +51,7 @@ def test_results_of_every_kind_reach_a_pacs_and_pages_as_small_as_it_takes_them(
         wanted = JPEGLSLossless if compressed else ExplicitVRLittleEndian
         assert received[uid].file_meta.TransferSyntaxUID == wanted, result.kind
         if compressed:
-            kept = dcmread(site.storage.path(result.key))
+            kept = dcmread(site.storage.root / result.key)
             np.testing.assert_array_equal(received[uid].pixel_array, kept.pixel_array)
 
 

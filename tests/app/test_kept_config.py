@@ -12,7 +12,6 @@ import yaml
 from sqlalchemy import select
 
 from cli.conftest import Cli, cli, packages, planted, site
-from whyray.admin.attention import attention
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.ended_role import enter_end, name_of, telling_why
 from whyray.app.kept_config import STATE_OF_SUPERVISOR, config_to_ask_by
@@ -20,6 +19,7 @@ from whyray.app.roles import worker_app
 from whyray.app.supervisor import how_ended, supervisor_of
 from whyray.base.errors import ConfigError, PackageError
 from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
+from whyray.catalog.attention import attention
 
 __all__ = ["cli", "packages", "planted", "site"]
 

@@ -184,7 +184,7 @@ def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_oth
     with site.catalog.read() as session:
         first = session.scalars(select(Instance).order_by(Instance.id)).first()
     assert first is not None
-    path = site.storage.path(first.key)
+    path = site.storage.root / first.key
     path.chmod(0o600)
     path.write_bytes(bytes(path.stat().st_size))
     with site.catalog.begin() as session:

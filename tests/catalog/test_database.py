@@ -5,23 +5,40 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.conftest import Postgres
-from catalog.rows import NOON, received
-from whyray.catalog import Base, Catalog, events, sqlite_url, studies
+from catalog.rows import NOON, job, received, result
+from whyray.catalog import Base, Catalog, Delivery, Job, events, jobs, sqlite_url, studies
 
 
 def test_the_migrations_make_exactly_what_the_tables_say(catalog: Catalog) -> None:
     with catalog.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_with_a_fixed_clock_and_fixed_ids_the_rows_are_the_same_whenever_they_are_made(tmp_path: Path) -> None:
+    def made(name: str) -> list[tuple[object, ...]]:
+        numbers = count(1)
+        opened = Catalog(sqlite_url(tmp_path / name), clock=lambda: NOON, new_id=lambda: f"row {next(numbers)}")
+        with opened.begin() as session:
+            created = job(session, now=opened.clock())
+            jobs.claim(session, created.id, "worker", opened.clock())
+            jobs.finish(session, created.id, "worker", [result("1", "pacs", "archive")], [], opened.clock())
+        with opened.read() as session:
+            rows = [(row.id, row.created_at) for table in (Job, Delivery) for row in session.scalars(select(table))]
+        opened.close()
+        return rows
+
+    assert made("once") == made("again") == [("row 1", NOON), ("row 2", NOON), ("row 3", NOON)]
 
 
 def test_the_migrations_make_the_unique_constraints_that_the_tables_say(catalog: Catalog) -> None:

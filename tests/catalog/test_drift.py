@@ -7,34 +7,52 @@ from datetime import timedelta
 from typing import Any
 
 from catalog.rows import NOON, job
+from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.catalog import Catalog, drift
 from whyray.catalog.drift import AnswerFacts, SeriesKey
 
 
-def card(grade: str = "green", distance: float | None = None) -> dict[str, Any]:
-    measured = [{"name": "deletion AUC", "aspect": "fidelity", "value": 0.4, "baseline": 0.5}]
-    if distance is not None:
-        measured.append({"name": "distance", "aspect": "case", "value": distance, "baseline": 0.5})
-    return {"grade": grade, "measurements": measured}
-
-
-def heatmap(method: str = "grad-cam", grade: str = "green", **more: Any) -> dict[str, Any]:
-    made = {"method": method, "part": None, "quality": card(grade), "withheld": grade == "red"}
-    return made | ({} if grade == "red" else {"region": {"share_of_image": 0.25}}) | more
-
-
-def finding(target: str = "Effusion", probability: float | None = 0.7, **more: Any) -> dict[str, Any]:
+def card(grade: str = "green") -> dict[str, Any]:
     return {
+        "grade": grade,
+        "measurements": [{"name": "deletion AUC", "aspect": "fidelity", "value": 0.4, "baseline": 0.5}],
+    }
+
+
+def heatmap(
+    method: str = "grad-cam", grade: str = "green", distance: float | None = None, **more: Any
+) -> dict[str, Any]:
+    """As `whyray.results.describe` writes one: of what is withheld, only how far the image is from usual ones."""
+    numbers = ({} if distance is None else {"case-distance": distance}) | (
+        {} if grade == "red" else {"salient-area": 0.25}
+    )
+    made = {
+        "method": method,
+        "part": None,
+        "quality": card(grade),
+        "withheld": grade == "red",
+        "drift_numbers": numbers,
+    }
+    return made | more
+
+
+def finding(target: str = "Effusion", probability: float | None = 0.7, **more: Any) -> FindingRecord:
+    written = {
         "finding": target,
+        "present": True,
         "probability": probability,
         "value": None,
         "images": ["1.2.3"],
+        "study": "1.2",
+        "package": {"name": "cxr", "version": "1.0.0"},
         "explanations": [heatmap()],
         "typed_explanations": [],
     } | more
+    (record,) = finding_records([written], of="a test")
+    return record
 
 
-def facts(*findings: dict[str, Any], job_id: str = "job-1") -> AnswerFacts:
+def facts(*findings: FindingRecord, job_id: str = "job-1") -> AnswerFacts:
     return AnswerFacts(job_id, "cxr@1.0.0", NOON, findings)
 
 
@@ -59,20 +77,20 @@ def test_a_job_leaves_its_probabilities_grades_and_areas(catalog: Catalog) -> No
 
 
 def test_shares_in_anatomy_and_distances_are_kept_where_explanations_give_them(catalog: Catalog) -> None:
-    shares = {"method": "region-shares", "type": "RegionShares", "outside": 0.3, "withheld": False, "quality": card()}
-    position = {"method": "latent-position", "type": "LatentPosition", "percentile": 97.0} | {
+    shares = {
+        "method": "region-shares",
         "withheld": False,
         "quality": card(),
+        "drift_numbers": {"outside-anatomy": 0.3},
     }
-    withheld = shares | {"withheld": True, "quality": card("red")}
+    position = shares | {"method": "latent-position", "drift_numbers": {"ood-percentile": 97.0}}
+    withheld = shares | {"withheld": True, "quality": card("red"), "drift_numbers": {}}
     with catalog.begin() as session:
         drift.record_drift(
             session,
             facts(
-                finding(explanations=[heatmap(quality=card(distance=1.0))], typed_explanations=[shares, position]),
-                finding(
-                    "Mass", explanations=[heatmap(quality=card(distance=1.0))], typed_explanations=[withheld, position]
-                ),
+                finding(explanations=[heatmap(distance=2.0)], typed_explanations=[shares, position]),
+                finding("Mass", explanations=[heatmap(distance=2.0)], typed_explanations=[withheld, position]),
             ),
         )
     found = kept(catalog)

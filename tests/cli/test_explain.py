@@ -74,6 +74,13 @@ class ImageNote(_Strict):
     detail: str
 
 
+class Agreement(_Strict):
+    value: float = Field(ge=0, le=1)
+    methods: list[str]
+    pairs: int
+    by_chance: float
+
+
 class Finding(_Strict):
     finding: str
     frame: int | None
@@ -87,6 +94,7 @@ class Finding(_Strict):
     explanations: list[Explanation]
     typed_explanations: list[TypedExplanation]
     refused: dict[str, str]
+    agreement: Agreement | None
     package: dict[str, str]
     study: str
     images: list[str]
@@ -171,11 +179,18 @@ def test_several_methods_with_parameters_and_seed_are_all_there(
     parameters = ("--param", "rise.masks=40", "--param", "rise.centred=false", "--param", "occlusion.fill=zero")
     said = cli("explain", film, "-p", planted, "-o", "out", *methods, *parameters, "--seed", 7, "-t", BRIGHT)
     assert said.code == 0, said.everything
-    explanations = {each.method: each for each in report_in(tmp_path / "out").findings[0].explanations}
+    finding = report_in(tmp_path / "out").findings[0]
+    explanations = {each.method: each for each in finding.explanations}
     assert set(explanations) == {"grad-cam", "rise", "occlusion"}
     rise = explanations["rise"].parameters
     assert (rise["masks"], rise["centred"], rise["seed"]) == (40, False, 7)
     assert explanations["occlusion"].parameters["fill"] == "zero"
+    agreed = finding.agreement
+    shown = [name for name, each in explanations.items() if not each.withheld]
+    assert agreed is not None
+    assert (agreed.methods, agreed.pairs, agreed.by_chance) == (shown, len(shown) * (len(shown) - 1) // 2, 0.1)
+    words = f"the strongest tenths of {len(shown)} maps overlap by {agreed.value:.0%} (by chance 10%)"
+    assert words in " ".join(said.everything.split())
 
 
 def test_a_folder_is_searched_for_dicom_files_and_other_files_are_left_alone(

@@ -74,6 +74,19 @@ def test_asking_for_help_loads_no_runtime_so_that_it_is_quick() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("running", "heavy"),
+    [
+        ("whyray.app.roles, whyray.intake, whyray.delivery, whyray.admin", ("scipy", "skimage", "sklearn", "torch")),
+        ("whyray.jobs.worker", ("sklearn", "scipy.stats", "torch")),
+    ],
+)
+def test_what_runs_day_and_night_loads_no_library_that_it_may_never_need(running: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys, {running}; print([each for each in {heavy!r} if each in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_version_is_told(cli: Cli) -> None:
     said = cli("--version")
     assert said.code == 0

@@ -230,7 +230,7 @@ def test_real_radiographs_become_an_index_of_the_bundled_package(cli: Cli, share
     folder.mkdir()
     for path in sorted((shared_data / "nih-cxr" / "images").iterdir())[:24]:
         (folder / path.name).symlink_to(path)
-    said = cli("package", "index", "cxr-findings", folder, "--out", tmp_path / "site", "--no-umap")
+    said = cli("package", "index", "cxr-findings@1", folder, "--out", tmp_path / "site", "--no-umap")
     assert said.code == 0, said.everything
     path = tmp_path / "site" / "cxr-findings" / "1.0.0" / "reference-index.npz"
     details = read_artefact(path).facts.details

@@ -28,6 +28,16 @@ def test_a_matching_file_names_the_route_and_the_package(cli: Cli, site: Path, t
     assert LATIN.identifier not in said.everything
 
 
+def test_a_route_for_radiologists_tells_what_it_explains_with_in_which_order_and_why(
+    cli: Cli, site: Path, tmp_path: Path
+) -> None:
+    site.write_text(site.read_text().replace("run: planted@1", "run: planted@1\n  explain: radiologist"))
+    said = cli("route", "test", film(tmp_path / "film"), "--config", site)
+    assert said.code == 0, said.everything
+    assert "planted@1.0.0 is explained, in this order, by grad-cam, narrative" in said.everything
+    assert "its map is grad-cam: nothing was measured against boxes at onboarding" in said.everything
+
+
 def test_a_file_that_no_route_takes_names_the_clause_that_refused_and_what_was_found(
     cli: Cli, site: Path, tmp_path: Path
 ) -> None:

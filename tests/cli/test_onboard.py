@@ -64,10 +64,10 @@ def test_an_onnx_file_a_manifest_and_pictures_become_an_installed_and_measured_p
     assert set(report["methods"]) == {"grad-cam", "occlusion"}
     # The planted model lights the bright square itself: the boxes must have come to the right place.
     found = report["methods"]["grad-cam"]["localisation"]
-    assert found["maps"] == 12
-    assert found["pointing game"]["map"]["value"] == 1
-    assert found["IoU"]["map"]["value"] > 0.5
-    assert found["IoU"]["above every baseline"]
+    assert (found["hits"], found["boxes"], found["patients"]) == (12, 12, 12)
+    assert found["maps"]["iou"]["value"] > 0.5
+    assert found["ahead"]["IoU"]["difference"]["low"] > 0
+    assert "maps of this package hit 12 of 12 boxed findings; the centre of the image hits" in said.everything
     assert report["calibration"][BRIGHT]["positive"] == 12
     assert "Localisation" in (folder / "onboarding" / "report.html").read_text()
     assert "grad-cam" in said.out

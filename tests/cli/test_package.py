@@ -36,6 +36,8 @@ def test_show_tells_identity_tier_targets_and_every_method_with_its_parameters(c
         assert method.name in said.out
     assert "masks=4000" in said.everything
     assert "seg-grad-cam explains segmentation" in said.everything
+    assert "Map for radiologists: grad-cam: nothing was measured against boxes at onboarding" in said.everything
+    assert "`explain: radiologist` stands for, in this order: grad-cam" in said.everything
 
 
 def test_show_names_the_parameters_that_the_package_prefers(cli: Cli, planted: Path) -> None:

@@ -17,7 +17,7 @@ from whyray.jobs.files import Report, explain_files
 from whyray.results import EVERY_KIND, load_templates
 
 ASKED = {
-    "cxr-findings": (
+    "cxr-findings@1": (
         "grad-cam",
         "region-shares",
         "similar-cases",

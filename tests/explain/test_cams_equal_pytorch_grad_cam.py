@@ -8,7 +8,7 @@ import torch
 
 from explain.references import close, reference, upsampled
 from inference import nets
-from whyray.explain import explain
+from whyray.explain import explain, explained_image
 from whyray.explain.eigen_cam import first_component
 from whyray.inference import Model
 
@@ -72,7 +72,7 @@ def test_maps_of_tokens_whose_channels_come_last_are_those_of_pytorch_grad_cam_t
     class_name = {"grad-cam": "GradCAM", "layer-cam": "LayerCAM", "hi-res-cam": "HiResCAM"}[method]
     package = reference("pytorch_grad_cam")
     net, x, model = nets.make("swin"), nets.image("swin"), nets.loaded("swin")
-    features = model.run(x.numpy()).features
+    features = model.session.run(x.numpy()).features
     assert features is not None
     assert features.shape == (1, 12, 4, 4)
     maps = explain(model, x.numpy(), target="all", method=method)
@@ -92,7 +92,7 @@ def test_maps_of_tokens_whose_channels_come_last_are_those_of_pytorch_grad_cam_t
 @pytest.mark.parametrize("name", ["plain", "flatten", "dense"])
 def test_eigen_cam_is_that_of_pytorch_grad_cam_up_to_its_arbitrary_sign(name: str) -> None:
     model, x = nets.loaded(name), nets.image(name).numpy()
-    features = model.run(x).features
+    features = model.session.run(x).features
     assert features is not None
     found = first_component(features[0], centre=True)
     expected = theirs("EigenCAM", name, 0)
@@ -143,8 +143,8 @@ def test_seg_grad_cam_is_the_gradient_of_the_mean_logit_over_the_predicted_segme
 
 def test_all_targets_cost_one_forward_pass_and_the_second_method_none() -> None:
     model: Model = nets.loaded("plain")
-    x = nets.image("plain").numpy()
-    explain(model, x, target="all", method="grad-cam")
-    assert model.forwards == 1
-    explain(model, x, target="all", method="layer-cam")
-    assert model.forwards == 1
+    image = explained_image(model, nets.image("plain").numpy())
+    explain(model, image, target="all", method="grad-cam")
+    assert model.session.forwards == 1
+    explain(model, image, target="all", method="layer-cam")
+    assert model.session.forwards == 1

@@ -50,8 +50,8 @@ def test_the_map_is_the_mean_of_the_masks_of_all_areas_and_costs_what_the_method
     assert remainder.mean() > parts[0].values.mean()
     again = nets.loaded("plain-3d")
     explain(again, x, target="one", method="extremal-perturbation", areas=[0.2], **small)
-    assert again.forwards >= 16
-    assert again.forwards <= 16 + 2 + 3 + 3  # the image, what is hidden, the proof that batches are right
+    assert again.session.forwards >= 16
+    assert again.session.forwards <= 16 + 2 + 3 + 3  # the image, what is hidden, the proof that batches are right
 
 
 def test_the_search_can_be_cancelled() -> None:

@@ -230,7 +230,7 @@ def test_lrp_accounts_for_all_of_the_score_on_a_trained_net_of_depthwise_convolu
 ) -> None:
     from whyray.inference import RuntimeOptions, load_package
 
-    model = load_package("cxr-findings", options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    model = load_package("cxr-findings@1", options=RuntimeOptions(device="cpu", intra_op_threads=1))
     rows, columns = np.mgrid[0:224, 0:224] / 224
     x = (0.2 + 0.6 * np.exp(-(((rows - 0.5) / 0.3) ** 2 + ((columns - 0.3) / 0.15) ** 2)))[None, None]
     for found in explain(model, x, target=["Cardiomegaly", "Effusion"], method="lrp", composite=composite, bias=bias):

@@ -14,6 +14,7 @@ from explain import test_cams_equal_pytorch_grad_cam as cams
 from explain import test_gradient_methods_equal_their_references as gradients
 from whyray.explain import Attribution, Case, method_named
 from whyray.inference import Model
+from whyray.inference.network import Network
 
 Comparison = Callable[[], None]
 COMPARISONS: dict[str, Comparison] = {
@@ -75,9 +76,9 @@ def test_a_map_that_is_changed_differs_from_the_reference(
 
 @pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "ablation-cam"])
 def test_a_layer_too_early_differs_from_the_reference(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Model.__dict__["features_name"].func
+    right = Network.__dict__["features_name"].func
     monkeypatch.setattr(
-        Model, "features_name", property(lambda self: _before(self.graph, _before(self.graph, right(self))))
+        Network, "features_name", property(lambda self: _before(self.graph, _before(self.graph, right(self))))
     )
     with pytest.raises(AssertionError):
         COMPARISONS[method]()

@@ -13,10 +13,11 @@ from explain.references import close
 from inference import nets
 from whyray.explain import explain
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.inference.compiled import CompiledEngine, compare_gradients
-from whyray.inference.memory import measure_batches, memory_budget
+from whyray.inference.memory import memory_budget
 from whyray.inference.session import open_session, run_bound
 from whyray.onboarding import onboard
+from whyray.onboarding.batch_measuring import measure_batches
+from whyray.onboarding.gradient_comparison import compare_gradients
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,7 +41,7 @@ def on_gpu(name: str) -> Model:
 @pytest.mark.parametrize("name", ["plain", "dense", "residual-3d", "unet", "vit", "swin"])
 def test_answers_are_those_of_the_cpu(name: str) -> None:
     model, x = on_gpu(name), nets.image(name).numpy()
-    assert model.providers[0] == "CUDAExecutionProvider"
+    assert model.session.providers[0] == "CUDAExecutionProvider"
     close(model.logits(x), nets.loaded(name).logits(x), 1e-3)
 
 
@@ -55,29 +56,33 @@ def test_explanations_are_those_of_the_cpu(name: str, method: str) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "unet", "plain-3d", "unet-3d"])
 def test_grad_cam_comes_with_the_answer_there_too(name: str) -> None:
-    x, expected = nets.image(name).numpy(), nets.loaded(name).run(nets.image(name).numpy()).grad_cams
-    found = on_gpu(name).run(x).grad_cams
+    x, expected = nets.image(name).numpy(), nets.loaded(name).session.run(nets.image(name).numpy()).grad_cams
+    found = on_gpu(name).session.run(x).grad_cams
     assert found.keys() == expected.keys() != set()
     for target, each in found.items():
         assert abs(each - expected[target]).max() <= 1e-2 * max(abs(one).max() for one in expected.values())
 
 
 def test_twin_and_graph_are_on_the_same_device_and_the_twin_is_verified_there() -> None:
-    twin = on_gpu("dense").twin("gradient")
+    twin = on_gpu("dense").gradients.twin("gradient")
     assert twin.device == "cuda"
     assert all(each.is_cuda for each in twin.module.state_dict().values())
 
 
 def test_bound_inputs_and_outputs_give_the_numbers_of_a_plain_run() -> None:
     model, x = on_gpu("dense"), nets.image("dense").numpy()
-    session = open_session(model.graph.with_outputs(["logits"]), model.options, name="bound")
+    session = open_session(model.network.graph.with_outputs(["logits"]), model.options, name="bound")
     expected = session.run(["logits"], {"x": x})[0]
     close(run_bound(session, ["logits"], {"x": x}, "cuda")[0], expected, 1e-5)
 
 
 def test_compiled_gradients_are_those_of_the_twin() -> None:
     model, x = on_gpu("dense"), nets.image("dense").numpy()
-    close(CompiledEngine(model).gradients(x, [0, 1])[0], model.twin("gradient").gradients(x, [0, 1])[0], 1e-3)
+    close(
+        model.gradients.compiled().gradients(x, [0, 1])[0],
+        model.gradients.twin("gradient").gradients(x, [0, 1])[0],
+        1e-3,
+    )
     assert compare_gradients(model, x)["exported"]
 
 

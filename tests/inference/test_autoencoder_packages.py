@@ -81,9 +81,9 @@ def test_the_decoders_gradient_is_that_of_finite_differences(chest: Autoencoder)
 
 def test_a_batch_is_decoded_as_singles_are_and_passes_are_counted(chest: Autoencoder) -> None:
     latents = np.random.default_rng(4).normal(size=(11, chest.latent_count)).astype(np.float32)
-    before = chest.model.forwards
+    before = chest.model.session.forwards
     together = chest.decode(latents)
-    assert chest.model.forwards == before + 11
+    assert chest.model.session.forwards == before + 11
     np.testing.assert_allclose(together, np.concatenate([chest.decode(each[None]) for each in latents]), atol=1e-5)
 
 
@@ -126,4 +126,4 @@ def test_a_graph_that_gives_back_another_shape_is_refused(tmp_path: Path) -> Non
     (folder / "model.yaml").write_text(text)
     model: Model = load_package(folder, options=OPTIONS)
     with pytest.raises(ModelOutputError):
-        model.run(np.zeros((1, 1, 16, 16), np.float32))
+        model.session.run(np.zeros((1, 1, 16, 16), np.float32))

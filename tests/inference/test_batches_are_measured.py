@@ -14,8 +14,11 @@ import pytest
 from inference import nets
 from whyray.explain import explain
 from whyray.inference import Model, RuntimeOptions, load_package, memory
-from whyray.inference.memory import bytes_per_item, measure_batches, measured_batch, memory_budget, unmeasured_batch
+from whyray.inference.memory import measured_batch, memory_budget, unmeasured_batch
+from whyray.inference.network_session import NetworkSession
 from whyray.inference.session import cap_torch, cuda_settings, open_session, run_bound, torch_share
+from whyray.onboarding import batch_measuring
+from whyray.onboarding.batch_measuring import bytes_per_item, measure_batches
 
 MB = 1 << 20
 
@@ -24,7 +27,7 @@ def _reported(tmp_path: Path, options: RuntimeOptions, **batch: dict[str, int]) 
     folder = tmp_path / "plain" / "1.0.0"
     shutil.copytree(nets.packed("plain"), folder)
     model = nets.loaded("plain")
-    report = {"digest": model.digest, "tier": "T2", "providers": list(model.providers), "batch": batch}
+    report = {"digest": model.package.digest, "tier": "T2", "providers": list(model.session.providers), "batch": batch}
     (folder / "onboarding").mkdir()
     (folder / "onboarding" / "report.json").write_text(json.dumps(report))
     return load_package(folder, options=options)
@@ -42,7 +45,7 @@ def _clock(per_pass: float, per_item: float, sizes: list[int]) -> Callable[[], f
 def _measured(budget: int | None, per_item: int, *, slow: bool = False) -> dict[str, object]:
     sizes = [1, 2, 4, 8, 16]
     asked = iter(sizes)
-    return memory._measure(
+    return batch_measuring._measure(
         lambda items: lambda: None,
         sizes,
         budget,
@@ -66,7 +69,9 @@ def test_no_batch_is_tried_that_would_take_too_long_or_too_much() -> None:
 
 def test_the_smallest_batch_that_is_nearly_as_fast_as_the_best_is_taken() -> None:
     sizes = [1, 2, 4, 8, 16]
-    found = memory._measure(lambda items: lambda: None, sizes, None, lambda way: None, 1, _clock(0.01, 1.0, sizes))
+    found = batch_measuring._measure(
+        lambda items: lambda: None, sizes, None, lambda way: None, 1, _clock(0.01, 1.0, sizes)
+    )
     assert found["items"] == 1
     assert "bytes per item" not in found
 
@@ -80,7 +85,7 @@ def test_memory_of_an_item_is_the_steepest_growth_and_never_less_than_the_item()
 
 PEAKS = """
 import numpy as np
-from whyray.inference.memory import _cpu_peak
+from whyray.onboarding.batch_measuring import _cpu_peak
 MB = 1 << 20
 held = np.ones(30 * MB, np.uint8)
 print(_cpu_peak(lambda: np.ones(60 * MB, np.uint8).sum()), _cpu_peak(lambda: held.sum()))
@@ -115,26 +120,26 @@ def test_batches_are_those_of_the_report_within_this_machines_budget(tmp_path: P
     entries = {"forward": {"items": 16, "bytes per item": 10 * MB}, "gradient": {"items": 4, "bytes per item": 10 * MB}}
     options = RuntimeOptions(device="cpu", memory_limit=1000 * MB)
     model = _reported(tmp_path / "roomy", options, **entries)
-    assert (model.batch_size, model.gradient_batch_size) == (16, 4)
+    assert (model.session.batch_size, model.session.gradient_batch_size) == (16, 4)
     model = _reported(tmp_path / "tight", RuntimeOptions(device="cpu", memory_limit=25 * MB), **entries)
-    assert (model.batch_size, model.gradient_batch_size) == (2, 2)
+    assert (model.session.batch_size, model.session.gradient_batch_size) == (2, 2)
     model = _reported(tmp_path / "none", RuntimeOptions(device="cpu", memory_limit=1), **entries)
-    assert model.batch_size == 1
+    assert model.session.batch_size == 1
     model = _reported(tmp_path / "told", RuntimeOptions(device="cpu", batch_size=3), **entries)
-    assert (model.batch_size, model.gradient_batch_size) == (3, 3)
+    assert (model.session.batch_size, model.session.gradient_batch_size) == (3, 3)
 
 
 def test_passes_have_the_size_that_the_report_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = RuntimeOptions(device="cpu", intra_op_threads=1, memory_limit=1000 * MB)
     model = _reported(tmp_path, options, forward={"items": 5}, gradient={"items": 3})
     passes: list[int] = []
-    right = Model.batch_logits
+    right = NetworkSession.logits
 
-    def counted(self: Model, x: np.ndarray) -> np.ndarray:
+    def counted(self: NetworkSession, x: np.ndarray) -> np.ndarray:
         passes.append(len(x))
         return right(self, x)
 
-    monkeypatch.setattr(Model, "batch_logits", counted)
+    monkeypatch.setattr(NetworkSession, "logits", counted)
     explain(model, nets.image("plain").numpy(), target="one", method="rise", masks=12)
     assert passes == [5, 5, 2]
 
@@ -143,7 +148,7 @@ def test_without_a_report_the_size_of_the_input_decides() -> None:
     assert unmeasured_batch((1, 1, 32, 32)) == 8
     assert unmeasured_batch((1, 1, 96, 96, 96)) == 2
     assert unmeasured_batch((1, 1, 512, 512, 512)) == 1
-    assert nets.loaded("plain").batch_size == 8
+    assert nets.loaded("plain").session.batch_size == 8
 
 
 def test_a_budget_that_is_not_known_leaves_the_reports_figure() -> None:
@@ -161,7 +166,7 @@ def test_the_budget_is_what_the_options_say_or_a_quarter_of_what_is_free(monkeyp
 
 def test_bound_inputs_and_outputs_give_the_same_numbers() -> None:
     model, x = nets.loaded("dense"), nets.image("dense").numpy()
-    session = open_session(model.graph.with_outputs(["logits"]), model.options, name="bound")
+    session = open_session(model.network.graph.with_outputs(["logits"]), model.options, name="bound")
     expected = session.run(["logits"], {"x": x})[0]
     found = run_bound(session, ["logits"], {"x": x}, "cpu")
     assert np.array_equal(found[0], expected)

@@ -14,8 +14,8 @@ from inference import nets
 from whyray.base.errors import PackageError
 from whyray.explain import explain
 from whyray.inference import Model, RuntimeOptions, compiled, load_package
-from whyray.inference.compiled import CompiledEngine, CompiledHead, compare_gradients, compare_heads, worth_it
-from whyray.inference.gradient import HeadGradient
+from whyray.inference.compiled import CompiledEngine, CompiledHead
+from whyray.onboarding.gradient_comparison import compare_gradients, compare_heads, worth_it
 
 TARGETS = [0, 1, 2]
 
@@ -31,7 +31,12 @@ def _onboarded(tmp_path: Path, name: str, **compiled: object) -> Path:
     folder = tmp_path / name / "1.0.0"
     shutil.copytree(nets.packed(name), folder)
     model = nets.loaded(name)
-    report = {"digest": model.digest, "tier": "T2", "providers": list(model.providers), "compiled": compiled}
+    report = {
+        "digest": model.package.digest,
+        "tier": "T2",
+        "providers": list(model.session.providers),
+        "compiled": compiled,
+    }
     (folder / "onboarding").mkdir()
     (folder / "onboarding" / "report.json").write_text(json.dumps(report))
     return folder
@@ -47,31 +52,31 @@ def test_the_gradient_compiles_for_every_kind_of_net_and_is_that_of_the_twin(nam
     regions = None
     if model.task == "segmentation":
         regions = np.random.default_rng(0).random((3, *x.shape[2:])).astype(np.float32)
-    engine, twin = CompiledEngine(model), model.twin("gradient")
+    engine, twin = model.gradients.compiled(), model.gradients.twin("gradient")
     for images in (x, several):
         expected, logits = twin.gradients(images, TARGETS, regions)
         found, answer = engine.gradients(images, TARGETS, regions)
         assert found.shape == expected.shape == (3, *images.shape)
         close(found, expected)
         close(answer, logits)
-    close(engine.answers(several), model.batch_logits(several))
+    close(engine.answers(several), model.session.logits(several))
 
 
 def test_regions_and_targets_that_differ_give_gradients_that_differ() -> None:
     model, x = nets.loaded("unet"), nets.image("unet").numpy()
     regions = np.zeros((2, 32, 32), np.float32)
     regions[0, :16], regions[1, 16:] = 1, 1
-    found, _ = CompiledEngine(model).gradients(x, [1, 1], regions)
+    found, _ = model.gradients.compiled().gradients(x, [1, 1], regions)
     assert np.abs(found[0] - found[1]).max() > 0.1 * np.abs(found).max()
 
 
 @pytest.mark.parametrize("name", ["flatten", "pool"])
 def test_a_compiled_head_gives_all_targets_in_one_run(name: str) -> None:
     model, x = nets.loaded(name), nets.image(name).numpy()
-    run = model.run(x)
+    run = model.session.run(x)
     assert run.features is not None
-    expected, _ = HeadGradient(model)(run.features, run.logits, TARGETS)
-    found, gap = CompiledHead(model)(run.features, run.logits, TARGETS)
+    expected, _ = model.gradients.converted_head()(run.features, run.logits, TARGETS)
+    found, gap = model.gradients.compiled_head()(run.features, run.logits, TARGETS)
     close(found, expected)
     assert gap < 1e-5
 
@@ -82,7 +87,7 @@ def test_methods_use_the_compiled_gradient_where_the_report_says_so_with_the_sam
 ) -> None:
     folder, x = _onboarded(tmp_path, "dense", **{"input gradient": WINS}), nets.image("dense").numpy()
     model = _loaded(folder)
-    assert isinstance(model.gradient_engine(method, 3), CompiledEngine)
+    assert isinstance(model.gradients.engine(method, 3), CompiledEngine)
     for found, expected in zip(
         explain(model, x, target="all", method=method),
         explain(nets.loaded("dense"), x, target="all", method=method),
@@ -95,7 +100,7 @@ def test_methods_use_the_compiled_gradient_where_the_report_says_so_with_the_sam
 def test_cams_of_a_head_without_a_closed_form_use_its_compiled_gradient(tmp_path: Path) -> None:
     folder, x = _onboarded(tmp_path, "flatten", **{"head gradient": WINS}), nets.image("flatten").numpy()
     model = _loaded(folder)
-    assert isinstance(model.head_gradient, CompiledHead)
+    assert isinstance(model.gradients.head, CompiledHead)
     for method in ("grad-cam", "hi-res-cam", "grad-cam-plus-plus", "layer-cam"):
         ours = explain(model, x, target="all", method=method)
         for found, expected in zip(ours, explain(nets.loaded("flatten"), x, target="all", method=method), strict=True):
@@ -105,14 +110,14 @@ def test_cams_of_a_head_without_a_closed_form_use_its_compiled_gradient(tmp_path
 def test_for_more_targets_than_measured_to_win_the_twin_is_used(tmp_path: Path) -> None:
     folder = _onboarded(tmp_path, "dense", **{"input gradient": {**WINS, "used up to targets": 2}})
     model = _loaded(folder)
-    assert isinstance(model.gradient_engine("gradient", 2), CompiledEngine)
-    assert model.gradient_engine("gradient", 3) is model.twin("gradient")
+    assert isinstance(model.gradients.engine("gradient", 2), CompiledEngine)
+    assert model.gradients.engine("gradient", 3) is model.gradients.twin("gradient")
 
 
 def test_a_second_worker_takes_the_compiled_graph_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, x = _onboarded(tmp_path, "dense", **{"input gradient": WINS}), nets.image("dense").numpy()
     cache = tmp_path / "cache"
-    expected = _loaded(folder, cache).gradient_engine("gradient", 1).gradients(x, [0])[0]
+    expected = _loaded(folder, cache).gradients.engine("gradient", 1).gradients(x, [0])[0]
     assert sorted(each.name.partition("-")[0] for each in cache.iterdir()) == ["gradient", "proof"]
 
     def never(*given: object) -> bytes:
@@ -120,8 +125,8 @@ def test_a_second_worker_takes_the_compiled_graph_from_disk(tmp_path: Path, monk
 
     monkeypatch.setattr(compiled, "export_gradient", never)
     model = _loaded(folder, cache)
-    assert isinstance(model.gradient_engine("gradient", 1), CompiledEngine)
-    assert np.array_equal(model.gradient_engine("gradient", 1).gradients(x, [0])[0], expected)
+    assert isinstance(model.gradients.engine("gradient", 1), CompiledEngine)
+    assert np.array_equal(model.gradients.engine("gradient", 1).gradients(x, [0])[0], expected)
 
 
 def test_a_gradient_that_can_not_be_had_after_all_is_the_twins(
@@ -132,7 +137,7 @@ def test_a_gradient_that_can_not_be_had_after_all_is_the_twins(
 
     monkeypatch.setattr(compiled, "export_gradient", fails)
     model = _loaded(_onboarded(tmp_path, "dense", **{"input gradient": WINS}), tmp_path / "empty")
-    assert model.gradient_engine("gradient", 1) is model.twin("gradient")
+    assert model.gradients.engine("gradient", 1) is model.gradients.twin("gradient")
     assert "another version of torch" in caplog.text
 
 
@@ -141,13 +146,13 @@ def test_a_model_with_other_weights_never_gets_what_was_compiled_from_the_packag
     x = nets.image("dense").numpy()
     before = explain(model, x, target="one", method="gradient").values
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.graph.proto)
+    proto.CopyFrom(model.network.graph.proto)
     for each in proto.graph.initializer:
         values = onnx.numpy_helper.to_array(each)
         if values.ndim > 1:
             each.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-values), each.name))
     other = model.with_graph(proto)
-    assert not isinstance(other.gradient_engine("gradient", 1), CompiledEngine)
+    assert not isinstance(other.gradients.engine("gradient", 1), CompiledEngine)
     after = explain(other, x, target="one", method="gradient").values
     assert np.abs(after - before).max() > 0.1 * before.max()
 
@@ -157,7 +162,7 @@ def test_a_report_of_another_device_is_not_believed_about_speed(tmp_path: Path) 
     path = folder / "onboarding" / "report.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "providers": ["CUDAExecutionProvider"]}))
     model = _loaded(folder)
-    assert model.gradient_engine("gradient", 1) is model.twin("gradient")
+    assert model.gradients.engine("gradient", 1) is model.gradients.twin("gradient")
 
 
 def test_a_package_that_was_changed_behind_its_report_runs_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +14,21 @@ from explain.references import close
 from inference import nets
 from whyray.base.errors import TierMissing
 from whyray.explain import explain
-from whyray.inference import RuntimeOptions, converters, gradient, load_package
-from whyray.inference.converters import CONVERTERS, Converter
+from whyray.inference import RuntimeOptions, converters, load_package
+from whyray.inference.converters import CONVERTERS
+from whyray.inference.gradient import Twin
 
 CPU = RuntimeOptions(device="cpu", intra_op_threads=1)
 FIRST, SECOND = CONVERTERS
+
+
+@dataclass(frozen=True)
+class Another:
+    """A converter of a test's own."""
+
+    name: str
+    by_operator: bool
+    convert: Callable[[Any], Any]
 
 
 def _fails(proto: object) -> object:
@@ -38,16 +51,27 @@ def _off_by_a_little(proto: object) -> object:
 def second_only(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("onnx2torch") is None:
         pytest.skip("onnx2torch is not installed (pip install --no-deps onnx2torch)")
-    monkeypatch.setattr(gradient, "CONVERTERS", (Converter("onnx2fx", True, _fails), SECOND))
+    monkeypatch.setattr(converters, "CONVERTERS", (Another("onnx2fx", True, _fails), SECOND))
 
 
 @pytest.mark.parametrize("name", ["plain-3d", "pool", "flatten"])
 def test_where_the_first_converter_fails_the_second_gives_the_same_gradients(name: str, second_only: None) -> None:
     model, x = nets.loaded(name), nets.image(name).requires_grad_(True)
-    assert model.twin("gradient").converter.name == "onnx2torch"
+    assert model.gradients.twin("gradient").converter.name == "onnx2torch"
     (expected,) = torch.autograd.grad(nets.make(name)(x)[0, 1], x)
     found = explain(model, x.detach().numpy(), target="two", method="gradient")
     close(found.values, expected[0].abs().amax(dim=0).numpy())
+
+
+def test_a_bundled_package_keeps_its_tier_and_its_maps_without_the_first_converter(second_only: None) -> None:
+    model = load_package("cxr-findings@1", options=replace(CPU, cache=None))
+    first = load_package("cxr-findings@1", options=replace(CPU, cache=None))
+    assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
+    assert model.gradients.twin("gradient").converter.name == "onnx2torch"
+    noise = np.random.default_rng(0).normal(size=model.network.input_shape).cumsum(axis=-1).cumsum(axis=-2)
+    x = (noise / noise.std()).astype(np.float32)
+    expected = Twin(first.network, first.session, FIRST).gradients(x, [0, 3])[0]
+    close(model.gradients.engine("gradient", 2).gradients(x, [0, 3])[0], expected)
 
 
 def test_methods_that_replace_operators_refuse_a_twin_that_has_none_to_replace(second_only: None) -> None:
@@ -58,27 +82,27 @@ def test_methods_that_replace_operators_refuse_a_twin_that_has_none_to_replace(s
 
 
 def test_a_converter_that_answers_a_little_otherwise_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient, "CONVERTERS", (Converter("wrong", True, _off_by_a_little), FIRST))
-    assert nets.loaded("plain").twin("gradient").converter is FIRST
-    monkeypatch.setattr(gradient, "CONVERTERS", (Converter("wrong", True, _off_by_a_little),))
+    monkeypatch.setattr(converters, "CONVERTERS", (Another("wrong", True, _off_by_a_little), FIRST))
+    assert nets.loaded("plain").gradients.twin("gradient").converter is FIRST
+    monkeypatch.setattr(converters, "CONVERTERS", (Another("wrong", True, _off_by_a_little),))
     model = nets.loaded("plain")
     with pytest.raises(TierMissing, match=r"wrong: .*differ from ONNX Runtime's by 0\.0"):
-        model.twin("gradient")
-    assert model.measured_tier() == "T1"
+        model.gradients.twin("gradient")
+    assert model.gradients.measured_tier() == "T1"
 
 
 def test_a_converter_that_answers_a_little_otherwise_is_passed_over_for_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient, "CONVERTERS", (Converter("wrong", True, _off_by_a_little),))
+    monkeypatch.setattr(converters, "CONVERTERS", (Another("wrong", True, _off_by_a_little),))
     with pytest.raises(TierMissing, match="the head does not convert: wrong"):
         explain(nets.loaded("flatten"), nets.image("flatten").numpy(), target="one", method="grad-cam")
 
 
 def test_a_converter_that_is_not_installed_is_passed_over_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient, "CONVERTERS", (Converter("onnx2fx", True, _fails), SECOND))
+    monkeypatch.setattr(converters, "CONVERTERS", (Another("onnx2fx", True, _fails), SECOND))
     monkeypatch.setattr(converters.importlib.util, "find_spec", lambda name: None)
     model = nets.loaded("plain")
     with pytest.raises(TierMissing, match=r"onnx2fx: .*no such operator; onnx2torch: .*it is not installed"):
-        model.twin("gradient")
+        model.gradients.twin("gradient")
 
 
 def test_the_second_converter_brings_no_torchvision(second_only: None, tmp_path: Path) -> None:
@@ -88,5 +112,5 @@ def test_the_second_converter_brings_no_torchvision(second_only: None, tmp_path:
     before = {each for each in sys.modules if each.startswith("torchvision")}
     model = load_package(nets.pack(tmp_path, "plain", net), options=CPU)
     x = nets.image("plain").numpy()
-    assert np.allclose(model.twin("gradient").answers(x), model.logits(x), atol=1e-5)
+    assert np.allclose(model.gradients.twin("gradient").answers(x), model.logits(x), atol=1e-5)
     assert {each for each in sys.modules if each.startswith("torchvision")} == before

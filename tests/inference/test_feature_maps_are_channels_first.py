@@ -20,37 +20,37 @@ def test_tokens_with_channels_last_come_channels_first_and_the_answer_stays_the_
     taken: list[torch.Tensor] = []
     net.norm.register_forward_hook(lambda module, given, answer: taken.append(answer.detach()))
     expected = net(x).detach().numpy()
-    run = model.run(x.numpy())
+    run = model.session.run(x.numpy())
     assert run.features is not None
     close(run.features, taken[0].permute(0, 3, 1, 2).numpy())
     close(run.logits, expected)
-    close(model.head_run(run.features), expected)
-    assert model.head is not None
-    assert model.head.kind == "pooled"
+    close(model.network.head_run(run.features), expected)
+    assert model.network.head is not None
+    assert model.network.head.kind == "pooled"
 
 
 def test_a_tensor_that_the_manifest_names_is_turned_as_well(tmp_path: Path) -> None:
-    name = nets.loaded("swin").features_name
+    name = nets.loaded("swin").network.features_name
     assert name is not None
     inner = name.removesuffix("__channels_first")
     output = {"name": "logits", "activation": "sigmoid", "features": inner}
     model = load_package(nets.pack(tmp_path, "swin", output=output), options=CPU)
     x = nets.image("swin").numpy()
-    assert model.features_name == name
-    close(model.run(x).features, nets.loaded("swin").run(x).features)
+    assert model.network.features_name == name
+    close(model.session.run(x).features, nets.loaded("swin").session.run(x).features)
 
 
 def test_randomised_copies_keep_the_layout() -> None:
     model, x = nets.loaded("swin"), nets.image("swin").numpy()
     for _, other in randomised(model, np.random.default_rng(0)):
-        assert other.features_name == model.features_name
+        assert other.network.features_name == model.network.features_name
         assert explain(other, x, target="one", method="grad-cam").values.shape == (32, 32)
 
 
 @pytest.mark.parametrize("name", [each for each in nets.KINDS if each not in ("swin", "vit")])
 def test_channels_of_other_nets_stay_where_they_are(name: str) -> None:
     model = nets.loaded(name)
-    assert not model.graph.stands_for
-    features = model.features_name
+    assert not model.network.graph.stands_for
+    features = model.network.features_name
     assert features is not None
-    assert model.graph.shapes[features][1] in (8, 16, 20)
+    assert model.network.graph.shapes[features][1] in (8, 16, 20)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from explain.references import close
 from inference import nets
-from whyray.explain import explain
+from whyray.explain import explain, explained_image
 from whyray.explain.grid import upsample
 from whyray.inference import Model, RuntimeOptions, class_maps, load_package
 from whyray.inference import answer_session as answering
@@ -26,10 +26,10 @@ CLOSED = ["plain", "plain-3d", "rgb", "pool", "residual", "residual-3d", "dense"
 
 def by_formula(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """ReLU(sum_k alpha_k A_k), upsampled: Selvaraju et al. 2017, eq. 1 and 2."""
-    features = model.run(x).features
+    features = model.session.run(x).features
     assert features is not None
-    assert model.head is not None
-    alpha = model.head.weight / np.prod(features.shape[2:])
+    assert model.network.head is not None
+    alpha = model.network.head.weight / np.prod(features.shape[2:])
     return upsample(np.maximum(np.einsum("tc,c...->t...", alpha, features[0]), 0), x.shape[2:])
 
 
@@ -37,10 +37,9 @@ def by_formula(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_the_maps_are_those_of_the_formula_for_all_targets_in_one_run(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
     expected = by_formula(model, x)
-    model.forget()
-    before = model.forwards
-    run = model.run(x)
-    assert model.forwards == before + 1
+    before = model.session.forwards
+    run = model.session.run(x)
+    assert model.session.forwards == before + 1
     wanted = {model.targets.index(each) for each in model.explainable_targets}
     assert set(run.grad_cams) == wanted
     targets = list(run.grad_cams)
@@ -50,29 +49,32 @@ def test_the_maps_are_those_of_the_formula_for_all_targets_in_one_run(kind: str)
 @pytest.mark.parametrize("kind", ["plain", "residual", "unet"])
 def test_grad_cam_is_what_the_run_gave_and_costs_no_second_one(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
-    before = model.forwards
-    heatmaps = explain(model, x, target="all", method="grad-cam")
-    assert model.forwards == before + 1
+    before = model.session.forwards
+    image = explained_image(model, x)
+    heatmaps = explain(model, image, target="all", method="grad-cam")
+    assert model.session.forwards == before + 1
     for each in heatmaps:
-        assert each.values is model.run(x).grad_cams[model.targets.index(each.target)]
+        assert each.values is image.run.grad_cams[model.targets.index(each.target)]
 
 
 def test_batches_and_answers_know_nothing_of_the_maps() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
-    assert not model.run(np.concatenate([x, x])).grad_cams
-    session = model._answering._session
-    logits, maps = session.run([model.logits_name, class_maps.MAPS], {model.graph.input: x})
+    assert not model.session.run(np.concatenate([x, x])).grad_cams
+    session = model.session._answering._session
+    logits, maps = session.run([model.network.logits_name, class_maps.MAPS], {model.network.graph.input: x})
     assert maps.shape == (1, 0, *model.spatial_shape), "which targets was not said"
-    close(logits, model.batch_logits(x), 1e-6)
+    close(logits, model.session.logits(x), 1e-6)
 
 
 @pytest.mark.parametrize("kind", ["plain", "unet-3d"])
 def test_bound_inputs_and_outputs_give_the_same_maps_as_on_a_gpu(kind: str) -> None:
     model, x = nets.loaded(kind), nets.image(kind).numpy()
-    expected = model.run(x).grad_cams
-    feeds = {model.graph.input: x, class_maps.TARGETS: np.array(list(expected), np.int64)}
-    logits, maps = run_bound(model._answering._session, [model.logits_name, class_maps.MAPS], feeds, "cpu")
-    close(logits, model.batch_logits(x), 1e-6)
+    expected = model.session.run(x).grad_cams
+    feeds = {model.network.graph.input: x, class_maps.TARGETS: np.array(list(expected), np.int64)}
+    logits, maps = run_bound(
+        model.session._answering._session, [model.network.logits_name, class_maps.MAPS], feeds, "cpu"
+    )
+    close(logits, model.session.logits(x), 1e-6)
     for target, found in zip(expected, maps[0], strict=True):
         assert np.array_equal(found, expected[target])
 
@@ -83,8 +85,8 @@ def test_a_head_without_closed_form_or_with_one_by_position_still_gives_right_ma
     named = {"output__features": "conv2d"} if kind == "vit" else {}
     model, x = load_package(nets.pack(tmp_path, kind, **named), options=CPU), nets.image(kind).numpy()
     found = explain(model, x, target="all", method="grad-cam")
-    if model.head is None:
-        assert not model.run(x).grad_cams
+    if model.network.head is None:
+        assert not model.session.run(x).grad_cams
     for each in found:
         assert each.values.shape == model.spatial_shape
 
@@ -92,14 +94,14 @@ def test_a_head_without_closed_form_or_with_one_by_position_still_gives_right_ma
 def test_weights_that_were_changed_give_other_maps() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.graph.proto)
+    proto.CopyFrom(model.network.graph.proto)
     (head,) = (each for each in proto.graph.initializer if each.name.endswith("linear.weight"))
     weight = onnx.numpy_helper.to_array(head)
     head.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(-weight), head.name))
     other = model.with_graph(proto)
-    for target, found in other.run(x).grad_cams.items():
+    for target, found in other.session.run(x).grad_cams.items():
         close(found, by_formula(other, x)[target], 1e-5)
-        assert not np.allclose(found, model.run(x).grad_cams[target])
+        assert not np.allclose(found, model.session.run(x).grad_cams[target])
 
 
 def _refusing(monkeypatch: pytest.MonkeyPatch, name: str, when: Any) -> None:
@@ -124,7 +126,7 @@ def test_a_device_that_cannot_run_the_maps_still_answers_and_the_log_says_so(
     model, x = load_package(nets.packed("plain")), nets.image("plain").numpy()
     with caplog.at_level(logging.WARNING):
         found = explain(model, x, target="all", method="grad-cam")
-    assert not model.run(x).grad_cams
+    assert not model.session.run(x).grad_cams
     expected = by_formula(model, x)
     for each in found:
         close(each.values, expected[model.targets.index(each.target)], 1e-5)
@@ -133,12 +135,12 @@ def test_a_device_that_cannot_run_the_maps_still_answers_and_the_log_says_so(
 
 def test_maps_that_would_take_much_memory_or_an_old_graph_are_left_out() -> None:
     model = nets.loaded("plain")
-    assert model.features_name is not None
-    given = (model.graph, model.features_name, model.head, [0, 1])
+    assert model.network.features_name is not None
+    given = (model.network.graph, model.network.features_name, model.network.head, [0, 1])
     maps = class_maps.class_maps(*given, (32, 32))
     assert maps is not None
     assert class_maps.class_maps(*given, (4096, 4096)) is None
-    proto = model.graph.giving([model.logits_name])
+    proto = model.network.graph.giving([model.network.logits_name])
     for each in proto.opset_import:
         each.version = 12 if each.domain in ("", "ai.onnx") else each.version
     before = proto.SerializeToString()
@@ -148,15 +150,18 @@ def test_maps_that_would_take_much_memory_or_an_old_graph_are_left_out() -> None
 
 def test_a_whole_map_is_drawn_where_the_input_is_no_multiple_of_the_grid() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
-    assert model.features_name is not None
-    maps = class_maps.class_maps(model.graph, model.features_name, model.head, [0], (33, 47))
+    assert model.network.features_name is not None
+    maps = class_maps.class_maps(model.network.graph, model.network.features_name, model.network.head, [0], (33, 47))
     assert maps is not None
     session = answering.AnswerSession(
-        model.graph, [model.logits_name, model.features_name], model.options, replace(maps, targets=(1, 0))
+        model.network.graph,
+        [model.network.logits_name, model.network.features_name],
+        model.options,
+        replace(maps, targets=(1, 0)),
     )
-    found, drawn = session.run(model.graph.input, x, [model.features_name], maps=True)
+    found, drawn = session.run(model.network.graph.input, x, [model.network.features_name], maps=True)
     assert list(drawn) == [1, 0]
-    assert model.head is not None
-    low = np.einsum("tc,c...->t...", maps.weight, found[model.features_name][0])
+    assert model.network.head is not None
+    low = np.einsum("tc,c...->t...", maps.weight, found[model.network.features_name][0])
     for target, each in drawn.items():
         close(each, upsample(np.maximum(low[target], 0), (33, 47)), 1e-5)

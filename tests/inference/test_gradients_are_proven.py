@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,9 +23,8 @@ from inference import nets
 from whyray.base.errors import TierMissing
 from whyray.explain import explain, method_named, why_not
 from whyray.explain.concepts import layer_to_logits
-from whyray.inference import Model, RuntimeOptions, compiled, gradient, load_package
-from whyray.inference.compiled import CompiledEngine, CompiledHead
-from whyray.inference.converters import CONVERTERS, Converter
+from whyray.inference import Model, RuntimeOptions, compiled, converters, gradient, load_package
+from whyray.inference.converters import CONVERTERS
 from whyray.inference.gradient_proof import unproven
 from whyray.onboarding import onboard
 
@@ -63,12 +63,12 @@ def quantised(tmp_path: Path, name: str, kind: str) -> Model:
 def test_a_quantised_net_has_no_gradients_and_says_that_it_rounds(tmp_path: Path, kind: str) -> None:
     model, x = quantised(tmp_path, "plain", kind), nets.image("plain").numpy()
     assert np.abs(model.logits(x) - nets.loaded("plain").logits(x)).max() < 0.1
-    assert model.measured_tier() == "T1"
+    assert model.gradients.measured_tier() == "T1"
     for method in ("integrated-gradients", "gradient", "lrp", "smooth-grad"):
         with pytest.raises(TierMissing, match=rf"{method} needs gradients \(T2\)"):
             explain(model, x, target="one", method=method)
         assert why_not(method_named(method), model) is not None
-    assert "the graph rounds (" in model.tier_reason
+    assert "the graph rounds (" in model.gradients.tier_reason
     assert explain(model, x, target="one", method="occlusion", window=8, stride=8).values.any()
 
 
@@ -87,7 +87,7 @@ def test_a_head_that_rounds_gives_no_class_activation_map_by_gradients_but_other
 
 def test_a_float_head_behind_quantised_features_is_explained_by_its_closed_form(tmp_path: Path) -> None:
     model, x = behind_rounding(tmp_path), nets.image("plain").numpy()
-    assert model.measured_tier() == "T1"
+    assert model.gradients.measured_tier() == "T1"
     assert why_not(method_named("grad-cam"), model) is None
     assert explain(model, x, target="one", method="grad-cam").values.any()
     with pytest.raises(TierMissing, match="QuantizeLinear"):
@@ -161,12 +161,17 @@ def _shifted(x: torch.Tensor) -> torch.Tensor:
 def test_a_twin_with_the_right_answers_and_other_gradients_is_not_believed(
     monkeypatch: pytest.MonkeyPatch, alter: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
-    wrong = Converter("wrong", True, lambda proto: Altered(proto, alter))
-    monkeypatch.setattr(gradient, "CONVERTERS", (wrong,))
+    class Wrong:
+        name, by_operator = "wrong", True
+
+        def convert(self, proto: Any) -> Any:
+            return Altered(proto, alter)
+
+    monkeypatch.setattr(converters, "CONVERTERS", (Wrong(),))
     for name in ("plain", "residual", "unet-3d"):
         model = load_package(nets.packed(name), options=CPU)
-        assert model.measured_tier() == "T1"
-        assert "its gradients are not those of ONNX Runtime's answers" in model.tier_reason
+        assert model.gradients.measured_tier() == "T1"
+        assert "its gradients are not those of ONNX Runtime's answers" in model.gradients.tier_reason
     with pytest.raises(TierMissing, match="its gradients are not those"):
         explain(load_package(nets.packed("flatten"), options=CPU), nets.image("flatten").numpy(), method="grad-cam")
 
@@ -175,8 +180,8 @@ def test_a_twin_with_the_right_answers_and_other_gradients_is_not_believed(
 def test_the_gradients_of_float_nets_are_proven_also_on_an_image_with_a_black_half(name: str) -> None:
     model, x = load_package(nets.packed(name), options=CPU), nets.image(name).numpy()
     x[..., : x.shape[-1] // 2] = 0
-    model.prove_on(x)
-    assert model.measured_tier() == "T2", model.tier_reason
+    model.gradients.prove_on(x)
+    assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
 
 
 def test_gradients_of_a_net_whose_rectifiers_all_turn_at_a_black_image_are_proven_there() -> None:
@@ -211,8 +216,8 @@ def test_onboarding_proves_gradients_on_its_own_image_and_writes_the_tier_of_tha
 
 def test_a_compiled_gradient_is_proven_when_it_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_package(nets.packed("flatten"), options=CPU)
-    assert CompiledEngine(model, prove=True)
-    assert CompiledHead(model, prove=True)
+    assert model.gradients.compiled(prove=True)
+    assert model.gradients.compiled_head(prove=True)
     original = compiled.CompiledGradient.__call__
 
     def halved(self: object, x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,9 +225,9 @@ def test_a_compiled_gradient_is_proven_when_it_is_loaded(monkeypatch: pytest.Mon
         return answer, found / 2
 
     monkeypatch.setattr(compiled.CompiledGradient, "__call__", halved)
-    for engine in (CompiledEngine, CompiledHead):
+    for compile_again in (model.gradients.compiled, model.gradients.compiled_head):
         with pytest.raises(ValueError, match="its gradients are not those"):
-            engine(model, prove=True)
+            compile_again(prove=True)
 
 
 def test_a_proof_is_kept_with_what_was_compiled_and_not_made_twice(tmp_path: Path) -> None:
@@ -230,18 +235,18 @@ def test_a_proof_is_kept_with_what_was_compiled_and_not_made_twice(tmp_path: Pat
     passes = []
     for _ in range(2):
         model = load_package(nets.packed("plain"), options=options)
-        assert model.measured_tier() == "T2"
-        passes.append(model.forwards)
+        assert model.gradients.measured_tier() == "T2"
+        passes.append(model.session.forwards)
     assert passes[1] == 3 < passes[0]
 
 
 def test_slopes_behind_a_layer_are_proven_too(tmp_path: Path) -> None:
     rounding = quantised(tmp_path, "plain", "dynamic")
-    assert rounding.features_name is not None
+    assert rounding.network.features_name is not None
     with pytest.raises(TierMissing, match=r"the graph behind .* rounds \("):
-        layer_to_logits(rounding, rounding.features_name)
+        layer_to_logits(rounding, rounding.network.features_name)
     model, x = load_package(nets.packed("flatten"), options=CPU), nets.image("flatten").numpy()
-    features = model.run(x).features
+    features = model.session.run(x).features
     assert features is not None
-    assert model.features_name is not None
-    assert layer_to_logits(model, model.features_name).slopes(features, [0, 1])[0].any()
+    assert model.network.features_name is not None
+    assert layer_to_logits(model, model.network.features_name).slopes(features, [0, 1])[0].any()

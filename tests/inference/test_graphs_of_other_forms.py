@@ -65,14 +65,14 @@ def test_further_inputs_get_the_constants_that_the_manifest_names(tmp_path: Path
     x = np.concatenate([nets.image("plain", seed).numpy() for seed in range(3)])
     close(model.logits(x[:1]), _right(net, x[:1]))
     close(model.logits(x), _right(net, x))
-    assert model.batchable(x) == dynamic
+    assert model.session.batchable(x) == dynamic
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "gradient", "integrated-gradients", "occlusion", "ablation-cam"])
 def test_a_model_with_further_inputs_is_explained_as_any_other(tmp_path: Path, method: str) -> None:
     _, folder = _with_patient(tmp_path, **OTHERS)
     model, x = load_package(folder, options=CPU), nets.image("plain").numpy()
-    assert model.measured_tier() == "T2", model.tier_reason
+    assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
     assert any(each.values.any() for each in explain(model, x, target="all", method=method))
 
 
@@ -174,7 +174,7 @@ def test_a_graph_in_half_precision_answers_as_the_one_in_single_up_to_its_digits
 )
 def test_a_graph_in_half_precision_is_explained_as_the_one_in_single(tmp_path: Path, name: str, method: str) -> None:
     model, x = _half(tmp_path, name), nets.image(name).numpy()
-    assert model.measured_tier() == "T2", model.tier_reason
+    assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
     parameters = {"window": 8, "stride": 8} if method == "occlusion" else {}
     found = explain(model, x, target="all", method=method, **parameters)
     expected = explain(nets.loaded(name), x, target="all", method=method, **parameters)
@@ -208,7 +208,7 @@ def test_weights_in_a_file_of_their_own_are_read_and_count_in_the_digest(tmp_pat
     weights = bytearray((folder / "weights.bin").read_bytes())
     weights[0] ^= 1
     (folder / "weights.bin").write_bytes(bytes(weights))
-    assert load_package(folder).digest != model.digest
+    assert load_package(folder).package.digest != model.package.digest
 
 
 @pytest.mark.parametrize("location", ["../../weights.bin", "/etc/hostname"])

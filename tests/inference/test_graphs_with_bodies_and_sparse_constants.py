@@ -127,9 +127,9 @@ def test_a_graph_whose_head_lies_in_a_body_is_in_order_and_answers_as_without(tm
     model, x = load_package(folder, options=CPU), nets.image("plain").numpy()
     expected = as_flat(tmp_path).logits(x)
     assert np.allclose(model.logits(x), expected, atol=1e-5)
-    assert model.features_name == "features", "the body reads them, though its node does not name them"
-    assert model.head is None, "what happens in a body is not known to be affine"
-    assert np.allclose(model.head_run(model.run(x).features), expected, atol=1e-5)
+    assert model.network.features_name == "features", "the body reads them, though its node does not name them"
+    assert model.network.head is None, "what happens in a body is not known to be affine"
+    assert np.allclose(model.network.head_run(model.session.run(x).features), expected, atol=1e-5)
     assert np.abs(explain(model, x, target="one", method="ablation-cam").values).any()
     assert np.abs(explain(model, x, target="one", method="occlusion", window=8, stride=8).values).any()
 
@@ -143,7 +143,7 @@ def test_a_head_in_a_body_gives_the_grad_cam_of_the_one_without_or_a_refusal_by_
         return
     with pytest.raises(TierMissing, match="the head does not convert"):
         explain(model, x, target="one", method="grad-cam")
-    assert model.measured_tier() == "T1"
+    assert model.gradients.measured_tier() == "T1"
 
 
 @pytest.mark.parametrize("kind", BODIES)
@@ -157,8 +157,8 @@ def test_a_way_through_a_body_that_passes_the_features_by_is_seen(tmp_path: Path
     ]
     model = load_package(packed(tmp_path, nodes), options=CPU)
     assert model.logits(nets.image("plain").numpy()).shape == (1, 3)
-    assert model.graph.between("features", "logits") is None
-    assert model.features_name == "maps"
+    assert model.network.graph.between("features", "logits") is None
+    assert model.network.features_name == "maps"
 
 
 def test_weights_that_only_a_body_reads_are_shuffled_for_the_randomisation_check(tmp_path: Path) -> None:

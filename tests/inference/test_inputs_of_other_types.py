@@ -105,10 +105,10 @@ def test_values_between_and_beyond_whole_numbers_are_rounded_and_kept_within_the
 def test_values_beyond_single_precision_stay_within_the_type(tmp_path: Path, kind: str) -> None:
     model = load_package(packed(tmp_path, kind), options=CPU)
     x = np.full((1, 1, 32, 32), 1e30, np.float32)
-    large = model.run(x).logits
+    large = model.session.run(x).logits
     assert np.isfinite(large).all()
     assert np.abs(large).max() > 1e6, "an overflow would have turned the sign"
-    assert np.array_equal(np.sign(large), np.sign(model.run(np.full_like(x, 1e6)).logits))
+    assert np.array_equal(np.sign(large), np.sign(model.session.run(np.full_like(x, 1e6)).logits))
 
 
 @pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "ablation-cam", "grad-cam", "score-cam"])
@@ -123,10 +123,10 @@ def test_an_integer_input_is_explained_as_the_same_net_in_float(tmp_path: Path, 
 
 def test_gradients_end_where_whole_numbers_begin_and_do_not_where_double_precision_does(tmp_path: Path) -> None:
     rounding = load_package(packed(tmp_path, "UINT8"), options=CPU)
-    assert rounding.measured_tier() == "T1"
-    assert "rounds (Floor" in rounding.tier_reason
+    assert rounding.gradients.measured_tier() == "T1"
+    assert "rounds (Floor" in rounding.gradients.tier_reason
     double = load_package(packed(tmp_path, "DOUBLE", inside="DOUBLE", pointwise=True), options=CPU)
-    assert double.measured_tier() == "T2", double.tier_reason
+    assert double.gradients.measured_tier() == "T2", double.gradients.tier_reason
     single = load_package(packed(tmp_path, "FLOAT", pointwise=True), options=CPU)
     assert np.allclose(double.logits(image()), single.logits(image()), rtol=1e-4)
     for method in ("gradient", "grad-cam", "ablation-cam"):
@@ -179,7 +179,7 @@ def test_another_shape_than_the_manifests_is_refused_with_both(tmp_path: Path, s
 def test_sizes_that_the_graph_leaves_open_are_the_manifests(tmp_path: Path, shape: tuple[object, ...]) -> None:
     model = load_package(packed(tmp_path, "FLOAT", shape), options=CPU)
     assert model.logits(image()).shape == (1, 3)
-    assert model.run(image()).features.shape == (1, 6, 32, 32)
+    assert model.session.run(image()).features.shape == (1, 6, 32, 32)
     assert explain(model, image(), target="one", method="grad-cam").values.shape == (32, 32)
 
 

@@ -188,7 +188,7 @@ def tensor_of(folder: Path, operator: str, which: int = -1) -> str:
 @pytest.mark.parametrize("make", [ClassTokenViT, Mixer, FlatSwin, nets.TinyViT])
 def test_what_lies_before_layers_of_tokens_is_never_chosen(tmp_path: Path, make: type[nn.Module]) -> None:
     model, x = loaded(tmp_path, make()), nets.image("plain").numpy()
-    assert model.features_name is None
+    assert model.network.features_name is None
     with pytest.raises(TierMissing, match=r"needs feature maps \(T1\).*come layers of tokens.*no maps") as refused:
         explain(model, x, target="one", method="grad-cam")
     assert "occlusion" in refused.value.advice
@@ -199,47 +199,47 @@ def test_what_lies_before_layers_of_tokens_is_never_chosen(tmp_path: Path, make:
 
 def test_gradients_are_none_the_worse_for_tokens(tmp_path: Path) -> None:
     model, x = loaded(tmp_path, ClassTokenViT()), nets.image("plain").numpy()
-    assert model.measured_tier() == "T2"
+    assert model.gradients.measured_tier() == "T2"
     assert explain(model, x, target="one", method="gradient").values.shape == (32, 32)
 
 
 def test_a_grid_of_tokens_is_a_map(tmp_path: Path) -> None:
     model = load_package(nets.pack(tmp_path, "swin"), options=CPU)
-    assert model.features_name is not None
-    assert model.graph.shapes[model.features_name] == (1, 12, 4, 4)
+    assert model.network.features_name is not None
+    assert model.network.graph.shapes[model.network.features_name] == (1, 12, 4, 4)
 
 
 def test_the_norm_of_a_pooled_vector_is_no_map(tmp_path: Path) -> None:
     model, x = loaded(tmp_path, ConvNeXt()), nets.image("plain").numpy()
-    assert model.features_name is not None
-    assert model.graph.shapes[model.features_name] == (1, 16, 8, 8)
-    run = model.run(x)
+    assert model.network.features_name is not None
+    assert model.network.graph.shapes[model.network.features_name] == (1, 16, 8, 8)
+    run = model.session.run(x)
     assert run.features is not None
     assert run.features.shape == (1, 16, 8, 8)
-    assert explain(model, x, target="one", method="grad-cam").layer == model.features_name
+    assert explain(model, x, target="one", method="grad-cam").layer == model.network.features_name
 
 
 @pytest.mark.parametrize("make", [LatentQuery, GatedPooling])
 def test_maps_that_attention_pools_are_taken_where_they_are_named(tmp_path: Path, make: type[nn.Module]) -> None:
     folder = packed(tmp_path, make())
-    assert load_package(folder, options=CPU).features_name is None
+    assert load_package(folder, options=CPU).network.features_name is None
     maps = tensor_of(folder, "Relu", 0)
     model, x = loaded(tmp_path, make(), output__features=maps), nets.image("plain").numpy()
-    assert model.features_name == maps
+    assert model.network.features_name == maps
     assert explain(model, x, target="one", method="grad-cam").values.shape == (32, 32)
 
 
 def test_two_answers_a_target_behind_a_pooled_vector_are_no_tokens(tmp_path: Path) -> None:
     model, x = loaded(tmp_path, PerTarget()), nets.image("plain").numpy()
-    assert model.features_name is not None
-    assert model.graph.shapes[model.features_name] == (1, 16, 8, 8)
+    assert model.network.features_name is not None
+    assert model.network.graph.shapes[model.network.features_name] == (1, 16, 8, 8)
     assert explain(model, x, target="one", method="grad-cam").values.shape == (32, 32)
 
 
 def test_maps_of_a_volume_may_shrink_unevenly(tmp_path: Path) -> None:
     model = loaded(tmp_path, Anisotropic(), "plain-3d")
-    assert model.features_name is not None
-    assert model.graph.shapes[model.features_name] == (1, 6, 8, 3, 4)
+    assert model.network.features_name is not None
+    assert model.network.graph.shapes[model.network.features_name] == (1, 6, 8, 3, 4)
 
 
 def test_tokens_named_as_features_are_refused_by_name_and_shape(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_what_is_named_must_be_a_map(tmp_path: Path, operator: str, which: int, 
     name = tensor_of(packed(tmp_path, Net()), operator, which)
     folder = packed(tmp_path, Net(), output__features=name)
     if words is None:
-        assert load_package(folder, options=CPU).features_name == name
+        assert load_package(folder, options=CPU).network.features_name == name
         return
     with pytest.raises(PackageError, match=words) as refused:
         load_package(folder, options=CPU).predict(nets.image("plain").numpy())
@@ -298,7 +298,7 @@ def test_weights_named_as_features_are_refused(tmp_path: Path) -> None:
 def test_a_patch_embedding_that_is_named_is_taken_with_a_warning(tmp_path: Path) -> None:
     patches = tensor_of(packed(tmp_path, ClassTokenViT()), "Conv")
     folder = packed(tmp_path, ClassTokenViT(), output__features=patches)
-    assert load_package(folder, options=CPU).features_name == patches
+    assert load_package(folder, options=CPU).network.features_name == patches
     checked = checked_package(folder)
     assert any("layers of tokens" in each.message and each.severity == "warning" for each in checked.findings)
     assert (
@@ -354,8 +354,8 @@ def test_a_later_map_is_no_token(tmp_path: Path) -> None:
     checked = checked_package(folder)
     assert not any("tokens" in each.message or "probabilities" in each.message for each in checked.findings)
     model = load_package(folder, options=CPU)
-    assert model.features_name == maps
-    assert not model.output_form.unclear
+    assert model.network.features_name == maps
+    assert not model.network.form.unclear
 
 
 def test_maps_that_are_flattened_before_they_are_pooled_are_no_tokens(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_maps_that_are_flattened_before_they_are_pooled_are_no_tokens(tmp_path: 
 
     folder = packed(tmp_path, Prototypes())
     chosen, earlier = tensor_of(folder, "Conv"), tensor_of(folder, "Relu", 0)
-    assert load_package(folder, options=CPU).features_name == chosen
+    assert load_package(folder, options=CPU).network.features_name == chosen
     named = packed(tmp_path, Prototypes(), output__features=earlier)
-    assert load_package(named, options=CPU).features_name == earlier
+    assert load_package(named, options=CPU).network.features_name == earlier
     assert not any("tokens" in each.message for each in check_package(named))

@@ -48,7 +48,7 @@ def test_a_graph_with_a_fixed_batch_answers_several_items_one_by_one(tmp_path: P
     model = load_package(nets.pack(tmp_path, "plain", dynamic=False), options=CPU)
     items = np.concatenate([nets.image("plain", seed).numpy() for seed in range(3)])
     together = model.logits(items)
-    assert not model.batchable(items)
+    assert not model.session.batchable(items)
     assert np.allclose(together, np.concatenate([model.logits(each[None]) for each in items]), atol=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_a_graph_whose_items_touch_each_other_is_found_out_and_run_one_by_one(tm
     model = load_package(nets.pack(tmp_path, "plain", Mixing().eval()), options=CPU)
     items = np.concatenate([nets.image("plain", seed).numpy() for seed in range(3)])
     assert np.allclose(model.logits(items), 0, atol=1e-6)
-    assert not model.batchable(items)
+    assert not model.session.batchable(items)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -119,12 +119,19 @@ def test_a_channels_last_package_takes_its_own_layout_and_is_explained_on_the_sa
     ]
     model = _graph(tmp_path, nodes, size=("n", 4, 6, 1), input__shape=[4, 6], input__layout="NHWC")
     x = np.arange(24, dtype=np.float32).reshape(1, 4, 6, 1)
-    assert model.input_shape == (1, 4, 6, 1)
+    assert model.network.input_shape == (1, 4, 6, 1)
     assert np.allclose(model.logits(x)[0], x.mean() * np.array([1, -2, 3]))
     found = explain(model, x, target="three", method="occlusion", window=1, stride=1, fill="zero")
     assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
     found = explain(model, x, target="three", method="integrated-gradients")
     assert np.allclose(found.values, 3 * x[0, :, :, 0] / 24, atol=1e-5)
+    first = model.network.checked_input(x)
+    assert first.shape == (1, 1, 4, 6)
+    assert model.network.graph.shapes["x"] == first.shape
+    for engine in (model.gradients.twin("gradient"), model.gradients.compiled()):
+        gradients, logits = engine.gradients(first, [2])
+        assert np.allclose(gradients, 3 / 24, atol=1e-6)
+        assert np.allclose(logits, model.logits(x), atol=1e-5)
 
 
 def test_an_input_that_the_graph_does_not_have_is_named(tmp_path: Path) -> None:
@@ -148,7 +155,7 @@ def test_a_gpu_that_was_asked_for_and_is_not_there_fails_loudly() -> None:
     [("plain", "pooled"), ("residual", "pooled"), ("dense", "pooled"), ("unet-3d", "pointwise"), ("flatten", None)],
 )
 def test_heads_are_recognised_from_the_graph(name: str, kind: str | None) -> None:
-    head = nets.loaded(name).head
+    head = nets.loaded(name).network.head
     assert (None if head is None else head.kind) == kind
 
 

@@ -103,7 +103,7 @@ def test_the_answer_is_the_graphs_and_its_log_odds_are_explained(tmp_path: Path,
     expected = answer(model.package.folder, x)
     close(model.predict(x), expected)
     close(model.logits(x), odds(expected.astype(np.float64)), 1e-3)
-    assert model.activation == "sigmoid"
+    assert model.network.form.activation == "sigmoid"
     found = explain(model, x, target="t1", method="grad-cam")
     assert found.unit == "logit"
     two = np.concatenate([x, image(2)])
@@ -117,7 +117,7 @@ def test_two_columns_of_one_sigmoid_are_explained_as_opposite_logits(tmp_path: P
     z = answer(folder, x, Z)
     close(model.logits(x), np.concatenate([-z, z], axis=1))
     close(model.predict(x), answer(folder, x))
-    assert model.head is not None
+    assert model.network.head is not None
     one, other = explain(model, x, target="all", method="occlusion", window=4, stride=4)
     assert one.unit == other.unit == "logit"
     close(one.values, -other.values)
@@ -166,7 +166,7 @@ def test_what_goes_into_a_softmax_is_explained(tmp_path: Path, name: str) -> Non
     model, x = loaded(write(tmp_path, ending, activation="none", classes=classes, task="classification")), image()
     expected = answer(model.package.folder, x)
     close(model.predict(x), expected)
-    assert model.activation == "softmax"
+    assert model.network.form.activation == "softmax"
     logits = model.logits(x)
     close(logits - logits.mean(), np.log(expected) - np.log(expected).mean(), 1e-3)
     assert explain(model, x, target="t2", method="grad-cam").unit == "logit"
@@ -179,7 +179,7 @@ def test_one_of_two_classes_of_a_softmax_is_explained_by_the_difference_of_their
     z = answer(folder, x, Z)
     close(model.logits(x), z[:, 1:] - z[:, :1])
     close(model.predict(x), answer(folder, x))
-    assert model.activation == "sigmoid"
+    assert model.network.form.activation == "sigmoid"
 
 
 def test_some_of_many_classes_of_a_softmax_are_explained_as_the_probabilities_that_they_are(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_logits_that_the_operators_hide_are_answered(tmp_path: Path) -> None:
     folder = write(tmp_path, hidden(node("Identity", [Z], "inner")), activation="sigmoid")  # type: ignore[arg-type]
     model, x = loaded(folder), image()
     close(model.predict(x), 1 / (1 + np.exp(-answer(folder, x))))
-    assert model.output_doubt == ""
+    assert model.session.output_doubt == ""
 
 
 def test_answers_that_may_be_probabilities_are_a_warning_of_the_check(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_a_softmax_over_another_axis_than_the_classes_is_no_softmax_of_classes(t
     folder = write(tmp_path, ending, activation="none", task="segmentation")
     model, x = loaded(folder), image()
     close(model.predict(x), answer(folder, x))
-    assert model.activation == "none"
+    assert model.network.form.activation == "none"
 
 
 def test_a_segmentation_with_softmax_in_the_graph_is_answered_class_by_class(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_a_segmentation_with_softmax_in_the_graph_is_answered_class_by_class(tmp
     )
     model, x = loaded(write(tmp_path, ending, activation="none", task="segmentation")), image()
     close(model.predict(x), answer(model.package.folder, x))
-    assert model.activation == "softmax"
+    assert model.network.form.activation == "softmax"
     close(model.logits(x), answer(model.package.folder, x, "picked"))
 
 

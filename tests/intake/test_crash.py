@@ -162,7 +162,7 @@ def _missing(acknowledged: dict[str, str], catalog: Catalog, storage: FolderStor
             missing.append(f"{uid}: another digest in the catalog")
         elif not storage.exists(row.key):
             missing.append(f"{uid}: no bytes")
-        elif digest(_data_set(storage.path(row.key))) != sha256:
+        elif digest(_data_set(storage.root / row.key)) != sha256:
             missing.append(f"{uid}: other bytes")
     return missing
 

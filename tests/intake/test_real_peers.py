@@ -75,7 +75,7 @@ def test_storescu_can_send_a_real_image_in_its_own_transfer_syntax(listen: Liste
     assert "Received Store Response (Success)" in said, said
     row = running.instances()[0]
     assert row.transfer_syntax_uid == meta.TransferSyntaxUID
-    kept = dcmread(running.storage.path(row.key))
+    kept = dcmread(running.storage.root / row.key)
     # storescu writes lengths of sequences its own way, so values are compared here; the test below compares bytes
     assert kept.get("PatientName") == original.get("PatientName")
     if UID(meta.TransferSyntaxUID).is_compressed and not UID(meta.TransferSyntaxUID).is_deflated:
@@ -92,7 +92,7 @@ def test_the_data_set_of_a_real_image_is_kept_byte_for_byte(listen: Listen, name
     syntax = str(original.file_meta.TransferSyntaxUID)
     with running.sender(contexts=((str(original.SOPClassUID), (syntax,)),)) as sender:
         assert sender.store(data, original.SOPInstanceUID, original.SOPClassUID).Status == 0
-    assert data_set(running.storage.path(running.instances()[0].key)) == data
+    assert data_set(running.storage.root / running.instances()[0].key) == data
 
 
 def test_storescu_is_told_why_it_is_refused(listen: Listen) -> None:

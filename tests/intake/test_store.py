@@ -33,7 +33,7 @@ NEWER_THAN_THIS_TABLE = "1.2.840.10008.5.1.4.1.1.9999.1"
 
 
 def _stored_data_set(running: Running, number: int = 0) -> bytes:
-    path = running.storage.path(running.instances()[number].key)
+    path = running.storage.root / running.instances()[number].key
     file = BytesIO(path.read_bytes())
     meta = dcmread(file, specific_tags=[]).file_meta
     return file.getvalue()[128 + 4 + 12 + meta.FileMetaInformationGroupLength :]
@@ -53,8 +53,8 @@ def test_an_instance_is_kept_byte_for_byte_in_the_transfer_syntax_it_came_in(
     assert _stored_data_set(running) == data
     row = running.instances()[0]
     assert (row.sha256, row.transfer_syntax_uid) == (digest(data), transfer_syntax)
-    assert row.size == running.storage.path(row.key).stat().st_size
-    kept = dcmread(running.storage.path(row.key))
+    assert row.size == (running.storage.root / row.key).stat().st_size
+    kept = dcmread(running.storage.root / row.key)
     assert kept.file_meta.TransferSyntaxUID == transfer_syntax
     assert kept.file_meta.SourceApplicationEntityTitle == "SENDER"
     assert kept.StudyInstanceUID == small(1).StudyInstanceUID
@@ -113,7 +113,7 @@ def test_names_in_other_scripts_are_kept_and_appear_in_no_log(listen: Listen, ca
             wrong = small(number)
             wrong.SpecificCharacterSet, wrong.PatientName = character_set, name
             assert sender.store(encode(wrong)[:-2], instance.SOPInstanceUID).Status == 0xC000
-    kept = [dcmread(running.storage.path(each.key)) for each in running.instances()]
+    kept = [dcmread(running.storage.root / each.key) for each in running.instances()]
     assert [str(each.PatientName) for each in kept] == list(names.values())
     logged = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("whyray"))
     assert "refused" in logged

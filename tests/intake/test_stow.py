@@ -70,8 +70,8 @@ def test_the_data_sets_of_real_images_in_eleven_transfer_syntaxes_are_kept_byte_
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "application/dicom+json"
     for row, source in zip(web.instances(), sources, strict=True):
-        assert data_set(web.storage.path(row.key)) == data_set(source), source.name
-        kept, original = dcmread(web.storage.path(row.key)), dcmread(source)
+        assert data_set(web.storage.root / row.key) == data_set(source), source.name
+        kept, original = dcmread(web.storage.root / row.key), dcmread(source)
         assert kept.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID == row.transfer_syntax_uid
         assert kept.file_meta.SourceApplicationEntityTitle == LOCAL_SENDER
 
@@ -100,7 +100,7 @@ def test_orthanc_sends_a_study_of_compressed_images_by_its_dicomweb_plugin(
     for name, source in zip(names, sources, strict=True):
         row = kept[uid("orthanc", name)]
         assert row.calling_ae == "ORTHANC"
-        assert data_set(running.storage.path(row.key)) == data_set(source)
+        assert data_set(running.storage.root / row.key) == data_set(source)
     assert released(running)
 
 
@@ -237,7 +237,7 @@ def test_a_body_that_is_one_instance_is_taken(web: Running) -> None:
     assert (refused.status_code, answered(refused)) == (409, ([], {uid("1", 2): 0xC000}, []))
     assert post(web, b"no DICOM", content_type="application/dicom").status_code == 409
     assert [row.sop_instance_uid for row in web.instances()] == [uid("1", 1)]
-    assert data_set(web.storage.path(web.instances()[0].key)) == encode(small(1))
+    assert data_set(web.storage.root / web.instances()[0].key) == encode(small(1))
     assert len(web.files()) == 1
     assert released(web)
 
@@ -256,7 +256,7 @@ def test_a_gzipped_body_is_kept_as_if_it_had_come_plain(web: Running, coding: st
     assert (first.status_code, second.status_code) == (200, 200)
     assert answered(first)[0] + answered(second)[0] == [uid("1", n) for n in (1, 2, 3)]
     for number, row in enumerate(web.instances(), start=1):
-        assert data_set(web.storage.path(row.key)) == encode(small(number))
+        assert data_set(web.storage.root / row.key) == encode(small(number))
 
 
 @pytest.mark.parametrize("cut", [1, 8, 20, 500])
@@ -451,7 +451,7 @@ def test_what_is_acknowledged_is_in_catalog_and_storage_and_nothing_else_is(
     rows = web.instances()
     assert len(rows) == len(web.files())
     for row in rows:
-        assert digest(data_set(web.storage.path(row.key))) == row.sha256
+        assert digest(data_set(web.storage.root / row.key)) == row.sha256
 
 
 def _instance(number: int, how: str) -> object:

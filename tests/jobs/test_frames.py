@@ -49,7 +49,7 @@ def results_of(site: Site) -> dict[str, list[tuple[ResultRow, Dataset]]]:
     found: dict[str, list[tuple[ResultRow, Dataset]]] = {}
     with site.catalog.read() as session:
         for row in session.scalars(select(ResultRow)):
-            found.setdefault(row.kind, []).append((row, dcmread(site.storage.path(row.key))))
+            found.setdefault(row.kind, []).append((row, dcmread(site.storage.root / row.key)))
     return found
 
 

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
+from catalog.rows import result
 from peers import RedisServer, until
 from site_under_test import Site, film
 from whyray.app.retention import Retention
 from whyray.app.schedule import SEND_AGAIN_AFTER, Schedule
+from whyray.base.errors import PeerBusy
 from whyray.catalog import JobState
+from whyray.delivery import DeliveryService
 from whyray.jobs.queue import QUEUES, RUN_JOB, backlog, celery_app, send
 from whyray.jobs.worker import run_job
 
@@ -89,6 +93,38 @@ def test_a_broker_that_is_down_loses_nothing(site: Site, redis_server: Callable[
     assert site.jobs()[0].state is JobState.QUEUED
     server.start()
     assert schedule.dispatch() == 1
+
+
+def test_a_delivery_whose_pause_is_over_is_queued_again_by_the_delivery_role_alone(site: Site) -> None:
+    from whyray.catalog import Delivery, DeliveryState, deliveries, jobs
+
+    site.receive([film(1)])
+    schedule = Schedule(
+        catalog=site.catalog,
+        router=site.router(),
+        retention=Retention(site.catalog, site.storage, lambda: site.config),
+        send=lambda _job_id, _priority: None,
+        backlog=lambda: 0,
+    )
+    schedule.step()
+    with site.catalog.begin() as session:
+        job_id = site.jobs()[0].id
+        jobs.claim(session, job_id, "worker", site.clock())
+        jobs.finish(session, job_id, "worker", [result("1", "pacs")], [], site.clock())
+    with site.catalog.begin() as session:
+        (taken,) = deliveries.claim_batch(session, "pacs", "sender", site.clock())
+        pause = timedelta(minutes=1)
+        deliveries.stop(session, taken.id, "sender", PeerBusy("busy"), site.clock(), status=0xA700, retry_after=pause)
+    site.clock.tick(120)
+
+    def state() -> DeliveryState:
+        with site.catalog.read() as session:
+            return session.query(Delivery).one().state
+
+    schedule.step()
+    assert state() is DeliveryState.WAITING
+    DeliveryService(site.catalog, site.storage, {}).poll()
+    assert state() is DeliveryState.QUEUED
 
 
 def test_a_job_abandoned_by_its_worker_gets_a_new_message_and_finishes(site: Site, shared_redis: RedisServer) -> None:

@@ -64,7 +64,7 @@ def test_each_result_is_filed_with_the_grade_of_its_own_image(site: Site, study:
         rows = list(session.scalars(select(ResultRow)))
     graded = [each for each in rows if each.method is not None]
     assert {each.kind for each in graded} == {"sc", "pm", "gsps", "blend", "ko"}
-    refers = {each.sop_instance_uid: source_of(dcmread(site.storage.path(each.key))) for each in rows}
+    refers = {each.sop_instance_uid: source_of(dcmread(site.storage.root / each.key)) for each in rows}
     for row in graded:
         about = refers[row.sop_instance_uid]
         # colours over a radiograph refer to the Parametric Map alone

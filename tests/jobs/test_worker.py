@@ -39,11 +39,11 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
     assert finding["present"]
     assert finding["explanations"][0]["quality"]["grade"] in ("green", "amber")
     for each in results:
-        dataset = dcmread(site.storage.path(each.key))
+        dataset = dcmread(site.storage.root / each.key)
         assert dataset.SOPInstanceUID == each.sop_instance_uid
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
     (picture,) = [each.picture_key for each in results if each.kind == "sc"]
-    assert site.storage.path(picture).read_bytes().startswith(b"\x89PNG")
+    assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
@@ -53,12 +53,12 @@ def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
     assert {each.kind for each in results} == set(EVERY_KIND)
     assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
     for each in results:
-        assert dcmread(site.storage.path(each.key)).SOPClassUID == each.sop_class_uid
+        assert dcmread(site.storage.root / each.key).SOPClassUID == each.sop_class_uid
 
 
 def test_a_report_names_the_installation_that_the_catalog_knows(site: Site) -> None:
     run_job(queued(site), "worker-1", site.tools())
-    (report,) = [dcmread(site.storage.path(each.key)) for each in rows(site, ResultRow) if each.kind == "sr"]
+    (report,) = [dcmread(site.storage.root / each.key) for each in rows(site, ResultRow) if each.kind == "sr"]
     with site.catalog.read() as session:
         uid = installation.device_uid(session)
     assert uid in [each.get("UID") for each in report.ContentSequence]
@@ -290,7 +290,7 @@ def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Si
     reports = [each for each in results if each.job_id == second.id and each.kind == "sr"]
     assert len(reports) == 2, "one for each image"
     for report in reports:
-        dataset = dcmread(site.storage.path(report.key))
+        dataset = dcmread(site.storage.root / report.key)
         replaced = {
             item.ReferencedSOPInstanceUID
             for study in dataset.PredecessorDocumentsSequence

@@ -7,15 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from inference import nets
-from whyray.base.errors import ExplanationError, ModelOutputError, PackageError
+from whyray.base.errors import ConfigError, ExplanationError, ModelOutputError, PackageError
 from whyray.explain import Heatmap, explain
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import OnboardingImage, onboard
-from whyray.onboarding.calibration import calibration, expected_calibration_error
-from whyray.onboarding.localisation import Marked, average_precision, intersection_over_union, localisation, pointing
+from whyray.onboarding.calibration import calibration
+from whyray.onboarding.images import read_known
+from whyray.onboarding.localisation import (
+    MarkedFinding,
+    average_precision,
+    baseline_scores,
+    centre_map,
+    intersection_over_union,
+    localisation,
+    pointing,
+    usual_places,
+)
+from whyray.packages.localisation_report import MethodLocalisation
 from whyray.quality import Grade, assess
 
 CPU = RuntimeOptions(device="cpu", intra_op_threads=1)
@@ -33,13 +43,12 @@ def box(rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-@pytest.mark.parametrize("levels", [3, 10_000])
-def test_auprc_is_that_of_scikit_learn_with_and_without_ties(levels: int) -> None:
-    rng = np.random.default_rng(levels)
-    values = (rng.integers(0, levels, (20, 30)) / levels).astype(np.float32)
-    truth = rng.random((20, 30)) < 0.1
-    expected = average_precision_score(truth.ravel(), values.ravel())
-    assert average_precision(values, truth) == pytest.approx(expected, abs=1e-9)
+def test_auprc_is_that_counted_by_hand_with_and_without_ties() -> None:
+    """Precision at every threshold, weighted by the recall that it adds."""
+    truth = np.array([[True, False], [True, False]])
+    assert average_precision(np.array([[0.9, 0.8], [0.7, 0.6]], np.float32), truth) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.array([[0.9, 0.9], [0.9, 0.6]], np.float32), truth) == pytest.approx(2 / 3)
+    assert average_precision(np.array([[0.9, 0.9], [0.7, 0.6]], np.float32), truth) == pytest.approx(0.25 + 1 / 3)
 
 
 def test_metrics_of_a_right_and_of_a_wrong_map_are_what_they_must_be() -> None:
@@ -57,47 +66,65 @@ def test_metrics_of_a_right_and_of_a_wrong_map_are_what_they_must_be() -> None:
     assert average_precision(np.zeros_like(right), truth) == pytest.approx(truth.mean())
 
 
-def marked(values_of: object) -> list[Marked]:
-    rng, found = np.random.default_rng(0), []
+def marked(values_of: object, *, together: bool = False) -> MethodLocalisation:
+    """Twelve boxed findings with maps that `values_of` makes of their boxes."""
+    model, rng, findings, maps = nets.loaded("plain"), np.random.default_rng(0), [], {}
     for number in range(12):
         row, column = rng.integers(0, 24, 2)
         truth = box(slice(row, row + 8), slice(column, column + 8))
-        heatmap = Heatmap(values_of(truth).astype(np.float32), "one", "rise", signed=False, unit="logit")  # type: ignore[operator]
-        found.append(Marked(number, rng.random((1, 1, 32, 32)).astype(np.float32), heatmap, truth))
-    return found
+        x = rng.random((1, 1, 32, 32)).astype(np.float32)
+        findings.append(MarkedFinding("one" if together else str(number), number, x, "one", truth))
+        maps[number] = Heatmap(values_of(truth).astype(np.float32), "one", "rise", signed=False, unit="logit")  # type: ignore[operator]
+    return localisation(findings, maps, range(12), baseline_scores(model, findings, 0), 0)
 
 
 def test_maps_that_point_are_above_every_baseline_and_maps_of_the_centre_are_not() -> None:
-    from whyray.onboarding.localisation import centre_map
-
-    good = localisation(marked(lambda truth: truth + 0.1), seed=0)
-    centred = localisation(marked(lambda truth: centre_map(truth.shape)), seed=0)
-    assert good["maps"] == good["images"] == 12
-    for metric in ("pointing game", "AUPRC", "IoU"):
-        assert good[metric]["above every baseline"]
-        assert good[metric]["map"]["value"] == 1
-        assert not centred[metric]["above every baseline"]
-        low, high = centred[metric]["map"]["interval"]
-        assert low <= centred[metric]["map"]["value"] <= high
-        assert centred[metric]["map"]["value"] == centred[metric]["centre"]["value"]
-    assert good["AUPRC"]["random"]["value"] < 0.2
-
-
-def test_maps_of_one_image_count_as_one_in_intervals() -> None:
-    apart = marked(lambda truth: np.random.default_rng(int(truth.argmax())).random(truth.shape))
-    together = [Marked(0, each.x, each.heatmap, each.truth) for each in apart]
-    low, high = localisation(together, seed=0)["AUPRC"]["map"]["interval"]
-    assert low == high
-    low, high = localisation(apart, seed=0)["AUPRC"]["map"]["interval"]
-    assert low < high
+    good, centred = marked(lambda truth: truth + 0.1), marked(lambda truth: centre_map(truth.shape))
+    assert good.boxes == good.images == good.patients == good.hits == 12
+    for figure in (good.maps.hit_rate, good.maps.auprc, good.maps.iou):
+        assert figure.value == 1
+    assert all(lead.above for lead in good.ahead.values())
+    assert not any(lead.above for lead in centred.ahead.values())
+    assert centred.maps == centred.baselines["centre"]
+    assert centred.hits == good.centre_prior_hits < 12
+    assert centred.maps.iou.low <= centred.maps.iou.value <= centred.maps.iou.high
+    assert good.baselines["random"].auprc.value < 0.2
+    assert (
+        good.words == f"maps of this package hit 12 of 12 boxed findings; the centre of the image hits {centred.hits}, "
+        f"the place where most boxes of others lie {good.usual_place_hits}"
+    )
 
 
-def test_calibration_error_is_zero_for_true_frequencies_and_the_gap_for_false_ones() -> None:
-    positive = range(5, 100, 10)
-    said = np.repeat([each / 100 for each in positive], 100)
-    true = np.concatenate([np.arange(100) < each for each in positive]).astype(float)
-    assert expected_calibration_error(said, true) == pytest.approx(0, abs=1e-9)
-    assert expected_calibration_error(np.full(40, 0.9), np.zeros(40)) == pytest.approx(0.9)
+def test_maps_of_one_patient_count_as_one_in_intervals() -> None:
+    def noise(truth: np.ndarray) -> np.ndarray:
+        return np.random.default_rng(int(truth.argmax())).random(truth.shape)
+
+    together, apart = marked(noise, together=True), marked(noise)
+    assert together.maps.auprc.low == together.maps.auprc.high
+    assert together.patients == 1
+    assert apart.maps.auprc.low < apart.maps.auprc.high
+    assert together.maps.auprc.value == apart.maps.auprc.value
+
+
+def test_the_usual_place_is_where_boxes_of_other_patients_lie_and_knows_nothing_of_the_own() -> None:
+    here, there = box(slice(0, 8), slice(0, 8)), box(slice(20, 28), slice(20, 28))
+    x = np.zeros((1, 1, 32, 32), np.float32)
+    findings = [MarkedFinding(str(number), number, x, "one", here) for number in range(3)]
+    findings += [MarkedFinding("odd", 3, x, "one", there), MarkedFinding("odd", 4, x, "one", there)]
+    places = usual_places(findings)
+    assert (places(findings[0]) == 2.0 * here + 2.0 * there).all()
+    assert (places(findings[3]) == 3.0 * here).all()
+    assert baseline_scores(nets.loaded("plain"), findings, 0)["usual place"].hit == [1, 1, 1, 0, 0]
+
+
+def test_a_finding_without_a_map_is_missed_and_a_map_that_is_the_same_everywhere_points_nowhere() -> None:
+    whole = box(slice(0, 32), slice(0, 32))
+    findings = [MarkedFinding(str(each), each, np.zeros((1, 1, 32, 32), np.float32), "one", whole) for each in range(4)]
+    right = Heatmap(np.eye(32, dtype=np.float32), "one", "rise", signed=False, unit="logit")
+    flat = Heatmap(np.ones((32, 32), np.float32), "one", "rise", signed=False, unit="logit")
+    baselines = baseline_scores(nets.loaded("plain"), findings, 0)
+    found = localisation(findings, {0: right, 1: right, 2: flat}, range(4), baselines, 0)
+    assert (found.hits, found.boxes, found.refused, found.maps.hit_rate.value) == (2, 4, 1, 0.5)
 
 
 def test_calibration_says_nothing_of_few_images_and_skips_labels_that_are_unknown() -> None:
@@ -122,11 +149,12 @@ def test_what_a_site_knows_of_its_images_comes_into_report_and_page(tmp_path: Pa
     report = onboard(model, images, only=["layer-cam", "expected-gradients"], explained=8)
     found = report["methods"]["layer-cam"]
     assert sum(found["grades"].values()) == 8
-    assert found["localisation"]["maps"] == 8
+    assert found["localisation"]["boxes"] == 12  # all that are marked, however few are explained for cards
     assert report["calibration"]["one"]["positive"] == 8
     assert report["case space"]["images"] == 24
     page = (model.package.folder / "onboarding" / "report.html").read_text()
     assert "Localisation" in page
+    assert "No method is preferred: fewer than 20 findings are boxed." in page
     assert "Calibration" in page
 
 
@@ -202,8 +230,24 @@ def test_no_pixel_of_an_image_is_kept_where_that_is_the_wish(tmp_path: Path) -> 
 def test_the_card_of_a_gradient_method_tells_how_the_twin_differs_from_what_answered(method: str) -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     heatmap = explain(model, x, target="one", method=method)
-    own = model.twin(method).gradients(x, [0])[1]
+    own = model.gradients.twin(method).gradients(x, [0])[1]
     gap = float(np.abs(own - model.logits(x)).max() / max(1.0, np.abs(model.logits(x)).max()))
     found = next(each for each in assess(model, x, heatmap).measurements if each.aspect == "engine")
     assert heatmap.evidence["engine_parity"] == pytest.approx(gap, abs=1e-7)
     assert found.value >= heatmap.evidence["engine_parity"]
+
+
+def test_boxes_are_read_by_the_names_that_nihs_lists_give_to_their_columns(tmp_path: Path) -> None:
+    truth, labels = tmp_path / "boxes.csv", tmp_path / "labels.csv"
+    truth.write_text("Image Index,finding,source,x,y,width,height\na.png,one,RSNA,1,2,3,4\na.png,one,RSNA,5,6,7,8\n")
+    labels.write_text("Image Index,Patient ID\na.png,61\nb.png,61\n")
+    known = read_known(truth, labels, ["one", "two"])
+    assert known.boxes["a.png"]["one"] == [(1, 2, 3, 4), (5, 6, 7, 8)]
+    assert known.patients["a.png"] == known.patients["b.png"] != "61"
+
+
+def test_boxes_of_no_target_of_the_package_are_refused_instead_of_being_left_out(tmp_path: Path) -> None:
+    truth = tmp_path / "boxes.csv"
+    truth.write_text("image,target,x,y,width,height\na.png,Opacity,1,2,3,4\n")
+    with pytest.raises(ConfigError, match="it marks Opacity; the package answers one"):
+        read_known(truth, None, ["one"])

@@ -70,7 +70,7 @@ def test_where_the_reason_is_known_the_right_map_is_shown_and_every_mutated_one_
     net = BrightCorner(len(nets.KINDS[kind].shape)).eval()
     model = load_package(nets.pack(tmp_path, kind, net), options=ON_CPU)
     generator = np.random.default_rng(0)
-    x = generator.uniform(0.5, 1, model.input_shape).astype(np.float32)
+    x = generator.uniform(0.5, 1, model.network.input_shape).astype(np.float32)
     x[..., : x.shape[-2] // 3, : x.shape[-1] // 3] += 1
     right = explain(model, x, target="one", method="occlusion")
     card = assess(model, x, right)
@@ -90,13 +90,13 @@ def test_on_real_radiographs_trained_maps_grade_better_than_mutated_ones(shared_
 
     from PIL import Image
 
-    model = load_package("cxr-findings", options=ON_CPU)
+    model = load_package("cxr-findings@1", options=ON_CPU)
     with (shared_data / "nih-cxr" / "labels.csv").open() as file:
         ill = [row["Image Index"] for row in csv.DictReader(file) if row["Finding Labels"] != "No Finding"][8:14]
     own, mutated = [], {each.__name__: [] for each in MUTATIONS}
     for name in ill:
         picture = Image.open(shared_data / "nih-cxr" / "images" / name).convert("L").resize(model.spatial_shape[::-1])
-        x = (np.asarray(picture, np.float32) / 255).reshape(model.input_shape)
+        x = (np.asarray(picture, np.float32) / 255).reshape(model.network.input_shape)
         answer = model.predict(x)[0]
         target = max(model.targets, key=lambda each: answer[model.target_index(each)])
         heatmap = explain(model, x, target=target, method="grad-cam")
@@ -111,7 +111,7 @@ def test_on_real_radiographs_trained_maps_grade_better_than_mutated_ones(shared_
 def test_maps_that_say_nothing_are_red_with_a_reason_and_cost_nothing() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     heatmap = explain(model, x, target="one", method="occlusion")
-    before = model.forwards
+    before = model.session.forwards
     for values, words in (
         (np.full((32, 32), np.nan), "NaN"),
         (np.zeros((32, 32)), "zero"),
@@ -120,4 +120,4 @@ def test_maps_that_say_nothing_are_red_with_a_reason_and_cost_nothing() -> None:
         card = assess(model, x, replace(heatmap, values=values.astype(np.float32)))
         assert card.withheld
         assert words in card.reasons[0]
-    assert model.forwards == before
+    assert model.session.forwards == before

@@ -12,10 +12,10 @@ import pytest
 from explain.concepts.planted_concepts import concept_package, examples, images, with_bank
 from whyray.explain import NOTHING, ConceptScores, explain
 from whyray.inference import Model
-from whyray.onboarding.concept_fitting import Recipe
+from whyray.onboarding.concept_fitting import ConceptRecipe
 from whyray.quality import Grade, QualityCard, assess_typed
 
-RECIPE = Recipe(copies=5, random=40)
+RECIPE = ConceptRecipe(copies=5, random=40)
 X = images(1, seed=21)[0]
 
 

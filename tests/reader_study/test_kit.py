@@ -155,7 +155,7 @@ def test_a_cine_is_no_page_of_a_kit(site: Site) -> None:
     with site.catalog.begin() as session:
         row = session.query(ResultRow).filter_by(kind="sc").first()
         assert row is not None
-        page = dcmread(site.storage.path(row.key))
+        page = dcmread(site.storage.root / row.key)
         page.NumberOfFrames = 9
         buffer = io.BytesIO()
         page.save_as(buffer, enforce_file_format=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from skimage.measure import points_in_poly
 
-from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+import synthetic
+from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of, image_of
 from results.sources import SOURCES, image_named
 from results.test_report import children, groups_of, report_of
 from whyray.results import Finding, build_results, encode
@@ -71,3 +72,14 @@ def test_of_several_parts_the_largest_is_outlined_and_an_empty_region_has_none(t
     ((region,),) = [children(each, "Image Region") for each in outlines]
     centre = np.reshape(region.GraphicData, (-1, 2))[:-1].mean(0)
     np.testing.assert_allclose(centre, (40.5, 70.5), atol=1)
+
+
+def test_an_image_of_a_retired_class_is_outlined_too(templates):
+    """Archives hold ultrasound of before 1996, whose class no table of today's classes knows."""
+    old = synthetic.radiograph(np.random.default_rng(3).integers(0, 4095, (60, 40)))
+    old.SOPClassUID, old.Modality = "1.2.840.10008.5.1.4.1.1.6", "US"
+    image = image_of([old])
+    outlines = [each for each in groups_of(report_of(answer_about(image), templates)) if children(each, "Image Region")]
+    ((region,),) = [children(each, "Image Region") for each in outlines]
+    (reference,) = region.ContentSequence[0].ReferencedSOPSequence
+    assert reference.ReferencedSOPClassUID == old.SOPClassUID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+import highdicom
 import numpy as np
 import pytest
 from pydicom import dcmwrite
@@ -132,3 +133,22 @@ def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates
     assert named[-1] == page.dataset.SOPInstanceUID
     assert len(set(named)) == len(named) == templates.layout.volume.key_slices + 1
     assert "Key Object Selection" in dsrdump(encode(selection.dataset))
+
+
+@pytest.mark.parametrize("source", ["tilted CT, Japanese", "enhanced MR volume"])
+def test_highdicom_reads_which_slices_were_selected_and_finds_their_series(source, templates):
+    image = image_named(source)
+    each = a_map(image, blob(image, (6, 20, 20), 0.3))
+    answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
+    page, selection = build_results(answer, ["sc", "ko"], templates)
+    document = highdicom.ko.KeyObjectSelectionDocument.from_dataset(read(encode(selection.dataset)))
+    assert document.content[0].ContinuityOfContent == "SEPARATE"
+    first, *_, last = document.content.get_references()
+    multi_frame = len(image.headers) == 1
+    assert first.referenced_sop_instance_uid == image.frames[6].sop_instance_uid
+    assert first.referenced_frame_numbers == ([image.frames[6].frame_number] if multi_frame else None)
+    assert last.referenced_sop_instance_uid == page.dataset.SOPInstanceUID
+    study = str(image.header.StudyInstanceUID)
+    for reference, of in ((first, image.header), (last, page.dataset)):
+        uid = str(reference.referenced_sop_instance_uid)
+        assert document.resolve_reference(uid) == (study, of.SeriesInstanceUID, uid)

@@ -89,7 +89,7 @@ def test_a_group_refers_to_its_segment_its_heatmap_and_its_pages(image, template
         assert [each.kind for each in explained] == ["pm", "sc"]
         assert {each.method for each in explained} == {method}
         assert {each.finding for each in explained} == {"Cardiomegaly"}
-        assert len(children(group, "Source image for segmentation")) == len(image.frames)
+        assert len(children(group, "Source Image for Segmentation")) == len(image.frames)
 
 
 def test_a_planar_region_is_referred_to_by_its_frame(templates):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 
+import highdicom
 import pytest
+from pydicom.sr.codedict import codes
 
 from dciodvfy import errors_of
 from pixelmed import report_errors
@@ -103,6 +106,43 @@ def test_the_validator_is_heard(pixelmed_errors):
     assert "Incorrect relationship - expected HAS OBS CONTEXT - found CONTAINS" in line
 
 
+def test_a_segment_of_a_label_map_of_a_radiograph_is_referred_to_as_a_whole_by_the_template_that_allows_it(templates):
+    """A label map's one frame shows all segments, and TID 1410 knows frames of segmentations only."""
+    segmentation = templates.layout.segmentation.model_copy(update={"label_maps": True})
+    labelled = replace(templates, layout=templates.layout.model_copy(update={"segmentation": segmentation}))
+    regions, made = build_results(answer_about(image_named("DX, Japanese")), ["seg", "sr"], labelled)
+    (group,) = content_of(encode(made.dataset)).get_volumetric_roi_measurement_groups()
+    (segment,) = group[0].ContentSequence.find(codes.DCM.ReferencedSegment)
+    assert segment.referenced_sop_instance_uid == regions.dataset.SOPInstanceUID
+    assert segment.referenced_segment_numbers == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_highdicom_reads_every_group_of_any_kind_of_report_as_it_was_written(kind, reports):
+    written = [each for each in walk(read(reports[kind])) if "Measurement Group" in named(each)]
+    content = content_of(reports[kind])
+    for template, groups in (
+        ("1410", content.get_planar_roi_measurement_groups()),
+        ("1411", content.get_volumetric_roi_measurement_groups()),
+        ("1501", content.get_image_measurement_groups()),
+    ):
+        of_template = [each for each in written if each.ContentTemplateSequence[0].TemplateIdentifier == template]
+        assert [group.tracking_uid for group in groups] == [
+            next(item.UID for item in each.ContentSequence if "Tracking Unique Identifier" in named(item))
+            for each in of_template
+        ]
+        assert [[one.value for one in group.get_measurements()] for group in groups] == [
+            [
+                item.MeasuredValueSequence[0].FloatingPointValue
+                for item in each.ContentSequence
+                if "NUM" in item.ValueType
+            ]
+            for each in of_template
+        ]
+        # what is shown of a group is parted, not run on as one paragraph
+        assert {each.ContinuityOfContent for each in of_template} <= {"SEPARATE"}
+
+
 @pytest.mark.parametrize("make", [all_negative, all_withheld, no_finding])
 def test_a_report_without_anything_to_show_still_says_what_was_run_and_what_came(make, templates):
     answer = make(image_named(RADIOGRAPH))
@@ -119,3 +159,13 @@ def walk(item):
     for each in item.get("ContentSequence", []):
         yield each
         yield from walk(each)
+
+
+def named(item):
+    """The meaning of an item's concept name, in a list."""
+    return [each.CodeMeaning for each in item.get("ConceptNameCodeSequence", [])]
+
+
+def content_of(file):
+    """What highdicom reads of a report, from its bytes."""
+    return highdicom.sr.srread(BytesIO(file)).content

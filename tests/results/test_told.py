@@ -13,6 +13,7 @@ from pydicom import Dataset
 from results.answers import answer_about, card
 from results.sources import image_named
 from typed_examples import examples
+from whyray.base.finding_record import finding_records
 from whyray.imaging import SourceImage, mask_to_source, to_model
 from whyray.packages import InputSpec
 from whyray.quality import Grade
@@ -123,6 +124,19 @@ def test_the_description_holds_every_number_and_no_array(method: str) -> None:
     assert len(json.dumps(found)) < 20_000
     withheld = describe(told_about(method, Grade.RED))[0]["typed_explanations"][0]
     assert set(withheld) == {"method", "type", "parameters", "withheld", "quality"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_description_is_read_by_its_types_with_the_numbers_that_drift_is_watched_by(method: str) -> None:
+    written = json.loads(json.dumps(describe(told_about(method), [])))
+    record = finding_records(written, of="a test")[0]
+    (told,) = record.typed_explanations
+    assert (record.schema_version, record.results, told.method, told.quality.grade) == (1, (), method, "green")
+    expected = {"region-shares": {"outside-anatomy"}, "latent-position": {"ood-percentile"}}
+    assert set(told.drift_numbers) == expected.get(method, set())
+    assert "salient-area" in record.explanations[0].drift_numbers
+    (withheld,) = finding_records(describe(told_about(method, Grade.RED)), of="a test")[0].typed_explanations
+    assert (withheld.withheld, dict(withheld.drift_numbers)) == (True, {})
 
 
 @pytest.mark.parametrize("method", ["latent-shift", "similar-cases"])

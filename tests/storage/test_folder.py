@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def _files(storage: FolderStorage) -> list[Path]:
     return [path for path in storage.root.rglob("*") if path.is_file()]
 
 
+def _entered(storage: FolderStorage, key: str) -> Path:
+    with storage.local_file(key) as file:
+        return file
+
+
 def _stream() -> object:
     return iter([b"abc", b"", b"def"])
 
@@ -40,7 +46,7 @@ def test_bytes_a_file_and_a_stream_are_kept_alike(
 ) -> None:
     stored = storage.put(give(tmp_path), suffix=".dcm")
     assert (stored.sha256, stored.size) == (hashlib.sha256(b"abcdef").hexdigest(), 6)
-    assert storage.open(stored.key).read() == storage.path(stored.key).read_bytes() == b"abcdef"
+    assert storage.open(stored.key).read() == (storage.root / stored.key).read_bytes() == b"abcdef"
     assert storage.exists(stored.key)
     assert stored.key.endswith(".dcm")
 
@@ -108,7 +114,7 @@ def test_keys_are_distinct_and_valid_on_filesystems_that_fold_case(storage: Fold
 
 @pytest.mark.parametrize("key", ["", "../../etc/passwd", "ab/../../x", "/etc/passwd", "ab/short", "incoming/1-2"])
 def test_no_key_leads_out_of_the_folder(storage: FolderStorage, key: str) -> None:
-    for action in (storage.open, storage.path, storage.delete, storage.exists):
+    for action in (storage.open, partial(_entered, storage), storage.delete, storage.exists):
         with pytest.raises(NotFound):
             action(key)
 
@@ -116,9 +122,17 @@ def test_no_key_leads_out_of_the_folder(storage: FolderStorage, key: str) -> Non
 def test_a_key_without_bytes_is_not_found(storage: FolderStorage) -> None:
     key = storage.put(b"gone").key
     storage.delete(key)
-    for action in (storage.open, storage.path):
+    for action in (storage.open, partial(_entered, storage)):
         with pytest.raises(NotFound, match=key[:10]):
             action(key)
+
+
+def test_a_local_file_is_the_folders_own_and_nothing_is_copied(storage: FolderStorage) -> None:
+    key = storage.put(b"bytes", suffix=".dcm").key
+    with storage.local_file(key) as file:
+        assert file == storage.root / key
+        assert len(_files(storage)) == 1
+    assert storage.exists(key)
 
 
 def test_a_stream_that_breaks_leaves_nothing(storage: FolderStorage) -> None:
@@ -197,7 +211,7 @@ def test_what_a_killed_writer_left_is_cleared_and_the_unknown_is_swept_but_not_t
     known, unknown, young = (storage.put(content).key for content in (b"known", b"unknown", b"young"))
     old = (now - timedelta(hours=7)).timestamp()
     for file in _files(storage):
-        if file != storage.path(young):
+        if file != storage.root / young:
             os.utime(file, (old, old))
     assert sweep_orphans(storage, lambda keys: {known} & set(keys), now) == 2
     assert {storage.exists(key) for key in (known, young)} == {True}

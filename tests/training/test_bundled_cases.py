@@ -22,7 +22,7 @@ from whyray.quality import QualityCard, assess_typed
 
 @pytest.fixture(scope="module")
 def findings() -> Model:
-    return load_package("cxr-findings", options=RuntimeOptions(intra_op_threads=1))
+    return load_package("cxr-findings@1", options=RuntimeOptions(intra_op_threads=1))
 
 
 @pytest.fixture(scope="module")

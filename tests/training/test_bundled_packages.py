@@ -22,6 +22,7 @@ from whyray_training.cxr_captions import Phrasebook
 from whyray_training.cxr_card import chest_card, chest_manifest
 from whyray_training.cxr_concepts_card import abnormal_card, abnormal_manifest
 from whyray_training.cxr_data import FINDINGS
+from whyray_training.cxr_opacity_card import opacity_card, opacity_manifest
 from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_manifest
 from whyray_training.cxr_scope_card import scope_card, scope_manifest
 from whyray_training.head_ct_card import head_card, head_manifest
@@ -34,6 +35,7 @@ WRITERS: dict[str, tuple[Callable[[Any], str], Callable[[Any], dict[str, Any]]]]
     "cxr-autoencoder": (autoencoder_card, lambda _: autoencoder_manifest()),
     "cxr-captioner": (captioner_card, lambda _: captioner_manifest(Phrasebook(FINDINGS))),
     "cxr-findings": (chest_card, chest_manifest),
+    "cxr-opacity": (opacity_card, opacity_manifest),
     "cxr-prototypes": (prototypes_card, prototypes_manifest),
     "cxr-scope": (scope_card, lambda _: scope_manifest()),
     "head-ct-tissue": (head_card, lambda _: head_manifest()),

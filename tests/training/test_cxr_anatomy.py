@@ -10,7 +10,7 @@ import pydicom.data
 import pytest
 import torch
 
-from whyray.explain import Structure
+from whyray.explain import ExplainedImage, Structure
 from whyray.explain.anatomy import anatomy_in, segmented
 from whyray.imaging import read_images, to_model, wrap_picture
 from whyray.inference import Model, load_package
@@ -117,7 +117,7 @@ def by_name(structures: tuple[Structure, ...]) -> dict[str, np.ndarray]:
 
 
 def test_the_package_finds_all_structures_on_a_real_radiograph(model: Model, real_chest: np.ndarray) -> None:
-    found = by_name(segmented(model, real_chest))
+    found = by_name(segmented(ExplainedImage(model, real_chest)))
     assert list(found) == ["right lung", "left lung", "heart", "mediastinum"]
     centres = {name: np.argwhere(mask).mean(axis=0) for name, mask in found.items()}
     assert centres["right lung"][1] < centres["heart"][1] < centres["left lung"][1]
@@ -127,8 +127,8 @@ def test_the_package_finds_all_structures_on_a_real_radiograph(model: Model, rea
 
 
 def test_a_mirrored_radiograph_has_mirrored_structures(model: Model, real_chest: np.ndarray) -> None:
-    straight = by_name(segmented(model, real_chest))
-    turned = by_name(segmented(model, np.ascontiguousarray(real_chest[..., ::-1])))
+    straight = by_name(segmented(ExplainedImage(model, real_chest)))
+    turned = by_name(segmented(ExplainedImage(model, np.ascontiguousarray(real_chest[..., ::-1]))))
     for name, other in (("right lung", "left lung"), ("left lung", "right lung"), ("heart", "heart")):
         assert figures.dice(turned[name][:, ::-1], straight[other]) > 0.9
 
@@ -136,12 +136,15 @@ def test_a_mirrored_radiograph_has_mirrored_structures(model: Model, real_chest:
 def test_a_darker_flatter_and_noisier_radiograph_has_the_same_structures(model: Model, real_chest: np.ndarray) -> None:
     noise = np.random.default_rng(0).normal(0, 0.02, real_chest.shape)
     other = np.clip(real_chest * 0.6 + 0.1 + noise, 0, 1).astype(np.float32)
-    straight, changed = by_name(segmented(model, real_chest)), by_name(segmented(model, other))
+    straight, changed = (
+        by_name(segmented(ExplainedImage(model, real_chest))),
+        by_name(segmented(ExplainedImage(model, other))),
+    )
     assert all(figures.dice(changed[name], mask) > 0.9 for name, mask in straight.items())
 
 
 def test_the_findings_package_sees_the_anatomy_through_its_companion(real_chest: np.ndarray) -> None:
-    findings = load_package("cxr-findings")
+    findings = load_package("cxr-findings@1")
     found = anatomy_in(findings, real_chest, zones=True)
     assert [each.name for each in found][-2:] == ["heart", "mediastinum"]
     assert len(found) == 8
@@ -156,7 +159,7 @@ def test_on_hand_drawn_radiographs_the_service_reaches_what_the_card_says(model:
     dice: dict[str, list[float]] = {}
     for name, outlines in drawn.items():
         given = to_model(read_images([wrap_picture(files[name])]).or_raise()[0], model.manifest.input)
-        found = by_name(segmented(model, given.tensor))
+        found = by_name(segmented(ExplainedImage(model, given.tensor)))
         for structure, corners in outlines.items():
             dice.setdefault(structure, []).append(figures.dice(outline_mask(corners, (224, 224)), found[structure]))
     for structure, values in dice.items():

@@ -37,7 +37,7 @@ def taught(observer: Observer) -> Lesson:
 
 def test_what_is_learned_from_is_what_the_classifier_says(observer: Observer, taught: Lesson) -> None:
     picture = taught.full[:1].astype(np.float32)[:, None] / 255
-    np.testing.assert_allclose(taught.logits[0], observer.model.run(picture).logits[0], atol=1e-4)
+    np.testing.assert_allclose(taught.logits[0], observer.model.session.run(picture).logits[0], atol=1e-4)
     with torch.no_grad():
         features, pooled, logits = observer(torch.from_numpy(picture))
     np.testing.assert_allclose(logits[0].numpy(), taught.logits[0], atol=1e-2)

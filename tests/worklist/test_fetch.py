@@ -45,7 +45,7 @@ def test_what_is_named_is_fetched_and_worked_on_and_no_other_route_is_asked(
     assert {each.calling_ae for each in rows} == {"archive"}
     for each in rows:
         (original,) = [one for one in wanted if each.sop_instance_uid == one.SOPInstanceUID]
-        assert dcmread(site.storage.path(each.key)).PixelData == original.PixelData
+        assert dcmread(site.storage.root / each.key).PixelData == original.PixelData
     assert served.state(uid) == "IN PROGRESS"
     (job,) = site.jobs()
     assert job.state is JobState.QUEUED

@@ -19,12 +19,12 @@ from whyray.catalog import (
     DeliveryState,
     Job,
     JobState,
+    State,
     announcements,
     deliveries,
     events,
     jobs,
 )
-from whyray.catalog.states import State
 
 _AT_ONCE = 100
 """Moves in one transaction: few enough that intake and workers are not kept from writing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydicom.uid import UID
 
@@ -18,13 +18,12 @@ from whyray.admin.schemas import (
     JobOut,
     NoStatementOut,
     NoteOut,
-    ProcessOut,
     ResultDetail,
     ResultOut,
 )
 from whyray.base.errors import uncorrectable_codes
-from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Process, ResultRow, processes
-from whyray.catalog.states import delivery_sources, job_sources
+from whyray.base.finding_record import FindingRecord
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, delivery_sources, job_sources
 
 _UNANSWERED = ("words", "reasons", "measurements", "images")
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
@@ -64,7 +63,7 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
 
 def findings_of(job: Job) -> list[FindingOut]:
     """All findings, the present and most probable first."""
-    found = [_finding_out(finding) for finding in job.findings]
+    found = [_finding_out(finding) for finding in job.finding_records]
     return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
 
 
@@ -75,29 +74,29 @@ def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:
     return [each for index, each in enumerate(found) if each.frame is None or each.name not in named[:index]]
 
 
-def _finding_out(finding: Mapping[str, Any]) -> FindingOut:
-    """One finding as `whyray.results.describe` wrote it; graded by its worst explanation, so that none hides."""
-    explanations = (*finding["explanations"], *finding.get("typed_explanations", ()))
-    cards = [(explanation["method"], explanation["quality"]) for explanation in explanations]
-    grades = [card["grade"] for _, card in cards]
-    refused = [f"{method}: {why}" for method, why in finding["refused"].items()]
+def _finding_out(finding: FindingRecord) -> FindingOut:
+    """One finding, graded by its worst explanation, so that none hides."""
+    grades = {explanation.quality.grade for explanation in finding.all_explanations}
+    reasons = [
+        f"{explanation.method}: {reason}"
+        for explanation in finding.all_explanations
+        for reason in explanation.quality.reasons
+    ]
     return FindingOut(
-        name=finding["finding"],
-        frame=finding.get("frame"),
-        probability=finding["probability"],
-        value=finding["value"],
-        present=finding["present"],
+        name=finding.finding,
+        frame=finding.frame,
+        probability=finding.probability,
+        value=finding.value,
+        present=finding.present,
         grade=next((grade for grade in ("red", "amber", "green") if grade in grades), None),
-        reasons=[f"{method}: {reason}" for method, card in cards for reason in card["reasons"]] + refused,
+        reasons=[*reasons, *(f"{method}: {why}" for method, why in finding.refused.items())],
     )
 
 
 def notes_of(job: Job) -> list[NoteOut]:
     """What is noted of the job's images, each note of an image once; a job of an earlier version has none."""
     found = {
-        (each["kind"], each["detail"], tuple(finding["images"])): None
-        for finding in job.findings
-        for each in finding.get("notes", ())
+        (note.kind, note.detail, finding.images): None for finding in job.finding_records for note in finding.notes
     }
     return [NoteOut(kind=kind, detail=detail, images=list(images)) for kind, detail, images in found]
 
@@ -159,7 +158,7 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
 
 def result_out(row: ResultRow) -> ResultOut:
     """One result; needs `row.job.study`."""
-    finding = next((_finding_out(each) for each in row.job.findings if is_about(row, each)), None)
+    finding = next((_finding_out(record) for record in row.job.finding_records if is_about(row, record)), None)
     path = f"/api/v1/results/{row.sop_instance_uid}"
     return ResultOut(
         sop_instance_uid=row.sop_instance_uid,
@@ -219,22 +218,4 @@ def delivery_out(row: Delivery) -> DeliveryOut:
         next_try_at=row.not_before if row.state is DeliveryState.WAITING else None,
         commitment=commitment,
         actions=delivery_actions(row),
-    )
-
-
-def _error_of_role(process: Process) -> ErrorOut | None:
-    error = processes.why_ended(process) or processes.hindrance(process)
-    return None if error is None else ErrorOut(code=error["code"], message=error["message"], advice=error["advice"])
-
-
-def process_out(process: Process, alive: bool) -> ProcessOut:
-    """One role."""
-    return ProcessOut(
-        name=process.name,
-        role=process.role,
-        alive=alive,
-        started_at=process.started_at,
-        seen_at=process.seen_at,
-        error=_error_of_role(process),
-        detail=process.detail,
     )

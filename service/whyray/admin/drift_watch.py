@@ -18,8 +18,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from whyray.base.arrays import DoubleArray
-from whyray.catalog import drift
-from whyray.catalog.drift import REFERENCE, SeriesKey
+from whyray.catalog import REFERENCE, SeriesKey, drift
 
 Status = Literal["learning", "steady", "watch", "drift"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.catalog.feedback import Reason, Verdict
+from whyray.catalog import Reason, Verdict
 
 
 class FeedbackIn(BaseModel):

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 import whyray
-from whyray.admin import figures
 from whyray.admin.backend import Backend
 from whyray.admin.drift_watch import drifting
 from whyray.catalog import DeliveryState, Event, Instance, Job, JobState, ResultRow, Study, feedback, jobs
+from whyray.catalog.overview import destination_states, queue_state, role_states
 
 
 class CatalogCollector(Collector):
@@ -58,7 +58,7 @@ class CatalogCollector(Collector):
         ):
             failed.add_metric([route, code or ""], int(count))
         yield failed
-        oldest = figures.queue(session).oldest_queued_at
+        oldest = queue_state(session).oldest_queued_at
         yield GaugeMetricFamily(
             "whyray_oldest_queued_job_age_seconds",
             "Age of the job that is queued longest; 0 if none is.",
@@ -84,7 +84,7 @@ class CatalogCollector(Collector):
         )
         now = self._backend.catalog.clock()
         names = [destination.name for destination in self._backend.site().destinations]
-        for each in figures.destinations(session, names):
+        for each in destination_states(session, names):
             for state in DeliveryState:
                 states.add_metric([each.destination, state.value], each.states.get(state, 0))
             oldest = each.oldest_queued_at
@@ -116,7 +116,7 @@ class CatalogCollector(Collector):
         family = GaugeMetricFamily(
             "whyray_processes", "Roles by whether they gave a sign of life in the last 30 s.", labels=["role", "alive"]
         )
-        seen = figures.roles(session, self._backend.catalog.clock())
+        seen = role_states(session, self._backend.catalog.clock())
         for role in sorted({each.role for each in seen}):
             for alive in (True, False):
                 count = sum(each.role == role and each.alive is alive for each in seen)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from whyray.base.errors import NotFound
 from whyray.catalog import (
+    STUDY_STATE,
     Announcement,
     Delivery,
     DeliveryState,
@@ -24,23 +25,6 @@ from whyray.catalog import (
 )
 
 Row = TypeVar("Row")
-
-_WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
-
-
-def _job_in(*states: JobState) -> ColumnElement[bool]:
-    return exists().where(Job.study_id == Study.id, Job.state.in_(states)).correlate(Study)
-
-
-STUDY_STATE: ColumnElement[str] = case(
-    (Study.received_sequence > Study.routed_sequence, "receiving"),
-    (_job_in(JobState.FAILED), "failed"),
-    (_job_in(*_WORKING), "working"),
-    (_job_in(JobState.DONE), "done"),
-    (_job_in(*JobState), "stopped"),
-    else_="unrouted",
-)
-"""Where a study stands, from its instances and jobs."""
 
 
 def page(session: Session, query: Select[Row], limit: int, offset: int) -> tuple[int, Sequence[Row]]:
@@ -131,13 +115,6 @@ def study_states(session: Session, study_ids: Sequence[int]) -> dict[int, str]:
     """The state of each study."""
     rows = session.execute(select(Study.id, STUDY_STATE).where(Study.id.in_(study_ids)))
     return {row[0]: row[1] for row in rows}
-
-
-def study_tally(session: Session) -> dict[str, int]:
-    """How many studies are in each state."""
-    state = select(STUDY_STATE.label("state")).subquery()
-    rows = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
-    return {name: int(number) for name, number in rows}
 
 
 def job_filters(

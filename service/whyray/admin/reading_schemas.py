@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.reader_study.kit import Choice, Scale
+from whyray.reader_study import Choice, Scale
 
 
 class PlaceOut(Answer):

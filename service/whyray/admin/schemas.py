@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
 from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
-from whyray.catalog import DeliveryState, JobState
+from whyray.base.finding_record import GradeName
+from whyray.catalog import DeliveryState, JobState, Severity, StudyState
+from whyray.config import ResultKind
 
 Item = TypeVar("Item")
-StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 Action = Literal["retry", "cancel"]
 
 UID_EXAMPLE = "1.2.826.0.1.3680043.8.498.1"
@@ -30,6 +31,7 @@ class Page(Answer, Generic[Item]):
 class ErrorOut(Answer):
     """Why the last attempt did not succeed, and what to do."""
 
+    model_config = ConfigDict(from_attributes=True)
     code: str = Field(examples=["PeerUnreachable"])
     message: str
     advice: str | None
@@ -209,6 +211,7 @@ class StudyDetail(StudyOut):
 class ProcessOut(Answer):
     """A running role."""
 
+    model_config = ConfigDict(from_attributes=True)
     name: str
     role: str = Field(examples=["worker"])
     alive: bool
@@ -221,6 +224,7 @@ class ProcessOut(Answer):
 class QueueOut(Answer):
     """What waits for a worker."""
 
+    model_config = ConfigDict(from_attributes=True)
     queued: dict[str, int] = Field(description="Queued jobs by priority.", examples=[{"urgent": 2, "routine": 0}])
     oldest_queued_at: datetime | None
     next_retry_at: datetime | None
@@ -229,6 +233,7 @@ class QueueOut(Answer):
 class DestinationTally(Answer):
     """How one destination fares."""
 
+    model_config = ConfigDict(from_attributes=True)
     destination: str
     configured: bool
     states: dict[DeliveryState, int]
@@ -315,6 +320,17 @@ class DeliveryMoved(Answer):
 
     id: str
     state: DeliveryState
+
+
+class Choices(Answer):
+    """The values that lists can be filtered by."""
+
+    job_states: list[JobState]
+    delivery_states: list[DeliveryState]
+    study_states: list[StudyState]
+    result_kinds: list[ResultKind]
+    grades: list[GradeName]
+    severities: list[Severity]
 
 
 class RouteOut(Answer):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from whyray.catalog import Clock
+from whyray.base.sources import Clock
 
 LASTING = timedelta(hours=12)
 """How long a log-in by the form lasts."""

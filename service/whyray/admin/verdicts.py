@@ -11,8 +11,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from whyray.admin.evaluation_schemas import FeedbackTally, FeedbackWeek, VerdictOut
-from whyray.catalog import Feedback
-from whyray.catalog.feedback import REASONS
+from whyray.catalog import REASONS, Feedback
 
 _Z95 = 1.959963984540054
 

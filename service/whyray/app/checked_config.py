@@ -7,8 +7,7 @@ from pathlib import Path
 
 from whyray.app.kept_config import KeptConfig
 from whyray.base.shown import shown_path
-from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, load_config
-from whyray.config.problems import config_error
+from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, config_error, load_config
 from whyray.explain import Tier, method_named, methods
 from whyray.inference import Model, RuntimeOptions, load_package
 
@@ -62,12 +61,15 @@ def registry_problems(config: Config) -> Sequence[Problem]:
 
 def quick_tier(model: Model) -> Tier:
     """The tier as reported by onboarding, else as far as the graph alone shows it: never the search for gradients."""
-    return model.reported_tier or ("T0" if model.features_name is None else "T1")
+    return model.reported_tier or ("T0" if model.network.features_name is None else "T1")
 
 
 def _tier(model: Model, *, measure: bool) -> tuple[Tier, str | None]:
     """The model's tier; the search for gradients, which takes seconds, only where a route asks for them."""
     if measure:
-        return model.tier, None if model.tier == "T2" else model.tier_reason
+        return model.tier, None if model.tier == "T2" else model.gradients.tier_reason
     tier = quick_tier(model)
-    return tier, f"no feature maps: {model.features.reason}" if tier == "T0" and model.reported_tier is None else None
+    return (
+        tier,
+        f"no feature maps: {model.network.features.reason}" if tier == "T0" and model.reported_tier is None else None,
+    )

@@ -19,8 +19,7 @@ from whyray.app.ended_role import name_of, process_name
 from whyray.base.errors import WhyRayError
 from whyray.base.shown import shown_path
 from whyray.catalog import Catalog, events, processes
-from whyray.config import Config, ConfigSource, Problem
-from whyray.config.problems import config_error
+from whyray.config import Config, ConfigSource, Problem, config_error
 from whyray.routing import read_header
 from whyray.storage import FolderStorage, Storage
 
@@ -72,8 +71,11 @@ class Context:
         ------
         DecodeError
             If it can't be parsed.
+        NotFound
+            If storage has no such bytes.
         """
-        return read_header(self.storage.path(key), called=f"the stored instance {key}")
+        with self.storage.open(key) as file:
+            return read_header(file, called=f"the stored instance {key}")
 
     def close(self) -> None:
         """Close the catalog."""

@@ -25,8 +25,7 @@ from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
 
 if TYPE_CHECKING:
-    from whyray.worklist import OwnWorklist, Performer
-    from whyray.worklist.fetch import Keep
+    from whyray.worklist import Keep, OwnWorklist, Performer
 
 _log = logging.getLogger("whyray.roles")
 
@@ -85,7 +84,7 @@ def _has_worklist(config: Config) -> bool:
 def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> Performer:
     """What performs the workitems of this installation's worklists."""
     from whyray.app.orders import OrderedJobs, sources_of
-    from whyray.delivery.commitment import uuid_uid
+    from whyray.base.sources import random_uid
     from whyray.worklist import Performer
 
     make_jobs = OrderedJobs(
@@ -99,7 +98,7 @@ def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> 
         keep=keep,
         make_jobs=make_jobs,
         owner=owner,
-        uid_source=uuid_uid,
+        uid_source=random_uid,
     )
 
 
@@ -182,7 +181,7 @@ def worker_app(path: Path) -> tuple[Celery, ProcessHeartbeat, Context]:
     def model(package: str) -> Model:
         found = load_package(package, search=context.config().packages.folders, options=options)
         kept = loaded.get(package)
-        if kept is None or kept.digest != found.digest:
+        if kept is None or kept.package.digest != found.package.digest:
             loaded[package] = kept = found
         return kept
 
@@ -236,8 +235,7 @@ def refuse_missing_gpu(device: str) -> None:
         return
     from onnx import TensorProto, helper
 
-    from whyray.inference import RuntimeOptions
-    from whyray.inference.session import open_session
+    from whyray.inference import RuntimeOptions, open_session
 
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])

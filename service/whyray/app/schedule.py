@@ -1,4 +1,4 @@
-"""What has to happen by itself: routing, waking what waits, sending messages anew, forgetting what is old.
+"""What has to happen by itself: routing, waking jobs that wait, sending messages anew, forgetting what is old.
 
 Every step reads the catalog and may be repeated; several schedules beside each other do no harm.
 """
@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, deliveries, jobs
+from whyray.catalog import Catalog, jobs
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -41,12 +41,11 @@ class Schedule:
     _kept_house_at: datetime | None = field(default=None)
 
     def step(self) -> None:
-        """All of it, once."""
+        """Route, wake jobs, send their messages and, every few minutes, forget what is old."""
         self.router.step()
         now = self.catalog.clock()
         with self.catalog.begin() as session:
             jobs.wake(session, now)
-            deliveries.wake(session, now)
         self.dispatch()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now

@@ -1,1 +1,1 @@
-"""What every other room may import: errors, identity, retry with back-off. It imports no room of WhyRay."""
+"""What every other room may import: errors, identity, statistics, retry with back-off. It imports no room of WhyRay."""

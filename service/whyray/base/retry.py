@@ -1,4 +1,8 @@
-"""When to try again what failed: by the error's class and a policy's patience, with jitter."""
+"""When to try again what failed: by the error's class and a policy's patience, with jitter.
+
+No loop is here for tenacity to take over, and nothing for Celery's `retry`: a wait is entered in the catalog, where it
+outlives the process, an administrator sees it, and whoever is free takes the row up when it is over.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from whyray.catalog import (
     studies,
     workitems,
 )
-from whyray.catalog.database import Catalog, Clock, sqlite_url, system_clock
+from whyray.catalog.database import Catalog, sqlite_url
+from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
     DriftSeries,
@@ -31,15 +32,24 @@ from whyray.catalog.evaluation_tables import (
     StudyPicture,
     StudyReader,
 )
+from whyray.catalog.event_kinds import EventKind
+from whyray.catalog.events import Severity
+from whyray.catalog.feedback import REASONS, Reason, Verdict
+from whyray.catalog.jobs import NewResult
 from whyray.catalog.states import (
     DELIVERY_TRANSITIONS,
     JOB_TRANSITIONS,
     WORKITEM_TRANSITIONS,
     DeliveryState,
     JobState,
+    State,
     WorkitemStage,
     WorkitemState,
+    delivery_sources,
+    job_sources,
+    workitem_after,
 )
+from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState, release
 from whyray.catalog.tables import (
     Announcement,
     Base,
@@ -58,43 +68,58 @@ from whyray.catalog.tables import (
 __all__ = [
     "DELIVERY_TRANSITIONS",
     "JOB_TRANSITIONS",
+    "REASONS",
+    "REFERENCE",
+    "STUDY_STATE",
     "WORKITEM_TRANSITIONS",
     "Announcement",
+    "Arrival",
     "Base",
     "Catalog",
-    "Clock",
     "Delivery",
     "DeliveryState",
     "DriftSample",
     "DriftSeries",
     "Event",
+    "EventKind",
     "Feedback",
     "Installation",
     "Instance",
     "Job",
     "JobState",
+    "NewResult",
     "Process",
     "ReaderStudy",
     "Reading",
+    "Reason",
+    "Received",
     "ResultRow",
     "Series",
+    "SeriesKey",
+    "Severity",
+    "State",
     "Study",
     "StudyPicture",
     "StudyReader",
+    "StudyState",
+    "Verdict",
     "Workitem",
     "WorkitemStage",
     "WorkitemState",
     "announcements",
     "deliveries",
+    "delivery_sources",
     "drift",
     "events",
     "feedback",
     "installation",
+    "job_sources",
     "jobs",
     "keys",
     "processes",
+    "release",
     "sqlite_url",
     "studies",
-    "system_clock",
+    "workitem_after",
     "workitems",
 ]

@@ -6,7 +6,6 @@ that no crash parts them. It is due when the last of them has arrived, and moves
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import WhyRayError
 from whyray.catalog import attempts, events
+from whyray.catalog.database import new_id
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Announcement, Delivery, Job, ResultRow
 
@@ -50,9 +50,7 @@ def gather(session: Session, delivery: Delivery, uid: str, now: datetime) -> Non
         )
     )
     if row is None:
-        row = Announcement(
-            id=str(uuid.uuid4()), job_id=job_id, destination=delivery.destination, uid=uid, created_at=now
-        )
+        row = Announcement(id=new_id(session), job_id=job_id, destination=delivery.destination, uid=uid, created_at=now)
         session.add(row)
     delivery.announcement_id = row.id
 

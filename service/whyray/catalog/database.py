@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,27 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
+from whyray.base.sources import Clock, IdSource, random_id, system_clock
+
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
 
 _SWITCH_WITHIN = 60.0
 
-Clock = Callable[[], datetime]
-
-
-def system_clock() -> datetime:
-    """Now, in UTC."""
-    return datetime.now(UTC)
+_NEW_ID = "whyray_new_id"
 
 
 class Catalog:
-    """A connection pool to the catalog and the clock that its rows are stamped with.
+    """A connection pool to the catalog, the clock that its rows are stamped with, and the source of their ids.
 
     Safe for threads; not for use across a fork. `begin()` opens a write transaction, `read()` one that never writes.
     """
 
-    def __init__(self, url: str | URL, *, clock: Clock = system_clock, migrate: bool = True) -> None:
+    def __init__(
+        self, url: str | URL, *, clock: Clock = system_clock, new_id: IdSource = random_id, migrate: bool = True
+    ) -> None:
         self.url = make_url(url)
         self.clock = clock
+        self._info = {_NEW_ID: new_id}
         self.engine = _engine(self.url)
         if migrate:
             upgrade(self.engine)
@@ -44,7 +43,7 @@ class Catalog:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A transaction that is committed, durably, when the block ends, and rolled back if it raises."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with Session(self.engine, expire_on_commit=False, info=self._info) as session, session.begin():
             yield session
 
     @contextmanager
@@ -56,6 +55,12 @@ class Catalog:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def new_id(session: Session) -> str:
+    """An id for a new row, from the source that the session's catalog was opened with."""
+    source: IdSource = session.info.get(_NEW_ID, random_id)
+    return source()
 
 
 def sqlite_url(path: Path) -> URL:

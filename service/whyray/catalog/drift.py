@@ -16,40 +16,36 @@ ood-percentile      0..100, how far the case lies from the references in the lat
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from whyray.base.finding_record import ExplanationRecord, FindingRecord, GradeName
 from whyray.catalog.evaluation_tables import DriftSample, DriftSeries
 from whyray.catalog.tables import Job
 
-MEASURES = (
-    "probability",
-    "value",
-    "grade",
-    "salient-area",
-    "outside-anatomy",
-    "case-distance",
-    "ood-percentile",
-)
 REFERENCE = 200
 """The first so many numbers of a series are what later ones are compared with; they are never forgotten."""
-_GRADES = {"green": 0.0, "amber": 1.0, "red": 2.0}
+_GRADES: dict[GradeName, float] = {"green": 0.0, "amber": 1.0, "red": 2.0}
+_OF_THE_IMAGE = frozenset({"case-distance", "ood-percentile"})
+"""The same whatever the target: once an image."""
+_OF_THE_PACKAGE = frozenset({"case-distance"})
+"""The same whatever the method."""
+_LONGEST_MEASURE = 32
 
 
 @dataclass(frozen=True)
 class AnswerFacts:
-    """What a job found, for `record_drift`. `findings` as `whyray.results.describe` gives them, over all answers."""
+    """What a job found, for `record_drift`: the findings of all its answers."""
 
     job_id: str
     package: str
     at: datetime
-    findings: Sequence[Mapping[str, Any]]
+    findings: Sequence[FindingRecord]
 
 
 @dataclass(frozen=True, order=True)
@@ -82,50 +78,31 @@ def record_drift(session: Session, facts: AnswerFacts) -> int:
 
 
 def _numbers(facts: AnswerFacts) -> Iterator[tuple[SeriesKey, float]]:
-    of_images: set[tuple[tuple[str, ...], str]] = set()
+    said: set[tuple[tuple[str, ...], SeriesKey]] = set()
     for finding in facts.findings:
-        target, images = str(finding["finding"]), tuple(finding["images"])
-        for measure in ("probability", "value"):
-            yield from _number(facts, measure, finding.get(measure), target)
-        for each in finding["explanations"]:
-            if each.get("part"):
+        for measure, number in (("probability", finding.probability), ("value", finding.value)):
+            if number is not None and math.isfinite(number):
+                yield SeriesKey(facts.package, measure, finding.finding), number
+        for explanation in finding.all_explanations:
+            if explanation.part is not None:
                 continue  # one explanation may come with several maps: it counts once
-            yield from _graded(facts, each)
-            yield from _number(
-                facts, "salient-area", each.get("region", {}).get("share_of_image"), target, each["method"]
-            )
-            # these are of the image, whatever the target: once an image
-            if (images, "case-distance") not in of_images:
-                for number in _number(facts, "case-distance", _case_distance(each)):
-                    of_images.add((images, "case-distance"))
-                    yield number
-        for each in finding.get("typed_explanations", ()):
-            yield from _graded(facts, each)
-            if each["withheld"]:
-                continue
-            if each["type"] == "RegionShares":
-                yield from _number(facts, "outside-anatomy", each.get("outside"), target, each["method"])
-            if each["type"] == "LatentPosition" and (images, each["method"]) not in of_images:
-                of_images.add((images, each["method"]))
-                yield from _number(facts, "ood-percentile", each.get("percentile"), method=each["method"])
+            yield SeriesKey(facts.package, "grade", method=explanation.method), _GRADES[explanation.quality.grade]
+            for measure, number in explanation.drift_numbers.items():
+                key = _key(facts.package, measure, finding, explanation)
+                if measure not in _OF_THE_IMAGE:
+                    yield key, number
+                elif (finding.images, key) not in said:
+                    said.add((finding.images, key))
+                    yield key, number
 
 
-def _graded(facts: AnswerFacts, each: Mapping[str, Any]) -> Iterator[tuple[SeriesKey, float]]:
-    yield from _number(facts, "grade", _GRADES.get(each["quality"]["grade"]), method=each["method"])
-
-
-def _case_distance(each: Mapping[str, Any]) -> float | None:
-    for one in each["quality"]["measurements"]:
-        if one["aspect"] == "case" and one["value"] is not None and one["baseline"]:
-            return float(one["value"] / one["baseline"])
-    return None
-
-
-def _number(
-    facts: AnswerFacts, measure: str, number: float | None, target: str = "", method: str = ""
-) -> Iterator[tuple[SeriesKey, float]]:
-    if number is not None and math.isfinite(number):
-        yield SeriesKey(facts.package, measure, target, method), float(number)
+def _key(package: str, measure: str, finding: FindingRecord, explanation: ExplanationRecord) -> SeriesKey:
+    return SeriesKey(
+        package,
+        measure[:_LONGEST_MEASURE],
+        "" if measure in _OF_THE_IMAGE else finding.finding,
+        "" if measure in _OF_THE_PACKAGE else explanation.method,
+    )
 
 
 def _series(session: Session, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:

@@ -106,10 +106,3 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "worklist.failed": ("error", "a workitem could not be worked on: why"),
 }
 """Severity, and when it is written."""
-
-
-def events_table() -> str:
-    """A Markdown table of all kinds."""
-    lines = ["| event | severity | written when |", "| --- | --- | --- |"]
-    lines += [f"| `{kind}` | {severity} | {words} |" for kind, (severity, words) in EVENT_KINDS.items()]
-    return "\n".join(lines)

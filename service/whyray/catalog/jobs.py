@@ -6,7 +6,6 @@ changes nothing.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,15 +16,13 @@ from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, studies
+from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
-
-_SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
-"""Segmentation Storage and Label Map Segmentation Storage."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def create(
             job=old.id,
         )
     job = Job(
-        id=str(uuid.uuid4()),
+        id=new_id(session),
         study_id=study.id,
         route=route,
         package=package,
@@ -217,7 +214,7 @@ def finish(
         )
         session.add(row)
         row.deliveries = [
-            Delivery(id=str(uuid.uuid4()), destination=name, priority=job.priority, created_at=now)
+            Delivery(id=new_id(session), destination=name, priority=job.priority, created_at=now)
             for name in each.destinations
         ]
     job.state = job_after("finish", job.state)
@@ -368,11 +365,17 @@ def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
 
 def segmentations(session: Session, job: Job) -> list[Instance]:
     """Segmentations of the job's study that somebody else sent before the job was created, in the order they came."""
+    # not with this module: commands that only read the catalog need no pydicom
+    from pydicom.uid import SegmentationStorage
+
+    from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
+
+    classes = {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
     return [
         each
         for group in studies.routable(session, job.study_id).values()
         for each in group
-        if each.received_at <= job.created_at and each.sop_class_uid in _SEGMENTATIONS
+        if each.received_at <= job.created_at and each.sop_class_uid in classes
     ]
 
 

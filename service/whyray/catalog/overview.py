@@ -1,96 +1,187 @@
-"""The state of an installation, counted in the catalog."""
+"""The state of an installation, counted in the catalog: what the admin page, its API and `whyray status` show alike."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from whyray.catalog import deliveries, jobs, processes, studies, workitems
-from whyray.catalog.database import Catalog
-from whyray.catalog.states import DeliveryState, JobState
+from whyray.catalog.attention import Attention, attention
+from whyray.catalog.states import DeliveryState, JobState, WorkitemState
 from whyray.catalog.tables import Delivery, Job, Process
 
-_MOST_FAILURES = 20
+
+@dataclass(frozen=True)
+class ErrorWords:
+    """Why something does not go on, and what to do."""
+
+    code: str
+    message: str
+    advice: str | None
 
 
 @dataclass(frozen=True)
 class RoleState:
-    """One role and how long it has been silent, in seconds."""
+    """One role and its last sign of life."""
 
-    role: str
     name: str
-    silent_for: float
+    role: str
     alive: bool
-    reason: str | None = None
+    started_at: datetime
+    seen_at: datetime
+    error: ErrorWords | None
     """Why it could not start, or ended, or can't work though it runs; None where nobody knows of anything."""
-    advice: str | None = None
-    config_refused: str | None = None
-    """What is wrong with the configuration file, while an older one is in force."""
+    detail: dict[str, Any]
+
+    @property
+    def config_refused(self) -> str | None:
+        """What is wrong with the configuration file, while an older one is in force."""
+        words = self.detail.get("config_refused")
+        return None if words is None else str(words)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One job or delivery in the dead letter, and what to do."""
+class QueueState:
+    """What waits for a worker: queued jobs by the word of their priority, and when something happens next."""
 
-    what: str
-    id: str
-    error: str
-    advice: str
+    queued: dict[str, int]
+    oldest_queued_at: datetime | None
+    next_retry_at: datetime | None
+
+
+@dataclass(frozen=True)
+class DestinationState:
+    """How one destination fares; `configured` is False for one that has deliveries and is not configured any more."""
+
+    destination: str
+    configured: bool
+    states: dict[DeliveryState, int]
+    oldest_queued_at: datetime | None
+    last_sent_at: datetime | None
+    last_error: ErrorWords | None
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Roles, tallies (what, state, number), and the newest failures."""
+    """What runs, how much stands where, and what needs somebody."""
 
+    at: datetime
     roles: tuple[RoleState, ...]
-    tallies: tuple[tuple[str, str, int], ...]
-    failures: tuple[Failure, ...]
+    studies: dict[str, int]
+    jobs: dict[JobState, int]
+    queue: QueueState
+    destinations: tuple[DestinationState, ...]
+    workitems: dict[str, dict[WorkitemState, int]]
+    """By worklist; WhyRay's own is ''."""
+    attention: tuple[Attention, ...]
 
     @property
     def healthy(self) -> bool:
         """Whether roles run and none is lost."""
         return bool(self.roles) and all(role.alive for role in self.roles)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"healthy": self.healthy, **asdict(self)}
+
+def overview(session: Session, now: datetime, *, destinations: Iterable[str], free_bytes: int | None) -> Overview:
+    """Count all of it.
+
+    Parameters
+    ----------
+    destinations
+        Those that the configuration names.
+    free_bytes
+        What storage can still take; None where nobody knows.
+    """
+    named = list(destinations)
+    return Overview(
+        at=now,
+        roles=role_states(session, now),
+        studies=studies.tally(session),
+        jobs=jobs.tally(session),
+        queue=queue_state(session),
+        destinations=destination_states(session, named),
+        workitems=workitems.tally(session),
+        attention=attention(session, now, destinations=named, free_bytes=free_bytes),
+    )
 
 
-def overview(catalog: Catalog) -> Overview:
-    """Read it."""
-    now = catalog.clock()
-    with catalog.read() as session:
-        roles = [
-            _role_state(process, max(0.0, (now - process.seen_at).total_seconds()), processes.is_alive(process, now))
-            for process in processes.all_processes(session)
-        ]
-        tallies = [("studies", "unsettled", len(studies.unsettled(session)))]
-        tallies += [("jobs", state.value, number) for state, number in jobs.tally(session).items()]
-        for worklist, standing in workitems.tally(session).items():
-            name = f"workitems of {worklist}" if worklist else "workitems"
-            tallies += [(name, state.value.lower(), number) for state, number in standing.items()]
-        for destination, states in deliveries.tally(session).items():
-            tallies += [(f"deliveries to {destination}", state.value, number) for state, number in states.items()]
-        failed_jobs = session.scalars(
-            select(Job).where(Job.state == JobState.FAILED).order_by(Job.finished_at.desc()).limit(_MOST_FAILURES)
-        )
-        failures = [_failure("job", job) for job in failed_jobs]
-        failed_deliveries = session.scalars(
-            select(Delivery).where(Delivery.state == DeliveryState.FAILED).limit(_MOST_FAILURES)
-        )
-        failures += [_failure(f"delivery to {delivery.destination}", delivery) for delivery in failed_deliveries]
-    return Overview(tuple(roles), tuple(tallies), tuple(failures))
+def role_states(session: Session, now: datetime) -> tuple[RoleState, ...]:
+    """All roles, the newest sign of life first."""
+    return tuple(_role_state(row, now) for row in processes.all_processes(session))
 
 
-def _role_state(row: Process, silent_for: float, alive: bool) -> RoleState:
+def _role_state(row: Process, now: datetime) -> RoleState:
+    alive = processes.is_alive(row, now)
     error = processes.why_ended(row) or (processes.hindrance(row) if alive else None)
-    refused = row.detail.get("config_refused")
-    reason = None if error is None else f"{error['code']}: {error['message']}"
-    advice = None if error is None else error["advice"]
-    return RoleState(row.role, row.name, silent_for, alive, reason, advice, None if refused is None else str(refused))
+    return RoleState(
+        name=row.name,
+        role=row.role,
+        alive=alive,
+        started_at=row.started_at,
+        seen_at=row.seen_at,
+        error=None if error is None else ErrorWords(error["code"], error["message"], error["advice"]),
+        detail=row.detail,
+    )
 
 
-def _failure(what: str, row: Job | Delivery) -> Failure:
-    return Failure(what, row.id, f"{row.error_code}: {row.error_message}", row.error_advice or "")
+def queue_state(session: Session) -> QueueState:
+    """What waits for a worker."""
+    words = {number: word for word, number in jobs.PRIORITIES.items()}
+    rows = session.execute(
+        select(Job.priority, func.count(), func.min(Job.created_at))
+        .where(Job.state == JobState.QUEUED)
+        .group_by(Job.priority)
+    ).all()
+    return QueueState(
+        queued=dict.fromkeys(jobs.PRIORITIES, 0)
+        | {words.get(priority, "routine"): int(count) for priority, count, _ in rows},
+        oldest_queued_at=min((oldest for _, _, oldest in rows), default=None),
+        next_retry_at=session.scalar(select(func.min(Job.not_before)).where(Job.state == JobState.WAITING)),
+    )
+
+
+def destination_states(session: Session, configured: Iterable[str]) -> tuple[DestinationState, ...]:
+    """Every destination that is configured or has deliveries."""
+    named = list(configured)
+    tallies = deliveries.tally(session)
+    times = {
+        name: (queued, sent)
+        for name, queued, sent in session.execute(
+            select(
+                Delivery.destination,
+                func.min(Delivery.created_at).filter(Delivery.state == DeliveryState.QUEUED),
+                func.max(Delivery.sent_at),
+            ).group_by(Delivery.destination)
+        )
+    }
+    return tuple(
+        DestinationState(
+            destination=name,
+            configured=name in named,
+            states=tallies.get(name, {}),
+            oldest_queued_at=times.get(name, (None, None))[0],
+            last_sent_at=times.get(name, (None, None))[1],
+            last_error=_last_error(session, name),
+        )
+        for name in dict.fromkeys([*named, *sorted(tallies)])
+    )
+
+
+def _last_error(session: Session, destination: str) -> ErrorWords | None:
+    row = session.scalar(
+        select(Delivery)
+        .where(
+            Delivery.destination == destination,
+            Delivery.error_code.is_not(None),
+            Delivery.state.in_((DeliveryState.WAITING, DeliveryState.FAILED)),
+        )
+        .order_by(Delivery.created_at.desc())
+        .limit(1)
+    )
+    if row is None or row.error_code is None:
+        return None
+    return ErrorWords(row.error_code, row.error_message or "", row.error_advice)

@@ -106,7 +106,7 @@ DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
         "hand-back", D.SENDING, D.QUEUED, "delivery", "its turn did not come before the association or the role ended"
     ),
     Transition("fail", D.SENDING, D.FAILED, "delivery", "a permanent refusal, or the last attempt: the dead letter"),
-    Transition("due", D.WAITING, D.QUEUED, "schedule", "the back-off is over"),
+    Transition("due", D.WAITING, D.QUEUED, "delivery", "the back-off is over"),
     Transition("commit", D.SENT, D.COMMITTED, "delivery", "the peer committed to storing it"),
     Transition("uncommitted", D.SENT, D.WAITING, "delivery", "the peer could not commit; sent again"),
     Transition("cancel", D.QUEUED, D.CANCELLED, "administrator", "never sent"),

@@ -7,13 +7,33 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, case, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from whyray.catalog import events
-from whyray.catalog.tables import Instance, ResultRow, Series, Study
+from whyray.catalog.states import JobState
+from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
+
+StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
+_WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
+
+
+def _job_in(*states: JobState) -> ColumnElement[bool]:
+    return exists().where(Job.study_id == Study.id, Job.state.in_(states)).correlate(Study)
+
+
+STUDY_STATE: ColumnElement[str] = case(
+    (Study.received_sequence > Study.routed_sequence, "receiving"),
+    (_job_in(JobState.FAILED), "failed"),
+    (_job_in(*_WORKING), "working"),
+    (_job_in(JobState.DONE), "done"),
+    (_job_in(*JobState), "stopped"),
+    else_="unrouted",
+)
+"""Where a study stands, from its instances and jobs: one of `StudyState`."""
 
 
 @dataclass(frozen=True)
@@ -198,3 +218,10 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
         .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.variant == 0)
     ).one()
     return int(row[0]), int(row[1])
+
+
+def tally(session: Session) -> dict[str, int]:
+    """How many studies are in each state of `StudyState`."""
+    state = select(STUDY_STATE.label("state")).subquery()
+    rows = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
+    return {name: int(number) for name, number in rows}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
+from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.catalog.states import DeliveryState, JobState, WorkitemStage, WorkitemState
 
 
@@ -148,7 +150,7 @@ class Job(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     error_advice: Mapped[str | None] = mapped_column(Text)
     findings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
-    """One dict a finding, as `whyray.results.describe` gives it."""
+    """One dict a finding, as `whyray.results.describe` writes it; read by `finding_records`."""
     no_statement: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list, server_default="[]")
     """One dict an image that the package says nothing of, as `whyray.results.describe_no_statement` gives it."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -156,6 +158,11 @@ class Job(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     study: Mapped[Study] = relationship(back_populates="jobs")
     results: Mapped[list[ResultRow]] = relationship(back_populates="job", cascade="all, delete-orphan")
+
+    @cached_property  # findings are written once, as the job ends
+    def finding_records(self) -> tuple[FindingRecord, ...]:
+        """The findings by their types, also those of earlier versions. Raises DecodeError."""
+        return finding_records(self.findings, of=f"job {self.id}")
 
     __table_args__ = (
         UniqueConstraint("study_id", "route", "package", "input_digest"),

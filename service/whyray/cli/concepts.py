@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whyray.base.shown import shown_path
+from whyray.base.sources import system_clock
 from whyray.cli.explain import Device
 from whyray.cli.options import DEFAULT_CONFIG
 
@@ -123,8 +123,7 @@ def fit(
     from whyray.cli.concepts_screen import tell_concepts
     from whyray.cli.screen import progress_bar
     from whyray.explain.concepts import KIND, held
-    from whyray.onboarding import fit_bank
-    from whyray.onboarding.concept_fitting import Recipe
+    from whyray.onboarding import ConceptRecipe, fit_bank
     from whyray.packages import ArtefactFacts, graph_digest, read_artefact, write_artefact
 
     for path in images:
@@ -142,7 +141,7 @@ def fit(
         bank = fit_bank(
             model,
             examples,
-            Recipe(copies=copies, random=random, seed=seed, layer=layer),
+            ConceptRecipe(copies=copies, random=random, seed=seed, layer=layer),
             lambda done, total, words: progress(0.33 + 0.67 * done / max(total, 1), words),
         )
     details, arrays = held(bank)
@@ -150,7 +149,7 @@ def fit(
         kind=KIND,
         graph=graph_digest(model),
         package=model.identity,
-        made=datetime.now(UTC).date(),
+        made=system_clock().date(),
         count=bank.count,
         source=source,
         licence=licence,
@@ -212,7 +211,7 @@ def _model(
 
 def _place(model: Model, out: Path | None, site: Sequence[Path]) -> Path:
     from whyray.explain.concepts import KIND
-    from whyray.packages.package import ONBOARDING
+    from whyray.packages import ONBOARDING
 
     base = out or (site[0] if site else None)
     folder = model.package.folder / ONBOARDING if base is None else base / model.manifest.name / model.manifest.version
@@ -288,7 +287,7 @@ def _examples(
         if row is None:
             refused.append(f"no row of {labels.name} is about {min(each.names)}")
             continue
-        own = measured(Case(model, model.channels_first(each.image.x), [0])) if image_measures else {}
+        own = measured(Case(model, model.network.checked_input(each.image.x), [0])) if image_measures else {}
         x.append(each.image.x)
         values.append([_value(row, column.header) for column in columns] + list(own.values()))
         targets.append([_value(row, target) for target in model.targets])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from whyray.base.sources import system_clock
 from whyray.cli.options import DEFAULT_CONFIG
 
 WITHHELD = 3
@@ -105,7 +105,7 @@ def explain(
         options=RuntimeOptions(device=device.value, artefacts=artefacts),
     )
     asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
-    methods = method_requests(list(asked), param or (), seed=seed)
+    methods = method_requests(asked, param or (), seed=seed)
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
@@ -118,7 +118,7 @@ def explain(
     )
     with progress_bar() as progress:
         report = explain_files(
-            paths, model, wish, out, templates=templates, language=language, at=datetime.now(UTC), progress=progress
+            paths, model, wish, out, templates=templates, language=language, at=system_clock(), progress=progress
         )
     print_report(report, out)
     if report.refused:

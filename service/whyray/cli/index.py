@@ -98,8 +98,7 @@ def index_package(
     from whyray.onboarding import thumbnail
     from whyray.onboarding.images import csv_rows, onboarding_images, read_known, single_images
     from whyray.onboarding.reference_index import Collected, IndexFacts, make_index
-    from whyray.packages import write_artefact
-    from whyray.packages.package import ONBOARDING
+    from whyray.packages import ONBOARDING, write_artefact
 
     for path in (*images, *(outliers or ())):
         if not path.exists():
@@ -148,9 +147,9 @@ def index_package(
 
 
 def _today() -> Any:
-    from datetime import UTC, datetime
+    from whyray.base.sources import system_clock
 
-    return datetime.now(UTC).date()
+    return system_clock().date()
 
 
 def _tell(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whyray.base.shown import shown_path
 from whyray.cli.explain import Device
+
+if TYPE_CHECKING:
+    from whyray.packages import Package
 
 
 def onboard(
@@ -33,13 +36,19 @@ def onboard(
     ] = None,
     truth: Annotated[
         Path | None,
-        typer.Option(help="CSV of boxes: image, target, x, y, width, height, in pixels.", show_default=False),
+        typer.Option(
+            help="CSV of boxes: image, target, x, y, width, height, in pixels; patient where known.",
+            show_default=False,
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="CSV of labels: image, and 1 or 0 for each target.", show_default=False)
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Take at most so many images, evenly chosen.")] = 200,
     explained: Annotated[int, typer.Option(min=1, help="Make maps of at most so many, those with boxes first.")] = 12,
+    localised: Annotated[
+        int, typer.Option(min=1, help="Measure where maps point on at most so many images with boxes.")
+    ] = 200,
     keep_images: Annotated[
         bool, typer.Option(help="Keep some images in the package: as references, and beside maps in the report.")
     ] = True,
@@ -51,7 +60,8 @@ def onboard(
     """Measure what a package can give, and how well, on a site's own images.
 
     Slow, once. Finds tier, feature maps and head, times every method, grades its maps and puts them to the
-    randomisation check; with --truth and --labels also localisation and calibration. Writes onboarding/report.json and
+    randomisation check; with --truth also how many boxes each method's maps hit, beside the centre of the image and
+    the brightness of the lungs; with --labels how far probabilities can be believed. Writes onboarding/report.json and
     report.html into the package. With --keep-images, the default, that folder holds pixels of the images: don't give
     it away.
 
@@ -68,8 +78,7 @@ def onboard(
     from whyray.inference import RuntimeOptions, load_package
     from whyray.onboarding import onboard as measure
     from whyray.onboarding.images import onboarding_images, read_known
-    from whyray.packages import copy_package, find_package, install_package, read_manifest
-    from whyray.packages.package import MANIFEST
+    from whyray.packages import MANIFEST, copy_package, find_package, install_package, read_manifest
 
     for name in method or ():
         method_named(name)
@@ -99,25 +108,29 @@ def onboard(
             place = install_package(graph, manifest, out)
         elif source is not None:
             place = source if out is None else copy_package(source, out)
-        model = load_package(place, options=RuntimeOptions(device=device.value))
+        model = load_package(place, search=folder or (), options=RuntimeOptions(device=device.value))
         report = measure(
             model,
             found,
             only=method or (),
             explained=explained,
+            localised=localised,
             keep_images=keep_images,
             seed=seed,
             progress=lambda done, total, words: progress(0.1 + 0.9 * done / max(total, 1), words),
         )
-    _tell(report, model.package.report, refused)
+    _tell(report, model.package, refused)
     if refused:
         raise typer.Exit(1)
 
 
-def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
+def _tell(report: Mapping[str, Any], package: Package, refused: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from whyray.packages.localisation_report import best_first, localisation_in
+
+    path = package.report
     console = Console(highlight=False)
     table = Table(title=f"{report['package']}@{report['version']}: tier {report['tier']}, {report['images']} images")
     for name in ("method", "tier", "seconds", "green", "amber", "red", "randomisation check"):
@@ -130,6 +143,9 @@ def _tell(report: Mapping[str, Any], path: Path, refused: list[str]) -> None:
         passed = "passed" if entry["sanity"]["passed"] else "[red]failed[/]"
         table.add_row(name, entry["tier"], f"{entry['seconds']:.3g}", *grades, passed)
     console.print(table)
+    measured = localisation_in(report, package)
+    for name in best_first(measured) or sorted(measured):
+        console.print(f"{name}: {measured[name].words}", markup=False)
     if report["why not higher"]:
         console.print(f"why not a higher tier: {report['why not higher']}", markup=False)
     for words in refused:

@@ -54,21 +54,30 @@ def list_(folder: Folder = None) -> None:
 def show(
     reference: Reference, folder: Folder = None, card: Annotated[bool, typer.Option(help="Print the card.")] = True
 ) -> None:
-    """Show what a package says of itself, the tier of its model, and which methods can explain it.
+    """Show what a package says of itself, its model's tier, which map a radiologist gets and why, and what explains it.
 
     Parameters are those that the method would run with: the package's own preference before the paper's default.
     Example: `whyray package show cxr-findings --no-card`
     """
     from rich.markdown import Markdown
 
-    from whyray.explain import checked_parameters, methods, why_not
+    from whyray.explain import checked_parameters, expanded, methods, preferred_map, why_not
     from whyray.inference import load_package
 
     model = load_package(reference, search=folder or ())
     console, manifest = Console(highlight=False), model.manifest
     console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
-    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.digest}", markup=False)
+    console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.package.digest}", markup=False)
     console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
+    if model.targets:
+        preferred = preferred_map(model)
+        console.print(f"Map for radiologists: {preferred.method or 'none'}: {preferred.because}.", markup=False)
+        agreed = (model.report() or {}).get("agreement")
+        if agreed is not None:
+            words = f"the strongest tenths of {len(agreed['methods'])} methods' maps overlap by {agreed['value']:.0%}"
+            console.print(f"Agreement of maps: {words} (by chance {agreed['by chance']:.0%})", markup=False)
+        order = ", ".join(expanded({"radiologist": {}}, model)) or "nothing that it can give"
+        console.print(f"`explain: radiologist` stands for, in this order: {order}", markup=False)
     table = _table("method", "tier", "for this package", "parameters")
     table.caption = "Set a parameter with `whyray explain --param METHOD.NAME=VALUE`."
     for method in methods():

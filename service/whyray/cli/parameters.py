@@ -12,9 +12,11 @@ _SHAPE = "Write METHOD.NAME=VALUE, e.g. --param rise.masks=500; `whyray package 
 
 
 def method_requests(
-    methods: Sequence[str], parameters: Iterable[str], *, seed: int | None = None
+    methods: Sequence[str] | Mapping[str, Mapping[str, object]], parameters: Iterable[str], *, seed: int | None = None
 ) -> dict[str, dict[str, object]]:
     """Methods with the parameters asked for; `seed` is given to those that draw random numbers.
+
+    Parameters that `methods` has already stand where none are asked for.
 
     Values are read as YAML reads them, as in whyray.yaml: 500, 0.5, true, null, mean.
 
@@ -26,7 +28,8 @@ def method_requests(
     """
     from whyray.explain import checked_parameters, method_named
 
-    requests: dict[str, dict[str, object]] = {name: {} for name in methods}
+    given = methods if isinstance(methods, Mapping) else {}
+    requests: dict[str, dict[str, object]] = {name: dict(given.get(name, {})) for name in methods}
     for name in methods:
         method = method_named(name)
         if seed is not None and "seed" in method.Parameters.model_fields:
@@ -37,8 +40,8 @@ def method_requests(
             method_named(name)
             raise ConfigError(f"--param {text}: {name} is not asked for", advice=f"Add --method {name}.")
         requests[name][parameter] = value
-    for name, given in requests.items():
-        checked_parameters(name, given)
+    for name, asked in requests.items():
+        checked_parameters(name, asked)
     return requests
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from whyray.base.errors import ConfigError, NotFound
 from whyray.base.shown import shown_path
+from whyray.base.sources import system_clock
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def export(
         most=cases,
         wrong=wrong,
     )
-    kit = make_kit(gathered.material, truths, order, at=datetime.now(UTC))
+    kit = make_kit(gathered.material, truths, order, at=system_clock())
     write_kit(out, kit.manifest, kit.pictures)
     write_truth(kept, kit.truth)
     console = Console(highlight=False, soft_wrap=True)
@@ -259,7 +259,7 @@ def analyse(
             advice="Give the truth file that was exported with this study's kit.",
         )
     analysis = analyse_answers(given.facts, known, draws=draws, seed=seed)
-    at = datetime.now(UTC)
+    at = system_clock()
     out.mkdir(parents=True, exist_ok=True)
     values = report_values(analysis, known, at=at, draws=draws, seed=seed)
     (out / "report.json").write_text(json.dumps(values, indent=1) + "\n", "utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,8 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+    from whyray.config import Config, PackageReference, Route
 
 _REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 """Attributes without which intake takes no instance."""
@@ -27,7 +29,9 @@ def try_files(
 ) -> None:
     """Show for each series which routes match, and for the others the clause that refused and what was found.
 
-    Nothing is sent and nothing is run. Example: `whyray route test chest.dcm --config whyray.yaml`.
+    Nothing is sent and nothing is run. Of a route that asks for a group (`explain: radiologist`), the methods that it
+    stands for are told in their order, and why the map is the one that it is.
+    Example: `whyray route test chest.dcm --config whyray.yaml`.
     A file that can't be read, or that the service would not store, is told and left out.
     Exit code 0: some route takes something; 1: none does; 2: no file can be read, or the configuration can't be.
     """
@@ -75,6 +79,29 @@ def try_files(
     for match in routing.matches:
         packages = ", ".join(map(str, match.packages))
         console.print(f"→ {match.route.name}: {packages} on {len(match.series)} series", markup=False)
+        for line in _explained(settings, match.route, match.packages):
+            console.print(f"  {line}", markup=False)
     if routing.otherwise:
         console.print(f"→ no route: {settings.otherwise}", markup=False)
         raise typer.Exit(1)
+
+
+def _explained(settings: Config, route: Route, packages: Iterable[PackageReference]) -> Iterator[str]:
+    """What a group of methods stands for, package by package; nothing where the route names methods only."""
+    from whyray.base.errors import WhyRayError
+    from whyray.explain import GROUPS, expanded, preferred_map
+    from whyray.inference import RuntimeOptions, load_package
+
+    if not any(requested.name in GROUPS for requested in route.explain):
+        return
+    for package in packages:
+        try:
+            options = RuntimeOptions(artefacts=(settings.artefact_folder,))
+            model = load_package(str(package), search=settings.packages.folders, options=options)
+            order = expanded({requested.name: dict(requested.parameters) for requested in route.explain}, model)
+            first = preferred_map(model)
+        except WhyRayError as error:
+            yield f"{package}: {error.message}"
+            continue
+        yield f"{model.identity} is explained, in this order, by {', '.join(order) or 'nothing that it can give'}"
+        yield f"its map is {first.method or 'none'}: {first.because}"

@@ -73,6 +73,12 @@ def print_report(report: Report, out: Path) -> None:
     for unanswered in report.no_statement:
         reasons = ", ".join(unanswered["reasons"]).replace("_", " ")
         console.print(f"no statement: {unanswered['words']} ({reasons})", highlight=False, markup=False, style="red")
+    for finding in report.findings:
+        agreed = finding["agreement"]
+        if agreed is not None:
+            words = f"{finding['finding']}: the strongest tenths of {len(agreed['methods'])} maps overlap by"
+            chance = f"{agreed['value']:.0%} (by chance {agreed['by_chance']:.0%})"
+            console.print(f"{words} {chance}", highlight=False, markup=False)
     for words in report.notes:
         console.print(f"note: {words}", highlight=False, markup=False)
     for words in report.refused:

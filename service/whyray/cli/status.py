@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +17,7 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
     from whyray.catalog.overview import Overview, RoleState
+    from whyray.config import Config
 
 
 def status(
@@ -22,10 +25,10 @@ def status(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; for health checks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show roles, jobs, deliveries and what failed, read from the catalog.
+    """Show roles, what stands where, and what needs attention, as the admin page does but for drift.
 
     Nothing is started or changed, and no package is loaded: fit for health checks. Examples: `whyray status`,
-    `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq .failures`.
+    `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq .attention`.
     Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog can't
     be read.
     """
@@ -34,15 +37,17 @@ def status(
 
     from whyray.app.kept_config import config_to_ask_by
     from whyray.catalog import Catalog
-    from whyray.catalog.overview import Overview, overview
+    from whyray.catalog.overview import overview
 
-    url = make_url(config_to_ask_by(config).catalog_url)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        found = Overview((), (), ())
-    else:
+    settings = config_to_ask_by(config)
+    url = make_url(settings.catalog_url)
+    found: Overview | None = None
+    if url.get_backend_name() != "sqlite" or Path(url.database or "").is_file():
         catalog = Catalog(url, migrate=False)
         try:
-            found = overview(catalog)
+            with catalog.read() as session:
+                free = _free_bytes(settings)
+                found = overview(session, catalog.clock(), destinations=settings.destinations, free_bytes=free)
         except SQLAlchemyError as error:
             raise PeerUnreachable(
                 f"the catalog can't be read: {type(error).__name__}",
@@ -51,42 +56,97 @@ def status(
         finally:
             catalog.close()
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=2))
+        typer.echo(json.dumps(_as_json(found), indent=2))
     elif not quiet:
         _print(Console(highlight=False), found)
-    if not found.healthy:
+    if found is None or not found.healthy:
         raise typer.Exit(1)
+
+
+def _free_bytes(config: Config) -> int | None:
+    """What the storage folder can still take; None where there is none yet: nothing is made to find out."""
+    folder = config.storage_folder
+    return shutil.disk_usage(folder).free if folder.is_dir() else None
+
+
+def _as_json(found: Overview | None) -> dict[str, Any]:
+    """What a script reads; `found` is None where there is no catalog yet."""
+    if found is None:
+        return {"healthy": False, "roles": [], "tallies": [], "attention": []}
+    return {
+        "healthy": found.healthy,
+        "roles": [
+            {
+                "role": role.role,
+                "name": role.name,
+                "silent_for": _silent_for(role, found.at),
+                "alive": role.alive,
+                "reason": None if role.error is None else f"{role.error.code}: {role.error.message}",
+                "advice": None if role.error is None else role.error.advice,
+                "config_refused": role.config_refused,
+            }
+            for role in found.roles
+        ],
+        "tallies": _tallies(found),
+        "attention": [
+            {
+                "severity": item.severity,
+                "kind": item.kind,
+                "title": item.title,
+                "message": item.message,
+                "advice": item.advice,
+                "count": item.count,
+                "since": None if item.since is None else item.since.isoformat(),
+            }
+            for item in found.attention
+        ],
+    }
+
+
+def _silent_for(role: RoleState, now: datetime) -> float:
+    """Seconds since its last sign of life."""
+    return max(0.0, (now - role.seen_at).total_seconds())
+
+
+def _tallies(found: Overview) -> list[tuple[str, str, int]]:
+    """(what, state, number)."""
+    rows = [("studies", state, number) for state, number in found.studies.items()]
+    rows += [("jobs", state.value, number) for state, number in found.jobs.items()]
+    for worklist, standing in found.workitems.items():
+        name = f"workitems of {worklist}" if worklist else "workitems"
+        rows += [(name, state.value.lower(), number) for state, number in standing.items()]
+    for destination in found.destinations:
+        name = f"deliveries to {destination.destination}"
+        rows += [(name, state.value, number) for state, number in destination.states.items()]
+    return rows
 
 
 def _state_words(role: RoleState) -> str:
     if role.alive:
-        return "[red]hindered[/]" if role.reason else "[green]alive[/]"
-    return "[red]ended[/]" if role.reason else "[red]lost[/]"
+        return "[red]hindered[/]" if role.error else "[green]alive[/]"
+    return "[red]ended[/]" if role.error else "[red]lost[/]"
 
 
-def _print(console: Console, found: Overview) -> None:
-    if not found.roles:
+def _print(console: Console, found: Overview | None) -> None:
+    if found is None or not found.roles:
         console.print("no role runs: start `whyray serve`")
+    if found is None:
+        return
     roles = Table(title="roles")
     for name in ("role", "process", "seen", "state"):
         roles.add_column(name, overflow="fold")
     for role in found.roles:
         words = _state_words(role)
-        roles.add_row(role.role, role.name, f"{role.silent_for:.0f} s ago", words)
+        roles.add_row(role.role, role.name, f"{_silent_for(role, found.at):.0f} s ago", words)
     console.print(roles)
-    for role in found.roles:
-        if role.reason:
-            verb = "can't work" if role.alive else "does not run"
-            console.print(f"{role.name} {verb}: {role.reason}", style="red", markup=False, soft_wrap=True)
-            console.print(f"  {role.advice}", markup=False, soft_wrap=True)
-    for words in dict.fromkeys(role.config_refused for role in found.roles if role.config_refused):
-        console.print(words, style="red", markup=False, soft_wrap=True)
     tallies = Table(title="work")
     for name in ("what", "state", "number"):
         tallies.add_column(name, overflow="fold")
-    for what, state, number in found.tallies:
+    for what, state, number in _tallies(found):
         tallies.add_row(what, state, str(number))
     console.print(tallies)
-    for failure in found.failures:
-        console.print(f"{failure.what} {failure.id}: {failure.error}", style="red", markup=False, soft_wrap=True)
-        console.print(f"  {failure.advice}", markup=False, soft_wrap=True)
+    for item in found.attention:
+        style = "red" if item.severity == "error" else "yellow"
+        words = ": ".join(filter(None, (item.title, item.message)))
+        console.print(words, style=style, markup=False, soft_wrap=True)
+        console.print(f"  {item.advice}", markup=False, soft_wrap=True)

@@ -101,8 +101,7 @@ def survey_package(
     from whyray.onboarding import UnitSurveyOptions, survey_units
     from whyray.onboarding.unit_images import unit_images
     from whyray.onboarding.units_page import units_page
-    from whyray.packages import write_artefact
-    from whyray.packages.package import ONBOARDING
+    from whyray.packages import ONBOARDING, write_artefact
 
     for path in (*images, *([masks] if masks else [])):
         if not path.exists():
@@ -144,9 +143,9 @@ def survey_package(
 
 
 def _today() -> Any:
-    from datetime import UTC, datetime
+    from whyray.base.sources import system_clock
 
-    return datetime.now(UTC).date()
+    return system_clock().date()
 
 
 def _tell(survey: UnitSurvey, path: Path, refused: list[str]) -> None:

@@ -1,7 +1,18 @@
 """`whyray.yaml`: read, checked, explained; what it says as values that never change."""
 
+from whyray.config.attributes import DATES, NUMBERS, Attribute, AttributePath, keyword_of, parse_attribute
 from whyray.config.check import MethodFacts, PackageFacts, check_config
-from whyray.config.conditions import AllOf, AnyOf, Clause, Condition, Not, parse_condition
+from whyray.config.conditions import (
+    AllOf,
+    AnyOf,
+    Clause,
+    Condition,
+    Not,
+    age_in_days,
+    parse_condition,
+    pattern_validator,
+)
+from whyray.config.lines import read_yaml
 from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
 from whyray.config.network import (
@@ -10,13 +21,14 @@ from whyray.config.network import (
     DicomDestination,
     DicomPeer,
     DicomWebDestination,
+    DicomWebListener,
     Informed,
     Listener,
     ListenerLimits,
     Peer,
     Retry,
 )
-from whyray.config.problems import Problem
+from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
     Budget,
     Completion,
@@ -39,10 +51,14 @@ from whyray.config.values import format_duration, format_size, parse_duration, p
 from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
+    "DATES",
+    "NUMBERS",
     "Admin",
     "AllOf",
     "AnyOf",
     "AssociationTimeouts",
+    "Attribute",
+    "AttributePath",
     "Budget",
     "Catalog",
     "Clause",
@@ -54,6 +70,7 @@ __all__ = [
     "DicomDestination",
     "DicomPeer",
     "DicomWebDestination",
+    "DicomWebListener",
     "ExpectedCount",
     "Informed",
     "Listener",
@@ -84,14 +101,20 @@ __all__ = [
     "Templates",
     "Workers",
     "Worklist",
+    "age_in_days",
     "check_config",
+    "config_error",
     "config_schema",
     "example_config",
     "format_duration",
     "format_size",
+    "keyword_of",
     "load_config",
+    "parse_attribute",
     "parse_condition",
     "parse_duration",
     "parse_size",
+    "pattern_validator",
     "read_config",
+    "read_yaml",
 ]

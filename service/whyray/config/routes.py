@@ -302,7 +302,8 @@ class Route(Section):
         BeforeValidator(_methods, json_schema_input_type=OneOrMore[Method] | dict[str, dict[str, object] | None]),
     ] = (MethodRequest("grad-cam", {}),)
     """Explanation methods: a list of names, or `{method: {parameter: value}}`. `radiologist`, `scientist`,
-    `administrator` and `all` stand for those methods that suit them and that the package can give."""
+    `administrator` and `all` stand for those methods that suit them and that the package can give; the map is the one
+    that hit most boxes when the package was onboarded (`whyray package show`)."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     send: Send | None = None

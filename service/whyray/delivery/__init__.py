@@ -11,6 +11,7 @@ from whyray.delivery.commitment import (
     on_commitment_report,
     request_commitment,
 )
+from whyray.delivery.connecting import unanswered
 from whyray.delivery.cstore import store
 from whyray.delivery.echo import Echo, echo
 from whyray.delivery.lease import LeaseKeeper
@@ -20,6 +21,7 @@ from whyray.delivery.service import DeliveryService, Pace
 from whyray.delivery.statuses import STATUSES, Meaning, Verdict, describe, meaning
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
+from whyray.delivery.web import error_of_response, web_client, words_of
 
 __all__ = [
     "STATUSES",
@@ -39,6 +41,7 @@ __all__ = [
     "describe",
     "echo",
     "enter_report",
+    "error_of_response",
     "find_files",
     "meaning",
     "on_commitment_report",
@@ -49,4 +52,7 @@ __all__ = [
     "store",
     "stow",
     "summary",
+    "unanswered",
+    "web_client",
+    "words_of",
 ]

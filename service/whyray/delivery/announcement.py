@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import InstanceAvailabilityNotification
 
 from whyray.catalog import ResultRow
 from whyray.config import Destination, DicomDestination, Informed
 from whyray.delivery.association import context
 from whyray.delivery.syntaxes import UNCOMPRESSED
 
-INSTANCE_AVAILABILITY = "1.2.840.10008.5.1.4.33"
-
 
 def announcement_context() -> PresentationContext:
     """Instance Availability Notification, to be proposed."""
-    return context(INSTANCE_AVAILABILITY, *UNCOMPRESSED)
+    return context(InstanceAvailabilityNotification, *UNCOMPRESSED)
 
 
 def announcement(results: Sequence[ResultRow], destination: Destination, informed: Informed) -> Dataset:

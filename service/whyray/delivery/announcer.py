@@ -10,13 +10,14 @@ import logging
 import random
 
 from pynetdicom.association import Association
+from pynetdicom.sop_class import InstanceAvailabilityNotification
 
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
 from whyray.catalog import Announcement, Catalog, ResultRow, announcements
 from whyray.config import Destination, DicomDestination, Informed
-from whyray.delivery.announcement import INSTANCE_AVAILABILITY, announcement, announcement_context
+from whyray.delivery.announcement import announcement, announcement_context
 from whyray.delivery.association import Caller, address, association
 from whyray.delivery.destination_worker import DestinationWorker
 from whyray.delivery.lease import LeaseKeeper
@@ -124,7 +125,7 @@ def notify(
     answer = None
     if link.is_established:
         content = announcement(results, destination, informed)
-        answer, _ = link.send_n_create(content, INSTANCE_AVAILABILITY, uid)
+        answer, _ = link.send_n_create(content, InstanceAvailabilityNotification, uid)
     if answer is None or "Status" not in answer:
         return PeerUnreachable(f"{address(informed)} aborted, or did not answer N-CREATE in time")
     verdict = meaning(int(answer.Status)).verdict

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.uid import generate_uid
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from whyray.base.failures import logged
+from whyray.base.sources import IdSource, random_uid
 from whyray.catalog import Catalog, Delivery, deliveries, events
 from whyray.delivery.statuses import describe
 from whyray.delivery.syntaxes import UNCOMPRESSED
@@ -31,18 +31,13 @@ NO_REASON = 0x0110
 """Processing failure: the reason noted where a peer gives none."""
 
 
-def uuid_uid() -> str:
-    """A fresh UID below 2.25."""
-    return str(generate_uid(prefix=None))
-
-
 def commitment_context() -> PresentationContext:
     """Storage Commitment Push Model, to be proposed or supported."""
     return build_context(StorageCommitmentPushModel, list(UNCOMPRESSED))
 
 
 def request_commitment(
-    catalog: Catalog, link: Association, sent: Sequence[Delivery], *, uid_source: Callable[[], str] = uuid_uid
+    catalog: Catalog, link: Association, sent: Sequence[Delivery], *, uid_source: IdSource = random_uid
 ) -> str | None:
     """Ask the peer, over an open association, to commit to keeping what it was sent.
 

@@ -6,10 +6,10 @@ import logging
 import os
 import socket
 import threading
-import uuid
 from abc import ABC, abstractmethod
 
 from whyray.base.failures import logged
+from whyray.base.sources import random_id
 from whyray.config import Destination
 from whyray.delivery.association import Caller
 
@@ -30,7 +30,7 @@ class DestinationWorker(ABC):
     def __init__(self, name: str, destination: Destination, caller: Caller, *, work: str, look: float) -> None:
         self.name, self.destination, self.caller = name, destination, caller
         self.stop = threading.Event()
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{name}:{uuid.uuid4().hex[:8]}"
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{name}:{random_id()[:8]}"
         self.thread = threading.Thread(target=self._run, name=f"{work}-{name}", daemon=True)
         self._work, self._look = work, look
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pydicom.uid import MediaStorageDirectoryStorage
+
 from whyray.base.errors import ConfigError, PeerUnreachable, WhyRayError
 from whyray.base.shown import shown_path
 from whyray.config import Destination, DicomDestination
@@ -13,8 +15,6 @@ from whyray.delivery.cstore import batches, store
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, read_outgoing
 from whyray.delivery.statuses import describe
 from whyray.delivery.stow import stow
-
-_DICOMDIR = "1.2.840.10008.1.3.10"
 
 
 def parse_peer(text: str) -> DicomDestination:
@@ -98,7 +98,7 @@ def send_files(
         except WhyRayError as error:
             report(Outcome(Outgoing(path, "", "", ""), None, error.message, error))
         else:
-            if file.sop_class_uid != _DICOMDIR:
+            if file.sop_class_uid != MediaStorageDirectoryStorage:
                 readable.append(file)
     try:
         _send(readable, peer, caller or Caller(), report, lambda file: file.path not in outcomes)

@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from pynetdicom.association import Association
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
+from whyray.base.sources import IdSource, random_uid
 from whyray.catalog import Catalog, Delivery, DeliveryState, announcements, deliveries, events
 from whyray.config import Destination, DicomDestination
 from whyray.delivery.announcer import Announcer
@@ -24,7 +26,6 @@ from whyray.delivery.commitment import (
     commitment_context,
     commitment_handlers,
     request_commitment,
-    uuid_uid,
 )
 from whyray.delivery.cstore import batches, store
 from whyray.delivery.destination_worker import DestinationWorker
@@ -70,7 +71,7 @@ class DeliveryService:
         caller: Caller | None = None,
         compression: Compression | None = None,
         rng: random.Random | None = None,
-        uid_source: Callable[[], str] = uuid_uid,
+        uid_source: IdSource = random_uid,
         pace: Pace | None = None,
     ) -> None:
         self.catalog, self.storage = catalog, storage
@@ -246,9 +247,9 @@ class Batch:
 
     def send(self) -> None:
         """Send all that is still ours; whatever happens, every delivery gets an outcome or is handed back."""
-        with self.keeper:
+        with self.keeper, ExitStack() as opened:
             try:
-                files = self._files()
+                files = self._files(opened)
                 if files and not self.worker.stop.is_set():
                     self._transmit(files)
             except WhyRayError as error:
@@ -265,7 +266,7 @@ class Batch:
                     with self.service.catalog.begin() as session:
                         deliveries.hand_back(session, left, self.worker.owner)
 
-    def _files(self) -> list[Outgoing]:
+    def _files(self, opened: ExitStack) -> list[Outgoing]:
         found = []
         for delivery_id, row in self.rows.items():
             try:
@@ -275,7 +276,8 @@ class Batch:
                         "committed to it",
                         advice="Look at the peer's log, or take storage_commitment out of the destination; then retry.",
                     )
-                found.append(read_outgoing(self.service.storage.path(row.result.key), delivery_id))
+                file = opened.enter_context(self.service.storage.local_file(row.result.key))
+                found.append(read_outgoing(file, delivery_id))
             except WhyRayError as error:
                 self._stop(delivery_id, error, None)
         # what broke an association before must not stand in front of the same others for ever

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,20 +152,6 @@ class OrthancServer:
         query = {"StudyInstanceUID": study_instance_uid}
         found = self.post("/tools/find", {"Level": "Study", "Query": query})
         return str(found[0]) if found else None
-
-    def wait_for(self, condition: Callable[[OrthancServer], bool], *, what: str, deadline: float = 60.0) -> None:
-        """Wait until `condition(self)` holds.
-
-        Raises
-        ------
-        PeerUnreachable
-            If it does not hold within `deadline` seconds.
-        """
-        until = time.monotonic() + deadline
-        while not condition(self):
-            if time.monotonic() > until:
-                raise PeerUnreachable(f"{what} did not happen within {deadline:.0f} s: {self._last_words()}")
-            time.sleep(0.05)
 
     def _answers(self) -> bool:
         try:

@@ -228,8 +228,8 @@ def _expected(catalog: Catalog, study: DemoStudy) -> tuple[str, ...]:
     with catalog.read() as session:
         row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
         done = [] if row is None else [each for each in row.jobs if each.state is JobState.DONE]
-        made = [each for job in done for finding in job.findings for each in finding["explanations"]]
-    if made and all(each["withheld"] for each in made):
+        made = [each for job in done for finding in job.finding_records for each in finding.explanations]
+    if made and all(each.withheld for each in made):
         return tuple(kind for kind in study.kinds if kind in ("sc", "sr"))
     return study.kinds
 
@@ -249,4 +249,5 @@ def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[Dem
             stem = "-".join([names[row.job.study.study_instance_uid], row.finding or row.kind, row.method or "page"])
             target = place.out / "pictures" / f"{stem.lower().replace(' ', '_')}-{row.id}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(storage.path(str(row.picture_key)).read_bytes())
+            with storage.open(str(row.picture_key)) as picture:
+                target.write_bytes(picture.read())

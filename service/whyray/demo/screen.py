@@ -45,17 +45,18 @@ def print_results(console: Console, catalog: Catalog) -> None:
         for job in session.scalars(select(Job).order_by(Job.created_at)):
             if job.state is JobState.FAILED:
                 table.add_row(job.package, "[red]failed[/]", "", "", "", "", f"{job.error_message} {job.error_advice}")
-            for finding in job.findings:
-                maps = [each for each in finding["explanations"] if each["part"] is None]
-                for each in (*maps, *finding["typed_explanations"]):
+            for finding in job.finding_records:
+                for explanation in finding.all_explanations:
+                    if explanation.part is not None:
+                        continue
                     table.add_row(
                         job.package,
-                        finding["finding"],
-                        _number(finding["probability"]),
-                        _number(finding["value"]),
-                        each["method"],
-                        each["quality"]["grade"] + (" (withheld)" if each["withheld"] else ""),
-                        "; ".join(each["quality"]["reasons"][:1]),
+                        finding.finding,
+                        _number(finding.probability),
+                        _number(finding.value),
+                        explanation.method,
+                        explanation.quality.grade + (" (withheld)" if explanation.withheld else ""),
+                        "; ".join(explanation.quality.reasons[:1]),
                     )
     console.print(table)
 

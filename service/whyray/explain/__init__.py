@@ -15,18 +15,25 @@ from whyray.explain import (
     language,
     latent,
     lime,
+    local_evidence,
     lrp,
+    normal_contrast,
     occlusion,
     paths,
     rise,
     score_cams,
     units,
 )
-from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, expanded
-from whyray.explain.case import Attribution, Case, Progress, predicted_regions
+from whyray.explain.agreement import CHANCE, Agreement, agreement
+from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
+from whyray.explain.case import Attribution, Case, Progress
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
 from whyray.explain.explain import explain, explainable, heatmaps, why_not
+from whyray.explain.fill import Fill, filled
+from whyray.explain.grid import upsample
+from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
+from whyray.explain.normal_contrast import NAME, NORMAL_MAPS, coarse_grid
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -41,6 +48,7 @@ from whyray.explain.registry import (
     register,
     required_tier,
 )
+from whyray.explain.repeat import TOP, top_dice
 from whyray.explain.typed import (
     CaseMatch,
     CaseMatches,
@@ -78,7 +86,9 @@ REGISTERED = (
     language,
     latent,
     lime,
+    local_evidence,
     lrp,
+    normal_contrast,
     occlusion,
     paths,
     rise,
@@ -90,9 +100,14 @@ REGISTERED = (
 __all__ = [
     "ALL",
     "AUDIENCES",
+    "CHANCE",
     "GROUPS",
+    "NAME",
+    "NORMAL_MAPS",
     "NOTHING",
     "REGISTERED",
+    "TOP",
+    "Agreement",
     "AnyMethod",
     "Attribution",
     "AttributionMap",
@@ -104,7 +119,9 @@ __all__ = [
     "ConceptScores",
     "Context",
     "Counterfactual",
+    "ExplainedImage",
     "Explanation",
+    "Fill",
     "Heatmap",
     "Intervention",
     "Kind",
@@ -114,6 +131,7 @@ __all__ = [
     "MethodDefaults",
     "MethodParameters",
     "Narrative",
+    "PreferredMap",
     "PriorExplanation",
     "Progress",
     "RegionShare",
@@ -125,20 +143,27 @@ __all__ = [
     "TypedMethod",
     "UnitEffect",
     "UnitReport",
+    "agreement",
     "as_input",
     "checked_parameters",
+    "coarse_grid",
     "displayed",
     "expanded",
     "explain",
     "explainable",
+    "explained_image",
+    "filled",
     "heatmap_methods",
     "heatmaps",
     "method_named",
     "methods",
     "on_grid_of",
     "predicted_regions",
+    "preferred_map",
     "register",
     "required_tier",
     "resampled",
+    "top_dice",
+    "upsample",
     "why_not",
 ]

@@ -1,20 +1,25 @@
 """Groups of methods under one name, for routes and the command line: all, or what suits one kind of reader.
 
 After the guidelines of Salahuddin et al. 2022: explanations are chosen for who reads them, several complementary types
-stand together, and none without its evaluation.
+stand together, and none without its evaluation. Which map comes first is not a matter of taste: the one that did best
+against boxes when the package was onboarded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from whyray.base.errors import PackageError
 from whyray.explain.explain import why_not
-from whyray.explain.registry import methods
+from whyray.explain.local_evidence import NAME as LOCAL_EVIDENCE
+from whyray.explain.registry import method_named, methods
 from whyray.inference import Model
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first, localisation_in
 
 AUDIENCES: dict[str, tuple[str, ...]] = {
-    "radiologist": ("grad-cam", "seg-grad-cam", "region-shares", "similar-cases", "latent-position", "narrative"),
+    "radiologist": ("region-shares", "similar-cases", "latent-position", "narrative"),
     "scientist": (
         "grad-cam",
         "seg-grad-cam",
@@ -31,26 +36,106 @@ AUDIENCES: dict[str, tuple[str, ...]] = {
         "unit-report",
         "narrative",
     ),
-    "administrator": ("grad-cam", "seg-grad-cam", "latent-position"),
+    "administrator": ("latent-position",),
 }
-"""Readers, and the methods that suit them: where a package can't give one, the others stand."""
+"""Readers, and the methods that suit them beside the package's preferred map: where a package can't give one, the
+others stand."""
 ALL = "all"
 GROUPS = (ALL, *AUDIENCES)
 """Names that stand for several methods."""
 
 
+@dataclass(frozen=True)
+class PreferredMap:
+    """The map that a reader gets of a package, and why this one.
+
+    `method` is None where the package can give none; `parameters` are those with which it was measured; `because` is
+    one sentence.
+    """
+
+    method: str | None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    because: str = ""
+
+    @property
+    def of(self) -> str | None:
+        """The map that others are told by: its own source, where it is made of another map."""
+        return str(self.parameters["of"]) if "of" in self.parameters else self.method
+
+
+def preferred_map(model: Model) -> PreferredMap:
+    """The method that did best on boxes at onboarding; where none was measured, the package's own local evidence, else
+    Grad-CAM.
+
+    Best: most hits, then the largest AUPRC (see `best_first`), of those that may be delivered and that the package can
+    be explained by.
+    """
+    report = model.report()
+    try:
+        measured = localisation_in(report, model.package)
+        unknown = "nothing was measured against boxes at onboarding"
+    except PackageError as error:
+        measured, unknown = {}, f"what was measured can't be read ({error.message})"
+    best = next((name for name in best_first(measured) if _able(name, model)), None)
+    if best is not None:
+        return PreferredMap(best, measured[best].parameters, f"{_rank(best, measured)}: {_worth(measured[best])}")
+    if measured:
+        most = max(found.boxes for found in measured.values())
+        unknown = f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
+    if _able(LOCAL_EVIDENCE, model):
+        return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
+    usual = "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
+    if _able(usual, model):
+        return PreferredMap(usual, {}, f"{unknown}, so that nobody knows whether this map points at the right place")
+    return PreferredMap(None, {}, f"{unknown}, and the package has no feature maps")
+
+
 def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[str, dict[str, Any]]:
-    """Wishes with each group replaced by those of its methods that this model can be explained by.
+    """Wishes with each group replaced by those of its methods that this model can be explained by, in the order in
+    which they are made.
 
     A method that is also wished for by name keeps its own parameters. Methods for research only are in no group.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, parameters in requests.items():
-        for method in _members(name, model) if name in GROUPS else (name,):
-            found.setdefault(method, {}).update({} if name in GROUPS else parameters)
-    return found
+        if name not in GROUPS:
+            found.setdefault(name, {}).update(parameters)
+            continue
+        for method, preferred in _members(name, model).items():
+            found[method] = {**preferred, **found.get(method, {})}
+    return dict(sorted(found.items(), key=lambda request: method_named(request[0]).stage))
 
 
-def _members(group: str, model: Model) -> Iterable[str]:
+def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
     able = [method.name for method in methods() if method.deliverable and why_not(method, model) is None]
-    return able if group == ALL else [each for each in AUDIENCES[group] if each in able]
+    if group == ALL:
+        return {name: {} for name in able}
+    first = preferred_map(model)
+    members: dict[str, dict[str, Any]] = {} if first.method is None else {first.method: dict(first.parameters)}
+    for name in AUDIENCES[group]:
+        if name in able:
+            members.setdefault(name, _told_by(first, name, model))
+    return members
+
+
+def _told_by(first: PreferredMap, name: str, model: Model) -> dict[str, Any]:
+    """What is told by a map is told by the one that the reader sees."""
+    reads_map = "of" in method_named(name).Parameters.model_fields
+    if not reads_map or first.of is None or "of" in model.manifest.methods.get(name, {}):
+        return {}
+    return {"of": first.of}
+
+
+def _able(name: str, model: Model) -> bool:
+    known: Iterable[str] = (method.name for method in methods())
+    return name in known and method_named(name).deliverable and why_not(method_named(name), model) is None
+
+
+def _rank(best: str, measured: Mapping[str, MethodLocalisation]) -> str:
+    return f"{best} did best of {len(measured)} methods" if len(measured) > 1 else f"only {best} was measured"
+
+
+def _worth(found: MethodLocalisation) -> str:
+    blind = max(found.centre_prior_hits, found.usual_place_hits or 0, found.lung_brightness_hits or 0)
+    doubt = "" if found.hits > blind else "; it has not shown that it points any better than a map that knows nothing"
+    return f"{found.words}{doubt}"

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain.companion_grid import displayed
 from whyray.explain.context import NOTHING, Context
+from whyray.explain.image import ExplainedImage
 from whyray.inference import Model, Run
 
 Progress = Callable[[int, int, str], None]
@@ -20,11 +21,15 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Attribution:
-    """What a method found for one target, in the order of the case's targets: the variable part of a Heatmap."""
+    """What a method found for one target, in the order of the case's targets: the variable part of a Heatmap.
+
+    `parameters` are those that the method settled itself, in place of what was left open.
+    """
 
     values: FloatArray
     layer: str | None = None
     evidence: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
 
 
 class Case:
@@ -36,6 +41,8 @@ class Case:
 
     Attributes
     ----------
+    image
+        The image with what was made of it so far; a new one where an array is given.
     x
         (1, C, *spatial) float32, channels-first.
     targets
@@ -47,7 +54,7 @@ class Case:
     def __init__(
         self,
         model: Model,
-        x: FloatArray,
+        x: FloatArray | ExplainedImage,
         targets: Sequence[int],
         *,
         context: Context = NOTHING,
@@ -56,19 +63,20 @@ class Case:
     ) -> None:
         self.model = model
         self.context = context
-        self.x = x
+        self.image = x if isinstance(x, ExplainedImage) else ExplainedImage(model, x)
+        self.x = self.image.x
         self.targets = tuple(targets)
         self._progress = progress
         self._words = words
 
     def for_targets(self, targets: Sequence[int]) -> Case:
         """The same image and listener for other targets."""
-        return Case(self.model, self.x, targets, context=self.context, progress=self._progress, words=self._words)
+        return Case(self.model, self.image, targets, context=self.context, progress=self._progress, words=self._words)
 
-    @cached_property
+    @property
     def run(self) -> Run:
         """The model's run on `x`: logits, features, embedding. Shared by everything that is asked about this image."""
-        return self.model.run(self.x)
+        return self.image.run
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,7 +99,7 @@ class Case:
     @cached_property
     def regions(self) -> FloatArray | None:
         """(targets, *output grid): weights 1/size on the segment of each target; None unless a segmentation."""
-        masks = regions_of(self.model, self.x)
+        masks = self.image.regions
         if masks is None:
             return None
         picked: FloatArray = masks[list(self.targets)].astype(np.float32)
@@ -125,7 +133,7 @@ class Case:
         done = 0
         for batch in batches:
             self.tell(done, total)
-            yield self.scores_of(self.model.batch_logits(batch))
+            yield self.scores_of(self.model.session.logits(batch))
             done += len(batch)
         self.tell(done, total)
 
@@ -136,38 +144,6 @@ class Case:
 
     def chunks(self, count: int, *, gradient: bool = False) -> Iterator[slice]:
         """Slices that cut `count` items into passes of the model's batch size: forward, or forward and back."""
-        step = self.model.gradient_batch_size if gradient else self.model.batch_size
+        step = self.model.session.gradient_batch_size if gradient else self.model.session.batch_size
         for start in range(0, count, step):
             yield slice(start, min(start + step, count))
-
-
-def regions_of(model: Model, x: FloatArray) -> BoolArray | None:
-    """`predicted_regions` of the model's run on one image (1, C, *spatial); found once."""
-    if model.task != "segmentation":
-        return None
-    return model.keep(x, "predicted regions", lambda: predicted_regions(model, model.run(x).logits))
-
-
-def predicted_regions(model: Model, logits: FloatArray) -> BoolArray | None:
-    """(targets, *output grid): where a segmentation says each target is; None for other tasks.
-
-    Softmax: the class of the largest probability. Sigmoid: at or above the target's threshold.
-    """
-    if model.task != "segmentation":
-        return None
-    if model.activation == "softmax":
-        calibrated = any(each.calibration is not None for each in model.manifest.targets)
-        return _largest((model.answer(logits[:1]) if calibrated else logits)[0])
-    answer = model.answer(logits[:1])[0]
-    thresholds = np.array([target.threshold for target in model.manifest.targets], np.float32)
-    return np.asarray(answer >= thresholds.reshape(-1, *[1] * (answer.ndim - 1)))
-
-
-def _largest(values: FloatArray) -> BoolArray:
-    """(targets, *grid): where each is the largest, of equals the first. numpy's argmax over the first axis is slow."""
-    masks: BoolArray = values == values.max(axis=0)
-    taken = masks[0].copy()
-    for mask in masks[1:]:
-        mask &= ~taken
-        taken |= mask
-    return masks

@@ -39,8 +39,6 @@ class Context:
         (*spatial): False on padding; None where all of the grid lies on the image.
     language, phrases
         Language of sentences, and the folder of a site's phrases.
-    spacing
-        mm of a step along each axis of the model's input grid; None where the source has none.
     directions
         Letters of PS3.3 C.7.6.1.1.1 that say where each axis of the grid grows to in the patient, e.g. ('F', 'L') for
         rows that go down and columns that go to the patient's left; None where nobody knows, and then no side is named.
@@ -52,7 +50,6 @@ class Context:
     valid: NDArray[np.bool_] | None = None
     language: str = "en"
     phrases: Path | None = None
-    spacing: tuple[float, ...] | None = None
     directions: tuple[str, ...] | None = None
 
 

@@ -17,8 +17,7 @@ from whyray.explain.gradients import checked_parity
 from whyray.explain.paths import completeness_gap
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.inference.gradient import Twin
-from whyray.inference.rules import ELEMENTWISE, Operator, moving
+from whyray.inference import ELEMENTWISE, Operator, Twin, moving
 
 _SMALL = 1e-6
 
@@ -48,7 +47,7 @@ class DeepLift(AttributionMap):
         """One map a target; a pass forward of baseline and image each, one back for each target."""
         assert isinstance(parameters, DeepLiftParameters)
         baseline = filled(case.x, parameters.baseline)
-        twin = case.model.twin(self.name)
+        twin = case.model.gradients.twin(self.name)
         rule = Rescale()
         without = rule.of_baseline(twin, baseline)
         found, logits = twin.gradients(case.x, case.targets, case.regions, rule)

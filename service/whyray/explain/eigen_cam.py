@@ -1,4 +1,4 @@
-"""Eigen-CAM."""
+"""Eigen-CAM (Muhammad and Yeasin 2020): the first principal component of the feature maps, whatever the target."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EigenCam(AttributionMap):
         if features is None:
             raise TierMissing(f"{case.model.identity} has no feature maps")
         values = upsample(np.maximum(first_component(features[0], parameters.centre), 0), case.shape)
-        return [Attribution(values, case.model.features_name) for _ in case.targets]
+        return [Attribution(values, case.model.network.features_name) for _ in case.targets]
 
 
 def first_component(features: FloatArray, centre: bool) -> FloatArray:

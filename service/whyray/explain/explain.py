@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
-from whyray.explain.case import Case, Progress, regions_of
+from whyray.explain.case import Case, Progress
 from whyray.explain.context import NOTHING, Context
+from whyray.explain.image import ExplainedImage, explained_image
 from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, checked_parameters, method_named
 from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
-from whyray.inference import Model
+from whyray.inference import WITHOUT_MAPS, Model
 from whyray.inference.blas import one_blas_thread
-from whyray.inference.feature_choice import WITHOUT_MAPS
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 
@@ -25,7 +25,7 @@ _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 @overload
 def explain(
     model: Model,
-    x: NDArray[Any],
+    x: NDArray[Any] | ExplainedImage,
     *,
     target: Literal["all"],
     method: str = ...,
@@ -36,7 +36,7 @@ def explain(
 @overload
 def explain(
     model: Model,
-    x: NDArray[Any],
+    x: NDArray[Any] | ExplainedImage,
     *,
     target: list[str] | tuple[str, ...],
     method: str = ...,
@@ -47,7 +47,7 @@ def explain(
 @overload
 def explain(
     model: Model,
-    x: NDArray[Any],
+    x: NDArray[Any] | ExplainedImage,
     *,
     target: str,
     method: str = ...,
@@ -57,7 +57,7 @@ def explain(
 ) -> Explanation: ...
 def explain(
     model: Model,
-    x: NDArray[Any],
+    x: NDArray[Any] | ExplainedImage,
     *,
     target: str | list[str] | tuple[str, ...] = "all",
     method: str = "grad-cam",
@@ -70,7 +70,8 @@ def explain(
     An attribution map comes as a Heatmap, another type of explanation as its own class (see `whyray.explain.typed`).
     `context` is what is known beyond the image: anatomy that came with the study, what was said of it before.
 
-    `x` is one image in the layout of the manifest, (1, ...) or without the batch axis. `parameters` come before those
+    `x` is one image in the layout of the manifest, (1, ...) or without the batch axis; or one that is held, so that
+    its run and whatever else was made of it are not made again. `parameters` come before those
     that the manifest prefers, and those before the paper's. `target` is a name, a list of names, or 'all'; of several
     targets, background and segments that the model did not find are left out. `progress(done, total, words)` is called
     between batches and may raise Cancelled.
@@ -84,10 +85,8 @@ def explain(
     if refusal is not None:
         raise refusal
     checked = checked_parameters(method, given)
-    image = model.channels_first(x)
-    if len(image) != 1:
-        raise ExplanationError(f"expected one image, found {len(image)}", advice="Explain images one at a time.")
-    names = (target,) if isinstance(target, str) and target != "all" else _several(model, image, target)
+    image = explained_image(model, x)
+    names = (target,) if isinstance(target, str) and target != "all" else _several(image, target)
     case = Case(
         model,
         image,
@@ -103,7 +102,7 @@ def explain(
 
 def heatmaps(
     model: Model,
-    x: NDArray[Any],
+    x: NDArray[Any] | ExplainedImage,
     *,
     target: str | list[str] | tuple[str, ...],
     method: str,
@@ -135,22 +134,22 @@ def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[E
             signed=method.signed,
             unit=unit_of(method.unit, case.model),
             layer=each.layer,
-            parameters=parameters.model_dump(),
+            parameters={**parameters.model_dump(), **each.parameters},
             evidence=each.evidence,
         )
         for name, each in zip(names, method.attribute(case, parameters), strict=True)
     ]
 
 
-def _several(model: Model, image: NDArray[np.float32], target: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def _several(image: ExplainedImage, target: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
     for name in () if isinstance(target, str) else target:
-        model.target_index(name)
-    return tuple(each for each in explainable(model, image) if isinstance(target, str) or each in target)
+        image.model.target_index(name)
+    return tuple(name for name in explainable(image) if isinstance(target, str) or name in target)
 
 
-def explainable(model: Model, image: NDArray[np.float32]) -> tuple[str, ...]:
+def explainable(image: ExplainedImage) -> tuple[str, ...]:
     """Targets that can be explained on this image: no background, and only segments that were found."""
-    regions = regions_of(model, image)
+    model, regions = image.model, image.regions
     return tuple(
         name for name in model.explainable_targets if regions is None or regions[model.target_index(name)].any()
     )
@@ -172,9 +171,9 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
             f"{method.name} explains {', '.join(method.tasks)}, and {model.identity} is a {model.task}",
             advice="Take another method.",
         )
-    if method.tier == "T1" and model.features_name is None:
+    if method.tier == "T1" and model.network.features_name is None:
         return TierMissing(
-            f"{method.name} needs feature maps (T1), and {model.identity} has none: {model.features.reason}",
+            f"{method.name} needs feature maps (T1), and {model.identity} has none: {model.network.features.reason}",
             advice=f"Take {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
         )
     if method.tier == "T2":
@@ -191,7 +190,7 @@ def why_not(method: AnyMethod, model: Model, given: Mapping[str, object] | None 
 
 def unit_of(unit: str, model: Model) -> str:
     """A method's unit for this model: where its score is no logit, a probability or a regression's value."""
-    return unit.replace("logit", model.output_form.unit)
+    return unit.replace("logit", model.network.form.unit)
 
 
 def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
@@ -205,7 +204,7 @@ def _in_its_unit(told: TypedExplanation, model: Model) -> TypedExplanation:
 
 def _without_twin(model: Model, method: str) -> TierMissing:
     try:
-        model.twin(method)
+        model.gradients.twin(method)
     except TierMissing as error:
         return error
     return TierMissing(f"{method} needs gradients (T2), and {model.identity} is {model.tier}")

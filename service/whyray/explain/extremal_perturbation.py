@@ -66,7 +66,7 @@ class ExtremalPerturbation(AttributionMap):
         hidden = filled(case.x, p.fill)
         counts = tuple(min(p.cells, size) for size in case.shape)
         seeds = np.random.default_rng([p.seed, case.targets[0]]).spawn(2)
-        level = float(case.scores_of(case.model.batch_logits(hidden))[0, 0])
+        level = float(case.scores_of(case.model.session.logits(hidden))[0, 0])
         gain = float(case.score[0]) - level
         searches = [_Search(case, hidden, counts, p, seed) for seed in seeds]
         halves, best, evidence = np.zeros((2, *case.shape), np.float32), np.zeros(case.shape, np.float32), {}
@@ -139,5 +139,5 @@ class _Search:
                 coarse = masks[chunk].reshape(-1, *self._counts).astype(np.float32)
                 yield self._hidden + (self._case.x - self._hidden) * upsample(coarse, self._case.shape)[:, None]
 
-        batches = (self._case.scores_of(self._case.model.batch_logits(each)) for each in shown())
+        batches = (self._case.scores_of(self._case.model.session.logits(each)) for each in shown())
         return np.concatenate(list(batches))[:, 0].astype(np.float64)

@@ -14,8 +14,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
-from whyray.inference.gradient import PARITY, GradientEngine, parity_gap
-from whyray.inference.rules import Operator, Rule
+from whyray.inference import PARITY, GradientEngine, Operator, Rule, parity_gap
 
 
 def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tuple[FloatArray, float]:
@@ -24,10 +23,10 @@ def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tup
     Raises TierMissing where the engine answers otherwise than the model's own graph on this very image.
     """
     if rule is None:
-        engine = case.model.gradient_engine(method, len(case.targets))
+        engine = case.model.gradients.engine(method, len(case.targets))
         found, logits = engine.gradients(case.x, case.targets, case.regions)
     else:
-        found, logits = case.model.twin(method).gradients(case.x, case.targets, case.regions, rule)
+        found, logits = case.model.gradients.twin(method).gradients(case.x, case.targets, case.regions, rule)
     gap = checked_parity(case, logits)
     return found[:, 0], gap
 
@@ -94,7 +93,7 @@ class SmoothGrad(AttributionMap):
         """One map a target; one pass forward a sample, one back for each target."""
         assert isinstance(parameters, SmoothGradParameters)
         p = parameters
-        engine = case.model.gradient_engine(self.name, len(case.targets))
+        engine = case.model.gradients.engine(self.name, len(case.targets))
         rng = np.random.default_rng(p.seed)
         deviation = p.noise * float(case.x.max() - case.x.min())
         halves = np.zeros((2, len(case.targets), *case.x.shape[1:]))

@@ -26,6 +26,15 @@ def upsample(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.fl
     return np.ascontiguousarray(result, dtype=np.float32)
 
 
+def upsample_sum(values: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
+    """As `upsample` to a grid that is no coarser, but what a cell holds is spread over its places: sums stay."""
+    shared = values
+    for axis, size in zip(range(values.ndim - len(shape), values.ndim), shape, strict=True):
+        places = axis_weights(values.shape[axis], size).sum(axis=0)
+        shared = shared / places.reshape(-1, *[1] * (values.ndim - axis - 1))
+    return upsample(shared, shape)
+
+
 @lru_cache(maxsize=64)
 def axis_weights(source: int, target: int) -> NDArray[np.float32]:
     """(target, source) matrix of one axis."""

@@ -13,7 +13,7 @@ from whyray.explain.case import Attribution, Case
 from whyray.explain.gradients import checked_parity
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
-from whyray.inference.rules import ELEMENTWISE, Operator, moving
+from whyray.inference import ELEMENTWISE, Operator, moving
 
 _NO_RULE = {"softmax", "layer_norm", "instance_norm", "group_norm", "div", "pow"}
 
@@ -59,7 +59,7 @@ class Lrp(AttributionMap):
         assert isinstance(parameters, LrpParameters)
         import torch
 
-        twin = case.model.twin(self.name)
+        twin = case.model.gradients.twin(self.name)
         rules = _Rules(parameters)
         image = torch.from_numpy(np.ascontiguousarray(case.x)).to(twin.device).requires_grad_(True)
         logits = twin.logits(image, rules, twin.folded)

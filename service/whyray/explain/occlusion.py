@@ -1,4 +1,4 @@
-"""Occlusion."""
+"""Occlusion (Zeiler and Fergus 2014): what the answer loses where the image is covered."""
 
 from __future__ import annotations
 

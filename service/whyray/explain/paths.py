@@ -58,8 +58,8 @@ class IntegratedGradients(AttributionMap):
         assert isinstance(parameters, IntegratedGradientsParameters)
         p = parameters
         baseline = filled(case.x, p.baseline)
-        parity = engine_parity(case, case.model.gradient_engine(self.name, len(case.targets)))
-        difference = case.score - case.scores_of(case.model.batch_logits(baseline))[0]
+        parity = engine_parity(case, case.model.gradients.engine(self.name, len(case.targets)))
+        difference = case.score - case.scores_of(case.model.session.logits(baseline))[0]
         steps = p.steps
         while True:
             maps = self._integrate(case, baseline, steps)
@@ -83,7 +83,7 @@ class IntegratedGradients(AttributionMap):
         ]
 
     def _integrate(self, case: Case, baseline: FloatArray, steps: int) -> FloatArray:
-        engine = case.model.gradient_engine(self.name, len(case.targets))
+        engine = case.model.gradients.engine(self.name, len(case.targets))
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         shares, weights = ((nodes + 1) / 2).astype(np.float32), weights / 2
         inner = [1] * (case.x.ndim - 1)
@@ -130,7 +130,7 @@ class ExpectedGradients(AttributionMap):
         """One map a target; a pass forward a sample and one a reference, and back for each target."""
         assert isinstance(parameters, ExpectedGradientsParameters)
         p = parameters
-        engine = case.model.gradient_engine(self.name, len(case.targets))
+        engine = case.model.gradients.engine(self.name, len(case.targets))
         references = self._references(case, p.references)
         rng = np.random.default_rng(p.seed)
         drawn = rng.integers(0, len(references), p.samples)
@@ -169,7 +169,7 @@ class ExpectedGradients(AttributionMap):
                 "and no images from onboarding",
                 advice="Onboard it, or add a .npy of images to artefacts in model.yaml, or take integrated-gradients.",
             )
-        references = case.model.channels_first(np.load(path, allow_pickle=False))
+        references = case.model.network.checked_input(np.load(path, allow_pickle=False))
         others: FloatArray = references[np.abs(references - case.x).reshape(len(references), -1).max(axis=1) > 0]
         if not len(others):
             raise ExplanationError(

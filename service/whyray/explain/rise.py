@@ -1,4 +1,4 @@
-"""RISE."""
+"""RISE (Petsiuk et al. 2018): the answer to randomly masked images, averaged where they were shown."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class ScoreCam(AttributionMap):
         weights = np.exp(scores - scores.max(axis=0))
         weights /= weights.sum(axis=0)
         maps = np.maximum(np.tensordot(weights.T, features[kept].astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(heatmap, case.shape), case.model.features_name) for heatmap in maps]
+        return [Attribution(upsample(heatmap, case.shape), case.model.network.features_name) for heatmap in maps]
 
 
 @register
@@ -88,12 +88,12 @@ class AblationCam(AttributionMap):
         scores = case.score.astype(np.float64)
         weights = drops / np.where(scores == 0, 1, np.abs(scores))[:, None]
         maps = np.maximum(np.tensordot(weights, features.astype(np.float64), axes=1), 0).astype(np.float32)
-        return [Attribution(upsample(heatmap, case.shape), case.model.features_name) for heatmap in maps]
+        return [Attribution(upsample(heatmap, case.shape), case.model.network.features_name) for heatmap in maps]
 
 
 def _ablation_drops(case: Case, features: FloatArray) -> FloatArray:
     """(targets, channels): y - y_k."""
-    head = case.model.head
+    head = case.model.network.head
     targets = list(case.targets)
     flat = features.reshape(len(features), -1)
     if head is not None and head.kind == "pooled":
@@ -107,7 +107,7 @@ def _ablation_drops(case: Case, features: FloatArray) -> FloatArray:
         channels = np.arange(start, min(start + step, len(features)))
         ablated = np.repeat(features[None], len(channels), axis=0)
         ablated[np.arange(len(channels)), channels] = 0
-        logits = case.model.head_run(ablated)
+        logits = case.model.network.head_run(ablated)
         scores.append(case.scores_of(logits.reshape(len(channels), *case.run.logits.shape[1:])))
     case.tell(len(features), len(features))
     return np.asarray((case.score - np.concatenate(scores)).T, np.float32)

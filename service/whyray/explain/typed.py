@@ -63,6 +63,11 @@ class TypedExplanation:
         return ()
 
     @property
+    def drift_numbers(self) -> Mapping[str, float]:
+        """What of it is worth watching over time, by measure: a name in kebab-case, at most 32 characters."""
+        return {}
+
+    @property
     def structures(self) -> tuple[Structure, ...]:
         """Structures that results write as segments."""
         return ()
@@ -307,6 +312,11 @@ class LatentPosition(TypedExplanation):
     trustworthiness: float
     traversal: FloatArray | None = None
 
+    @property
+    def drift_numbers(self) -> Mapping[str, float]:
+        """How far from the references the images lie."""
+        return {"ood-percentile": self.percentile}
+
 
 # --- anatomical priors ---------------------------------------------------------------------------------------------
 
@@ -344,6 +354,11 @@ class RegionShares(TypedExplanation):
     def structures(self) -> tuple[Structure, ...]:
         """All of them."""
         return tuple(region.structure for region in self.regions)
+
+    @property
+    def drift_numbers(self) -> Mapping[str, float]:
+        """How much of the answer comes from outside of all structures."""
+        return {"outside-anatomy": self.outside}
 
 
 # --- internal representation ---------------------------------------------------------------------------------------

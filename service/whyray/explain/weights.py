@@ -10,8 +10,7 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing, WhyRayError
 from whyray.explain.case import Case
-from whyray.inference import Model
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,10 @@ def feature_gradient(case: Case, *, at_positions: bool = False) -> FeatureGradie
     Raises TierMissing where the model has no feature maps or its head can't be run backward.
     """
     model, run = case.model, case.run
-    if model.features_name is None or run.features is None:
+    if model.network.features_name is None or run.features is None:
         raise TierMissing(f"{model.identity} has no feature maps")
     features = run.features[0]
-    head = model.head
+    head = model.network.head
     targets = list(case.targets)
     positions = prod(features.shape[1:])
     if head is not None and not (at_positions and head.kind == "positional"):
@@ -67,10 +66,10 @@ def feature_gradient(case: Case, *, at_positions: bool = False) -> FeatureGradie
             pooled = features.reshape(len(features), -1).mean(axis=1)
             gap = parity_gap(np.einsum("tc,c->t", head.weight, pooled) + head.bias, run.logits[0])  # no BLAS: see grid
         regions = case.regions if head.kind == "pointwise" else None
-        return FeatureGradient(features, mean, gap, model.features_name, _regions=regions)
-    full, gap = model.head_gradient(run.features, run.logits, targets, case.regions)
+        return FeatureGradient(features, mean, gap, model.network.features_name, _regions=regions)
+    full, gap = model.gradients.head(run.features, run.logits, targets, case.regions)
     mean = full.reshape(*full.shape[:2], -1).mean(axis=2)
-    return FeatureGradient(features, mean, gap, model.features_name, _full=full)
+    return FeatureGradient(features, mean, gap, model.network.features_name, _full=full)
 
 
 def without_gradient(model: Model, *, at_positions: bool = False) -> WhyRayError | None:
@@ -78,13 +77,13 @@ def without_gradient(model: Model, *, at_positions: bool = False) -> WhyRayError
 
     Heads without a closed form are converted, compared and proven for that, once.
     """
-    if model.features_name is None:
+    if model.network.features_name is None:
         return TierMissing(f"{model.identity} has no feature maps")
-    head = model.head
+    head = model.network.head
     if head is not None and not (at_positions and head.kind == "positional"):
         return None
     try:
-        _ = model.head_gradient
+        _ = model.gradients.head
     except WhyRayError as error:
         return error
     return None

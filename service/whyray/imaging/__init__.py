@@ -1,15 +1,21 @@
 """Instances → sorted images with geometry → model tensors, and every value back to its source pixel."""
 
+from whyray.imaging.attributes import attribute_name, decimal_number, decimal_numbers, written_value
 from whyray.imaging.back import mask_to_source, scores_to_source, to_source
+from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
+from whyray.imaging.instance import quiet
 from whyray.imaging.model_input import to_model
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.orientation import DIRECTIONS, frame_orientation, opposite, patient_orientation
-from whyray.imaging.other_objects import SEGMENTATIONS, counted, other_object, passed_over, sop_class_of
+from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
+from whyray.imaging.photometry import Window, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
 from whyray.imaging.read import Refusal, StudyImages, read_images
 from whyray.imaging.source import ModelGrid, ModelInput, SourceFrame, SourceImage
 from whyray.imaging.structures import (
+    SEGMENTATIONS,
+    Code,
     StudyStructure,
     StudyStructures,
     is_segmentation,
@@ -21,6 +27,7 @@ __all__ = [
     "DIRECTIONS",
     "SEGMENTATIONS",
     "WRAPPED",
+    "Code",
     "ModelGrid",
     "ModelInput",
     "Note",
@@ -31,9 +38,14 @@ __all__ = [
     "StudyImages",
     "StudyStructure",
     "StudyStructures",
+    "Window",
+    "attribute_name",
     "counted",
+    "decimal_number",
+    "decimal_numbers",
     "frame_orientation",
     "frame_pixel_to_patient",
+    "holder_of",
     "is_picture",
     "is_segmentation",
     "mask_to_source",
@@ -41,6 +53,7 @@ __all__ = [
     "other_object",
     "passed_over",
     "patient_orientation",
+    "quiet",
     "read_images",
     "scores_to_source",
     "sop_class_of",
@@ -48,5 +61,7 @@ __all__ = [
     "structures_on_grid",
     "to_model",
     "to_source",
+    "voi_of",
     "wrap_picture",
+    "written_value",
 ]

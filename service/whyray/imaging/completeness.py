@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydicom.uid import CTImageStorage
+
 from whyray.base.errors import ImageError
 from whyray.imaging.acquisition import RESCALE, Attribute, number_in
 from whyray.imaging.attributes import attribute_name
@@ -11,7 +13,6 @@ from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.photometry import MONOCHROME
 from whyray.imaging.stack import Member, named
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 IDENTITY = {"Rescale Slope": 1.0, "Rescale Intercept": 0.0}
 MOST_WITHOUT = 0.5
 """Where more than this share of slices lacks an attribute, none of the series can be trusted."""
@@ -47,7 +48,7 @@ def set_apart_without_rescale(members: Sequence[Member]) -> tuple[list[Member], 
 
 def rescale_note(members: Sequence[Member]) -> tuple[Note, ...]:
     """A note where a CT does not say what its stored values are: type 1 of the CT Image module."""
-    if str(members[0].instance.sop_class) != CT:
+    if str(members[0].instance.sop_class) != CTImageStorage:
         return ()
     missing = [attribute_name(attribute.keyword) for attribute in RESCALE if _lacks(members[0], attribute)]
     if not missing:

@@ -7,6 +7,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRColorImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
+
 from whyray.base.errors import GeometryError, ImageError
 from whyray.imaging.acquisition import written_in
 from whyray.imaging.attributes import attribute_name, written_texts
@@ -21,22 +34,20 @@ from whyray.imaging.source import SourceFrame
 from whyray.imaging.splitting import by_acquisition, by_phase, by_reconstruction, volumes_of
 from whyray.imaging.stack import Member, along_normal, gap_notes, is_filled, named, sharing_places, stacks_up
 
-CROSS_SECTIONAL = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
-    "1.2.840.10008.5.1.4.1.1.128": "Positron Emission Tomography Image Storage",
-}
+CROSS_SECTIONAL = frozenset({CTImageStorage, MRImageStorage, PositronEmissionTomographyImageStorage})
 """Single-frame classes whose instances are slices of a volume."""
 
-ENHANCED = {
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
-    "1.2.840.10008.5.1.4.1.1.4.3": "Enhanced MR Color Image Storage",
-    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image Storage",
-    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET Image Storage",
-    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET Image Storage",
-}
+ENHANCED = frozenset(
+    {
+        EnhancedCTImageStorage,
+        LegacyConvertedEnhancedCTImageStorage,
+        EnhancedMRImageStorage,
+        EnhancedMRColorImageStorage,
+        LegacyConvertedEnhancedMRImageStorage,
+        EnhancedPETImageStorage,
+        LegacyConvertedEnhancedPETImageStorage,
+    }
+)
 """Multi-frame classes whose frames are slices."""
 
 PLACELESS = "; the image has no place in the patient"

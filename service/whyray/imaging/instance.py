@@ -1,4 +1,4 @@
-"""One instance at the door: a header that can be trusted to parse, its pixels left where they are."""
+"""Opens an image instance: checks that its header can be read, and leaves its pixels in the file until asked for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from typing import Any
 
 import pydicom
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    ConfocalMicroscopyTiledPyramidalImageStorage,
+    ParametricMapStorage,
+    RTDoseStorage,
+    SegmentationStorage,
+    VLWholeSlideMicroscopyImageStorage,
+)
 
 from whyray.base.errors import DecodeError, ImageError, ResourceExhausted, WhyRayError
+from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.attributes import attribute_name, decimal_numbers, unreadable_attribute, whole_number, written_value
 from whyray.imaging.digest import digest_of
 from whyray.imaging.geometry import pixel_aspect_ratio, pixel_spacing
@@ -25,16 +33,16 @@ from whyray.imaging.pixel_description import pixel_description
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 DERIVED_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation",
-    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
-    "1.2.840.10008.5.1.4.1.1.30": "Parametric Map",
-    "1.2.840.10008.5.1.4.1.1.481.2": "RT Dose",
+    SegmentationStorage: "Segmentation",
+    LABEL_MAP_SEGMENTATION_STORAGE: "Label Map Segmentation",
+    ParametricMapStorage: "Parametric Map",
+    RTDoseStorage: "RT Dose",
 }
 """SOP classes whose pixels are not an image of the patient; no model runs on them."""
 
 TILED_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.77.1.6": "VL Whole Slide Microscopy Image",
-    "1.2.840.10008.5.1.4.1.1.77.1.9": "Confocal Microscopy Tiled Pyramidal Image",
+    VLWholeSlideMicroscopyImageStorage: "VL Whole Slide Microscopy Image",
+    ConfocalMicroscopyTiledPyramidalImageStorage: "Confocal Microscopy Tiled Pyramidal Image",
 }
 """SOP classes whose frames are tiles of one picture: nothing right can be said of a tile by itself."""
 

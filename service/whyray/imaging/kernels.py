@@ -1,4 +1,8 @@
-"""One-dimensional resampling as small matrices: separable, half-pixel exact, antialiased when it shrinks."""
+"""One-dimensional resampling as small matrices: separable, half-pixel exact, antialiased when it shrinks.
+
+skimage's `resize` brings a whole image to a whole image; here the positions lie anywhere (spacing, cropping, padding,
+slices at uneven distances), and a linear function comes out exact to the edge.
+"""
 
 from __future__ import annotations
 

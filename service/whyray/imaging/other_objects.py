@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID, MediaStorageDirectoryStorage
+from pydicom.uid import UID, MediaStorageDirectoryStorage, MRSpectroscopyStorage
 
 from whyray.imaging.instance import DERIVED_CLASSES, quiet, text
-from whyray.imaging.structures import BINARY_OR_FRACTIONAL, LABEL_MAP
 
-SEGMENTATIONS = frozenset({BINARY_OR_FRACTIONAL, LABEL_MAP})
-_SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"
 _READ = ["SOPClassUID", "Rows", "Columns", "DirectoryRecordSequence"]
 
 
-def sop_class_of(path: Path) -> tuple[str, bool]:
+def sop_class_of(file: Path | BinaryIO) -> tuple[str, bool]:
     """SOP Class UID and whether the file has Rows and Columns; ('', False) for what can't be read as DICOM."""
     try:
         with quiet():
-            head = dcmread(path, stop_before_pixels=True, specific_tags=list(_READ))
+            head = dcmread(file, stop_before_pixels=True, specific_tags=list(_READ))
             if "DirectoryRecordSequence" in head:
                 return str(MediaStorageDirectoryStorage), False
             meta = text(head.file_meta, "MediaStorageSOPClassUID")
@@ -49,7 +47,7 @@ def other_object(sop_class_uid: str, *, has_size: bool) -> str | None:
     if uid.is_private or uid.type != "SOP Class":
         return None if has_size else f"object of private SOP Class {sop_class_uid}"
     name: str = uid.name.removesuffix(" (Retired)").removesuffix(" SOP Class").removesuffix(" Storage")
-    if sop_class_uid in DERIVED_CLASSES or sop_class_uid == _SPECTROSCOPY:
+    if sop_class_uid in DERIVED_CLASSES or sop_class_uid == MRSpectroscopyStorage:
         return name
     return None if has_size or "Image" in uid.name else name
 

@@ -1,4 +1,4 @@
-"""Instances of one study → source images."""
+"""Reads the instances of one study into source images."""
 
 from __future__ import annotations
 

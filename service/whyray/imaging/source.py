@@ -1,4 +1,4 @@
-"""What the house knows of an image: frames with known geometry, their values, and the grid of a model's tensor."""
+"""A source image: frames with known geometry, their values, and the grid of a model's tensor."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.uid import SegmentationStorage
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
+from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.functional_groups import group_item
 from whyray.imaging.geometry import frame_geometry
@@ -25,8 +27,7 @@ from whyray.imaging.volume import volume_to_grid
 
 Code = tuple[str, str, str]
 """Code value, coding scheme designator, code meaning."""
-BINARY_OR_FRACTIONAL = "1.2.840.10008.5.1.4.1.1.66.4"
-LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
+SEGMENTATIONS = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE})
 ANATOMY = {"91723000", "123037004", "91832008", "85756007", "T-D000A", "T-D0050", "T-D0080"}
 """Segmented Property Category: (physical) anatomical structure, organ, tissue, as SNOMED CT or SRT. What is morphology
 or a spatial concept (a lesion, a salient region) is no anatomy."""
@@ -69,7 +70,7 @@ def structures_of_study(sources: Iterable[Path | Dataset], image: SourceImage) -
             try:
                 with refusing_as_image_error(source.name if isinstance(source, Path) else "without a file"):
                     data = source if isinstance(source, Dataset) else _if_segmentation(source)
-                    if data is None or str(data.get("SOPClassUID")) not in (BINARY_OR_FRACTIONAL, LABEL_MAP):
+                    if data is None or str(data.get("SOPClassUID")) not in SEGMENTATIONS:
                         continue
                     uid = str(data.get("SOPInstanceUID"))
                 with refusing_as_image_error(uid, data):
@@ -100,7 +101,7 @@ def is_segmentation(path: Path) -> bool:
     try:
         with quiet():
             head = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-            return str(head.get("SOPClassUID")) in (BINARY_OR_FRACTIONAL, LABEL_MAP)
+            return str(head.get("SOPClassUID")) in SEGMENTATIONS
     except Exception:  # whoever reads the images of the study names what is wrong with the file
         return False
 
@@ -231,7 +232,7 @@ def _slice(data: Dataset, number: int) -> _Slice:
     _, affine = frame_geometry(data, number)
     identified = group_item(data, number, "SegmentIdentificationSequence")
     segment = None if identified is None else int(identified.ReferencedSegmentNumber)
-    if str(data.SOPClassUID) == LABEL_MAP:
+    if str(data.SOPClassUID) == LABEL_MAP_SEGMENTATION_STORAGE:
         segment = None
     return _Slice(number, affine, segment, _made_from(data, number))
 

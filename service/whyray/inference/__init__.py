@@ -2,19 +2,53 @@
 
 from whyray.inference.autoencoder import Autoencoder
 from whyray.inference.captioner import Caption, Captioner
-from whyray.inference.model import Model, Run, load_package, target_spec
-from whyray.inference.session import RuntimeOptions
-from whyray.inference.taps import head_from, tapped
+from whyray.inference.converters import TwinConverter, first_right, to_torch
+from whyray.inference.display import as_input, displayed, per_channel
+from whyray.inference.feature_choice import WITHOUT_MAPS
+from whyray.inference.gradient import PARITY, GradientEngine, Twin, parity_gap, probes_of_features, pulled_back
+from whyray.inference.gradient_proof import rounding_operators, unproven
+from whyray.inference.head import AffineHead, affine_head, is_affine
+from whyray.inference.input_type import cast_to
+from whyray.inference.memory import memory_budget, process_field
+from whyray.inference.model import Model, load_package, target_spec
+from whyray.inference.network_session import Run
+from whyray.inference.rules import ELEMENTWISE, Operator, Rule, moving
+from whyray.inference.session import RuntimeOptions, open_session, run_session
 
 __all__ = [
+    "ELEMENTWISE",
+    "PARITY",
+    "WITHOUT_MAPS",
+    "AffineHead",
     "Autoencoder",
     "Caption",
     "Captioner",
+    "GradientEngine",
     "Model",
+    "Operator",
+    "Rule",
     "Run",
     "RuntimeOptions",
-    "head_from",
+    "Twin",
+    "TwinConverter",
+    "affine_head",
+    "as_input",
+    "cast_to",
+    "displayed",
+    "first_right",
+    "is_affine",
     "load_package",
-    "tapped",
+    "memory_budget",
+    "moving",
+    "open_session",
+    "parity_gap",
+    "per_channel",
+    "probes_of_features",
+    "process_field",
+    "pulled_back",
+    "rounding_operators",
+    "run_session",
     "target_spec",
+    "to_torch",
+    "unproven",
 ]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import PackageError, TierMissing, WhyRayError
+from whyray.base.errors import PackageError, TierMissing
+from whyray.inference.converters import TwinConverter, first_right, to_torch
 from whyray.inference.display import as_input, displayed, per_channel
-from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.inference.gradient import PARITY, only_output, parity_gap
 from whyray.inference.model import Model
-from whyray.inference.taps import head_from, tapped
 
 
 class Autoencoder:
@@ -42,14 +42,14 @@ class Autoencoder:
     @property
     def device(self) -> str:
         """Where the torch functions compute."""
-        return device_of(self.model)
+        return self.model.session.torch_device
 
     @cached_property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one item's latents inside the graph; `latents` are these, flattened."""
-        sizes = self.model.graph.shapes.get(self._latents)
+        sizes = self.model.network.graph.shapes.get(self._latents)
         if sizes is None or any(size is None for size in sizes[1:]):
-            return tuple(tapped(self.model, self._blank, [self._latents])[self._latents].shape[1:])
+            return tuple(self.model.session.tapped(self._blank, [self._latents])[self._latents].shape[1:])
         return tuple(int(size or 1) for size in sizes[1:])
 
     @property
@@ -59,16 +59,16 @@ class Autoencoder:
 
     def encode(self, pictures: FloatArray) -> FloatArray:
         """Latents (N, D) of pictures (N, *spatial)."""
-        parts = [tapped(self.model, batch, [self._latents])[self._latents] for batch in self._batches(pictures)]
+        parts = [self.model.session.tapped(batch, [self._latents])[self._latents] for batch in self._batches(pictures)]
         return np.concatenate(parts).reshape(len(pictures), -1)
 
     def decode(self, latents: FloatArray) -> FloatArray:
         """Pictures (N, *spatial) of latents (N, D)."""
-        head = head_from(self.model, self._latents)
-        step = self.model.batch_size
+        head = self.model.network.head_from(self._latents)
+        step = self.model.session.batch_size
         whole = np.ascontiguousarray(latents, np.float32).reshape(-1, *self.latent_shape)
         parts = [self._as_picture(head(whole[start : start + step])) for start in range(0, len(whole), step)]
-        self.model.forwards += len(whole)
+        self.model.session.forwards += len(whole)
         return np.concatenate(parts)
 
     def reconstruct(self, pictures: FloatArray) -> FloatArray:
@@ -92,7 +92,7 @@ class Autoencoder:
         return as_input(np.zeros((1, *self.shape), np.float32), self.model.manifest.input)
 
     def _batches(self, pictures: FloatArray) -> Iterator[FloatArray]:
-        step = self.model.batch_size
+        step = self.model.session.batch_size
         for start in range(0, len(pictures), step):
             layout = as_input(np.asarray(pictures[start : start + step], np.float32), self.model.manifest.input)
             yield layout
@@ -109,14 +109,17 @@ class Autoencoder:
 
         spec = self.model.manifest.input
         mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
-        net = self._converted(self.model.graph.input, self._latents)
 
-        def encode(pictures: Any) -> Any:
-            x = (pictures[:, None].expand(-1, spec.channels, *[-1] * len(self.shape)) - mean) / std
-            return net(torch.movedim(x, 1, -1) if spec.layout == "NHWC" else x).reshape(len(pictures), -1)
+        def encoder(net: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def encode(pictures: Any) -> Any:
+                x = (pictures[:, None].expand(-1, spec.channels, *[-1] * len(self.shape)) - mean) / std
+                return net(x).reshape(len(pictures), -1)
+
+            return encode
 
         pictures = _smooth_noise((2, *self.shape))
-        return self._verified(encode, pictures, self.encode(pictures), "encoder")
+        between = (self.model.network.graph.input, self._latents)
+        return self._verified(between, encoder, pictures, self.encode(pictures), "encoder")
 
     @cached_property
     def _decoder_twin(self) -> Callable[[Any], Any]:
@@ -124,40 +127,44 @@ class Autoencoder:
 
         spec = self.model.manifest.input
         mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
-        net = self._converted(self._latents, self.model.logits_name)
 
-        def decode(latents: Any) -> Any:
-            found = net(latents.reshape(-1, *self.latent_shape))
-            first = torch.movedim(found, -1, 1) if spec.layout == "NHWC" else found
-            return (first * std + mean).mean(dim=1).clamp(0, 1)
+        def decoder(net: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def decode(latents: Any) -> Any:
+                found = net(latents.reshape(-1, *self.latent_shape))
+                first = torch.movedim(found, -1, 1) if spec.layout == "NHWC" else found
+                return (first * std + mean).mean(dim=1).clamp(0, 1)
+
+            return decode
 
         latents = np.concatenate([self.encode(_smooth_noise((1, *self.shape))), self.encode(self._blank[:, 0] * 0)])
-        return self._verified(decode, latents, self.decode(latents), "decoder")
-
-    def _converted(self, start: str, end: str) -> Callable[[Any], Any]:
-        try:
-            module = to_torch(self.model.graph.cut(start, end)).to(self.device)
-        except (WhyRayError, MemoryError):
-            raise
-        except Exception as error:  # the converter raises whatever its operator functions raise
-            raise TierMissing(f"{self.model.identity}: {start} to {end} does not convert: {error}") from error
-
-        def run(x: Any) -> Any:
-            answer = module(x)
-            return answer[0] if isinstance(answer, (tuple, list)) else answer
-
-        return run
+        between = (self._latents, self.model.network.logits_name)
+        return self._verified(between, decoder, latents, self.decode(latents), "decoder")
 
     def _verified(
-        self, twin: Callable[[Any], Any], given: FloatArray, expected: FloatArray, words: str
+        self,
+        between: tuple[str, str],
+        twin_of: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+        given: FloatArray,
+        expected: FloatArray,
+        words: str,
     ) -> Callable[[Any], Any]:
+        """`twin_of` the graph between two tensors in torch, by the first converter that gives what is expected."""
         import torch
 
-        with torch.no_grad():
-            answer = twin(torch.from_numpy(given).to(self.device)).cpu().numpy()
-        gap = parity_gap(answer, expected)
-        if not gap <= PARITY:
-            raise TierMissing(f"{self.model.identity}: the {words}'s twin differs from ONNX Runtime by {gap:.2g}")
+        cut = self.model.network.graph.cut(*between)
+
+        def right(converter: TwinConverter) -> Callable[[Any], Any]:
+            twin = twin_of(only_output(to_torch(cut, converter).to(self.device)))
+            with torch.no_grad():
+                answer = twin(torch.from_numpy(given).to(self.device)).cpu().numpy()
+            gap = parity_gap(answer, expected)
+            if not gap <= PARITY:
+                raise ValueError(f"it differs from ONNX Runtime by {gap:.2g}")
+            return twin
+
+        twin, reason = first_right(right)
+        if twin is None:
+            raise TierMissing(f"{self.model.identity}: the {words} has no twin: {reason}")
         return twin
 
 

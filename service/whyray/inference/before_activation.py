@@ -18,7 +18,7 @@ from whyray.base.errors import ModelOutputError, PackageError
 from whyray.inference.graph import Graph
 from whyray.inference.output_range import EXTREMES, MOVES, attribute, clip_limits, is_constant
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 
 Link = Literal["sigmoid", "softmax"]
 _TOLERANCE = 1e-3

@@ -14,7 +14,6 @@ from whyray.base.errors import ModelOutputError, PackageError
 from whyray.inference.display import as_input
 from whyray.inference.model import Model
 from whyray.inference.session import open_session, runtime_errors
-from whyray.inference.taps import tapped
 from whyray.packages import CaptionSpec
 
 _PUNCTUATION = frozenset(".,;:!?)")
@@ -72,7 +71,7 @@ class Captioner:
         """
         name = self.model.manifest.output.name
         x = as_input(picture[None], self.model.manifest.input)
-        memory = tapped(self.model, x, [name])[name]
+        memory = self.model.session.tapped(x, [name])[name]
         numbers = [self._number(self.spec.start)]
         end = self._number(self.spec.end)
         probabilities: list[float] = []
@@ -139,6 +138,6 @@ class Captioner:
     @property
     def _decoder(self) -> Any:
         path = self.model.package.artefact("decoder")
-        return self.model.session(
+        return self.model.once(
             "caption decoder", lambda: open_session(path.read_bytes(), self.model.options, name=str(path))
         )

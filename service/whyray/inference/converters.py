@@ -1,7 +1,8 @@
-"""Converters from ONNX to torch, each behind the same call. Whether one is right is not decided here: parity decides.
+"""Converters from ONNX to torch behind one interface. Whether one is right is not decided here: parity decides.
 
-onnx2fx was right on every kind of network tried, but it is young; onnx2torch is older and fails on most graphs that
-torch's present exporter writes. So the first comes first, and the second gets its turn where the first fails.
+onnx2fx was right on every kind of network tried, but it is young; onnx2torch is older and knows operators up to opset
+17 only, so that it gets graphs in that form. The first comes first, the second gets its turn where the first fails.
+What the second covers: plain gradients, and with them all that needs no operator to be replaced.
 """
 
 from __future__ import annotations
@@ -9,66 +10,98 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from whyray.base.errors import TierMissing
 from whyray.inference.precision import as_float32
 
-
-@dataclass(frozen=True)
-class Converter:
-    """One way from an ONNX model to a torch module in eval mode.
-
-    Attributes
-    ----------
-    name
-        The distribution's name.
-    by_operator
-        Whether its modules are graphs of functions, one an operator, which rules can replace (DeepLIFT, LRP, guided
-        backpropagation). Other modules give plain gradients only.
-    convert
-        Takes an ONNX ModelProto; raises whatever the converter's operators raise.
-    """
-
-    name: str
-    by_operator: bool
-    convert: Callable[[Any], Any]
+T = TypeVar("T")
+_ONNX2TORCH_OPSET = 17
+"""Newest opset whose operators onnx2torch knows; of 18, it lacks ReduceMean and others."""
 
 
-def _onnx2fx(proto: Any) -> Any:
-    import onnx2fx
+class TwinConverter(Protocol):
+    """One way from an ONNX model to a torch module that computes the same."""
 
-    return onnx2fx.convert(proto)
+    @property
+    def name(self) -> str:
+        """The distribution's name."""
+
+    @property
+    def by_operator(self) -> bool:
+        """Whether its modules are graphs of functions, one an operator, which rules can replace (see `rules`).
+
+        Other modules give plain gradients only: no DeepLIFT, LRP or guided backpropagation.
+        """
+
+    def convert(self, proto: Any) -> Any:
+        """A torch module of an ONNX ModelProto; raises whatever the converter's operators raise."""
 
 
-def _onnx2torch(proto: Any) -> Any:
-    """Optional: its distribution asks for torchvision, which does not fit every build of torch, so nothing pulls it in.
+class Onnx2Fx:
+    """The first choice."""
+
+    name = "onnx2fx"
+    by_operator = True
+
+    def convert(self, proto: Any) -> Any:
+        """A torch.fx.GraphModule whose nodes call one function an operator."""
+        import onnx2fx
+
+        return onnx2fx.convert(proto)
+
+
+class Onnx2Torch:
+    """The second, where it is installed: it asks for torchvision, which does not fit every build of torch.
 
     Two of its operators (non-maximum suppression, region-of-interest alignment) are all that torchvision is needed
     for. Without torchvision those two are left out, and a graph that has them is refused as one with operators unknown.
     """
-    if importlib.util.find_spec("onnx2torch") is None:
-        raise TierMissing("it is not installed", advice="pip install --no-deps onnx2torch")
-    if importlib.util.find_spec("torchvision") is None:
-        for each in ("nms", "roialign"):
-            name = f"onnx2torch.node_converters.{each}"
-            sys.modules.setdefault(name, ModuleType(name))
-    import onnx2torch
 
-    return onnx2torch.convert(proto)
+    name = "onnx2torch"
+    by_operator = False
+
+    def convert(self, proto: Any) -> Any:
+        """A module of the graph in the newest opset that it knows; TierMissing where it is not installed."""
+        if importlib.util.find_spec("onnx2torch") is None:
+            raise TierMissing("it is not installed", advice="pip install --no-deps onnx2torch")
+        if importlib.util.find_spec("torchvision") is None:
+            for operator in ("nms", "roialign"):
+                name = f"onnx2torch.node_converters.{operator}"
+                sys.modules.setdefault(name, ModuleType(name))
+        import onnx.version_converter
+        import onnx2torch
+
+        opset = next((one.version for one in proto.opset_import if one.domain in ("", "ai.onnx")), 0)
+        if opset > _ONNX2TORCH_OPSET:
+            proto = onnx.version_converter.convert_version(proto, _ONNX2TORCH_OPSET)
+        return onnx2torch.convert(proto)
 
 
-CONVERTERS = (Converter("onnx2fx", True, _onnx2fx), Converter("onnx2torch", False, _onnx2torch))
+CONVERTERS: tuple[TwinConverter, ...] = (Onnx2Fx(), Onnx2Torch())
 """In the order in which they are tried."""
 
 
-def converter_named(name: str) -> Converter:
+def converter_named(name: str) -> TwinConverter:
     """The converter of that name; the first where there is none (any more)."""
-    return next((each for each in CONVERTERS if each.name == name), CONVERTERS[0])
+    return next((converter for converter in CONVERTERS if converter.name == name), CONVERTERS[0])
 
 
-def to_torch(proto: Any, converter: Converter = CONVERTERS[0]) -> Any:
+def first_right(make: Callable[[TwinConverter], T]) -> tuple[T | None, str]:
+    """What `make` gives of the first converter with which it raises nothing; else None, and what it raised of each."""
+    reasons = []
+    for converter in CONVERTERS:
+        try:
+            return make(converter), ""
+        except MemoryError:
+            raise
+        except Exception as error:  # a converter raises whatever its operator functions raise
+            reasons.append(f"{converter.name}: {type(error).__name__}: {error}")
+    return None, "; ".join(reasons)
+
+
+def to_torch(proto: Any, converter: TwinConverter | None = None) -> Any:
     """A torch module in eval mode, float32, its weights fixed, from an ONNX model with one input and one output."""
-    return converter.convert(as_float32(proto)).eval().requires_grad_(False)
+    chosen = CONVERTERS[0] if converter is None else converter
+    return chosen.convert(as_float32(proto)).eval().requires_grad_(False)

@@ -15,18 +15,34 @@ import numpy as np
 
 from whyray.base.errors import PackageError
 from whyray.inference.feature_layout import map_layout
-from whyray.inference.graph import Graph, item_shape
+from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import reads
+from whyray.packages import InputSpec, reads
 
 WITHOUT_MAPS = "occlusion or rise, or with gradients integrated-gradients"
 """Methods that need no feature maps, in words for advice."""
 _LEARNED = frozenset(
-    {
-        *("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "Attention", "Scan", "Loop", "If"),
-        *("MultiHeadAttention", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "FFT", "DFT"),
-    }
+    [
+        "MatMul",
+        "Gemm",
+        "Conv",
+        "ConvTranspose",
+        "Einsum",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Attention",
+        "Scan",
+        "Loop",
+        "If",
+        "MultiHeadAttention",
+        "QLinearMatMul",
+        "QLinearConv",
+        "MatMulInteger",
+        "ConvInteger",
+        "FFT",
+        "DFT",
+    ]
 )
 """Layers that change what a position means: with one of them behind a map, the map is not the last word on places."""
 
@@ -177,7 +193,7 @@ def _measured(graph: Graph, name: str, spec: InputSpec, options: RuntimeOptions)
     """The shape of a tensor for one image, where the graph does not tell: from a run."""
     session = open_session(graph.with_outputs([name]), options, name=graph.where)
     half = session.get_inputs()[0].type == "tensor(float16)"
-    x = np.zeros((1, *item_shape(spec)), np.float16 if half else np.float32)
+    x = np.zeros((1, spec.channels, *spec.shape), np.float16 if half else np.float32)
     try:
         (found,) = run_session(session, [name], {graph.input: x})
     except runtime_errors() as error:

@@ -5,48 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from whyray.inference.graph import Graph, item_shape
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import rename_reads
+from whyray.inference.graph import Graph
+from whyray.packages import InputSpec, rename_reads
 
 _UNEVEN = 1.6
 """Largest ratio between how much each axis of the input was shrunk; convolutions without padding shrink unevenly."""
 _DEEPEST = 40
 _MAKE_MAPS = frozenset(
-    {
-        *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "BatchNormalization", "InstanceNormalization"),
-        *(
-            "GroupNormalization",
-            "Resize",
-            "Upsample",
-            "DepthToSpace",
-            "SpaceToDepth",
-            "QLinearConv",
-            "ConvInteger",
-            "LRN",
-        ),
-    }
+    [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "LpPool",
+        "BatchNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+        "Resize",
+        "Upsample",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "QLinearConv",
+        "ConvInteger",
+        "LRN",
+    ]
 )
 _KEEP_MAPS = frozenset(
-    {
-        *("Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Sigmoid", "HardSigmoid", "HardSwish", "Mish"),
-        *(
-            "Tanh",
-            "Softplus",
-            "Clip",
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "Concat",
-            "Identity",
-            "Dropout",
-            "Cast",
-            "Pad",
-            "Sqrt",
-        ),
-        *("DequantizeLinear", "QuantizeLinear", "Slice", "Swish", "Erf", "Pow", "Max", "Min", "Sum", "Where"),
-    }
+    [
+        "Relu",
+        "LeakyRelu",
+        "PRelu",
+        "Elu",
+        "Selu",
+        "Celu",
+        "Gelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "Tanh",
+        "Softplus",
+        "Clip",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Concat",
+        "Identity",
+        "Dropout",
+        "Cast",
+        "Pad",
+        "Sqrt",
+        "DequantizeLinear",
+        "QuantizeLinear",
+        "Slice",
+        "Swish",
+        "Erf",
+        "Pow",
+        "Max",
+        "Min",
+        "Sum",
+        "Where",
+    ]
 )
 
 
@@ -93,7 +113,7 @@ def map_layout(graph: Graph, name: str, spec: InputSpec) -> Literal["first", "la
     shrank its axes unevenly.
     """
     sizes = [size or 0 for size in graph.shapes[name]]
-    image = item_shape(spec)[:-1] if spec.layout == "NHWC" else item_shape(spec)[1:]
+    image = spec.shape
     if len(sizes) != len(image) + 2 or 0 in sizes[1:]:
         return None
     as_first, as_last = _fits(sizes[2:], image), _fits(sizes[1:-1], image)

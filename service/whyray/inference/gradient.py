@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
-from whyray.inference.converters import CONVERTERS, Converter, to_torch
+from whyray.inference.converters import TwinConverter, first_right, to_torch
 from whyray.inference.gradient_proof import rounding_operators, unproven
-from whyray.inference.precision import as_float32
+from whyray.inference.network import Network
+from whyray.inference.network_session import NetworkSession
+from whyray.inference.noise import smooth_noise
+from whyray.inference.package_cache import PackageCache
 from whyray.inference.rules import Rule, fold_batch_norms, run_with_rule
 
-if TYPE_CHECKING:
-    from whyray.inference.model import Model
-
-T = TypeVar("T")
 PARITY = 1e-3
 """Largest difference of a twin's logits to ONNX Runtime's, relative to the largest logit."""
 
-__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "device_of", "parity_gap", "to_torch", "verified_twin"]
+__all__ = ["PARITY", "GradientEngine", "HeadGradient", "Twin", "parity_gap", "verified_twin"]
 
 
 class GradientEngine(Protocol):
@@ -56,45 +55,36 @@ def parity_gap(twin: FloatArray, reference: FloatArray) -> float:
     return float(np.abs(twin - reference).max() / max(1.0, np.abs(reference).max()))
 
 
-def device_of(model: Model) -> str:
-    """The torch device that goes with the model's ONNX Runtime providers."""
-    import torch
-
-    return "cuda" if model.providers[0].startswith("CUDA") and torch.cuda.is_available() else "cpu"
-
-
 class HeadGradient:
     """d logits / d features, for heads without a closed form (flatten and several layers, attention).
 
     Raises TierMissing where the head depends on more than the features, or where no converter's head passes parity.
     """
 
-    def __init__(self, model: Model) -> None:
-        features = model.features_name
-        if features is None:
-            raise TierMissing(f"{model.identity} has no feature maps: nothing to weigh for a class activation map")
-        self._model = model
-        if model.graph.between(features, model.logits_name) is None:
+    def __init__(self, network: Network, session: NetworkSession, cache: PackageCache) -> None:
+        features = features_of(network)
+        if network.graph.between(features, network.logits_name) is None:
             raise TierMissing(
-                f"{model.identity}: logits depend on the input by ways that pass {features!r} by",
+                f"{network.identity}: logits depend on the input by ways that pass {features!r} by",
                 advice="Name a later tensor in output.features, one that all ways pass.",
             )
-        proto = model.graph.cut(features, model.logits_name)
-        sizes = [size or 1 for size in model.graph.shapes.get(features, ())[1:]]
+        self._network, self._session, self._cache = network, session, cache
+        self._proto = network.graph.cut(features, network.logits_name)
+        self._sizes = [size or 1 for size in network.graph.shapes.get(features, ())[1:]]
+        right, reason = first_right(self._converted)
+        if right is None:
+            reason += rounding_operators(self._proto.graph)
+            raise TierMissing(f"{network.identity}: the head does not convert: {reason}")
+        self._head, self.converter = right
 
-        def head(converter: Converter) -> tuple[Any, Converter]:
-            module = to_torch(proto, converter).to(device_of(model))
-            if sizes:
-                random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
-                self._refuse_other_answers(module, random)
-                self._refuse_other_gradients(module, converter, random)
-            return module, converter
-
-        found, reason = _first_right(head)
-        if found is None:
-            reason += rounding_operators(proto.graph)
-            raise TierMissing(f"{model.identity}: the head does not convert: {reason}")
-        self._head, self.converter = found
+    def _converted(self, converter: TwinConverter) -> tuple[Any, TwinConverter]:
+        """The head by a converter; ValueError where it answers otherwise, or its gradients are not proven."""
+        module = to_torch(self._proto, converter).to(self._session.torch_device)
+        if self._sizes:
+            random = np.random.default_rng(0).normal(size=(1, *self._sizes)).astype(np.float32)
+            self._refuse_other_answers(module, random)
+            self._refuse_other_gradients(module, converter, random)
+        return module, converter
 
     def __call__(
         self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
@@ -106,12 +96,12 @@ class HeadGradient:
         """
         import torch
 
-        device = device_of(self._model)
+        device = self._session.torch_device
         leaf = torch.from_numpy(np.ascontiguousarray(features)).to(device).requires_grad_(True)
         answer = _only(self._head(leaf)).reshape(logits.shape)
         gap = parity_gap(answer.detach().cpu().numpy(), logits)
         if gap > PARITY:
-            raise TierMissing(f"{self._model.identity}: the converted head differs from ONNX Runtime by {gap:.2g}")
+            raise TierMissing(f"{self._network.identity}: the converted head differs from ONNX Runtime by {gap:.2g}")
         gradients = []
         for number, target in enumerate(targets):
             score = answer[0, target]
@@ -125,22 +115,22 @@ class HeadGradient:
         import torch
 
         with torch.no_grad():
-            answer = _only(module(torch.from_numpy(features).to(device_of(self._model)))).cpu().numpy()
-        expected = self._model.head_run(features)
+            answer = _only(module(torch.from_numpy(features).to(self._session.torch_device))).cpu().numpy()
+        expected = self._network.head_run(features)
         if not parity_gap(answer.reshape(expected.shape), expected) <= PARITY:
             raise ValueError("it answers otherwise than ONNX Runtime")
 
-    def _refuse_other_gradients(self, module: Any, converter: Converter, features: FloatArray) -> None:
-        device = device_of(self._model)
+    def _refuse_other_gradients(self, module: Any, converter: TwinConverter, features: FloatArray) -> None:
+        device = self._session.torch_device
 
         def prove() -> str:
             return unproven(
-                in_single_precision(self._model).head_run,
+                self._session.in_single_precision.network.head_run,
                 lambda x, weights: pulled_back(module, x, weights, device),
                 probes_of_features(features),
             )
 
-        reason = self._model.proof("head gradient", converter, prove)
+        reason = self._cache.proof("head gradient", converter.name, self._session.providers, prove)
         if reason:
             raise ValueError(reason)
 
@@ -148,12 +138,12 @@ class HeadGradient:
 class Twin:
     """The whole model in torch."""
 
-    def __init__(self, model: Model, converter: Converter = CONVERTERS[0]) -> None:
-        self._model = model
-        graph = model.graph
+    def __init__(self, network: Network, session: NetworkSession, converter: TwinConverter) -> None:
+        self._network, self._session = network, session
+        graph = network.graph
         self.converter = converter
-        self.module = to_torch(graph.cut(graph.input, model.logits_name), converter).to(device_of(model))
-        self.device = device_of(model)
+        self.device = session.torch_device
+        self.module = to_torch(graph.cut(graph.input, network.logits_name), converter).to(self.device)
 
     @cached_property
     def folded(self) -> Any:
@@ -170,15 +160,14 @@ class Twin:
 
         if rule is not None and not self.converter.by_operator:
             raise TierMissing(
-                f"{self._model.identity} has a twin by {self.converter.name}, whose operators no rule can replace",
+                f"{self._network.identity} has a twin by {self.converter.name}, whose operators no rule can replace",
                 advice="Take integrated-gradients, which needs gradients only.",
             )
-        fed = torch.movedim(x, 1, -1) if self._model.manifest.input.layout == "NHWC" else x
-        answer = _only(self.module(fed) if rule is None else run_with_rule(module or self.module, fed, rule))
-        if self._model.task in ("autoencoder", "captioner"):
+        answer = _only(self.module(x) if rule is None else run_with_rule(module or self.module, x, rule))
+        if self._network.manifest.task in ("autoencoder", "captioner"):
             return answer
-        count = len(self._model.targets)
-        if self._model.task != "segmentation":
+        count = len(self._network.manifest.targets)
+        if self._network.manifest.task != "segmentation":
             return answer.reshape(len(x), count)
         return torch.movedim(answer, -1, 1) if answer.shape[1] != count else answer
 
@@ -201,9 +190,8 @@ class Twin:
         """
         import torch
 
-        if rule is None and len(x) > 1 and not self._model.batchable(x):
-            parts = [self.gradients(x[each : each + 1], targets, regions) for each in range(len(x))]
-            return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([each[1] for each in parts])
+        if rule is None and len(x) > 1 and not self._session.batchable(x):
+            return one_by_one(self, x, targets, regions)
         leaf = torch.from_numpy(np.ascontiguousarray(x)).to(self.device).requires_grad_(True)
         logits = self.logits(leaf, rule)
         scores = self.scores(logits, targets, regions).sum(dim=0)
@@ -226,42 +214,53 @@ class Twin:
             return np.asarray(self.logits(torch.from_numpy(np.ascontiguousarray(x)).to(self.device)).cpu().numpy())
 
 
-def verified_twin(model: Model, image: FloatArray | None = None) -> tuple[Twin | None, str]:
+def verified_twin(
+    network: Network, session: NetworkSession, cache: PackageCache, image: FloatArray | None = None
+) -> tuple[Twin | None, str]:
     """The first converter's twin that answers as ONNX Runtime on three random inputs, and whose gradients are proven
     on one of them and on `image` (1, C, *spatial), where one is given; else None and the reasons."""
-    inputs = probes(model)
+    inputs = probes(network)
 
-    def twin(converter: Converter) -> Twin:
-        made = Twin(model, converter)
+    def twin(converter: TwinConverter) -> Twin:
+        made = Twin(network, session, converter)
         for x in inputs:
-            gap = parity_gap(made.answers(x), model.batch_logits(x))
+            gap = parity_gap(made.answers(x), session.logits(x))
             if not gap <= PARITY:
                 raise ValueError(f"its answers differ from ONNX Runtime's by {gap:.2g} of the largest, over {PARITY}")
 
         def prove(items: Sequence[FloatArray]) -> str:
-            return unproven(in_single_precision(model).batch_logits, made.pullback, items)
+            return unproven(session.in_single_precision.logits, made.pullback, items)
 
-        reason = model.proof("input gradient", converter, lambda: prove(inputs))
+        reason = cache.proof("input gradient", converter.name, session.providers, lambda: prove(inputs))
         if not reason and image is not None:
             reason = prove([image])
         if reason:
             raise ValueError(reason)
         return made
 
-    found, reason = _first_right(twin)
-    return found, reason and reason + rounding_operators(model.graph.proto.graph)
+    right, reason = first_right(twin)
+    return right, reason and reason + rounding_operators(network.graph.proto.graph)
 
 
-def in_single_precision(model: Model) -> Model:
-    """The model whose gradients are taken: of a graph in half precision, the same in single, by ONNX Runtime."""
-    proto = as_float32(model.graph.proto)
-    return model if proto is model.graph.proto else model.session("single precision", lambda: model.with_graph(proto))
+def features_of(network: Network) -> str:
+    """The tensor of the class activation maps; TierMissing where there is none."""
+    if network.features_name is None:
+        raise TierMissing(f"{network.identity} has no feature maps: nothing to weigh for a class activation map")
+    return network.features_name
 
 
-def probes(model: Model) -> list[FloatArray]:
+def one_by_one(
+    engine: GradientEngine, x: FloatArray, targets: Sequence[int], regions: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """As `GradientEngine.gradients`, an item at a time: for graphs whose batch is fixed."""
+    parts = [engine.gradients(x[item : item + 1], targets, regions) for item in range(len(x))]
+    return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts])
+
+
+def probes(network: Network) -> list[FloatArray]:
     """Three random inputs (1, C, *spatial), of the size that images have first."""
-    shape = model.channels_first(np.zeros(model.input_shape, np.float32)).shape[1:]
-    return [smooth_noise(shape, scale) for scale in (1.0, 0.3, 3.0)]
+    spec = network.manifest.input
+    return [smooth_noise((spec.channels, *spec.shape), scale) for scale in (1.0, 0.3, 3.0)]
 
 
 def probes_of_features(random: FloatArray) -> list[FloatArray]:
@@ -282,22 +281,9 @@ def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray
     return np.zeros_like(x) if found is None else np.asarray(found.cpu().numpy(), np.float32)
 
 
-def smooth_noise(shape: Sequence[int], scale: float, seed: int = 0) -> FloatArray:
-    """(1, *shape): random, but smooth along the last two axes, as images are: white noise drives trained nets where no
-    image does. Its standard deviation is `scale`."""
-    x = np.random.default_rng(seed).normal(size=(1, *shape))
-    x = np.cumsum(np.cumsum(x, axis=-1), axis=-2)
-    return np.asarray(scale * x / x.std(), np.float32)
-
-
-def _first_right(make: Callable[[Converter], T]) -> tuple[T | None, str]:
-    reasons = []
-    for converter in CONVERTERS:
-        try:
-            return make(converter), ""
-        except Exception as error:  # a converter raises whatever its operator functions raise
-            reasons.append(f"{converter.name}: {type(error).__name__}: {error}")
-    return None, "; ".join(reasons)
+def only_output(module: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The module as a function of one tensor that gives one, where it gives a list of one."""
+    return lambda x: _only(module(x))
 
 
 def _only(answer: Any) -> Any:

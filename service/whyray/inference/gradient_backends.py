@@ -1,70 +1,55 @@
-"""What a model is explained with beside its own session: twins, compiled gradients, batch sizes, as measured."""
+"""What gives gradients of a network, its twin in torch or a compiled gradient, and the tier that follows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
-from whyray.inference.cache import CompiledCache
-from whyray.inference.converters import Converter, converter_named
-from whyray.inference.gradient_proof import PROOF
-from whyray.inference.memory import measured_batch, memory_budget, unmeasured_batch
-from whyray.packages.onboarding_report import read_report
+from whyray.inference.converters import CONVERTERS, TwinConverter, converter_named
+from whyray.inference.network import Network
+from whyray.inference.network_session import NetworkSession
+from whyray.inference.package_cache import PackageCache
 
 if TYPE_CHECKING:
     from whyray.inference.compiled import CompiledEngine, CompiledHead
     from whyray.inference.gradient import GradientEngine, HeadGradient, Twin
-    from whyray.inference.model import Model
     from whyray.packages.onboarding_report import Tier
 
 _LOG = logging.getLogger(__name__)
-_DECIDE_TIERS = ("whyray", "onnxruntime", "onnxruntime-gpu", "torch", "onnx2fx", "onnx2torch")
-"""Distributions whose versions decide whether a twin is made and believed."""
 
 
 class GradientBackends:
-    """Made when first needed, and kept. Of a model whose weights were changed, no report and no cache is believed."""
+    """Gradient engines of one network; each is made when first needed, and kept.
 
-    def __init__(self, model: Model, *, original: bool = True) -> None:
-        self._model = model
-        self._original = original
+    `session` answers for ONNX Runtime, with which they are compared; `cache` keeps what was compiled and proven.
+    """
+
+    def __init__(self, network: Network, session: NetworkSession, cache: PackageCache) -> None:
+        self._network = network
+        self._session = session
+        self._cache = cache
         self._image: FloatArray | None = None
 
     def prove_on(self, image: FloatArray) -> None:
-        """Believe only gradients that are proven on `image` (1, C, *spatial) too, from now on."""
+        """Believe only gradients that are proven on `image` (1, C, *spatial) too, from now on: for onboarding."""
         self._image = image
         self.__dict__.pop("twin_or_reason", None)
 
-    def proof(self, kind: str, converter: Converter, prove: Callable[[], str]) -> str:
-        """Why the gradients of an engine are not believed, as `prove` says, or as it said before of this package.
+    def proof(self, engine: str, converter: TwinConverter, prove: Callable[[], str]) -> str:
+        """Why the gradients of an engine are not believed; empty where they are. Kept with what was compiled."""
+        return self._cache.proof(engine, converter.name, self._session.providers, prove)
 
-        A model whose weights were changed keeps the proof of the original: it is made by the same operators.
-        """
-        if not self._original:
-            return ""
-        made_of = {"engine": kind, "converter": converter.name, "providers": " ".join(self._model.providers)}
-        return self.compiled("proof", made_of | _judges(), lambda: prove().encode()).decode()
-
-    @cached_property
-    def measured(self) -> Mapping[str, Any]:
-        """What onboarding measured of this very model on such a device; empty without that."""
-        report = read_report(self._model.package) if self._original else None
-        if report is None or report.get("providers") != list(self._model.providers):
-            return {}
-        return report
-
-    # --- gradients --------------------------------------------------------------------------------------------------
+    # --- the whole network ------------------------------------------------------------------------------------------
     def twin(self, method: str) -> Twin:
         """The differentiable twin, verified against ONNX Runtime; TierMissing says why there is none."""
         twin, reason = self.twin_or_reason
         if twin is None:
             raise TierMissing(
-                f"{method} needs gradients (T2), and {self._model.identity} has no verified twin: {reason}"
+                f"{method} needs gradients (T2), and {self._network.identity} has no verified twin: {reason}"
             )
         return twin
 
@@ -73,101 +58,88 @@ class GradientBackends:
         """The twin, or None and why there is none."""
         from whyray.inference.gradient import verified_twin
 
-        return verified_twin(self._model, self._image)
+        return verified_twin(self._network, self._session, self._cache, self._image)
 
-    def gradient_engine(self, method: str, targets: int) -> GradientEngine:
+    def engine(self, method: str, targets: int) -> GradientEngine:
         """What gives gradients of so many targets fastest: the compiled gradient where onboarding measured so."""
-        if targets <= self._used_up_to("input gradient") and self._compiled is not None:
-            return self._compiled
+        if targets <= self._used_up_to("input gradient") and self._proven_compiled is not None:
+            return self._proven_compiled
         return self.twin(method)
 
+    def compiled(self, converter: TwinConverter = CONVERTERS[0], *, prove: bool = False) -> CompiledEngine:
+        """The compiled gradient; raises what torch's exporter does, ValueError where it is to be proven and is not."""
+        from whyray.inference.compiled import CompiledEngine
+
+        return CompiledEngine(self._network, self._session, self._cache, converter, prove=prove)
+
+    @cached_property
+    def _proven_compiled(self) -> CompiledEngine | None:
+        try:
+            return self.compiled(self._converter("input gradient"), prove=True)
+        except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
+            _LOG.warning("%s: the compiled gradient can't be had: %s", self._network.identity, error)
+            return None
+
+    # --- the head ---------------------------------------------------------------------------------------------------
     @property
-    def head_gradient(self) -> HeadGradient | CompiledHead:
+    def head(self) -> HeadGradient | CompiledHead:
         """d logits / d features of a head without a closed form; TierMissing where there is none."""
-        found = self._head_or_refusal
-        if isinstance(found, TierMissing):
-            raise found
-        return found
+        head = self._head_or_refusal
+        if isinstance(head, TierMissing):
+            raise head
+        return head
+
+    def converted_head(self) -> HeadGradient:
+        """The head in torch; TierMissing where it does not convert, or is not proven."""
+        from whyray.inference.gradient import HeadGradient
+
+        return HeadGradient(self._network, self._session, self._cache)
+
+    def compiled_head(self, converter: TwinConverter = CONVERTERS[0], *, prove: bool = False) -> CompiledHead:
+        """The head's compiled gradient; raises as `compiled` does."""
+        from whyray.inference.compiled import CompiledHead
+
+        return CompiledHead(self._network, self._session, self._cache, converter, prove=prove)
 
     @cached_property
     def _head_or_refusal(self) -> HeadGradient | CompiledHead | TierMissing:
-        from whyray.inference.compiled import CompiledHead
-        from whyray.inference.gradient import HeadGradient
-
         if self._used_up_to("head gradient"):
             try:
-                return CompiledHead(self._model, self._converter("head gradient"), prove=True)
+                return self.compiled_head(self._converter("head gradient"), prove=True)
             except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
-                _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._model.identity, error)
+                _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._network.identity, error)
         try:
-            return HeadGradient(self._model)
+            return self.converted_head()
         except TierMissing as error:
             return error
-
-    @cached_property
-    def _compiled(self) -> CompiledEngine | None:
-        from whyray.inference.compiled import CompiledEngine
-
-        try:
-            return CompiledEngine(self._model, self._converter("input gradient"), prove=True)
-        except Exception as error:  # as above
-            _LOG.warning("%s: the compiled gradient can't be had: %s", self._model.identity, error)
-            return None
 
     def _used_up_to(self, kind: str) -> int:
         return int(self._entry(kind).get("used up to targets", 0))
 
-    def _converter(self, kind: str) -> Converter:
+    def _converter(self, kind: str) -> TwinConverter:
         return converter_named(self._entry(kind).get("converter", ""))
 
     def _entry(self, kind: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.measured.get("compiled", {}).get(kind, {})
-        return found
+        entry: Mapping[str, Any] = self._session.measured.get("compiled", {}).get(kind, {})
+        return entry
 
-    def compiled(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
-        """What `make` gives, from the cache where this package's was made before from the same things."""
-        cache = CompiledCache(self._model.options.cache if self._original else None)
-        return cache.fetch(kind, {"package": self._model.digest, **made_of}, make)
+    # --- tiers ------------------------------------------------------------------------------------------------------
+    def measured_tier(self) -> Tier:
+        """The tier as it is now, whatever a report says."""
+        if self.twin_or_reason[0] is not None:
+            return "T2"
+        return "T1" if self._network.features_name is not None else "T0"
 
     @cached_property
     def kept_tier(self) -> Tier:
         """The tier without a report: measured once for this package and these versions of what measures it."""
+        kept = self._cache.judged("tier", {}, self.measured_tier)
+        return kept if kept in ("T0", "T1", "T2") else self.measured_tier()  # type: ignore[return-value]
 
-        def measure() -> bytes:
-            return self._model.measured_tier().encode()
-
-        kept = self.compiled("tier", _judges(), measure).decode()
-        return kept if kept in ("T0", "T1", "T2") else self._model.measured_tier()  # type: ignore[return-value]
-
-    # --- batches ----------------------------------------------------------------------------------------------------
-    @cached_property
-    def batch_size(self) -> int:
-        """Items in one forward pass of a perturbation method."""
-        return self._batch("forward")
-
-    @cached_property
-    def gradient_batch_size(self) -> int:
-        """Items in one pass forward and back."""
-        return self._batch("gradient")
-
-    def _batch(self, kind: str) -> int:
-        options = self._model.options
-        if options.batch_size is not None:
-            return max(1, options.batch_size)
-        entry = self.measured.get("batch", {}).get(kind)
-        if entry is None:
-            return unmeasured_batch(self._model.input_shape)
-        cuda = self._model.providers[0].startswith("CUDA")
-        return measured_batch(entry, memory_budget(options, cuda=cuda)) or 1
-
-
-def _judges() -> dict[str, str]:
-    """All that decides whether an engine is believed, by name and version."""
-    return {each: _version(each) for each in _DECIDE_TIERS} | {"proof": str(PROOF)}
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "absent"
+    @property
+    def tier_reason(self) -> str:
+        """Why the tier is not a higher one; empty for T2."""
+        twin, reason = self.twin_or_reason
+        network = self._network
+        features = "" if network.features_name is not None else f"no feature maps: {network.features.reason}; "
+        return "" if twin is not None else f"{features}{reason}"

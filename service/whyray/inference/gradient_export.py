@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 
 INPUT, WEIGHTS, LOGITS, GRADIENT = "x", "weights", "logits", "gradient"
 COMPILER = 1

@@ -37,11 +37,28 @@ _HOPELESS = 0.5
 _NOISE = 4e-6
 """Of the answers' size: differences that rounding in single precision alone can make."""
 _ROUNDING = frozenset(
-    {
-        *("QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
-        *("Round", "Floor", "Ceil", "Sign", "ArgMax", "ArgMin", "OneHot", "QGemm", "MatMulIntegerToFloat"),
-        *("DynamicQuantizeMatMul", "QLinearAdd", "QLinearGlobalAveragePool", "QLinearAveragePool", "MatMulNBits"),
-    }
+    [
+        "QuantizeLinear",
+        "DynamicQuantizeLinear",
+        "ConvInteger",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "Round",
+        "Floor",
+        "Ceil",
+        "Sign",
+        "ArgMax",
+        "ArgMin",
+        "OneHot",
+        "QGemm",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "QLinearAdd",
+        "QLinearGlobalAveragePool",
+        "QLinearAveragePool",
+        "MatMulNBits",
+    ]
 )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import PackageError
+from whyray.inference.input_layout import with_channels_first_input
 from whyray.inference.input_type import with_float_input
 from whyray.inference.inputs import with_constants
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import reads, tensors, with_dense_constants
+from whyray.packages import InputSpec, reads, tensors, with_dense_constants
 
 _NUMBERS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
@@ -22,7 +22,8 @@ class Graph:
     """One ONNX graph with its constants, shapes and connections at hand; never changed in place.
 
     `shapes` maps tensor names to shapes for a batch of one (from shape inference; a name may be missing, and a size
-    that inference can't tell is None), `types` to ONNX element types. All inputs but the image are constants already.
+    that inference can't tell is None), `types` to ONNX element types. All inputs but the image are constants already,
+    and the image is taken channels-first, whatever the layout of the manifest.
     """
 
     def __init__(self, proto: Any, spec: InputSpec, where: str, stands_for: Mapping[str, str] | None = None) -> None:
@@ -51,7 +52,7 @@ class Graph:
 
     @property
     def dynamic_batch(self) -> bool:
-        """Whether the graph declares that it takes any batch size; a declaration only, see `Model.batchable`."""
+        """Whether the graph declares that it takes any batch size; no proof that it does, see `NetworkSession`."""
         value = next(each for each in self.proto.graph.input if each.name == self.input)
         sizes = value.type.tensor_type.shape.dim
         return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it
@@ -142,7 +143,7 @@ class Graph:
         fixed.CopyFrom(self.proto)
         value = next(each for each in fixed.graph.input if each.name == spec.name)
         if value.type.tensor_type.HasField("shape"):
-            for dim, size in zip(value.type.tensor_type.shape.dim, (1, *item_shape(spec)), strict=False):
+            for dim, size in zip(value.type.tensor_type.shape.dim, (1, spec.channels, *spec.shape), strict=False):
                 dim.dim_value = size
         del fixed.graph.value_info[:]
         for output in fixed.graph.output:
@@ -162,7 +163,7 @@ class Graph:
 
 
 def item_shape(spec: InputSpec) -> tuple[int, ...]:
-    """The shape of one item in the graph's layout, without the batch."""
+    """The shape of one item in the layout of the manifest, without the batch."""
     return (*spec.shape, spec.channels) if spec.layout == "NHWC" else (spec.channels, *spec.shape)
 
 
@@ -198,4 +199,4 @@ def read_graph(path: Path, spec: InputSpec) -> Graph:
             f"{path}: not a readable ONNX graph: {error}", advice="Export the model again, and copy all its files."
         ) from error
     alone = with_constants(proto, spec, str(path))
-    return Graph(with_float_input(alone, spec, str(path)), spec, str(path))
+    return Graph(with_channels_first_input(with_float_input(alone, spec, str(path)), spec), spec, str(path))

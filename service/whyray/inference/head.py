@@ -17,13 +17,36 @@ from numpy.typing import NDArray
 from whyray.base.errors import PackageError
 from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 
-_AFFINE = {
-    *("Identity", "Dropout", "Cast", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"),
-    *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div"),
-    *("Conv", "BatchNormalization", "Concat", "Neg"),
-}
+_AFFINE = frozenset(
+    [
+        "Identity",
+        "Dropout",
+        "Cast",
+        "Flatten",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Slice",
+        "Gather",
+        "GlobalAveragePool",
+        "AveragePool",
+        "ReduceMean",
+        "ReduceSum",
+        "Gemm",
+        "MatMul",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Conv",
+        "BatchNormalization",
+        "Concat",
+        "Neg",
+    ]
+)
 _BOTH_MAY_VARY = {"Add", "Sub", "Concat"}
 _POOLS = {"GlobalAveragePool", "ReduceMean"}
 _RESHAPES = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze"}

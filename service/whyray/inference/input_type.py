@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from whyray.base.errors import PackageError
-from whyray.packages import InputSpec
-from whyray.packages.subgraphs import rename_reads
+from whyray.packages import InputSpec, rename_reads
 
 _CAST = "whyray.input.cast"
 _FEWEST = 16

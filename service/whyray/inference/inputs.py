@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from whyray.base.errors import PackageError
-from whyray.packages import InputSpec
-from whyray.packages.manifest import OtherInput
-from whyray.packages.subgraphs import reads
+from whyray.packages import InputSpec, OtherInput, reads
 
 
 def with_constants(proto: Any, spec: InputSpec, where: str) -> Any:

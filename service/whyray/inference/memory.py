@@ -1,30 +1,16 @@
-"""How many items go into one pass: measured at onboarding, by time and by peak memory, against a budget."""
+"""How many items go into one pass: as onboarding measured it, against what memory this machine has."""
 
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from whyray.base.arrays import FloatArray
-from whyray.inference.session import RuntimeOptions, open_session, run_session
-
-if TYPE_CHECKING:
-    from whyray.inference.model import Model
+from whyray.inference.session import RuntimeOptions
 
 UNMEASURED_ELEMENTS = 2_000_000
 UNMEASURED_MOST = 8
-_ON_CPU = (1, 2, 4, 8, 16)
-_ON_GPU = (1, 2, 4, 8, 16, 32, 64)
-_GOOD_ENOUGH = 0.95
-"""The smallest batch with this share of the best throughput is taken: it leaves memory, and cancels sooner."""
-_LONGEST = 20.0
-"""Seconds; no batch is tried that is expected to take longer."""
 
 
 def unmeasured_batch(input_shape: Sequence[int]) -> int:
@@ -55,121 +41,10 @@ def memory_budget(options: RuntimeOptions, *, cuda: bool) -> int | None:
     return None if free is None else free // 4
 
 
-def measure_batches(model: Model, x: FloatArray) -> dict[str, Any]:
-    """Entries `forward` and `gradient` of the report, measured on the image `x` (1, C, *spatial).
-
-    Each: items to take, bytes per item (peak, beyond one item; absent where this system does not tell), the budget and
-    items per second by batch. Gradients are left out where the model has none.
-    """
-    cuda = model.providers[0].startswith("CUDA")
-    budget = memory_budget(model.options, cuda=cuda)
-    peak = _gpu_peak if cuda else _cpu_peak
-    several = np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2], np.float32).reshape(3, *[1] * (x.ndim - 1))
-    sizes: Sequence[int] = (1,) if not model.batchable(several) else _ON_GPU if cuda else _ON_CPU
-
-    def forward(items: int) -> Callable[[], object]:
-        # A session of its own for each size: the arena of one that has run before already holds what is measured.
-        session = open_session(model.graph.with_outputs([model.logits_name]), model.options, name=model.graph.where)
-        fed = model.fed(np.repeat(x, items, axis=0))
-        return lambda: run_session(session, [model.logits_name], {model.graph.input: fed})
-
-    least = 2 * x.nbytes  # what goes in, and a copy of it
-    found = {"forward": _measure(forward, sizes, budget, peak, least)}
-    if model.measured_tier() == "T2":
-        engine = model.gradient_engine("gradient", 1)
-        regions = None
-        if model.task == "segmentation":
-            regions = np.ones((1, *model.run(x).logits.shape[2:]), np.float32)
-
-        def gradient(items: int) -> Callable[[], object]:
-            images = np.repeat(x, items, axis=0)
-            return lambda: engine.gradients(images, [0], regions)
-
-        found["gradient"] = _measure(gradient, sizes, budget, peak, least)
-    return found
-
-
-def _measure(
-    make: Callable[[int], Callable[[], object]],
-    sizes: Sequence[int],
-    budget: int | None,
-    peak: Callable[[Callable[[], object]], int | None],
-    least: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Any]:
-    gc.collect()  # what is rubbish already shall not be freed, and hide growth, while a batch is measured
-    peaks: dict[int, int | None] = {}
-    speed: dict[int, float] = {}
-    each: int | None = None
-    for items in sizes:
-        if each is not None and budget is not None and items * each > budget:
-            break
-        if speed and items / speed[max(speed)] > _LONGEST:
-            break
-        way = make(items)
-        peaks[items] = peak(way)
-        taken = []
-        for _ in range(2):
-            started = clock()
-            way()
-            taken.append(clock() - started)
-        speed[items] = items / max(min(taken), 1e-9)
-        each = bytes_per_item(peaks, least)
-    best = max(speed.values())
-    chosen = min(items for items, rate in speed.items() if rate >= _GOOD_ENOUGH * best)
-    return {
-        "items": chosen,
-        "items per second": {str(items): round(rate, 3) for items, rate in speed.items()},
-        **({} if each is None else {"bytes per item": each}),
-        **({} if budget is None else {"budget": budget}),
-    }
-
-
-def bytes_per_item(peaks: Mapping[int, int | None], least: int = 1) -> int | None:
-    """The steepest growth of peak memory with the batch, or the peak of one item where there was only one.
-
-    At least `least`: memory that was free before hides what a small pass takes. None where no peak is known.
-    """
-    known = {items: each for items, each in peaks.items() if each is not None}
-    if not known:
-        return None
-    first = min(known)
-    slopes = [(known[items] - known[first]) / (items - first) for items in known if items > first]
-    return max(least, round(max(slopes)) if slopes else known[first] // first)
-
-
-def _cpu_peak(way: Callable[[], object]) -> int | None:
-    """Bytes by which this process grew at most while it ran; None where the system does not tell (not Linux)."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    gc.collect()  # garbage that goes while it runs would be taken for room that it did not need
-    try:
-        reset.write_text("5")
-        before = _field(status, "VmRSS")
-        way()
-        return max(0, _field(status, "VmHWM") - before)
-    except (OSError, KeyError):
-        way()
-        return None
-
-
-def _gpu_peak(way: Callable[[], object]) -> int | None:
-    """Bytes of the GPU that ONNX Runtime's arena grew by, and torch's peak, together."""
-    import torch
-
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    free, held = torch.cuda.mem_get_info()[0], torch.cuda.memory_reserved()
-    way()
-    torch.cuda.synchronize()
-    by_torch = torch.cuda.memory_reserved() - held
-    elsewhere = free - torch.cuda.mem_get_info()[0] - by_torch
-    return int(max(0, elsewhere) + torch.cuda.max_memory_allocated())
-
-
 def _free_memory() -> int | None:
     """Bytes of main memory that this process may still take: the machine's, or its control group's where less."""
     try:
-        free = _field(Path("/proc/meminfo"), "MemAvailable")
+        free = process_field(Path("/proc/meminfo"), "MemAvailable")
     except (OSError, KeyError):
         return None
     try:
@@ -180,7 +55,7 @@ def _free_memory() -> int | None:
     return max(0, min(free, limit - used))
 
 
-def _field(path: Path, name: str) -> int:
+def process_field(path: Path, name: str) -> int:
     """A field of a /proc file in kB, as bytes; KeyError where there is none."""
     for line in path.read_text().splitlines():
         key, _, value = line.partition(":")

@@ -18,16 +18,30 @@ from whyray.base.errors import PackageError
 from whyray.inference.answers import checked_logits
 from whyray.inference.before_activation import Reading, proved, readings, with_logits
 from whyray.inference.graph import Graph
+from whyray.inference.noise import smooth_noise
 from whyray.inference.output_range import MOVES, Bounds, attribute, bounds, ends_linear
 from whyray.inference.session import RuntimeOptions
-from whyray.packages import Manifest
-from whyray.packages.manifest import WITHOUT_TARGETS
+from whyray.packages import WITHOUT_TARGETS, Manifest
 
 _DECISIONS = frozenset(
-    {
-        *("ArgMax", "ArgMin", "Hardmax", "OneHot", "TopK", "NonMaxSuppression", "Greater", "GreaterOrEqual", "Less"),
-        *("LessOrEqual", "Equal", "Not", "And", "Or", "Xor", "Sign"),
-    }
+    [
+        "ArgMax",
+        "ArgMin",
+        "Hardmax",
+        "OneHot",
+        "TopK",
+        "NonMaxSuppression",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "Equal",
+        "Not",
+        "And",
+        "Or",
+        "Xor",
+        "Sign",
+    ]
 )
 _ROUNDINGS = frozenset({"Round", "Floor", "Ceil"})
 _SCALES = (0.3, 1.0, 3.0, 30.0, 300.0, 3000.0)
@@ -168,8 +182,6 @@ def doubt_by_answers(
     are probabilities: rows that sum to 1, or values that come up to 0 or 1 and never pass them. Values that lie in 0..1
     without coming near either may be logits by chance: what there is to say of them is returned, else ''.
     """
-    from whyray.inference.gradient import smooth_noise
-
     activation, key = manifest.output.activation, "output.activation"
     found = [answers(smooth_noise(shape, scale)) for scale in _SCALES]
     values = np.concatenate([each.reshape(each.shape[1], -1) for each in found], axis=1)

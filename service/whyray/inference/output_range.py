@@ -20,11 +20,26 @@ _DEEPEST = 40
 """Operators from the output back that are looked at; behind them a tensor counts as unbounded."""
 
 MOVES = frozenset(
-    {
-        *("Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Slice", "Gather"),
-        *("GatherElements", "GatherND", "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "ReverseSequence"),
+    [
+        "Identity",
+        "Dropout",
+        "Squeeze",
+        "Unsqueeze",
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Slice",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Split",
+        "Expand",
+        "Tile",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "ReverseSequence",
         "Compress",
-    }
+    ]
 )
 """Operators whose outputs are values of their first input, in other places."""
 EXTREMES = frozenset({"ReduceMax", "ReduceMin", "GlobalMaxPool", "MaxPool"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whyray.packages.subgraphs import graphs, tensors
+from whyray.packages import graphs, tensors
 
 
 def as_float32(proto: Any) -> Any:

@@ -33,22 +33,28 @@ _NAMES = {
     "_mish": "mish",
 }
 ELEMENTWISE = frozenset(
-    {
-        *(
-            "relu",
-            "clip",
-            "sigmoid",
-            "tanh",
-            "gelu",
-            "softplus",
-            "elu",
-            "leaky_relu",
-            "silu",
-            "hardswish",
-            "hardsigmoid",
-        ),
-        *("mish", "selu", "celu", "exp", "erf", "sqrt", "log", "prelu", "abs"),
-    }
+    [
+        "relu",
+        "clip",
+        "sigmoid",
+        "tanh",
+        "gelu",
+        "softplus",
+        "elu",
+        "leaky_relu",
+        "silu",
+        "hardswish",
+        "hardsigmoid",
+        "mish",
+        "selu",
+        "celu",
+        "exp",
+        "erf",
+        "sqrt",
+        "log",
+        "prelu",
+        "abs",
+    ]
 )
 """Operators of one moving input that act on each element alone and are not linear."""
 

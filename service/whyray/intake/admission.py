@@ -7,20 +7,18 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pydicom.uid import UID_dictionary
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass
-from pynetdicom.sop_class import uid_to_service_class
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification, uid_to_service_class
 
 from whyray.config import Listener
 from whyray.intake.association_request import NO_TITLE
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 
-VERIFICATION = "1.2.840.10008.1.1"
-STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 STORAGE_SERVICE = "1.2.840.10008.4.2"
 _COMPOSITE_STORAGE = "1.2.840.10008.5.1.4.1.1."
-UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian), str(ExplicitVRBigEndian))
 _RESOLVED_FOR = 60.0
 
 Resolve = Callable[[str], frozenset[str]]
@@ -95,7 +93,7 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
     wanted: dict[str, list[str]] = {}
     for context in proposed:
         abstract = str(context.abstract_syntax)
-        if abstract in (VERIFICATION, STORAGE_COMMITMENT):
+        if abstract in (Verification, StorageCommitmentPushModel):
             wanted[abstract] = list(UNCOMPRESSED)
         elif is_storage(abstract):
             syntaxes = wanted.setdefault(abstract, [])
@@ -103,6 +101,6 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
             syntaxes.extend(each for each in new if each not in syntaxes)
     contexts = [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
     for context in contexts:
-        if context.abstract_syntax == STORAGE_COMMITMENT:
+        if context.abstract_syntax == StorageCommitmentPushModel:
             context.scu_role = context.scp_role = True
     return contexts

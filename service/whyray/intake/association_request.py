@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pydicom.uid import UID
 from pynetdicom.pdu_items import PDU_ITEM_TYPES
+from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 NO_TITLE = "(none)"
 """Stands for an AE title of nothing but padding, which PS3.8 table 9-11 forbids."""
@@ -23,7 +24,7 @@ _FIXED = 74
 _DICOM = b"1.2.840.10008.3.1.1.1"
 # Stand for syntaxes that are no UIDs: a class that is no storage, and a transfer syntax that nobody has, so that the
 # context is answered with 'abstract syntax not supported' or 'transfer syntaxes not supported' (PS3.8 table 9-18).
-_NOT_OFFERED, _NOT_KNOWN = b"1.2.840.10008.5.1.4.31", b"0.0"
+_NOT_OFFERED, _NOT_KNOWN = ModalityWorklistInformationFind.encode(), b"0.0"
 _DEFAULT_MAXIMUM = struct.pack(">BxHI", _MAXIMUM_LENGTH, 4, 16384)
 
 

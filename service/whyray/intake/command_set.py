@@ -10,8 +10,9 @@ import struct
 from dataclasses import dataclass, field
 
 from pydicom.uid import UID
+from pynetdicom.sop_class import Verification
 
-from whyray.intake.admission import VERIFICATION, is_storage
+from whyray.intake.admission import is_storage
 from whyray.intake.association_request import Unreadable
 from whyray.intake.refusals import Refused, class_not_supported, invalid_uid
 
@@ -78,7 +79,7 @@ def read_command(encoded: bytes, abstract_syntax: str) -> Command:
     if command.is_store:
         _complete_store(command, abstract_syntax)
     elif command.numbers[COMMAND_FIELD] == C_ECHO_RQ:
-        command.uids = {_CLASS: VERIFICATION}
+        command.uids = {_CLASS: Verification}
     elif bad := [number for number, uid in command.uids.items() if uid and not UID(uid).is_valid]:
         raise Unreadable(f"a request with a UID that is none, in (0000,{bad[0]:04X})")
     return command

@@ -12,12 +12,12 @@ from typing import Any
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, events, studies
-from whyray.intake.admission import STORAGE_COMMITMENT, UNCOMPRESSED
+from whyray.intake.admission import UNCOMPRESSED
 
-WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 ReportTo = Callable[[str], tuple[str, int] | None]
 """AE title of who asked → host and port that it listens on for the report; None where that is not known."""
 
@@ -109,8 +109,8 @@ class CommitmentProvider:
     def _on_new_association(self, peer: str, where: tuple[str, int], report: Dataset) -> bool:
         ae = AE(ae_title=self.our_title())
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
-        ae.add_requested_context(STORAGE_COMMITMENT, list(UNCOMPRESSED))
-        role = build_role(STORAGE_COMMITMENT, scp_role=True)
+        ae.add_requested_context(StorageCommitmentPushModel, list(UNCOMPRESSED))
+        role = build_role(StorageCommitmentPushModel, scp_role=True)
         try:
             association = ae.associate(where[0], where[1], ae_title=peer, ext_neg=[role])
         except OSError:  # no such host
@@ -132,7 +132,9 @@ def _notify(association: Any, report: Dataset) -> bool:
         return False
     kind = _SOME_NOT if "FailedSOPSequence" in report else _ALL_SAFE
     try:
-        status, _ = association.send_n_event_report(report, kind, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE)
+        status, _ = association.send_n_event_report(
+            report, kind, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+        )
     except (ValueError, RuntimeError):  # no context for it, or the peer has just gone
         return False
     return bool("Status" in status and status.Status == _SUCCESS)

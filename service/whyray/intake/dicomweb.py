@@ -24,8 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from whyray.base.errors import ConfigError
 from whyray.base.http_server import HttpServer, listen, serve_http
-from whyray.config import Listener
-from whyray.config.network import DicomWebListener
+from whyray.config import DicomWebListener, Listener
 from whyray.intake.accept import preferred
 from whyray.intake.incoming_instance import Begin
 from whyray.intake.multipart import MalformedBody, MultipartReader

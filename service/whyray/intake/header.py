@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from pydicom import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from whyray.intake.part10 import DEFLATED, EXPLICIT_BIG, IMPLICIT_LITTLE
 from whyray.intake.structure import NotWhole, Truncated, check_whole, inflate
 
 _LAST = 0x0020000E
@@ -76,10 +76,10 @@ def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
 
 
 def _header(path: Path, start: int, transfer_syntax_uid: str) -> Dataset:
-    implicit, little = transfer_syntax_uid == IMPLICIT_LITTLE, transfer_syntax_uid != EXPLICIT_BIG
+    implicit, little = transfer_syntax_uid == ImplicitVRLittleEndian, transfer_syntax_uid != ExplicitVRBigEndian
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         begin: BinaryIO = file
-        if transfer_syntax_uid in DEFLATED:
+        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             inflated = inflate(data, start, keep=_KEPT_OF_DEFLATED)
             try:
                 check_whole(inflated, 0, implicit=implicit, little=little)

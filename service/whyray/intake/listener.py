@@ -13,13 +13,13 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
 from pynetdicom.service_class import ServiceClass
-from pynetdicom.sop_class import uid_to_service_class
+from pynetdicom.sop_class import Verification, uid_to_service_class
 
 from whyray.base.errors import ConfigError
 from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.catalog import Catalog
 from whyray.config import Listener
-from whyray.intake.admission import STORAGE_SERVICE, VERIFICATION, HostNames, Rejection, rejection, supported
+from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejection, supported
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
@@ -60,7 +60,7 @@ class StorageScp:
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._ae.maximum_associations = _NO_LIMIT  # counted in _on_requested, where probes don't count
-        self._ae.add_supported_context(VERIFICATION)
+        self._ae.add_supported_context(Verification)
         self._apply_limits()
         self._server = self._serve(listener)
         try:

@@ -13,8 +13,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, events
-from whyray.catalog.studies import Arrival, Received, release
+from whyray.catalog import Arrival, Catalog, Received, events, release
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.incoming_instance import IncomingInstance, ObjectReceiver, arrived

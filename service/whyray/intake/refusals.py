@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from whyray.catalog.event_kinds import EventKind
+from whyray.catalog import EventKind
 
 _LONGEST_COMMENT = 64
 

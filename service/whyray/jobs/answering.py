@@ -1,4 +1,4 @@
-"""The heart of a job, without network, queue or catalog: instances in, answers with explanations out.
+"""Answers and explains images of one study with one package, without network, queue or catalog.
 
 `whyray explain` and the worker both run this and nothing else.
 """
@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
+from whyray.explain import ExplainedImage, explained_image
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
@@ -25,8 +27,7 @@ from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
 from whyray.quality import ScopeCheck
-from whyray.results import Answer, Finding, FramesExplained, PackageIdentity
-from whyray.results.header import invalid_attributes
+from whyray.results import Answer, Finding, FramesExplained, PackageIdentity, invalid_attributes
 
 _SHARE_OF_ANSWERS = 0.1
 """Of the progress; explaining takes the rest."""
@@ -41,7 +42,7 @@ def identity(model: Model) -> PackageIdentity:
         title=manifest.title,
         manufacturer=manifest.manufacturer,
         task=manifest.task,
-        digest=model.digest,
+        digest=model.package.digest,
     )
 
 
@@ -96,11 +97,8 @@ def answer_images(
         )
     answers: list[Answer] = []
     for frames in _by_instance(fitting):
-
-        def share(done: float, words: str, start: int = len(answers), width: int = len(frames)) -> None:
-            progress((start + width * done) / len(fitting), words)
-
-        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, share)
+        part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
+        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, part)
         answers += [
             Answer(
                 package=identity(model),
@@ -117,6 +115,15 @@ def answer_images(
             for image, each in zip(frames, findings, strict=True)
         ]
     return answers
+
+
+def _part_of(progress: Progress, start: float, width: float, *, least: float = 0.0) -> Progress:
+    """The progress of a part that begins at `start` and is `width` of the whole, never told as less than `least`."""
+
+    def part(done: float, words: str) -> None:
+        progress(max(least, start + width * done), words)
+
+    return part
 
 
 def _by_instance(images: Sequence[SourceImage]) -> list[list[SourceImage]]:
@@ -141,38 +148,33 @@ def _findings_of_frames(
     answered: list[tuple[Finding, ...]] = []
     checks: list[ScopeCheck] = []
     checked = set(frames_to_check(len(frames)))
-    lone_input: ModelInput | None = None  # many frames' inputs are made again rather than kept in memory together
+    lone: _Prepared | None = None  # many frames' inputs are made again rather than kept in memory together
     for index, frame in enumerate(frames):
         done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
-            model_input = to_model(frame, model.manifest.input)
+            prepared = _prepared(frame, model)
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
             with activity(f"comparing with ordinary images{place}"):
-                anatomy = on_grid(structures_of_study(segmentations, frame), frame, model_input)
-                checks.append(scope_of_frame(frame, model, model_input, anatomy))
+                anatomy = on_grid(structures_of_study(segmentations, frame), frame, prepared.given)
+                checks.append(scope_of_frame(frame, model, prepared.given, anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"):
-            answered.append(tuple(answer(frame, model, model_input)))
-        lone_input = model_input if len(frames) == 1 else None
+            answered.append(tuple(answer(frame, prepared)))
+        lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
     if scope.refused:
         return scope, [()] * len(frames), None
     explained = _clearest(answered, request)
     findings = list(answered)
     for number, index in enumerate(explained):
-
-        def share(done: float, words: str, number: int = number) -> None:
-            progress(max(_SHARE_OF_ANSWERS, (number + done) / len(explained)), words)
-
-        model_input = lone_input or to_model(frames[index], model.manifest.input)
-        findings[index] = _explained(
-            frames[index], model, model_input, answered[index], request, segmentations, scope, share
-        )
+        part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
+        prepared = lone or _prepared(frames[index], model)
+        findings[index] = _explained(frames[index], prepared, answered[index], request, segmentations, scope, part)
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -201,8 +203,7 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
 
 def _explained(
     image: SourceImage,
-    model: Model,
-    model_input: ModelInput,
+    prepared: _Prepared,
     findings: Sequence[Finding],
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
@@ -211,10 +212,9 @@ def _explained(
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
-    anatomy = on_grid(structures_of_study(segmentations, image), image, model_input)
-    said = explain_image(
-        image, model, model_input, [each.target.name for each in chosen], request, progress, anatomy, scope
-    )
+    names = [finding.target.name for finding in chosen]
+    anatomy = on_grid(structures_of_study(segmentations, image), image, prepared.given)
+    said = explain_image(image, prepared.picture, prepared.given, names, request, progress, anatomy, scope)
     return tuple(
         Finding(
             target=finding.target,
@@ -225,23 +225,44 @@ def _explained(
             maps=tuple(said.maps.get(finding.target.name, ())),
             told=tuple(said.told.get(finding.target.name, ())),
             refused=said.refused.get(finding.target.name, {}),
+            agreement=said.agreement.get(finding.target.name),
         )
         for finding in findings
     )
 
 
-def _predict(image: SourceImage, model: Model, model_input: ModelInput) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Prepared:
+    """One image as the model takes it, and what is made of it while it is answered and explained."""
+
+    given: ModelInput
+    picture: ExplainedImage
+
+
+def _prepared(image: SourceImage, model: Model) -> _Prepared:
+    given = to_model(image, model.manifest.input)
+    with _named_by_study(image):
+        return _Prepared(given, explained_image(model, given.tensor))
+
+
+def _predict(image: SourceImage, picture: ExplainedImage) -> NDArray[np.float32]:
     """The model's answer; what is wrong with it is said with the study that it answered."""
-    try:
-        answer: NDArray[np.float32] = model.predict(model_input.tensor)[0]
-    except ModelOutputError as error:
-        study = image.header.StudyInstanceUID
-        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
+    with _named_by_study(image):
+        answer: NDArray[np.float32] = picture.model.answer(picture.run.logits)[0]
     return answer
 
 
-def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
-    values = _predict(image, model, model_input)
+@contextmanager
+def _named_by_study(image: SourceImage) -> Iterator[None]:
+    try:
+        yield
+    except ModelOutputError as error:
+        study = image.header.StudyInstanceUID
+        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
+
+
+def _scores(image: SourceImage, prepared: _Prepared) -> list[Finding]:
+    model, values = prepared.picture.model, _predict(image, prepared.picture)
     regression = model.manifest.task == "regression"
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
@@ -257,9 +278,9 @@ def _scores(image: SourceImage, model: Model, model_input: ModelInput) -> list[F
     return findings
 
 
-def _segments(image: SourceImage, model: Model, model_input: ModelInput) -> list[Finding]:
-    scores = _predict(image, model, model_input)
-    exclusive = model.activation == "softmax"
+def _segments(image: SourceImage, prepared: _Prepared) -> list[Finding]:
+    model, model_input, scores = prepared.picture.model, prepared.given, _predict(image, prepared.picture)
+    exclusive = model.network.form.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
     findings = []

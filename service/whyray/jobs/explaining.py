@@ -1,26 +1,29 @@
-"""Every requested explanation of one image, evaluated, and carried back to the source: the middle of a run."""
+"""Makes every requested explanation of one image, evaluates it, and carries it back to the source."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.base.failures import activity
 from whyray.explain import (
+    Agreement,
     Context,
+    ExplainedImage,
     Explanation,
     Heatmap,
     MapPart,
     PriorExplanation,
     Structure,
     TypedExplanation,
+    agreement,
     displayed,
     expanded,
     explain,
-    method_named,
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
@@ -42,11 +45,13 @@ class Explained:
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
     told: dict[str, list[GradedExplanation]] = field(default_factory=dict)
     refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    agreement: dict[str, Agreement] = field(default_factory=dict)
+    """How far the maps of a target point at the same places, where two or more can be compared."""
 
 
 def explain_image(
     image: SourceImage,
-    model: Model,
+    picture: ExplainedImage,
     model_input: ModelInput,
     targets: Sequence[str],
     request: ExplanationRequest,
@@ -55,19 +60,19 @@ def explain_image(
     scope: ScopeCheck | None = None,
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them."""
-    work = _Work(image, model, model_input, tuple(targets), request, progress, tuple(structures), scope)
-    requested = expanded(request.methods, model)
-    ordered = sorted(requested.items(), key=lambda each: method_named(each[0]).stage)
+    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures), scope)
+    ordered = list(expanded(request.methods, picture.model).items())
     for index, (method, parameters) in enumerate(ordered):
         with activity(f"explaining {', '.join(targets)} with {method}"):
             work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
+    work.compare()
     return work.explained
 
 
 @dataclass
 class _Work:
     image: SourceImage
-    model: Model
+    picture: ExplainedImage
     model_input: ModelInput
     targets: tuple[str, ...]
     request: ExplanationRequest
@@ -77,11 +82,16 @@ class _Work:
     explained: Explained = field(default_factory=Explained)
     _prior: list[PriorExplanation] = field(default_factory=list)
 
+    @property
+    def model(self) -> Model:
+        """The model whose answer is explained."""
+        return self.picture.model
+
     def __post_init__(self) -> None:
         spec = self.model.manifest.input
         self._context = Context(
             structures=self.structures,
-            display=displayed(self.model.channels_first(self.model_input.tensor), spec)[0],
+            display=displayed(self.picture.x, spec)[0],
             valid=self.model_input.valid,
             language=self.request.language,
             phrases=self.request.phrases,
@@ -108,10 +118,7 @@ class _Work:
         for number, each in enumerate(found):
             done = start + width * (0.5 + 0.5 * number / len(found))
             self.progress(done, f"{method}: measuring the explanation of {each.target}")
-
-            def measuring(*_: object, done: float = done) -> None:
-                self.progress(done, "measuring")
-
+            measuring = partial(self._measuring, done)
             try:
                 with activity(f"measuring the explanation of {each.target}"):
                     if isinstance(each, Heatmap):
@@ -120,6 +127,22 @@ class _Work:
                         self._told(each, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
                 self._refuse([each.target], method, error)
+
+    def _measuring(self, done: float, *_: object) -> None:
+        """However far a measurement is, the run is where it was."""
+        self.progress(done, "measuring")
+
+    def compare(self) -> None:
+        """How far the heatmaps of each target that are not withheld point at the same places."""
+        for target in self.targets:
+            shown = [
+                prior.explanation
+                for prior in self._prior
+                if isinstance(prior.explanation, Heatmap) and prior.explanation.target == target and not prior.withheld
+            ]
+            found = agreement(shown)
+            if found is not None:
+                self.explained.agreement[target] = found
 
     def _explanations(
         self,
@@ -132,7 +155,7 @@ class _Work:
         try:
             return explain(
                 self.model,
-                self.model_input.tensor,
+                self.picture,
                 target=list(targets),
                 method=method,
                 context=self.context,
@@ -160,12 +183,12 @@ class _Work:
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
         card = assess(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             heatmap,
             budget=self._budget,
             seed=self.request.seed,
             valid=self.model_input.valid,
-            allowed=allowed_in(self.model, self.model_input.tensor, heatmap.target, context=self._context),
+            allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
             scope=self.scope,
             progress=progress,
@@ -177,7 +200,7 @@ class _Work:
     def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
         card = assess_typed(
             self.model,
-            self.model_input.tensor,
+            self.picture,
             explanation,
             context=self.context,
             budget=self._budget,

@@ -1,4 +1,4 @@
-"""The same run without network, queue or catalog: files in; DICOM results, pictures and a report out."""
+"""Answers and explains files, and writes DICOM results, pictures and a report: what `whyray explain` does."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def explain_files(
         findings += [finding for answer in group for finding in describe(answer, results)]
     report = Report(
         package=model.identity,
-        digest=model.digest,
+        digest=model.package.digest,
         at=at,
         images=tuple(
             {

@@ -65,7 +65,7 @@ def scope_of_frame(
     image: SourceImage, model: Model, model_input: ModelInput, structures: Sequence[Structure] = ()
 ) -> ScopeCheck:
     """The check of one image: a planar one, a frame, or a volume. `structures`: anatomy that came with the study."""
-    x = model.channels_first(model_input.tensor)
+    x = model.network.checked_input(model_input.tensor)
     display = displayed(x, model.manifest.input)[0]
     context = Context(structures=tuple(structures), display=display, valid=model_input.valid)
 

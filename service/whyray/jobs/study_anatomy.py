@@ -5,8 +5,7 @@ from __future__ import annotations
 from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Structure
 from whyray.explain.anatomy import structure
-from whyray.imaging import ModelInput, SourceImage, StudyStructures, structures_on_grid
-from whyray.imaging.structures import Code
+from whyray.imaging import Code, ModelInput, SourceImage, StudyStructures, structures_on_grid
 
 
 def on_grid(found: StudyStructures, image: SourceImage, model_input: ModelInput) -> tuple[Structure, ...]:

@@ -10,11 +10,13 @@ import tempfile
 import uuid
 from pathlib import Path
 
+from whyray.base.sources import IdSource, random_uid
+
 _UID = re.compile(r"2\.25\.[1-9]\d{0,38}")
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "device.whyray")
 
 
-def user_device_uid(folder: Path | None = None) -> str:
+def user_device_uid(folder: Path | None = None, *, new_uid: IdSource = random_uid) -> str:
     """The UID of this user's WhyRay, made when it is first asked for and kept in `device-uid` of a folder.
 
     The folder is `whyray` in $XDG_STATE_HOME, or in `~/.local/state` where that is not set. Where nothing can be kept
@@ -25,7 +27,7 @@ def user_device_uid(folder: Path | None = None) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = _read(path)
-        return kept or _keep(path)
+        return kept or _keep(path, new_uid())
     except OSError:
         return _derived()
 
@@ -38,10 +40,10 @@ def _read(path: Path) -> str | None:
     return text if _UID.fullmatch(text) else None
 
 
-def _keep(path: Path) -> str:
-    """Write a new UID, whole or not at all; of several processes that do so at once, all get the first one's."""
+def _keep(path: Path, uid: str) -> str:
+    """Write a UID, whole or not at all; of several processes that do so at once, all get the first one's."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="device-uid.", delete=False) as file:
-        file.write(f"2.25.{uuid.uuid4().int}\n")
+        file.write(f"{uid}\n")
     made = Path(file.name)
     try:
         if path.exists() and _read(path) is None:

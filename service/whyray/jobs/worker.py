@@ -6,17 +6,17 @@ import io
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ImageError, InternalError, NotFound, WhyRayError
 from whyray.base.failures import logged, typed_error
+from whyray.base.finding_record import finding_records
 from whyray.base.retry import retry_after
-from whyray.catalog import Catalog, Instance, Job, JobState, drift, events, installation, jobs
-from whyray.catalog.jobs import NewResult
+from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import Config, Route
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
 from whyray.inference import Model
@@ -57,10 +57,10 @@ class _Order:
 
     job: Job
     study_uid: str
-    paths: tuple[Path, ...]
+    image_keys: tuple[str, ...]
     others: dict[str, str]
     """SOP Instance UIDs and kinds of the objects beside the images that are none."""
-    segmentations: tuple[Path, ...]
+    segmentation_keys: tuple[str, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
     device_uid: str
@@ -79,8 +79,9 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
     _log.info("job %s: attempt %d, route %s, package %s", job_id, job.attempt, job.route, job.package)
     try:
         route = _route(config, job.route)
-        with Heartbeat(catalog, job_id, owner, limit=route.budget.job_time.total_seconds()) as heartbeat:
-            _work(job_id, owner, tools, config, route, heartbeat.progress)
+        limit = route.budget.job_time.total_seconds()
+        with ExitStack() as files, Heartbeat(catalog, job_id, owner, limit=limit) as heartbeat:
+            _work(job_id, owner, tools, config, route, heartbeat.progress, files)
     except Exception as error:  # the queue must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {job_id}")
         if isinstance(typed, InternalError):
@@ -103,16 +104,19 @@ def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | 
     return state
 
 
-def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress) -> None:
+def _work(
+    job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress, files: ExitStack
+) -> None:
+    """Answer, explain and store; what is read stays open in `files`, for images give their pixels when asked for."""
     order = _order(job_id, tools)
     model = tools.model(order.job.package)
     progress(0.0, "reading the images")
-    if not order.paths:
+    if not order.image_keys:
         raise ImageError(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    found = read_images(order.paths)
+    found = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
     _note_refusals(tools.catalog, order, found)
     answers = answer_images(
         found.or_raise(),
@@ -121,7 +125,7 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
-        segmentations=order.segmentations,
+        segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
         supersedes=[each.sop_instance_uid for each in order.previous],
         device_uid=order.device_uid,
         progress=lambda done, words: progress(0.9 * done, words),
@@ -140,17 +144,18 @@ def _work(job_id: str, owner: str, tools: Tools, config: Config, route: Route, p
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
+    findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
+    records = finding_records(findings, of=f"job {job_id}")
     progress(0.99, "entering the results")
     with tools.catalog.begin() as session:
-        findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
-        unanswered = [each for answer in answers if (each := describe_no_statement(answer)) is not None]
-        unanswered = list({tuple(each["images"]): each for each in unanswered}.values())  # a cine's frames: once
+        unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
+        unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
         jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered)
-        for each in unanswered:
-            words = f"instance {', '.join(each['images'][:1])}: {each['words']} ({', '.join(each['reasons'])})"
+        for silent in unanswered:
+            words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
-        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, findings))
+        drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
 
 
 def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
@@ -179,11 +184,9 @@ def _order(job_id: str, tools: Tools) -> _Order:
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
-            paths=tuple(tools.storage.path(each.key) for each in instances if kinds[each.id] is None),
+            image_keys=tuple(each.key for each in instances if kinds[each.id] is None),
             others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
-            segmentations=tuple(
-                tools.storage.path(segmentation.key) for segmentation in jobs.segmentations(session, job)
-            ),
+            segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
                 for result in jobs.earlier_results(session, job)
@@ -196,7 +199,8 @@ def _other_object(instance: Instance, storage: Storage) -> str | None:
     """What an instance is that holds no image of the patient; None for images."""
     if instance.sop_class_uid in SEGMENTATIONS or other_object(instance.sop_class_uid, has_size=False) is None:
         return "Segmentation" if instance.sop_class_uid in SEGMENTATIONS else None
-    _, has_size = sop_class_of(storage.path(instance.key))
+    with storage.open(instance.key) as file:
+        _, has_size = sop_class_of(file)
     return other_object(instance.sop_class_uid, has_size=has_size)
 
 

@@ -2,7 +2,7 @@
 
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
 from whyray.onboarding.check import Finding, PackageCheck, check_package, checked_package
-from whyray.onboarding.concept_fitting import FEWEST_MEASURED, Examples, fit_bank, too_few
+from whyray.onboarding.concept_fitting import FEWEST_MEASURED, ConceptRecipe, Examples, fit_bank, too_few
 from whyray.onboarding.latent_space_fitting import (
     FEWEST,
     Embedded,
@@ -21,6 +21,7 @@ __all__ = [
     "FEWEST",
     "FEWEST_MEASURED",
     "LEAST_IOU",
+    "ConceptRecipe",
     "Dissection",
     "Embedded",
     "Examples",

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
+from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain import as_input
-from whyray.explain.units.layer import activations, pooled
-from whyray.inference import Model
-from whyray.inference.gradient import PARITY, device_of, parity_gap, to_torch
+from whyray.explain.units import activations, pooled
+from whyray.inference import PARITY, Model, first_right, parity_gap, to_torch
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,11 @@ def maximise(
             f"activation-maximisation makes planar pictures, and {model.identity} takes volumes",
             advice="Leave out --maximise.",
         )
-    try:
-        body = to_torch(model.graph.cut(model.graph.input, layer)).to(device_of(model))
-    except (WhyRayError, MemoryError):
-        raise
-    except Exception as error:  # the converter raises whatever its operator functions raise
-        raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {error}") from error
-    waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(device_of(model))
+    cut = model.network.graph.cut(model.network.graph.input, layer)
+    body, reason = first_right(lambda converter: to_torch(cut, converter).to(model.session.torch_device))
+    if body is None:
+        raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {reason}")
+    waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(model.session.torch_device)
     found = []
     for unit in units:
         noise = rng.normal(size=(recipe.seeds, *waves.shape, 2)).astype(np.float32)
@@ -85,7 +82,7 @@ def maximise(
         start, pictures = _climb(model, body, unit, torch.from_numpy(noise).to(waves.device), waves, shifts, recipe)
         inputs = as_input(np.concatenate([start, pictures]), model.manifest.input)
         told = pooled(activations(model, inputs, layer))[:, unit]
-        own = _layer_of(model, body, torch.from_numpy(inputs).to(waves.device)).flatten(2).mean(dim=2)[:, unit]
+        own = _layer_of(body, torch.from_numpy(inputs).to(waves.device)).flatten(2).mean(dim=2)[:, unit]
         gap = parity_gap(own.detach().cpu().numpy(), told)
         if gap > PARITY:
             raise TierMissing(f"{model.identity}: the converted graph's {layer!r} differs by {gap:.2g}")
@@ -133,13 +130,11 @@ def _score(model: Model, body: Any, pictures: Any, unit: int) -> Any:
         for values in (spec.intensity.mean, spec.intensity.std)
     )
     x = (pictures[:, None].expand(-1, spec.channels, -1, -1) - mean) / std
-    return _layer_of(model, body, x)[:, unit].flatten(1).mean(dim=1)
+    return _layer_of(body, x)[:, unit].flatten(1).mean(dim=1)
 
 
-def _layer_of(model: Model, body: Any, x: Any) -> Any:
-    import torch
-
-    answer = body(torch.movedim(x, 1, -1) if model.manifest.input.layout == "NHWC" else x)
+def _layer_of(body: Any, x: Any) -> Any:
+    answer = body(x)
     return answer[0] if isinstance(answer, (tuple, list)) else answer
 
 

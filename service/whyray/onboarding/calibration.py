@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.onboarding.localisation import bootstrap
+from whyray.base.statistics import bootstrap_interval, expected_calibration_error
 
-BINS = 10
 FEWEST = 20
 """Labelled images of a target below which nothing is said."""
 
@@ -26,18 +26,12 @@ def calibration(
         said, true = probabilities[known, number].astype(np.float64), labels[known, number]
         entry: dict[str, Any] = {"images": len(known), "positive": int(true.sum())}
         if len(known) >= FEWEST:
-
-            def error(rows: NDArray[np.intp], said: NDArray[Any] = said, true: NDArray[Any] = true) -> float:
-                return expected_calibration_error(said[rows], true[rows])
-
+            error = partial(_error_of_rows, said, true)
             entry["ECE"] = round(error(np.arange(len(known))), 4)
-            entry["interval"] = bootstrap(np.arange(len(known)), error, rng)
+            entry["interval"] = [round(end, 4) for end in bootstrap_interval(error, np.arange(len(known)), rng)]
         report[target] = entry
     return report
 
 
-def expected_calibration_error(said: NDArray[np.float64], true: NDArray[np.float64], bins: int = BINS) -> float:
-    """Mean |probability - frequency| over bins (Guo et al. 2017, eq. 3) of equal count (Nixon et al. 2019)."""
-    order = np.argsort(said, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(part) * abs(said[part].mean() - true[part].mean()) for part in parts) / len(order))
+def _error_of_rows(said: NDArray[np.float64], true: NDArray[np.float64], rows: NDArray[np.intp]) -> float:
+    return expected_calibration_error(said[rows], true[rows])

@@ -10,9 +10,8 @@ from typing import Literal
 import numpy as np
 
 from whyray.base.errors import WhyRayError
-from whyray.inference import Model, RuntimeOptions
-from whyray.inference.feature_choice import WITHOUT_MAPS
-from whyray.inference.input_type import cast_to
+from whyray.inference import WITHOUT_MAPS, Model, RuntimeOptions, cast_to
+from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.packages import read_package
 
 
@@ -44,12 +43,13 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None) -> Pack
     try:
         model = Model(read_package(folder), options or RuntimeOptions())
         findings += _about_the_folder(model)
-        x = np.random.default_rng(0).uniform(0, 1, model.input_shape).astype(np.float32)
+        x = np.random.default_rng(0).uniform(0, 1, model.network.input_shape).astype(np.float32)
         model.predict(x)
         findings += _about_the_graph(model)
         _ = model.reported_tier
+        refuse_false_evidence(model, (model.network.checked_input(image) for image in (x, 1 - x, x * 0.5)))
         several = np.repeat(x, 3, axis=0) * np.array([0.5, 1, 2]).reshape(3, *[1] * (x.ndim - 1))
-        if not model.batchable(model.channels_first(several)):
+        if not model.session.batchable(model.network.checked_input(several)):
             findings.append(
                 Finding(
                     "warning",
@@ -98,7 +98,7 @@ def _about_the_graph(model: Model) -> list[Finding]:
         )
         for name, other in model.manifest.input.others.items()
     ]
-    kind = cast_to(model.graph.proto)
+    kind = cast_to(model.network.graph.proto)
     if kind is not None:
         whole = "rounded to whole numbers of its range and " if "int" in kind else ""
         found.append(
@@ -108,27 +108,27 @@ def _about_the_graph(model: Model) -> list[Finding]:
                 "Be sure that input.intensity in model.yaml gives the values that the model was trained on.",
             )
         )
-    if model.output_doubt:
+    if model.session.output_doubt:
         found.append(
             Finding(
                 "warning",
-                model.output_doubt,
+                model.session.output_doubt,
                 "Look at how the model was trained; if it gives probabilities, set output.activation to none.",
             )
         )
-    if model.features_name is not None and model.features.reason:
+    if model.network.features_name is not None and model.network.features.reason:
         found.append(
             Finding(
                 "warning",
-                f"class activation maps don't show what the model saw last: {model.features.reason}",
+                f"class activation maps don't show what the model saw last: {model.network.features.reason}",
                 f"Leave output.features out, and explain it with {WITHOUT_MAPS}.",
             )
         )
-    if model.targets and model.features_name is None:
+    if model.targets and model.network.features_name is None:
         found.append(
             Finding(
                 "warning",
-                f"class activation maps are not possible: {model.features.reason}",
+                f"class activation maps are not possible: {model.network.features.reason}",
                 f"Explain it with {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
             )
         )
@@ -139,13 +139,16 @@ def _explained(model: Model) -> Iterator[str]:
     """What explanations are of, and the layer of the class activation maps with its grid and channels."""
     if not model.targets:
         return
-    form, named = model.output_form, model.manifest.output
+    form, named = model.network.form, model.manifest.output
     before = "" if form.activation == "none" else f" before {form.activation}"
     yield f"explained: output {named.name!r}{before}; explanations are parts of the {form.unit}"
-    if model.features_name is None:
+    spec = model.manifest.evidence
+    if spec is not None:
+        yield f"local evidence: of {spec.output!r}; its sum and evidence.bias are the {form.unit} of each target"
+    if model.network.features_name is None:
         yield "class activation maps: none"
         return
-    shape = model.graph.shapes.get(model.features_name, ())
+    shape = model.network.graph.shapes.get(model.network.features_name, ())
     grid = " × ".join(str(size or "?") for size in shape[2:])
     how = "named in model.yaml" if named.features is not None else "chosen"
-    yield f"class activation maps: of {model.features.name!r} ({how}), grid {grid}, {shape[1] or '?'} channels"
+    yield f"class activation maps: of {model.network.features.name!r} ({how}), grid {grid}, {shape[1] or '?'} channels"

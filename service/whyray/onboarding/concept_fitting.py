@@ -10,20 +10,24 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.base.errors import ConfigError, PackageError, TierMissing
+from whyray.base.statistics import auc
 from whyray.explain.concepts import (
     Concept,
     ConceptBank,
     Directions,
     LayerToLogits,
     Outputs,
+    calibrated,
     curved_layer,
+    folds,
+    held_out,
     layer_to_logits,
+    permuted,
     pooled,
+    ridge,
 )
-from whyray.explain.concepts.linear import auc, folds, held_out, ridge
-from whyray.explain.concepts.readings import calibrated, permuted
 from whyray.explain.concepts.surrogate import fit_surrogate
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 
 Progress = Callable[[int, int, str], None]
 FEWEST, FEWEST_MEASURED = 10, 30
@@ -67,7 +71,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ConceptRecipe:
     """Numbers of a fit: cross-validation folds, resampled copies of each concept's vector, random vectors, seed."""
 
     folds: int = 5
@@ -88,7 +92,7 @@ class _Seen:
     outputs: FloatArray | None
 
 
-def fit_bank(model: Model, examples: Examples, recipe: Recipe, progress: Progress) -> ConceptBank:
+def fit_bank(model: Model, examples: Examples, recipe: ConceptRecipe, progress: Progress) -> ConceptBank:
     """Fit all that this package can have: concept outputs' spread, a surrogate, concept directions.
 
     Raises ConfigError where there are too few examples of a concept, PackageError for a layer that there is not.
@@ -120,7 +124,7 @@ def fit_bank(model: Model, examples: Examples, recipe: Recipe, progress: Progres
 
 def embedding_name(model: Model) -> str | None:
     """The tensor in which a surrogate reads concepts: the embedding, else the feature maps; None without either."""
-    return model.manifest.output.embedding or model.features_name
+    return model.manifest.output.embedding or model.network.features_name
 
 
 def too_few(examples: Examples) -> dict[str, str]:
@@ -159,7 +163,7 @@ def _tail(model: Model, layer: str | None) -> tuple[LayerToLogits | None, str]:
         return layer_to_logits(model, layer), ""
     if model.task == "segmentation":
         return None, "concept directions are for packages that answer about the whole image"
-    name = curved_layer(model) or model.manifest.output.embedding or model.features_name
+    name = curved_layer(model) or model.manifest.output.embedding or model.network.features_name
     if name is None:
         return None, "no inner layer was found; name one by --layer"
     try:
@@ -179,10 +183,10 @@ def _look(model: Model, examples: Examples, behind: LayerToLogits | None, progre
     targets = list(range(len(model.targets)))
     for number, each in enumerate(examples.x):
         progress(number, len(examples.x), f"image {number + 1} of {len(examples.x)}")
-        x = model.channels_first(each)
+        x = model.network.checked_input(each)
         wanted = [name for name in names.values() if name]
-        inner = tapped(model, x, [*wanted, model.logits_name])
-        found["logits"].append(inner[model.logits_name].reshape(1, len(targets), -1)[..., 0])
+        inner = model.session.tapped(x, [*wanted, model.network.logits_name])
+        found["logits"].append(inner[model.network.logits_name].reshape(1, len(targets), -1)[..., 0])
         for key, name in names.items():
             if name:
                 found[key].append(pooled(inner[name]) if inner[name].ndim > 2 else inner[name])
@@ -202,7 +206,7 @@ def _directions(
     seen: _Seen,
     examples: Examples,
     fold_of: NDArray[np.int64],
-    recipe: Recipe,
+    recipe: ConceptRecipe,
     progress: Progress,
 ) -> Directions:
     rng = np.random.default_rng((recipe.seed, 1))

@@ -6,7 +6,7 @@ import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,50 @@ from whyray.packages import Manifest
 Box = tuple[float, float, float, float]
 """x, y of the upper left corner, width, height: in pixels of the source image, as in ChestX-ray14's list of boxes."""
 
+_ALSO_CALLED = {"Image Index": "image", "finding": "target", "Finding Label": "target", "Patient ID": "patient"}
+"""How NIH's lists of ChestX-ray14 call columns."""
+
 
 @dataclass(frozen=True)
 class Known:
-    """What a site knows of its images, by file name or SOP Instance UID: boxes by target, and labels by target."""
+    """What a site knows of its images, by file name or SOP Instance UID: boxes by target, labels by target, and whose
+    an image is (a digest)."""
 
     boxes: Mapping[str, Mapping[str, Sequence[Box]]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    patients: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_known(truth: Path | None, labels: Path | None, targets: Sequence[str]) -> Known:
     """Read two CSV files. Rows of targets that the package does not have are left out.
 
     `truth`: image, target, x, y, width, height; one row a box. `labels`: image, and a column for each target with
-    1, 0, or nothing where nobody looked. Raises ConfigError with the line.
+    1, 0, or nothing where nobody looked. Both may have a column patient: images of one patient count together in
+    intervals. Columns may be called as in NIH's lists of ChestX-ray14: Image Index, finding, Finding Label, Patient ID.
+    Raises ConfigError with the line, or where `truth` has boxes and none is of a target of the package.
     """
     boxes: dict[str, dict[str, list[Box]]] = defaultdict(lambda: defaultdict(list))
-    for line, row in csv_rows(truth, ("image", "target", "x", "y", "width", "height")):
+    patients: dict[str, str] = {}
+    others: set[str] = set()
+    for line, row in csv_rows(truth, ("image", "target", "x", "y", "width", "height"), _ALSO_CALLED):
         if row["target"] in targets:
             x, y, width, height = (_number(truth, line, row[name]) for name in ("x", "y", "width", "height"))
             boxes[row["image"]][row["target"]].append((x, y, width, height))
-    said = {
-        row["image"]: {name: _number(labels, line, row[name]) >= 0.5 for name in targets if row.get(name)}
-        for line, row in csv_rows(labels, ("image",))
-    }
-    return Known(boxes, said)
+            patients[row["image"]] = row.get("patient", "")
+        else:
+            others.add(row["target"])
+    if others and not boxes:
+        raise ConfigError(
+            f"{truth}: no box is of a target of the package: it marks {', '.join(sorted(others))}; the package answers "
+            f"{', '.join(targets)}",
+            advice="Name the package's targets in the column target.",
+        )
+    said = {}
+    for line, row in csv_rows(labels, ("image",), _ALSO_CALLED):
+        said[row["image"]] = {name: _number(labels, line, row[name]) >= 0.5 for name in targets if row.get(name)}
+        patients[row["image"]] = row.get("patient", "") or patients.get(row["image"], "")
+    digests = {image: hashlib.sha256(patient.encode()).hexdigest() for image, patient in patients.items() if patient}
+    return Known(boxes, said, digests)
 
 
 def onboarding_images(
@@ -61,7 +80,7 @@ def onboarding_images(
         if isinstance(image, str):
             refused.append(image)
         else:
-            images.append(image.image)
+            images.append(replace(image.image, patient=image.image.patient or image.patient))
     if not images:
         raise ImageError(f"none of {len(refused)} images is for {manifest.name}: {refused[0]}")
     return images, refused
@@ -110,7 +129,9 @@ def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[S
         }
         labels = {target: said for name in names & set(known.labels) for target, said in known.labels[name].items()}
         yield SingleImage(
-            OnboardingImage(given.tensor, truth, labels),
+            OnboardingImage(
+                given.tensor, truth, labels, next((known.patients[name] for name in names & set(known.patients)), "")
+            ),
             _patient(image.header),
             str(image.header.get("BurnedInAnnotation") or "").upper() == "YES",
             frozenset(names),
@@ -156,8 +177,13 @@ def _groups(files: Sequence[Path], *, volumes: bool) -> list[list[Path]]:
     return list(groups.values())
 
 
-def csv_rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a CSV file that must have these columns; ConfigError where it has not. None: no row."""
+def csv_rows(
+    path: Path | None, columns: Sequence[str], also_called: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV file that must have these columns; ConfigError where it has not. None: no row.
+
+    `also_called`: other names of columns, and what they are called here.
+    """
     if path is None:
         return
     try:
@@ -165,7 +191,8 @@ def csv_rows(path: Path | None, columns: Sequence[str]) -> Iterator[tuple[int, d
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as CSV: {error}", advice="Name a CSV file in UTF-8.") from error
     rows = csv.DictReader(text.splitlines())
-    missing = [column for column in columns if column not in (rows.fieldnames or ())]
+    rows.fieldnames = [(also_called or {}).get(name, name) for name in rows.fieldnames or ()]
+    missing = [column for column in columns if column not in rows.fieldnames]
     if missing:
         raise ConfigError(
             f"{path}: expected the columns {', '.join(columns)}, found no {', '.join(missing)}",

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import displayed, predicted_regions, resampled
-from whyray.explain.latent import ReferenceIndex, embedding_name, fit_space, normed, required_embedding, trustworthiness
-from whyray.explain.latent.plane import umap_layout
-from whyray.explain.latent.space import unit
+from whyray.explain.latent import (
+    ReferenceIndex,
+    embedding_name,
+    fit_space,
+    normed,
+    required_embedding,
+    trustworthiness,
+    umap_layout,
+    unit,
+)
 from whyray.inference import Model
 
 Thumbnail = NDArray[np.uint8]
@@ -52,8 +59,8 @@ def embed(
     picture: NDArray[np.uint8] | None = None,
 ) -> Embedded:
     """One forward pass of `x` (in layout, one image)."""
-    image = model.channels_first(x)
-    run = model.run(image)
+    image = model.network.checked_input(x)
+    run = model.session.run(image)
     answer = model.answer(run.logits)[0]
     logits = run.logits[0]
     regions = predicted_regions(model, run.logits)
@@ -69,7 +76,7 @@ def embed(
 
 def thumbnail(model: Model, x: FloatArray) -> NDArray[np.uint8]:
     """(h, w) uint8, the longer side 128 at most: the image as displayed; of a volume the middle slice."""
-    shown = displayed(model.channels_first(x), model.manifest.input)[0]
+    shown = displayed(model.network.checked_input(x), model.manifest.input)[0]
     if shown.ndim == 3:
         shown = shown[len(shown) // 2]
     return as_bytes(shown)

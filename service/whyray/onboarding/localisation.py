@@ -1,88 +1,190 @@
-"""Do maps point at what readers marked? Pointing game, AUPRC and IoU, beside maps that know no model."""
+"""Do maps point at what readers marked? Hits, IoU and AUPRC, beside maps that know no model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.explain import Heatmap
-from whyray.quality import salient_region
-from whyray.quality.cells import edge_map
+from whyray.base.statistics import bootstrap_interval
+from whyray.explain import Heatmap, displayed
+from whyray.explain.anatomy import LEFT_LUNG, LUNG, RIGHT_LUNG, anatomy_in, missing_anatomy
+from whyray.inference import Model
+from whyray.packages.localisation_report import (
+    AUPRC,
+    BRIGHTNESS,
+    CENTRE,
+    HIT_RATE,
+    IOU,
+    USUAL_PLACE,
+    Figure,
+    Lead,
+    MapFigures,
+    MethodLocalisation,
+    TargetHits,
+)
+from whyray.quality import edge_map
 
-RESAMPLES = 1000
+_LUNGS = frozenset({LUNG, RIGHT_LUNG, LEFT_LUNG})
+METRICS = (HIT_RATE, IOU, AUPRC)
 
 
 @dataclass(frozen=True)
-class Marked:
-    """One map, the image that it explains (1, C, *spatial), its number, and where readers marked the target."""
+class MarkedFinding:
+    """One target of one image, and where readers marked it.
 
+    Attributes
+    ----------
+    patient
+        Tells which images belong together; the image's own number where nobody knows.
+    image
+        Number of the image.
+    x
+        The image in the layout of the manifest, (1, ...).
+    target
+        Name of the target.
+    truth
+        (*spatial), True inside the boxes.
+    """
+
+    patient: str
     image: int
     x: FloatArray
-    heatmap: Heatmap
+    target: str
     truth: BoolArray
 
 
-def localisation(marked: Sequence[Marked], seed: int) -> dict[str, Any]:
-    """Each metric of the maps and of three baselines, with 95 % bootstrap intervals over images.
+@dataclass
+class Scores:
+    """The three metrics of each marked finding, in order; NaN where there was no map and nothing was counted yet."""
 
-    `above every baseline`: the interval of the difference to the best of them, image by image, lies above 0.
-    """
+    hit: list[float] = field(default_factory=list)
+    iou: list[float] = field(default_factory=list)
+    auprc: list[float] = field(default_factory=list)
+
+    def add(self, values: FloatArray | None, truth: BoolArray, *, signed: bool = False) -> None:
+        """One map (*spatial), or None: a map that says nothing."""
+        flat = np.zeros(truth.shape, np.float32) if values is None else values
+        self.hit.append(0.0 if values is None else pointing(flat, truth))
+        self.iou.append(0.0 if values is None else intersection_over_union(flat, truth, signed))
+        self.auprc.append(average_precision(flat, truth))
+
+    def of(self, metric: str, rows: Sequence[int]) -> NDArray[np.float64]:
+        """The values of one metric for some of the findings."""
+        values = {HIT_RATE: self.hit, IOU: self.iou, AUPRC: self.auprc}[metric]
+        return np.asarray(values, np.float64)[list(rows)]
+
+
+def baseline_scores(
+    model: Model, findings: Sequence[MarkedFinding], seed: int, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Scores]:
+    """What maps that know no model reach: centre, usual place, edges, random, and lung brightness where anatomy can be
+    had."""
     rng = np.random.default_rng(seed)
-    ways: dict[str, Callable[[Marked], FloatArray]] = {
-        "map": lambda each: each.heatmap.values,
-        "centre": lambda each: centre_map(each.truth.shape),
-        "edges": lambda each: edge_map(each.x),
-        "random": lambda each: rng.random(each.truth.shape).astype(np.float32),
-    }
-    scores: dict[str, dict[str, list[float]]] = {metric: {} for metric in METRICS}
-    for way, values_of in ways.items():
-        for each in marked:
-            values, signed = values_of(each), each.heatmap.signed and way == "map"
-            for metric, measure in METRICS.items():
-                scores[metric].setdefault(way, []).append(measure(values, each.truth, signed))
-    groups = np.array([each.image for each in marked])
-    report: dict[str, Any] = {"maps": len(marked), "images": len(set(groups.tolist()))}
-    for metric, by_way in scores.items():
-        found = {way: _with_interval(np.array(values), groups, rng) for way, values in by_way.items()}
-        best = max((way for way in by_way if way != "map"), key=lambda way: found[way]["value"])
-        ahead = _with_interval(np.array(by_way["map"]) - np.array(by_way[best]), groups, rng)
-        report[metric] = {**found, "above every baseline": ahead["interval"][0] > 0, "best baseline": best}
-    return report
+    scores = {name: Scores() for name in (CENTRE, USUAL_PLACE, "edges", "random")}
+    places = usual_places(findings)
+    with_lungs = missing_anatomy(model, "anatomy") is None and model.task != "segmentation"
+    if with_lungs:
+        scores[BRIGHTNESS] = Scores()
+    for number, finding in enumerate(findings):
+        progress(number)
+        x, truth = model.network.checked_input(finding.x), finding.truth
+        scores[CENTRE].add(centre_map(truth.shape), truth)
+        scores[USUAL_PLACE].add(places(finding), truth)
+        scores["edges"].add(edge_map(x), truth)
+        scores["random"].add(rng.random(truth.shape).astype(np.float32), truth)
+        if with_lungs:
+            scores[BRIGHTNESS].add(lung_brightness(model, finding.x), truth)
+    return scores
 
 
-def pointing(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:  # noqa: ARG001 - one shape for all
-    """1 where the largest value lies inside what was marked, else 0 (Zhang et al. 2018, without their tolerance)."""
-    return float(truth.ravel()[int(values.argmax())])
+def localisation(
+    findings: Sequence[MarkedFinding],
+    heatmaps: Mapping[int, Heatmap],
+    measured: Sequence[int],
+    baselines: Mapping[str, Scores],
+    seed: int,
+    parameters: Mapping[str, Any] | None = None,
+) -> MethodLocalisation:
+    """What one method's maps reach.
+
+    `heatmaps`: by number of the finding; `measured`: numbers of those that were asked for, one without a map counts
+    as missed. `baselines`: scores of all findings. 95 % intervals are by bootstrap over patients.
+    """
+    rows = list(measured)
+    own = Scores()
+    for number in range(len(findings)):
+        heatmap = heatmaps.get(number)
+        own.add(
+            None if heatmap is None else heatmap.values,
+            findings[number].truth,
+            signed=heatmap is not None and heatmap.signed,
+        )
+    patients = np.array([findings[row].patient for row in rows])
+    names = np.array([findings[row].target for row in rows])
+    figures = {name: _figures(scores, rows, patients, seed) for name, scores in baselines.items()}
+    ahead = {}
+    for metric in METRICS:
+        best = max(baselines, key=lambda name: float(baselines[name].of(metric, rows).mean()))
+        difference = own.of(metric, rows) - baselines[best].of(metric, rows)
+        ahead[metric] = Lead(baseline=best, difference=mean_figure(difference, patients, seed))
+    hit, centre = own.of(HIT_RATE, rows), baselines[CENTRE].of(HIT_RATE, rows)
+    return MethodLocalisation(
+        hits=int(hit.sum()),
+        boxes=len(rows),
+        centre_prior_hits=figures[CENTRE].hits,
+        usual_place_hits=figures[USUAL_PLACE].hits,
+        lung_brightness_hits=figures[BRIGHTNESS].hits if BRIGHTNESS in figures else None,
+        refused=sum(row not in heatmaps for row in rows),
+        complete=len(rows) == len(findings),
+        images=len({findings[row].image for row in rows}),
+        patients=len(set(patients.tolist())),
+        parameters=dict(parameters or {}),
+        maps=_figures(own, rows, patients, seed),
+        baselines=figures,
+        ahead=ahead,
+        targets={
+            str(name): TargetHits(
+                boxes=int((names == name).sum()),
+                hits=int(hit[names == name].sum()),
+                centre_prior_hits=int(centre[names == name].sum()),
+            )
+            for name in sorted(set(names.tolist()))
+        },
+    )
 
 
-def average_precision(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:  # noqa: ARG001
+def pointing(values: FloatArray, truth: BoolArray) -> float:
+    """1 where the largest value lies inside what was marked, else 0 (Zhang et al. 2018, without their tolerance).
+
+    Of equal largest values the first counts, but a map that is the same everywhere points nowhere.
+    """
+    return float(truth.ravel()[int(values.argmax())]) if values.max() > values.min() else 0.0
+
+
+def average_precision(values: FloatArray, truth: BoolArray) -> float:
     """Area under precision over recall of places ranked by value; equal values share one threshold.
 
     A map that says nothing reaches the share of places that are marked.
     """
-    order = np.argsort(-values.ravel(), kind="stable")
-    ranked, hits = values.ravel()[order], np.cumsum(truth.ravel()[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    precision, recall = hits[last] / (np.flatnonzero(last) + 1), hits[last] / hits[-1]
-    return float((np.diff(recall, prepend=0) * precision).sum())
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth.ravel(), values.ravel()))
 
 
 def intersection_over_union(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:
-    """Of the salient region (see `salient_region`) and what was marked."""
-    region = salient_region(values, None, signed)[0]
+    """Of what was marked and the places above Otsu's threshold (1979); of a signed map only what speaks for counts."""
+    from skimage.filters import threshold_otsu
+
+    speaks = np.maximum(values, 0) if signed else values
+    if not speaks.max() > speaks.min():
+        return 0.0
+    region = speaks > threshold_otsu(speaks)
     return float((region & truth).sum() / (region | truth).sum())
-
-
-METRICS: Mapping[str, Callable[[FloatArray, BoolArray, bool], float]] = {
-    "pointing game": pointing,
-    "AUPRC": average_precision,
-    "IoU": intersection_over_union,
-}
 
 
 def centre_map(shape: tuple[int, ...]) -> FloatArray:
@@ -92,19 +194,33 @@ def centre_map(shape: tuple[int, ...]) -> FloatArray:
     return np.asarray(1 - distance, np.float32)
 
 
-def bootstrap(
-    groups: NDArray[Any], statistic: Callable[[NDArray[np.intp]], float], rng: np.random.Generator
-) -> list[float]:
-    """The 2.5 % and 97.5 % quantiles of a statistic of row numbers, when whole groups are drawn with replacement."""
-    names = np.unique(groups)
-    rows = [np.flatnonzero(groups == name) for name in names]
-    drawn = [
-        statistic(np.concatenate([rows[each] for each in rng.integers(0, len(names), len(names))]))
-        for _ in range(RESAMPLES)
-    ]
-    return [round(float(each), 4) for each in np.nanquantile(drawn, [0.025, 0.975])]
+def usual_places(findings: Sequence[MarkedFinding]) -> Callable[[MarkedFinding], FloatArray]:
+    """Gives for a finding (*spatial): how many boxed findings of the same target cover each place in other patients."""
+    own: dict[tuple[str, str], FloatArray] = {}
+    whole: dict[str, FloatArray] = {}
+    for finding in findings:
+        mask = finding.truth.astype(np.float32)
+        key = finding.target, finding.patient
+        own[key] = own[key] + mask if key in own else mask
+        whole[finding.target] = whole[finding.target] + mask if finding.target in whole else mask
+    return lambda finding: whole[finding.target] - own[finding.target, finding.patient]
 
 
-def _with_interval(values: NDArray[np.float64], groups: NDArray[Any], rng: np.random.Generator) -> dict[str, Any]:
-    interval = bootstrap(groups, lambda rows: float(values[rows].mean()), rng)
-    return {"value": round(float(values.mean()), 4), "interval": interval}
+def lung_brightness(model: Model, x: FloatArray) -> FloatArray | None:
+    """(*spatial): how bright the lungs of an image `x` (in layout) are displayed, 0 elsewhere; None without lungs."""
+    lungs = [each.mask for each in anatomy_in(model, x) if each.code is not None and each.code.value in _LUNGS]
+    if not lungs:
+        return None
+    shown = displayed(model.network.checked_input(x), model.manifest.input)[0]
+    return np.where(np.any(lungs, axis=0), shown, 0).astype(np.float32)
+
+
+def mean_figure(values: NDArray[np.float64], groups: NDArray[Any], seed: int) -> Figure:
+    """The mean with its 95 % interval, whole groups drawn with replacement; the same draws for every metric."""
+    low, high = bootstrap_interval(lambda rows: float(values[rows].mean()), groups, np.random.default_rng(seed))
+    return Figure(value=round(float(values.mean()), 4), low=round(low, 4), high=round(high, 4))
+
+
+def _figures(scores: Scores, rows: Sequence[int], groups: NDArray[Any], seed: int) -> MapFigures:
+    hit, iou, auprc = (mean_figure(scores.of(metric, rows), groups, seed) for metric in METRICS)
+    return MapFigures(hits=int(scores.of(HIT_RATE, rows).sum()), hit_rate=hit, iou=iou, auprc=auprc)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.explain.grid import upsample
+from whyray.explain import upsample
 
 QUANTILE = 0.005
 """A unit fires where its activation is among so large a share of its highest (section 2.2)."""

@@ -15,18 +15,33 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
-from whyray.explain import Heatmap, Method, Progress, explainable, heatmap_methods, heatmaps, why_not
+from whyray.explain import NAME as NORMAL_CONTRAST
+from whyray.explain import (
+    NORMAL_MAPS,
+    Heatmap,
+    Method,
+    Progress,
+    explainable,
+    explained_image,
+    heatmap_methods,
+    heatmaps,
+    preferred_map,
+    why_not,
+)
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
-from whyray.inference.compiled import compare_gradients, compare_heads
-from whyray.inference.memory import measure_batches
+from whyray.inference.local_evidence import refuse_false_evidence
+from whyray.onboarding.batch_measuring import measure_batches
 from whyray.onboarding.calibration import calibration
-from whyray.onboarding.localisation import Marked, localisation
+from whyray.onboarding.compared_maps import ComparedMaps
+from whyray.onboarding.gradient_comparison import compare_gradients, compare_heads
+from whyray.onboarding.localisation import MarkedFinding
+from whyray.onboarding.marked_findings import MarkedFindings
+from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
-from whyray.packages import write_artefact
-from whyray.quality import Budget, assess, known_answers
+from whyray.packages import find_artefact, write_artefact
+from whyray.quality import Budget, alike, assess, known_answers, random_pair_similarity, randomised
 from whyray.quality.case_space import case_space
-from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},
@@ -46,12 +61,11 @@ REFERENCES = 16
 
 @dataclass(frozen=True)
 class _Question:
-    """One target of one image (by number) that every method explains, and where it is, where that is known."""
+    """One target of one image (by number) that every method explains."""
 
     image: int
     x: FloatArray
     target: str
-    truth: BoolArray | None
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,14 @@ class OnboardingImage:
         By target: where readers marked it, bool in the spatial shape of the input. Targets without a mark are left out.
     labels
         By target: whether the finding is there. Targets that nobody looked for are left out.
+    patient
+        Tells which images belong together; empty where nobody knows. It is not kept.
     """
 
     x: FloatArray
     truth: Mapping[str, BoolArray] = field(default_factory=dict)
     labels: Mapping[str, bool] = field(default_factory=dict)
+    patient: str = ""
 
 
 def onboard(
@@ -79,15 +96,19 @@ def onboard(
     *,
     only: Sequence[str] = (),
     explained: int = 12,
+    localised: int = 200,
     keep_images: bool = True,
     seed: int = 0,
+    made: date | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure tier, parity, batch, time and the maps' quality of a package; write and return the report.
 
     `images`: one at least, more say more; arrays stand for images of which nothing more is known. `only` names methods;
     empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
-    marked, else of the strongest answer. Embeddings and calibration are of all images. Writes `onboarding/report.json`,
+    marked, else of the strongest answer; where they point is measured on up to `localised` images with marks.
+    Embeddings and calibration are of all images; of 20 images without findings, or more, the artefact `normal-maps` is
+    made, on the day `made` (today). Writes `onboarding/report.json`,
     `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
     expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
@@ -100,18 +121,28 @@ def onboard(
             f"{model.identity} is an {model.task}: it answers nothing, so there is nothing to measure",
             advice="`whyray package check` it; onboard the package beside which it stands.",
         )
-    _ = model.graph  # a graph that contradicts its manifest is refused before anything is written
+    _ = model.network.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
+    evidence_gap = refuse_false_evidence(model, (model.network.checked_input(image.x) for image in given))
     chosen = [each for each in heatmap_methods() if not only or each.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
-    for stale in (model.package.report, model.package.references, model.package.embeddings, *folder.glob("*.png")):
+    normal = folder / f"{NORMAL_MAPS}.npz"
+    for stale in (
+        model.package.report,
+        model.package.references,
+        model.package.embeddings,
+        normal,
+        *folder.glob("*.png"),
+    ):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
-    model.prove_on(model.channels_first(given[0].x))
-    report = _about(model, given) | _engines(model, model.channels_first(given[0].x), chosen)
+    model.gradients.prove_on(model.network.checked_input(given[0].x))
+    report = _about(model, given) | _engines(model, model.network.checked_input(given[0].x), chosen)
+    if evidence_gap is not None:
+        report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
         kept = [each.x for each in _spread(given, REFERENCES)]
-        np.save(model.package.references, np.concatenate([each.reshape(model.input_shape) for each in kept]))
+        np.save(model.package.references, np.concatenate([each.reshape(model.network.input_shape) for each in kept]))
     space = case_space(model, [each.x for each in given])
     if space is not None:
         np.save(model.package.embeddings, space[0])
@@ -121,17 +152,34 @@ def onboard(
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
+    step = [0]
+
+    def told(words: str) -> None:
+        if progress is not None:
+            progress(step[0], len(chosen), words)
+
+    compared = ComparedMaps(model)
+    findings = MarkedFindings(model, _marked(given, localised), seed, told)
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
-    for number, method in enumerate(chosen):
-        if progress is not None:
-            progress(number, len(chosen), method.name)
+    # Maps that are made of another method's come last: they are made of the one that points best.
+    sources = [method for method in chosen if not _made_of_another(method)]
+    for number, method in enumerate(sorted(chosen, key=_made_of_another)):
+        step[0] = number
+        if method.name == NORMAL_CONTRAST:
+            normals = [image.x for image in given if image.labels and not any(image.labels.values())]
+            known = sources or [each for each in heatmap_methods() if each.name == preferred_map(model).of]
+            kept_maps = keep_normal_maps(model, normals, known, made or date.today(), told)
+            report |= {"normal maps": list(kept_maps)} if kept_maps else {}
+        told(method.name)
         refusal = why_not(method, model)
         if refusal is not None:
             entry: dict[str, Any] = {"refused": refusal.message}
         else:
-            entry = _method(model, method.name, asked, changed, seed, folder, keep_images)
+            entry = _method(model, method, asked, changed, findings, compared, seed, folder, keep_images)
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
+    agreed = compared.measured(seed)
+    report |= {} if agreed is None else {"agreement": agreed}
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -152,7 +200,7 @@ def _written_down(model: Model, folder: Path) -> str:
 
 def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -> None:
     for image in images:
-        model.channels_first(image.x)
+        model.network.checked_input(image.x)
         for name in (*image.truth, *image.labels):
             model.target_index(name)
         for name, mask in image.truth.items():
@@ -170,14 +218,30 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
     return [images[each] for each in picked]
 
 
+def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
+    marked = [(number, image) for number, image in enumerate(images) if image.truth]
+    places = np.linspace(0, len(marked) - 1, min(most, len(marked))) if marked else np.zeros(0)
+    picked = np.unique(places.round().astype(int))
+    return [
+        MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
+        for number, image in (marked[place] for place in picked)
+        for target, truth in image.truth.items()
+    ]
+
+
+def _made_of_another(method: Method) -> bool:
+    return "of" in method.Parameters.model_fields
+
+
 def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
+    numbers = {id(image): number for number, image in enumerate(images)}
     marked = _spread([each for each in images if each.truth], most) if any(image.truth for image in images) else []
     others = [each for each in images if not each.truth]
     rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
     return [
-        _Question(number, each.x, target, each.truth.get(target))
-        for number, each in enumerate([*marked, *rest])
-        for target in (each.truth or (_strongest(model, each.x),))
+        _Question(numbers[id(image)], image.x, target)
+        for image in [*marked, *rest]
+        for target in (image.truth or (_strongest(model, image.x),))
     ]
 
 
@@ -193,28 +257,27 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
 
 
 def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
-    x = model.channels_first(images[0].x)
+    x = model.network.checked_input(images[0].x)
     varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
     started = time.perf_counter()
     for _ in range(3):
-        model.forget()
-        model.run(x)
+        run = model.session.run(x)
     seconds = (time.perf_counter() - started) / 3
-    head = model.head
+    head = model.network.head
     return {
         "package": model.manifest.name,
         "version": model.manifest.version,
-        "digest": model.digest,
-        "tier": model.measured_tier(),
-        "why not higher": model.tier_reason,
-        "explained tensor": model.logits_name,
-        "activation": model.activation,
-        "features": model.features_name,
-        "features shape": [int(size) for size in run.shape[1:]] if (run := model.run(x).features) is not None else None,
+        "digest": model.package.digest,
+        "tier": model.gradients.measured_tier(),
+        "why not higher": model.gradients.tier_reason,
+        "explained tensor": model.network.logits_name,
+        "activation": model.network.form.activation,
+        "features": model.network.features_name,
+        "features shape": None if run.features is None else [int(size) for size in run.features.shape[1:]],
         "head": "none in closed form" if head is None else head.kind,
-        "grad-cam comes with the answer": bool(model.run(x).grad_cams),
-        "several items in one pass": model.batchable(varied),
-        "providers": list(model.providers),
+        "grad-cam comes with the answer": bool(run.grad_cams),
+        "several items in one pass": model.session.batchable(varied),
+        "providers": list(model.session.providers),
         "images": len(images),
         "seconds for one forward pass": round(seconds, 5),
     }
@@ -223,24 +286,35 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
 def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
     """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
     found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
-    if any(each.tier == "T2" for each in chosen) and model.measured_tier() == "T2":
+    if any(each.tier == "T2" for each in chosen) and model.gradients.measured_tier() == "T2":
         found["compiled"]["input gradient"] = compare_gradients(model, x)
-    closed = model.head is not None and model.head.kind != "positional"
-    if any(each.tier == "T1" for each in chosen) and model.features_name is not None and not closed:
+    closed = model.network.head is not None and model.network.head.kind != "positional"
+    if any(each.tier == "T1" for each in chosen) and model.network.features_name is not None and not closed:
         found["compiled"]["head gradient"] = compare_heads(model, x)
     return found
 
 
 def _method(
     model: Model,
-    name: str,
+    method: Method,
     asked: Sequence[_Question],
     changed: Sequence[tuple[str, Model]],
+    findings: MarkedFindings,
+    compared: ComparedMaps,
     seed: int,
     folder: Path,
     keep_images: bool,
 ) -> dict[str, Any]:
+    name = method.name
     parameters = {**QUICK.get(name, {}), **model.manifest.methods.get(name, {})}
+    if _made_of_another(method) and "of" not in parameters:
+        known = find_artefact(model, NORMAL_MAPS) if name == NORMAL_CONTRAST else None
+        of = (
+            findings.best
+            if known is None
+            else findings.best_source(method, [*known.facts.details["methods"]], parameters)
+        )
+        parameters |= {} if of is None else {"of": of}
     maps: list[Heatmap] = []
     grades: dict[str, int] = {"green": 0, "amber": 0, "red": 0}
     spent: list[float] = []
@@ -248,12 +322,12 @@ def _method(
     refusals: list[str] = []
     answered: list[_Question] = []
     for each in asked:
-        model.forget()
-        before, started = model.forwards, time.perf_counter()
+        image = explained_image(model, each.x)
+        before, started = model.session.forwards, time.perf_counter()
         try:
-            heatmap = heatmaps(model, each.x, target=[each.target], method=name, **parameters)[0]
-            seconds, forwards = time.perf_counter() - started, model.forwards - before
-            grade = assess(model, each.x, heatmap, budget=Budget(repeats=False), seed=seed).grade
+            heatmap = heatmaps(model, image, target=[each.target], method=name, **parameters)[0]
+            seconds, forwards = time.perf_counter() - started, model.session.forwards - before
+            grade = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed).grade
         except Exception as error:  # of this method alone: the others are measured
             if ends_all(error):
                 raise
@@ -266,13 +340,12 @@ def _method(
         grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
-    shown = model.channels_first(answered[0].x) if keep_images else None
+    shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
-    marked = [
-        Marked(each.image, model.channels_first(each.x), heatmap, each.truth)
-        for each, heatmap in zip(answered, maps, strict=True)
-        if each.truth is not None
-    ]
+    made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
+    if method.kind == "attribution map" and method.deliverable:
+        compared.add(made)
+    located = findings.measure(method, parameters, made)
     return {
         "parameters": dict(maps[0].parameters),
         "seconds": round(float(np.median(spent)), 5),
@@ -280,7 +353,7 @@ def _method(
         "grades": grades,
         "refusals": refusals,
         "sanity": _sanity(name, [each.x for each in answered], maps, changed, parameters, seed),
-        **({"localisation": localisation(marked, seed)} if marked else {}),
+        **({} if located is None else {"localisation": located.model_dump(mode="json")}),
     }
 
 
@@ -315,7 +388,6 @@ def _sanity(
 
 
 def _strongest(model: Model, x: FloatArray) -> str:
-    image = model.channels_first(x)
-    logits = model.run(image).logits
-    answer = model.answer(logits)[0].reshape(len(model.targets), -1).mean(axis=1)
-    return max(explainable(model, image), key=lambda name: answer[model.target_index(name)])
+    image = explained_image(model, x)
+    answer = model.answer(image.run.logits)[0].reshape(len(model.targets), -1).mean(axis=1)
+    return max(explainable(image), key=lambda name: answer[model.target_index(name)])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.explain import Heatmap
+from whyray.packages.localisation_report import FEWEST_BOXES, Figure, MethodLocalisation, best_first
 
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{padding:.3rem .7rem;border-bottom:1px solid #ccc;text-align:left}
@@ -22,7 +23,7 @@ def page(report: Mapping[str, Any]) -> str:
     facts = "".join(
         f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>"
         for key, value in report.items()
-        if key not in ("methods", "calibration", "batch", "compiled")
+        if key not in ("methods", "calibration", "batch", "compiled", "agreement")
     )
     rows = "".join(_row(name, entry) for name, entry in report["methods"].items())
     title = f"Onboarding of {report['package']} {report['version']}"
@@ -30,6 +31,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{_STYLE}</style>"
         f"<h1>{escape(title)}</h1><table>{facts}</table>{_engines(report)}<h2>Methods</h2><table><tr><th>method<th>tier<th>seconds"
         f"<th>forward passes<th>grades<th>sanity check<th>example (image, map)</tr>{rows}</table>"
+        f"{_agreement(report.get('agreement'))}"
         f"{_localisation(report['methods'])}{_calibration(report.get('calibration', {}))}</html>\n"
     )
 
@@ -51,19 +53,49 @@ def _engines(report: Mapping[str, Any]) -> str:
     return f"<h2>Engines</h2><table>{rows}</table>" if rows else ""
 
 
+def _agreement(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    words = (
+        f"The strongest tenths of the maps by {len(found['methods'])} methods overlap by {found['value']:.0%} on "
+        f"average ({found['low']:.0%} to {found['high']:.0%}; by chance {found['by chance']:.0%}). Agreement is no "
+        "proof: methods can agree on a wrong place."
+    )
+    return f"<h2>Agreement</h2><p>{escape(words)}</p>"
+
+
 def _localisation(methods: Mapping[str, Any]) -> str:
+    measured = {
+        name: MethodLocalisation.model_validate(entry["localisation"])
+        for name, entry in methods.items()
+        if "localisation" in entry
+    }
     rows = ""
-    for name, entry in methods.items():
-        for metric, found in entry.get("localisation", {}).items():
-            if not isinstance(found, Mapping):
-                continue
-            above = found["above every baseline"]
-            ways = "".join(f"<td>{_figure(found[way])}" for way in ("map", "centre", "edges", "random"))
-            words = "yes" if above else "no"
-            rows += f"<tr><td>{escape(name)}<td>{escape(metric)}{ways}<td class={words}>{words}</tr>"
-    head = "<tr><th>method<th>metric<th>map<th>centre<th>edges<th>random<th>above every baseline</tr>"
-    words = "<p>Against what readers marked; 95 % bootstrap intervals over images.</p>"
-    return f"<h2>Localisation</h2>{words}<table>{head}{rows}</table>" if rows else ""
+    for name, found in measured.items():
+        ways = {"maps": found.maps, **found.baselines}
+        for way, figures in ways.items():
+            cells = "".join(f"<td>{_interval(each)}" for each in (figures.hit_rate, figures.iou, figures.auprc))
+            rows += f"<tr><td>{escape(name)}<td>{escape(way)}<td>{figures.hits} of {found.boxes}{cells}</tr>"
+        leads = "".join(
+            f"<td class={'yes' if lead.above else 'no'}>{_interval(lead.difference)} to {escape(lead.baseline)}"
+            for lead in found.ahead.values()
+        )
+        rows += f"<tr><td>{escape(name)}<td>maps above the best of these<td>{leads}</tr>"
+    if not rows:
+        return ""
+    best = next(iter(best_first(measured)), None)
+    words = (
+        f"<p>{escape(best)}: {escape(measured[best].words)}.</p>"
+        if best is not None
+        else f"<p>No method is preferred: fewer than {FEWEST_BOXES} findings are boxed.</p>"
+    )
+    head = "<tr><th>method<th>what<th>hits<th>hit rate<th>IoU<th>AUPRC</tr>"
+    about = "<p>Against what readers marked, without tolerance; 95 % bootstrap intervals over patients.</p>"
+    return f"<h2>Localisation</h2>{words}{about}<table>{head}{rows}</table>"
+
+
+def _interval(figure: Figure) -> str:
+    return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
 
 
 def _calibration(targets: Mapping[str, Any]) -> str:

@@ -10,20 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from whyray.base.arrays import FloatArray
+from whyray.base.statistics import auc
 from whyray.explain import displayed
 from whyray.explain.cases import neighbours_of_all, search_for
-from whyray.explain.counterfactual import LatentSpace
-from whyray.explain.counterfactual.latent import why_no_latents
-from whyray.explain.latent import KIND, ReferenceIndex, from_artefact, planted, required_embedding
-from whyray.explain.latent.space import unit
+from whyray.explain.counterfactual import LatentSpace, why_no_latents
+from whyray.explain.latent import KIND, ReferenceIndex, from_artefact, planted, required_embedding, unit
 from whyray.inference import Model
 from whyray.onboarding.latent_space_fitting import Embedded, embed, index_arrays, plane_details, without_repeats
 from whyray.packages import Artefact, ArtefactFacts, graph_digest
-from whyray.quality.case_space import NEIGHBOURS, correlation
-from whyray.quality.randomisation import randomised
+from whyray.quality import NEIGHBOURS, correlation, randomised
 
 SAMPLE = 48
 """Images that outliers are made of, and whose neighbours are looked for again with randomised weights."""
@@ -65,13 +62,13 @@ class Collected:
         self.entries.append(entry)
         if self.latents is not None:
             self._codes[entry.digest] = self.latents.encode(self.shown(x)[None])[0]
-        self._sample[entry.digest] = self.model.channels_first(x)
+        self._sample[entry.digest] = self.model.network.checked_input(x)
         if len(self._sample) > 2 * SAMPLE:  # those of the smallest digests: the same whatever the order was
             self._sample = dict(sorted(self._sample.items())[:SAMPLE])
 
     def shown(self, x: FloatArray) -> FloatArray:
         """(*spatial) in 0..1: an image in layout as it is displayed."""
-        only: FloatArray = displayed(self.model.channels_first(x), self.model.manifest.input)[0]
+        only: FloatArray = displayed(self.model.network.checked_input(x), self.model.manifest.input)[0]
         return only
 
     @property
@@ -138,7 +135,7 @@ def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], 
     found: dict[str, dict[str, float]] = {name: {} for name in usual}
     kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), told.seed))
     if told.outliers:
-        kinds["other images"] = [model.channels_first(outlier)[0] for outlier in told.outliers]
+        kinds["other images"] = [model.network.checked_input(outlier)[0] for outlier in told.outliers]
     for kind, changed in kinds.items():
         vectors = _embeddings(model, [each[None] for each in changed])
         for name, values in index.distances(vectors).items():
@@ -148,10 +145,8 @@ def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], 
 
 
 def auroc(inside: FloatArray, outside: FloatArray) -> float:
-    """Chance that an outlier is farther than a reference, ties counting half (Mann and Whitney)."""
-    ranks = rankdata(np.concatenate([outside, inside]))[: len(outside)]
-    wins = ranks.sum() - len(outside) * (len(outside) + 1) / 2
-    return float(wins / (len(outside) * len(inside)))
+    """Chance that an outlier is farther than a reference, ties counting half."""
+    return auc(np.repeat([0.0, 1.0], [len(inside), len(outside)]), np.concatenate([inside, outside]))
 
 
 def self_retrieval(model: Model, index: ReferenceIndex, sample: Sequence[tuple[int, FloatArray]]) -> dict[str, float]:
@@ -214,8 +209,7 @@ def _neighbour_sets(model: Model, images: Sequence[FloatArray], k: int) -> list[
 
 def _embeddings(model: Model, images: Iterable[FloatArray]) -> FloatArray:
     """(N, D) of channels-first images (1, C, *spatial) each."""
-    with model.keeping():
-        return np.stack([required_embedding(model, model.run(np.ascontiguousarray(image))) for image in images])
+    return np.stack([required_embedding(model, model.session.run(np.ascontiguousarray(image))) for image in images])
 
 
 def _plain(value: Any) -> Any:

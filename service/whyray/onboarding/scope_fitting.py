@@ -14,7 +14,7 @@ from whyray.base.errors import PackageError
 from whyray.explain.latent import fit_space, required_embedding
 from whyray.inference import Model
 from whyray.packages import ArtefactFacts, graph_digest
-from whyray.quality.scope import KIND, odds_against
+from whyray.quality import KIND, odds_against
 
 FEWEST = 20
 """With fewer images apart, their percentiles say nothing."""
@@ -66,6 +66,6 @@ def scope_artefact(
 
 
 def _looked_at(model: Model, images: Iterable[FloatArray]) -> tuple[FloatArray, FloatArray]:
-    runs = [model.run(model.channels_first(image)) for image in images]
+    runs = [model.session.run(model.network.checked_input(image)) for image in images]
     vectors = [required_embedding(model, run) for run in runs]
     return np.stack(vectors), np.concatenate([run.logits for run in runs])

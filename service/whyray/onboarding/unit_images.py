@@ -18,7 +18,7 @@ from whyray.imaging import is_picture, read_images, to_model, wrap_picture
 from whyray.inference import Autoencoder, Model
 from whyray.onboarding.images import Known, single_images
 from whyray.onboarding.unit_survey import UnitImage
-from whyray.packages.manifest import Intensity
+from whyray.packages import Intensity
 
 Pictures = Literal["as they are", "reconstructed", "none"]
 _METHOD = "network-dissection"
@@ -56,7 +56,7 @@ def unit_images(
         if isinstance(each, str):
             refused.append(each)
             continue
-        x = model.channels_first(each.image.x)
+        x = model.network.checked_input(each.image.x)
         image = UnitImage(x, masks=_masks(model, concepts, each.names) | _structures(model, x, named, zones))
         if pictures != "none" and not each.burned_in:
             image = _with_picture(model, image, autoencoder)

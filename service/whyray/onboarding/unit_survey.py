@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.explain import Progress, resampled
-from whyray.explain.units import LEVELS, UNITS
-from whyray.explain.units.layer import activations
+from whyray.explain.units import LEVELS, UNITS, activations
 from whyray.inference import Model
 from whyray.onboarding.activation_maximisation import Maximised, Recipe, maximise
 from whyray.onboarding.network_dissection import QUANTILE, Dissection, at_resolution, dissect, keep_top, thresholds
@@ -211,7 +210,7 @@ def _masks(model: Model, images: Sequence[UnitImage], resolution: int) -> tuple[
 def _leaned_on(model: Model, layer: str, pooled: FloatArray, most: int) -> tuple[int, ...]:
     """Units by how much they move the answers among the references, the most important of each target in turn."""
     spread = pooled.std(axis=0)
-    head = model.head if layer == model.features_name else None
+    head = model.network.head if layer == model.network.features_name else None
     effects = spread[None] if head is None else np.abs(head.weight) * spread
     ranks = np.argsort(-effects, axis=1, kind="stable")
     return tuple(dict.fromkeys(int(each) for each in ranks.T.ravel()))[:most]

@@ -12,30 +12,41 @@ from whyray.packages.artefacts import (
 )
 from whyray.packages.install import copy_package, install_package
 from whyray.packages.manifest import (
+    WITHOUT_TARGETS,
     CaptionSpec,
     CompanionRole,
     ConceptSpec,
     ConceptsSpec,
+    EvidenceSpec,
     InputSpec,
+    Intensity,
     Manifest,
+    OtherInput,
     OutputSpec,
     PrototypesSpec,
     ScopeSpec,
     TargetSpec,
 )
-from whyray.packages.package import Package, package_digest, read_manifest, read_package
+from whyray.packages.package import MANIFEST, ONBOARDING, Package, package_digest, read_manifest, read_package
 from whyray.packages.registry import BUNDLED, PackageEntry, find_package, list_packages
+from whyray.packages.subgraphs import graphs, reads, rename_reads, tensors, with_dense_constants
 
 __all__ = [
     "BUNDLED",
+    "MANIFEST",
+    "ONBOARDING",
+    "WITHOUT_TARGETS",
     "Artefact",
     "ArtefactFacts",
     "CaptionSpec",
     "CompanionRole",
     "ConceptSpec",
     "ConceptsSpec",
+    "EvidenceSpec",
     "InputSpec",
+    "Intensity",
     "Manifest",
+    "OtherInput",
     "OutputSpec",
     "Package",
     "PackageEntry",
@@ -47,12 +58,17 @@ __all__ = [
     "find_artefact",
     "find_package",
     "graph_digest",
+    "graphs",
     "install_package",
     "list_packages",
     "package_digest",
     "read_artefact",
     "read_manifest",
     "read_package",
+    "reads",
+    "rename_reads",
     "require_artefact",
+    "tensors",
+    "with_dense_constants",
     "write_artefact",
 ]

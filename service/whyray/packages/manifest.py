@@ -164,6 +164,22 @@ class PrototypesSpec(_Strict):
     similarities: str
 
 
+class EvidenceSpec(_Strict):
+    """A graph that answers by the sum of local evidence (the form of BagNet, Brendel and Bethge 2019, section 2).
+
+    `output` names the tensor (N, targets, *grid) whose sum over the grid plus `bias` is what `output.name` says before
+    activation: a number for all targets, or one for each in their order. `whyray package check` and onboarding refuse a
+    package whose sums are not its answers.
+    """
+
+    output: str
+    bias: float | tuple[float, ...] = 0.0
+
+    def biases(self, targets: int) -> tuple[float, ...]:
+        """The bias of each target."""
+        return (self.bias,) * targets if isinstance(self.bias, float) else self.bias
+
+
 class CaptionSpec(_Strict):
     """How an encoder-decoder package writes captions.
 
@@ -207,6 +223,8 @@ class ScopeSpec(_Strict):
 CompanionRole = Literal["autoencoder", "anatomy", "captioner", "scope"]
 WITHOUT_TARGETS = frozenset({"autoencoder", "captioner"})
 """Tasks of packages that answer nothing themselves: they stand beside others as companions, and no route runs them."""
+SUMS_EVIDENCE = ("classification", "multi-label", "regression")
+"""Tasks whose answer can be a sum over the image: one number a target."""
 
 
 class Manifest(_Strict):
@@ -236,6 +254,7 @@ class Manifest(_Strict):
     scope: ScopeSpec = ScopeSpec()
     concepts: ConceptsSpec | None = None
     prototypes: PrototypesSpec | None = None
+    evidence: EvidenceSpec | None = None
     caption: CaptionSpec | None = None
     methods: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Parameters of explanation methods that this package prefers to the paper's: {method: {parameter: value}}."""
@@ -255,6 +274,11 @@ class Manifest(_Strict):
             raise ValueError("a captioner has a section caption, and names the artefacts decoder and vocabulary")
         if len(set(names)) != len(names):
             raise ValueError("target names must be unique")
+        if self.evidence is not None:
+            if self.task not in SUMS_EVIDENCE:
+                raise ValueError(f"evidence is for {', '.join(SUMS_EVIDENCE)}, and this is a {self.task}")
+            if len(self.evidence.biases(len(names))) != len(names):
+                raise ValueError(f"evidence.bias needs one number, or {len(names)}: one for each target")
         if (
             self.task == "segmentation"
             and self.output.activation == "sigmoid"

@@ -3,15 +3,20 @@
 from whyray.quality import anatomy, cases, concepts, counterfactual, known_answers, language, latent, units
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
-from whyray.quality.card import Aspect, Grade, Measurement, QualityCard
+from whyray.quality.card import Aspect, Grade, Measurement, QualityCard, worst_of
+from whyray.quality.case_space import NEIGHBOURS, correlation
+from whyray.quality.cells import edge_map
+from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.region import salient_region
-from whyray.quality.scope import check_scope
+from whyray.quality.scope import KIND, check_scope, odds_against
 from whyray.quality.scope_check import ScopeCheck, ScopeReason
 from whyray.quality.typed import Question, assess_typed, assessed_methods, assesses
 
 ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
+    "KIND",
+    "NEIGHBOURS",
     "Aspect",
     "Budget",
     "Grade",
@@ -20,6 +25,7 @@ __all__ = [
     "Question",
     "ScopeCheck",
     "ScopeReason",
+    "alike",
     "anatomy",
     "assess",
     "assess_typed",
@@ -28,11 +34,17 @@ __all__ = [
     "cases",
     "check_scope",
     "concepts",
+    "correlation",
     "counterfactual",
+    "edge_map",
     "known_answers",
     "language",
     "latent",
     "map_health",
+    "odds_against",
+    "random_pair_similarity",
+    "randomised",
     "salient_region",
     "units",
+    "worst_of",
 ]

@@ -12,9 +12,19 @@ from scipy import ndimage
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError
-from whyray.explain import Case, Heatmap, RegionShares, Structure, checked_parameters, explain, method_named
+from whyray.explain import (
+    Case,
+    ExplainedImage,
+    Fill,
+    Heatmap,
+    RegionShares,
+    Structure,
+    checked_parameters,
+    explain,
+    filled,
+    method_named,
+)
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
-from whyray.explain.fill import Fill, filled
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.fidelity import fidelity
 from whyray.quality.typed import Question, assesses
@@ -288,11 +298,11 @@ def _of_another_target(explanation: RegionShares, question: Question, affordable
 def _again(explanation: RegionShares, question: Question, x: FloatArray, target: str) -> RegionShares:
     """The same explanation of another image or target, with a map of its own."""
     model, case = question.model, question.case
-    laid_out = np.moveaxis(x, 1, -1) if model.manifest.input.layout == "NHWC" else x
+    image = case.image if x is case.x else ExplainedImage(model, x)
     context = case.context if x is case.x else replace(case.context, display=None, made=())
     return cast(
         RegionShares,
-        explain(model, laid_out, target=target, method=explanation.method, context=context, **_parameters(explanation)),
+        explain(model, image, target=target, method=explanation.method, context=context, **_parameters(explanation)),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.explain import Case, Heatmap, Progress
+from whyray.explain import Case, ExplainedImage, Heatmap, Progress, explained_image
 from whyray.inference import Model
 from whyray.quality.anatomy import inside_anatomy
 from whyray.quality.budget import Budget
@@ -27,7 +27,7 @@ PARITY_GREEN, PARITY_RED = 1e-3, 1e-2
 
 def assess(
     model: Model,
-    x: NDArray[np.float32],
+    x: NDArray[np.float32] | ExplainedImage,
     heatmap: Heatmap,
     *,
     budget: Budget | None = None,
@@ -40,11 +40,11 @@ def assess(
 ) -> QualityCard:
     """Measure how far a heatmap can be trusted.
 
-    `x` is the image that was explained, in the layout of the manifest; `valid` is False on padding; `allowed`
+    `x` is the image that was explained, in the layout of the manifest or held; `valid` is False on padding; `allowed`
     is where the target may be looked for, if anatomy is known (`whyray.explain.anatomy.allowed_in`); `others` are
     maps of other targets by the same method, where they were made anyway; `scope` is what was measured of the image
     before the model answered, None where nobody asked. The same seed gives the same card. Cards
-    of one image made one after another share their random orders. `progress` is called between batches and may raise
+    of one image that is held share their random orders. `progress` is called between batches and may raise
     Cancelled.
     """
     health = map_health(heatmap.values, valid)
@@ -54,7 +54,7 @@ def assess(
     known = answers_as_known(model)
     budget = replace(budget, forwards=max(budget.forwards - known.forwards, 1))
     case = Case(
-        model, model.channels_first(x), [model.target_index(heatmap.target)], progress=progress, words="quality"
+        model, explained_image(model, x), [model.target_index(heatmap.target)], progress=progress, words="quality"
     )
     found, null = fidelity(case, heatmap, budget, seed, valid)
     measured = [health, known, *engine(heatmap, null.parity), *found, *completeness(heatmap)]
@@ -64,14 +64,12 @@ def assess(
     measured += [*scope_measured(scope), *case_distance(case)]
     measured += repeatability(case, heatmap, affordable=0)
     left = budget.forwards - sum(each.forwards for each in measured)
-    with model.keeping():
-        measured += made_again(case, heatmap, affordable=left)
+    measured += made_again(case, heatmap, affordable=left)
     if budget.repeats:
         left = budget.forwards - sum(each.forwards for each in measured)
         measured += target_swap(case, heatmap, others, affordable=left)
         left = budget.forwards - sum(each.forwards for each in measured)
-        with model.keeping():
-            measured += stability(case, heatmap, np.random.default_rng(seed), affordable=left)
+        measured += stability(case, heatmap, np.random.default_rng(seed), affordable=left)
     return QualityCard(tuple(measured))
 
 

@@ -36,7 +36,7 @@ def embedding(run: Run) -> FloatArray | None:
 
 def case_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArray, dict[str, Any]] | None:
     """Embeddings (M, D) of onboarding images (in layout), and what the report says of them; None without embeddings."""
-    found = [embedding(model.run(model.channels_first(image))) for image in images]
+    found = [embedding(model.session.run(model.network.checked_input(image))) for image in images]
     if len(found) < FEWEST or any(each is None for each in found):
         return None
     vectors = np.stack([each for each in found if each is not None])

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.explain import Case, CaseMatches
+from whyray.explain import Case, CaseMatches, filled, upsample
 from whyray.explain.cases import (
+    Metric,
     Search,
+    Weighting,
     class_of,
     nearest,
     neighbours_of_all,
@@ -19,9 +21,6 @@ from whyray.explain.cases import (
     search_for,
     similarity_maps,
 )
-from whyray.explain.cases.search import Metric, Weighting
-from whyray.explain.fill import filled
-from whyray.explain.grid import upsample
 from whyray.explain.latent import ReferenceIndex, index_of, required_embedding
 from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
@@ -232,7 +231,7 @@ def _patched(x: FloatArray, fill: FloatArray, centre: tuple[int, ...]) -> FloatA
 def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:
     case, model = question.case, question.model
     seed = question.seed
-    models = model.session(("randomised", seed), lambda: tuple(randomised(model, np.random.default_rng(seed))))
+    models = model.once(("randomised", seed), lambda: tuple(randomised(model, np.random.default_rng(seed))))
     first = explanation.matches[0]
     assert first.resembles is not None
     own = first.resembles

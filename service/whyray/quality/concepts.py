@@ -21,8 +21,7 @@ from whyray.explain.concepts import (
     layer_to_logits,
     surrogate_of,
 )
-from whyray.inference import tapped
-from whyray.inference.gradient import parity_gap
+from whyray.inference import parity_gap
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.typed import Question, assesses
 
@@ -149,7 +148,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
     bank, directions = directions_of(model, told.method, kind)
     target, layer = model.target_index(told.target), directions.tensor
     behind = layer_to_logits(model, layer)
-    activations = tapped(model, case.x, [layer])[layer]
+    activations = model.session.tapped(case.x, [layer])[layer]
     gap = max(
         parity_gap(behind.logits(activations), case.run.logits), float(told.evidence.get("engine_parity", np.inf))
     )

@@ -60,7 +60,7 @@ class _Seen:
     def logits(self, pictures: FloatArray) -> FloatArray:
         """(N, targets) logits about pictures (N, *spatial)."""
         inputs = as_input(pictures, self.case.model.manifest.input)
-        return np.concatenate([self.case.model.batch_logits(inputs[part]) for part in self.case.chunks(len(inputs))])
+        return np.concatenate([self.case.model.session.logits(inputs[part]) for part in self.case.chunks(len(inputs))])
 
     def answers(self, pictures: FloatArray) -> FloatArray:
         """(N,) answers about the target."""
@@ -108,7 +108,7 @@ def region_counterfactual(explanation: Counterfactual, question: Question) -> It
 def _seen(told: Counterfactual, question: Question, pair: FloatArray) -> _Seen:
     """`pair` (2, C, *spatial): the model's input for the unchanged picture and for the changed one."""
     model, target = question.model, question.case.targets[0]
-    logits = model.batch_logits(pair)
+    logits = model.session.logits(pair)
     start, end = (float(each) for each in model.answer(logits)[:, target])
     before = float(model.answer(question.case.run.logits)[0, target])
     return _Seen(told, question, before, start, end, float(logits[0, target]), float(logits[1, target]))
@@ -194,7 +194,7 @@ def _random_regions(seen: _Seen) -> Iterator[Measurement]:
     for row in members:
         row[rng.choice(others, min(len(chosen), len(others)), replace=False)] = True
     inputs = with_regions_replaced(case, labels, members, str(parameters["fill"]))
-    logits = np.concatenate([case.model.batch_logits(inputs[part]) for part in case.chunks(len(inputs))])
+    logits = np.concatenate([case.model.session.logits(inputs[part]) for part in case.chunks(len(inputs))])
     yield _against_random(seen, np.abs(logits[:, seen.target] - seen.start_logit), len(inputs), "as many other regions")
 
 
@@ -233,7 +233,7 @@ def _other_filling(seen: _Seen) -> Measurement:
     case, told = seen.case, seen.told
     fills = [each for each in ("inpaint", "mean", "blur") if each != told.parameters["fill"]]
     inputs = np.concatenate([_replaced(case, told, fill) for fill in fills])
-    answers = case.model.answer(case.model.batch_logits(inputs))[:, seen.target]
+    answers = case.model.answer(case.model.session.logits(inputs))[:, seen.target]
     held = float(np.mean((answers >= seen.level) != (seen.start >= seen.level)))
     grade = Grade.GREEN if held == 1 else Grade.AMBER
     rule = f"share of {len(fills)} other fillings with which the answer flips too; amber unless all"
@@ -289,9 +289,9 @@ def _repeatable(seen: _Seen) -> Iterator[Measurement]:
     cost = int(seen.told.evidence.get("forwards", 0)) or method.cost(_parameters(seen.told))
     if not seen.question.budget.repeats or cost > seen.question.budget.forwards or not isinstance(method, TypedMethod):
         return
-    before = seen.case.model.forwards
+    before = seen.case.model.session.forwards
     again = method.explain_case(seen.case, _parameters(seen.told))[0]
-    spent = seen.case.model.forwards - before
+    spent = seen.case.model.session.forwards - before
     same = isinstance(again, Counterfactual) and again.frames.shape == seen.told.frames.shape
     gap = float(np.abs(again.frames - seen.told.frames).max()) if same and isinstance(again, Counterfactual) else 1.0
     rule = f"largest difference of any frame to the same made again; red above {SAME:g} of the range"

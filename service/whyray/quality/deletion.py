@@ -67,7 +67,7 @@ class Perturbation:
         `parity` is how far the whole image's scores in a batch are from its scores alone, relative to the largest.
         """
         both = np.concatenate([self._case.x, self._replaced])
-        whole, gone = self._case.scores_of(self._case.model.batch_logits(both)).astype(np.float64)
+        whole, gone = self._case.scores_of(self._case.model.session.logits(both)).astype(np.float64)
         parity = float(np.abs(whole - self._case.score).max() / max(1.0, np.abs(self._case.score).max()))
         edges = order_by(self.cells.means(edge_map(self._case.x)), rng)
         first, *rest = self.curves([edges, *(rng.permutation(len(self.cells)) for _ in range(orders))], whole, gone)

@@ -23,7 +23,7 @@ def fidelity(
     case: Case, heatmap: Heatmap, budget: Budget, seed: int, valid: BoolArray | None
 ) -> tuple[list[Measurement], NullCurves]:
     """Deletion and insertion of one map. Random orders and the edge map are run once for all maps of the image."""
-    names = explainable(case.model, case.x)
+    names = explainable(case.image)
     names = names if heatmap.target in names else (*names, heatmap.target)
     several = case.for_targets([case.model.target_index(name) for name in names])
     perturbation = Perturbation(several, valid, budget.steps)
@@ -37,7 +37,7 @@ def fidelity(
         return perturbation.null(orders, np.random.default_rng(seed))
 
     mask = None if valid is None else valid.tobytes()
-    null = case.model.keep(case.x, ("null", names, seed, budget.steps, orders, mask), make)
+    null = case.image.once(("null", names, seed, budget.steps, orders, mask), make)
     order = order_by(perturbation.cells.means(heatmap.values), np.random.default_rng(seed))
     own = perturbation.curves([order], null.whole, null.gone)[0]
     cost = perturbation.forwards_per_order + (null.forwards if fresh else 0)

@@ -45,7 +45,7 @@ def probes(model: Model) -> FloatArray:
 
 def answers(model: Model) -> FloatArray:
     """(PROBES, targets): logits of the probes; of a segmentation their mean over places."""
-    logits = np.concatenate([model.run(each[None]).logits for each in probes(model)])
+    logits = np.concatenate([model.session.logits(probe[None]) for probe in probes(model)])
     return np.asarray(logits.reshape(*logits.shape[:2], -1).mean(axis=2), np.float32)
 
 
@@ -83,13 +83,12 @@ def answers_as_known(model: Model) -> Measurement:
     fresh: list[int] = []
 
     def measure() -> Measurement:
-        before = model.forwards
-        with model.keeping():
-            measured = _measured(model)
-        fresh.append(model.forwards - before)
+        before = model.session.forwards
+        measured = _measured(model)
+        fresh.append(model.session.forwards - before)
         return measured
 
-    measured = model.session((KIND, "measured"), measure)
+    measured = model.once((KIND, "measured"), measure)
     forwards = fresh[0] if fresh else 0
     return Measurement(
         measured.name,

@@ -61,10 +61,9 @@ def _plane(explanation: LatentPosition) -> Measurement:
 def _own_neighbourhood(explanation: LatentPosition, index: ReferenceIndex, question: Question) -> Measurement:
     """Trustworthiness of this case's own surroundings on the plane: a layout places new cases with an error."""
     step = max(1, -(-len(index) // _MOST))
-    vector = required_embedding(question.model, question.case.run)
-    space = np.concatenate([normed(index.space, vector[None]), index.normed[::step]])
-    plane = np.concatenate([np.asarray([explanation.position], np.float32), explanation.references[::step]])
-    value = float(local_trustworthiness(space, plane)[0])
+    vector = normed(index.space, required_embedding(question.model, question.case.run)[None])[0]
+    place = np.asarray(explanation.position, np.float32)
+    value = local_trustworthiness(vector, place, index.normed[::step], explanation.references[::step])
     rule = f"trustworthiness of the case's own neighbours on the plane; green from {ENOUGH}"
     grade = Grade.GREEN if value >= ENOUGH else Grade.AMBER
     return Measurement("own neighbourhood on the plane", "robustness", value, 0.5, grade, rule, "Venna and Kaski 2001")
@@ -72,8 +71,7 @@ def _own_neighbourhood(explanation: LatentPosition, index: ReferenceIndex, quest
 
 def _steady(explanation: LatentPosition, index: ReferenceIndex, question: Question) -> Measurement:
     model, x = question.model, question.case.x
-    with model.keeping():
-        vector = required_embedding(model, model.run(np.ascontiguousarray(np.roll(x, 1, axis=-1))))
+    vector = required_embedding(model, model.session.run(np.ascontiguousarray(np.roll(x, 1, axis=-1))))
     name = explanation.distance_is
     moved = percentile(float(index.distances(vector[None])[name][0]), index.usual[name])
     value = abs(moved - explanation.percentile)

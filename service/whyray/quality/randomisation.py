@@ -9,7 +9,7 @@ import numpy as np
 
 from whyray.base.arrays import FloatArray
 from whyray.inference import Model
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 from whyray.quality.similarity import structural_similarity
 
 STAGES = (0.0, 0.25, 0.5, 1.0)
@@ -25,7 +25,7 @@ def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Mo
     from onnx import numpy_helper
 
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.graph.proto)
+    proto.CopyFrom(model.network.graph.proto)
     used = [name for node in reversed(proto.graph.node) for name in reads(node)]
     holders = {each.name: each for each in proto.graph.initializer}
     weights = list(dict.fromkeys(name for name in used if name in holders and len(holders[name].dims) > 1))

@@ -32,7 +32,7 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
 
     Taken from `others` where it is there; else made now, where `affordable` forward passes allow it.
     """
-    names = [each for each in explainable(case.model, case.x) if each != heatmap.target]
+    names = [each for each in explainable(case.image) if each != heatmap.target]
     if not names:
         return
     answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)
@@ -123,7 +123,7 @@ def stability(case: Case, heatmap: Heatmap, rng: np.random.Generator, *, afforda
 
 def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
     """Dice of the top 10 % under another seed, for stochastic methods; from split halves where the method kept them."""
-    from whyray.explain.repeat import TOP, top_dice
+    from whyray.explain import TOP, top_dice
 
     if not method_named(heatmap.method).stochastic:
         return
@@ -147,7 +147,6 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
 
 
 def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
-    x = np.moveaxis(case.x, 1, -1) if case.model.manifest.input.layout == "NHWC" else case.x
     parameters: dict[str, Any] = {**heatmap.parameters, **changes}
-    only = heatmaps(case.model, x, target=[target or heatmap.target], method=heatmap.method, **parameters)
+    only = heatmaps(case.model, case.image, target=[target or heatmap.target], method=heatmap.method, **parameters)
     return only[0]

@@ -126,8 +126,8 @@ def _by_companion(model: Model, prepared: Callable[[InputSpec], FloatArray]) -> 
     limit = model.manifest.scope.percentile
     try:
         knower = model.companion("scope", method="the check of the image")
-        usual = knower.session((KIND, "ordinary"), lambda: OrdinaryImages.read(knower))
-        run = knower.run(knower.channels_first(prepared(knower.manifest.input)))
+        usual = knower.once((KIND, "ordinary"), lambda: OrdinaryImages.read(knower))
+        run = knower.session.run(knower.network.checked_input(prepared(knower.manifest.input)))
         vector = required_embedding(knower, run)
     except (ArtefactMissing, ExplanationError, ModelOutputError, NotFound, PackageError) as error:
         yield _unchecked(error)
@@ -164,7 +164,7 @@ def _by_references(model: Model, x: FloatArray) -> Iterator[Judged]:
         return
     index = index_of(model, method=KIND)
     name = str(index.details["distance"])
-    value = float(index.distances(required_embedding(model, model.run(x))[None])[name][0])
+    value = float(index.distances(required_embedding(model, model.session.run(x))[None])[name][0])
     widest = float(index.usual[name].max())
     limit = model.manifest.scope.references
     grade = Grade.GREEN if value <= limit * widest else Grade.RED
@@ -195,7 +195,7 @@ def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
     """Whether a segmentation's segments fill as much of its grid as they do on images that it was made for."""
     if not model.manifest.scope.parts or model.task != "segmentation":
         return
-    classes = model.run(x).logits[0].argmax(axis=0)
+    classes = model.session.logits(x)[0].argmax(axis=0)
     for name, (least, most) in model.manifest.scope.parts.items():
         share = float((classes == model.target_index(name)).mean())
         grade = Grade.GREEN if least <= share <= most else Grade.RED

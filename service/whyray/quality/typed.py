@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ExplanationError
-from whyray.explain import Case, Context, Progress, TypedExplanation
+from whyray.explain import Case, Context, ExplainedImage, Progress, TypedExplanation, explained_image
 from whyray.inference import Model
 from whyray.quality.budget import Budget
 from whyray.quality.card import Measurement, QualityCard
@@ -59,7 +59,7 @@ def assesses(*names: str) -> Callable[[Assessor], Assessor]:
 
 def assess_typed(
     model: Model,
-    x: NDArray[np.float32],
+    x: NDArray[np.float32] | ExplainedImage,
     explanation: TypedExplanation,
     *,
     context: Context,
@@ -77,15 +77,14 @@ def assess_typed(
         raise ExplanationError(f"{explanation.method} has no evaluation, so it can't be shown")
     case = Case(
         model,
-        model.channels_first(x),
+        explained_image(model, x),
         [model.target_index(explanation.target)],
         context=context,
         progress=progress,
         words="quality",
     )
     question = Question(case, budget or Budget.for_model(model), seed)
-    with model.keeping():
-        measured = tuple(assessor(explanation, question))
+    measured = tuple(assessor(explanation, question))
     if not measured:
         return QualityCard(())
     return QualityCard((*measured, answers_as_known(model), *scope_measured(scope), *case_distance(case)))

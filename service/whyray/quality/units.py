@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.explain import Case, UnitReport
+from whyray.explain import Case, ExplainedImage, UnitReport
 from whyray.explain.units import ablated, ablated_together, contributions, head_gap, layer_named, read_units, strongest
 from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
@@ -106,11 +106,12 @@ def _randomised(
 ) -> Measurement:
     """Whether other weights in the last layer would have named the same units."""
     model = case.model
-    other: Model = model.session(
+    other: Model = model.once(
         ("last layer randomised", seed), lambda: next(randomised(model, np.random.default_rng(seed)))[1]
     )
-    before = other.forwards
-    again = contributions(Case(other, case.x, case.targets, context=case.context), layer, means).values[0]
+    before = other.session.forwards
+    image = case.image.once(("last layer randomised", seed), lambda: ExplainedImage(other, case.x))
+    again = contributions(Case(other, image, case.targets, context=case.context), layer, means).values[0]
     overlap = _overlap(told, again, picked)
     grade = Grade.GREEN if overlap <= OVERLAP_GREEN else Grade.AMBER if overlap <= OVERLAP_RED else Grade.RED
     rule = (
@@ -120,7 +121,7 @@ def _randomised(
     chance = len(picked) / len(told) / 2
     source = "Adebayo et al. 2018, section 3"
     return Measurement(
-        "changes with the weights", "sanity", overlap, chance, grade, rule, source, other.forwards - before
+        "changes with the weights", "sanity", overlap, chance, grade, rule, source, other.session.forwards - before
     )
 
 
@@ -130,13 +131,13 @@ def _stable(
     model = case.model
     noise = rng.normal(scale=NOISE * max(float(np.ptp(case.x)), 1e-6), size=case.x.shape)
     noisy = Case(model, (case.x + noise).astype(np.float32), case.targets, context=case.context)
-    before = model.forwards
+    before = model.session.forwards
     overlap = _overlap(told, contributions(noisy, layer, means).values[0], picked)
     grade = Grade.GREEN if overlap >= 0.5 else Grade.AMBER
     rule = f"share of the same units with noise of {NOISE:.0%} of the range; green from 0.5"
     source = "Yeh et al. 2019, section 3"
     return Measurement(
-        "same units under noise", "robustness", overlap, None, grade, rule, source, model.forwards - before
+        "same units under noise", "robustness", overlap, None, grade, rule, source, model.session.forwards - before
     )
 
 

@@ -9,12 +9,23 @@ from whyray.reader_study.analysis import MEASURES, RATIOS, Analysis, Measure, Re
 from whyray.reader_study.cases import Gathered, Material, MaterialFilter
 from whyray.reader_study.design import Condition, ReaderPlan, Showing, plan
 from whyray.reader_study.export import Kit, Order, make_kit, read_truths
-from whyray.reader_study.kit import Manifest, TrueCase, Truth, read_kit, read_truth, write_kit, write_truth
+from whyray.reader_study.kit import (
+    Choice,
+    Manifest,
+    Scale,
+    TrueCase,
+    Truth,
+    read_kit,
+    read_truth,
+    write_kit,
+    write_truth,
+)
 
 __all__ = [
     "MEASURES",
     "RATIOS",
     "Analysis",
+    "Choice",
     "Condition",
     "Gathered",
     "Kit",
@@ -25,6 +36,7 @@ __all__ = [
     "Order",
     "ReaderPlan",
     "ReadingFact",
+    "Scale",
     "Showing",
     "TrueCase",
     "Truth",

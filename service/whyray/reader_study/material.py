@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset, dcmread
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import ImageError, InputChanged, NotFound
+from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.catalog import Job, JobState, ResultRow, jobs
 from whyray.imaging import SourceImage, is_picture, read_images, wrap_picture
 from whyray.reader_study.cases import Gathered, Material, MaterialFilter
@@ -44,12 +46,21 @@ def from_catalog(session: Session, storage: Storage, wanted: MaterialFilter) -> 
         uid = job.study.study_instance_uid
         pages = [_stored_page(storage, row) for row in job.results if _is_page(row, wanted)]
         try:
-            paths = [storage.path(each.key) for group in jobs.inputs(session, job).values() for each in group]
-            images = read_images(paths).images
-            made += _cases(job.findings, images, pages, wanted, left_out, keys=lambda _, uid=uid: (uid,))
+            with ExitStack() as files:
+                paths = [
+                    files.enter_context(storage.local_file(instance.key))
+                    for group in jobs.inputs(session, job).values()
+                    for instance in group
+                ]
+                images = read_images(paths).images
+                made += _cases(job.finding_records, images, pages, wanted, left_out, keys=partial(_study_key, uid))
         except (ImageError, InputChanged, NotFound) as error:
             left_out.append(f"study {uid}: {error.message}")
     return Gathered(tuple(made), tuple(left_out))
+
+
+def _study_key(study_uid: str, _: Iterable[str]) -> tuple[str, ...]:
+    return (study_uid,)
 
 
 def _is_page(row: ResultRow, wanted: MaterialFilter) -> bool:
@@ -77,6 +88,8 @@ def from_folders(folders: Sequence[Path], images: Sequence[Path], wanted: Materi
     ------
     NotFound
         If a folder holds no report.
+    DecodeError
+        If a report is none that `whyray explain` wrote.
     """
     names: dict[str, str] = {}
     sources: list[Path | Dataset] = []
@@ -91,7 +104,8 @@ def from_folders(folders: Sequence[Path], images: Sequence[Path], wanted: Materi
         file = folder / "report.json"
         if not file.is_file():
             raise NotFound(f"{folder} holds no report.json", advice="Name a folder that `whyray explain --out` wrote.")
-        findings = json.loads(file.read_text("utf-8"))["findings"]
+        written = json.loads(file.read_text("utf-8"))
+        findings = finding_records(written.get("findings", ()), of=str(file))
         pages = list(_written_pages(folder, findings, wanted))
         made += _cases(findings, read, pages, wanted, left_out, keys=lambda uids: _names(uids, names))
     return Gathered(tuple(made), tuple(left_out))
@@ -101,15 +115,15 @@ def _names(uids: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(names[uid] for uid in uids if uid in names)
 
 
-def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: MaterialFilter) -> Iterable[_Page]:
+def _written_pages(folder: Path, findings: Sequence[FindingRecord], wanted: MaterialFilter) -> Iterable[_Page]:
     """Each page with the grade of its own image's explanation: several images have findings of the same name."""
     for finding in findings:
-        if finding["finding"] != wanted.target:
+        if finding.finding != wanted.target:
             continue
         seen = set()
-        for each in (*finding["explanations"], *finding.get("typed_explanations", ())):
-            method = each["method"]
-            if method in seen or each["withheld"] or (wanted.methods and method not in wanted.methods):
+        for explanation in finding.all_explanations:
+            method = explanation.method
+            if method in seen or explanation.withheld or (wanted.methods and method not in wanted.methods):
                 continue
             seen.add(method)
             stem = f"sc-{wanted.target}-{method}".lower().replace(" ", "_")
@@ -118,30 +132,30 @@ def _written_pages(folder: Path, findings: Sequence[Mapping[str, Any]], wanted: 
                 # the name of one method may begin with that of another
                 if file.stem.rpartition("-")[0] == stem and picture.is_file():
                     header = dcmread(file, stop_before_pixels=True)
-                    if _sources(header) & set(finding["images"]):
-                        yield _Page(method, each["quality"]["grade"], picture.read_bytes(), header)
+                    if _sources(header) & set(finding.images):
+                        yield _Page(method, explanation.quality.grade, picture.read_bytes(), header)
 
 
 def _cases(
-    findings: Sequence[Mapping[str, Any]],
+    findings: Sequence[FindingRecord],
     images: Sequence[SourceImage],
     pages: Sequence[_Page],
     wanted: MaterialFilter,
     left_out: list[str],
     *,
-    keys: Any,
+    keys: Callable[[Sequence[str]], tuple[str, ...]],
 ) -> Iterable[Material]:
     for finding in findings:
-        package = f"{finding['package']['name']}@{finding['package']['version']}"
-        if finding["finding"] != wanted.target or not wanted.takes(package):
+        package = finding.package.identity
+        if finding.finding != wanted.target or not wanted.takes(package):
             continue
-        uids = set(finding["images"])
+        uids = set(finding.images)
         image = next((each for each in images if uids & set(each.headers)), None)
         # of a cine a picture shows the first frame only, which says something else than the whole
         mine = [
             page for page in pages if uids & _sources(page.header) and int(page.header.get("NumberOfFrames", 1)) == 1
         ]
-        named = (*keys(sorted(uids)), str(finding["study"]))
+        named = (*keys(sorted(uids)), finding.study)
         where = named[0]
         if image is None:
             left_out.append(f"{where}: its images are not there")
@@ -158,8 +172,8 @@ def _cases(
                 image=plain,
                 pages=tuple(blinded_page(each.png) for each in mine),
                 said=_said(finding),
-                model_says=bool(finding["present"]),
-                probability=finding["probability"],
+                model_says=finding.present,
+                probability=finding.probability,
                 package=package,
                 methods=tuple(each.method for each in mine),
                 grades=tuple(each.grade for each in mine),
@@ -186,10 +200,10 @@ def _frames(image: SourceImage, pages: Sequence[_Page]) -> list[int]:
     ]
 
 
-def _said(finding: Mapping[str, Any]) -> str:
-    verdict = "present" if finding["present"] else "not present"
-    if finding["probability"] is not None:
-        return f"{finding['finding']}: {verdict} (probability {finding['probability']:.2f})"
-    if finding["value"] is not None:
-        return f"{finding['finding']}: {finding['value']:.4g} {finding['unit'] or ''}".rstrip()
-    return f"{finding['finding']}: {verdict}"
+def _said(finding: FindingRecord) -> str:
+    verdict = "present" if finding.present else "not present"
+    if finding.probability is not None:
+        return f"{finding.finding}: {verdict} (probability {finding.probability:.2f})"
+    if finding.value is not None:
+        return f"{finding.finding}: {finding.value:.4g} {finding.unit or ''}".rstrip()
+    return f"{finding.finding}: {verdict}"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage
-from whyray.results.page.layout import text_size_of
+from whyray.results.page import text_size_of
 
 LONGEST_SIDE = 1400
 _GAP = 8

@@ -1,6 +1,6 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
-from whyray.config.routes import ResultKind
+from whyray.config import ResultKind
 from whyray.results.answer import (
     Answer,
     Finding,
@@ -17,6 +17,7 @@ from whyray.results.build_frames import build_frame_results, build_run_results, 
 from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
+from whyray.results.header import invalid_attributes
 from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
@@ -51,6 +52,7 @@ __all__ = [
     "frames_explained_words",
     "grouped_results",
     "illegible_languages",
+    "invalid_attributes",
     "load_templates",
     "previews",
     "shown_maps",

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
-from whyray.explain import TypedExplanation
+from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, QualityCard, ScopeCheck
@@ -114,6 +114,8 @@ class Finding:
     refused: Mapping[str, str] = field(default_factory=dict)
     """Methods that could not explain this answer, and why, for the SR and the report."""
     mask: BoolArray | None = None
+    agreement: Agreement | None = None
+    """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pydicom.data
+from highdicom import ModalityLUTTransformation, PaletteColorLUT, PaletteColorLUTTransformation
+from highdicom.pr import AdvancedBlending, BlendingDisplay, BlendingDisplayInput, SoftcopyVOILUTTransformation
 from pydicom import Dataset, dcmread
+from pydicom.uid import AdvancedBlendingPresentationStateStorage, PseudoColorSoftcopyPresentationStateStorage
 
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.references import add_referenced_series, instance_item
@@ -27,10 +30,10 @@ from whyray.results.softcopy import (
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
-ADVANCED_BLENDING = "1.2.840.10008.5.1.4.1.1.11.8"
-PSEUDO_COLOUR = "1.2.840.10008.5.1.4.1.1.11.3"
+ADVANCED_BLENDING = AdvancedBlendingPresentationStateStorage
+PSEUDO_COLOUR = PseudoColorSoftcopyPresentationStateStorage
 HOT_IRON = "1.2.840.10008.1.5.1"
-_COLOURS = ("Red", "Green", "Blue")
+_AS_STORED = ModalityLUTTransformation(rescale_intercept=0.0, rescale_slope=1.0, rescale_type="US")
 
 
 def blending(
@@ -80,20 +83,23 @@ def _can_lie_over(answer: Answer) -> bool:
 def _lay_over(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset, *, opacity: float) -> None:
     """Advanced Blending Presentation State (C.11.33) and its display (C.11.34): the original behind the map."""
     image = answer.image
-    original = _input(1, image.header, frame_references(image, image.frames))
+    original, header = BlendingDisplayInput(1), image.header
+    original.StudyInstanceUID, original.SeriesInstanceUID = header.StudyInstanceUID, header.SeriesInstanceUID
+    original.ReferencedImageSequence = frame_references(image, image.frames)
     add_grey_transforms(original, image, image.frames)
     original.GeometryForDisplay = "TRUE"
-    front = _input(2, heatmap, [instance_item(heatmap)])
-    _add_map_transforms(front, each)
-    front.PaletteColorLookupTableSequence = [_palette()]
+    front = AdvancedBlending(
+        [heatmap],
+        blending_input_number=2,
+        modality_lut_transformation=_AS_STORED,
+        voi_lut_transformations=[_window(each)],
+        palette_color_lut_transformation=_palette(),
+    )
     front.GeometryForDisplay = "FALSE"
     made.AdvancedBlendingSequence = [original, front]
     made.PixelPresentation = "TRUE_COLOR"
-    display = Dataset()
-    display.BlendingMode = "FOREGROUND"
-    display.RelativeOpacity = opacity
-    display.BlendingDisplayInputSequence = [_number(2), _number(1)]
-    made.BlendingDisplaySequence = [display]
+    inputs = [BlendingDisplayInput(2), BlendingDisplayInput(1)]
+    made.BlendingDisplaySequence = [BlendingDisplay("FOREGROUND", inputs, relative_opacity=opacity)]
     made.DisplayedAreaSelectionSequence = [displayed_area(image)]
     add_referenced_series(made, image, [heatmap])
     # dciodvfy looks for what the common references belong to at the top level only (General Reference, C.12.4)
@@ -105,42 +111,25 @@ def _colour(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset) 
     reference = instance_item(heatmap)
     made.ReferencedSeriesSequence = [series_item(str(heatmap.SeriesInstanceUID), [reference])]
     made.DisplayedAreaSelectionSequence = [displayed_area(answer.image, [instance_item(heatmap)])]
-    _add_map_transforms(made, each)
+    made.update(_AS_STORED)
+    made.SoftcopyVOILUTSequence = [_window(each)]
     made.update(_palette())
 
 
-def _input(number: int, header: Dataset, references: object) -> Dataset:
-    made = _number(number)
-    made.StudyInstanceUID, made.SeriesInstanceUID = header.StudyInstanceUID, header.SeriesInstanceUID
-    made.ReferencedImageSequence = references
-    return made
-
-
-def _number(number: int) -> Dataset:
-    made = Dataset()
-    made.BlendingInputNumber = number
-    return made
-
-
-def _add_map_transforms(made: Dataset, each: MapInSource) -> None:
+def _window(each: MapInSource) -> SoftcopyVOILUTTransformation:
     """From 0 to the highest value, whatever a viewer would take by itself; what speaks against is as dark as nothing.
 
     The palette goes from black to white, so that a signed map can't be shown in it whole.
     """
     top = float(each.values.max(initial=0.0)) or float(np.abs(each.values).max(initial=0.0)) or 1.0
-    made.RescaleIntercept, made.RescaleSlope, made.RescaleType = "0", "1", "US"
-    window = Dataset()
-    window.WindowCenter, window.WindowWidth = f"{top / 2:.8g}", f"{top:.8g}"
-    window.VOILUTFunction = "LINEAR_EXACT"
-    made.SoftcopyVOILUTSequence = [window]
+    return SoftcopyVOILUTTransformation(window_center=top / 2, window_width=top, voi_lut_function="LINEAR_EXACT")
 
 
-def _palette() -> Dataset:
+def _palette() -> PaletteColorLUTTransformation:
     """The Palette Color Lookup Table attributes (C.7.6.3.1.5 and .6), entries of 16 bits as most readers want them."""
-    table, made = hot_iron(), Dataset()
-    for colour in _COLOURS:
+    table = hot_iron()
+    tables = []
+    for colour in ("Red", "Green", "Blue"):
         entries = np.frombuffer(table[f"{colour}PaletteColorLookupTableData"].value, np.uint8).astype("<u2") * 257
-        setattr(made, f"{colour}PaletteColorLookupTableDescriptor", [len(entries), 0, 16])
-        setattr(made, f"{colour}PaletteColorLookupTableData", entries.astype("<u2").tobytes())
-    made.PaletteColorLookupTableUID = HOT_IRON
-    return made
+        tables.append(PaletteColorLUT(0, entries.astype("<u2"), colour))
+    return PaletteColorLUTTransformation(*tables, palette_color_lut_uid=HOT_IRON)

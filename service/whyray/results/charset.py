@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.multival import MultiValue
 
-from whyray.imaging.instance import quiet
+from whyray.imaging import quiet
 
 _TEXT = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 _ISO_2022_DELIMITERS = {"\r", "\n", "\t", "\f", "^", "=", "\\"}

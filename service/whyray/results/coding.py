@@ -1,11 +1,14 @@
-"""Coded concepts as items of a data set (PS3.3 section 8.8), and names made fit for codes."""
+"""Coded concepts as items of a data set (PS3.3 section 8.8), and names made fit for codes.
+
+Here alone a concept of ours becomes one of highdicom's, which is an item of a code sequence.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
-from pydicom import Dataset
+import highdicom
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.packages import TargetSpec
@@ -15,16 +18,9 @@ LONGEST_TEXT = 64
 LONGEST_SHORT_TEXT = 1024
 
 
-def item(concept: CodedConcept) -> Dataset:
-    """The item of a code sequence."""
-    made = Dataset()
-    if len(concept.value) <= LONGEST_VALUE:
-        made.CodeValue = concept.value
-    else:
-        made.LongCodeValue = concept.value
-    made.CodingSchemeDesignator = concept.scheme
-    made.CodeMeaning = one_value(concept.meaning)
-    return made
+def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
+    """The item of a code sequence: long and URN code values in the attributes that the standard has for them."""
+    return highdicom.sr.CodedConcept(concept.value, concept.scheme, one_value(concept.meaning))
 
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -58,3 +54,5 @@ def of_target(target: TargetSpec, designator: str) -> CodedConcept:
 
 NO_UNITS = ucum("1", "no units")
 PERCENT = ucum("%", "Percent")
+SOURCE = CodedConcept(value="260753009", scheme="SCT", meaning="Source")
+"""The name of a reference whose purpose the template leaves open (PS3.3 C.17.3, note on the Concept Name)."""

@@ -1,20 +1,31 @@
-"""Content items of Structured Reports (PS3.3 C.17.3)."""
+"""Content items of Structured Reports (PS3.3 C.17.3), made by highdicom, with what its constructors leave out.
+
+What highdicom 0.28.2 does otherwise than reports need, and is set after construction or not used:
+
+* Its items are made without children; here they come with them, as the relationships of TID 300 and 1419 want it.
+* `TextContentItem` writes any character; a control character in a text is forbidden (PS3.5 6.2).
+* `NumContentItem` fills a decimal string with digits, 57.0000000000000 for the 57 that viewers should show, and raises
+  ValueError for a value that is not finite, which CID 42 has a qualifier for.
+* `ContainerContentItem` says that content is continuous, which readers print as one paragraph, where not told
+  otherwise.
+* `ImageRegion` raises KeyError for images of a SOP Class that is private or retired.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
+import highdicom
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.coded_concept import CodedConcept
-from whyray.results.coding import item
+from whyray.results.coding import dcm, item
 
-Relationship = Literal[
-    "CONTAINS", "HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS PROPERTIES", "INFERRED FROM", "SELECTED FROM"
-]
+Relationship = Literal["CONTAINS", "HAS CONCEPT MOD", "HAS PROPERTIES", "INFERRED FROM"]
 _LONGEST_DS = 16
 
 
@@ -22,35 +33,32 @@ def container(
     name: CodedConcept, children: Sequence[Dataset], *, template: str | None = None, root: bool = False
 ) -> Dataset:
     """A CONTAINER item; the root has no relationship."""
-    made = Dataset() if root else _new("CONTAINS")
-    made.ValueType = "CONTAINER"
-    made.ConceptNameCodeSequence = [item(name)]
+    relationship = None if root else "CONTAINS"
+    return separate(highdicom.sr.ContainerContentItem(item(name), False, template, relationship), children)
+
+
+def separate(made: Dataset, children: Sequence[Dataset]) -> Dataset:
+    """A CONTAINER item with further children, none of which reads on from the one before."""
     made.ContinuityOfContent = "SEPARATE"
-    if template is not None:
-        template_item = Dataset()
-        template_item.MappingResource = "DCMR"
-        template_item.TemplateIdentifier = template
-        made.ContentTemplateSequence = [template_item]
-    if children:
-        made.ContentSequence = list(children)
-    return made
+    return _with(made, [*made.get("ContentSequence", ()), *children])
+
+
+def plain_text(value: str) -> str:
+    """A text as a value of UT may hold it: lines parted as DICOM wants it, other control characters as spaces."""
+    lines = ("".join(each if ord(each) >= 32 else " " for each in line) for line in value.splitlines())
+    return "\r\n".join(lines)
 
 
 def text(relationship: Relationship, name: CodedConcept, value: str) -> Dataset:
-    """A TEXT item; lines are parted as DICOM wants it, other control characters become spaces."""
-    made = _named(relationship, "TEXT", name)
-    lines = ("".join(each if ord(each) >= 32 else " " for each in line) for line in value.splitlines())
-    made.TextValue = "\r\n".join(lines)
-    return made
+    """A TEXT item."""
+    return highdicom.sr.TextContentItem(item(name), plain_text(value), relationship)
 
 
 def code(
     relationship: Relationship, name: CodedConcept, value: CodedConcept, children: Sequence[Dataset] = ()
 ) -> Dataset:
     """A CODE item."""
-    made = _named(relationship, "CODE", name)
-    made.ConceptCodeSequence = [item(value)]
-    return _with(made, children)
+    return _with(highdicom.sr.CodeContentItem(item(name), item(value), relationship), children)
 
 
 def number(
@@ -61,73 +69,37 @@ def number(
     children: Sequence[Dataset] = (),
 ) -> Dataset:
     """A NUM item; a value that is not finite is written as not computable (CID 42)."""
-    made = _named(relationship, "NUM", name)
-    if value != value or value in (float("inf"), float("-inf")):
+    finite = math.isfinite(value)
+    written = float(value) if finite else 0.0
+    qualifier = None if finite else item(dcm("114000", "Not a number"))
+    made = highdicom.sr.NumContentItem(item(name), written, item(unit), qualifier, relationship)
+    if finite:
+        made.MeasuredValueSequence[0].NumericValue = _decimal(value)
+    else:
         made.MeasuredValueSequence = []
-        qualifier = CodedConcept(value="114000", scheme="DCM", meaning="Not a number")
-        made.NumericValueQualifierCodeSequence = [item(qualifier)]
-        return _with(made, children)
-    measured = Dataset()
-    measured.NumericValue = _decimal(value)
-    measured.FloatingPointValue = float(value)
-    measured.MeasurementUnitsCodeSequence = [item(unit)]
-    made.MeasuredValueSequence = [measured]
     return _with(made, children)
-
-
-def uid_reference(relationship: Relationship, name: CodedConcept, uid: str) -> Dataset:
-    """A UIDREF item."""
-    made = _named(relationship, "UIDREF", name)
-    made.UID = uid
-    return made
 
 
 def image(
-    relationship: Relationship,
-    name: CodedConcept | None,
-    reference: Dataset,
-    *,
-    segments: Sequence[int] = (),
-    frames: Sequence[int] = (),
-    children: Sequence[Dataset] = (),
+    name: CodedConcept, header: Dataset, *, frames: Sequence[int] = (), children: Sequence[Dataset] = ()
 ) -> Dataset:
-    """An IMAGE item; `reference` is an item with Referenced SOP Class and Instance UID."""
-    made = _new(relationship)
-    made.ValueType = "IMAGE"
-    if name is not None:
-        made.ConceptNameCodeSequence = [item(name)]
-    referenced = Dataset()
-    referenced.update(reference)
-    if segments:
-        referenced.ReferencedSegmentNumber = list(segments) if len(segments) > 1 else segments[0]
-    if frames:
-        referenced.ReferencedFrameNumber = list(frames) if len(frames) > 1 else frames[0]
-    made.ReferencedSOPSequence = [referenced]
+    """An IMAGE item: an instance, or frames of it (numbers from 1)."""
+    made = highdicom.sr.ImageContentItem(
+        item(name), header.SOPClassUID, header.SOPInstanceUID, list(frames) or None, None, "CONTAINS"
+    )
     return _with(made, children)
 
 
-def polyline(
-    name: CodedConcept, points: NDArray[np.float64], reference: Dataset, frames: Sequence[int] = ()
-) -> Dataset:
-    """An SCOORD item (C.18.6): a closed line of (column, row) on an image, or on one frame of it."""
-    made = _named("CONTAINS", "SCOORD", name)
-    made.GraphicType = "POLYLINE"
+def outline(points: NDArray[np.float64], header: Dataset, frames: Sequence[int] = ()) -> highdicom.sr.ImageRegion:
+    """An SCOORD item (PS3.3 C.18.6): a closed line of (points, 2) columns and rows on an image, or on a frame of it."""
     closed = points if np.array_equal(points[0], points[-1]) else np.vstack([points, points[:1]])
-    made.GraphicData = [float(value) for value in np.round(closed, 3).ravel()]
-    return _with(made, [image("SELECTED FROM", None, reference, frames=frames)])
-
-
-def _new(relationship: Relationship) -> Dataset:
-    made = Dataset()
-    made.RelationshipType = relationship
-    return made
-
-
-def _named(relationship: Relationship, value_type: str, name: CodedConcept) -> Dataset:
-    made = _new(relationship)
-    made.ValueType = value_type
-    made.ConceptNameCodeSequence = [item(name)]
-    return made
+    made = highdicom.sr.ScoordContentItem(
+        item(dcm("111030", "Image Region")), "POLYLINE", np.round(closed, 3), relationship_type="CONTAINS"
+    )
+    made.ContentSequence = [
+        highdicom.sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, list(frames) or None)
+    ]
+    return highdicom.sr.ImageRegion.from_dataset(made, copy=False)
 
 
 def _with(made: Dataset, children: Sequence[Dataset]) -> Dataset:

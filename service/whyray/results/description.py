@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
+from whyray.base.finding_record import SCHEMA_VERSION
+from whyray.explain import CHANCE
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
@@ -49,6 +51,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
     target = finding.target
     left_out = answer.frames_explained
     return {
+        "schema_version": SCHEMA_VERSION,
         "finding": target.name,
         "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
         "frames_explained": None if left_out is None else list(left_out.numbers),
@@ -61,6 +64,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
         "explanations": [_map(heatmap) for heatmap in finding.maps],
         "typed_explanations": [_told(each) for each in finding.told],
         "refused": dict(finding.refused),
+        "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
         "images": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
@@ -86,9 +90,12 @@ def _map(each: MapInSource) -> dict[str, Any]:
         "signed": each.signed,
         "withheld": each.card.withheld,
         "quality": _card(each.card),
+        "drift_numbers": _finite(_case_distance(each.card)),
     }
     if not each.card.withheld:
-        made["region"] = {"rule": each.region_rule, "share_of_image": float(each.region.mean())}
+        share = float(each.region.mean())
+        made["region"] = {"rule": each.region_rule, "share_of_image": share}
+        made["drift_numbers"] |= _finite({"salient-area": share})
         made["largest_value"] = float(abs(each.values).max(initial=0.0))
     return made
 
@@ -104,6 +111,7 @@ def _told(each: GradedExplanation) -> dict[str, Any]:
         "quality": _card(each.card),
     }
     if not each.card.withheld:
+        made["drift_numbers"] = _finite(explanation.drift_numbers)
         skipped = {"target", "method", "parameters"}
         made |= {name: value for name, value in _fields(explanation).items() if name not in skipped}
     return made
@@ -127,6 +135,18 @@ def _plain_deep(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain_deep(each) for key, each in value.items()}
     return _number(value) if isinstance(value, float) else _plain(value)
+
+
+def _case_distance(card: QualityCard) -> dict[str, float]:
+    """How far the image is from those that the model was made for, in units of the usual distance."""
+    for measurement in card.measurements:
+        if measurement.aspect == "case" and measurement.baseline:
+            return {"case-distance": measurement.value / measurement.baseline}
+    return {}
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {measure: float(number) for measure, number in numbers.items() if math.isfinite(number)}
 
 
 def _card(card: QualityCard) -> dict[str, Any]:

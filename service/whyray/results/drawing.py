@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from whyray.quality import Grade
-from whyray.quality.card import worst_of
+from whyray.quality import Grade, worst_of
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, no_statement, shown_maps, shown_told
 from whyray.results.page import (
     Page,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import EncapsulatedPDFStorage
 
 from whyray.results.answer import Answer
 from whyray.results.coding import LONGEST_SHORT_TEXT, item, one_value
@@ -16,7 +17,7 @@ from whyray.results.references import instance_item
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.104.1"
+SOP_CLASS_UID = EncapsulatedPDFStorage
 
 
 def encapsulated_pdf(

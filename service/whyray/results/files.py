@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom import Dataset
 
 from whyray.base.errors import ExplanationError
-from whyray.imaging.instance import quiet
+from whyray.imaging import quiet
 from whyray.results.answer import Result
 
 

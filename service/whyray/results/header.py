@@ -10,6 +10,7 @@ import re
 from datetime import datetime
 from typing import cast
 
+from highdicom import ContributingEquipment
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
@@ -23,9 +24,7 @@ from whyray.base.identity import (
     IMPLEMENTATION_VERSION_NAME,
 )
 from whyray.config import ResultKind
-from whyray.imaging import Note, NoteKind
-from whyray.imaging.attributes import attribute_name, written_value
-from whyray.imaging.instance import quiet
+from whyray.imaging import Note, NoteKind, attribute_name, quiet, written_value
 from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
@@ -288,29 +287,34 @@ def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: Ui
     made.ContributingEquipmentSequence = contributing
 
 
-def _package_equipment(answer: Answer, uids: UidSource) -> Dataset:
+def _package_equipment(answer: Answer, uids: UidSource) -> ContributingEquipment:
     """The model package as an item of Contributing Equipment (IHE AI Results, 'algorithm as equipment')."""
     package = answer.package
-    made = Dataset()
-    made.PurposeOfReferenceCodeSequence = [item(dcm("109102", "Processing Equipment"))]
-    made.Manufacturer = one_value(package.manufacturer)
-    made.ManufacturerModelName = one_value(f"{package.title} ({package.name})")
-    made.SoftwareVersions = [package.version, package.digest[:LONGEST_TEXT]]
-    made.DeviceUID = package_device_uid(package.digest, uids.root)
-    made.ContributionDateTime = answer.at.strftime("%Y%m%d%H%M%S%z")
-    made.ContributionDescription = "AI model that gave the answers and was explained"
+    made = _processing_equipment(
+        answer,
+        manufacturer=one_value(package.manufacturer),
+        manufacturer_model_name=one_value(f"{package.title} ({package.name})"),
+        software_versions=[package.version, package.digest[:LONGEST_TEXT]],
+        contribution_description="AI model that gave the answers and was explained",
+    )
+    made.DeviceUID = package_device_uid(package.digest, uids.root)  # highdicom 0.28.2 has no parameter for it
     return made
 
 
-def _own_equipment(answer: Answer) -> Dataset:
+def _own_equipment(answer: Answer) -> ContributingEquipment:
     """WhyRay itself, by the names that the loop guard looks for: a site may rename the equipment, never this."""
-    made = Dataset()
-    made.PurposeOfReferenceCodeSequence = [item(dcm("109102", "Processing Equipment"))]
-    made.Manufacturer = EQUIPMENT_MANUFACTURER
-    made.ManufacturerModelName = EQUIPMENT_MODEL
-    made.SoftwareVersions = whyray.__version__
+    return _processing_equipment(
+        answer,
+        manufacturer=EQUIPMENT_MANUFACTURER,
+        manufacturer_model_name=EQUIPMENT_MODEL,
+        software_versions=whyray.__version__,
+        contribution_description="Explained the answers and made the results",
+    )
+
+
+def _processing_equipment(answer: Answer, **attributes: str | list[str]) -> ContributingEquipment:
+    made = ContributingEquipment(purpose_of_reference=item(dcm("109102", "Processing Equipment")), **attributes)
     made.ContributionDateTime = answer.at.strftime("%Y%m%d%H%M%S%z")
-    made.ContributionDescription = "Explained the answers and made the results"
     return made
 
 

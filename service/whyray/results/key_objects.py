@@ -1,22 +1,28 @@
-"""Key Object Selection documents (PS3.3 A.35.4, TID 2010): the slices that a map lights up most."""
+"""Key Object Selection documents (PS3.3 A.35.4, TID 2010): the slices that a map lights up most.
+
+The content is highdicom's, but for the frames of a multi-frame instance, for which its `KeyObjectSelection` (0.28.2)
+has no parameter. Why its documents are not used is said in `report`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import highdicom
 from pydicom import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, MapInSource
-from whyray.results.coding import dcm
+from whyray.results.coding import dcm, item
 from whyray.results.header import new_dataset
 from whyray.results.page.key_slices import key_slices
-from whyray.results.references import evidence_items, instance_item, is_multi_frame
+from whyray.results.references import evidence_items, is_multi_frame
 from whyray.results.side import add_side
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.88.59"
+SOP_CLASS_UID = KeyObjectSelectionDocumentStorage
 
 
 def key_objects(
@@ -52,26 +58,15 @@ def key_objects(
     frames = [image.frames[index] for index in chosen]
     score = "" if finding.probability is None else f" {finding.probability:.2f}"
     description = f"{finding.target.name}{score}: {wording.method.format(method=each.method)}. "
-    selected = [
-        sr.image(
-            "CONTAINS",
-            None,
-            instance_item(image.headers[frame.sop_instance_uid]),
-            frames=[frame.frame_number] if is_multi_frame(image.headers[frame.sop_instance_uid]) else (),
-        )
-        for frame in frames
-    ]
-    selected += [sr.image("CONTAINS", None, instance_item(page)) for page in pages]
-    root = sr.container(
-        dcm("113000", "Of Interest"),
-        [
-            sr.text("CONTAINS", dcm("113012", "Key Object Description"), description + wording.not_for_diagnosis),
-            *selected,
-        ],
-        template="2010",
-        root=True,
-    )
-    made.update(root)
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
+    content = highdicom.ko.KeyObjectSelection(
+        document_title=item(dcm("113000", "Of Interest")),
+        referenced_objects=[*headers, *pages],
+        description=sr.plain_text(description + wording.not_for_diagnosis),
+    )
+    for reference, frame, header in zip(content.get_references(), frames, headers, strict=False):
+        if is_multi_frame(header):
+            reference.ReferencedSOPSequence[0].ReferencedFrameNumber = frame.frame_number
+    made.update(sr.separate(content[0], ()))
     made.CurrentRequestedProcedureEvidenceSequence = evidence_items([*headers, *pages])
     return made

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from highdicom.pr import GraphicLayer, GraphicObject, TextObject
 from pydicom import Dataset
+from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
 from whyray.base.arrays import BoolArray
 from whyray.imaging import SourceFrame
 from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
+from whyray.results.coding import LONGEST_SHORT_TEXT, one_value
 from whyray.results.outlines import outlines
 from whyray.results.softcopy import (
     add_grey_transforms,
@@ -27,7 +29,7 @@ from whyray.results.softcopy import (
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.11.1"
+SOP_CLASS_UID = GrayscaleSoftcopyPresentationStateStorage
 _LAYER = "WHYRAY"
 
 
@@ -79,11 +81,7 @@ def presentation_state(
     made.GraphicAnnotationSequence = [
         _annotation(answer, frame, each.region[index], labels[index]) for index, frame in frames
     ]
-    layer = Dataset()
-    layer.GraphicLayer = _LAYER
-    layer.GraphicLayerOrder = 1
-    layer.GraphicLayerDescription = made.ContentDescription
-    made.GraphicLayerSequence = [layer]
+    made.GraphicLayerSequence = [GraphicLayer(_LAYER, order=1, description=made.ContentDescription)]
     return made
 
 
@@ -96,26 +94,10 @@ def _annotation(answer: Answer, frame: SourceFrame, region: BoolArray, label: st
     made.ReferencedImageSequence = frame_references(answer.image, [frame])
     made.GraphicLayer = _LAYER
     curves = outlines(region)
-    made.GraphicObjectSequence = [_polyline(curve) for curve in curves]
+    made.GraphicObjectSequence = [GraphicObject("POLYLINE", np.round(curve, 3), units="PIXEL") for curve in curves]
     points = np.concatenate(curves)
-    lowest = points[points[:, 1].argmax()]
-    text = Dataset()
-    text.UnformattedTextValue = label
-    text.AnchorPointAnnotationUnits = "PIXEL"
-    text.AnchorPoint = [float(value) for value in lowest]
-    text.AnchorPointVisibility = "N"
-    made.TextObjectSequence = [text]
-    return made
-
-
-def _polyline(points: NDArray[np.float64]) -> Dataset:
-    made = Dataset()
-    made.GraphicAnnotationUnits = "PIXEL"
-    made.GraphicDimensions = 2
-    made.NumberOfGraphicPoints = len(points)
-    made.GraphicData = [float(value) for value in np.round(points, 3).ravel()]
-    made.GraphicType = "POLYLINE"
-    made.GraphicFilled = "N"
+    column, row = points[points[:, 1].argmax()].tolist()
+    made.TextObjectSequence = [TextObject(label, units="PIXEL", anchor_point=(column, row), anchor_point_visible=False)]
     return made
 
 
@@ -125,4 +107,4 @@ def _label(finding: Finding, each: MapInSource, wording: Wording) -> str:
     if each.card.grade is Grade.AMBER:
         lines.append(wording.low_reliability)
     lines.append(wording.not_for_diagnosis)
-    return "\r\n".join(lines)
+    return "\r\n".join(one_value(line, LONGEST_SHORT_TEXT // 4) for line in lines)

@@ -19,6 +19,20 @@ def is_multi_frame(header: Dataset) -> bool:
     return "NumberOfFrames" in header and int(header.NumberOfFrames or 1) > 1
 
 
+def frames_of_instances(
+    image: SourceImage, frames: Iterable[SourceFrame] | None = None
+) -> list[tuple[Dataset, list[int]]]:
+    """(header, numbers of the frames), one an instance, in the order of `frames`, by default all of the image.
+
+    No numbers where the instance has one frame only, for references then name none (PS3.3 10.3).
+    """
+    numbers: dict[str, list[int]] = {}
+    for frame in image.frames if frames is None else frames:
+        numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
+    headers = image.headers
+    return [(headers[uid], numbers[uid] if is_multi_frame(headers[uid]) else []) for uid in numbers]
+
+
 def instance_item(header: Dataset, frame_numbers: Sequence[int] = ()) -> Dataset:
     """An item with Referenced SOP Class and Instance, and the frames of a multi-frame instance."""
     made = Dataset()
@@ -33,12 +47,9 @@ def source_image_items(
     image: SourceImage, frames: Iterable[SourceFrame], purpose: CodedConcept, *, locations_preserved: str | None
 ) -> Items:
     """Items of Source Image Sequence (0008,2112), one an instance, in the order of `frames`."""
-    numbers: dict[str, list[int]] = {}
-    for frame in frames:
-        numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
     made = Items()
-    for uid, frame_numbers in numbers.items():
-        each = instance_item(image.headers[uid], frame_numbers)
+    for header, numbers in frames_of_instances(image, frames):
+        each = instance_item(header, numbers)
         each.PurposeOfReferenceCodeSequence = [item(purpose)]
         if locations_preserved is not None:
             each.SpatialLocationsPreserved = locations_preserved

@@ -1,38 +1,38 @@
 """Measurement groups of the report: one a finding, and one more for each further explanation of it.
 
 TID 1411 where a region of a volume is shown, TID 1410 for a planar one, TID 1501 where there is no region (PS3.16).
+highdicom 0.28.2 makes a group with its head and its region. What it has no parameter for is added to the group's items:
+visual explanations, evaluations in words, and what a measurement or evaluation has under it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import highdicom
 from pydicom import Dataset
 
 import whyray
 from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
-from whyray.quality import Measurement, QualityCard
+from whyray.quality import Measurement
 from whyray.results import content_items as sr
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
-from whyray.results.coding import NO_UNITS, PERCENT, dcm, of_target, own
+from whyray.results.coding import NO_UNITS, PERCENT, dcm, item, of_target, own
 from whyray.results.measured import value_concept, value_unit
 from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
 from whyray.results.reasons import reasons_in
-from whyray.results.references import instance_item, is_multi_frame
+from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
-from whyray.results.side import site_modifiers, site_of
+from whyray.results.side import side_concept, site_of
 from whyray.results.templates import Concepts, Templates, Wording
 from whyray.results.uids import UidSource, map_key, told_key
 
 _COMMENT = dcm("121106", "Comment")
-_SITE = CodedConcept(value="363698007", scheme="SCT", meaning="Finding Site")
-_SOURCE_FOR_SEGMENTATION = dcm("121233", "Source image for segmentation")
-_SOURCE_OF_MEASUREMENT = dcm("121112", "Source of Measurement")
-_IMAGE_REGION = dcm("111030", "Image Region")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
 
 
@@ -114,24 +114,16 @@ class _Writer:
         notice: Dataset | None,
     ) -> Dataset:
         """The group of a finding: what the model says, the first explanation, and what is withheld or refused."""
-        region = mask or (first.region if first is not None else None)
-        children = [
-            *self._head(finding, "finding"),
-            *self._region(region),
+        items = [
             *self._values(finding),
             *(self._explanation(first) if first is not None else []),
             *self._not_shown(finding, notice),
         ]
-        return self._group(children, has_region=region is not None)
+        return self._group(finding, "finding", items, mask or (first.region if first is not None else None))
 
     def further(self, finding: Finding, explained: Explained) -> Dataset:
         """The group of a further explanation of a finding."""
-        children = [
-            *self._head(finding, map_key(explained.map)),
-            *self._region(explained.region),
-            *self._explanation(explained),
-        ]
-        return self._group(children, has_region=explained.region is not None)
+        return self._group(finding, map_key(explained.map), self._explanation(explained), explained.region)
 
     def outline(self, finding: Finding, each: MapInSource, *, first: bool) -> Dataset:
         """The largest outline on the slice that shows most, on the source itself (TID 1410).
@@ -144,104 +136,81 @@ class _Writer:
         index = 0 if image.kind == "planar" else key_slices(each.values, each.region, self.templates.layout)[0]
         if not each.region[index].any():
             index = int(each.region.reshape(len(each.region), -1).sum(axis=1).argmax())
-        frame = image.frames[index]
-        header = image.headers[frame.sop_instance_uid]
-        on = [frame.frame_number] if is_multi_frame(header) else ()
-        points = largest_outline(each.region[index])
-        children = [
-            *self._head(finding, "finding" if first else map_key(each)),
-            sr.polyline(_IMAGE_REGION, points, instance_item(header), on),
-            sr.text("CONTAINS", _COMMENT, f"{each.name}: {each.region_rule}"),
-        ]
-        return sr.container(dcm("125007", "Measurement Group"), children, template="1410")
+        ((header, frames),) = frames_of_instances(image, [image.frames[index]])
+        made = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            referenced_region=sr.outline(largest_outline(each.region[index]), header, frames),
+            **self._head(finding, "finding" if first else map_key(each)),
+        )
+        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{each.name}: {each.region_rule}")])
 
     def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
-        each = shown.told
+        each, key = shown.told, told_key(shown.told)
         groups = []
         for structure, rows in by_structure(shown.portrayal.rows).items():
-            key = told_key(each)
+            said = shown.portrayal.headline if structure is None else structure
+            items = [sr.text("CONTAINS", _COMMENT, f"{each.method}: {said}"), *(row_item(row) for row in rows)]
             if structure is None:
-                children = [
-                    *self._head(finding, key),
-                    sr.text("CONTAINS", _COMMENT, f"{each.method}: {shown.portrayal.headline}"),
-                    *(row_item(row) for row in rows),
-                    *(self._result(_VISUAL_EXPLANATION, page, self._told_method(each)) for page in shown.pages),
-                    *self._told_quality(each),
-                ]
-                groups.append(self._group(children, has_region=False))
-                continue
-            segment = (shown.segments or {}).get(structure)
-            children = [
-                *self._head(finding, f"{key}/{structure}"),
-                *self._region(segment),
-                sr.text("CONTAINS", _COMMENT, f"{each.method}: {structure}"),
-                *(row_item(row) for row in rows),
-            ]
-            groups.append(self._group(children, has_region=segment is not None))
+                items += [self._result(_VISUAL_EXPLANATION, page, self._method(each)) for page in shown.pages]
+                groups.append(self._group(finding, key, [*items, *self._quality(each)]))
+            else:
+                groups.append(self._group(finding, f"{key}/{structure}", items, (shown.segments or {}).get(structure)))
         return groups
-
-    def _told_quality(self, each: GradedExplanation) -> list[Dataset]:
-        grade = getattr(self.concepts.grades, each.card.grade.value)
-        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._told_method(each))]
-        return made + [self._measurement(one, each.method) for one in each.card.measurements]
-
-    def _told_method(self, each: GradedExplanation) -> list[Dataset]:
-        parameters = [f"{name}={value}" for name, value in sorted(each.explanation.parameters.items())]
-        return algorithm(each.method, whyray.__version__, parameters)
 
     def _result(self, name: CodedConcept, dataset: Dataset, children: Sequence[Dataset] = ()) -> Dataset:
         """A reference to a result, or to the one of its frames that is about this answer."""
         number = self.frames.get(str(dataset.SOPInstanceUID))
-        frames = () if number is None else (number,)
-        return sr.image("CONTAINS", name, instance_item(dataset), frames=frames, children=children)
+        return sr.image(name, dataset, frames=() if number is None else (number,), children=children)
 
-    def _group(self, children: Sequence[Dataset], *, has_region: bool) -> Dataset:
-        if not has_region and self.answer.image.multi_frame_instance is not None:
-            frame = self.answer.image.frames[0]
-            source = instance_item(self.answer.image.header)
-            children = [*children, sr.image("CONTAINS", _SOURCE_OF_MEASUREMENT, source, frames=[frame.frame_number])]
-        template = "1501" if not has_region else "1411" if self.answer.image.kind == "volume" else "1410"
-        return sr.container(dcm("125007", "Measurement Group"), children, template=template)
+    def _group(
+        self, finding: Finding, key: str, items: Sequence[Dataset], region: tuple[Dataset, int] | None = None
+    ) -> Dataset:
+        """A group with its head, its region or else the frame that it is about, and what it says."""
+        head, image = self._head(finding, key), self.answer.image
+        if region is not None:
+            made = self._of_segment(*region, head)
+        else:
+            single = image.multi_frame_instance is not None
+            sources = self._sources(highdicom.sr.SourceImageForMeasurementGroup) if single else None
+            made = highdicom.sr.MeasurementsAndQualitativeEvaluations(source_images=sources, **head)
+        return sr.separate(made[0], items)
 
-    def _head(self, finding: Finding, key: str) -> list[Dataset]:
+    def _head(self, finding: Finding, key: str) -> dict[str, Any]:
+        """What all templates of groups begin with: what is tracked, found, where, and by which model."""
         package, target, image = self.answer.package, finding.target, self.answer.image
         place = "" if image.multi_frame_instance is None else f", {frame_label(image.frames[0])}"
-        made = [
-            sr.text("HAS OBS CONTEXT", dcm("112039", "Tracking Identifier"), f"{package.name}: {target.name}{place}"),
-            sr.uid_reference(
-                "HAS OBS CONTEXT",
-                dcm("112040", "Tracking Unique Identifier"),
-                self.uids.uid("tracking", target.name, key),
+        site, side = site_of(image, target.anatomy), side_concept(image)
+        return {
+            "tracking_identifier": highdicom.sr.TrackingIdentifier(
+                self.uids.uid("tracking", target.name, key), sr.plain_text(f"{package.name}: {target.name}{place}")
             ),
-            sr.code("CONTAINS", dcm("121071", "Finding"), of_target(target, self.scheme)),
-        ]
-        site = site_of(self.answer.image, target.anatomy)
-        if site is not None:
-            made.append(sr.code("HAS CONCEPT MOD", _SITE, site, site_modifiers(self.answer.image)))
-        return [*made, *algorithm(package.name, package.version, [f"digest={package.digest}"])]
+            "finding_type": item(of_target(target, self.scheme)),
+            "finding_sites": None
+            if site is None
+            else [highdicom.sr.FindingSite(item(site), None if side is None else item(side))],
+            "algorithm_id": algorithm(package.name, package.version, [f"digest={package.digest}"]),
+        }
 
-    def _region(self, region: tuple[Dataset, int] | None) -> list[Dataset]:
-        """The segment, and the source images that it was made from: all frames for a volume, the frame for a plane."""
-        if region is None:
-            return []
-        dataset, number = region
-        image, reference = self.answer.image, instance_item(dataset)
+    def _of_segment(self, dataset: Dataset, number: int, head: dict[str, Any]) -> highdicom.sr.ContentSequence:
+        """A group about a segment, with the source images that it was made from."""
+        sources = self._sources(highdicom.sr.SourceImageForSegmentation)
+        instance = dataset.SOPClassUID, dataset.SOPInstanceUID
         # the one frame of a label map shows all segments
-        if image.kind == "volume" or dataset.SegmentationType == "LABELMAP":
-            made = [sr.image("CONTAINS", dcm("121191", "Referenced Segment"), reference, segments=[number])]
-        else:
-            frame = _frame_of_segment(dataset, number, image)
-            name = dcm("121214", "Referenced Segmentation Frame")
-            made = [sr.image("CONTAINS", name, reference, frames=[frame])]
-        numbers: dict[str, list[int]] = {}
-        for each in image.frames:
-            numbers.setdefault(each.sop_instance_uid, []).append(each.frame_number)
-        for uid, frames in numbers.items():
-            header = image.headers[uid]
-            of_frames = frames if is_multi_frame(header) else ()
-            made.append(sr.image("CONTAINS", _SOURCE_FOR_SEGMENTATION, instance_item(header), frames=of_frames))
-        return made
+        if self.answer.image.kind == "volume" or dataset.SegmentationType == "LABELMAP":
+            segment = highdicom.sr.ReferencedSegment(*instance, number, source_images=sources)
+            return highdicom.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **head)
+        frame = _frame_of_segment(dataset, number, self.answer.image)
+        segment = highdicom.sr.ReferencedSegmentationFrame(*instance, [frame], number, sources[0])
+        # PS3.3 table 10-3: where frames are named, segments are not; highdicom 0.28.2 names both
+        del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
+        return highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **head)
+
+    def _sources(self, of_type: type[Dataset]) -> list[Dataset]:
+        """References to all images of the answer: frames where they are frames of one instance."""
+        return [
+            of_type(header.SOPClassUID, header.SOPInstanceUID, frames or None)
+            for header, frames in frames_of_instances(self.answer.image)
+        ]
 
     def _values(self, finding: Finding) -> list[Dataset]:
         target, concepts = finding.target, self.concepts
@@ -271,12 +240,11 @@ class _Writer:
             *self._quality(each),
         ]
 
-    def _quality(self, each: MapInSource) -> list[Dataset]:
+    def _quality(self, each: MapInSource | GradedExplanation) -> list[Dataset]:
         """The quality card: overall grade, then every measurement with how it was judged."""
-        card: QualityCard = each.card
-        grade = getattr(self.concepts.grades, card.grade.value)
+        grade = getattr(self.concepts.grades, each.card.grade.value)
         made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(each))]
-        return made + [self._measurement(one, each.method) for one in card.measurements]
+        return made + [self._measurement(one, each.method) for one in each.card.measurements]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
         name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
@@ -295,30 +263,13 @@ class _Writer:
             ],
         )
 
-    def _why_withheld(self, withheld: GradedExplanation | MapInSource) -> str:
-        because = self.wording.withheld_because.format(method=withheld.method)
-        return f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
-
     def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
         made = []
-        for told in finding.told:
-            if told.card.withheld:
-                why = (
-                    self.wording.withheld_because.format(method=told.method)
-                    + " "
-                    + "; ".join(reasons_in(told.card, self.wording))
-                )
-                made.append(sr.text("CONTAINS", self.concepts.withheld, why))
-                made += self._told_quality(told)
-        for heatmap in finding.maps:
-            if heatmap.card.withheld and heatmap.part is None:
-                why = (
-                    self.wording.withheld_because.format(method=heatmap.method)
-                    + " "
-                    + "; ".join(reasons_in(heatmap.card, self.wording))
-                )
-                made.append(sr.text("CONTAINS", self.concepts.withheld, why))
-                made += self._quality(heatmap)
+        graded: list[MapInSource | GradedExplanation] = [*finding.told, *finding.maps]
+        for withheld in (each for each in graded if each.card.withheld and not _is_part(each)):
+            because = self.wording.withheld_because.format(method=withheld.method)
+            why = f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
+            made += [sr.text("CONTAINS", self.concepts.withheld, why), *self._quality(withheld)]
         for method, reason in finding.refused.items():
             why = self.wording.refused_because.format(method=method, reason=reason)
             made.append(sr.text("CONTAINS", self.concepts.refused, why))
@@ -326,20 +277,21 @@ class _Writer:
             made.append(self._result(self.concepts.withheld, notice))
         return made
 
-    def _method(self, each: MapInSource) -> list[Dataset]:
-        parameters = [f"{name}={value}" for name, value in sorted(each.parameters.items())]
-        if each.layer is not None:
-            parameters.insert(0, f"layer={each.layer}")
-        return algorithm(each.method, whyray.__version__, parameters)
+    def _method(self, each: MapInSource | GradedExplanation) -> highdicom.sr.AlgorithmIdentification:
+        layer, parameters = (
+            (each.layer, each.parameters) if isinstance(each, MapInSource) else (None, each.explanation.parameters)
+        )
+        said = [f"{name}={value}" for name, value in sorted(parameters.items())]
+        return algorithm(each.method, whyray.__version__, said if layer is None else [f"layer={layer}", *said])
 
 
-def algorithm(name: str, version: str, parameters: Sequence[str]) -> list[Dataset]:
+def algorithm(name: str, version: str, parameters: Sequence[str]) -> highdicom.sr.AlgorithmIdentification:
     """TID 4019, Algorithm Identification."""
-    return [
-        sr.text("HAS CONCEPT MOD", dcm("111001", "Algorithm Name"), name),
-        sr.text("HAS CONCEPT MOD", dcm("111003", "Algorithm Version"), version),
-        *(sr.text("HAS CONCEPT MOD", dcm("111002", "Algorithm Parameters"), parameter) for parameter in parameters),
-    ]
+    return highdicom.sr.AlgorithmIdentification(name, version, [sr.plain_text(each) for each in parameters])
+
+
+def _is_part(each: MapInSource | GradedExplanation) -> bool:
+    return isinstance(each, MapInSource) and each.part is not None
 
 
 def _frame_of_segment(dataset: Dataset, number: int, image: SourceImage) -> int:

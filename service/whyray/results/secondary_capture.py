@@ -1,4 +1,8 @@
-"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows."""
+"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows.
+
+Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/sop.py:229), dates them by the clock
+(sc/sop.py:313) and says of each that it came from a digital interface (sc/sop.py:310).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage, SecondaryCaptureImageStorage
 
 from whyray.imaging import SourceFrame, SourceImage, frame_orientation
 from whyray.results.answer import Answer
@@ -17,8 +22,8 @@ from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_seri
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
-SINGLE_FRAME = "1.2.840.10008.5.1.4.1.1.7"
-MULTI_FRAME_TRUE_COLOUR = "1.2.840.10008.5.1.4.1.1.7.4"
+SINGLE_FRAME = SecondaryCaptureImageStorage
+MULTI_FRAME_TRUE_COLOUR = MultiFrameTrueColorSecondaryCaptureImageStorage
 _DERIVATION = dcm("112187", "Unspecified method of calculation")
 
 

@@ -6,15 +6,20 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
+from highdicom.seg import SegmentDescription
 from pydicom import Dataset
+from pydicom.uid import SegmentationStorage
 
 import whyray
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.carried import copy_valid
@@ -26,8 +31,8 @@ from whyray.results.side import region_item, site_of
 from whyray.results.templates import SeriesTemplate, Templates
 from whyray.results.uids import UidSource, map_key
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.4"
-LABEL_MAP_SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.66.7"
+SOP_CLASS_UID = SegmentationStorage
+LABEL_MAP_SOP_CLASS_UID = LABEL_MAP_SEGMENTATION_STORAGE
 _BACKGROUND = dcm("125040", "Background")
 _MOST = 255
 """The fractional value that stands for a map's maximum, and the highest segment number of a label map."""
@@ -48,7 +53,7 @@ class Segment:
     modifier: CodedConcept | None
     algorithm: str
     version: str
-    parameters: str
+    parameters: Mapping[str, str]
     tracking_uid: str
     method: str | None = None
     shares: FloatArray | None = None
@@ -73,7 +78,7 @@ def region_segments(
             modifier=of_target(finding.target, scheme),
             algorithm=each.method,
             version=whyray.__version__,
-            parameters=", ".join(f"{name}={value}" for name, value in sorted(each.parameters.items())),
+            parameters={name: str(value) for name, value in sorted(each.parameters.items())},
             tracking_uid=uids.uid("tracking", finding.target.name, map_key(each)),
             method=each.method,
         )
@@ -125,7 +130,7 @@ def mask_segments(answer: Answer, templates: Templates, uids: UidSource, finding
             modifier=None,
             algorithm=answer.package.name,
             version=answer.package.version,
-            parameters="",
+            parameters={},
             tracking_uid=uids.uid("tracking", finding.target.name, "mask"),
         )
         for finding in findings
@@ -152,7 +157,7 @@ def structure_segments(
                 modifier=structure.laterality,
                 algorithm=told.method,
                 version=whyray.__version__,
-                parameters=", ".join(f"{name}={value}" for name, value in sorted(told.explanation.parameters.items())),
+                parameters={name: str(value) for name, value in sorted(told.explanation.parameters.items())},
                 tracking_uid=uids.uid("tracking", "structure", structure.name),
             )
     return list(segments.values())
@@ -195,15 +200,15 @@ def segmentation(
     made.PatientOrientation = None
     made.SegmentationType = form
     made.SegmentsOverlap = "YES" if overlap(segments) else "NO"
-    items = [
-        _segment_item(segment, number, templates, answer.image) for number, segment in enumerate(segments, start=1)
+    described = [
+        _description(segment, number, templates, answer.image) for number, segment in enumerate(segments, start=1)
     ]
     if form == "FRACTIONAL":
         made.SegmentationFractionalType, made.MaximumFractionalValue = "OCCUPANCY", _MOST
     if form == "LABELMAP":
-        items.insert(0, _background_item())
+        described.insert(0, _background())
         made.PixelPaddingValue = 0
-    made.SegmentSequence = items
+    made.SegmentSequence = described
     add_lossy(made, answer, required=True)
     add_referenced_series(made, answer.image)
     add_frames(made, answer.image, uids, _layers(segments, form), form, omit_empty_frames=omit_empty_frames)
@@ -226,16 +231,18 @@ def _layers(segments: Sequence[Segment], form: Form) -> list[Layer]:
     return made
 
 
-def _background_item() -> Dataset:
+def _background() -> SegmentDescription:
     """What the pixels of no segment are (PS3.3 C.8.20.2)."""
-    made = Dataset()
-    made.SegmentNumber = 0
-    made.SegmentLabel = "Background"
-    made.SegmentAlgorithmType = "AUTOMATIC"
-    made.SegmentAlgorithmName = "none"
-    made.SegmentedPropertyCategoryCodeSequence = [item(_BACKGROUND)]
-    made.SegmentedPropertyTypeCodeSequence = [item(_BACKGROUND)]
-    made.RecommendedDisplayCIELabValue = _cielab((0, 0, 0))
+    made = SegmentDescription(
+        segment_number=1,
+        segment_label="Background",
+        segmented_property_category=item(_BACKGROUND),
+        segmented_property_type=item(_BACKGROUND),
+        algorithm_type="MANUAL",
+        display_color=CIELabColor(0, 0, 0),
+    )
+    # highdicom 0.28.2 takes no number 0 and no algorithm without a version (seg/content.py:108 and 128).
+    made.SegmentNumber, made.SegmentAlgorithmType, made.SegmentAlgorithmName = 0, "AUTOMATIC", "none"
     return made
 
 
@@ -254,42 +261,27 @@ def overlap(segments: Sequence[Segment]) -> bool:
     return False
 
 
-def _segment_item(segment: Segment, number: int, templates: Templates, image: SourceImage) -> Dataset:
-    made = Dataset()
-    made.SegmentNumber = number
-    made.SegmentLabel = one_value(segment.label)
-    made.SegmentDescription = one_value(segment.description, LONGEST_SHORT_TEXT)
-    made.SegmentAlgorithmType = "AUTOMATIC"
-    made.SegmentAlgorithmName = one_value(segment.algorithm)
-    algorithm = Dataset()
-    algorithm.AlgorithmFamilyCodeSequence = [item(templates.concepts.algorithm_family)]
-    algorithm.AlgorithmName = one_value(segment.algorithm)
-    algorithm.AlgorithmVersion = segment.version
-    if segment.parameters:
-        algorithm.AlgorithmParameters = segment.parameters
-    made.SegmentationAlgorithmIdentificationSequence = [algorithm]
-    made.SegmentedPropertyCategoryCodeSequence = [item(segment.category)]
+def _description(segment: Segment, number: int, templates: Templates, image: SourceImage) -> SegmentDescription:
+    anatomy = site_of(image, segment.finding.target.anatomy)
     kind = item(segment.kind)
     if segment.modifier is not None:
         kind.SegmentedPropertyTypeModifierCodeSequence = [item(segment.modifier)]
-    made.SegmentedPropertyTypeCodeSequence = [kind]
-    anatomy = site_of(image, segment.finding.target.anatomy)
-    if anatomy is not None:
-        made.AnatomicRegionSequence = [region_item(image, anatomy)]
-    made.TrackingID = one_value(segment.label)
-    made.TrackingUID = segment.tracking_uid
-    made.RecommendedDisplayCIELabValue = _cielab(_COLOURS[(number - 1) % len(_COLOURS)])
-    return made
-
-
-def _cielab(colour: tuple[int, int, int]) -> list[int]:
-    """sRGB to the 16-bit CIELab of PS3.3 C.10.7.1.1 (D65 white, which displays of today use)."""
-    linear = np.array([value / 255 for value in colour])
-    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
-    matrix = np.array(
-        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
+    made = SegmentDescription(
+        segment_number=number,
+        segment_label=one_value(segment.label),
+        segmented_property_category=item(segment.category),
+        segmented_property_type=kind,
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=AlgorithmIdentificationSequence(
+            name=one_value(segment.algorithm),
+            family=item(templates.concepts.algorithm_family),
+            version=segment.version,
+            parameters=segment.parameters or None,
+        ),
+        tracking_uid=segment.tracking_uid,
+        tracking_id=one_value(segment.label),
+        anatomic_regions=None if anatomy is None else [region_item(image, anatomy)],
+        display_color=CIELabColor.from_rgb(*_COLOURS[(number - 1) % len(_COLOURS)]),
     )
-    xyz = matrix @ linear / np.array([0.95047, 1.0, 1.08883])
-    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    lightness, a, b = 116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])
-    return [round(lightness / 100 * 65535), round((a + 128) / 255 * 65535), round((b + 128) / 255 * 65535)]
+    made.SegmentDescription = one_value(segment.description, LONGEST_SHORT_TEXT)
+    return made

@@ -6,7 +6,6 @@ from pydicom import Dataset
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.imaging import SourceImage
-from whyray.results import content_items as sr
 from whyray.results.coding import item
 from whyray.results.header import add_body_part
 
@@ -15,7 +14,6 @@ _CODES = {
     "L": CodedConcept(value="7771000", scheme="SCT", meaning="Left"),
 }
 """CID 244."""
-_LATERALITY = CodedConcept(value="272741003", scheme="SCT", meaning="Laterality")
 _BREAST = CodedConcept(value="76752008", scheme="SCT", meaning="Breast")
 
 
@@ -36,10 +34,9 @@ def add_side(made: Dataset, image: SourceImage) -> None:
         made.Laterality = side
 
 
-def site_modifiers(image: SourceImage) -> list[Dataset]:
-    """The modifier of a Finding Site (TID 1501, PS3.16)."""
-    code = _CODES.get(side_of(image))
-    return [] if code is None else [sr.code("HAS CONCEPT MOD", _LATERALITY, code)]
+def side_concept(image: SourceImage) -> CodedConcept | None:
+    """The code of `side_of`, where there is a side."""
+    return _CODES.get(side_of(image))
 
 
 def site_of(image: SourceImage, anatomy: CodedConcept | None) -> CodedConcept | None:
@@ -51,7 +48,7 @@ def site_of(image: SourceImage, anatomy: CodedConcept | None) -> CodedConcept | 
 def region_item(image: SourceImage, anatomy: CodedConcept) -> Dataset:
     """An item of Anatomic Region Sequence with its modifier (PS3.3 section 10.5)."""
     made = item(anatomy)
-    code = _CODES.get(side_of(image))
+    code = side_concept(image)
     if code is not None:
         made.AnatomicRegionModifierSequence = [item(code)]
     return made

@@ -1,20 +1,25 @@
-"""What presentation states share (PS3.3 A.33 and A.69): identification, references, transforms, the area shown."""
+"""What presentation states share (PS3.3 A.33 and A.69): identification, references, transforms, the area shown.
+
+Transforms are highdicom's. Its states as a whole, and its references to images, are not used: in 0.28.2 they show every
+image with square pixels (pr/content.py:1034), refer to no frames of a series (pr/content.py:875) and know no source of
+a retired or private SOP class (_standard_utils.py:372).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
+from highdicom import ModalityLUTTransformation
+from highdicom.pr import SoftcopyVOILUTTransformation
 from pydicom import Dataset
 from pydicom.sequence import Sequence as Items
 
 from whyray.config import ResultKind
-from whyray.imaging import SourceFrame, SourceImage
-from whyray.imaging.photometry import Window, voi_of
+from whyray.imaging import SourceFrame, SourceImage, Window, decimal_number, holder_of, voi_of
 from whyray.results.answer import Answer
 from whyray.results.coding import one_value
 from whyray.results.header import add_body_part, new_dataset
-from whyray.results.multi_frame import functional_value
 from whyray.results.references import instance_item, is_multi_frame
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
@@ -105,7 +110,7 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
     """Modality and VOI transforms as in the source, so that the image looks as it did."""
     rescale = rescale_of(image, frames[0])
     if rescale is not None:
-        made.RescaleIntercept, made.RescaleSlope, made.RescaleType = rescale
+        made.update(ModalityLUTTransformation(*rescale))
     windows: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[SourceFrame]] = {}
     for frame in frames:
         header = image.headers[frame.sop_instance_uid]
@@ -115,11 +120,12 @@ def add_grey_transforms(made: Dataset, image: SourceImage, frames: Sequence[Sour
     if windows and sum(map(len, windows.values())) == len(frames):
         made.SoftcopyVOILUTSequence = Items()
         for (centre, width, function), shown in windows.items():
-            one = Dataset()
+            one = SoftcopyVOILUTTransformation(
+                window_center=[float(value) for value in centre],
+                window_width=[float(value) for value in width],
+                voi_lut_function=None if function == "LINEAR" else function,
+            )
             one.ReferencedImageSequence = frame_references(image, shown)
-            one.WindowCenter, one.WindowWidth = list(centre), list(width)
-            if function != "LINEAR":
-                one.VOILUTFunction = function
             made.SoftcopyVOILUTSequence.append(one)
 
 
@@ -133,16 +139,16 @@ def one_grey_transform(image: SourceImage, frames: Sequence[SourceFrame]) -> boo
     return bool(frames) and monochrome and not tables and len(rescales) == 1 and len(shapes) == 1
 
 
-def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[str, str, str] | None:
+def rescale_of(image: SourceImage, frame: SourceFrame) -> tuple[float, float, str] | None:
     """Rescale Intercept, Slope and Type of a frame; None where it has none."""
     header = image.headers[frame.sop_instance_uid]
-    values = [
-        functional_value(header, frame.frame_number, "PixelValueTransformationSequence", keyword)
-        for keyword in ("RescaleIntercept", "RescaleSlope", "RescaleType")
-    ]
-    if values[0] is None or values[1] is None:
+    holder = holder_of(header, frame.frame_number, "PixelValueTransformationSequence", "RescaleSlope")
+    if holder is None:
         return None
-    return str(values[0]), str(values[1]), str(values[2] or "US")
+    intercept, slope = decimal_number(holder, "RescaleIntercept"), decimal_number(holder, "RescaleSlope")
+    if intercept is None or slope is None:
+        return None
+    return intercept, slope, one_value(str(holder.get("RescaleType") or "US"))
 
 
 def _whole_ratio(ratio: tuple[float, float]) -> list[int]:

@@ -8,9 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from whyray.base.errors import ConfigError
-from whyray.config import Problem
-from whyray.config.lines import read_yaml
-from whyray.config.problems import config_error
+from whyray.config import Problem, config_error, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 

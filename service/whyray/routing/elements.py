@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import DataElement, RawDataElement
 
-from whyray.config.attributes import NUMBERS, Attribute, AttributePath
+from whyray.config import NUMBERS, Attribute, AttributePath
 from whyray.routing.encoded_text import Reading, encodings_of, is_text, read_text, text_readings, vr_of
 
 _FIRST_BLOCK, _LAST_BLOCK = 0x10, 0xFF

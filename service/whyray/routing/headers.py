@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
@@ -18,7 +19,7 @@ _OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeEr
 """What pydicom also raises on bytes that are no data set, or one that is nested too deep or not whole."""
 
 
-def read_header(path: Path, *, called: str | None = None) -> Dataset:
+def read_header(file: Path | BinaryIO, *, called: str | None = None) -> Dataset:
     """The attributes of a DICOM file, without its pixel data; `called` names it in errors instead of its path.
 
     Raises
@@ -27,10 +28,10 @@ def read_header(path: Path, *, called: str | None = None) -> Dataset:
         If it is no DICOM file.
     """
     try:
-        return dcmread(path, stop_before_pixels=True)
+        return dcmread(file, stop_before_pixels=True)
     except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, *_OF_NONSENSE) as error:
         raise DecodeError(
-            f"{called or path}: expected a DICOM file (PS3.10), found one that can't be parsed "
+            f"{called or file}: expected a DICOM file (PS3.10), found one that can't be parsed "
             f"({type(error).__name__})",
             advice="Name .dcm files or a folder that holds some.",
         ) from error

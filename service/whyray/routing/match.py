@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from whyray.config import Clause, Condition, Config, PackageReference, Route
-from whyray.config.attributes import keyword_of, parse_attribute
+from whyray.config import Clause, Condition, Config, PackageReference, Route, keyword_of, parse_attribute
 from whyray.routing.elements import Element, find
 from whyray.routing.operators import clauses_of, evaluate, holds, top_level
 

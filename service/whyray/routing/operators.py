@@ -8,9 +8,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
-from whyray.config import AllOf, AnyOf, Clause, Condition, Not
-from whyray.config.attributes import DATES, NUMBERS
-from whyray.config.conditions import age_in_days, pattern_validator
+from whyray.config import DATES, NUMBERS, AllOf, AnyOf, Clause, Condition, Not, age_in_days, pattern_validator
 from whyray.routing.elements import Element
 from whyray.routing.encoded_text import name_groups
 

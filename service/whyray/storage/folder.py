@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -87,12 +87,13 @@ class FolderStorage:
         except FileNotFoundError:
             raise _missing(key) from None
 
-    def path(self, key: str) -> Path:
-        """Return the file; see `Storage.path`."""
+    @contextmanager
+    def local_file(self, key: str) -> Iterator[Path]:
+        """Give the file itself, nothing is copied; see `Storage.local_file`."""
         file = self._file(key)
         if not file.is_file():
             raise _missing(key)
-        return file
+        yield file
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,13 +83,18 @@ class Storage(Protocol):
         """
         ...
 
-    def path(self, key: str) -> Path:
-        """A local file with these bytes, to be read only.
+    def local_file(self, key: str) -> AbstractContextManager[Path]:
+        """A local file with these bytes, to be read only, and not after the context has ended.
+
+        A folder gives the file itself; an object store a copy that it removes at the end. Whoever reads pixels or
+        digests later than headers, such as `whyray.imaging.read_images`, keeps the context open until then.
 
         Raises
         ------
         NotFound
-            If there are no bytes under this key.
+            When the context is entered, if there are no bytes under this key.
+        ResourceExhausted
+            When it is entered, if there is no room for a copy.
         """
         ...
 

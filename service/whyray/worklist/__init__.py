@@ -4,6 +4,7 @@
 `Performer` takes workitems from both, has jobs made, tells progress, and closes them with references to the results.
 """
 
+from whyray.worklist.fetch import Keep
 from whyray.worklist.own import OWN, OwnWorklist
 from whyray.worklist.performer import MakeJobs, Performer, Source, Worklist
 from whyray.worklist.remote import RemoteWorklist
@@ -15,6 +16,7 @@ __all__ = [
     "PATH",
     "Code",
     "Input",
+    "Keep",
     "MakeJobs",
     "Order",
     "OwnWorklist",

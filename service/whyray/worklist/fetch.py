@@ -10,10 +10,8 @@ import httpx
 
 from whyray.base.errors import ImageError, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
-from whyray.delivery.connecting import unanswered
-from whyray.delivery.web import error_of_response, web_client
-from whyray.intake.multipart import MalformedBody, MultipartReader
-from whyray.intake.stow import MEDIA_TYPE, StoreRequest
+from whyray.delivery import error_of_response, unanswered, web_client
+from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, StoreRequest
 from whyray.worklist.workitem import Input
 
 Keep = Callable[[str, str], StoreRequest]

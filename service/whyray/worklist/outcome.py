@@ -9,8 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, jobs
-from whyray.catalog.states import job_sources
+from whyray.catalog import Delivery, DeliveryState, Instance, Job, JobState, ResultRow, Series, Study, job_sources, jobs
 from whyray.config import Config, DicomWebDestination
 from whyray.worklist.datasets import Output
 from whyray.worklist.workitem import Input

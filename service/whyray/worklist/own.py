@@ -9,15 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pynetdicom.sop_class import UnifiedProcedureStepPush
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError, WorkitemConflict, WorkitemInvalid
-from whyray.catalog import Catalog, Workitem, WorkitemState, events, workitems
-from whyray.catalog.states import workitem_after
+from whyray.catalog import Catalog, Workitem, WorkitemState, events, workitem_after, workitems
 from whyray.storage import Storage
 from whyray.worklist.datasets import discontinued
 from whyray.worklist.workitem import (
-    SOP_CLASS_UID,
     Code,
     check_final,
     check_new,
@@ -66,7 +65,7 @@ class OwnWorklist:
         named = workitem.get("SOPInstanceUID")
         if uid is not None and named and named != uid:
             raise WorkitemInvalid("the request and the workitem name different UIDs")
-        workitem.SOPClassUID = SOP_CLASS_UID
+        workitem.SOPClassUID = UnifiedProcedureStepPush  # whatever service it went through
         workitem.SOPInstanceUID = uid_of(uid or named, "workitem's UID")
         check_new(workitem)
         workitem.ProcedureStepState = WorkitemState.SCHEDULED.value

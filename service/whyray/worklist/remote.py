@@ -14,8 +14,7 @@ from pydicom import Dataset
 from whyray.base.errors import NotFound, WorkitemConflict, WorkitemInvalid
 from whyray.catalog import WorkitemState
 from whyray.config import Worklist
-from whyray.delivery.connecting import unanswered
-from whyray.delivery.web import error_of_response, web_client, words_of
+from whyray.delivery import error_of_response, unanswered, web_client, words_of
 from whyray.worklist.workitem import Code, all_from_json, from_json, to_json
 
 _JSON = "application/dicom+json"

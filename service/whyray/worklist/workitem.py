@@ -15,8 +15,6 @@ from whyray.base.errors import WorkitemInvalid
 from whyray.catalog import WorkitemState
 from whyray.storage import Storage
 
-SOP_CLASS_UID = "1.2.840.10008.5.1.4.34.6.1"
-"""UPS Push, which every Unified Procedure Step names, whatever service it went through."""
 _UID = re.compile(r"[0-9.]{1,64}")
 _AT_CREATION = (
     "ScheduledProcedureStepPriority",
@@ -205,7 +203,8 @@ def keep(storage: Storage, workitem: Dataset) -> str:
 
 def kept(storage: Storage, key: str) -> Dataset:
     """Read what `keep` wrote."""
-    return from_json(storage.path(key).read_bytes())
+    with storage.open(key) as file:
+        return from_json(file.read())
 
 
 def to_json(workitems: Sequence[Dataset]) -> bytes:

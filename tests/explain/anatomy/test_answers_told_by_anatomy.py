@@ -131,6 +131,29 @@ def test_a_map_that_was_made_before_is_told_and_not_made_again(model: Model) -> 
     assert (withheld.of, withheld.regions[0].structure.name) == ("grad-cam", "right upper zone")
 
 
+def test_the_map_that_is_named_is_told_whatever_other_map_was_made_before(model: Model) -> None:
+    values = np.zeros((SIZE, SIZE), np.float32)
+    values[IN_HEART] = 1
+    made = Context(
+        made=(PriorExplanation(Heatmap(values, BRIGHT, "rise", signed=False, unit="logit"), "green", False),)
+    )
+    found = told(model, lit(IN_RIGHT_LUNG), "region-shares", context=made, of="occlusion")
+    assert (found.of, found.regions[0].structure.name) == ("occlusion", "right upper zone")
+    narrowed = explain(
+        model, lit(IN_RIGHT_LUNG), target=BRIGHT, method="anatomy-constrained", context=made, of="grad-cam"
+    )
+    assert isinstance(narrowed, Heatmap)
+    assert narrowed.parameters["of"] == "grad-cam"
+    assert narrowed.values[IN_RIGHT_LUNG].max() > 0
+
+
+def test_a_narrowed_map_says_of_which_map_it_is_where_the_choice_was_left_to_it(model: Model) -> None:
+    found = explain(model, lit(IN_RIGHT_LUNG, OUTSIDE), target=BRIGHT, method="anatomy-constrained")
+    assert isinstance(found, Heatmap)
+    assert found.parameters["of"] == "grad-cam"
+    assert found.evidence["share_kept"] + found.evidence["share_cut"] == pytest.approx(1)
+
+
 def test_of_a_signed_map_only_what_speaks_for_the_target_is_shared_out(model: Model) -> None:
     values = np.zeros((SIZE, SIZE), np.float32)
     values[IN_HEART], values[IN_LEFT_LUNG] = 1, -5

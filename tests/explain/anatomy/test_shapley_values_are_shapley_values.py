@@ -101,11 +101,11 @@ def test_above_eight_structures_random_orders_are_followed_and_still_sum(tmp_pat
     rows = np.arange(64)[:, None]
     strips = tuple(Structure(f"strip {n}", (rows // 4 == n) & np.ones((64, 64), bool)) for n in range(12))
     image = lit(IN_RIGHT_LUNG, IN_HEART, OUTSIDE)
-    before = model.forwards
+    before = model.session.forwards
     found = explain(
         model, image, target=BRIGHT, method="region-shapley", context=Context(structures=strips), permutations=2
     )
     assert isinstance(found, RegionShares)
-    assert model.forwards - before < 100
+    assert model.session.forwards - before < 100
     assert found.evidence["efficiency_gap"] <= 1e-3
     assert sum(each.share for each in found.regions) + found.outside == pytest.approx(1, abs=1e-6)

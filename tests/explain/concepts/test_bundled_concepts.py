@@ -20,7 +20,7 @@ OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1)
 
 @pytest.fixture(scope="module")
 def findings() -> Model:
-    return load_package("cxr-findings", options=OPTIONS)
+    return load_package("cxr-findings@1", options=OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,10 @@ def test_each_of_the_methods_says_of_every_bundled_package_whether_it_can_explai
             for each in ("concept-bottleneck", "post-hoc-concepts", "tcav", "rcv")
             if why_not(method_named(each), load_package(name, options=OPTIONS)) is None
         }
-        for name in ("cxr-findings", "cxr-abnormal", "head-ct-tissue")
+        for name in ("cxr-findings@1", "cxr-abnormal", "head-ct-tissue")
     }
     assert can == {
-        "cxr-findings": {"post-hoc-concepts", "tcav", "rcv"},
+        "cxr-findings@1": {"post-hoc-concepts", "tcav", "rcv"},
         "cxr-abnormal": {"concept-bottleneck"},
         "head-ct-tissue": set(),
     }

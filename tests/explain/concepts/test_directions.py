@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from whyray.explain import ConceptScores, explain, method_named, why_not
 from whyray.explain.concepts import LayerToLogits, curved_layer, false_positives, layer_to_logits
 from whyray.explain.concepts.rcv import bidirectional_relevance
 from whyray.explain.concepts.significance import corrected, single_case, two_samples
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 from whyray.onboarding import fit_bank
 from whyray.onboarding.concept_fitting import Recipe
 
@@ -65,7 +66,7 @@ def test_the_score_is_what_the_logit_changes_by_when_activations_move(curved: Mo
 
     bank, directions = directions_of(curved, "tcav", "presence")
     x, _ = images(1, 5)
-    embedding = tapped(curved, x, ["embedding"])["embedding"]
+    embedding = curved.session.tapped(x, ["embedding"])["embedding"]
     behind = layer_to_logits(curved, "embedding")
     found = {each.name: each for each in told(curved, "tcav").concepts}
     for number, concept in enumerate(bank.concepts[:5]):
@@ -109,7 +110,9 @@ def test_class_scores_equal_captums(curved: Model) -> None:
             found = self.rest(self.embed(given))
             return found[0] if isinstance(found, tuple | list) else found
 
-    embedded = torch.from_numpy(np.concatenate([tapped(curved, each, ["embedding"])["embedding"] for each in made.x]))
+    embedded = torch.from_numpy(
+        np.concatenate([curved.session.tapped(each, ["embedding"])["embedding"] for each in made.x])
+    )
     concepts = [
         concept_module.Concept(id=number, name=bank.concepts[number].name, data_iter=[embedded[:4]])
         for number in range(2)
@@ -187,21 +190,42 @@ def test_a_case_is_held_against_a_sample_as_crawford_and_howell_do() -> None:
     assert single_case(11, sample) == pytest.approx(1.0)
 
 
-def test_repeated_scores_are_compared_as_scipys_welch_does() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.normal(0.7, 0.1, 20), rng.normal(0.5, 0.3, 50)
-    assert two_samples(one, other) == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue)
-    assert two_samples(np.ones(5), np.ones(9)) == 1.0
-    assert two_samples(np.ones(5), np.zeros(9)) == 0.0
+def test_repeated_scores_are_compared_by_welchs_test_as_in_a_worked_example() -> None:
+    """The first example of Wikipedia's page on Welch's t-test: t = -2.46 with 25.0 degrees of freedom, p = 0.021."""
+    one = np.array([27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4])
+    other = np.array([27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4])
+    assert two_samples(one, other) == pytest.approx(0.021, abs=5e-4)
+    assert two_samples(one, other[:6]) == pytest.approx(stats.ttest_ind(one, other[:6], equal_var=False).pvalue)
 
 
-def test_corrections_equal_scipys_and_leave_unknown_ones_out() -> None:
-    raw = np.array([0.01, 0.2, np.nan, 0.03, 0.04])
-    known = raw[np.isfinite(raw)]
+def test_repeated_scores_that_are_all_the_same_are_compared_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert two_samples(np.ones(5), np.ones(9)) == 1.0
+        assert two_samples(np.ones(5), np.zeros(9)) == 0.0
+        # a gap of 0.45 with a variance of 0.53 / 3 in four, so three degrees of freedom
+        expected = 2 * stats.t.sf(0.45 / np.sqrt(0.53 / 12), 3)
+        assert two_samples(np.ones(5), np.array([1.0, 0.0, 0.5, 0.7])) == pytest.approx(expected)
+
+
+def test_many_tests_are_corrected_as_benjamini_and_hochberg_do_in_their_example() -> None:
+    """Section 3.1 of the paper of 1995: fifteen p-values, of which the first four are significant at 0.05."""
+    raw = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    raw += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    found = corrected(np.array(raw), "benjamini-hochberg")
+    assert np.count_nonzero(found <= 0.05) == 4
+    assert found[3] == pytest.approx(0.0095 * 15 / 4)
+    assert found[4] == pytest.approx(0.0201 * 15 / 5)
+    assert found[5] == pytest.approx(0.0298 * 15 / 7), "not more than that of a larger p-value"
+
+
+def test_corrections_leave_unknown_ones_out_and_keep_the_order() -> None:
+    raw = np.array([0.04, 0.2, np.nan, 0.01, 0.03])
     found = corrected(raw, "benjamini-hochberg")
-    np.testing.assert_allclose(found[np.isfinite(raw)], stats.false_discovery_control(known))
+    np.testing.assert_allclose(found[[0, 1, 3, 4]], [0.16 / 3, 0.2, 0.04, 0.16 / 3])
     assert np.isnan(found[2])
-    np.testing.assert_allclose(corrected(raw, "bonferroni")[np.isfinite(raw)], np.minimum(known * 4, 1))
+    np.testing.assert_allclose(corrected(raw, "bonferroni")[[0, 1, 3, 4]], [0.16, 0.8, 0.04, 0.12])
+    assert np.isnan(corrected(np.array([np.nan]), "benjamini-hochberg")[0])
 
 
 def test_weights_of_the_planted_network_have_the_signs_that_the_tests_above_rely_on() -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from sklearn.metrics import roc_auc_score
 
 from explain.concepts.planted_concepts import concept_package, examples, images, model_of, with_bank
 from whyray.base.errors import ConfigError, PackageError
+from whyray.base.statistics import auc
 from whyray.explain import ConceptScores, explain
 from whyray.explain.concepts import find_bank
-from whyray.explain.concepts.linear import PENALTIES, auc, folds, held_out, platt, ridge
+from whyray.explain.concepts.linear import PENALTIES, folds, held_out, ridge
 from whyray.onboarding import fit_bank
-from whyray.onboarding.concept_fitting import Recipe
+from whyray.onboarding.concept_fitting import ConceptRecipe
 
-QUICK = Recipe(copies=2, random=20)
+QUICK = ConceptRecipe(copies=2, random=20)
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40)])
@@ -63,19 +63,6 @@ def test_images_of_one_patient_are_in_one_fold() -> None:
     fold_of = folds(groups, 5, np.random.default_rng(0))
     assert all(len(set(fold_of[groups == each])) == 1 for each in groups)
     assert set(fold_of) == set(range(5))
-
-
-def test_area_under_the_curve_is_scikit_learns() -> None:
-    rng = np.random.default_rng(4)
-    truth, score = rng.random(50) > 0.6, rng.integers(0, 8, 50)
-    assert auc(truth.astype(float), score.astype(float)) == pytest.approx(roc_auc_score(truth, score))
-
-
-def test_platt_scaling_finds_the_scale_that_made_the_labels() -> None:
-    rng = np.random.default_rng(5)
-    score = rng.normal(0, 0.2, 20_000)
-    truth = (rng.random(20_000) < 1 / (1 + np.exp(-(9 * score - 0.5)))).astype(float)
-    assert platt(score, truth) == pytest.approx((9, -0.5), abs=0.3)
 
 
 def test_too_few_examples_are_refused_with_counts(tmp_path: Path) -> None:

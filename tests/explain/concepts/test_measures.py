@@ -49,5 +49,5 @@ def test_measures_are_those_of_the_displayed_image(tmp_path: Path) -> None:
 
 def test_the_ratio_is_measured_only_where_a_package_knows_anatomy(tmp_path: Path) -> None:
     assert [each.name for each in measure_concepts(model_of(concept_package(tmp_path)))] == list(MEASURES)
-    chest = load_package("cxr-findings", options=RuntimeOptions(device="cpu", intra_op_threads=1))
+    chest = load_package("cxr-findings@1", options=RuntimeOptions(device="cpu", intra_op_threads=1))
     assert measure_concepts(chest)[-1].name == "cardiothoracic ratio"

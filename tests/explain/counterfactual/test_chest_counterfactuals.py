@@ -60,10 +60,10 @@ def test_the_strongest_finding_of_a_held_out_radiograph_is_flipped_and_passes_th
 
 def test_regions_of_a_real_radiograph_flip_the_answer_within_the_budget(model: Model, held_out: np.ndarray) -> None:
     x = held_out[0]
-    before = model.forwards
+    before = model.session.forwards
     told = explain(model, x, target="Effusion", method="region-counterfactual", forwards=150, count=40)
     assert isinstance(told, Counterfactual)
-    assert model.forwards - before <= 150 + len(told.frames) + 4
+    assert model.session.forwards - before <= 150 + len(told.frames) + 4
     card = assess_typed(model, x, told, context=NOTHING, budget=Budget(forwards=40))
     assert not card.withheld, card.reasons
     assert (told.answers[told.end] >= 0.215) != (told.answer_before >= 0.215) or not told.flipped

@@ -98,7 +98,7 @@ def test_the_gradient_through_another_grid_is_that_of_autograd(tmp_path: Path) -
     pair = linear_pair(tmp_path, size=28, small=16)
     model = loaded(pair)
     space = LatentSpace(model, method="latent-shift")
-    case = Case(model, model.channels_first(np.full((1, 1, 28, 28), 0.4, np.float32)), [1])
+    case = Case(model, model.network.checked_input(np.full((1, 1, 28, 28), 0.4, np.float32)), [1])
     z = np.random.default_rng(3).normal(size=(1, 6)).astype(np.float32)
     gradient, _ = latent_gradient(case, space, z, space.decode(z), "latent-shift")
     leaf = torch.from_numpy(z).requires_grad_(True)
@@ -113,12 +113,12 @@ def test_a_model_that_sees_less_than_its_autoencoder_gets_the_gradient_of_what_i
     pair = linear_pair(tmp_path, size=12, small=24)
     model = loaded(pair)
     space = LatentSpace(model, method="latent-shift")
-    case = Case(model, model.channels_first(np.full((1, 1, 12, 12), 0.4, np.float32)), [0])
+    case = Case(model, model.network.checked_input(np.full((1, 1, 12, 12), 0.4, np.float32)), [0])
     z = np.random.default_rng(4).normal(size=(1, 6)).astype(np.float32)
     gradient, _ = latent_gradient(case, space, z, space.decode(z), "latent-shift")
     step = np.eye(6, dtype=np.float32) * 0.05
     pictures = space.decode(np.concatenate([z + step, z - step]))
-    logits = model.batch_logits(as_input(pictures, model.manifest.input))[:, 0]
+    logits = model.session.logits(as_input(pictures, model.manifest.input))[:, 0]
     np.testing.assert_allclose(gradient[0], (logits[:6] - logits[6:]) / 0.1, atol=1e-3)
 
 
@@ -143,7 +143,6 @@ def test_refinement_brings_back_what_a_bad_encoder_loses(tmp_path: Path) -> None
 
 def test_the_same_image_gives_the_same_frames(pair: Pair, model: Model) -> None:
     first = shifted(model, picture(pair, 5), "one")
-    model.forget()
     np.testing.assert_array_equal(first.frames, shifted(model, picture(pair, 5), "one").frames)
 
 

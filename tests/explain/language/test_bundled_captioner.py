@@ -25,7 +25,7 @@ TAKEN = 40
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_package("cxr-findings", options=OPTIONS)
+    return load_package("cxr-findings@1", options=OPTIONS)
 
 
 @pytest.fixture(scope="module")

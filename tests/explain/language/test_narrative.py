@@ -401,12 +401,12 @@ def test_template_check_reads_the_phrases_with_file_and_line(language: str, tmp_
 @pytest.mark.parametrize(("kind", "axes"), [("unet", 2), ("unet-3d", 3)])
 def test_segments_and_volumes_are_told_too(kind: str, axes: int, tmp_path: Path) -> None:
     from inference import nets
-    from whyray.explain import explainable
+    from whyray.explain import explainable, explained_image
     from whyray.inference import RuntimeOptions, load_package
 
     segmenter = load_package(nets.pack(tmp_path, kind), options=RuntimeOptions(intra_op_threads=1))
     x = nets.image(kind).numpy()
-    target = explainable(segmenter, x)[0]
+    target = explainable(explained_image(segmenter, x))[0]
     values = np.zeros(x.shape[2:], np.float32)
     values[(0,) * axes] = 1
     context = Context(made=(PriorExplanation(Heatmap(values, target, "seg-grad-cam", False, "logit"), "green", False),))

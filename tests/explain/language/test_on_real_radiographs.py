@@ -17,7 +17,7 @@ LANGUAGES = ("en", "de", "fr", "es", "ja")
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_package("cxr-findings", options=RuntimeOptions(intra_op_threads=1))
+    return load_package("cxr-findings@1", options=RuntimeOptions(intra_op_threads=1))
 
 
 @pytest.fixture(scope="module")

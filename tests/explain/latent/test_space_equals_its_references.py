@@ -1,6 +1,8 @@
-"""The numbers of a space of embeddings equal scikit-learn's and scipy's."""
+"""The numbers of a space of embeddings equal those of papers, written out, and scikit-learn's."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
-from sklearn.manifold import trustworthiness as reference_trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
 from whyray.base.arrays import FloatArray
@@ -32,6 +33,18 @@ def test_mahalanobis_distances_are_those_of_scikit_learns_ledoit_wolf(count: int
     assert space.shrinkage == pytest.approx(reference.shrinkage_, abs=1e-6)
     expected = np.sqrt(reference.mahalanobis(others.astype(np.float64)))
     np.testing.assert_allclose(space.mahalanobis(others), expected, rtol=2e-3)
+
+
+def test_the_shrinkage_is_that_of_the_definition_in_ledoit_and_wolf() -> None:
+    """Lemmas 3.2 to 3.4 of the paper of 2004, written out: squared norms of matrices are divided by their width."""
+    x = cloud(7, 3).astype(np.float64)
+    x -= x.mean(axis=0)
+    count, width = x.shape
+    sample = x.T @ x / count
+    away = ((sample - np.trace(sample) / width * np.eye(width)) ** 2).sum() / width
+    error = sum(((np.outer(row, row) - sample) ** 2).sum() / width for row in x) / count**2
+    assert fit_space(cloud(7, 3)).shrinkage == pytest.approx(min(error, away) / away, abs=1e-6)
+    assert 0.01 < min(error, away) / away < 0.99
 
 
 @pytest.mark.parametrize(("count", "width"), [(200, 12), (40, 90)])
@@ -68,16 +81,34 @@ def test_the_distance_to_the_tenth_neighbour_is_scikit_learns() -> None:
     np.testing.assert_allclose(neighbour_distance(others, fitting), expected, atol=1e-4)
 
 
-@settings(max_examples=25, deadline=None)
-@given(count=st.integers(30, 80), width=st.integers(3, 12), seed=st.integers(0, 1000))
-def test_trustworthiness_is_scikit_learns(count: int, width: int, seed: int) -> None:
+def written_out(space: FloatArray, plane: FloatArray, k: int) -> float:
+    """Equation 1 of Venna and Kaski 2001, point by point."""
+    count, sum_of_ranks = len(space), 0
+    for i in range(count):
+        others = [j for j in range(count) if j != i]
+        near = sorted(others, key=lambda j: math.dist(space[i], space[j]))
+        shown = sorted(others, key=lambda j: math.dist(plane[i], plane[j]))[:k]
+        sum_of_ranks += sum(near.index(j) + 1 - k for j in shown if j not in near[:k])
+    return 1 - 2 / (count * k * (2 * count - 3 * k - 1)) * sum_of_ranks
+
+
+@settings(max_examples=10, deadline=None)
+@given(count=st.integers(22, 40), width=st.integers(3, 12), seed=st.integers(0, 1000))
+def test_trustworthiness_is_that_of_the_definition_in_venna_and_kaski(count: int, width: int, seed: int) -> None:
     points = cloud(count, width, seed)
     plane = points[:, :2]
-    expected = reference_trustworthiness(points, plane, n_neighbors=10)
+    expected = written_out(points, plane, 10)
     assert trustworthiness(points, plane) == pytest.approx(expected, abs=1e-6)
-    local = local_trustworthiness(points, plane)
-    assert local.shape == (count,)
-    assert (local <= 1 + 1e-6).all()
+    alone = np.arange(count)
+    local = [local_trustworthiness(points[i], plane[i], points[alone != i], plane[alone != i]) for i in range(count)]
+    assert np.mean(local) == pytest.approx(expected, abs=1e-6)
+    assert max(local) <= 1
+
+
+def test_of_fewer_than_three_points_every_plane_is_trustworthy() -> None:
+    points = cloud(2, 5)
+    assert trustworthiness(points, points[:, :2]) == 1
+    assert local_trustworthiness(points[0], points[0, :2], points[1:], points[1:, :2]) == 1
 
 
 def test_a_plane_that_mixes_points_up_is_not_trustworthy_and_the_space_itself_is() -> None:

@@ -106,7 +106,7 @@ def test_pictures_made_for_a_unit_excite_it_more_than_every_reference(model: Mod
     images = detectors.references(8)
     made = maximise(model, "features", [0, 2], Recipe(steps=40, jitter=2), np.random.default_rng(0))
     for each in made:
-        highest = max(float(model.run(image.x).features[0, each.unit].mean()) for image in images)
+        highest = max(float(model.session.run(image.x).features[0, each.unit].mean()) for image in images)
         assert each.reached.min() > highest
         assert each.reached.min() > each.start.max()
         assert each.pictures.min() >= 0

@@ -12,7 +12,7 @@ import torch
 from explain.units import detectors
 from inference import nets
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
-from whyray.explain import NOTHING, Case, UnitReport, explain, explainable, method_named, why_not
+from whyray.explain import NOTHING, Case, UnitReport, explain, explainable, explained_image, method_named, why_not
 from whyray.explain.units import contributions, layer_named
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import UnitImage, UnitSurveyOptions, survey_units
@@ -68,7 +68,7 @@ def test_contributions_and_the_base_sum_to_the_logit(model: Model, image: np.nda
     assert found.unit_count == 4
     assert found.base == pytest.approx(float(detectors.BIAS[0]))
     assert found.base + sum(each.contribution for each in found.units) == pytest.approx(found.total, abs=1e-5)
-    assert found.total == pytest.approx(float(model.run(image).logits[0, 0]))
+    assert found.total == pytest.approx(float(model.session.run(image).logits[0, 0]))
     assert found.evidence["completeness_gap"] < 1e-5
 
 
@@ -80,7 +80,7 @@ def test_a_unit_that_nothing_hears_has_no_effect(model: Model, image: np.ndarray
 
 def test_ablation_is_the_change_with_the_unit_at_its_mean(model: Model, image: np.ndarray) -> None:
     found = report(model, image).units[0]
-    mean = np.mean([model.run(each.x).features[0, 0] for each in detectors.references()])
+    mean = np.mean([model.session.run(each.x).features[0, 0] for each in detectors.references()])
     assert found.ablation == pytest.approx(-(found.contribution - float(detectors.HEAD[0, 0]) * mean), abs=1e-4)
     assert abs(found.ablation) > 0.1
 
@@ -108,7 +108,7 @@ def test_the_detector_is_named_by_dissection_and_shows_what_excites_it(model: Mo
 def test_contributions_equal_a_torch_hooks_gradient_times_activation(name: str, tmp_path: Path) -> None:
     model = load_package(nets.pack(tmp_path, name), options=RuntimeOptions(intra_op_threads=1))
     net, x = nets.make(name), nets.image(name)
-    targets = [model.target_index(each) for each in explainable(model, x.numpy())]
+    targets = [model.target_index(each) for each in explainable(explained_image(model, x.numpy()))]
     case = Case(model, x.numpy(), targets, context=NOTHING)
     found = contributions(case, layer_named(model, None), np.zeros(1, np.float32))
     taken: list[torch.Tensor] = []
@@ -183,7 +183,7 @@ def test_the_report_keeps_the_models_maps_on_real_radiographs(shared_data: Path,
 
     from whyray.packages import copy_package, find_package
 
-    path = copy_package(find_package("cxr-findings", ()), tmp_path)
+    path = copy_package(find_package("cxr-findings@1", ()), tmp_path)
     bundled = load_package(path, options=RuntimeOptions(intra_op_threads=1))
     files = sorted((shared_data / "nih-cxr" / "images").glob("*.png"))[8:20]
     pictures = [np.asarray(Image.open(each).convert("L").resize((224, 224)), np.float32) / 255 for each in files]

@@ -13,8 +13,7 @@ from whyray.admin import verdicts
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.evaluation_schemas import FeedbackIn, FeedbackOut, ResultFeedback, VerdictOut
 from whyray.admin.schemas import Page
-from whyray.catalog import Feedback, feedback
-from whyray.catalog.feedback import REASONS
+from whyray.catalog import REASONS, Feedback, feedback
 
 router = APIRouter(tags=["feedback"])
 

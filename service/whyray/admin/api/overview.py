@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from fastapi import APIRouter
 
 import whyray
-from whyray.admin import figures
-from whyray.admin import queries as reading
-from whyray.admin.attention import attention
+from whyray.admin.attention import shown_attention
 from whyray.admin.backend import Actor, Using
-from whyray.admin.schemas import Overview
-from whyray.catalog import jobs
+from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut, QueueOut
+from whyray.base.finding_record import GradeName
+from whyray.catalog import DeliveryState, JobState, Severity, StudyState
+from whyray.catalog.overview import overview as counted
+from whyray.config import ResultKind
 
 router = APIRouter(tags=["overview"])
 
@@ -22,25 +25,34 @@ def overview(backend: Using, actor: Actor) -> Overview:
     names = [destination.name for destination in backend.site().destinations]
     free = backend.store.free_bytes()
     with backend.catalog.read() as session:
-        return Overview.model_validate(
-            {
-                "version": whyray.__version__,
-                "actor": actor,
-                "jobs": jobs.tally(session),
-                "studies": reading.study_tally(session),
-                "deliveries": figures.destinations(session, names),
-                "queue": figures.queue(session),
-                "processes": figures.roles(session, now),
-                "storage_free_bytes": _rounded(free),
-                "attention": attention(
-                    session,
-                    now,
-                    destinations=names,
-                    free_bytes=free,
-                    watched=backend.drift.look(session, now),
-                ),
-            }
-        )
+        found = counted(session, now, destinations=names, free_bytes=free)
+        watched = backend.drift.look(session, now)
+    return Overview.model_validate(
+        {
+            "version": whyray.__version__,
+            "actor": actor,
+            "jobs": found.jobs,
+            "studies": found.studies,
+            "deliveries": [DestinationTally.model_validate(state) for state in found.destinations],
+            "queue": QueueOut.model_validate(found.queue),
+            "processes": [ProcessOut.model_validate(role) for role in found.roles],
+            "storage_free_bytes": _rounded(free),
+            "attention": shown_attention(found.attention, now, watched=watched),
+        }
+    )
+
+
+@router.get("/choices", summary="The values that lists can be filtered by")
+def choices() -> Choices:
+    """States, kinds of results, grades and severities, each in the order in which the page offers them."""
+    return Choices(
+        job_states=list(JobState),
+        delivery_states=list(DeliveryState),
+        study_states=list(get_args(StudyState)),
+        result_kinds=list(get_args(ResultKind)),
+        grades=list(get_args(GradeName)),
+        severities=list(get_args(Severity)),
+    )
 
 
 def _rounded(free: int) -> int:

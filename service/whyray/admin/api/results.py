@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -14,6 +14,7 @@ from whyray.admin.describe import result_detail, result_out
 from whyray.admin.pictures import thumbnail
 from whyray.admin.schemas import Page, ResultDetail, ResultOut
 from whyray.base.errors import NotFound
+from whyray.base.finding_record import GradeName
 from whyray.catalog import events
 from whyray.config import ResultKind
 
@@ -28,7 +29,7 @@ def list_results(
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
     finding: Annotated[str | None, Query(description="Only of this finding.")] = None,
     kind: Annotated[ResultKind | None, Query(description="Only objects of this kind.")] = None,
-    grade: Annotated[Literal["green", "amber", "red"] | None, Query(description="Only of this quality grade.")] = None,
+    grade: Annotated[GradeName | None, Query(description="Only of this quality grade.")] = None,
     pictured: Annotated[bool | None, Query(description="Only with, or only without a picture.")] = None,
     superseded: Annotated[bool, Query(description="Those that newer revisions replaced, too.")] = False,
 ) -> Page[ResultOut]:

@@ -10,13 +10,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, File, UploadFile
 
-from whyray.admin import figures
 from whyray.admin.backend import Actor, Backend, Using
 from whyray.admin.explanation_schemas import MethodDetail, MethodOut
 from whyray.admin.schemas import DestinationOut, EchoOut, PackageDetail, PackageOut, RouteOut, RouteTestOut, VerdictOut
 from whyray.admin.site import MethodInfo, PackageInfo
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import events
+from whyray.catalog.overview import destination_states
 
 router = APIRouter(tags=["site"])
 _MOST_BYTES = 1 << 30
@@ -107,11 +107,11 @@ def list_destinations(backend: Using) -> list[DestinationOut]:
     """Where results go, and how each destination fares."""
     configured = {destination.name: destination for destination in backend.site().destinations}
     with backend.catalog.read() as session:
-        tallies = figures.destinations(session, configured)
+        states = destination_states(session, configured)
     return [
-        DestinationOut.model_validate(dict(tally) | asdict(configured[tally.destination]))
-        for tally in tallies
-        if tally.configured
+        DestinationOut.model_validate(asdict(state) | asdict(configured[state.destination]))
+        for state in states
+        if state.configured
     ]
 
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out, job_out, result_out
-from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut, StudyState
-from whyray.catalog import Study, events
+from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
+from whyray.catalog import Study, StudyState, events
 
 router = APIRouter(tags=["studies"])
 _STATES: tuple[StudyState, ...] = get_args(StudyState)

@@ -1,13 +1,9 @@
 // Lists with filters and paging: studies, jobs, results, deliveries, events.
 
 import { bulk, gallery } from "./acting.js";
-import { query } from "./api.js";
+import { get, query } from "./api.js";
 import { age, chip, h, table, uid } from "./dom.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
-
-const JOB_STATES = ["queued", "running", "waiting", "done", "failed", "cancelling", "cancelled", "superseded"];
-const DELIVERY_STATES = ["queued", "sending", "waiting", "sent", "committed", "failed", "cancelled"];
-const STUDY_STATES = ["receiving", "working", "done", "failed", "stopped", "unrouted"];
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
   const names = filters.map((each) => each.name);
@@ -21,7 +17,8 @@ function list({ title, filters, path, limit = 50, render, extra = () => null }) 
   };
 }
 
-function field({ name, label, options }, params, go) {
+// `choices` names the list of GET choices whose values are offered; without it, any text may be entered.
+function field({ name, label, choices }, params, go) {
   const change = (event) => {
     const next = new URLSearchParams(params);
     next.delete("offset");
@@ -31,10 +28,18 @@ function field({ name, label, options }, params, go) {
   };
   const id = `filter-${name}`;
   const value = params.get(name) ?? "";
-  const input = options
-    ? h("select", { id, onchange: change }, h("option", { value: "" }, "all"), options.map((each) => h("option", { value: each, selected: each === value }, each)))
+  const input = choices
+    ? offered(h("select", { id, onchange: change }, h("option", { value: "" }, "all")), choices, value)
     : h("input", { id, value, onchange: change, autocomplete: "off", spellcheck: "false" });
   return h("div", {}, h("label", { for: id }, label), input);
+}
+
+// Out of reach, only "all" and what is chosen are offered; the page says so itself that it has no connection.
+function offered(select, choices, value) {
+  const option = (each) => h("option", { value: each, selected: each === value }, each);
+  if (value) select.append(option(value));
+  get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map(option)), () => {});
+  return select;
 }
 
 function pager({ total, limit, offset }, params, go) {
@@ -55,19 +60,19 @@ const acting = (of) => (page, { state, route, destination, study }) => {
 
 export const jobs = list({
   title: "Jobs", path: "jobs", extra: acting("jobs"),
-  filters: [{ name: "state", label: "State", options: JOB_STATES }, { name: "route", label: "Route" }, { name: "package", label: "Package" }, { name: "destination", label: "Destination" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "job_states" }, { name: "route", label: "Route" }, { name: "package", label: "Package" }, { name: "destination", label: "Destination" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => table("Jobs", JOB_HEADS, jobRows(items), { hidden: true, empty: "No such jobs." }),
 });
 
 export const deliveries = list({
   title: "Deliveries", path: "deliveries", extra: acting("deliveries"),
-  filters: [{ name: "state", label: "State", options: DELIVERY_STATES }, { name: "destination", label: "Destination" }, { name: "route", label: "Route" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "delivery_states" }, { name: "destination", label: "Destination" }, { name: "route", label: "Route" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => table("Deliveries", DELIVERY_HEADS, deliveryRows(items), { hidden: true, empty: "No such deliveries." }),
 });
 
 export const studies = list({
   title: "Studies", path: "studies",
-  filters: [{ name: "state", label: "State", options: STUDY_STATES }, { name: "uid", label: "Part of the Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "study_states" }, { name: "uid", label: "Part of the Study Instance UID" }],
   render: (items) => table("Studies", ["Study Instance UID", "State", "Modality", "#Series", "#Instances", "#Conflicts", "#Jobs", "Last received", "Routing says"], items.map((each) => [
     uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), chip(each.state), each.modalities.join(", ") || "–",
     String(each.series), String(each.instances), each.conflicts ? chip("warning", String(each.conflicts)) : "0", String(each.jobs), age(each.last_received_at), each.note ?? "–",
@@ -76,7 +81,7 @@ export const studies = list({
 
 export const results = list({
   title: "Results", path: "results", limit: 48,
-  filters: [{ name: "grade", label: "Quality grade", options: ["green", "amber", "red"] }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", options: ["sc", "seg", "pm", "sr", "gsps", "ko", "pdf"] }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "grade", label: "Quality grade", choices: "grades" }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", choices: "result_kinds" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => [gallery(items), objects(items.filter((each) => !each.picture))],
 });
 
@@ -87,6 +92,6 @@ export const objects = (items) => (items.length === 0 ? null : table("Objects wi
 
 export const events = list({
   title: "Events", path: "events", limit: 100,
-  filters: [{ name: "severity", label: "Severity", options: ["error", "warning", "info"] }, { name: "kind", label: "Kind, e.g. admin or job.failed" }, { name: "actor", label: "Who" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "severity", label: "Severity", choices: "severities" }, { name: "kind", label: "Kind, e.g. admin or job.failed" }, { name: "actor", label: "Who" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => table("Events", EVENT_HEADS, eventRows(items), { hidden: true, empty: "No such events." }),
 });

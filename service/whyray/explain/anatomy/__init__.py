@@ -4,7 +4,10 @@ from whyray.explain.anatomy import constrained, region_occlusion, region_shapley
 from whyray.explain.anatomy.allowed import (
     ALLOWED,
     LEAST_INSIDE,
+    LEFT_LUNG,
+    LUNG,
     MARGIN,
+    RIGHT_LUNG,
     Rule,
     allowed_mask,
     marked,
@@ -35,7 +38,10 @@ from whyray.explain.anatomy.zones import with_zones
 __all__ = [
     "ALLOWED",
     "LEAST_INSIDE",
+    "LEFT_LUNG",
+    "LUNG",
     "MARGIN",
+    "RIGHT_LUNG",
     "STUDY",
     "AnatomyConstrainedParameters",
     "AnatomyParameters",

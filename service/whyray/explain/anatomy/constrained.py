@@ -25,7 +25,7 @@ LEAST_KEPT = 0.1
 class AnatomyConstrainedParameters(AnatomyParameters):
     """`of` is the map's method, as for `region-shares`. `zones` changes nothing here."""
 
-    of: str = "grad-cam"
+    of: str | None = None
 
 
 @register
@@ -87,7 +87,8 @@ class AnatomyConstrained(AttributionMap):
             evidence = {
                 **{name: value for name, value in heatmap.evidence.items() if name == "engine_parity"},
                 "share_kept": kept,
+                "share_cut": 1 - kept,
                 "allowed_area": float(allowed.mean()),
             }
-            found.append(Attribution(values, heatmap.layer, evidence))
+            found.append(Attribution(values, heatmap.layer, evidence, {"of": heatmap.method}))
         return found

@@ -1,33 +1,44 @@
-"""The heatmap that a method by anatomy reads: one that was made before for the same image, else its own."""
+"""The heatmap that another explanation is made of: one that was made before for the same image, else its own."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import ConfigError
+from whyray.base.errors import ConfigError, ExplanationError
 from whyray.explain.case import Case
 from whyray.explain.registry import TypedMethod, checked_parameters, method_named
 from whyray.explain.types import Heatmap
 
 
-def map_of(case: Case, target: int, of: str, *, method: str) -> Heatmap:
-    """The map of one target by `of`, as it was made before and not withheld; else any other such map that was not
-    itself narrowed to anatomy; else made now.
+def map_of(case: Case, target: int, of: str | None, *, method: str) -> Heatmap:
+    """The map of one target that another explanation is made of.
 
-    Raises what `of` raises where it can't be made, and ConfigError where `of` gives no map.
+    `of` names its method: that map as it was made before and not withheld, else made now. None leaves the choice: the
+    first attribution map that was made before and not withheld, else the package's preferred map (see
+    `preferred_map`), made now. Raises what the method raises where it can't be made, and ConfigError where it gives no
+    map.
     """
     name = case.model.targets[target]
     made = [
-        each.explanation
-        for each in case.context.made
-        if isinstance(each.explanation, Heatmap) and each.explanation.target == name and not each.withheld
+        prior.explanation
+        for prior in case.context.made
+        if isinstance(prior.explanation, Heatmap) and prior.explanation.target == name and not prior.withheld
     ]
-    of_that = [each for each in made if each.method == of]
-    others = [each for each in made if method_named(each.method).kind == "attribution map"]
-    if of_that or others:
-        return (of_that or others)[0]
-    return made_now(case, target, of, method=method)
+    if of is None:
+        made = [heatmap for heatmap in made if method_named(heatmap.method).kind == "attribution map"]
+    else:
+        made = [heatmap for heatmap in made if heatmap.method == of]
+    return made[0] if made else made_now(case, target, of or _preferred(case, method), method=method)
+
+
+def _preferred(case: Case, method: str) -> str:
+    from whyray.explain.audiences import preferred_map
+
+    preferred = preferred_map(case.model)
+    if preferred.of is None:
+        raise ExplanationError(f"{method} needs a map: {preferred.because}", advice="Name one in `of`.")
+    return preferred.of
 
 
 def made_now(case: Case, target: int, of: str, *, method: str) -> Heatmap:
@@ -35,7 +46,7 @@ def made_now(case: Case, target: int, of: str, *, method: str) -> Heatmap:
     from whyray.explain.explain import unit_of, why_not
 
     chosen = method_named(of)
-    if isinstance(chosen, TypedMethod) or chosen.kind != "attribution map":
+    if isinstance(chosen, TypedMethod) or chosen.kind != "attribution map" or of == method:
         raise ConfigError(f"{method}: {of} gives no heatmap", advice="Name an attribution map in `of`.")
     refusal = why_not(chosen, case.model)
     if refusal is not None:
@@ -49,7 +60,7 @@ def made_now(case: Case, target: int, of: str, *, method: str) -> Heatmap:
         signed=chosen.signed,
         unit=unit_of(chosen.unit, case.model),
         layer=only.layer,
-        parameters=parameters.model_dump(),
+        parameters={**parameters.model_dump(), **only.parameters},
         evidence=only.evidence,
     )
 

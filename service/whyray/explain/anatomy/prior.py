@@ -13,15 +13,16 @@ from whyray.explain.anatomy.allowed import allowed_mask
 from whyray.explain.anatomy.structures import AnatomyParameters, missing_anatomy, structures_of
 from whyray.explain.case import Case
 from whyray.explain.context import NOTHING, Context
+from whyray.explain.image import ExplainedImage, explained_image
 from whyray.explain.typed import Structure
 from whyray.inference import Model, target_spec
 
 
 def anatomy_in(
-    model: Model, x: NDArray[Any], *, context: Context = NOTHING, zones: bool = False
+    model: Model, x: NDArray[Any] | ExplainedImage, *, context: Context = NOTHING, zones: bool = False
 ) -> tuple[Structure, ...]:
-    """Structures in one image `x` (in the layout of the manifest); none where nothing can find or finds any."""
-    case = Case(model, model.channels_first(x), (), context=context)
+    """Structures in one image `x`, in the layout of the manifest or held; none where nothing can find or finds any."""
+    case = Case(model, explained_image(model, x), (), context=context)
     if not context.structures and missing_anatomy(model, "anatomy") is not None:
         return ()
     try:
@@ -30,7 +31,9 @@ def anatomy_in(
         return ()
 
 
-def allowed_in(model: Model, x: NDArray[Any], target: str, *, context: Context = NOTHING) -> BoolArray | None:
+def allowed_in(
+    model: Model, x: NDArray[Any] | ExplainedImage, target: str, *, context: Context = NOTHING
+) -> BoolArray | None:
     """(*spatial): where the target may be looked for in this image, margin included; None where that is not known.
 
     A segmentation's own segments say nothing about that. The anatomy package is run once an image.

@@ -24,9 +24,10 @@ NAME = "region-shares"
 
 
 class RegionSharesParameters(AnatomyParameters):
-    """`of` is the heatmap's method: taken from what was made before for this image, else made now."""
+    """`of` is the heatmap's method: taken from what was made before for this image, else made now; left out, it is any
+    map made before, else the package's preferred one."""
 
-    of: str = "grad-cam"
+    of: str | None = None
     zones: bool = Field(default=True)
 
 

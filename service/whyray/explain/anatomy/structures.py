@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
@@ -15,8 +14,9 @@ from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ArtefactMissing, ExplanationError, NotFound, PackageError, WhyRayError
 from whyray.explain.anatomy.allowed import HEART, LEFT_LUNG, LUNG, MEDIASTINUM, PLEURA, RIGHT_LUNG, marked
 from whyray.explain.anatomy.zones import LEFT, RIGHT, with_zones
-from whyray.explain.case import Case, regions_of
+from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input, on_grid_of, resampled
+from whyray.explain.image import ExplainedImage
 from whyray.explain.registry import MethodParameters
 from whyray.explain.typed import Structure
 from whyray.inference import Model
@@ -95,7 +95,7 @@ def anatomy_of(case: Case, parameters: AnatomyParameters) -> str:
     if named is None:
         return f"{case.model.identity} itself"
     companion = case.model.companion("anatomy", method="anatomy", reference=parameters.anatomy)
-    return f"{companion.identity} {companion.digest[:12]}"
+    return f"{companion.identity} {companion.package.digest[:12]}"
 
 
 def structures_for(
@@ -117,13 +117,13 @@ def structure(
     return Structure(name, mask, code, laterality or _LATERALITY.get(code.value if code else ""))
 
 
-def segmented(model: Model, x: NDArray[np.float32]) -> tuple[Structure, ...]:
-    """What a segmentation package finds in channels-first `x` (1, C, *spatial), on its own input grid.
+def segmented(image: ExplainedImage) -> tuple[Structure, ...]:
+    """What a segmentation package finds in an image of its own, on its own input grid.
 
     Of each segment the largest connected part, holes filled: fragments elsewhere are no anatomy. Notches in lungs of
     a planar image are filled too: a mass at the rim is looked for in the lung.
     """
-    masks = regions_of(model, x)
+    model, masks = image.model, image.regions
     assert masks is not None
     found = []
     for spec, mask in zip(model.manifest.targets, masks, strict=True):
@@ -181,7 +181,7 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
     named = parameters.anatomy or model.manifest.companions.get("anatomy")
     if named is None and model.task == "segmentation":
         # Fragments count here: they are what the model answered, and its score is taken over all of them.
-        masks = regions_of(model, case.x)
+        masks = case.image.regions
         assert masks is not None
         return _usable(
             structure(spec.name, _nearest(mask, case.shape), spec.code)
@@ -196,12 +196,12 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
     companion = model.companion("anatomy", method=method, reference=parameters.anatomy)
     if companion.task != "segmentation":
         raise ExplanationError(f"{method}: {companion.identity} is no segmentation, so it finds no anatomy")
-    return model.keep(case.x, ("anatomy", companion.digest), lambda: _by_companion(case, companion, method))
+    return case.image.once(("anatomy", companion.package.digest), lambda: _by_companion(case, companion, method))
 
 
 def _by_companion(case: Case, companion: Model, method: str) -> tuple[Structure, ...]:
     shown = on_grid_of(case.display[None], case.model, companion, method=method)
-    found = segmented(companion, as_input(shown, companion.manifest.input))
+    found = segmented(ExplainedImage(companion, as_input(shown, companion.manifest.input)))
     if companion.spatial_shape == case.shape:
         return found
     return tuple(

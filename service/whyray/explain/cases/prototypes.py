@@ -16,7 +16,7 @@ from whyray.explain.grid import upsample
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import CaseMatch, CaseMatches
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model, head_from, tapped
+from whyray.inference import Model
 from whyray.packages import Artefact, find_artefact
 
 PROTOTYPES = "prototypes"
@@ -85,7 +85,7 @@ def similarity_maps(model: Model, x: FloatArray) -> tuple[FloatArray, FloatArray
     """(P, *grid) and (P,): how similar each place of one image is to each prototype, and the similarities used."""
     spec = model.manifest.prototypes
     assert spec is not None
-    inner = tapped(model, x, [spec.maps, spec.similarities])
+    inner = model.session.tapped(x, [spec.maps, spec.similarities])
     maps, similarities = inner[spec.maps][0], inner[spec.similarities].reshape(-1)
     if maps.ndim != len(model.spatial_shape) + 1 or len(maps) != len(similarities):
         raise PackageError(
@@ -98,14 +98,14 @@ def similarity_maps(model: Model, x: FloatArray) -> tuple[FloatArray, FloatArray
 
 def prototype_head(model: Model) -> PrototypeHead:
     """The head from similarities to logits, measured once; PackageError where it is not a weighted sum of them."""
-    return model.session(("prototype head",), lambda: _measured_head(model))
+    return model.once(("prototype head",), lambda: _measured_head(model))
 
 
 def _measured_head(model: Model) -> PrototypeHead:
     spec = model.manifest.prototypes
     assert spec is not None
-    run = head_from(model, spec.similarities)
-    shape = model.graph.shapes.get(spec.similarities)
+    run = model.network.head_from(spec.similarities)
+    shape = model.network.graph.shapes.get(spec.similarities)
     if shape is None or len(shape) < 2 or None in shape[1:]:
         raise PackageError(f"{model.identity}: the number of {spec.similarities} is not known", advice=_EXPORT)
     count = int(np.prod([size or 1 for size in shape[1:]]))

@@ -221,8 +221,8 @@ def bank_of(artefact: Artefact, targets: tuple[str, ...]) -> ConceptBank:
 
 def find_bank(model: Model) -> ConceptBank | None:
     """The bank of a model's package, read once; None where it has none."""
-    artefact = model.session(("artefact", KIND), lambda: find_artefact(model, KIND))
-    return None if artefact is None else model.session(("bank",), lambda: bank_of(artefact, model.targets))
+    artefact = model.once(("artefact", KIND), lambda: find_artefact(model, KIND))
+    return None if artefact is None else model.once(("bank",), lambda: bank_of(artefact, model.targets))
 
 
 def require_bank(model: Model, method: str) -> ConceptBank:

@@ -19,8 +19,7 @@ from whyray.explain.concepts.shapley import contributions
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model, head_from, tapped
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 from whyray.packages import ConceptsSpec
 
 
@@ -86,9 +85,9 @@ class ConceptBottleneck(MethodDefaults):
                 else f"Take post-hoc-concepts instead. {MAKE.format(name=model.identity)}",
             )
         try:
-            if spec.output not in model.graph.producer:
-                raise PackageError(f"{model.graph.where}: concepts.output says {spec.output!r}: no such tensor")
-            head_from(model, spec.output)
+            if spec.output not in model.network.graph.producer:
+                raise PackageError(f"{model.network.graph.where}: concepts.output says {spec.output!r}: no such tensor")
+            model.network.head_from(spec.output)
         except PackageError as error:
             return error
         return None
@@ -156,7 +155,7 @@ def bottleneck_of(case: Case, reference: str = "mean") -> Bottleneck:
     """The concepts of a case, with the references of the artefact where there is one and it is asked for."""
     spec = case.model.manifest.concepts
     assert spec is not None, "why_not refuses such packages"
-    tensor = case.model.keep(case.x, ("concepts",), lambda: tapped(case.model, case.x, [spec.output])[spec.output])
+    tensor = case.image.tapped(spec.output)
     values = tensor.reshape(-1)
     count = len(spec.names)
     if len(values) != count:
@@ -188,8 +187,8 @@ class ConceptHead:
     """(N, K) concepts to (N, T) logits, by ONNX Runtime."""
 
     def __init__(self, model: Model, tensor: str) -> None:
-        self._run = head_from(model, tensor)
-        item = model.graph.shapes.get(tensor, ())[1:]
+        self._run = model.network.head_from(tensor)
+        item = model.network.graph.shapes.get(tensor, ())[1:]
         self._item = tuple(each for each in item if each is not None)
         """The tensor may have axes of one element behind the concepts."""
 
@@ -206,7 +205,7 @@ def concept_head(model: Model) -> ConceptHead:
     spec = model.manifest.concepts
     assert spec is not None, "why_not refuses such packages"
     tensor = spec.output
-    return model.session(("concept head",), lambda: ConceptHead(model, tensor))
+    return model.once(("concept head",), lambda: ConceptHead(model, tensor))
 
 
 def _interventions(

@@ -19,7 +19,7 @@ from whyray.explain.concepts.significance import Correction, corrected, single_c
 from whyray.explain.registry import Described, MethodDefaults, MethodParameters
 from whyray.explain.typed import ConceptScore, ConceptScores
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 
 FEWEST_RANDOM = 20
 
@@ -96,7 +96,7 @@ def scores_along(
     model = case.model
     bank, directions = directions_of(model, method.name, kind)
     layer = directions.tensor
-    activations = model.keep(case.x, ("tap", layer), lambda: tapped(model, case.x, [layer])[layer])
+    activations = case.image.tapped(layer)
     case.tell(0, 1)
     slopes, gap = layer_to_logits(model, layer).slopes(activations, case.targets)
     case.tell(1, 1)

@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import PackageError, TierMissing, WhyRayError
-from whyray.inference import Model, head_from
-from whyray.inference.converters import CONVERTERS
-from whyray.inference.gradient import (
+from whyray.base.errors import PackageError, TierMissing
+from whyray.inference import (
     PARITY,
-    device_of,
-    in_single_precision,
+    Model,
+    TwinConverter,
+    first_right,
+    is_affine,
     parity_gap,
     probes_of_features,
     pulled_back,
+    rounding_operators,
     to_torch,
+    unproven,
 )
-from whyray.inference.gradient_proof import rounding_operators, unproven
-from whyray.inference.head import is_affine
-from whyray.packages.subgraphs import reads
+from whyray.packages import reads
 
 
 class LayerToLogits:
@@ -34,34 +34,39 @@ class LayerToLogits:
     """
 
     def __init__(self, model: Model, layer: str) -> None:
-        if layer not in model.graph.producer:
+        if layer not in model.network.graph.producer:
             raise PackageError(
-                f"{model.graph.where}: no tensor is called {layer!r}",
+                f"{model.network.graph.where}: no tensor is called {layer!r}",
                 advice="Name an inner tensor of the graph; a viewer of ONNX graphs shows them.",
             )
         self.layer = layer
-        self.run = head_from(model, layer)
+        self.run = model.network.head_from(layer)
         self._model = model
-        try:
-            self._torch: Any = to_torch(model.graph.cut(layer, model.logits_name)).to(device_of(model))
-        except (WhyRayError, MemoryError):
-            raise
-        except Exception as error:  # the converter raises whatever its operator functions raise
-            raise TierMissing(f"{model.identity}: the graph behind {layer!r} does not convert: {error}") from error
-        reason = model.proof(f"gradient behind {layer}", CONVERTERS[0], self._unproven)
-        if reason:
-            reason += rounding_operators(model.graph.proto.graph)
-            raise TierMissing(f"{model.identity}: the graph behind {layer!r}: {reason}")
+        self._behind = model.network.graph.cut(layer, model.network.logits_name)
+        right, reason = first_right(self._converted)
+        if right is None:
+            reason += rounding_operators(model.network.graph.proto.graph)
+            raise TierMissing(f"{model.identity}: the graph behind {layer!r} does not convert: {reason}")
+        self._torch = right
 
-    def _unproven(self) -> str:
-        sizes = [size or 1 for size in self._model.graph.shapes.get(self.layer, ())[1:]]
+    def _converted(self, converter: TwinConverter) -> Any:
+        """The rest of the network by a converter; ValueError where its gradients are not proven."""
+        module = to_torch(self._behind, converter).to(self._model.session.torch_device)
+        kind = f"gradient behind {self.layer}"
+        reason = self._model.gradients.proof(kind, converter, lambda: self._unproven(module))
+        if reason:
+            raise ValueError(reason)
+        return module
+
+    def _unproven(self, module: Any) -> str:
+        sizes = [size or 1 for size in self._model.network.graph.shapes.get(self.layer, ())[1:]]
         if not sizes:
             return "its gradients can't be proven, since the layer's shape is not known"
         random = np.random.default_rng(0).normal(size=(1, *sizes)).astype(np.float32)
-        device = device_of(self._model)
+        device = self._model.session.torch_device
         return unproven(
-            head_from(in_single_precision(self._model), self.layer),
-            lambda x, weights: pulled_back(self._torch, x, weights, device),
+            self._model.session.in_single_precision.network.head_from(self.layer),
+            lambda x, weights: pulled_back(module, x, weights, device),
             probes_of_features(random),
         )
 
@@ -77,7 +82,11 @@ class LayerToLogits:
         """
         import torch
 
-        leaf = torch.from_numpy(np.ascontiguousarray(activations)).to(device_of(self._model)).requires_grad_(True)
+        leaf = (
+            torch.from_numpy(np.ascontiguousarray(activations))
+            .to(self._model.session.torch_device)
+            .requires_grad_(True)
+        )
         answer = self._torch(leaf)
         answer = (answer[0] if isinstance(answer, (tuple, list)) else answer).reshape(len(activations), -1)
         gap = parity_gap(answer.detach().cpu().numpy(), self.logits(activations))
@@ -93,7 +102,7 @@ class LayerToLogits:
 
 def layer_to_logits(model: Model, layer: str) -> LayerToLogits:
     """The tail behind a layer, made once for each model."""
-    return model.session(("layer_to_logits", layer), lambda: LayerToLogits(model, layer))
+    return model.once(("layer_to_logits", layer), lambda: LayerToLogits(model, layer))
 
 
 def pooled(activations: FloatArray) -> FloatArray:
@@ -114,17 +123,17 @@ def curved_layer(model: Model) -> str | None:
 
 def _layers(model: Model) -> Iterator[str]:
     """Inner tensors, those that the manifest names first, then from the last to the first."""
-    yield from (each for each in (model.manifest.output.embedding, model.features_name) if each is not None)
-    for node in reversed(model.graph.proto.graph.node):
+    yield from (each for each in (model.manifest.output.embedding, model.network.features_name) if each is not None)
+    for node in reversed(model.network.graph.proto.graph.node):
         yield from reads(node)
 
 
 def _is_curved(model: Model, name: str) -> bool:
-    graph = model.graph
+    graph = model.network.graph
     shape = graph.shapes.get(name)
     if shape is None or len(shape) not in (2, len(model.spatial_shape) + 2) or (shape[1] or 0) <= len(model.targets):
         return False
-    if name in (graph.input, model.logits_name) or name not in graph.producer or name in graph.constants:
+    if name in (graph.input, model.network.logits_name) or name not in graph.producer or name in graph.constants:
         return False
-    nodes = graph.between(name, model.logits_name)
+    nodes = graph.between(name, model.network.logits_name)
     return bool(nodes) and not is_affine(nodes or [], name)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 from whyray.base.arrays import DoubleArray
 
@@ -73,16 +71,6 @@ def folds(groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> ND
     return np.asarray(rng.permutation(len(unique))[inverse] % count, np.int64)
 
 
-def auc(truth: NDArray[np.floating], score: NDArray[np.floating]) -> float:
-    """Area under the ROC curve by ranks (Mann and Whitney), ties counting half; NaN where one class is missing."""
-    positive = float(truth.sum())
-    negative = len(truth) - positive
-    if not positive or not negative:
-        return float("nan")
-    ranks = rankdata(score)[truth > 0.5].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
-
-
 def r_squared(truth: NDArray[np.floating], read: NDArray[np.floating]) -> float:
     """1 - squared error / variance: 0 for the mean, negative for worse than that."""
     return float(1 - np.mean((truth - read) ** 2) / max(float(np.var(truth)), 1e-24))
@@ -93,20 +81,6 @@ def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float
     if np.std(one) < 1e-12 or np.std(other) < 1e-12:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def platt(score: DoubleArray, truth: DoubleArray) -> tuple[float, float]:
-    """(a, b) of sigmoid(a * score + b) by maximum likelihood, with Platt's (1999) targets for few positives."""
-    positive, negative = float(truth.sum()), float((1 - truth).sum())
-    goal = np.where(truth > 0.5, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    unit = float(score.std()) or 1.0
-
-    def loss(parameters: DoubleArray) -> float:
-        answer = parameters[0] * score / unit + parameters[1]
-        return float(np.mean(np.logaddexp(0, answer) - goal * answer))
-
-    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, 20.0), (-20.0, 20.0)])
-    return float(found.x[0]) / unit, float(found.x[1])
 
 
 def _alike(columns: DoubleArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -17,7 +17,7 @@ from whyray.explain.concepts.readings import shown_value, well_known
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import ConceptScore, ConceptScores, Intervention
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model, tapped
+from whyray.inference import Model
 
 
 class PostHocParameters(MethodParameters):
@@ -129,7 +129,7 @@ def embedding_at(case: Case, tensor: str) -> FloatArray:
     if tensor == model.manifest.output.embedding and case.run.embedding is not None:
         only: FloatArray = case.run.embedding[0]
         return only
-    found = model.keep(case.x, ("tap", tensor), lambda: tapped(model, case.x, [tensor])[tensor])
+    found = case.image.tapped(tensor)
     one: FloatArray = pooled(found)[0] if found.ndim > 2 else found[0]
     return one
 

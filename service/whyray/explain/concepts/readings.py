@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from whyray.base.arrays import DoubleArray, FloatArray
+from whyray.base.statistics import auc, platt_scaling
 from whyray.explain.concepts.bank import LEAST_AUC, LEAST_R2, Concept
-from whyray.explain.concepts.linear import auc, platt, r_squared
+from whyray.explain.concepts.linear import r_squared
 
 
 def calibrated(concepts: Sequence[Concept], values: DoubleArray, read: DoubleArray) -> tuple[FloatArray, FloatArray]:
@@ -18,7 +19,7 @@ def calibrated(concepts: Sequence[Concept], values: DoubleArray, read: DoubleArr
         rows = np.isfinite(values[:, number]) & np.isfinite(read[:, number])
         truth, said = values[rows, number], read[rows, number]
         if each.kind == "presence":
-            scale[number], known[number] = platt(said, truth), auc(truth, said)
+            scale[number], known[number] = platt_scaling(said, truth), auc(truth, said)
         else:
             known[number] = r_squared(truth, said)
     return scale.astype(np.float32), known.astype(np.float32)

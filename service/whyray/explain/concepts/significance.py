@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from whyray.base.arrays import DoubleArray
 
@@ -24,33 +23,32 @@ def single_case(value: float, random: NDArray[np.floating]) -> float:
         return float("nan")
     if spread == 0:
         return 1.0 if value == float(np.mean(random)) else 0.0
+    from scipy.stats import t as student
+
     t = (value - float(np.mean(random))) / (spread * np.sqrt(1 + 1 / count))
-    return float(2 * stats.t.sf(abs(t), count - 1))
+    return float(2 * student.sf(abs(t), count - 1))
 
 
 def two_samples(values: NDArray[np.floating], random: NDArray[np.floating]) -> float:
     """Two-sided p-value of Welch's t-test of repeated scores against random ones (as Kim et al. 2018, section 3.4)."""
-    gap = float(np.mean(values) - np.mean(random))
-    own, other = (float(np.var(each, ddof=1)) / len(each) for each in (values, random))
-    if own + other <= 1e-18:
-        return 1.0 if abs(gap) < 1e-9 else 0.0
-    freedom = (own + other) ** 2 / (own**2 / (len(values) - 1) + other**2 / (len(random) - 1))
-    return float(2 * stats.t.sf(abs(gap) / np.sqrt(own + other), freedom))
+    from scipy.stats import ttest_ind_from_stats
+
+    own, other = ((float(np.mean(each)), float(np.std(each, ddof=1)), len(each)) for each in (values, random))
+    if own[1] ** 2 / own[2] + other[1] ** 2 / other[2] <= 1e-18:
+        return 1.0 if abs(own[0] - other[0]) < 1e-9 else 0.0
+    return float(ttest_ind_from_stats(*own, *other, equal_var=False).pvalue)
 
 
 def corrected(p_values: NDArray[np.floating], correction: Correction) -> DoubleArray:
     """Adjusted p-values, in the order given (Benjamini and Hochberg 1995, or Bonferroni); NaN stays and counts not."""
     found = np.array(p_values, np.float64)
     known = np.flatnonzero(np.isfinite(found))
-    count = len(known)
-    if not count:
-        return found
     if correction == "bonferroni":
-        found[known] = np.minimum(found[known] * count, 1.0)
-        return found
-    order = known[np.argsort(found[known])]
-    scaled = found[order] * count / np.arange(1, count + 1)
-    found[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+        found[known] = np.minimum(found[known] * len(known), 1.0)
+    elif len(known):
+        from scipy.stats import false_discovery_control
+
+        found[known] = false_discovery_control(found[known])
     return found
 
 

@@ -1,6 +1,6 @@
 """Counterfactuals: what would have to be different for another answer."""
 
-from whyray.explain.counterfactual.latent import LatentSpace, space_of
+from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents
 from whyray.explain.counterfactual.latent_shift import LatentShift, LatentShiftParameters, latent_gradient
 from whyray.explain.counterfactual.refine import refined
 from whyray.explain.counterfactual.region_counterfactual import (
@@ -25,5 +25,6 @@ __all__ = [
     "region_labels",
     "space_of",
     "traverse",
+    "why_no_latents",
     "with_regions_replaced",
 ]

@@ -20,7 +20,7 @@ def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, d
     found = []
     for chunk in case.chunks(len(inputs)):
         case.tell(done + chunk.start, total or len(inputs))
-        found.append(case.model.answer(case.model.batch_logits(inputs[chunk]))[:, case.targets[0]])
+        found.append(case.model.answer(case.model.session.logits(inputs[chunk]))[:, case.targets[0]])
     case.tell(done + len(inputs), total or len(inputs))
     return np.concatenate(found).astype(np.float64)
 
@@ -38,7 +38,7 @@ def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> Doub
     found = []
     for chunk in case.chunks(len(inputs)):
         case.tell(done + chunk.start, total)
-        found.append(case.model.batch_logits(inputs[chunk]))
+        found.append(case.model.session.logits(inputs[chunk]))
     case.tell(done + len(inputs), total)
     return margins(case, np.concatenate(found))
 
@@ -50,9 +50,9 @@ def margins(case: Case, logits: FloatArray) -> DoubleArray:
     calibration = target_spec(case.model, case.target_names[0]).calibration
     if calibration is not None:
         own = calibration[0] * own + calibration[1]
-    elif case.model.activation == "softmax":
+    elif case.model.network.form.activation == "softmax":
         own = own - logsumexp(np.delete(logits.astype(np.float64), target, axis=1), axis=1)
-    elif case.model.activation != "sigmoid":
+    elif case.model.network.form.activation != "sigmoid":
         return np.asarray(own - level)
     return np.asarray(own - logit(np.clip(level, 1e-9, 1 - 1e-9)))
 

@@ -42,7 +42,7 @@ class LatentSpace:
     @property
     def identity(self) -> str:
         """The autoencoder's NAME@VERSION and digest, for the parameters of an explanation."""
-        return f"{self.autoencoder.model.identity} {self.autoencoder.model.digest[:12]}"
+        return f"{self.autoencoder.model.identity} {self.autoencoder.model.package.digest[:12]}"
 
     def encode(self, pictures: FloatArray) -> FloatArray:
         """(N, D) latents."""

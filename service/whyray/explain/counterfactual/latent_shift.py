@@ -20,8 +20,7 @@ from whyray.explain.counterfactual.refine import STEPS, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
-from whyray.inference import Model
-from whyray.inference.display import per_channel
+from whyray.inference import Model, per_channel
 from whyray.packages import CompanionRole
 
 SEARCHED = 8
@@ -148,11 +147,11 @@ def latent_gradient(
     spec = case.model.manifest.input
     x = as_input(shown, spec)
     wanted = [case.targets[0]]
-    if case.model.activation == "softmax" and len(case.model.targets) > 1:
-        logits = case.model.run(x).logits[0].copy()
+    if case.model.network.form.activation == "softmax" and len(case.model.targets) > 1:
+        logits = case.model.session.run(x).logits[0].copy()
         logits[wanted[0]] = -np.inf
         wanted.append(int(logits.argmax()))
-    gradients, logits = case.model.twin(method).gradients(x, wanted)
+    gradients, logits = case.model.gradients.twin(method).gradients(x, wanted)
     along = gradients[0] if len(wanted) == 1 else gradients[0] - gradients[1]
     _, std = per_channel(spec, len(case.shape))
     return space.pulled_back(latents, (along / std).sum(axis=1)), logits

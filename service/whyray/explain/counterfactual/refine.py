@@ -8,7 +8,7 @@ from whyray.base.arrays import FloatArray
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
-from whyray.inference.display import per_channel
+from whyray.inference import per_channel
 
 STEPS = 16
 RATE, BETA_1, BETA_2 = 0.05, 0.8, 0.95
@@ -32,10 +32,10 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
     if steps == 0:
         return latents
     model = case.model
-    wanted = list(range(len(model.targets))) if model.activation == "softmax" else list(case.targets)
+    wanted = list(range(len(model.targets))) if model.network.form.activation == "softmax" else list(case.targets)
     spec = model.manifest.input
     _, std = per_channel(spec, len(case.shape))
-    twin = model.twin(method)
+    twin = model.gradients.twin(method)
     goal = torch.from_numpy(np.ascontiguousarray(case.run.logits[:, wanted])).to(twin.device)
     scale = RATE * float(np.sqrt((latents**2).mean()))
     now = latents.astype(np.float64)
@@ -55,7 +55,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
             break
         by_answers = torch.autograd.grad(ANSWERS * (gaps**2).mean(), leaf)[0].cpu().numpy()
         by_pixels = 2 * (picture - case.display) / (first * picture.size)
-        model.forwards += 3
+        model.session.forwards += 3
         slope = space.pulled_back(now.astype(np.float32), by_pixels + (by_answers / std).sum(axis=1))
         first_moment = BETA_1 * first_moment + (1 - BETA_1) * slope
         second_moment = BETA_2 * second_moment + (1 - BETA_2) * slope**2

@@ -77,7 +77,7 @@ def caption_of(case: Case, captioner: Captioner) -> Caption:
         shown = on_grid_of(case.display[None], case.model, captioner.model, method=NAME)
         return captioner.caption(shown[0])
 
-    return case.model.keep(case.x, ("caption", captioner.model.digest), write)
+    return case.image.once(("caption", captioner.model.package.digest), write)
 
 
 def answers_of(case: Case) -> dict[str, float]:
@@ -138,7 +138,11 @@ def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
     return Narrative(
         target=target,
         method=NAME,
-        parameters={"captioner": captioner.model.identity, "digest": captioner.model.digest, "language": language},
+        parameters={
+            "captioner": captioner.model.identity,
+            "digest": captioner.model.package.digest,
+            "language": language,
+        },
         evidence={"claims": float(said), "agreement": right / said, "sentences": float(len(caption.sentences))},
         language=language,
         sentences=tuple(borne_out),

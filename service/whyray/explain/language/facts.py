@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.explain.case import Case, regions_of
+from whyray.explain.case import Case
 from whyray.explain.context import PriorExplanation
 from whyray.explain.typed import (
     CaseMatches,
@@ -80,7 +80,7 @@ def _answer(case: Case) -> dict[str, float]:
     spec = model.manifest.targets[target]
     found = {"answer.threshold": float(spec.threshold)}
     if model.task == "segmentation":
-        regions = regions_of(model, case.x)
+        regions = case.image.regions
         assert regions is not None
         return {"answer.share": float(regions[target].mean())}
     value = float(model.answer(case.run.logits)[0, target])

@@ -9,7 +9,7 @@ from whyray.explain.latent.embedding import (
 )
 from whyray.explain.latent.latent_position import LatentPositionMethod
 from whyray.explain.latent.outliers import planted
-from whyray.explain.latent.plane import normed
+from whyray.explain.latent.plane import normed, umap_layout
 from whyray.explain.latent.reference_index import (
     KIND,
     MAHALANOBIS,
@@ -22,7 +22,7 @@ from whyray.explain.latent.reference_index import (
     index_of,
     missing,
 )
-from whyray.explain.latent.space import Space, fit_space, percentile
+from whyray.explain.latent.space import Space, fit_space, percentile, unit
 from whyray.explain.latent.trustworthiness import ENOUGH, local_trustworthiness, trustworthiness
 
 __all__ = [
@@ -50,4 +50,6 @@ __all__ = [
     "planted",
     "required_embedding",
     "trustworthiness",
+    "umap_layout",
+    "unit",
 ]

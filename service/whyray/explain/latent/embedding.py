@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
-from whyray.inference import Model, Run
-from whyray.inference.head import AffineHead, affine_head
+from whyray.inference import AffineHead, Model, Run, affine_head
 
 POOLED = "features, averaged over places"
 
@@ -14,7 +13,7 @@ def embedding_name(model: Model) -> str | None:
     """What the embedding is, in words that an index keeps; None where the model has none."""
     if model.manifest.output.embedding is not None:
         return model.manifest.output.embedding
-    return None if model.features_name is None else POOLED
+    return None if model.network.features_name is None else POOLED
 
 
 def case_embedding(run: Run) -> FloatArray | None:
@@ -49,7 +48,7 @@ def head_on_embedding(model: Model) -> AffineHead | None:
 
     weight: (targets, D). Checked against ONNX Runtime on random vectors. Made once.
     """
-    return model.session(("head on embedding",), lambda: _head_on_embedding(model))
+    return model.once(("head on embedding",), lambda: _head_on_embedding(model))
 
 
 def _head_on_embedding(model: Model) -> AffineHead | None:
@@ -57,12 +56,12 @@ def _head_on_embedding(model: Model) -> AffineHead | None:
         return None
     name = model.manifest.output.embedding
     if name is None:
-        head = model.head
+        head = model.network.head
         return head if head is not None and head.kind == "pooled" else None
-    shape = model.graph.shapes.get(name)
+    shape = model.network.graph.shapes.get(name)
     if shape is None or any(size is not None and size < 1 for size in shape[1:]) or _volume(shape) > _LARGEST:
         return None
-    head = affine_head(model.graph, name, model.logits_name, model.options)
+    head = affine_head(model.network.graph, name, model.network.logits_name, model.options)
     return head if head is not None and head.weight.shape == (len(model.targets), _volume(shape)) else None
 
 

@@ -146,7 +146,7 @@ def index_of(model: Model, *, method: str) -> ReferenceIndex:
         raise ArtefactMissing(
             f"{method} needs the artefact {KIND!r}, and {model.identity} has none", advice=how_to_make(model)
         )
-    return model.session((KIND, path, path.stat().st_mtime_ns), lambda: _read(model))
+    return model.once((KIND, path, path.stat().st_mtime_ns), lambda: _read(model))
 
 
 def missing(model: Model, *, method: str) -> WhyRayError | None:

@@ -63,6 +63,9 @@ class Space:
 
 def fit_space(vectors: FloatArray) -> Space:
     """Fit on (n, D) embeddings, n ≥ 2, not all the same."""
+    # not with this module: a worker reads spaces and fits none
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
     x = vectors.astype(np.float64)
     mean = x.mean(axis=0)
     x = x - mean
@@ -76,7 +79,8 @@ def fit_space(vectors: FloatArray) -> Space:
     basis = x.T @ axes[:, :kept] / np.sqrt(values[:kept]) if count <= width else axes[:, :kept]
     basis = _oriented(basis.T)
     eigen = values / count
-    shrinkage, scale = _ledoit_wolf(x, float((values**2).sum()))
+    shrinkage = float(ledoit_wolf_shrinkage(x, assume_centered=True))
+    scale = float((x**2).mean())
     tail = eigen[kept:rank].sum() / max(width - kept, 1)
     return Space(
         mean.astype(np.float32),
@@ -108,19 +112,6 @@ def unit(vectors: FloatArray) -> FloatArray:
 def percentile(value: float, usual: FloatArray) -> float:
     """0..100: the share of `usual` distances that are smaller."""
     return float(100 * np.mean(usual < value))
-
-
-def _ledoit_wolf(x: NDArray[np.float64], squared_products: float) -> tuple[float, float]:
-    """(a, m): shrinkage and mean variance, Ledoit and Wolf 2004, section 3.2; x (n, D) is centred.
-
-    `squared_products`: the squared Frobenius norm of x' x.
-    """
-    count, width = x.shape
-    scale = float((x**2).sum() / count / width)
-    fourth = float(((x**2).sum(axis=1) ** 2).sum())
-    spread = (squared_products / count**2 - width * scale**2) / width
-    error = min((fourth / count - squared_products / count**2) / (width * count), spread)
-    return (float(np.clip(error / spread, 0, 1)) if spread > 0 else 1.0), scale
 
 
 def _oriented(basis: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ def traversal(case: Case, index: ReferenceIndex, steps: int, method: str) -> Tra
     code = space.encode(case.display[None])
     again = as_input(space.decode(code), case.model.manifest.input)
     before = case.model.answer(case.run.logits)[0]
-    after = case.model.answer(case.model.batch_logits(again))[0]
+    after = case.model.answer(case.model.session.logits(again))[0]
     targets = list(case.targets)
     gap = float(np.abs(after[targets] - before[targets]).max())
     if gap > FAITHFUL:

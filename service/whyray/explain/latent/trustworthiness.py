@@ -1,11 +1,13 @@
-"""How far neighbours on a plane are neighbours in the space that it shows (Venna and Kaski 2001, eq. 1)."""
+"""How far neighbours on a plane are neighbours in the space that it shows (Venna and Kaski 2001, eq. 1).
+
+For cosine distances give vectors of length 1: the order is the same.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import DoubleArray, FloatArray
 
 NEIGHBOURS = 10
 ENOUGH = 0.9
@@ -13,29 +15,36 @@ ENOUGH = 0.9
 
 
 def trustworthiness(space: FloatArray, plane: FloatArray, *, neighbours: int = NEIGHBOURS) -> float:
-    """0..1, of (N, D) against (N, 2), both with Euclidean distances; 1: all plane neighbours are neighbours indeed.
+    """0..1, of (N, D) against (N, 2), both with Euclidean distances; 1: all plane neighbours are neighbours indeed."""
+    # not with this module: a worker asks for one case's own neighbourhood alone
+    from sklearn.manifold import trustworthiness as of_all
 
-    For cosine distances give `space` with rows of length 1: the order is the same.
+    k = min(neighbours, (len(space) - 1) // 2)
+    return float(of_all(space.astype(np.float64), plane.astype(np.float64), n_neighbors=k)) if k >= 1 else 1.0
+
+
+def local_trustworthiness(
+    vector: FloatArray, place: FloatArray, space: FloatArray, plane: FloatArray, *, neighbours: int = NEIGHBOURS
+) -> float:
+    """0..1: the same of one case's own neighbourhood, which scikit-learn does not give.
+
+    The mean of it over all points, each against all others, is their `trustworthiness`.
+
+    Parameters
+    ----------
+    vector, place
+        (D,) and (2,): the case in the space and on the plane.
+    space, plane
+        (N, D) and (N, 2): the others.
     """
-    return float(local_trustworthiness(space, plane, neighbours=neighbours).mean())
-
-
-def local_trustworthiness(space: FloatArray, plane: FloatArray, *, neighbours: int = NEIGHBOURS) -> FloatArray:
-    """(N,): the same, of each point's own neighbourhood; their mean is `trustworthiness`."""
-    count = len(space)
-    k = min(neighbours, (count - 1) // 2)
+    k = min(neighbours, len(space) // 2)
     if k < 1:
-        return np.ones(count, np.float32)
-    true_rank = np.argsort(np.argsort(_squared(space), axis=1), axis=1)  # 0 for the point itself
-    shown = np.argsort(_squared(plane), axis=1)[:, 1 : k + 1]
-    too_far = np.maximum(np.take_along_axis(true_rank, shown, axis=1) - k, 0).sum(axis=1)
-    most = k * (2 * count - 3 * k - 1) / 2
-    return np.asarray(1 - too_far / most, np.float32)
+        return 1.0
+    rank = 1 + np.argsort(np.argsort(_distances(space, vector)))
+    shown = np.argsort(_distances(plane, place))[:k]
+    worst = k * (2 * (len(space) + 1) - 3 * k - 1) / 2
+    return float(1 - np.maximum(rank[shown] - k, 0).sum() / worst)
 
 
-def _squared(points: FloatArray) -> NDArray[np.float64]:
-    wide = points.astype(np.float64)
-    norms = (wide**2).sum(axis=1)
-    found: NDArray[np.float64] = norms[:, None] + norms[None] - 2 * wide @ wide.T
-    np.fill_diagonal(found, -1)
-    return found
+def _distances(points: FloatArray, to: FloatArray) -> DoubleArray:
+    return np.asarray(np.linalg.norm(points.astype(np.float64) - to, axis=1))

@@ -2,7 +2,16 @@
 
 from whyray.explain.units import onboarding_only, report
 from whyray.explain.units.artefact import LEVELS, UNITS, Units, read_units
-from whyray.explain.units.layer import Contributions, ablated, ablated_together, contributions, head_gap, layer_named
+from whyray.explain.units.layer import (
+    Contributions,
+    ablated,
+    ablated_together,
+    activations,
+    contributions,
+    head_gap,
+    layer_named,
+    pooled,
+)
 from whyray.explain.units.report import UnitReportMethod, UnitReportParameters, strongest
 
 __all__ = [
@@ -14,10 +23,12 @@ __all__ = [
     "Units",
     "ablated",
     "ablated_together",
+    "activations",
     "contributions",
     "head_gap",
     "layer_named",
     "onboarding_only",
+    "pooled",
     "read_units",
     "report",
     "strongest",

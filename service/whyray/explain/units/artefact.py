@@ -65,10 +65,6 @@ class Units:
         """(k, h, w) in 0..1: parts of references that excite the unit most; None where the artefact keeps none."""
         return _picked(self.artefact, "patch_of", "patches", unit)
 
-    def maximised_of(self, unit: int) -> FloatArray | None:
-        """(seeds, h, w) in 0..1: pictures made to excite the unit; None where none were made."""
-        return _picked(self.artefact, "maximised_of", "maximised", unit)
-
 
 def read_units(model: Model, layer: str, *, method: str) -> Units:
     """The units of this layer; ArtefactMissing where the package has no such artefact, or one of another layer."""

@@ -11,8 +11,7 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import ExplanationError, TierMissing
 from whyray.explain.case import Case
 from whyray.explain.weights import feature_gradient
-from whyray.inference import Model, head_from, tapped
-from whyray.inference.gradient import parity_gap
+from whyray.inference import Model, parity_gap
 
 _CHUNK_BYTES = 1 << 26
 
@@ -45,16 +44,16 @@ def layer_named(model: Model, named: str | None) -> str:
     Raises TierMissing where there are no feature maps, ExplanationError where the tensor isn't one of units on a grid
     or the answer doesn't follow from it alone.
     """
-    layer = named or model.features_name
+    layer = named or model.network.features_name
     if layer is None:
         raise TierMissing(f"{model.identity} has no feature maps, so no units on a grid")
-    shape = model.graph.shapes.get(layer)
-    if layer not in model.graph.producer or (shape is not None and len(shape) != len(model.spatial_shape) + 2):
+    shape = model.network.graph.shapes.get(layer)
+    if layer not in model.network.graph.producer or (shape is not None and len(shape) != len(model.spatial_shape) + 2):
         raise ExplanationError(
             f"{model.identity}: {layer!r} is no tensor of units on a grid",
             advice="Name an inner tensor (N, units, *grid) of the graph, or leave `layer` out.",
         )
-    if model.graph.between(layer, model.logits_name) is None:
+    if model.network.graph.between(layer, model.network.logits_name) is None:
         raise ExplanationError(
             f"{model.identity}: the answer depends on more than {layer!r}",
             advice="Name a later tensor, one that all ways from the input pass.",
@@ -64,15 +63,15 @@ def layer_named(model: Model, named: str | None) -> str:
 
 def activations(model: Model, x: FloatArray, layer: str) -> FloatArray:
     """(N, units, *grid) of channels-first `x` (N, C, *spatial)."""
-    return tapped(model, x, [layer])[layer]
+    return model.session.tapped(x, [layer])[layer]
 
 
 def case_activations(case: Case, layer: str) -> FloatArray:
     """(units, *grid) of the case's image; no further pass for the feature maps."""
-    if layer == case.model.features_name and case.run.features is not None:
+    if layer == case.model.network.features_name and case.run.features is not None:
         found: FloatArray = case.run.features[0]
         return found
-    kept: FloatArray = case.model.keep(case.x, ("units", layer), lambda: activations(case.model, case.x, layer)[0])
+    kept: FloatArray = case.image.tapped(layer)[0]
     return kept
 
 
@@ -92,8 +91,8 @@ def contributions(case: Case, layer: str, means: FloatArray) -> Contributions:
     """
     model, targets = case.model, list(case.targets)
     values = case_activations(case, layer)
-    if layer == model.features_name:
-        head = model.head
+    if layer == model.network.features_name:
+        head = model.network.head
         if head is not None and head.kind == "pooled":
             mean = values.reshape(len(values), -1).mean(axis=1)
             gap = parity_gap(head.weight @ mean + head.bias, case.run.logits[0])
@@ -140,7 +139,7 @@ def ablated_together(case: Case, layer: str, groups: Sequence[Sequence[int]], me
 
 def head_gap(case: Case, layer: str) -> float:
     """The difference of the head, run on the layer as it is, to the logits of the whole graph, relative."""
-    return parity_gap(head_from(case.model, layer)(case_activations(case, layer)[None]), case.run.logits)
+    return parity_gap(case.model.network.head_from(layer)(case_activations(case, layer)[None]), case.run.logits)
 
 
 def _without(values: FloatArray, units: Sequence[int], means: FloatArray) -> FloatArray:
@@ -151,7 +150,7 @@ def _without(values: FloatArray, units: Sequence[int], means: FloatArray) -> Flo
 
 
 def _head_scores(case: Case, layer: str, values: FloatArray) -> FloatArray:
-    logits = head_from(case.model, layer)(values)
+    logits = case.model.network.head_from(layer)(values)
     return case.scores_of(logits.reshape(len(values), *case.run.logits.shape[1:]))
 
 

@@ -2,7 +2,7 @@
 
 from whyray.results.page.compare import Comparison, comparisons
 from whyray.results.page.key_slices import key_slices
-from whyray.results.page.layout import Page, Panel
+from whyray.results.page.layout import Page, Panel, text_size_of
 from whyray.results.page.pages import (
     cine_pages,
     frames_explained_words,
@@ -35,5 +35,6 @@ __all__ = [
     "on_paper",
     "overview_page",
     "sheets",
+    "text_size_of",
     "told_pages",
 ]

@@ -1,0 +1,331 @@
+"""What is stuck, and what to do about it: the first thing that an administrator reads, on the page or in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from whyray.catalog import processes
+from whyray.catalog.states import DeliveryState, JobState
+from whyray.catalog.tables import Announcement, Delivery, Event, Job, Process, Study
+
+LOW_SPACE = 5 * 2**30
+"""Free bytes below which storage is called short: about ten CT studies."""
+LATE_COMMITMENT = timedelta(hours=6)
+LONG_OPEN = timedelta(hours=3)
+CONFLICT_MEMORY = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Which jobs, deliveries or announcements something is about: those in one of `states` at one `place`.
+
+    The place of a job is its route, that of the others their destination. `error_code` is None where they are together
+    for another reason than their error.
+    """
+
+    of: Literal["jobs", "deliveries", "announcements"]
+    states: tuple[JobState | DeliveryState, ...]
+    place: str
+    error_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One thing that needs somebody. `work` names what of the work is concerned, where some is."""
+
+    severity: Literal["error", "warning"]
+    kind: str
+    title: str
+    message: str
+    advice: str
+    count: int = 1
+    since: datetime | None = None
+    work: Work | None = None
+
+
+def attention(
+    session: Session, now: datetime, *, destinations: Iterable[str], free_bytes: int | None
+) -> tuple[Attention, ...]:
+    """All that needs somebody, errors first.
+
+    Parameters
+    ----------
+    destinations
+        Those that the configuration names.
+    free_bytes
+        What storage can still take; None where nobody knows.
+    """
+    found = [
+        *_storage(free_bytes),
+        *_ended(session, now),
+        *_hindered(session, now),
+        *_refused_configurations(session),
+        *(item for what in _STUCK for item in _stuck(session, what)),
+        *_unknown_destinations(session, set(destinations)),
+        *_uncommitted(session, now),
+        *_open_studies(session, now),
+        *_conflicts(session, now),
+        *_no_statements(session, now),
+    ]
+    return tuple(sorted(found, key=lambda item: item.severity))
+
+
+def _storage(free_bytes: int | None) -> list[Attention]:
+    if free_bytes is None or free_bytes >= LOW_SPACE:
+        return []
+    return [
+        Attention(
+            severity="error",
+            kind="storage.low",
+            title="Storage is nearly full",
+            message=f"{free_bytes / 2**30:.1f} GiB are free, {LOW_SPACE / 2**30:.0f} GiB are wanted",
+            advice="Free disk or shorten the retention; new instances are refused when nothing is left.",
+        )
+    ]
+
+
+def _ended(session: Session, now: datetime) -> list[Attention]:
+    rows = processes.all_processes(session)
+    alive = {row.role for row in rows if processes.is_alive(row, now)}
+    ended = [(row, error) for row in rows if (error := processes.why_ended(row)) is not None]
+    return [
+        Attention(
+            severity="warning" if row.role in alive else "error",
+            kind="process.ended",
+            title=f"{row.name} does not run: {error['code']}",
+            message=error["message"],
+            advice=error["advice"],
+            since=row.started_at,
+        )
+        for row, error in ended
+    ] + [
+        Attention(
+            # another process of the same role does its work meanwhile
+            severity="warning" if row.role in alive else "error",
+            kind="process.gone",
+            title=f"{row.role} {row.name} is silent",
+            message="It gave no sign of life for more than 30 seconds and did not end in good order.",
+            advice="Look at its log and start it again; its jobs are taken over when their leases run out.",
+            since=row.seen_at,
+        )
+        for row in rows
+        if _is_gone(row, now)
+    ]
+
+
+def _hindered(session: Session, now: datetime) -> list[Attention]:
+    """What keeps running roles from their work, each cause once."""
+    rows: dict[tuple[str, ...], list[Process]] = {}
+    for row in processes.all_processes(session):
+        hindrance = processes.hindrance(row)
+        if hindrance is not None and processes.is_alive(row, now):
+            rows.setdefault((hindrance["code"], hindrance["message"], hindrance["advice"]), []).append(row)
+    return [
+        Attention(
+            severity="error",
+            kind="process.hindered",
+            title=f"{', '.join(sorted(row.name for row in hindered))} can't work: {code}",
+            message=message,
+            advice=advice,
+            count=len(hindered),
+        )
+        for (code, message, advice), hindered in rows.items()
+    ]
+
+
+def _is_gone(row: Process, now: datetime) -> bool:
+    return processes.why_ended(row) is None and not processes.is_alive(row, now)
+
+
+def _refused_configurations(session: Session) -> list[Attention]:
+    """Files that can't be obeyed, each once, however many roles look at it."""
+    told: dict[str, Process] = {}
+    for row in processes.all_processes(session):
+        words = row.detail.get("config_refused")
+        if words:
+            told.setdefault(str(words), row)
+    return [
+        Attention(
+            severity="error",
+            kind="config.refused",
+            title="The configuration file is wrong and is not in force",
+            message=words,
+            advice="Correct the file; it is read again at once. `whyray config check` tells whether it is right.",
+        )
+        for words in told
+    ]
+
+
+@dataclass(frozen=True)
+class _Stuck:
+    """Work that is stuck in a state, told by its place; `title` takes {number} and {place}."""
+
+    of: Literal["jobs", "deliveries", "announcements"]
+    state: JobState | DeliveryState
+    severity: Literal["error", "warning"]
+    title: str
+
+
+_STUCK = (
+    _Stuck("jobs", JobState.FAILED, "error", "{number} of route “{place}” failed"),
+    _Stuck("deliveries", DeliveryState.FAILED, "error", "{place} did not take {number}"),
+    _Stuck("deliveries", DeliveryState.WAITING, "warning", "{place} has not yet taken {number}"),
+    _Stuck("jobs", JobState.WAITING, "warning", "{number} of route “{place}” will be tried again"),
+    _Stuck("announcements", DeliveryState.FAILED, "error", "{number} of results at {place} failed"),
+    _Stuck("announcements", DeliveryState.WAITING, "warning", "{number} of results at {place} will be tried again"),
+)
+_TABLES: dict[str, type[Job | Delivery | Announcement]] = {
+    "jobs": Job,
+    "deliveries": Delivery,
+    "announcements": Announcement,
+}
+_NOUNS = {"jobs": "job", "deliveries": "result", "announcements": "announcement"}
+
+
+def _stuck(session: Session, what: _Stuck) -> list[Attention]:
+    table = _TABLES[what.of]
+    place = Job.route if table is Job else (Announcement if table is Announcement else Delivery).destination
+    since = Job.finished_at if what.state is JobState.FAILED else table.created_at
+    rows = session.execute(
+        select(
+            place,
+            table.error_code,
+            func.count(),
+            func.min(since),
+            func.max(table.error_message),
+            func.max(table.error_advice),
+        )
+        .where(table.state == what.state)
+        .group_by(place, table.error_code)
+        .order_by(func.count().desc())
+    )
+    return [
+        Attention(
+            severity=what.severity,
+            kind=f"{what.of}.{what.state.value}",
+            title=what.title.format(number=_number(count, _NOUNS[what.of]), place=name) + f": {code}",
+            message=message or "",
+            advice=advice or "",
+            count=count,
+            since=oldest,
+            work=Work(what.of, (what.state,), name, code),
+        )
+        for name, code, count, oldest, message, advice in rows
+    ]
+
+
+def _unknown_destinations(session: Session, known: set[str]) -> list[Attention]:
+    pending = (DeliveryState.QUEUED, DeliveryState.WAITING)
+    rows = session.execute(
+        select(Delivery.destination, func.count(), func.min(Delivery.created_at))
+        .where(Delivery.state.in_(pending), Delivery.destination.not_in(known))
+        .group_by(Delivery.destination)
+    )
+    return [
+        Attention(
+            severity="error",
+            kind="destination.unknown",
+            title=f"{_number(count, 'result')} wait for “{name}”, which the configuration does not name",
+            message="Nothing sends them: the destination was renamed or removed.",
+            advice="Name the destination in the configuration again, or cancel these deliveries.",
+            count=count,
+            since=since,
+            work=Work("deliveries", pending, name),
+        )
+        for name, count, since in rows
+    ]
+
+
+def _uncommitted(session: Session, now: datetime) -> list[Attention]:
+    rows = session.execute(
+        select(Delivery.destination, func.count(), func.min(Delivery.commitment_asked_at))
+        .where(Delivery.state == DeliveryState.SENT, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
+        .group_by(Delivery.destination)
+    )
+    return [
+        Attention(
+            severity="warning",
+            kind="commitment.late",
+            title=f"{name} has not said whether it keeps {_number(count, 'result')}",
+            message="Storage commitment was asked for more than 6 hours ago, and no report came.",
+            advice="Check that the PACS knows WhyRay's AE title, host and port, to which it sends the report.",
+            count=count,
+            since=since,
+            work=Work("deliveries", (DeliveryState.SENT,), name),
+        )
+        for name, count, since in rows
+    ]
+
+
+def _open_studies(session: Session, now: datetime) -> list[Attention]:
+    count, since = session.execute(
+        select(func.count(), func.min(Study.opened_at)).where(
+            Study.received_sequence > Study.routed_sequence, Study.opened_at <= now - LONG_OPEN
+        )
+    ).one()
+    if not count:
+        return []
+    return [
+        Attention(
+            severity="warning",
+            kind="studies.open",
+            title=f"{_number(count, 'study', 'studies')} waited for completion for more than 3 hours",
+            message="The note of each study says what routing waits for.",
+            advice="Check the route's `complete` rules (at_most), and that the intake process runs.",
+            count=count,
+            since=since,
+        )
+    ]
+
+
+def _conflicts(session: Session, now: datetime) -> list[Attention]:
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(
+            Event.kind == "instance.conflict", Event.at >= now - CONFLICT_MEMORY
+        )
+    ).one()
+    if not count:
+        return []
+    return [
+        Attention(
+            severity="warning",
+            kind="instance.conflict",
+            title=f"{_number(count, 'instance')} came again with other content today",
+            message="The first content is used; the other was kept apart and not processed.",
+            advice="Ask the sender why one SOP Instance UID names two contents.",
+            count=count,
+            since=since,
+        )
+    ]
+
+
+def _no_statements(session: Session, now: datetime) -> list[Attention]:
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(
+            Event.kind == "job.no-statement", Event.at >= now - CONFLICT_MEMORY
+        )
+    ).one()
+    if not count:
+        return []
+    return [
+        Attention(
+            severity="warning",
+            kind="job.no-statement",
+            title=f"Of {_number(count, 'image')} nothing was said today",
+            message="They are unlike those that the package was made for: neither finding nor map was given.",
+            advice="Look at the images of these jobs: those wrongly turned or exposed are the sender's to mend; other "
+            "kinds of images don't belong to the route, whose conditions can leave them out.",
+            count=count,
+            since=since,
+        )
+    ]
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"

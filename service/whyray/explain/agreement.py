@@ -1,0 +1,69 @@
+"""How far several maps of one answer point at the same places: one number, and no map made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from whyray.base.arrays import BoolArray, FloatArray
+from whyray.explain.repeat import TOP
+from whyray.explain.types import Heatmap
+
+CHANCE = TOP
+"""What maps that know nothing of each other reach."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Mean pairwise overlap of the top tenth of several maps (feature agreement of Krishna et al. 2022, section 3.2,
+    with a tenth of the places as k).
+
+    `value` is 0..1, by chance about 0.1; `methods` are those whose maps were compared, in their order; `pairs` how many
+    pairs that is.
+    """
+
+    value: float
+    methods: tuple[str, ...]
+    pairs: int
+
+
+def agreement(heatmaps: Sequence[Heatmap]) -> Agreement | None:
+    """Of maps of one target of one image; None where no two are independent of each other.
+
+    Maps that were made of the same layer agree for free: such pairs are left out. Of a map only places that speak for
+    the target count. It does not say that what is agreed on is right.
+    """
+    tops = [top_places(heatmap.values) for heatmap in heatmaps]
+    compared: set[int] = set()
+    overlaps = []
+    for first, second in combinations(range(len(heatmaps)), 2):
+        if heatmaps[first].method == heatmaps[second].method or _same_source(heatmaps[first], heatmaps[second]):
+            continue
+        compared |= {first, second}
+        overlaps.append(overlap(tops[first], tops[second]))
+    if not overlaps:
+        return None
+    return Agreement(
+        float(np.mean(overlaps)), tuple(heatmaps[place].method for place in sorted(compared)), len(overlaps)
+    )
+
+
+def top_places(values: FloatArray) -> BoolArray:
+    """(*spatial): the tenth of the places with the largest values, of those that are positive."""
+    count = max(1, round(TOP * values.size))
+    places = np.zeros(values.size, bool)
+    places[np.argsort(-values.ravel(), kind="stable")[:count]] = True
+    return np.asarray(places.reshape(values.shape) & (values > 0))
+
+
+def overlap(first: BoolArray, second: BoolArray) -> float:
+    """Places of both as a part of the larger one's, 0..1; 0 where one has none."""
+    larger = max(int(first.sum()), int(second.sum()))
+    return float((first & second).sum() / larger) if larger else 0.0
+
+
+def _same_source(first: Heatmap, second: Heatmap) -> bool:
+    return first.layer is not None and first.layer == second.layer

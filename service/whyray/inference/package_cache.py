@@ -1,0 +1,57 @@
+"""What was compiled, measured or proven of one package, kept on disk by the versions of all that decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from whyray.inference.cache import CompiledCache
+from whyray.inference.gradient_proof import PROOF
+
+_DECIDE_TIERS = ("whyray", "onnxruntime", "onnxruntime-gpu", "torch", "onnx2fx", "onnx2torch")
+"""Distributions whose versions decide whether a twin is made and believed."""
+
+
+class PackageCache:
+    """The cache of one package. Of a network whose weights were changed nothing is kept, and no proof is asked for.
+
+    `digest` is the package's; `folder` where things are kept, None to keep nothing; `original` whether the network is
+    the package's own.
+    """
+
+    def __init__(self, digest: str, folder: Path | None, *, original: bool = True) -> None:
+        self._digest = digest
+        self._original = original
+        self._cache = CompiledCache(folder if original else None)
+
+    def fetch(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, from the cache where this package's was made before from the same things."""
+        return self._cache.fetch(kind, {"package": self._digest, **made_of}, make)
+
+    def judged(self, kind: str, made_of: Mapping[str, str], judge: Callable[[], str]) -> str:
+        """As `fetch`, of a judgement in words, which other versions of what judges may change."""
+        return self.fetch(kind, {**made_of, **_judges()}, lambda: judge().encode()).decode()
+
+    def proof(self, engine: str, converter: str, providers: Sequence[str], prove: Callable[[], str]) -> str:
+        """Why the gradients of an engine are not believed, as `prove` says, or as it said before of this package.
+
+        A network whose weights were changed keeps the proof of the original: it is made by the same operators.
+        """
+        if not self._original:
+            return ""
+        made_of = {"engine": engine, "converter": converter, "providers": " ".join(providers)}
+        return self.judged("proof", made_of, prove)
+
+
+def installed_version(distribution: str) -> str:
+    """The version of a distribution, or 'absent'."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _judges() -> dict[str, str]:
+    """All that decides whether an engine is believed, by name and version."""
+    return {name: installed_version(name) for name in _DECIDE_TIERS} | {"proof": str(PROOF)}

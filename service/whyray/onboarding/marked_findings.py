@@ -1,0 +1,90 @@
+"""Maps of every finding that readers marked: made method by method, and put to the boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from whyray.explain import Heatmap, Method, checked_parameters, heatmaps
+from whyray.explain.refusal import ends_all, refusal_of
+from whyray.inference import Model
+from whyray.onboarding.localisation import MarkedFinding, Scores, baseline_scores, localisation
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, best_first
+
+MOST_FORWARDS = 30_000
+"""Forward passes for the marked findings of one method: where it needs more, it is measured on a part of them."""
+_log = logging.getLogger(__name__)
+
+
+class MarkedFindings:
+    """The findings, what baselines reach on them, and what each method reached so far."""
+
+    def __init__(
+        self,
+        model: Model,
+        findings: Sequence[MarkedFinding],
+        seed: int,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._model = model
+        self._findings = tuple(findings)
+        self._seed = seed
+        self._progress = progress
+        self._baselines: dict[str, Scores] = {}
+        self.measured: dict[str, MethodLocalisation] = {}
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def measure(
+        self, method: Method, parameters: Mapping[str, Any], made: Mapping[tuple[int, str], Heatmap]
+    ) -> MethodLocalisation | None:
+        """What the method's maps reach; None without marked findings. `made`: maps by image number and target."""
+        if not self._findings:
+            return None
+        if not self._baselines:
+            self._baselines = baseline_scores(self._model, self._findings, self._seed, self._told("baselines"))
+        cost = max(1, method.cost(checked_parameters(method.name, parameters)))
+        most = max(1, min(len(self), MOST_FORWARDS // cost))
+        rows = np.unique(np.linspace(0, len(self) - 1, most).round().astype(int)).tolist()
+        told, maps = self._told(method.name), {}
+        for place, row in enumerate(rows):
+            told(place)
+            finding = self._findings[row]
+            heatmap = made.get((finding.image, finding.target)) or self._map(finding, method.name, parameters)
+            if heatmap is not None:
+                maps[row] = heatmap
+        if not maps:
+            return None
+        found = localisation(self._findings, maps, rows, self._baselines, self._seed, parameters)
+        self.measured[method.name] = found
+        return found
+
+    @property
+    def best(self) -> str | None:
+        """The method that did best so far; None where too few findings are marked to tell."""
+        return next(iter(best_first(self.measured)), None)
+
+    def best_source(self, method: Method, sources: Sequence[str], parameters: Mapping[str, Any]) -> str | None:
+        """The method whose maps `method` is best made of, by hits, then AUPRC; None where too few findings tell."""
+        told = {}
+        for source in sources if len(self) >= FEWEST_BOXES else ():
+            found = self.measure(method, {**parameters, "of": source}, {})
+            if found is not None:
+                told[source] = found
+        return next(iter(best_first(told)), None)
+
+    def _map(self, finding: MarkedFinding, method: str, parameters: Mapping[str, Any]) -> Heatmap | None:
+        try:
+            return heatmaps(self._model, finding.x, target=[finding.target], method=method, **parameters)[0]
+        except Exception as error:  # of this map alone: it counts as missed
+            if ends_all(error):
+                raise
+            refusal_of(_log, error, method)
+            return None
+
+    def _told(self, what: str) -> Callable[[int], None]:
+        return lambda number: self._progress(f"{what} against boxes: finding {number + 1} of {len(self)}")

@@ -1,0 +1,77 @@
+"""The page, its API and `whyray status` tell the same of an installation: it is counted in one place."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from admin.scene import Scene
+from cli.conftest import Cli, cli
+from whyray.catalog import Announcement, Delivery, DeliveryState, JobState, announcements
+from whyray.config import ResultKind
+
+__all__ = ["cli"]
+
+
+def test_status_tells_what_the_page_tells_of_work_that_is_stuck(scene: Scene, client: TestClient, cli: Cli) -> None:
+    shown = client.get("/api/v1/overview").json()
+    config = scene.folder / "whyray.yaml"
+    config.write_text(f"state: {scene.folder}\n" + CONFIG_WITHOUT_RESEARCH)
+    said = cli("status", "--json", "--config", config)
+    told = json.loads(said.out)
+    assert said.code == 1, "its roles have been silent since that afternoon"
+
+    about_work = ("jobs.", "deliveries.")
+    titles = {item["title"]: item["advice"] for item in shown["attention"] if item["kind"].startswith(about_work)}
+    assert len(titles) >= 4
+    assert titles.items() <= {item["title"]: item["advice"] for item in told["attention"]}.items()
+    assert "destination.unknown" in {item["kind"] for item in told["attention"]}
+
+    counted = {(what, state): number for what, state, number in told["tallies"]}
+    assert {state: counted["jobs", state] for state in shown["jobs"]} == shown["jobs"]
+    assert {state: counted["studies", state] for state in shown["studies"]} == shown["studies"]
+    for destination in shown["deliveries"]:
+        name = f"deliveries to {destination['destination']}"
+        assert {state: counted[name, state] for state in destination["states"]} == destination["states"]
+
+
+def test_status_says_in_words_what_failed_and_what_to_do(scene: Scene, cli: Cli) -> None:
+    _announcement_that_failed(scene)
+    config = scene.folder / "whyray.yaml"
+    config.write_text(f"state: {scene.folder}\n" + CONFIG_WITHOUT_RESEARCH)
+    said = cli("status", "--config", config).everything
+    assert "1 job of route “head CT” failed: PackageError: study" in said
+    assert "1 announcement of results at pacs failed: PeerUnreachable: RIS is off Start it." in said
+
+
+def _announcement_that_failed(scene: Scene) -> None:
+    with scene.catalog.begin() as session:
+        (sent,) = session.query(Delivery).filter_by(destination="pacs", state=DeliveryState.SENT)
+        announcements.gather(session, sent, "2.25.5", scene.now)
+        session.flush()
+        session.execute(
+            update(Announcement).values(
+                state=DeliveryState.FAILED,
+                error_code="PeerUnreachable",
+                error_message="RIS is off",
+                error_advice="Start it.",
+            )
+        )
+
+
+def test_the_page_offers_as_filters_every_value_that_the_service_knows(client: TestClient) -> None:
+    offered = client.get("/api/v1/choices").json()
+    assert set(offered["result_kinds"]) == set(get_args(ResultKind)) >= {"blend", "gsps"}
+    assert offered["job_states"] == [state.value for state in JobState]
+    for kind in offered["result_kinds"]:
+        assert client.get("/api/v1/results", params={"kind": kind}).status_code == 200
+    for state in offered["study_states"]:
+        assert client.get("/api/v1/studies", params={"state": state}).status_code == 200
+    for grade in offered["grades"]:
+        assert client.get("/api/v1/results", params={"grade": grade}).status_code == 200
+
+
+CONFIG_WITHOUT_RESEARCH = "destinations: {pacs: {ae_title: PACS_MAIN, host: 127.0.0.1, port: 104}}\n"
