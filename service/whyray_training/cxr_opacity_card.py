@@ -7,7 +7,7 @@ from typing import Any
 
 from whyray_training.cxr_local_net import FLOOR, INPUT_SIZE
 from whyray_training.figures import with_interval
-from whyray_training.film_input import film_input
+from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
 VERSION = "1.0.0"
 
@@ -36,7 +36,8 @@ def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
             }
         ],
         "evidence": {"output": "evidence", "bias": [FLOOR]},
-        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1"},
+        "companions": {"autoencoder": "cxr-autoencoder@1", "anatomy": "cxr-anatomy@1", **SCOPE_COMPANION},
+        "scope": film_scope(),
     }
 
 
