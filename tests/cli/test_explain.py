@@ -127,6 +127,7 @@ class ReportFile(_Strict):
     findings: list[Finding]
     refused: list[str]
     withheld: list[str]
+    no_statement: list[dict[str, object]]
     files: list[str]
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import select
 from planted_scope import planted_scope, with_scope
 from site_under_test import ROUTE, Site, film
 from synthetic import radiograph
-from whyray.admin.attention import attention
 from whyray.admin.describe import job_detail
 from whyray.catalog import Event, Job, JobState, ResultRow
+from whyray.catalog.attention import attention
 from whyray.inference import load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
@@ -76,7 +76,7 @@ def test_an_image_unlike_those_of_the_package_ends_its_job_well_with_neither_fin
 
 def test_page_and_report_say_so_and_name_no_finding(demanding: Site) -> None:
     job = worked(demanding, inverted())
-    made = {each.kind: dcmread(demanding.storage.path(each.key)) for each in job.results}
+    made = {each.kind: dcmread(demanding.storage.root / each.key) for each in job.results}
     said = texts(made["sr"])
     assert WORDS in said
     assert "Black and white seem to be exchanged." in said

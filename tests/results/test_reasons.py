@@ -16,6 +16,14 @@ from whyray.results.reasons import reasons_in
 LANGUAGES = ("de", "es", "fr", "ja")
 _BY_FORMAT = {
     "name.replace('_gap', ' gap')": {"completeness gap", "conservation gap"},
+    "POSITION": {"likeness to ordinary images"},
+    "DISTANCE": {"distance from ordinary images"},
+    "OWN_REFERENCES": {"distance from the package's references"},
+    "ANATOMY": {"anatomy that can be"},
+    "PART_OF_GRID": {"part of the grid"},
+    "NAME": {"answers as when it was onboarded", "maps that hit what readers marked"},
+    "DIFFERING": {"answers that differ between images"},
+    "measured.name": set(),  # the same measurement, with what it cost this time
     "f'stability under {name}'": {"stability under noise", "stability under 1-pixel shift"},
 }
 
@@ -52,7 +60,7 @@ def _assigns_name(assignment: ast.Assign) -> bool:
 def card(*measurements: tuple[str, float, float | None, Grade]) -> QualityCard:
     return QualityCard(
         tuple(
-            Measurement(name, "robustness", value, baseline, grade, "SSIM; green from 0.8, red below 0.5", "ours")
+            Measurement(name, "fidelity", value, baseline, grade, "SSIM; green from 0.8, red below 0.5", "ours")
             for name, value, baseline, grade in measurements
         )
     )

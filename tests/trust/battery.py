@@ -46,6 +46,10 @@ def share(passed: list[bool], patients: list[int]) -> str:
     groups: dict[int, list[bool]] = defaultdict(list)
     for one, patient in zip(passed, patients, strict=True):
         groups[patient].append(one)
+    if len(set(passed)) == 1:  # a bootstrap of equal values knows no doubt: Clopper and Pearson 1934, of patients
+        doubt = 1 - 0.025 ** (1 / len(groups))
+        low, high = (1 - doubt, 1.0) if passed[0] else (0.0, doubt)
+        return f"{np.mean(passed):.1%} ({low:.1%}–{high:.1%}), n = {len(passed)}"
     sums = np.array([[sum(each), len(each)] for each in groups.values()], float)
     picked = np.random.default_rng(0).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
     totals = sums[picked].sum(axis=1)
@@ -94,10 +98,15 @@ def _picture(path: Path, side: int = 512) -> np.ndarray:
     return np.asarray(Image.open(path).convert("L").resize((side, side)), np.float32) / 255
 
 
-def _images(model: Model, data: Path, count: int) -> list[tuple[str, str]]:
+def ordinary_apart(data: Path, count: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Radiographs, drawn by chance, of patients that the scope package does not know, and the patients' numbers."""
     every = list(_rows(data))
     part = parts_by_patient(np.array([patient for _, patient in every]), 0)
-    judged = [every[index] for index in np.random.default_rng(5).permutation(np.flatnonzero(part == 2))][:count]
+    for index in np.random.default_rng(5).permutation(np.flatnonzero(part == 2))[:count]:
+        yield _picture(every[index][0]), every[index][1]
+
+
+def _images(model: Model, data: Path, count: int) -> list[tuple[str, str]]:
     passed: dict[str, list[bool]] = defaultdict(list)
     of: dict[str, list[int]] = defaultdict(list)
 
@@ -107,11 +116,11 @@ def _images(model: Model, data: Path, count: int) -> list[tuple[str, str]]:
         passed[kind].append(not scope_of_frame(image, model, to_model(image, model.manifest.input)).refused)
         of[kind].append(patient)
 
-    for path, patient in judged:
-        look("ordinary", _picture(path), patient)
-    for path, patient in judged[: max(1, count // 4)]:
+    for picture, patient in ordinary_apart(data, count):
+        look("ordinary", picture, patient)
+    for picture, patient in ordinary_apart(data, max(1, count // 4)):
         for kind, spoil in SPOILT.items():
-            look(kind, spoil(_picture(path)), patient)
+            look(kind, spoil(picture), patient)
     rng = np.random.default_rng(0)
     made: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {"noise": noise, "leg": leg, "knee": knee}
     for kind, make in made.items():
@@ -124,7 +133,9 @@ def _images(model: Model, data: Path, count: int) -> list[tuple[str, str]]:
     ):
         for number, (_, picture) in enumerate(pictures):
             look(kind, picture, number)
-    return [(kind, share(passed[kind], of[kind])) for kind in passed]
+    strange = [kind for kind in passed if kind != "ordinary"]
+    together = [one for kind in strange for one in passed[kind]], [one for kind in strange for one in of[kind]]
+    return [*((kind, share(passed[kind], of[kind])) for kind in passed), ("all but the ordinary", share(*together))]
 
 
 def _models(model: Model) -> list[tuple[str, str]]:

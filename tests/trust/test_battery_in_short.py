@@ -176,3 +176,14 @@ def test_what_the_packages_maps_hit_before_counts_against_what_knows_no_model(
     assert measured.grade is grade
     assert f"{hits} of 58" in measured.rule
     assert record_of(Reported(), "other") == []  # type: ignore[arg-type]
+
+
+def test_ordinary_radiographs_of_patients_kept_apart_are_rarely_refused_and_spoilt_ones_rarely_pass(
+    chest: Model, shared_data: Path
+) -> None:
+    from trust.battery import ordinary_apart
+
+    pictures = [picture for picture, _ in ordinary_apart(shared_data, 20)]
+    assert sum(checked(chest, picture).refused for picture in pictures) <= 2
+    spoilt = [spoil(picture) for picture, spoil in zip(pictures, 3 * list(SPOILT.values()), strict=False)]
+    assert sum(not checked(chest, picture).refused for picture in spoilt) <= 1

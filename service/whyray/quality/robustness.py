@@ -136,7 +136,7 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
         value = top_dice(heatmap.values, _again(case, heatmap, seed=int(str(seed)) + 1).values)
     yield Measurement(
         "repeatability",
-        "sanity",
+        "robustness",
         value,
         TOP,
         Grade.GREEN if value >= REPEATED else Grade.AMBER if value >= UNREPEATED else Grade.RED,

@@ -199,8 +199,8 @@ def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
     for name, (least, most) in model.manifest.scope.parts.items():
         share = float((classes == model.target_index(name)).mean())
         grade = Grade.GREEN if least <= share <= most else Grade.RED
-        rule = f"share of the grid; red outside {least:.0%} to {most:.0%}"
-        yield Measurement(f"{PART_OF_GRID} {name}", "scope", share, None, grade, rule, BATTERY), "another"
+        rule = f"share of the grid that is {name}; red outside {least:.0%} to {most:.0%}"
+        yield Measurement(PART_OF_GRID, "scope", share, None, grade, rule, BATTERY), "another"
 
 
 def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> Judged:

@@ -28,8 +28,8 @@ The targets of a scope package bear these names, but for the first, which is the
 """
 POSITION, DISTANCE = "likeness to ordinary images", "distance from ordinary images"
 OWN_REFERENCES, ANATOMY = "distance from the package's references", "anatomy that can be"
-PART_OF_GRID = "part of the grid:"
-_OF_THE_IMAGE = frozenset({POSITION, DISTANCE, OWN_REFERENCES, ANATOMY})
+PART_OF_GRID = "part of the grid"
+_OF_THE_IMAGE = frozenset({POSITION, DISTANCE, OWN_REFERENCES, ANATOMY, PART_OF_GRID})
 BATTERY = "docs/trust.md, held-out radiographs"
 
 
@@ -57,7 +57,7 @@ class ScopeCheck:
     @property
     def measured(self) -> bool:
         """Whether the image itself was compared with those that the package was made for, whatever its header says."""
-        return any(each.name in _OF_THE_IMAGE or each.name.startswith(PART_OF_GRID) for each in self.measurements)
+        return any(each.name in _OF_THE_IMAGE for each in self.measurements)
 
 
 def scope_measured(scope: ScopeCheck | None) -> tuple[Measurement, ...]:
