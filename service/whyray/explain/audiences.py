@@ -80,7 +80,7 @@ def preferred_map(model: Model) -> PreferredMap:
     if best is not None:
         return PreferredMap(best, measured[best].parameters, f"{_rank(best, measured)}: {_worth(measured[best])}")
     if measured:
-        most = max(found.boxes for found in measured.values())
+        most = max(localisation.boxes for localisation in measured.values())
         unknown = f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
     if _able(LOCAL_EVIDENCE, model):
         return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
@@ -96,14 +96,14 @@ def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[st
 
     A method that is also wished for by name keeps its own parameters. Methods for research only are in no group.
     """
-    found: dict[str, dict[str, Any]] = {}
+    wishes: dict[str, dict[str, Any]] = {}
     for name, parameters in requests.items():
         if name not in GROUPS:
-            found.setdefault(name, {}).update(parameters)
+            wishes.setdefault(name, {}).update(parameters)
             continue
         for method, preferred in _members(name, model).items():
-            found[method] = {**preferred, **found.get(method, {})}
-    return dict(sorted(found.items(), key=lambda request: method_named(request[0]).stage))
+            wishes[method] = {**preferred, **wishes.get(method, {})}
+    return dict(sorted(wishes.items(), key=lambda request: method_named(request[0]).stage))
 
 
 def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
@@ -135,7 +135,13 @@ def _rank(best: str, measured: Mapping[str, MethodLocalisation]) -> str:
     return f"{best} did best of {len(measured)} methods" if len(measured) > 1 else f"only {best} was measured"
 
 
-def _worth(found: MethodLocalisation) -> str:
-    blind = max(found.centre_prior_hits, found.usual_place_hits or 0, found.lung_brightness_hits or 0)
-    doubt = "" if found.hits > blind else "; it has not shown that it points any better than a map that knows nothing"
-    return f"{found.words}{doubt}"
+def _worth(localisation: MethodLocalisation) -> str:
+    blind = max(
+        localisation.centre_prior_hits, localisation.usual_place_hits or 0, localisation.lung_brightness_hits or 0
+    )
+    doubt = (
+        ""
+        if localisation.hits > blind
+        else "; it has not shown that it points any better than a map that knows nothing"
+    )
+    return f"{localisation.words}{doubt}"

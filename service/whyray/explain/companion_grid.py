@@ -41,5 +41,5 @@ def resampled(pictures: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     from skimage.transform import resize
 
     whole = (len(pictures), *shape)
-    found = resize(pictures.astype(np.float32), whole, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
-    return np.ascontiguousarray(found, dtype=np.float32)
+    resized = resize(pictures.astype(np.float32), whole, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
+    return np.ascontiguousarray(resized, dtype=np.float32)

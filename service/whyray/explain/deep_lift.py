@@ -50,11 +50,11 @@ class DeepLift(AttributionMap):
         twin = case.model.gradients.twin(self.name)
         rule = Rescale()
         without = rule.of_baseline(twin, baseline)
-        found, logits = twin.gradients(case.x, case.targets, case.regions, rule)
+        gradients, logits = twin.gradients(case.x, case.targets, case.regions, rule)
         parity = checked_parity(case, logits)
-        scores = np.concatenate([case.scores_of(each) for each in (logits, without)])
+        scores = np.concatenate([case.scores_of(outputs) for outputs in (logits, without)])
         results = []
-        for target, multipliers, gain in zip(case.targets, found[:, 0], scores[0] - scores[1], strict=True):
+        for target, multipliers, gain in zip(case.targets, gradients[:, 0], scores[0] - scores[1], strict=True):
             attributions = multipliers * (case.x - baseline)[0]
             gap = completeness_gap(attributions, float(gain))
             if not gap <= parameters.tolerance:
@@ -160,7 +160,7 @@ def _rescaled_max_pool(operator: Operator, baseline: _Step) -> Any:
         def backward(context: Any, *gradients: Any) -> Any:
             (given,), (arriving,) = context.saved_tensors, gradients
             with torch.enable_grad():
-                points = [each.detach().requires_grad_(True) for each in (given, baseline.given[0])]
+                points = [tensor.detach().requires_grad_(True) for tensor in (given, baseline.given[0])]
                 first, second = (operator(point) for point in points)
             largest = torch.maximum(first.detach(), second.detach())
             (plain,) = torch.autograd.grad(first, points[0], arriving, retain_graph=True)
@@ -175,6 +175,6 @@ def _rescaled_max_pool(operator: Operator, baseline: _Step) -> Any:
 
 def _shared_product(operator: Operator, baseline: _Step) -> Any:
     first, second = operator.arguments[:2]
-    means = [(each.detach() + other) / 2 for each, other in zip((first, second), baseline.given, strict=True)]
+    means = [(argument.detach() + other) / 2 for argument, other in zip((first, second), baseline.given, strict=True)]
     change = operator(first - first.detach(), means[1]) + operator(means[0], second - second.detach())
     return operator(first.detach(), second.detach()) + change

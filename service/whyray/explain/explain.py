@@ -96,8 +96,8 @@ def explain(
         words=f"{method} of {', '.join(names)}",
     )
     with one_blas_thread():
-        found = _made(chosen, case, checked) if names else []
-    return found[0] if isinstance(target, str) and target != "all" else found
+        explanations = _made(chosen, case, checked) if names else []
+    return explanations[0] if isinstance(target, str) and target != "all" else explanations
 
 
 def heatmaps(
@@ -114,8 +114,8 @@ def heatmaps(
     if isinstance(method_named(method), TypedMethod):
         raise ExplanationError(f"{method} gives no map", advice="Take a method that gives a heatmap.")
     names = [target] if isinstance(target, str) and target != "all" else target
-    found = explain(model, x, target=names, method=method, context=context, progress=progress, **parameters)
-    return cast("list[Heatmap]", found)
+    explanations = explain(model, x, target=names, method=method, context=context, progress=progress, **parameters)
+    return cast("list[Heatmap]", explanations)
 
 
 def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[Explanation]:
@@ -123,21 +123,21 @@ def _made(method: AnyMethod, case: Case, parameters: MethodParameters) -> list[E
     if isinstance(method, TypedMethod):
         told = method.explain_case(case, parameters)
         return [
-            _in_its_unit(_checked_parts(each, case.shape, name), case.model)
-            for name, each in zip(names, told, strict=True)
+            _in_its_unit(_checked_parts(explanation, case.shape, name), case.model)
+            for name, explanation in zip(names, told, strict=True)
         ]
     return [
         Heatmap(
-            values=_checked(each.values, case.shape, method.name, name),
+            values=_checked(attribution.values, case.shape, method.name, name),
             target=name,
             method=method.name,
             signed=method.signed,
             unit=unit_of(method.unit, case.model),
-            layer=each.layer,
-            parameters={**parameters.model_dump(), **each.parameters},
-            evidence=each.evidence,
+            layer=attribution.layer,
+            parameters={**parameters.model_dump(), **attribution.parameters},
+            evidence=attribution.evidence,
         )
-        for name, each in zip(names, method.attribute(case, parameters), strict=True)
+        for name, attribution in zip(names, method.attribute(case, parameters), strict=True)
     ]
 
 

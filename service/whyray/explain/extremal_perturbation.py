@@ -71,13 +71,13 @@ class ExtremalPerturbation(AttributionMap):
         searches = [_Search(case, hidden, counts, p, seed) for seed in seeds]
         halves, best, evidence = np.zeros((2, *case.shape), np.float32), np.zeros(case.shape, np.float32), {}
         for number, area in enumerate(p.areas):
-            found = [search.best(area, number) for search in searches]
-            masks = upsample(np.stack([mask for mask, _ in found]).astype(np.float32), case.shape)
-            winner = int(np.argmax([score for _, score in found]))
+            candidates = [search.best(area, number) for search in searches]
+            masks = upsample(np.stack([mask for mask, _ in candidates]).astype(np.float32), case.shape)
+            winner = int(np.argmax([score for _, score in candidates]))
             halves += masks
             best += masks[winner]
             if gain:
-                evidence[f"kept_at_{area:g}"] = (found[winner][1] - level) / gain
+                evidence[f"kept_at_{area:g}"] = (candidates[winner][1] - level) / gain
         evidence["split_half_dice"] = top_dice(halves[0], halves[1])
         return Attribution(best / np.float32(len(p.areas)), evidence=evidence)
 
@@ -139,5 +139,5 @@ class _Search:
                 coarse = masks[chunk].reshape(-1, *self._counts).astype(np.float32)
                 yield self._hidden + (self._case.x - self._hidden) * upsample(coarse, self._case.shape)[:, None]
 
-        batches = (self._case.scores_of(self._case.model.session.logits(each)) for each in shown())
+        batches = (self._case.scores_of(self._case.model.session.logits(inputs)) for inputs in shown())
         return np.concatenate(list(batches))[:, 0].astype(np.float64)

@@ -33,11 +33,11 @@ class _PositionwiseCam(AttributionMap, ABC):
         gradient = feature_gradient(case, at_positions=True)
         return [
             Attribution(
-                upsample(np.maximum(self._weigh(gradient.features, each, parameters), 0), case.shape),
+                upsample(np.maximum(self._weigh(gradient.features, slope, parameters), 0), case.shape),
                 gradient.layer,
                 {"engine_parity": gradient.gap},
             )
-            for each in gradient.full()
+            for slope in gradient.full()
         ]
 
     @abstractmethod

@@ -24,11 +24,11 @@ def gradients_at_image(case: Case, method: str, rule: Rule | None = None) -> tup
     """
     if rule is None:
         engine = case.model.gradients.engine(method, len(case.targets))
-        found, logits = engine.gradients(case.x, case.targets, case.regions)
+        gradients, logits = engine.gradients(case.x, case.targets, case.regions)
     else:
-        found, logits = case.model.gradients.twin(method).gradients(case.x, case.targets, case.regions, rule)
+        gradients, logits = case.model.gradients.twin(method).gradients(case.x, case.targets, case.regions, rule)
     gap = checked_parity(case, logits)
-    return found[:, 0], gap
+    return gradients[:, 0], gap
 
 
 def checked_parity(case: Case, logits: FloatArray) -> float:
@@ -49,8 +49,8 @@ class Gradient(AttributionMap):
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target; one pass forward, one back for each target."""
-        found, gap = gradients_at_image(case, self.name)
-        return [Attribution(np.abs(each).max(axis=0), evidence={"engine_parity": gap}) for each in found]
+        gradients, gap = gradients_at_image(case, self.name)
+        return [Attribution(np.abs(gradient).max(axis=0), evidence={"engine_parity": gap}) for gradient in gradients]
 
 
 @register
@@ -63,8 +63,10 @@ class InputXGradient(AttributionMap):
 
     def attribute(self, case: Case, parameters: MethodParameters) -> Sequence[Attribution]:  # noqa: ARG002
         """One map a target; one pass forward, one back for each target."""
-        found, gap = gradients_at_image(case, self.name)
-        return [Attribution((each * case.x[0]).sum(axis=0), evidence={"engine_parity": gap}) for each in found]
+        gradients, gap = gradients_at_image(case, self.name)
+        return [
+            Attribution((gradient * case.x[0]).sum(axis=0), evidence={"engine_parity": gap}) for gradient in gradients
+        ]
 
 
 class SmoothGradParameters(MethodParameters):
@@ -107,8 +109,10 @@ class SmoothGrad(AttributionMap):
         first, second = np.abs(halves).max(axis=2)
         maps = np.abs(halves.sum(axis=0) / p.samples).max(axis=1).astype(np.float32)
         return [
-            Attribution(each, evidence={"engine_parity": parity, "split_half_dice": top_dice(*pair)})
-            for each, *pair in zip(maps, first, second, strict=True)
+            Attribution(
+                heatmap, evidence={"engine_parity": parity, "split_half_dice": top_dice(first_half, second_half)}
+            )
+            for heatmap, first_half, second_half in zip(maps, first, second, strict=True)
         ]
 
 
@@ -145,7 +149,7 @@ class GuidedBackprop(AttributionMap):
                 answer.register_hook(lambda gradient: gradient.clamp(min=0))
             return answer
 
-        found, gap = gradients_at_image(case, self.name, rule)
+        gradients, gap = gradients_at_image(case, self.name, rule)
         if not met:
             raise TierMissing(f"guided-backprop needs ReLUs, and {case.model.identity} has none")
-        return [Attribution(each.sum(axis=0), evidence={"engine_parity": gap}) for each in found]
+        return [Attribution(gradient.sum(axis=0), evidence={"engine_parity": gap}) for gradient in gradients]

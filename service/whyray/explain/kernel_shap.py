@@ -69,7 +69,7 @@ def sample_coalitions(
     sizes = np.arange(1, count)
     mass = (count - 1) / (sizes * (count - sizes))  # of all coalitions of a size together
     mass /= mass.sum()
-    found: list[NDArray[np.bool_]] = []
+    coalitions: list[NDArray[np.bool_]] = []
     weights: list[NDArray[np.float64]] = []
     left, open_sizes = samples, set(range(1, count))
     for size in range(1, count // 2 + 1):
@@ -81,15 +81,15 @@ def sample_coalitions(
         rows = np.zeros((len(picked), count), bool)
         rows[np.arange(len(picked))[:, None], picked] = True
         for rows_of_size in [rows] if len(both) == 1 else [rows, ~rows]:
-            found.append(rows_of_size)
+            coalitions.append(rows_of_size)
             weights.append(np.full(len(rows), mass[size - 1] / len(rows)))
         left -= needed
         open_sizes -= both
     if open_sizes and left >= 2:
         drawn = _draw_pairs(count, left // 2, sorted(open_sizes), mass, rng)
-        found.append(drawn)
+        coalitions.append(drawn)
         weights.append(np.full(len(drawn), sum(mass[size - 1] for size in open_sizes) / len(drawn)))
-    return np.concatenate(found), np.concatenate(weights)
+    return np.concatenate(coalitions), np.concatenate(weights)
 
 
 def shapley_values(

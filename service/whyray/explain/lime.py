@@ -61,13 +61,13 @@ class Lime(AttributionMap):
             return weighted_ridge(shown[part].astype(np.float64), scores[part], weights[part], p.ridge)
 
         coefficients, fit = fitted(slice(None))
-        halves = [fitted(slice(start, None, 2))[0] for start in range(2)]
+        first, second = (fitted(slice(start, None, 2))[0] for start in range(2))
         return [
             Attribution(
-                each[labels].astype(np.float32),
-                evidence={"fit": float(quality), "split_half_dice": top_dice(*(half[labels] for half in pair))},
+                effects[labels].astype(np.float32),
+                evidence={"fit": float(quality), "split_half_dice": top_dice(first_half[labels], second_half[labels])},
             )
-            for each, quality, *pair in zip(coefficients, fit, *halves, strict=True)
+            for effects, quality, first_half, second_half in zip(coefficients, fit, first, second, strict=True)
         ]
 
 

@@ -169,7 +169,7 @@ class _Rules:
         negative, unless biases keep their part: z-plus alone would lose all that goes through such units."""
         import torch
 
-        positive = _signed(operator, given, weight, bias, lambda each, sign: each.clamp(**sign))
+        positive = _signed(operator, given, weight, bias, lambda values, sign: values.clamp(**sign))
         if self._p.bias or bool((positive > 0).all()):
             return positive
         return torch.where(positive > 0, positive, _biased(operator, given, weight, None))
@@ -181,8 +181,8 @@ class _Rules:
         more = self._p.gamma
 
         def shaped(towards: int) -> Any:
-            def change(each: Any, sign: Any) -> Any:
-                return each + more * each.clamp(**sign)
+            def change(values: Any, sign: Any) -> Any:
+                return values + more * values.clamp(**sign)
 
             return _signed(operator, given, weight, bias, change, towards)
 

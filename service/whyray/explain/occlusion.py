@@ -64,7 +64,7 @@ class Occlusion(AttributionMap):
             for drop, place in zip(case.score - scores, remaining, strict=False):
                 total[(slice(None), *place)] += drop.reshape(-1, *[1] * len(case.shape))
                 times[place] += 1
-        return [Attribution((each / np.maximum(times, 1)).astype(np.float32)) for each in total]
+        return [Attribution((drops / np.maximum(times, 1)).astype(np.float32)) for drops in total]
 
 
 def windows(shape: tuple[int, ...], window: Sizes, stride: Sizes) -> list[tuple[slice, ...]]:

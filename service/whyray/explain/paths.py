@@ -63,7 +63,9 @@ class IntegratedGradients(AttributionMap):
         steps = p.steps
         while True:
             maps = self._integrate(case, baseline, steps)
-            gaps = [completeness_gap(each, float(d)) for each, d in zip(maps, difference, strict=True)]
+            gaps = [
+                completeness_gap(attributions, float(gain)) for attributions, gain in zip(maps, difference, strict=True)
+            ]
             if max(gaps) <= p.tolerance:
                 break
             if steps * 2 > p.most_steps:
@@ -76,10 +78,10 @@ class IntegratedGradients(AttributionMap):
             steps *= 2
         return [
             Attribution(
-                each.sum(axis=0).astype(np.float32),
+                attributions.sum(axis=0).astype(np.float32),
                 evidence={"completeness_gap": gap, "steps": float(steps), "engine_parity": parity},
             )
-            for each, gap in zip(maps, gaps, strict=True)
+            for attributions, gap in zip(maps, gaps, strict=True)
         ]
 
     def _integrate(self, case: Case, baseline: FloatArray, steps: int) -> FloatArray:
@@ -91,8 +93,8 @@ class IntegratedGradients(AttributionMap):
         for chunk in case.chunks(steps, gradient=True):
             case.tell(chunk.start, steps)
             points = baseline + shares[chunk].reshape(-1, *inner) * (case.x - baseline)
-            found = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
-            total += np.tensordot(weights[chunk], found, axes=([0], [1]))
+            gradients = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            total += np.tensordot(weights[chunk], gradients, axes=([0], [1]))
         case.tell(steps, steps)
         return np.asarray(total * (case.x - baseline)[0])
 
@@ -143,18 +145,18 @@ class ExpectedGradients(AttributionMap):
             starts = references[drawn[chunk]]
             way = case.x - starts
             points = starts + shares[chunk].reshape(-1, *inner) * way
-            found = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
-            total += (found * way[None]).sum(axis=1)
+            gradients = engine.gradients(points.astype(np.float32), case.targets, case.regions)[0]
+            total += (gradients * way[None]).sum(axis=1)
         maps = total / p.samples
         batches = (references[used[chunk]] for chunk in case.chunks(len(used)))
         mean = np.average(np.concatenate(list(case.scores(batches, len(used)))), axis=0, weights=times)
         parity = engine_parity(case, engine)
         return [
             Attribution(
-                each.sum(axis=0).astype(np.float32),
-                evidence={"completeness_gap": completeness_gap(each, float(gain)), "engine_parity": parity},
+                attributions.sum(axis=0).astype(np.float32),
+                evidence={"completeness_gap": completeness_gap(attributions, float(gain)), "engine_parity": parity},
             )
-            for each, gain in zip(maps, case.score - mean, strict=True)
+            for attributions, gain in zip(maps, case.score - mean, strict=True)
         ]
 
     def _references(self, case: Case, artefact: str) -> FloatArray:

@@ -217,7 +217,9 @@ def checked_parameters(name: str, given: Mapping[str, object]) -> MethodParamete
     try:
         return method.Parameters.model_validate(dict(given))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
+        )
         known = ", ".join(method.Parameters.model_fields) or "none"
         raise ConfigError(
             f"parameters of {name}: {problems}", advice=f"{name} has these parameters: {known}."

@@ -77,8 +77,8 @@ class Rise(AttributionMap):
             else [0.0] * len(maps)
         )
         return [
-            Attribution(each.astype(np.float32), evidence={"split_half_dice": repeat})
-            for each, repeat in zip(maps, repeats, strict=True)
+            Attribution(heatmap.astype(np.float32), evidence={"split_half_dice": repeat})
+            for heatmap, repeat in zip(maps, repeats, strict=True)
         ]
 
 

@@ -189,7 +189,9 @@ class CaseMatches(TypedExplanation):
     def maps(self) -> tuple[MapPart, ...]:
         """Where the image is like each prototype."""
         return tuple(
-            MapPart(each.label, each.resembles, False, self.unit) for each in self.matches if each.resembles is not None
+            MapPart(match.label, match.resembles, False, self.unit)
+            for match in self.matches
+            if match.resembles is not None
         )
 
 

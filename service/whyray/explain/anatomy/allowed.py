@@ -64,7 +64,7 @@ def marked(structures: Sequence[Structure], target: TargetSpec) -> tuple[Structu
     rule = rule_for(target, structures)
     if rule is None:
         return tuple(replace(structure, allowed=None) for structure in structures)
-    return tuple(replace(each, allowed=_within(each, rule)) for each in structures)
+    return tuple(replace(structure, allowed=_within(structure, rule)) for structure in structures)
 
 
 def allowed_mask(structures: Sequence[Structure], target: TargetSpec) -> BoolArray | None:

@@ -63,7 +63,7 @@ class AnatomyConstrained(AttributionMap):
         """One map a target."""
         assert isinstance(parameters, AnatomyConstrainedParameters)
         structures = structures_of(case, parameters, method=NAME)
-        found = []
+        attributions = []
         for target in case.targets:
             spec = case.model.manifest.targets[target]
             allowed = allowed_mask(structures, spec)
@@ -90,5 +90,5 @@ class AnatomyConstrained(AttributionMap):
                 "share_cut": 1 - kept,
                 "allowed_area": float(allowed.mean()),
             }
-            found.append(Attribution(values, heatmap.layer, evidence, {"of": heatmap.method}))
-        return found
+            attributions.append(Attribution(values, heatmap.layer, evidence, {"of": heatmap.method}))
+        return attributions

@@ -109,7 +109,7 @@ def told(
         parameters=parameters,
         evidence={**evidence, **facts, "rest_effect": float(effects[-1])},
         unit=unit,
-        regions=tuple(sorted(regions, key=lambda each: -each.share)),
+        regions=tuple(sorted(regions, key=lambda region: -region.share)),
         outside=outside,
         flagged=flagged,
         base=base,
@@ -126,9 +126,9 @@ def attended(regions: Sequence[RegionShare], rest: float, target: TargetSpec) ->
     rule = rule_for(target, [region.structure for region in regions])
     if rule is None or rule.margin > MARGIN:
         return False, {}
-    inside = sum(max(each.effect or 0.0, 0.0) for each in regions if each.structure.allowed)
-    whole = max(rest, 0.0) + sum(max(each.effect or 0.0, 0.0) for each in regions)
-    area = sum(each.area for each in regions if each.structure.allowed)
+    inside = sum(max(region.effect or 0.0, 0.0) for region in regions if region.structure.allowed)
+    whole = max(rest, 0.0) + sum(max(region.effect or 0.0, 0.0) for region in regions)
+    area = sum(region.area for region in regions if region.structure.allowed)
     if not whole:
         return False, {}
     return inside / whole < LEAST_INSIDE, {"allowed_share": inside / whole, "allowed_area": area}

@@ -104,12 +104,12 @@ def exact_shapley(value: Value, players: int) -> tuple[DoubleArray, DoubleArray,
     scores = value(present)
     sizes = present.sum(axis=1)
     weight = np.array([factorial(size) * factorial(players - size - 1) for size in range(players)]) / factorial(players)
-    found = np.zeros((players, scores.shape[1]))
+    shapley_values = np.zeros((players, scores.shape[1]))
     for player in range(players):
         without = codes[~present[:, player]]
         gain = scores[without | (1 << player)] - scores[without]
-        found[player] = weight[sizes[without]] @ gain
-    return found, np.zeros_like(found), scores[0], scores[-1]
+        shapley_values[player] = weight[sizes[without]] @ gain
+    return shapley_values, np.zeros_like(shapley_values), scores[0], scores[-1]
 
 
 def sampled_shapley(

@@ -1,4 +1,4 @@
-"""`region-shares`: a heatmap told by anatomy."""
+"""`region-shares`: how much of a heatmap lies in each anatomical structure."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RegionSharesMethod(MethodDefaults):
     def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[RegionShares]:
         """One explanation a target."""
         assert isinstance(parameters, RegionSharesParameters)
-        found = []
+        explanations = []
         for target in case.targets:
             spec = case.model.manifest.targets[target]
             structures = structures_for(case, parameters, spec, method=NAME)
@@ -75,8 +75,8 @@ class RegionSharesMethod(MethodDefaults):
             allowed = allowed_mask(structures, target_spec(case.model, spec.name))
             flagged, evidence = attention(weight, allowed, case.context.valid)
             outside = 1.0 - sum(region.share for region in regions)
-            evidence["sum_gap"] = abs(1.0 - outside - sum(each.share for each in regions))
-            found.append(
+            evidence["sum_gap"] = abs(1.0 - outside - sum(region.share for region in regions))
+            explanations.append(
                 RegionShares(
                     target=spec.name,
                     method=NAME,
@@ -93,7 +93,7 @@ class RegionSharesMethod(MethodDefaults):
                     of=heatmap.method,
                 )
             )
-        return found
+        return explanations
 
 
 def shares(
@@ -106,12 +106,12 @@ def shares(
     """
     image = np.ones(weight.shape, bool) if valid is None else valid
     total, size = float(weight.sum(dtype=np.float64)), max(int(image.sum()), 1)
-    found = []
+    regions = []
     for structure, own in zip(structures, partition(structures), strict=True):
         share = float(weight[own & image].sum(dtype=np.float64)) / total
         area = float((own & image).sum()) / size
-        found.append(RegionShare(structure, share, area, share / area if area else None))
-    return tuple(sorted(found, key=lambda each: -each.share))
+        regions.append(RegionShare(structure, share, area, share / area if area else None))
+    return tuple(sorted(regions, key=lambda region: -region.share))
 
 
 def attention(

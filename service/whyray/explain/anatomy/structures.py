@@ -78,13 +78,13 @@ def structures_of(case: Case, parameters: AnatomyParameters, *, method: str) -> 
 
     Raises ExplanationError where none is found, ArtefactMissing where nothing could find one.
     """
-    found = _usable(case.context.structures) or _from_packages(case, parameters, method)
-    if not found:
+    structures = _usable(case.context.structures) or _from_packages(case, parameters, method)
+    if not structures:
         raise ExplanationError(
             f"{method}: no anatomy found in this image",
             advice="Look whether the image shows what the anatomy package knows, upright and whole.",
         )
-    return with_zones(found) if parameters.zones else found
+    return with_zones(structures) if parameters.zones else structures
 
 
 def anatomy_of(case: Case, parameters: AnatomyParameters) -> str:
@@ -125,25 +125,25 @@ def segmented(image: ExplainedImage) -> tuple[Structure, ...]:
     """
     model, masks = image.model, image.regions
     assert masks is not None
-    found = []
+    structures = []
     for spec, mask in zip(model.manifest.targets, masks, strict=True):
         if spec.background or not mask.any():
             continue
         whole = mask if mask.shape == model.spatial_shape else _nearest(mask, model.spatial_shape)
-        found.append(structure(spec.name, largest_part(whole), spec.code))
-    return _usable(without_notches(found))
+        structures.append(structure(spec.name, largest_part(whole), spec.code))
+    return _usable(without_notches(structures))
 
 
 def without_notches(structures: Sequence[Structure]) -> list[Structure]:
     """Lungs of a planar image closed by discs of NOTCH, where no other structure is."""
     if not structures or structures[0].mask.ndim != 2:
         return list(structures)
-    taken = np.any([each.mask for each in structures], axis=0)
+    taken = np.any([structure.mask for structure in structures], axis=0)
     return [
-        replace(each, mask=each.mask | (_closed(each.mask) & ~taken))
-        if each.code is not None and each.code.value in _LATERALITY
-        else each
-        for each in structures
+        replace(structure, mask=structure.mask | (_closed(structure.mask) & ~taken))
+        if structure.code is not None and structure.code.value in _LATERALITY
+        else structure
+        for structure in structures
     ]
 
 
@@ -168,7 +168,7 @@ def largest_part(mask: BoolArray) -> BoolArray:
 def partition(structures: Sequence[Structure]) -> list[BoolArray]:
     """Masks that share no voxel: what several structures cover belongs to the smallest of them."""
     order = sorted(range(len(structures)), key=lambda index: int(structures[index].mask.sum()))
-    masks: list[BoolArray] = [each.mask for each in structures]
+    masks: list[BoolArray] = [structure.mask for structure in structures]
     taken = np.zeros(structures[0].mask.shape, bool)
     for index in order:
         masks[index] = structures[index].mask & ~taken
@@ -201,27 +201,27 @@ def _from_packages(case: Case, parameters: AnatomyParameters, method: str) -> tu
 
 def _by_companion(case: Case, companion: Model, method: str) -> tuple[Structure, ...]:
     shown = on_grid_of(case.display[None], case.model, companion, method=method)
-    found = segmented(ExplainedImage(companion, as_input(shown, companion.manifest.input)))
+    segments = segmented(ExplainedImage(companion, as_input(shown, companion.manifest.input)))
     if companion.spatial_shape == case.shape:
-        return found
+        return segments
     return tuple(
         Structure(
-            each.name,
-            np.asarray(resampled(each.mask[None].astype(np.float32), case.shape)[0] >= 0.5),
-            each.code,
-            each.laterality,
+            segment.name,
+            np.asarray(resampled(segment.mask[None].astype(np.float32), case.shape)[0] >= 0.5),
+            segment.code,
+            segment.laterality,
         )
-        for each in found
+        for segment in segments
     )
 
 
 def _usable(structures: Iterable[Structure]) -> tuple[Structure, ...]:
-    return tuple(each for each in structures if int(each.mask.sum()) >= LEAST_VOXELS)
+    return tuple(structure for structure in structures if int(structure.mask.sum()) >= LEAST_VOXELS)
 
 
 def _nearest(mask: BoolArray, shape: tuple[int, ...]) -> BoolArray:
-    found = mask
+    resized = mask
     for axis, (size, wanted) in enumerate(zip(mask.shape, shape, strict=True)):
         if size != wanted:
-            found = np.take(found, ((np.arange(wanted) + 0.5) * size / wanted).astype(int), axis=axis)
-    return found
+            resized = np.take(resized, ((np.arange(wanted) + 0.5) * size / wanted).astype(int), axis=axis)
+    return resized

@@ -1,4 +1,4 @@
-"""Prototypes: this looks like that, for packages that answer by comparing."""
+"""`prototypes`: which parts of an image look like a package's prototypes, for packages that answer by comparing."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def _of(
         },
         unit="similarity",
         matches=tuple(
-            _match(int(each), target, head, similarities, resembles[each], artefact, len(similarities))
-            for each in order
+            _match(int(prototype), target, head, similarities, resembles[prototype], artefact, len(similarities))
+            for prototype in order
         ),
         reference_count=len(similarities),
         base=base,

@@ -49,10 +49,10 @@ class Search:
 
     def prepared(self, vectors: FloatArray) -> FloatArray:
         """(N, D) embeddings as they are compared."""
-        found = self.index.space.centred(vectors)
+        centred = self.index.space.centred(vectors)
         if self.weights is not None:
-            found = np.asarray(found * self.weights, np.float32)
-        return unit(found) if self.metric == "cosine" else found
+            centred = np.asarray(centred * self.weights, np.float32)
+        return unit(centred) if self.metric == "cosine" else centred
 
     def similarities(self, prepared: FloatArray, others: FloatArray) -> FloatArray:
         """(N, M) of prepared vectors."""
@@ -64,8 +64,9 @@ class Search:
 
     def of(self, vector: FloatArray) -> FloatArray:
         """(N,) similarity of each reference to a case (D,)."""
-        found: FloatArray = self.similarities(self.prepared(vector[None]), self.prepared(self.index.embeddings))[0]
-        return found
+        references = self.prepared(self.index.embeddings)
+        similarities: FloatArray = self.similarities(self.prepared(vector[None]), references)[0]
+        return similarities
 
     def itself(self, vector: FloatArray) -> NDArray[np.bool_]:
         """(N,): references that are this very case."""
@@ -93,6 +94,6 @@ def neighbours_of_all(search: Search, count: int, *, rows: NDArray[np.int64] | N
     """(n, count): nearest other references of the references `rows` (all of them by default)."""
     prepared = search.prepared(search.index.embeddings)
     picked = np.arange(len(prepared)) if rows is None else rows
-    found = search.similarities(prepared[picked], prepared)
-    found[np.arange(len(picked)), picked] = -np.inf
-    return np.argsort(-found, axis=1, kind="stable")[:, :count]
+    similarities = search.similarities(prepared[picked], prepared)
+    similarities[np.arange(len(picked)), picked] = -np.inf
+    return np.argsort(-similarities, axis=1, kind="stable")[:, :count]

@@ -67,14 +67,14 @@ class SimilarCases(MethodDefaults):
         others = ~search.itself(vector)
         here = bool(says(model, model.answer(case.run.logits), target)[0])
         classes, answers = class_of(index, model, target), says(model, index.answers, target)
-        found = nearest(similar, others, parameters.neighbours)
-        usual = float(np.mean(classes[found])) if len(found) else 0.5
+        neighbours = nearest(similar, others, parameters.neighbours)
+        usual = float(np.mean(classes[neighbours])) if len(neighbours) else 0.5
         common = here if usual == 0.5 else usual > 0.5
-        shown = np.isin(np.arange(len(index)), found)
+        shown = np.isin(np.arange(len(index)), neighbours)
         apart = nearest(similar, others & ~shown & (classes != common), parameters.contrasts)
-        known = index.known[found, target]
+        known = index.known[neighbours, target]
         evidence = {
-            "answered alike": float(np.mean(answers[found] == here)),
+            "answered alike": float(np.mean(answers[neighbours] == here)),
             "left out as the same": float((~others).sum()),
         }
         if (known >= 0).any():
@@ -89,8 +89,8 @@ class SimilarCases(MethodDefaults):
             },
             evidence=evidence,
             unit=search.unit,
-            matches=tuple(_match(search, similar, each, target) for each in found),
-            contrasts=tuple(_match(search, similar, each, target) for each in apart),
+            matches=tuple(_match(search, similar, reference, target) for reference in neighbours),
+            contrasts=tuple(_match(search, similar, reference, target) for reference in apart),
             reference_count=len(index),
             display=case.display,
         )

@@ -227,8 +227,8 @@ def find_bank(model: Model) -> ConceptBank | None:
 
 def require_bank(model: Model, method: str) -> ConceptBank:
     """As `find_bank`; ArtefactMissing where there is none."""
-    found = find_bank(model)
-    if found is None:
+    bank = find_bank(model)
+    if bank is None:
         require_artefact(model, KIND, method=method, advice=MAKE.format(name=model.identity))
-    assert found is not None
-    return found
+    assert bank is not None
+    return bank

@@ -95,17 +95,17 @@ class ConceptBottleneck(MethodDefaults):
     def explain_case(self, case: Case, parameters: MethodParameters) -> Sequence[ConceptScores]:
         """One explanation a target; no more than the run that gave the answer, and runs of the head."""
         assert isinstance(parameters, BottleneckParameters)
-        found = bottleneck_of(case, parameters.reference)
+        bottleneck = bottleneck_of(case, parameters.reference)
         head = concept_head(case.model)
-        again = head(found.values[None])
+        again = head(bottleneck.values[None])
         gap = parity_gap(again, case.run.logits)
         scores, base, exact = contributions(
-            head, found.values, found.reference, list(case.targets), parameters.orders, parameters.seed
+            head, bottleneck.values, bottleneck.reference, list(case.targets), parameters.orders, parameters.seed
         )
-        used = {**parameters.model_dump(), "reference": found.reference_is}
+        used = {**parameters.model_dump(), "reference": bottleneck.reference_is}
         return [
             self._told(
-                case, target, found, scores[place], float(base[place]), used, {"head_parity": gap, "exact": exact}
+                case, target, bottleneck, scores[place], float(base[place]), used, {"head_parity": gap, "exact": exact}
             )
             for place, target in enumerate(case.targets)
         ]
@@ -114,7 +114,7 @@ class ConceptBottleneck(MethodDefaults):
         self,
         case: Case,
         target: int,
-        found: Bottleneck,
+        bottleneck: Bottleneck,
         scores: FloatArray,
         base: float,
         used: dict[str, object],
@@ -122,7 +122,7 @@ class ConceptBottleneck(MethodDefaults):
     ) -> ConceptScores:
         total = float(case.run.logits[0, target])
         order = np.argsort(-np.abs(scores), kind="stable")
-        names, shown = found.spec.names, found.shown(found.values)
+        names, shown = bottleneck.spec.names, bottleneck.shown(bottleneck.values)
         count = used["interventions"]
         assert isinstance(count, int)
         return ConceptScores(
@@ -138,16 +138,16 @@ class ConceptBottleneck(MethodDefaults):
             total=total,
             concepts=tuple(
                 ConceptScore(
-                    name=names[each].name,
-                    code=names[each].code,
-                    value=float(shown[each]),
-                    score=float(scores[each]),
-                    held_out=None if np.isnan(found.auc[each]) else float(found.auc[each]),
-                    reliable=bool(found.auc[each] >= LEAST_AUC),
+                    name=names[concept].name,
+                    code=names[concept].code,
+                    value=float(shown[concept]),
+                    score=float(scores[concept]),
+                    held_out=None if np.isnan(bottleneck.auc[concept]) else float(bottleneck.auc[concept]),
+                    reliable=bool(bottleneck.auc[concept] >= LEAST_AUC),
                 )
-                for each in order
+                for concept in order
             ),
-            interventions=_interventions(case.model, target, found, order[:count]),
+            interventions=_interventions(case.model, target, bottleneck, order[:count]),
         )
 
 
@@ -167,7 +167,7 @@ def bottleneck_of(case: Case, reference: str = "mean") -> Bottleneck:
     bank = find_bank(case.model)
     outputs = None if bank is None else bank.outputs
     claimed = np.array([np.nan if name.held_out_auc is None else name.held_out_auc for name in spec.names], np.float32)
-    full = [np.full(count, each, np.float32) for each in (neutral, absent, present)]
+    full = [np.full(count, level, np.float32) for level in (neutral, absent, present)]
     if outputs is None or bank is None:
         return Bottleneck(spec, values, full[0], full[1], full[2], claimed, "neutral")
     by_mean = reference == "mean"
@@ -189,7 +189,7 @@ class ConceptHead:
     def __init__(self, model: Model, tensor: str) -> None:
         self._run = model.network.head_from(tensor)
         item = model.network.graph.shapes.get(tensor, ())[1:]
-        self._item = tuple(each for each in item if each is not None)
+        self._item = tuple(size for size in item if size is not None)
         """The tensor may have axes of one element behind the concepts."""
 
     def __call__(self, concepts: FloatArray) -> FloatArray:
@@ -209,18 +209,18 @@ def concept_head(model: Model) -> ConceptHead:
 
 
 def _interventions(
-    model: Model, target: int, found: Bottleneck, concepts: NDArray[np.int64]
+    model: Model, target: int, bottleneck: Bottleneck, concepts: NDArray[np.int64]
 ) -> tuple[Intervention, ...]:
     made: list[Intervention] = []
     for concept in concepts:
-        for value in (found.absent[concept], found.reference[concept], found.present[concept]):
-            changed = found.values.copy()
+        for value in (bottleneck.absent[concept], bottleneck.reference[concept], bottleneck.present[concept]):
+            changed = bottleneck.values.copy()
             changed[concept] = value
             logits = concept_head(model)(changed[None])
             made.append(
                 Intervention(
-                    concept=found.spec.names[concept].name,
-                    set_to=float(found.shown(np.array([value], np.float32))[0]),
+                    concept=bottleneck.spec.names[concept].name,
+                    set_to=float(bottleneck.shown(np.array([value], np.float32))[0]),
                     logit=float(logits[0, target]),
                     answer=float(model.answer(logits)[0, target]),
                 )

@@ -102,7 +102,7 @@ def scores_along(
     case.tell(1, 1)
     here = pooled(activations)[0] if activations.ndim > 2 else activations[0]
     read = directions.readings @ here + directions.offsets
-    places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
+    places = [number for number, concept in enumerate(bank.concepts) if concept.kind == kind]
     told = []
     for number, target in enumerate(case.targets):
         derivative = directions.steps @ slopes[0, number]
@@ -137,7 +137,7 @@ def scores_along(
                     "random_class_score": float(np.mean(directions.class_score[target][directions.random])),
                 },
                 unit=method.unit,
-                concepts=tuple(sorted(concepts, key=lambda each: -abs(each.score))),
+                concepts=tuple(sorted(concepts, key=lambda concept: -abs(concept.score))),
             )
         )
     return told
@@ -161,5 +161,5 @@ def class_p_values(
         raw = [single_case(float(mean[place]), mean[directions.random]) for place in places]
     else:
         score = directions.class_score[target]
-        raw = [two_samples(score[directions.copies_of(each)], score[directions.random]) for each in places]
+        raw = [two_samples(score[directions.copies_of(place)], score[directions.random]) for place in places]
     return np.asarray(corrected(np.array(raw), parameters.correction), np.float32)

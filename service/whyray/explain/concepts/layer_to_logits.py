@@ -92,12 +92,12 @@ class LayerToLogits:
         gap = parity_gap(answer.detach().cpu().numpy(), self.logits(activations))
         if not gap <= PARITY:
             raise TierMissing(f"{self._model.identity}: the graph behind {self.layer!r} differs in torch by {gap:.2g}")
-        found = np.empty((len(activations), len(targets), activations.shape[1]), np.float32)
+        slopes = np.empty((len(activations), len(targets), activations.shape[1]), np.float32)
         for place, target in enumerate(targets):
             (gradient,) = torch.autograd.grad(answer[:, target].sum(), leaf, retain_graph=place + 1 < len(targets))
             flat = gradient.reshape(*gradient.shape[:2], -1).sum(dim=2)
-            found[:, place] = flat.cpu().numpy()
-        return found, gap
+            slopes[:, place] = flat.cpu().numpy()
+        return slopes, gap
 
 
 def layer_to_logits(model: Model, layer: str) -> LayerToLogits:
@@ -123,7 +123,9 @@ def curved_layer(model: Model) -> str | None:
 
 def _layers(model: Model) -> Iterator[str]:
     """Inner tensors, those that the manifest names first, then from the last to the first."""
-    yield from (each for each in (model.manifest.output.embedding, model.network.features_name) if each is not None)
+    yield from (
+        tensor for tensor in (model.manifest.output.embedding, model.network.features_name) if tensor is not None
+    )
     for node in reversed(model.network.graph.proto.graph.node):
         yield from reads(node)
 

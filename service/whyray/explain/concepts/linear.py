@@ -27,8 +27,8 @@ class Reading:
 
     def __call__(self, activations: NDArray[np.floating]) -> DoubleArray:
         """(N, D) to (N, K)."""
-        found: DoubleArray = activations @ self.weights.T + self.offsets
-        return found
+        readings: DoubleArray = activations @ self.weights.T + self.offsets
+        return readings
 
 
 def ridge(activations: NDArray[np.floating], columns: DoubleArray, penalties: DoubleArray | None = None) -> Reading:
@@ -58,11 +58,11 @@ def held_out(
     penalties: DoubleArray | None = None,
 ) -> DoubleArray:
     """(N, K): each column as read by a regression that was fitted on the other folds."""
-    found = np.full(columns.shape, np.nan)
+    readings = np.full(columns.shape, np.nan)
     for fold in np.unique(fold_of):
         rest, here = fold_of != fold, fold_of == fold
-        found[here] = ridge(activations[rest], columns[rest], penalties)(activations[here])
-    return found
+        readings[here] = ridge(activations[rest], columns[rest], penalties)(activations[here])
+    return readings
 
 
 def folds(groups: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -87,8 +87,8 @@ def _alike(columns: DoubleArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.
     """Columns that are known for the same rows, which can share a factorisation, with those rows."""
     known = np.isfinite(columns)
     _, group = np.unique(known, axis=1, return_inverse=True)
-    for each in range(int(group.max()) + 1):
-        members = np.flatnonzero(group.reshape(-1) == each)
+    for number in range(int(group.max()) + 1):
+        members = np.flatnonzero(group.reshape(-1) == number)
         yield members, np.flatnonzero(known[:, members[0]])
 
 

@@ -33,10 +33,10 @@ def measured(case: Case) -> dict[str, float]:
     With an anatomy package beside a planar one, also the cardiothoracic ratio: the heart's greatest width over that of
     both lungs together (Danzer 1919), on the package's grid.
     """
-    found = {name: measure(case.display) for name, measure in MEASURES.items()}
+    values = {name: measure(case.display) for name, measure in MEASURES.items()}
     if _has_anatomy(case.model):
-        found[CARDIOTHORACIC] = cardiothoracic_ratio(case)
-    return found
+        values[CARDIOTHORACIC] = cardiothoracic_ratio(case)
+    return values
 
 
 def measure_concepts(model: Model) -> tuple[Concept, ...]:
@@ -49,12 +49,15 @@ def measure_concepts(model: Model) -> tuple[Concept, ...]:
 def cardiothoracic_ratio(case: Case) -> float:
     """NaN where heart or a lung is not found."""
     try:
-        masks = {each.name.lower(): each.mask for each in structures_of(case, AnatomyParameters(), method=_METHOD)}
+        masks = {
+            structure.name.lower(): structure.mask
+            for structure in structures_of(case, AnatomyParameters(), method=_METHOD)
+        }
     except ExplanationError:
         return float("nan")
-    if "heart" not in masks or any(each not in masks for each in _LUNGS):
+    if "heart" not in masks or any(lung not in masks for lung in _LUNGS):
         return float("nan")
-    return _width(masks["heart"]) / _width(np.logical_or.reduce([masks[each] for each in _LUNGS]))
+    return _width(masks["heart"]) / _width(np.logical_or.reduce([masks[lung] for lung in _LUNGS]))
 
 
 def _has_anatomy(model: Model) -> bool:

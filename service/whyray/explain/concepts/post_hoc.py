@@ -74,9 +74,9 @@ class PostHocConcepts(MethodDefaults):
         base = float(surrogate.biases[target])
         total = base + float(scores.sum())
         order = [
-            each
-            for each in np.argsort(-np.abs(scores), kind="stable")
-            if bank.concepts[each].name != case.model.targets[target]
+            concept
+            for concept in np.argsort(-np.abs(scores), kind="stable")
+            if bank.concepts[concept].name != case.model.targets[target]
         ]
         logit = float(case.run.logits[0, target])
         return ConceptScores(
@@ -94,25 +94,27 @@ class PostHocConcepts(MethodDefaults):
             total=total,
             concepts=tuple(
                 ConceptScore(
-                    name=bank.concepts[each].label,
-                    code=bank.concepts[each].code,
-                    value=shown_value(bank.concepts[each], float(read[each]), surrogate.calibration[each]),
-                    score=float(scores[each]),
-                    interval=(float(ends[0, each]), float(ends[1, each])),
-                    held_out=float(surrogate.held_out[each]),
-                    held_out_is="AUC" if bank.concepts[each].kind == "presence" else "R²",
-                    reliable=well_known(bank.concepts[each], float(surrogate.held_out[each])),
+                    name=bank.concepts[concept].label,
+                    code=bank.concepts[concept].code,
+                    value=shown_value(bank.concepts[concept], float(read[concept]), surrogate.calibration[concept]),
+                    score=float(scores[concept]),
+                    interval=(float(ends[0, concept]), float(ends[1, concept])),
+                    held_out=float(surrogate.held_out[concept]),
+                    held_out_is="AUC" if bank.concepts[concept].kind == "presence" else "R²",
+                    reliable=well_known(bank.concepts[concept], float(surrogate.held_out[concept])),
                 )
-                for each in order
+                for concept in order
             ),
             interventions=tuple(
                 Intervention(
-                    concept=bank.concepts[each].label,
-                    set_to=shown_value(bank.concepts[each], float(surrogate.mean[each]), surrogate.calibration[each]),
-                    logit=total - float(scores[each]),
-                    answer=_answer(case, target, total - float(scores[each])),
+                    concept=bank.concepts[concept].label,
+                    set_to=shown_value(
+                        bank.concepts[concept], float(surrogate.mean[concept]), surrogate.calibration[concept]
+                    ),
+                    logit=total - float(scores[concept]),
+                    answer=_answer(case, target, total - float(scores[concept])),
                 )
-                for each in order[: parameters.interventions]
+                for concept in order[: parameters.interventions]
             ),
         )
 
@@ -129,9 +131,9 @@ def embedding_at(case: Case, tensor: str) -> FloatArray:
     if tensor == model.manifest.output.embedding and case.run.embedding is not None:
         only: FloatArray = case.run.embedding[0]
         return only
-    found = case.image.tapped(tensor)
-    one: FloatArray = pooled(found)[0] if found.ndim > 2 else found[0]
-    return one
+    values = case.image.tapped(tensor)
+    vector: FloatArray = pooled(values)[0] if values.ndim > 2 else values[0]
+    return vector
 
 
 def surrogate_of(model: Model, method: str) -> tuple[ConceptBank, Surrogate]:

@@ -15,10 +15,10 @@ from whyray.explain.concepts.linear import r_squared
 def calibrated(concepts: Sequence[Concept], values: DoubleArray, read: DoubleArray) -> tuple[FloatArray, FloatArray]:
     """Platt's (a, b) of each presence from readings held out, (1, 0) for measures; and AUC or R², both (C, ...)."""
     scale, known = np.tile([1.0, 0.0], (len(concepts), 1)), np.zeros(len(concepts))
-    for number, each in enumerate(concepts):
+    for number, concept in enumerate(concepts):
         rows = np.isfinite(values[:, number]) & np.isfinite(read[:, number])
         truth, said = values[rows, number], read[rows, number]
-        if each.kind == "presence":
+        if concept.kind == "presence":
             scale[number], known[number] = platt_scaling(said, truth), auc(truth, said)
         else:
             known[number] = r_squared(truth, said)
@@ -40,7 +40,7 @@ def well_known(concept: Concept, held_out: float) -> bool:
 
 def permuted(column: DoubleArray, rng: np.random.Generator) -> DoubleArray:
     """The column with its known values dealt out at random among the places where it is known."""
-    found = column.copy()
+    shuffled = column.copy()
     known = np.isfinite(column)
-    found[known] = rng.permutation(column[known])
-    return found
+    shuffled[known] = rng.permutation(column[known])
+    return shuffled

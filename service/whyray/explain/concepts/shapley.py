@@ -31,14 +31,14 @@ def contributions(
     random = np.random.default_rng(seed)
     if _adds_up(head, values, reference, targets, single, base, random):
         return single, base, True
-    found = np.zeros_like(single)
-    walks = [order for each in range(orders) for order in _both_ways(random.permutation(count))]
+    shares = np.zeros_like(single)
+    walks = [order for _ in range(orders) for order in _both_ways(random.permutation(count))]
     for order in walks:
         steps = np.tile(reference, (count + 1, 1))
         for place, concept in enumerate(order):
             steps[place + 1 :, concept] = values[concept]
-        found[:, order] += np.diff(head(steps)[:, targets], axis=0).T / len(walks)
-    return found, base, False
+        shares[:, order] += np.diff(head(steps)[:, targets], axis=0).T / len(walks)
+    return shares, base, False
 
 
 def _both_ways(order: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -33,7 +33,7 @@ def two_samples(values: NDArray[np.floating], random: NDArray[np.floating]) -> f
     """Two-sided p-value of Welch's t-test of repeated scores against random ones (as Kim et al. 2018, section 3.4)."""
     from scipy.stats import ttest_ind_from_stats
 
-    own, other = ((float(np.mean(each)), float(np.std(each, ddof=1)), len(each)) for each in (values, random))
+    own, other = ((float(np.mean(scores)), float(np.std(scores, ddof=1)), len(scores)) for scores in (values, random))
     if own[1] ** 2 / own[2] + other[1] ** 2 / other[2] <= 1e-18:
         return 1.0 if abs(own[0] - other[0]) < 1e-9 else 0.0
     return float(ttest_ind_from_stats(*own, *other, equal_var=False).pvalue)
@@ -41,18 +41,18 @@ def two_samples(values: NDArray[np.floating], random: NDArray[np.floating]) -> f
 
 def corrected(p_values: NDArray[np.floating], correction: Correction) -> DoubleArray:
     """Adjusted p-values, in the order given (Benjamini and Hochberg 1995, or Bonferroni); NaN stays and counts not."""
-    found = np.array(p_values, np.float64)
-    known = np.flatnonzero(np.isfinite(found))
+    adjusted = np.array(p_values, np.float64)
+    known = np.flatnonzero(np.isfinite(adjusted))
     if correction == "bonferroni":
-        found[known] = np.minimum(found[known] * len(known), 1.0)
+        adjusted[known] = np.minimum(adjusted[known] * len(known), 1.0)
     elif len(known):
         from scipy.stats import false_discovery_control
 
-        found[known] = false_discovery_control(found[known])
-    return found
+        adjusted[known] = false_discovery_control(adjusted[known])
+    return adjusted
 
 
 def false_positives(random: NDArray[np.floating], level: float) -> float:
     """Share of random vectors that the test, against all other random vectors, would call a concept."""
-    hits = [single_case(float(each), np.delete(random, place)) <= level for place, each in enumerate(random)]
+    hits = [single_case(float(score), np.delete(random, place)) <= level for place, score in enumerate(random)]
     return float(np.mean(hits))

@@ -81,9 +81,9 @@ def _head(
     for number, pattern in enumerate(patterns):
         members = np.flatnonzero(group.reshape(-1) == number)
         fixed = None if penalties is None else penalties[members]
-        found = ridge(readings[:, pattern], logits[:, members].astype(np.float64), fixed)
-        weights[np.ix_(members, np.flatnonzero(pattern))] = found.weights
-        offsets[members], used[members] = found.offsets, found.penalties
+        reading = ridge(readings[:, pattern], logits[:, members].astype(np.float64), fixed)
+        weights[np.ix_(members, np.flatnonzero(pattern))] = reading.weights
+        offsets[members], used[members] = reading.offsets, reading.penalties
     return Reading(weights, offsets, used)
 
 
@@ -96,13 +96,13 @@ def _answered(
     read: DoubleArray | None = None,
 ) -> DoubleArray:
     """(N, T): the surrogate's logits on images held out; `read` (N, C) receives the readings held out."""
-    found = np.zeros(logits.shape)
+    predicted = np.zeros(logits.shape)
     for fold in np.unique(fold_of):
         rest, here = fold_of != fold, fold_of == fold
         reading = ridge(embedding[rest], goals[rest])
         inside, outside = reading(embedding[rest]), reading(embedding[here])
         mean, spread = inside.mean(axis=0), np.maximum(inside.std(axis=0), 1e-9)
-        found[here] = _head((inside - mean) / spread, logits[rest], allowed)((outside - mean) / spread)
+        predicted[here] = _head((inside - mean) / spread, logits[rest], allowed)((outside - mean) / spread)
         if read is not None:
             read[here] = outside
-    return found
+    return predicted

@@ -17,12 +17,12 @@ def answers_about(case: Case, inputs: FloatArray, *, total: int | None = None, d
 
     Progress is told before each batch, as `done` and what came since, of `total`.
     """
-    found = []
+    answers = []
     for chunk in case.chunks(len(inputs)):
         case.tell(done + chunk.start, total or len(inputs))
-        found.append(case.model.answer(case.model.session.logits(inputs[chunk]))[:, case.targets[0]])
+        answers.append(case.model.answer(case.model.session.logits(inputs[chunk]))[:, case.targets[0]])
     case.tell(done + len(inputs), total or len(inputs))
-    return np.concatenate(found).astype(np.float64)
+    return np.concatenate(answers).astype(np.float64)
 
 
 def answers_about_pictures(case: Case, pictures: FloatArray, *, total: int | None = None, done: int = 0) -> DoubleArray:
@@ -35,12 +35,12 @@ def margins_of(case: Case, inputs: FloatArray, *, total: int, done: int) -> Doub
 
     Unlike probabilities, log-odds tell apart what lies far from the threshold. Progress as in `answers_about`.
     """
-    found = []
+    logits = []
     for chunk in case.chunks(len(inputs)):
         case.tell(done + chunk.start, total)
-        found.append(case.model.session.logits(inputs[chunk]))
+        logits.append(case.model.session.logits(inputs[chunk]))
     case.tell(done + len(inputs), total)
-    return margins(case, np.concatenate(found))
+    return margins(case, np.concatenate(logits))
 
 
 def margins(case: Case, logits: FloatArray) -> DoubleArray:

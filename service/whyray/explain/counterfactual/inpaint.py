@@ -34,8 +34,8 @@ def _pulled(values: FloatArray, weight: FloatArray) -> FloatArray:
 
 def _blocks(values: FloatArray) -> FloatArray:
     """Sums over blocks of two along each spatial axis of (C, *spatial); what an odd size lacks counts as nothing."""
-    found = np.pad(values, [(0, 0), *((0, size % 2) for size in values.shape[1:])])
+    sums = np.pad(values, [(0, 0), *((0, size % 2) for size in values.shape[1:])])
     for axis in range(1, values.ndim):
-        shape = (*found.shape[:axis], found.shape[axis] // 2, 2, *found.shape[axis + 1 :])
-        found = found.reshape(shape).sum(axis=axis + 1)
-    return np.asarray(found, np.float32)
+        shape = (*sums.shape[:axis], sums.shape[axis] // 2, 2, *sums.shape[axis + 1 :])
+        sums = sums.reshape(shape).sum(axis=axis + 1)
+    return np.asarray(sums, np.float32)

@@ -72,8 +72,8 @@ class LatentSpace:
         leaf = torch.from_numpy(np.ascontiguousarray(latents, np.float32)).to(device).requires_grad_(True)
         pictures: Any = self.autoencoder.decode_torch(leaf)
         seed = torch.from_numpy(np.ascontiguousarray(at_theirs, np.float32)).to(device)
-        found: FloatArray = torch.autograd.grad(pictures, leaf, seed)[0].cpu().numpy()
-        return found
+        at_latents: FloatArray = torch.autograd.grad(pictures, leaf, seed)[0].cpu().numpy()
+        return at_latents
 
     @cached_property
     def _resampling(self) -> tuple[NDArray[np.float64], ...]:

@@ -110,7 +110,7 @@ def _replaced(case: Case, labels: Labels, parameters: RegionCounterfactualParame
             asked += len(inputs)
         return np.concatenate(margin)
 
-    found = Search(
+    outcome = Search(
         ask,
         count,
         start=margin_before,
@@ -119,7 +119,7 @@ def _replaced(case: Case, labels: Labels, parameters: RegionCounterfactualParame
         budget=parameters.forwards,
         width=parameters.width,
     ).run()
-    return _told(case, labels, parameters, method, found, (before, level, asked))
+    return _told(case, labels, parameters, method, outcome, (before, level, asked))
 
 
 def _told(
@@ -127,20 +127,20 @@ def _told(
     labels: Labels,
     parameters: RegionCounterfactualParameters,
     method: str,
-    found: Found,
+    outcome: Found,
     numbers: tuple[float, float, int],
 ) -> Counterfactual:
     before, level, asked = numbers
     count = int(labels.max()) + 1
-    steps = np.zeros((len(found.order) + 1, count), bool)
-    for place, region in enumerate(found.order, start=1):
+    steps = np.zeros((len(outcome.order) + 1, count), bool)
+    for place, region in enumerate(outcome.order, start=1):
         steps[place:, region] = True
     inputs = with_regions_replaced(case, labels, steps, parameters.fill)
     inputs[0] = case.x[0]
     answers = answers_about(case, inputs)
     frames = displayed(inputs, case.model.manifest.input)
     frames[0] = case.display
-    changed = np.isin(labels, found.order)
+    changed = np.isin(labels, outcome.order)
     difference = np.where(changed, frames[-1] - frames[0], 0).astype(np.float32)
     inside = int((labels >= 0).sum())
     return Counterfactual(
@@ -149,18 +149,18 @@ def _told(
         parameters=parameters.model_dump(),
         evidence={
             "regions": float(count),
-            "replaced": float(len(found.order)),
+            "replaced": float(len(outcome.order)),
             "area": float(changed.sum() / inside),
-            "irreducible": float(found.irreducible),
-            "certified": float(found.certified),
+            "irreducible": float(outcome.irreducible),
+            "certified": float(outcome.certified),
             "forwards": float(asked),
             "threshold": level,
         },
         frames=frames,
         answers=tuple(float(answer) for answer in answers),
         start=0,
-        end=len(found.order),
-        flipped=found.flipped,
+        end=len(outcome.order),
+        flipped=outcome.flipped,
         difference=difference,
         answer_before=before,
         changed=changed,

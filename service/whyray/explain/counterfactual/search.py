@@ -71,7 +71,7 @@ class Search:
         If replacing more never undoes a flip (monotone), an irreducible set has no flipping subset at all; if the
         effects of regions add up, greedy growth gives the smallest set. In general only `certified` is sure.
         """
-        gains = self._answers([frozenset([each]) for each in range(self._regions)])
+        gains = self._answers([frozenset([region]) for region in range(self._regions)])
         chosen = self._grown(gains)
         irreducible = False
         if self._flips(chosen):
@@ -79,7 +79,7 @@ class Search:
         chosen, certified = self._enumerated(chosen)
         flipped = self._flips(chosen)
         if not flipped and self._known:
-            chosen = max(self._known, key=lambda each: (self._sign * self._known[each], -len(each)))
+            chosen = max(self._known, key=lambda regions: (self._sign * self._known[regions], -len(regions)))
         irreducible = flipped and (irreducible or certified >= len(chosen))
         return Found(tuple(self._ordered(chosen)), flipped, irreducible, certified, len(self._known))
 
@@ -88,14 +88,14 @@ class Search:
 
     def _answers(self, sets: Sequence[frozenset[int]]) -> dict[frozenset[int], float]:
         """How far each set moves the answer (larger is nearer to the flip); those beyond the budget are left out."""
-        new = [each for each in dict.fromkeys(sets) if each not in self._known][: max(0, self._left())]
+        new = [regions for regions in dict.fromkeys(sets) if regions not in self._known][: max(0, self._left())]
         if new:
             members = np.zeros((len(new), self._regions), bool)
-            for row, each in enumerate(new):
-                members[row, list(each)] = True
-            for each, answer in zip(new, self._ask(members), strict=True):
-                self._known[each] = float(answer)
-        return {each: self._sign * self._known[each] for each in sets if each in self._known}
+            for row, regions in enumerate(new):
+                members[row, list(regions)] = True
+            for regions, answer in zip(new, self._ask(members), strict=True):
+                self._known[regions] = float(answer)
+        return {regions: self._sign * self._known[regions] for regions in sets if regions in self._known}
 
     def _flips(self, chosen: frozenset[int]) -> bool:
         if chosen not in self._known:
@@ -109,33 +109,33 @@ class Search:
         """
         if not alone:
             return frozenset()
-        promise = {next(iter(each)): gain for each, gain in alone.items()}
+        promise = {next(iter(single)): gain for single, gain in alone.items()}
         chosen, reached = frozenset[int](), -np.inf
         while not self._flips(chosen):
-            ranked = sorted(set(promise) - chosen, key=lambda each: -promise[each])[: self._width]
-            told = self._answers([chosen | {each} for each in (ranked if chosen else promise)])
+            ranked = sorted(set(promise) - chosen, key=lambda region: -promise[region])[: self._width]
+            told = self._answers([chosen | {region} for region in (ranked if chosen else promise)])
             if not told:
                 break
-            best = max(told, key=lambda each: told[each])
-            for each, moved in told.items():
+            best = max(told, key=lambda regions: told[regions])
+            for regions, moved in told.items():
                 if chosen:
-                    promise[next(iter(each - chosen))] = moved - reached
+                    promise[next(iter(regions - chosen))] = moved - reached
             if not chosen:
-                promise = {each: gain - self._sign * self._start for each, gain in promise.items()}
+                promise = {region: gain - self._sign * self._start for region, gain in promise.items()}
             chosen, reached = best, told[best]
         return chosen
 
     def _pruned(self, chosen: frozenset[int]) -> tuple[frozenset[int], bool]:
         """Leaves out what can be left out, the one that is missed least first, until each is needed."""
         while len(chosen) > 1:
-            without = [chosen - {each} for each in chosen]
+            without = [chosen - {region} for region in chosen]
             told = self._answers(without)
             if len(told) < len(without):
                 return chosen, False
-            still = [each for each in without if self._flips(each)]
+            still = [regions for regions in without if self._flips(regions)]
             if not still:
                 return chosen, True
-            chosen = max(still, key=lambda each: told[each])
+            chosen = max(still, key=lambda regions: told[regions])
         return chosen, True
 
     def _enumerated(self, chosen: frozenset[int]) -> tuple[frozenset[int], int]:
@@ -148,15 +148,15 @@ class Search:
             if comb(self._regions, size) > self._budget:
                 return chosen, size
             sets = [frozenset(combination) for combination in combinations(range(self._regions), size)]
-            if sum(each not in self._known for each in sets) > self._left():
+            if sum(regions not in self._known for regions in sets) > self._left():
                 return chosen, size
             told = self._answers(sets)
-            flipping = [each for each in sets if self._flips(each)]
+            flipping = [regions for regions in sets if self._flips(regions)]
             if flipping:
-                return max(flipping, key=lambda each: told[each]), size
+                return max(flipping, key=lambda regions: told[regions]), size
         return chosen, below
 
     def _ordered(self, chosen: frozenset[int]) -> list[int]:
         """The members, the strongest alone first."""
-        alone = self._answers([frozenset([each]) for each in chosen])
-        return sorted(chosen, key=lambda each: (-alone.get(frozenset([each]), -np.inf), each))
+        alone = self._answers([frozenset([region]) for region in chosen])
+        return sorted(chosen, key=lambda region: (-alone.get(frozenset([region]), -np.inf), region))

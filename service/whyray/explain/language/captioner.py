@@ -83,11 +83,11 @@ def caption_of(case: Case, captioner: Captioner) -> Caption:
 def answers_of(case: Case) -> dict[str, float]:
     """Probability and threshold of every target, by path: what captions are held against."""
     answer = case.model.answer(case.run.logits)[0]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for spec, value in zip(case.model.manifest.targets, answer, strict=True):
-        found[f"answers.{spec.name}.probability"] = float(value)
-        found[f"answers.{spec.name}.threshold"] = float(spec.threshold)
-    return found
+        numbers[f"answers.{spec.name}.probability"] = float(value)
+        numbers[f"answers.{spec.name}.threshold"] = float(spec.threshold)
+    return numbers
 
 
 def claims_in(sentence: str, model: Model, spec: CaptionSpec, numbers: Mapping[str, float]) -> tuple[Claim, ...]:
@@ -107,7 +107,7 @@ def _mentions(sentence: str, model: Model, spec: CaptionSpec) -> Iterator[tuple[
     places: list[tuple[int, str]] = []
     for target in model.targets:
         for form in spec.mentions.get(target, (target.replace("_", " "),)):
-            places += [(each.start(), target) for each in re.finditer(rf"\b{re.escape(form.lower())}\b", words)]
+            places += [(mention.start(), target) for mention in re.finditer(rf"\b{re.escape(form.lower())}\b", words)]
     for start, target in sorted(set(places)):
         before = re.findall(r"\w+", words[:start])
         yield target, any(denial in before for denial in spec.denials)
@@ -125,7 +125,7 @@ def _told(case: Case, captioner: Captioner, language: str) -> Narrative:
         claims = claims_in(sentence, case.model, captioner.spec, numbers)
         true = [holds(claim, numbers) for claim in claims]
         said, right = said + len(true), right + sum(true)
-        if any(each.source == f"answers.{target}.probability" for each in claims):
+        if any(claim.source == f"answers.{target}.probability" for claim in claims):
             of_it.append(sentence)
             if all(true):
                 borne_out.append(Sentence(phrases.caption.format(words=sentence), claims))

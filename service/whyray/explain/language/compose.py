@@ -60,13 +60,13 @@ def _answer(numbers: Mapping[str, float]) -> Said:
 def _place(facts: Facts) -> Iterator[Said]:
     """Where the map lies: by anatomy where it is known, else by the ninths of the image."""
     numbers = facts.numbers
-    by_anatomy = next((each for each in facts.shown if _parts(numbers, f"{each}.share.")), None)
+    by_anatomy = next((method for method in facts.shown if _parts(numbers, f"{method}.share.")), None)
     if by_anatomy is not None:
         structure = _largest(numbers, f"{by_anatomy}.share.")
         yield _say("map_structure", numbers, method=by_anatomy, structure=structure)
         if numbers.get(f"{by_anatomy}.flagged") == 1:
             yield _say("outside_allowed", numbers, method=by_anatomy)
-    method = next((each for each in facts.shown if _parts(numbers, f"{each}.zone.")), None)
+    method = next((method for method in facts.shown if _parts(numbers, f"{method}.zone.")), None)
     if method is None:
         return
     zone = _largest(numbers, f"{method}.zone.")
@@ -83,9 +83,9 @@ def _place(facts: Facts) -> Iterator[Said]:
 def _about(method: str, numbers: Mapping[str, float]) -> Iterator[Said]:
     scores = _parts(numbers, f"{method}.score.")
     if scores and max(scores.values()) > 0:
-        yield _say("concept_for", numbers, method=method, concept=max(scores, key=lambda each: scores[each]))
+        yield _say("concept_for", numbers, method=method, concept=max(scores, key=lambda concept: scores[concept]))
     if scores and min(scores.values()) < 0:
-        yield _say("concept_against", numbers, method=method, concept=min(scores, key=lambda each: scores[each]))
+        yield _say("concept_against", numbers, method=method, concept=min(scores, key=lambda concept: scores[concept]))
     if numbers.get(f"{method}.known", 0) > 0:
         yield _say("cases_known", numbers, method=method)
     prototypes = _parts(numbers, f"{method}.contribution.")
@@ -93,7 +93,7 @@ def _about(method: str, numbers: Mapping[str, float]) -> Iterator[Said]:
         yield _say("prototype", numbers, method=method, label=_largest(numbers, f"{method}.contribution."))
     units = _parts(numbers, f"{method}.unit.")
     if units:
-        unit = max(units, key=lambda each: abs(units[each]))
+        unit = max(units, key=lambda name: abs(units[name]))
         concepts = list(_parts(numbers, f"{method}.detects."))
         if concepts:
             yield _say("unit_concept", numbers, method=method, unit=unit, concept=concepts[0])
@@ -112,5 +112,5 @@ def _parts(numbers: Mapping[str, float], prefix: str) -> dict[str, float]:
 
 
 def _largest(numbers: Mapping[str, float], prefix: str) -> str:
-    found = _parts(numbers, prefix)
-    return max(found, key=lambda each: found[each])
+    parts = _parts(numbers, prefix)
+    return max(parts, key=lambda name: parts[name])

@@ -78,15 +78,17 @@ def zones(shares: NDArray[np.float64]) -> dict[str, float]:
 def _answer(case: Case) -> dict[str, float]:
     model, [target] = case.model, case.targets
     spec = model.manifest.targets[target]
-    found = {"answer.threshold": float(spec.threshold)}
+    numbers = {"answer.threshold": float(spec.threshold)}
     if model.task == "segmentation":
         regions = case.image.regions
         assert regions is not None
         return {"answer.share": float(regions[target].mean())}
     value = float(model.answer(case.run.logits)[0, target])
-    found["answer.value" if model.task == "regression" else "answer.probability"] = value
+    numbers["answer.value" if model.task == "regression" else "answer.probability"] = value
     side = _patient_sides(case.context.directions)
-    return found | {f"answer.side.{each}": 1.0 for each in ([side] if side else [])}
+    if side:
+        numbers[f"answer.side.{side}"] = 1.0
+    return numbers
 
 
 def _patient_sides(directions: Sequence[str] | None) -> str | None:
@@ -113,10 +115,10 @@ def _heatmap(heatmap: Heatmap, case: Case) -> dict[str, float]:
     whole = positive.sum()
     if whole <= 0 or not valid.any():
         return {}
-    found = {f"zone.{name}": share for name, share in zones(_parts(positive, valid) / whole).items()}
+    shares = {f"zone.{name}": share for name, share in zones(_parts(positive, valid) / whole).items()}
     for structure in case.context.structures:
-        found |= _structure(structure, positive, valid)
-    return found
+        shares |= _structure(structure, positive, valid)
+    return shares
 
 
 def _structure(structure: Structure, positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> dict[str, float]:
@@ -131,7 +133,7 @@ def _parts(positive: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[n
     """Sums over thirds along each axis of the box that holds the image."""
     sums = positive
     for axis in range(positive.ndim):
-        others = tuple(each for each in range(valid.ndim) if each != axis)
+        others = tuple(other for other in range(valid.ndim) if other != axis)
         filled = np.flatnonzero(valid.any(axis=others))
         edges = np.linspace(filled[0], filled[-1] + 1, 4).round().astype(int)
         parts = [sums.take(range(a, b), axis).sum(axis, keepdims=True) for a, b in pairwise(edges)]
@@ -144,10 +146,10 @@ def _concepts(told: ConceptScores) -> dict[str, float]:
 
 
 def _cases(told: CaseMatches) -> dict[str, float]:
-    weighted = [each for each in told.matches if each.weight is not None]
+    weighted = [match for match in told.matches if match.weight is not None]
     if weighted:
-        return {f"contribution.{each.label}": float(each.similarity * (each.weight or 0)) for each in weighted}
-    known = [each.known for each in told.matches if each.known is not None]
+        return {f"contribution.{match.label}": float(match.similarity * (match.weight or 0)) for match in weighted}
+    known = [match.known for match in told.matches if match.known is not None]
     return {"known": float(len(known)), "with-finding": float(sum(known))}
 
 
@@ -164,17 +166,17 @@ def _latent(told: LatentPosition) -> dict[str, float]:
 
 
 def _regions(told: RegionShares) -> dict[str, float]:
-    found = {f"share.{each.structure.name}": float(each.share) for each in told.regions}
-    found |= {f"area.{region.structure.name}": float(region.area) for region in told.regions}
-    return found | {"flagged": float(told.flagged)}
+    numbers = {f"share.{region.structure.name}": float(region.share) for region in told.regions}
+    numbers |= {f"area.{region.structure.name}": float(region.area) for region in told.regions}
+    return numbers | {"flagged": float(told.flagged)}
 
 
 def _units(told: UnitReport) -> dict[str, float]:
-    found = {f"unit.{unit.unit}": float(unit.contribution) for unit in told.units}
+    numbers = {f"unit.{unit.unit}": float(unit.contribution) for unit in told.units}
     first = told.units[0]
     if first.concept is not None and first.iou is not None:
-        found[f"detects.{first.concept}"] = float(first.iou)
-    return found
+        numbers[f"detects.{first.concept}"] = float(first.iou)
+    return numbers
 
 
 _TYPES: tuple[tuple[type[TypedExplanation], Callable[[Any], dict[str, float]]], ...] = (

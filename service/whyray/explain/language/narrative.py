@@ -73,7 +73,10 @@ def _told(case: Case, phrases: NarrativePhrases, language: str) -> Narrative:
         target=target,
         method=NAME,
         parameters={"language": language, "rests on": ", ".join(facts.shown)},
-        evidence={"claims": float(sum(len(each.claims) for each in told)), "explanations": float(len(facts.shown))},
+        evidence={
+            "claims": float(sum(len(sentence.claims) for sentence in told)),
+            "explanations": float(len(facts.shown)),
+        },
         language=language,
         sentences=told,
     )

@@ -68,20 +68,20 @@ class NarrativePhrases(_Strict):
 
     @field_validator("stack")
     @classmethod
-    def _stack(cls, found: dict[str, str]) -> dict[str, str]:
-        _exactly(found, ("first", "central", "last"), "stack")
-        return {key: _with_fields(text, {"zone"}, f"stack.{key}") for key, text in found.items()}
+    def _stack(cls, texts: dict[str, str]) -> dict[str, str]:
+        _exactly(texts, ("first", "central", "last"), "stack")
+        return {key: _with_fields(text, {"zone"}, f"stack.{key}") for key, text in texts.items()}
 
     @field_validator("phrases")
     @classmethod
-    def _phrases(cls, found: dict[str, str]) -> dict[str, str]:
-        _exactly(found, PHRASES, "phrases")
-        for key, text in found.items():
+    def _phrases(cls, phrases: dict[str, str]) -> dict[str, str]:
+        _exactly(phrases, PHRASES, "phrases")
+        for key, text in phrases.items():
             _with_fields(text, fields_of(key), f"phrases.{key}")
             numbers = set(styles_of(key)) if key.startswith(("answer_", "value_")) else set()
             if missing := sorted(numbers - _fields(text)):
-                raise ValueError(f"phrases.{key} must say {', '.join('{' + each + '}' for each in missing)}")
-        return found
+                raise ValueError(f"phrases.{key} must say {', '.join('{' + name + '}' for name in missing)}")
+        return phrases
 
     @model_validator(mode="after")
     def _consistent(self) -> NarrativePhrases:
@@ -141,10 +141,12 @@ def read_phrases(language: str, folder: Path | None = None) -> NarrativePhrases:
 
     Raises ConfigError where there are none, or where the file says something that is not allowed.
     """
-    places = [each / FOLDER / f"{language}.yaml" for each in (folder, shipped_templates()) if each is not None]
+    places = [
+        templates / FOLDER / f"{language}.yaml" for templates in (folder, shipped_templates()) if templates is not None
+    ]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        known = sorted(each.stem for each in (shipped_templates() / FOLDER).glob("*.yaml"))
+        known = sorted(path.stem for path in (shipped_templates() / FOLDER).glob("*.yaml"))
         raise ConfigError(
             f"no phrases for language {language!r}; there are {', '.join(known)}",
             advice=f"Add {FOLDER}/{language}.yaml to the site's template folder, or name a language that exists.",
@@ -170,8 +172,8 @@ def _fields(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
-def _exactly(found: Mapping[str, str], wanted: Mapping[str, object] | tuple[str, ...], where: str) -> None:
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+def _exactly(given: Mapping[str, str], wanted: Mapping[str, object] | tuple[str, ...], where: str) -> None:
+    missing, unknown = sorted(set(wanted) - set(given)), sorted(set(given) - set(wanted))
     if missing or unknown:
-        words = [f"{what} {', '.join(each)}" for what, each in (("missing", missing), ("unknown", unknown)) if each]
+        words = [f"{what} {', '.join(keys)}" for what, keys in (("missing", missing), ("unknown", unknown)) if keys]
         raise ValueError(f"{where}: {'; '.join(words)}")

@@ -104,10 +104,10 @@ WORDS: Mapping[str, str] = {"grade_amber": "{method}.reasons"}
 def fields_of(key: str) -> set[str]:
     """Names of all fields that a phrase may use."""
     needs = PHRASES[key]
-    found = {each.field for each in needs if each.field} | {
-        name for each in needs for name in re.findall(r"\{(\w+)\}", each.source)
+    names = {need.field for need in needs if need.field} | {
+        name for need in needs for name in re.findall(r"\{(\w+)\}", need.source)
     }
-    return found | {"target"} | ({"reasons"} if key in WORDS else set())
+    return names | {"target"} | ({"reasons"} if key in WORDS else set())
 
 
 def claims_of(key: str, numbers: Mapping[str, float], **parts: str) -> tuple[Claim, ...]:
@@ -125,7 +125,7 @@ def matched(key: str, claims: Sequence[Claim]) -> dict[str, str | float] | None:
 
     Numbers come as they are; names as they stand in the claims' paths.
     """
-    found: dict[str, str | float] = {}
+    fields: dict[str, str | float] = {}
     left = list(claims)
     for need in PHRASES[key]:
         for rule in need.rules:
@@ -136,18 +136,18 @@ def matched(key: str, claims: Sequence[Claim]) -> dict[str, str | float] | None:
             if parts is None:
                 return None
             for name, text in parts.groupdict().items():
-                if found.setdefault(name, text) != text:
+                if fields.setdefault(name, text) != text:
                     return None
             if claim.holds != rule.format(**parts.groupdict()):
                 return None
             if need.field is not None:
-                found[need.field] = claim.value
-    return None if left else found
+                fields[need.field] = claim.value
+    return None if left else fields
 
 
 def styles_of(key: str) -> dict[str, str]:
     """How each number of a phrase is written."""
-    return {each.field: each.style for each in PHRASES[key] if each.field}
+    return {need.field: need.style for need in PHRASES[key] if need.field}
 
 
 def holds(claim: Claim, numbers: Mapping[str, float]) -> bool:
@@ -159,10 +159,10 @@ def holds(claim: Claim, numbers: Mapping[str, float]) -> bool:
         return True
     kind, _, operand = claim.holds.partition(" ")
     if kind in ("largest", "smallest", "furthest") and operand.startswith("of "):
-        others = [each for path, each in numbers.items() if path.startswith(operand.removeprefix("of "))]
+        others = [number for path, number in numbers.items() if path.startswith(operand.removeprefix("of "))]
         others = others or [value]
         if kind == "furthest":
-            return abs(value) >= max(abs(each) for each in others)
+            return abs(value) >= max(abs(number) for number in others)
         return value == (max(others) if kind == "largest" else min(others))
     other = numbers.get(operand)
     if other is None:

@@ -29,10 +29,10 @@ def case_embedding(run: Run) -> FloatArray | None:
 
 def required_embedding(model: Model, run: Run) -> FloatArray:
     """As `case_embedding`; TierMissing where the model has none."""
-    found = case_embedding(run)
-    if found is None:
+    embedding = case_embedding(run)
+    if embedding is None:
         raise no_embedding(model)
-    return found
+    return embedding
 
 
 def no_embedding(model: Model) -> TierMissing:
@@ -66,10 +66,10 @@ def _head_on_embedding(model: Model) -> AffineHead | None:
 
 
 def _volume(shape: tuple[int | None, ...]) -> int:
-    found = 1
+    volume = 1
     for size in shape[1:]:
-        found *= size or 1
-    return found
+        volume *= size or 1
+    return volume
 
 
 _LARGEST = 8192

@@ -101,7 +101,7 @@ def _axes(index: ReferenceIndex, plane: str) -> tuple[str, str]:
 
 
 def _evidence(index: ReferenceIndex, plane: str) -> dict[str, float]:
-    found = {"references": float(len(index)), "held-out references": float(index.held_out.sum())}
+    evidence = {"references": float(len(index)), "held-out references": float(index.held_out.sum())}
     if plane == UMAP:
-        found["placement error"] = float(index.details["placement error"])
-    return found
+        evidence["placement error"] = float(index.details["placement error"])
+    return evidence

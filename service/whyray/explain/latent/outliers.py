@@ -22,25 +22,25 @@ def planted(model: Model, images: FloatArray, seed: int) -> dict[str, FloatArray
     rng = np.random.default_rng(seed)
     shown = displayed(images, spec)
     kinds: dict[str, Callable[[FloatArray], FloatArray]] = {
-        "inverted": lambda each: 1 - each,
-        "rotated": lambda each: resampled(np.rot90(each, axes=(-2, -1))[None], each.shape)[0],
-        "upside down": lambda each: each[..., ::-1, :],
-        "tiles shuffled": lambda each: _shuffled(each, rng),
-        "noise": lambda each: rng.random(each.shape, np.float32),
+        "inverted": lambda picture: 1 - picture,
+        "rotated": lambda picture: resampled(np.rot90(picture, axes=(-2, -1))[None], picture.shape)[0],
+        "upside down": lambda picture: picture[..., ::-1, :],
+        "tiles shuffled": lambda picture: _shuffled(picture, rng),
+        "noise": lambda picture: rng.random(picture.shape, np.float32),
     }
     return {
-        name: as_input(np.stack([np.ascontiguousarray(change(each)) for each in shown]).astype(np.float32), spec)
+        name: as_input(np.stack([np.ascontiguousarray(change(picture)) for picture in shown]).astype(np.float32), spec)
         for name, change in kinds.items()
     }
 
 
 def _shuffled(picture: FloatArray, rng: np.random.Generator) -> FloatArray:
     rows, columns = (size // _TILES for size in picture.shape[-2:])
-    found = picture.copy()
+    shuffled = picture.copy()
     order = rng.permutation(_TILES**2)
     for place, source in enumerate(order):
         (to_row, to_column), (row, column) = divmod(place, _TILES), divmod(int(source), _TILES)
-        found[..., to_row * rows : (to_row + 1) * rows, to_column * columns : (to_column + 1) * columns] = picture[
+        shuffled[..., to_row * rows : (to_row + 1) * rows, to_column * columns : (to_column + 1) * columns] = picture[
             ..., row * rows : (row + 1) * rows, column * columns : (column + 1) * columns
         ]
-    return found
+    return shuffled

@@ -94,8 +94,8 @@ class ReferenceIndex:
     @cached_property
     def planes(self) -> dict[str, FloatArray]:
         """By plane: (N, 2) places of all references."""
-        found = {PCA: self.space.coordinates(self.embeddings)}
-        return found if self.umap is None else {**found, UMAP: self.umap}
+        planes = {PCA: self.space.coordinates(self.embeddings)}
+        return planes if self.umap is None else {**planes, UMAP: self.umap}
 
     def place(self, plane: str, vector: FloatArray) -> FloatArray:
         """(2,): where a new case (D,) lies on a plane."""
@@ -107,11 +107,11 @@ class ReferenceIndex:
 def from_artefact(artefact: Artefact) -> ReferenceIndex:
     """The index in an artefact; PackageError where arrays are missing or don't belong together."""
     arrays, facts = artefact.arrays, artefact.facts
-    missing = [each for each in _NEEDED if each not in arrays]
+    missing = [name for name in _NEEDED if name not in arrays]
     if missing:
         raise PackageError(f"{artefact.path}: no {', '.join(missing)} in it", advice=_ADVICE)
     count = len(arrays["embeddings"])
-    if any(len(arrays[each]) != count for each in _ROWS) or arrays["mean"].shape != arrays["embeddings"].shape[1:]:
+    if any(len(arrays[name]) != count for name in _ROWS) or arrays["mean"].shape != arrays["embeddings"].shape[1:]:
         raise PackageError(f"{artefact.path}: arrays of different lengths", advice=_ADVICE)
     details = facts.details
     return ReferenceIndex(
@@ -141,7 +141,7 @@ def from_artefact(artefact: Artefact) -> ReferenceIndex:
 
 def index_of(model: Model, *, method: str) -> ReferenceIndex:
     """The reference index of a package, read once; ArtefactMissing without one, PackageError where it does not fit."""
-    path = next((each for each in artefact_paths(model, KIND) if each.is_file()), None)
+    path = next((candidate for candidate in artefact_paths(model, KIND) if candidate.is_file()), None)
     if path is None:
         raise ArtefactMissing(
             f"{method} needs the artefact {KIND!r}, and {model.identity} has none", advice=how_to_make(model)

@@ -69,16 +69,16 @@ def activations(model: Model, x: FloatArray, layer: str) -> FloatArray:
 def case_activations(case: Case, layer: str) -> FloatArray:
     """(units, *grid) of the case's image; no further pass for the feature maps."""
     if layer == case.model.network.features_name and case.run.features is not None:
-        found: FloatArray = case.run.features[0]
-        return found
+        features: FloatArray = case.run.features[0]
+        return features
     kept: FloatArray = case.image.tapped(layer)[0]
     return kept
 
 
 def pooled(values: FloatArray) -> FloatArray:
     """(…, units): the mean over the grid of (…, units, *grid), where the first axis is items."""
-    found: FloatArray = values.reshape(*values.shape[:2], -1).mean(axis=2)
-    return found
+    means: FloatArray = values.reshape(*values.shape[:2], -1).mean(axis=2)
+    return means
 
 
 def contributions(case: Case, layer: str, means: FloatArray) -> Contributions:
@@ -102,10 +102,10 @@ def contributions(case: Case, layer: str, means: FloatArray) -> Contributions:
         except TierMissing:
             pass
         else:
-            found = np.stack([(each * values).reshape(len(values), -1).sum(axis=1) for each in gradient.full()])
+            contributed = np.stack([(slope * values).reshape(len(values), -1).sum(axis=1) for slope in gradient.full()])
             base = None if head is None else head.bias[targets]
             how = "gradient × activation" if head is None else "exact"
-            return Contributions(found.astype(np.float32), base, how, gradient.gap)
+            return Contributions(contributed.astype(np.float32), base, how, gradient.gap)
     without = ablated(case, layer, range(len(values)), means)
     return Contributions(-without, None, "ablation", head_gap(case, layer))
 
@@ -119,7 +119,7 @@ def ablated(case: Case, layer: str, units: Sequence[int], means: FloatArray) -> 
     values = case_activations(case, layer)
     start = _head_scores(case, layer, values[None])[0]
     changed = [_without(values, units[part], means) for part in _parts(len(units), values)]
-    scores = np.concatenate([_head_scores(case, layer, each) for each in changed])
+    scores = np.concatenate([_head_scores(case, layer, batch) for batch in changed])
     return np.asarray((scores - start).T, np.float32)
 
 
@@ -127,14 +127,14 @@ def ablated_together(case: Case, layer: str, groups: Sequence[Sequence[int]], me
     """(targets, groups): the same for several units at once."""
     values = case_activations(case, layer)
     start = _head_scores(case, layer, values[None])[0]
-    found = []
+    scores = []
     for part in _parts(len(groups), values):
         batch = np.repeat(values[None], part.stop - part.start, axis=0)
-        for each, group in zip(batch, groups[part], strict=True):
+        for changed, group in zip(batch, groups[part], strict=True):
             picked = list(group)
-            each[picked] = means[picked].reshape(-1, *[1] * (values.ndim - 1))
-        found.append(_head_scores(case, layer, batch))
-    return np.asarray((np.concatenate(found) - start).T, np.float32)
+            changed[picked] = means[picked].reshape(-1, *[1] * (values.ndim - 1))
+        scores.append(_head_scores(case, layer, batch))
+    return np.asarray((np.concatenate(scores) - start).T, np.float32)
 
 
 def head_gap(case: Case, layer: str) -> float:
@@ -144,8 +144,8 @@ def head_gap(case: Case, layer: str) -> float:
 
 def _without(values: FloatArray, units: Sequence[int], means: FloatArray) -> FloatArray:
     batch = np.repeat(values[None], len(units), axis=0)
-    for each, unit in zip(batch, units, strict=True):
-        each[unit] = means[unit]
+    for changed, unit in zip(batch, units, strict=True):
+        changed[unit] = means[unit]
     return batch
 
 

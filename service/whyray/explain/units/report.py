@@ -58,22 +58,22 @@ class UnitReportMethod(MethodDefaults):
         assert isinstance(parameters, UnitReportParameters)
         layer = layer_named(case.model, parameters.layer)
         known = read_units(case.model, layer, method=NAME)
-        found = contributions(case, layer, known.mean)
+        contributed = contributions(case, layer, known.mean)
         told = {**parameters.model_dump(), "layer": layer, "artefact": known.artefact.short}
-        return [_report(case, row, name, found, known, told) for row, name in enumerate(case.target_names)]
+        return [_report(case, row, name, contributed, known, told) for row, name in enumerate(case.target_names)]
 
 
 def strongest(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]], count: int) -> list[int]:
     """Indices of the largest magnitudes, the largest first; ties in the order of the units."""
     order = np.lexsort((np.arange(len(values)), -np.abs(values)))
-    return [int(each) for each in order[:count]]
+    return [int(unit) for unit in order[:count]]
 
 
 def _report(
-    case: Case, row: int, target: str, found: Contributions, known: Units, parameters: dict[str, object]
+    case: Case, row: int, target: str, contributed: Contributions, known: Units, parameters: dict[str, object]
 ) -> UnitReport:
     values = case_activations(case, known.layer)
-    top = strongest(found.values[row], int(str(parameters["units"])))
+    top = strongest(contributed.values[row], int(str(parameters["units"])))
     changes = ablated(case.for_targets([case.targets[row]]), known.layer, top, known.mean)[0]
     effects = []
     for unit, change in zip(top, changes, strict=True):
@@ -84,7 +84,7 @@ def _report(
                 layer=known.layer,
                 unit=unit,
                 activation=activation,
-                contribution=float(found.values[row, unit]),
+                contribution=float(contributed.values[row, unit]),
                 ablation=float(change),
                 percentile=known.percentile(unit, activation),
                 concept=concept,
@@ -95,15 +95,15 @@ def _report(
             )
         )
     total = float(case.score[row])
-    base = None if found.base is None else float(found.base[row])
-    evidence = {"engine_parity": found.gap, "references": float(known.artefact.facts.count)}
+    base = None if contributed.base is None else float(contributed.base[row])
+    evidence = {"engine_parity": contributed.gap, "references": float(known.artefact.facts.count)}
     if base is not None:
-        summed = base + float(found.values[row].astype(np.float64).sum())
+        summed = base + float(contributed.values[row].astype(np.float64).sum())
         evidence["completeness_gap"] = abs(summed - total) / max(1.0, abs(total))
     return UnitReport(
         target=target,
         method=NAME,
-        parameters={**parameters, "contribution": found.how},
+        parameters={**parameters, "contribution": contributed.how},
         evidence=evidence,
         units=tuple(effects),
         unit_count=len(values),
