@@ -61,8 +61,8 @@ class AnswerSession:
             targets = np.array(self._maps.targets, np.int64)
             failures: tuple[type[Exception], ...] = (PackageError, *runtime_errors())
             try:
-                *outputs, found = run_session(self._session, [*tensors, MAPS], {name: fed, TARGETS: targets})
-                return _named(tensors, outputs), dict(zip(self._maps.targets, found[0], strict=True))
+                *outputs, class_maps = run_session(self._session, [*tensors, MAPS], {name: fed, TARGETS: targets})
+                return _named(tensors, outputs), dict(zip(self._maps.targets, class_maps[0], strict=True))
             except failures as error:
                 self._without_maps(error)
         return _named(tensors, run_session(self._session, tensors, {name: fed})), {}

@@ -108,7 +108,7 @@ class Autoencoder:
         import torch
 
         spec = self.model.manifest.input
-        mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
+        mean, std = (torch.from_numpy(statistic).to(self.device) for statistic in per_channel(spec, len(self.shape)))
 
         def encoder(net: Callable[[Any], Any]) -> Callable[[Any], Any]:
             def encode(pictures: Any) -> Any:
@@ -126,12 +126,12 @@ class Autoencoder:
         import torch
 
         spec = self.model.manifest.input
-        mean, std = (torch.from_numpy(each).to(self.device) for each in per_channel(spec, len(self.shape)))
+        mean, std = (torch.from_numpy(statistic).to(self.device) for statistic in per_channel(spec, len(self.shape)))
 
         def decoder(net: Callable[[Any], Any]) -> Callable[[Any], Any]:
             def decode(latents: Any) -> Any:
-                found = net(latents.reshape(-1, *self.latent_shape))
-                first = torch.movedim(found, -1, 1) if spec.layout == "NHWC" else found
+                decoded = net(latents.reshape(-1, *self.latent_shape))
+                first = torch.movedim(decoded, -1, 1) if spec.layout == "NHWC" else decoded
                 return (first * std + mean).mean(dim=1).clamp(0, 1)
 
             return decode

@@ -48,14 +48,16 @@ class Reading:
 
 def readings(graph: Graph, output: str) -> list[Reading]:
     """All ways in which the operators at the end may be a sigmoid or a softmax, or a logarithm of one; unproved."""
-    found = []
+    possible = []
     for link, logarithm in _WAYS:
         way = _Way(graph, link)
         logits = way.before(output, logarithm=logarithm)
         if logits is not None:
             leaves = tuple(dict.fromkeys(way.leaves))
-            found.append(Reading(logits, way.link, logarithm, way.by, leaves, tuple(way.nodes), tuple(way.constants)))
-    return found
+            possible.append(
+                Reading(logits, way.link, logarithm, way.by, leaves, tuple(way.nodes), tuple(way.constants))
+            )
+    return possible
 
 
 def proved(
@@ -69,19 +71,19 @@ def proved(
     shapes = {leaf: graph.shapes.get(leaf) for leaf in reading.leaves}
     if any(shape is None or None in shape for shape in shapes.values()):
         return not reading.nodes
-    wanted = [each for each in (output, reading.logits) if each not in reading.leaves]
+    wanted = [tensor for tensor in (output, reading.logits) if tensor not in reading.leaves]
     try:
         session = open_session(_end_of(graph, wanted, reading).SerializeToString(), options, name=graph.where)
-        inputs = {each.name: each for each in session.get_inputs()}
+        inputs = {argument.name: argument for argument in session.get_inputs()}
         random = np.random.default_rng(0)
         for _ in range(_DRAWS):
             feeds = {}
             for name, given in inputs.items():
-                size = [int(each or 1) for each in shapes.get(name) or graph.shapes[name]]
+                size = [int(dim or 1) for dim in shapes.get(name) or graph.shapes[name]]
                 drawn = 2 * random.normal(size=size) if name in shapes else np.zeros(size)
                 feeds[name] = drawn.astype(_NUMBERS.get(given.type, np.float32))
-            found = feeds | dict(zip(wanted, run_session(session, wanted, feeds), strict=True))
-            answer, logits = (shaped(np.asarray(found[each], np.float32)) for each in (output, reading.logits))
+            values = feeds | dict(zip(wanted, run_session(session, wanted, feeds), strict=True))
+            answer, logits = (shaped(np.asarray(values[tensor], np.float32)) for tensor in (output, reading.logits))
             expected = _softmax(logits) if reading.link == "softmax" else 0.5 * (1 + np.tanh(0.5 * logits))
             if not np.allclose(np.exp(answer) if reading.logarithm else answer, expected, atol=_TOLERANCE):
                 return False
@@ -121,13 +123,17 @@ def _end_of(graph: Graph, wanted: Sequence[str], reading: Reading) -> Any:
         if needed.intersection(node.output) - set(reading.leaves):
             kept.append(node)
             needed.update(reads(node))
-    start = dict.fromkeys((*reading.leaves, *([graph.input] if graph.input in needed else [])))
+    start = dict.fromkeys(reading.leaves)
+    if graph.input in needed:
+        start[graph.input] = None
     given = [
-        onnx.helper.make_tensor_value_info(each, graph.types.get(each, onnx.TensorProto.FLOAT), graph.shapes[each])
-        for each in start
+        onnx.helper.make_tensor_value_info(
+            tensor, graph.types.get(tensor, onnx.TensorProto.FLOAT), graph.shapes[tensor]
+        )
+        for tensor in start
     ]
-    asked = [onnx.ValueInfoProto(name=each) for each in wanted]
-    constants = [each for each in whole.graph.initializer if each.name in needed]
+    asked = [onnx.ValueInfoProto(name=tensor) for tensor in wanted]
+    constants = [initializer for initializer in whole.graph.initializer if initializer.name in needed]
     inner = onnx.helper.make_graph(kept[::-1], "end", given, asked, constants)
     made = onnx.helper.make_model(inner, opset_imports=whole.opset_import, functions=whole.functions)
     made.ir_version = whole.ir_version
@@ -183,12 +189,12 @@ class _Way:
         if not together and not alone:
             return None
         moved = [
-            self.before(each, logarithm=logarithm, depth=deeper)
-            for each in (node.input if together else node.input[:1])
+            self.before(operand, logarithm=logarithm, depth=deeper)
+            for operand in (node.input if together else node.input[:1])
         ]
-        if any(each is None for each in moved):
+        if any(name is None for name in moved):
             return None
-        return self._again(node, [str(each) for each in moved], tensor)
+        return self._again(node, [str(name) for name in moved], tensor)
 
     def _activation(self, node: Any, logarithm: bool) -> str | None:
         """What goes into a node that is the activation wanted, in one operator or in several."""
@@ -258,7 +264,7 @@ def _complement(graph: Graph, node: Any) -> str | None:
         return str(node.input[1])
     if node.op_type != "Add":
         return None
-    other = [each for each in node.input if not is_constant(graph, each, 1.0)]
+    other = [operand for operand in node.input if not is_constant(graph, operand, 1.0)]
     negative = graph.producer.get(other[0]) if len(other) == 1 else None
     return str(negative.input[0]) if negative is not None and negative.op_type == "Neg" else None
 
@@ -282,8 +288,8 @@ def _logistic(graph: Graph, node: Any) -> str | None:
         return None
     if below is None or below.op_type != "Add":
         return None
-    ones = [each for each in below.input if is_constant(graph, each, 1.0)]
-    power = graph.producer.get(next((each for each in below.input if each not in ones), ""))
+    ones = [operand for operand in below.input if is_constant(graph, operand, 1.0)]
+    power = graph.producer.get(next((operand for operand in below.input if operand not in ones), ""))
     if not ones or power is None or power.op_type != "Exp":
         return None
     negative = graph.producer.get(power.input[0])

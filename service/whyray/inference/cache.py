@@ -39,11 +39,11 @@ class CompiledCache:
         if self.folder is None:
             return make()
         path = self.path(kind, made_of)
-        found = self._read(path)
-        if found is None:
-            found = make()
-            self._write(path, found)
-        return found
+        compiled = self._read(path)
+        if compiled is None:
+            compiled = make()
+            self._write(path, compiled)
+        return compiled
 
     def path(self, kind: str, made_of: Mapping[str, str]) -> Path:
         """The file that holds it, there or not."""

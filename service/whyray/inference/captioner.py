@@ -43,9 +43,11 @@ class Caption:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The text cut behind full stops; what was broken off by the limit of length is left out."""
-        found = re.findall(r"[^.!?]+[.!?]", self.text)
+        sentences = re.findall(r"[^.!?]+[.!?]", self.text)
         rest = re.sub(r"[^.!?]+[.!?]", "", self.text).strip()
-        return tuple(each.strip() for each in [*found, *([rest] if rest and self.finished else [])])
+        if rest and self.finished:
+            sentences.append(rest)
+        return tuple(sentence.strip() for sentence in sentences)
 
 
 class Captioner:

@@ -68,7 +68,7 @@ def add_grad_cam(proto: Any, maps: ClassMaps) -> bool:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
+    opset = next((opset_id.version for opset_id in proto.opset_import if opset_id.domain in ("", "ai.onnx")), 0)
     if opset < _OLDEST_OPSET:
         return False
     constants = {
@@ -86,7 +86,7 @@ def add_grad_cam(proto: Any, maps: ClassMaps) -> bool:
     graph.input.append(helper.make_tensor_value_info(TARGETS, TensorProto.INT64, ["whyray.T"]))
 
     def node(kind: str, given: Sequence[str], gives: str, **attributes: Any) -> Any:
-        named = [each if not each or each in (maps.features, TARGETS) else _own(each) for each in given]
+        named = [tensor if not tensor or tensor in (maps.features, TARGETS) else _own(tensor) for tensor in given]
         return helper.make_node(kind, named, [_own(gives)], **attributes)
 
     made = [

@@ -79,12 +79,12 @@ class CompiledEngine:
         """As `GradientEngine.gradients`."""
         if len(x) > 1 and not self._session.batchable(x):
             return one_by_one(self, x, targets, regions)
-        found = []
+        per_target = []
         for number, target in enumerate(targets):
             weights = self._weights(target, None if regions is None else regions[number])
             logits, gradient = self._run(x, np.repeat(weights[None], len(x), axis=0))
-            found.append(gradient)
-        return np.stack(found), self._network.shaped_logits(logits, len(x))
+            per_target.append(gradient)
+        return np.stack(per_target), self._network.shaped_logits(logits, len(x))
 
     def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
         """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""

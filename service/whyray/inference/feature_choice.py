@@ -141,10 +141,10 @@ def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) ->
     varying = {features}
     learned = False
     for node in nodes:
-        moving = [each for each in reads(node) if each in varying]
+        moving = [tensor for tensor in reads(node) if tensor in varying]
         if not moving or node.op_type == "Shape":
             continue
-        varying.update(each for each in node.output if each)
+        varying.update(output for output in node.output if output)
         learned = learned or node.op_type in _LEARNED
         if "Attention" in node.op_type:
             return str(node.output[0])
@@ -168,25 +168,25 @@ def _tokens_behind(graph: Graph, features: str, logits: str, spec: InputSpec) ->
 
 def _behind(graph: Graph, start: str, end: str) -> list[Any] | None:
     """As `Graph.between`, for values alone: that a size is read off another tensor is no way for them."""
-    wanted, found = {end}, []
+    wanted, nodes = {end}, []
     for node in reversed(graph.proto.graph.node):
         if start in node.output or not wanted.intersection(node.output):
             continue
-        found.append(node)
+        nodes.append(node)
         if node.op_type not in {"Shape", "Size"}:
-            wanted.update(each for each in reads(node) if each != start)
-    return None if graph.input in wanted else found[::-1]
+            wanted.update(tensor for tensor in reads(node) if tensor != start)
+    return None if graph.input in wanted else nodes[::-1]
 
 
 def _ancestors(graph: Graph, name: str) -> set[str]:
-    found, left = set(), [name]
+    ancestors, left = set(), [name]
     while left:
         node = graph.producer.get(left.pop())
-        for each in () if node is None else reads(node):
-            if each not in found:
-                found.add(each)
-                left.append(each)
-    return found
+        for tensor in () if node is None else reads(node):
+            if tensor not in ancestors:
+                ancestors.add(tensor)
+                left.append(tensor)
+    return ancestors
 
 
 def _measured(graph: Graph, name: str, spec: InputSpec, options: RuntimeOptions) -> tuple[int, ...]:
@@ -195,13 +195,13 @@ def _measured(graph: Graph, name: str, spec: InputSpec, options: RuntimeOptions)
     half = session.get_inputs()[0].type == "tensor(float16)"
     x = np.zeros((1, spec.channels, *spec.shape), np.float16 if half else np.float32)
     try:
-        (found,) = run_session(session, [name], {graph.input: x})
+        (activation,) = run_session(session, [name], {graph.input: x})
     except runtime_errors() as error:
         raise PackageError(
             f"{graph.where}: the graph does not run up to {name!r}: {error}",
             advice="Leave output.features out, or name a tensor of a graph that runs.",
         ) from error
-    return tuple(np.shape(found))
+    return tuple(np.shape(activation))
 
 
 def _words(shape: tuple[int | None, ...] | None) -> str:

@@ -121,7 +121,7 @@ def map_layout(graph: Graph, name: str, spec: InputSpec) -> Literal["first", "la
         return "last" if as_last else "first"
     if as_first:
         around = [graph.producer.get(name), *graph.consumers.get(name, [])]
-        return "last" if any(each is not None and _acts_on_last_axis(graph, each) for each in around) else "first"
+        return "last" if any(node is not None and _acts_on_last_axis(graph, node) for node in around) else "first"
     smaller = all(size <= pixels for size, pixels in zip(sizes[2:], image, strict=True))
     return "first" if smaller and max(sizes[2:]) > 1 and _convolved(graph, name) else None
 
@@ -134,8 +134,8 @@ def _convolved(graph: Graph, name: str) -> bool:
             return node is not None
         if node.op_type not in _KEEP_MAPS:
             return False
-        computed = [each for each in node.input if each in graph.producer and graph.shapes.get(each)]
-        same = [each for each in computed if len(graph.shapes[each]) == len(graph.shapes[name])]
+        computed = [operand for operand in node.input if operand in graph.producer and graph.shapes.get(operand)]
+        same = [operand for operand in computed if len(graph.shapes[operand]) == len(graph.shapes[name])]
         if not same:
             return False
         name = same[0]
@@ -144,7 +144,7 @@ def _convolved(graph: Graph, name: str) -> bool:
 
 def _acts_on_last_axis(graph: Graph, node: Any) -> bool:
     if node.op_type == "LayerNormalization":
-        return next((each.i for each in node.attribute if each.name == "axis"), -1) == -1
+        return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), -1) == -1
     return node.op_type == "MatMul" and node.input[1] in graph.constants
 
 

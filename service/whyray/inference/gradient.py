@@ -196,11 +196,11 @@ class Twin:
         logits = self.logits(leaf, rule)
         scores = self.scores(logits, targets, regions).sum(dim=0)
         last = len(targets) - 1
-        found = [
+        per_target = [
             torch.autograd.grad(score, leaf, retain_graph=number < last)[0].cpu().numpy()
             for number, score in enumerate(scores)
         ]
-        return np.stack(found), logits.detach().cpu().numpy()
+        return np.stack(per_target), logits.detach().cpu().numpy()
 
     def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
         """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
@@ -277,8 +277,8 @@ def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray
     if not answer.requires_grad:
         return np.zeros_like(x)
     score = (answer.reshape(weights.shape) * torch.from_numpy(weights).to(device)).sum()
-    (found,) = torch.autograd.grad(score, leaf, allow_unused=True)
-    return np.zeros_like(x) if found is None else np.asarray(found.cpu().numpy(), np.float32)
+    (gradient,) = torch.autograd.grad(score, leaf, allow_unused=True)
+    return np.zeros_like(x) if gradient is None else np.asarray(gradient.cpu().numpy(), np.float32)
 
 
 def only_output(module: Callable[[Any], Any]) -> Callable[[Any], Any]:

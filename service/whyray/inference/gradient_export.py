@@ -32,15 +32,15 @@ def export_gradient(module: Any, item: Sequence[int]) -> bytes:
         leaf = x.detach().requires_grad_(True)
         answer = module(leaf)
         logits = answer[0] if isinstance(answer, (tuple, list)) else answer
-        (found,) = torch.autograd.grad((logits * weights).sum(), leaf)
-        return logits.detach(), found
+        (input_gradient,) = torch.autograd.grad((logits * weights).sum(), leaf)
+        return logits.detach(), input_gradient
 
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, *item)).astype(np.float32))
     with torch.no_grad():
         answer = module(x)
         shape = (answer[0] if isinstance(answer, (tuple, list)) else answer).shape[1:]
     # A size that occurs nowhere else: the tracer takes equal sizes for the same one, and would fix the batch.
-    batch = next(each for each in (7, 11, 13, 17, 19, 23) if each not in {*item, *shape})
+    batch = next(prime for prime in (7, 11, 13, 17, 19, 23) if prime not in {*item, *shape})
     example = (x.repeat(batch, *[1] * len(item)), torch.ones(batch, *shape))
     with _quiet():
         traced = make_fx(
@@ -76,10 +76,10 @@ def fixed_reshapes(proto: Any, shapes: dict[str, tuple[int | None, ...]]) -> Any
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     for number, node in enumerate(copy.graph.node):
-        given, wanted = (shapes.get(each) for each in (node.input[0] if node.input else "", node.output[0]))
+        given, wanted = (shapes.get(tensor) for tensor in (node.input[0] if node.input else "", node.output[0]))
         if node.op_type != "Reshape" or not given or not wanted or given[0] != 1 or wanted[0] != 1:
             continue
-        if None in wanted[1:] or any(each.name == "allowzero" and each.i for each in node.attribute):
+        if None in wanted[1:] or any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute):
             continue
         name = f"{node.output[0]}__shape{number}"
         sizes = np.array([-1, *(size or 1 for size in wanted[1:])], np.int64)
@@ -90,7 +90,7 @@ def fixed_reshapes(proto: Any, shapes: dict[str, tuple[int | None, ...]]) -> Any
 
 def _without_unused(model: Any) -> Any:
     """The same graph without nodes that nothing uses any more."""
-    used = {each.name for each in model.graph.output}
+    used = {output.name for output in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):
         if used.intersection(node.output):
@@ -165,8 +165,8 @@ def _ways_back() -> dict[Any, Any]:
         if ceil or (any(padding) and not with_padding):
             raise NotImplementedError("average pooling with windows cut at the border has no way back here")
         size = 1
-        for each in kernel:
-            size *= each
+        for extent in kernel:
+            size *= extent
         channels = given.shape[1]
         weight = torch.full((channels, 1, *kernel), 1.0 / (divisor or size))
         left = [
@@ -187,13 +187,13 @@ def _ways_back() -> dict[Any, Any]:
 def _quiet() -> Iterator[None]:
     """Without the exporter's remarks about torchvision and its own future."""
     loud = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter._registration", "onnxscript")]
-    levels = [each.level for each in loud]
-    for each in loud:
-        each.setLevel(logging.ERROR)
+    levels = [logger.level for logger in loud]
+    for logger in loud:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for each, level in zip(loud, levels, strict=True):
-            each.setLevel(level)
+        for logger, level in zip(loud, levels, strict=True):
+            logger.setLevel(level)

@@ -86,8 +86,8 @@ def unproven(answers: Answers, pullback: Pullback, items: Iterable[FloatArray]) 
 
 def rounding_operators(graph: Any) -> str:
     """'; the graph rounds (QuantizeLinear)', where it has operators whose gradient is zero or not defined."""
-    found = sorted({node.op_type for node in graph.node if node.op_type in _ROUNDING})
-    return f"; the graph rounds ({', '.join(found)})" if found else ""
+    rounding = sorted({node.op_type for node in graph.node if node.op_type in _ROUNDING})
+    return f"; the graph rounds ({', '.join(rounding)})" if rounding else ""
 
 
 def _gap(answers: Answers, pullback: Pullback, item: FloatArray) -> float | None:

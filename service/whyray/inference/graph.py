@@ -31,15 +31,15 @@ class Graph:
         self.stands_for = dict(stands_for or {})
         """Tensors of which another one, channels-first, is used instead (see `feature_layout`)."""
         self.where = where
-        self.constants: dict[str, Any] = {each.name: each for each in proto.graph.initializer}
+        self.constants: dict[str, Any] = {initializer.name: initializer for initializer in proto.graph.initializer}
         for node in proto.graph.node:
             if node.op_type == "Constant":
                 self.constants[node.output[0]] = node
         self.producer = {output: node for node in proto.graph.node for output in node.output if output}
         self.consumers: dict[str, list[Any]] = {}
         for node in proto.graph.node:
-            for each in reads(node):
-                self.consumers.setdefault(each, []).append(node)
+            for tensor in reads(node):
+                self.consumers.setdefault(tensor, []).append(node)
         self.input = spec.name
         self.shapes: dict[str, tuple[int | None, ...]] = {}
         self.types: dict[str, int] = {}
@@ -48,12 +48,12 @@ class Graph:
     @property
     def outputs(self) -> list[str]:
         """Names of the graph's outputs."""
-        return [each.name for each in self.proto.graph.output]
+        return [output.name for output in self.proto.graph.output]
 
     @property
     def dynamic_batch(self) -> bool:
         """Whether the graph declares that it takes any batch size; no proof that it does, see `NetworkSession`."""
-        value = next(each for each in self.proto.graph.input if each.name == self.input)
+        value = next(graph_input for graph_input in self.proto.graph.input if graph_input.name == self.input)
         sizes = value.type.tensor_type.shape.dim
         return not sizes or sizes[0].dim_value < 1  # absent, named, or -1 as some exporters write it
 
@@ -84,7 +84,7 @@ class Graph:
             if start in node.output:
                 continue
             needed.append(node)
-            wanted.update(each for each in reads(node) if each != start)
+            wanted.update(tensor for tensor in reads(node) if tensor != start)
         if self.input in wanted and start != self.input:
             return None
         return [node for node in reversed(needed) if node.op_type != "Constant"]
@@ -99,7 +99,7 @@ class Graph:
                 f"{self.where}: {end!r} depends on the input by ways that don't pass {start!r}",
                 advice=f"Name a tensor through which all ways from the image to {end!r} go.",
             )
-        names = {each for node in nodes for each in reads(node)}
+        names = {tensor for node in nodes for tensor in reads(node)}
         constants = [node for node in self.proto.graph.node if node.op_type == "Constant" and node.output[0] in names]
         shape = self.shapes.get(start)
         symbolic = None if shape is None else ["N", *shape[1:]]
@@ -108,7 +108,7 @@ class Graph:
             "head",
             [onnx.helper.make_tensor_value_info(start, self.types.get(start, onnx.TensorProto.FLOAT), symbolic)],
             [onnx.helper.make_tensor_value_info(end, self.types.get(end, onnx.TensorProto.FLOAT), None)],
-            [each for each in self.proto.graph.initializer if each.name in names],
+            [initializer for initializer in self.proto.graph.initializer if initializer.name in names],
         )
         head = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)
         head.ir_version = self.proto.ir_version
@@ -124,7 +124,9 @@ class Graph:
 
         copy = onnx.ModelProto()
         copy.CopyFrom(self.proto)
-        declared = {each.name: each for each in (*self.proto.graph.output, *self.proto.graph.value_info)}
+        declared = {
+            value_info.name: value_info for value_info in (*self.proto.graph.output, *self.proto.graph.value_info)
+        }
         del copy.graph.output[:]
         for name in names:
             if name not in self.producer:
@@ -141,7 +143,7 @@ class Graph:
 
         fixed = onnx.ModelProto()
         fixed.CopyFrom(self.proto)
-        value = next(each for each in fixed.graph.input if each.name == spec.name)
+        value = next(graph_input for graph_input in fixed.graph.input if graph_input.name == spec.name)
         if value.type.tensor_type.HasField("shape"):
             for dim, size in zip(value.type.tensor_type.shape.dim, (1, spec.channels, *spec.shape), strict=False):
                 dim.dim_value = size
@@ -152,12 +154,12 @@ class Graph:
             inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
             return  # a graph that inference can't read may still run; its shapes are then unknown
-        for each in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
-            kind = each.type.tensor_type
+        for value_info in (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input):
+            kind = value_info.type.tensor_type
             if kind.elem_type:
-                self.types[each.name] = kind.elem_type
+                self.types[value_info.name] = kind.elem_type
             if kind.HasField("shape"):
-                self.shapes[each.name] = tuple(
+                self.shapes[value_info.name] = tuple(
                     dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim
                 )
 

@@ -125,7 +125,7 @@ class HeadRun:
                     advice="Name a tensor in output.features through which all ways to the answer go.",
                 ) from error
             # a batch that is fixed to one inside the head; singles decide
-            return np.concatenate([self(features[each : each + 1]) for each in range(len(features))])
+            return np.concatenate([self(features[index : index + 1]) for index in range(len(features))])
 
     def _run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         (answer,) = run_session(self._session, [self._output], {self._input: features.astype(self._type)})
@@ -136,7 +136,7 @@ def is_affine(nodes: list[Any], features: str) -> bool:
     """Whether these nodes, in graph order, are an affine function of the tensor `features` by their operators."""
     varying = {features}
     for node in nodes:
-        moving = [each for each in reads(node) if each in varying]
+        moving = [tensor for tensor in reads(node) if tensor in varying]
         if not moving or node.op_type == "Shape":
             continue
         if node.op_type not in _AFFINE or (len(moving) > 1 and node.op_type not in _BOTH_MAY_VARY):
@@ -153,11 +153,11 @@ def _pointwise_convolution(graph: Graph, nodes: list[Any]) -> AffineHead | None:
         return None
     weight = graph.constant(core[0].input[1])
     plain = all(
-        (each.name == "group" and each.i == 1)
-        or (each.name in {"strides", "dilations", "kernel_shape"} and set(each.ints) == {1})
-        or (each.name == "pads" and not any(each.ints))
-        or each.name == "auto_pad"
-        for each in core[0].attribute
+        (attribute.name == "group" and attribute.i == 1)
+        or (attribute.name in {"strides", "dilations", "kernel_shape"} and set(attribute.ints) == {1})
+        or (attribute.name == "pads" and not any(attribute.ints))
+        or attribute.name == "auto_pad"
+        for attribute in core[0].attribute
     )
     if weight is None or prod(weight.shape[2:]) != 1 or not plain:
         return None
@@ -177,7 +177,7 @@ def _linear_after_pool(graph: Graph, nodes: list[Any]) -> NDArray[np.float32] | 
     weight = graph.constant(linear.input[1])
     if weight is None:
         return None
-    attributes = {each.name: each for each in linear.attribute}
+    attributes = {attribute.name: attribute for attribute in linear.attribute}
     if linear.op_type == "Gemm" and "alpha" in attributes and attributes["alpha"].f != 1.0:
         return None
     transposed = linear.op_type == "Gemm" and "transB" in attributes and attributes["transB"].i == 1

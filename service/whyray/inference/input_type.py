@@ -27,7 +27,7 @@ def with_float_input(proto: Any, spec: InputSpec, where: str) -> Any:
     import onnx
     from onnx import TensorProto, helper
 
-    value = next(each for each in proto.graph.input if each.name == spec.name)
+    value = next(graph_input for graph_input in proto.graph.input if graph_input.name == spec.name)
     if not value.type.HasField("tensor_type"):
         raise PackageError(
             f"{where}: expected a tensor as input {spec.name!r}, found {value.type.WhichOneof('value') or 'no type'}",
@@ -57,10 +57,11 @@ def with_float_input(proto: Any, spec: InputSpec, where: str) -> Any:
             nodes.append(helper.make_node(operator, given, [last]))
     nodes.append(helper.make_node("Cast", [last], [cast], name=_CAST, to=kind))
     nodes += copy.graph.node
-    kept = [onnx.NodeProto.FromString(each.SerializeToString()) for each in nodes]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
-    next(each for each in copy.graph.input if each.name == spec.name).type.tensor_type.elem_type = TensorProto.FLOAT
+    image_input = next(graph_input for graph_input in copy.graph.input if graph_input.name == spec.name)
+    image_input.type.tensor_type.elem_type = TensorProto.FLOAT
     return copy
 
 
@@ -70,7 +71,7 @@ def cast_to(proto: Any) -> str | None:
 
     for node in proto.graph.node:
         if node.name == _CAST:
-            return _name(next(each.i for each in node.attribute if each.name == "to"), onnx)
+            return _name(next(attribute.i for attribute in node.attribute if attribute.name == "to"), onnx)
     return None
 
 
@@ -104,23 +105,23 @@ def _limits(kind: int, spec: InputSpec, where: str) -> tuple[float, float] | Non
 
 def _intensities(spec: InputSpec) -> tuple[float, float]:
     """The smallest and the largest value of an image by the manifest: 0 and 1 less the mean, by the deviation."""
-    mean, deviation = (np.asarray(each, np.float64) for each in (spec.intensity.mean, spec.intensity.std))
+    mean, deviation = (np.asarray(statistic, np.float64) for statistic in (spec.intensity.mean, spec.intensity.std))
     return float(((0 - mean) / deviation).min()), float(((1 - mean) / deviation).max())
 
 
 def _refuse_other_shape(value: Any, spec: InputSpec, where: str) -> None:
     if not value.type.tensor_type.HasField("shape"):
         return
-    declared = [each.dim_value if each.HasField("dim_value") else 0 for each in value.type.tensor_type.shape.dim]
+    declared = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
     item = (*spec.shape, spec.channels) if spec.layout == "NHWC" else (spec.channels, *spec.shape)
     if len(declared) == len(item) + 1 and all(
         size < 1 or size == given for size, given in zip(declared, (1, *item), strict=True)
     ):
         return
-    found = ", ".join(str(size) if size > 0 else "any" for size in declared)
+    accepted = ", ".join(str(size) if size > 0 else "any" for size in declared)
     expected = ", ".join(map(str, (1, *item)))
     raise PackageError(
-        f"{where}: input {spec.name!r} takes the shape ({found}), and model.yaml gives ({expected})",
+        f"{where}: input {spec.name!r} takes the shape ({accepted}), and model.yaml gives ({expected})",
         advice="Correct layout, channels and shape in model.yaml; a batch must be of any size, or of one.",
     )
 

@@ -20,8 +20,8 @@ def with_constants(proto: Any, spec: InputSpec, where: str) -> Any:
     import onnx
     from onnx import numpy_helper
 
-    constants = {each.name for each in proto.graph.initializer}
-    declared = {each.name: each for each in proto.graph.input if each.name not in constants}
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    declared = {graph_input.name: graph_input for graph_input in proto.graph.input if graph_input.name not in constants}
     if spec.name not in declared:
         raise PackageError(
             f"{where}: input.name says {spec.name!r}, but the graph's inputs are {list(declared)}",
@@ -47,7 +47,7 @@ def with_constants(proto: Any, spec: InputSpec, where: str) -> Any:
     for name in others:
         array = _filled(declared[name], spec.others[name], spec, where)
         copy.graph.initializer.append(numpy_helper.from_array(array, name))
-    kept = [each for each in copy.graph.input if each.name not in others]
+    kept = [graph_input for graph_input in copy.graph.input if graph_input.name not in others]
     del copy.graph.input[:]
     copy.graph.input.extend(kept)
     _repeat_in_concatenations(copy, set(others))
@@ -59,7 +59,7 @@ def _filled(declared: Any, other: OtherInput, spec: InputSpec, where: str) -> An
     import onnx
 
     kind = declared.type.tensor_type
-    sizes = [each.dim_value if each.HasField("dim_value") else None for each in kind.shape.dim]
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
     rank = len(spec.shape) + 2
     image = [1, *spec.shape, 1] if spec.layout == "NHWC" else [1, 1, *spec.shape]
     shape = [1 if axis == 0 else size or (image[axis] if len(sizes) == rank else 1) for axis, size in enumerate(sizes)]
@@ -79,20 +79,21 @@ def _repeat_in_concatenations(model: Any, fixed: set[str]) -> None:
     from onnx import numpy_helper
 
     graph = model.graph
-    free = {each.name for each in graph.initializer} | {
-        each for node in graph.node if node.op_type == "Constant" for each in node.output
+    free = {initializer.name for initializer in graph.initializer} | {
+        output for node in graph.node if node.op_type == "Constant" for output in node.output
     }
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    ranks = {each.name: len(each.type.tensor_type.shape.dim) for each in (*inferred.value_info, *inferred.input)} | {
-        each.name: len(each.dims) for each in graph.initializer
-    }
+    ranks = {
+        value_info.name: len(value_info.type.tensor_type.shape.dim)
+        for value_info in (*inferred.value_info, *inferred.input)
+    } | {initializer.name: len(initializer.dims) for initializer in graph.initializer}
     nodes: list[Any] = []
     for node in graph.node:
         given = reads(node)
-        if any(each in fixed for each in given) and all(each in fixed or each in free for each in given):
+        if any(tensor in fixed for tensor in given) and all(tensor in fixed or tensor in free for tensor in given):
             fixed.update(node.output)
-        varying = next((each for each in given if each not in fixed and each not in free), None)
-        axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+        varying = next((tensor for tensor in given if tensor not in fixed and tensor not in free), None)
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
         if node.op_type == "Concat" and varying is not None and axis != 0:
             for place, name in enumerate(node.input):
                 if name not in fixed:
@@ -108,6 +109,6 @@ def _repeat_in_concatenations(model: Any, fixed: set[str]) -> None:
                 ]
                 node.input[place] = stem
         nodes.append(node)
-    kept = [onnx.NodeProto.FromString(each.SerializeToString()) for each in nodes]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)

@@ -91,7 +91,7 @@ def refuse_false_evidence(model: Model, images: Iterable[FloatArray]) -> float |
     if worst > TOLERANCE:
         biases, spread = np.mean(missing, axis=0), float(np.ptp(missing, axis=0).max())
         constant = len(missing) > 1 and spread <= TOLERANCE * max(1.0, float(np.abs(biases).max()))
-        fits = ", ".join(f"{each:.6g}" for each in biases)
+        fits = ", ".join(f"{bias:.6g}" for bias in biases)
         raise PackageError(
             f"{model.identity}: the answer is not evidence.bias plus the sum of {spec.output!r}: the sum is off by "
             f"{worst:.2%}",

@@ -23,8 +23,8 @@ def measured_batch(entry: Mapping[str, Any] | None, budget: int | None) -> int |
     if not entry:
         return None
     items = max(1, int(entry["items"]))
-    each = entry.get("bytes per item")
-    return items if not each or budget is None else max(1, min(items, budget // int(each)))
+    item_bytes = entry.get("bytes per item")
+    return items if not item_bytes or budget is None else max(1, min(items, budget // int(item_bytes)))
 
 
 def memory_budget(options: RuntimeOptions, *, cuda: bool) -> int | None:

@@ -87,16 +87,18 @@ def output_form(graph: Graph, manifest: Manifest, options: RuntimeOptions) -> tu
     )
     unclear = activation != "none" and not possible and span == (-inf, inf) and not ends_linear(graph, name)
     wanted = [
-        each for each in possible if activation == "none" or (activation, each.link, each.logarithm) == _SOFTMAX_TWICE
+        reading
+        for reading in possible
+        if activation == "none" or (activation, reading.link, reading.logarithm) == _SOFTMAX_TWICE
     ]
 
     def shaped(raw: FloatArray) -> FloatArray:
         return checked_logits(raw, 1, manifest, identity=graph.where, tensor=name)
 
-    for each in wanted:
-        if proved(graph, name, each, shaped, options):
-            longer = Graph(with_logits(graph, each), manifest.input, graph.where) if each.nodes else graph
-            return longer, OutputForm(each.logits, each.link, "logit")
+    for reading in wanted:
+        if proved(graph, name, reading, shaped, options):
+            longer = Graph(with_logits(graph, reading), manifest.input, graph.where) if reading.nodes else graph
+            return longer, OutputForm(reading.logits, reading.link, "logit")
     if activation != "none":
         return graph, OutputForm(name, activation, "logit", unclear)
     return graph, OutputForm(name, "none", "value" if manifest.task == "regression" else "probability")
@@ -122,14 +124,14 @@ def refuse_contradiction(
     where = f"{graph.where}: {key.partition('.')[0]} {tensor!r}"
     possible = readings(graph, tensor) if possible is None else possible
     low, high = bounds(graph, tensor) if span is None else span
-    for each in possible:
-        if (activation, each.link, each.logarithm) == _SOFTMAX_TWICE:
+    for reading in possible:
+        if (activation, reading.link, reading.logarithm) == _SOFTMAX_TWICE:
             break
-        if each.logarithm and activation == "softmax":
+        if reading.logarithm and activation == "softmax":
             continue  # softmax(log p) is p over the sum of all p: probabilities of exclusive classes again
-        logarithm = "the logarithm of " if each.logarithm else ""
+        logarithm = "the logarithm of " if reading.logarithm else ""
         raise PackageError(
-            f"{where} already ends in {logarithm}{each.link} ({each.by}), and model.yaml applies "
+            f"{where} already ends in {logarithm}{reading.link} ({reading.by}), and model.yaml applies "
             f"{activation} to it again",
             advice=f"Set {key} to none (WhyRay then explains what lies before the graph's own activation).",
         )
@@ -183,14 +185,14 @@ def doubt_by_answers(
     without coming near either may be logits by chance: what there is to say of them is returned, else ''.
     """
     activation, key = manifest.output.activation, "output.activation"
-    found = [answers(smooth_noise(shape, scale)) for scale in _SCALES]
-    values = np.concatenate([each.reshape(each.shape[1], -1) for each in found], axis=1)
+    outputs = [answers(smooth_noise(shape, scale)) for scale in _SCALES]
+    values = np.concatenate([output.reshape(output.shape[1], -1) for output in outputs], axis=1)
     tiny = 1e-6
     if values.min() < -tiny or values.max() > 1 + tiny or values.max() - values.min() < tiny:
         return ""
     said = (
         f"{where}: output {manifest.output.name!r} lay between {values.min():.4g} and {values.max():.4g} on "
-        f"{len(found)} images that drive the model hard"
+        f"{len(outputs)} images that drive the model hard"
     )
     advice = f"Set {key} to none if the graph gives probabilities, or name the tensor before its activation."
     sums = len(values) > 1 and bool(np.abs(values.sum(axis=0) - 1).max() < _SUMS_TO_ONE)

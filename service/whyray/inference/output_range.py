@@ -78,9 +78,9 @@ def ends_linear(graph: Graph, tensor: str) -> bool:
             continue
         if node.op_type not in {"Add", "Sub", "Mul", "Div"}:
             return False
-        computed = [each for each in node.input if value_of(graph, each) is None]
+        computed = [operand for operand in node.input if value_of(graph, operand) is None]
         if node.op_type in {"Add", "Sub"} and len(computed) > 1:
-            return any(ends_linear(graph, each) for each in computed)
+            return any(ends_linear(graph, operand) for operand in computed)
         if len(computed) != 1 or (node.op_type == "Div" and computed[0] != node.input[0]):
             return False
         tensor = computed[0]
@@ -90,9 +90,9 @@ def ends_linear(graph: Graph, tensor: str) -> bool:
 def value_of(graph: Graph, name: str) -> NDArray[Any] | None:
     """The value of a tensor that depends on no image: a constant, also behind Identity, Cast or Unsqueeze."""
     for _ in range(_DEEPEST):
-        found = graph.constant(name)
-        if found is not None:
-            return found
+        constant = graph.constant(name)
+        if constant is not None:
+            return constant
         node = graph.producer.get(name)
         if node is None or node.op_type not in {"Identity", "Cast", "Unsqueeze", "Squeeze"}:
             return None
@@ -104,25 +104,25 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     """The value of an attribute of a node, or `default` where it has none of that name."""
     import onnx
 
-    return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+    return next((onnx.helper.get_attribute_value(proto) for proto in node.attribute if proto.name == name), default)
 
 
 def is_constant(graph: Graph, name: str, value: float) -> bool:
     """Whether a tensor is this number at every place."""
-    found = value_of(graph, name)
-    return found is not None and found.size > 0 and bool(np.all(found == value))
+    constant = value_of(graph, name)
+    return constant is not None and constant.size > 0 and bool(np.all(constant == value))
 
 
 def clip_limits(graph: Graph, node: Any) -> Bounds:
     """The limits of a Clip, as attributes (before opset 11) or as inputs; infinite where it has none."""
-    found = []
+    limits = []
     for place, (name, without) in enumerate((("min", -inf), ("max", inf)), start=1):
         given = attribute(node, name, without)
         if len(node.input) > place and node.input[place]:
             value = value_of(graph, node.input[place])
             given = without if value is None or not value.size else float(value.reshape(-1)[0])
-        found.append(float(given))
-    return found[0], found[1]
+        limits.append(float(given))
+    return limits[0], limits[1]
 
 
 class _Ranges:
@@ -154,7 +154,7 @@ class _Ranges:
             return self._linear(node, depth)
         rule = _RULES.get(kind)
         if rule is not None:
-            return rule([self.of(each, depth + 1) for each in node.input if each])
+            return rule([self.of(operand, depth + 1) for operand in node.input if operand])
         if kind in MOVES or kind in EXTREMES or kind in _MEANS or kind in _ROUND:
             return self.of(node.input[0], depth + 1)
         if kind == "Clip":
@@ -167,7 +167,7 @@ class _Ranges:
             low, high = self.of(node.input[0], depth + 1)
             return min(low, 0.0), max(high, 0.0)
         if kind == "Where":
-            return _union([self.of(each, depth + 1) for each in node.input[1:]])
+            return _union([self.of(operand, depth + 1) for operand in node.input[1:]])
         if kind == "ReduceProd":
             given = self.of(node.input[0], depth + 1)
             return given if given[0] >= 0 and given[1] <= 1 else ANY
@@ -200,7 +200,7 @@ class _Ranges:
 
 
 def _union(given: Sequence[Bounds]) -> Bounds:
-    return min(each[0] for each in given), max(each[1] for each in given)
+    return min(interval[0] for interval in given), max(interval[1] for interval in given)
 
 
 def _product(a: float, b: float) -> float:
@@ -250,14 +250,14 @@ _RULES: dict[str, Callable[[Sequence[Bounds]], Bounds]] = {
     "Mul": _times,
     "Div": _over,
     "Pow": _power,
-    "Sum": lambda given: (sum(each[0] for each in given), sum(each[1] for each in given)),
+    "Sum": lambda given: (sum(interval[0] for interval in given), sum(interval[1] for interval in given)),
     "Mean": lambda given: (
-        sum(each[0] for each in given) / len(given),
-        sum(each[1] for each in given) / len(given),
+        sum(interval[0] for interval in given) / len(given),
+        sum(interval[1] for interval in given) / len(given),
     ),
     "Concat": _union,
-    "Max": lambda given: (max(each[0] for each in given), max(each[1] for each in given)),
-    "Min": lambda given: (min(each[0] for each in given), min(each[1] for each in given)),
+    "Max": lambda given: (max(interval[0] for interval in given), max(interval[1] for interval in given)),
+    "Min": lambda given: (min(interval[0] for interval in given), min(interval[1] for interval in given)),
     "ReduceSum": lambda given: (0.0 if given[0][0] >= 0 else -inf, 0.0 if given[0][1] <= 0 else inf),
     "ReduceLogSumExp": lambda given: (given[0][0], inf),
 }

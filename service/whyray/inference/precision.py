@@ -19,10 +19,10 @@ def as_float32(proto: Any) -> Any:
 
     single = onnx.TensorProto.FLOAT
     others = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
-    if all(each.data_type not in others for each in tensors(proto)) and all(
-        each.type.tensor_type.elem_type not in others
+    if all(tensor.data_type not in others for tensor in tensors(proto)) and all(
+        value_info.type.tensor_type.elem_type not in others
         for graph in graphs(proto.graph)
-        for each in (*graph.input, *graph.output, *graph.value_info)
+        for value_info in (*graph.input, *graph.output, *graph.value_info)
     ):
         return proto
     copy = onnx.ModelProto()

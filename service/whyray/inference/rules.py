@@ -108,11 +108,11 @@ def fold_batch_norms(module: Any) -> Any:
         before = node.args[0]
         if before.op != "call_function" or operator_name(before.target) != "conv" or len(before.users) > 1:
             continue
-        if any(getattr(each, "op", None) != "get_attr" for each in (*before.args[1:2], *node.args[1:5])):
+        if any(getattr(argument, "op", None) != "get_attr" for argument in (*before.args[1:2], *node.args[1:5])):
             continue
         weight = getattr(folded, before.args[1].target)
         bias = getattr(folded, before.args[2].target) if before.args[2] is not None else torch.zeros(len(weight))
-        scale, shift, mean, variance = (getattr(folded, each.target) for each in node.args[1:5])
+        scale, shift, mean, variance = (getattr(folded, argument.target) for argument in node.args[1:5])
         factor = scale / torch.sqrt(variance + node.args[5])
         names = [f"{before.name}_folded_{part}" for part in ("weight", "bias")]
         folded.register_buffer(names[0], weight * factor.reshape(-1, *[1] * (weight.ndim - 1)))
@@ -130,5 +130,5 @@ def moving(arguments: Sequence[Any]) -> list[Any]:
     """The tensors among arguments that depend on the image (those that carry a gradient)."""
     import torch
 
-    flat = [each for given in arguments for each in (given if isinstance(given, (list, tuple)) else [given])]
-    return [each for each in flat if isinstance(each, torch.Tensor) and each.requires_grad]
+    flat = [value for given in arguments for value in (given if isinstance(given, (list, tuple)) else [given])]
+    return [value for value in flat if isinstance(value, torch.Tensor) and value.requires_grad]

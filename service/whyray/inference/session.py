@@ -103,7 +103,7 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     """
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    own = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    own = [member for member in vars(state).values() if isinstance(member, type) and issubclass(member, Exception)]
     return (*own, ValueError, RuntimeError)
 
 
@@ -125,7 +125,7 @@ def run_bound(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[An
     for name in names:
         binding.bind_output(name, device, 0)
     session.run_with_iobinding(binding)
-    return [np.asarray(each) for each in binding.copy_outputs_to_cpu()]
+    return [np.asarray(output) for output in binding.copy_outputs_to_cpu()]
 
 
 def cuda_settings(options: RuntimeOptions) -> dict[str, str]:

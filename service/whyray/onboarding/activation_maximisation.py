@@ -75,7 +75,7 @@ def maximise(
     if body is None:
         raise TierMissing(f"{model.identity}: the way to {layer!r} does not convert: {reason}")
     waves = torch.from_numpy(_amplitudes(model.spatial_shape)).to(model.session.torch_device)
-    found = []
+    maximised = []
     for unit in units:
         noise = rng.normal(size=(recipe.seeds, *waves.shape, 2)).astype(np.float32)
         shifts = rng.integers(-recipe.jitter, recipe.jitter + 1, size=(recipe.steps, 2))
@@ -86,8 +86,8 @@ def maximise(
         gap = parity_gap(own.detach().cpu().numpy(), told)
         if gap > PARITY:
             raise TierMissing(f"{model.identity}: the converted graph's {layer!r} differs by {gap:.2g}")
-        found.append(Maximised(unit, pictures, told[recipe.seeds :], told[: recipe.seeds]))
-    return found
+        maximised.append(Maximised(unit, pictures, told[recipe.seeds :], told[: recipe.seeds]))
+    return maximised
 
 
 def _climb(
@@ -142,5 +142,5 @@ def _amplitudes(shape: tuple[int, ...]) -> FloatArray:
     """(h, w // 2 + 1): inverse frequencies, so that all scales of a picture learn alike."""
     rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None]
     frequency = np.hypot(rows, columns)
-    found: FloatArray = (1 / np.maximum(frequency, 1 / max(shape))).astype(np.float32)
-    return found * np.float32(1.5 / np.sqrt((found**2).mean()))
+    amplitudes: FloatArray = (1 / np.maximum(frequency, 1 / max(shape))).astype(np.float32)
+    return amplitudes * np.float32(1.5 / np.sqrt((amplitudes**2).mean()))

@@ -41,7 +41,7 @@ def measure_batches(model: Model, x: FloatArray) -> dict[str, Any]:
         return lambda: run_session(session, [logits], {graph.input: fed})
 
     least = 2 * x.nbytes  # what goes in, and a copy of it
-    found = {"forward": _measure(forward, sizes, budget, peak, least)}
+    measured = {"forward": _measure(forward, sizes, budget, peak, least)}
     if model.gradients.measured_tier() == "T2":
         engine = model.gradients.engine("gradient", 1)
         regions = None
@@ -52,8 +52,8 @@ def measure_batches(model: Model, x: FloatArray) -> dict[str, Any]:
             images = np.repeat(x, items, axis=0)
             return lambda: engine.gradients(images, [0], regions)
 
-        found["gradient"] = _measure(gradient, sizes, budget, peak, least)
-    return found
+        measured["gradient"] = _measure(gradient, sizes, budget, peak, least)
+    return measured
 
 
 def _measure(
@@ -67,9 +67,9 @@ def _measure(
     gc.collect()  # what is rubbish already shall not be freed, and hide growth, while a batch is measured
     peaks: dict[int, int | None] = {}
     speed: dict[int, float] = {}
-    each: int | None = None
+    item_bytes: int | None = None
     for items in sizes:
-        if each is not None and budget is not None and items * each > budget:
+        if item_bytes is not None and budget is not None and items * item_bytes > budget:
             break
         if speed and items / speed[max(speed)] > _LONGEST:
             break
@@ -81,13 +81,13 @@ def _measure(
             way()
             taken.append(clock() - started)
         speed[items] = items / max(min(taken), 1e-9)
-        each = bytes_per_item(peaks, least)
+        item_bytes = bytes_per_item(peaks, least)
     best = max(speed.values())
     chosen = min(items for items, rate in speed.items() if rate >= _GOOD_ENOUGH * best)
     return {
         "items": chosen,
         "items per second": {str(items): round(rate, 3) for items, rate in speed.items()},
-        **({} if each is None else {"bytes per item": each}),
+        **({} if item_bytes is None else {"bytes per item": item_bytes}),
         **({} if budget is None else {"budget": budget}),
     }
 
@@ -97,7 +97,7 @@ def bytes_per_item(peaks: Mapping[int, int | None], least: int = 1) -> int | Non
 
     At least `least`: memory that was free before hides what a small pass takes. None where no peak is known.
     """
-    known = {items: each for items, each in peaks.items() if each is not None}
+    known = {items: peak for items, peak in peaks.items() if peak is not None}
     if not known:
         return None
     first = min(known)

@@ -1,4 +1,4 @@
-"""Are probabilities what they say? Expected calibration error on labelled images."""
+"""The expected calibration error of a package's probabilities, measured on labelled images."""
 
 from __future__ import annotations
 

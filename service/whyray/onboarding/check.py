@@ -90,7 +90,7 @@ def _about_the_folder(model: Model) -> list[Finding]:
 
 
 def _about_the_graph(model: Model) -> list[Finding]:
-    found = [
+    findings = [
         Finding(
             "warning",
             f"input {name!r} is {other.value} for every patient: {other.meaning}",
@@ -101,7 +101,7 @@ def _about_the_graph(model: Model) -> list[Finding]:
     kind = cast_to(model.network.graph.proto)
     if kind is not None:
         whole = "rounded to whole numbers of its range and " if "int" in kind else ""
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 f"input {model.manifest.input.name!r} takes {kind}: images are {whole}cast on the way in",
@@ -109,7 +109,7 @@ def _about_the_graph(model: Model) -> list[Finding]:
             )
         )
     if model.session.output_doubt:
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 model.session.output_doubt,
@@ -117,7 +117,7 @@ def _about_the_graph(model: Model) -> list[Finding]:
             )
         )
     if model.network.features_name is not None and model.network.features.reason:
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 f"class activation maps don't show what the model saw last: {model.network.features.reason}",
@@ -125,14 +125,14 @@ def _about_the_graph(model: Model) -> list[Finding]:
             )
         )
     if model.targets and model.network.features_name is None:
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 f"class activation maps are not possible: {model.network.features.reason}",
                 f"Explain it with {WITHOUT_MAPS}; or name a map (N, channels, *grid) of the graph in output.features.",
             )
         )
-    return found
+    return findings
 
 
 def _explained(model: Model) -> Iterator[str]:

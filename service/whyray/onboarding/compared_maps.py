@@ -31,15 +31,15 @@ class ComparedMaps:
 
     def measured(self, seed: int) -> dict[str, Any] | None:
         """The mean agreement with its 95 % interval, by bootstrap over images; None where no two maps compare."""
-        found = {key: agreed for key, maps in self._maps.items() if (agreed := agreement(maps)) is not None}
-        if not found:
+        agreements = {key: agreed for key, maps in self._maps.items() if (agreed := agreement(maps)) is not None}
+        if not agreements:
             return None
-        values = np.array([agreed.value for agreed in found.values()])
-        figure = mean_figure(values, np.array([image for image, _ in found]), seed)
+        values = np.array([agreed.value for agreed in agreements.values()])
+        figure = mean_figure(values, np.array([image for image, _ in agreements]), seed)
         return {
             "is": "mean pairwise overlap of the strongest tenths of the maps, those of the same layer left out",
             "source": "Krishna et al. 2022, section 3.2, feature agreement",
-            "methods": sorted({name for agreed in found.values() for name in agreed.methods}),
+            "methods": sorted({name for agreed in agreements.values() for name in agreed.methods}),
             "by chance": CHANCE,
             **figure.model_dump(),
         }

@@ -129,18 +129,18 @@ def embedding_name(model: Model) -> str | None:
 
 def too_few(examples: Examples) -> dict[str, str]:
     """By name of the concept: why it can't be fitted. Empty where all can."""
-    found = {}
-    for each, column in zip(examples.concepts, examples.values.T, strict=True):
+    problems = {}
+    for concept, column in zip(examples.concepts, examples.values.T, strict=True):
         known = column[np.isfinite(column)]
         positive, count = int((known > 0.5).sum()), len(known)
-        if each.kind == "measure":
+        if concept.kind == "measure":
             if count < FEWEST_MEASURED or np.ptp(known) == 0:
-                found[each.name] = f"needs {FEWEST_MEASURED} images with different values, found {count}"
+                problems[concept.name] = f"needs {FEWEST_MEASURED} images with different values, found {count}"
         elif min(positive, count - positive) < FEWEST:
-            found[each.name] = (
+            problems[concept.name] = (
                 f"needs {FEWEST} images with it and {FEWEST} without, found {positive} and {count - positive}"
             )
-    return found
+    return problems
 
 
 def _counted(examples: Examples) -> tuple[Concept, ...]:
@@ -150,11 +150,11 @@ def _counted(examples: Examples) -> tuple[Concept, ...]:
         raise ConfigError(f"too few examples: {words}", advice="Label more images, or leave these columns out.")
     return tuple(
         replace(
-            each,
+            concept,
             examples=int(np.isfinite(column).sum()),
-            positives=int((column > 0.5).sum()) if each.kind == "presence" else 0,
+            positives=int((column > 0.5).sum()) if concept.kind == "presence" else 0,
         )
-        for each, column in zip(examples.concepts, examples.values.T, strict=True)
+        for concept, column in zip(examples.concepts, examples.values.T, strict=True)
     )
 
 
@@ -179,20 +179,20 @@ def _look(model: Model, examples: Examples, behind: LayerToLogits | None, progre
         "layer": behind and behind.layer,
         "outputs": concepts and concepts.output,
     }
-    found: dict[str, list[FloatArray]] = {key: [] for key in (*names, "slopes", "logits")}
+    collected: dict[str, list[FloatArray]] = {key: [] for key in (*names, "slopes", "logits")}
     targets = list(range(len(model.targets)))
-    for number, each in enumerate(examples.x):
+    for number, image in enumerate(examples.x):
         progress(number, len(examples.x), f"image {number + 1} of {len(examples.x)}")
-        x = model.network.checked_input(each)
+        x = model.network.checked_input(image)
         wanted = [name for name in names.values() if name]
         inner = model.session.tapped(x, [*wanted, model.network.logits_name])
-        found["logits"].append(inner[model.network.logits_name].reshape(1, len(targets), -1)[..., 0])
+        collected["logits"].append(inner[model.network.logits_name].reshape(1, len(targets), -1)[..., 0])
         for key, name in names.items():
             if name:
-                found[key].append(pooled(inner[name]) if inner[name].ndim > 2 else inner[name])
+                collected[key].append(pooled(inner[name]) if inner[name].ndim > 2 else inner[name])
         if behind is not None:
-            found["slopes"].append(behind.slopes(inner[behind.layer], targets)[0])
-    arrays = {key: np.concatenate(parts) if parts else None for key, parts in found.items()}
+            collected["slopes"].append(behind.slopes(inner[behind.layer], targets)[0])
+    arrays = {key: np.concatenate(parts) if parts else None for key, parts in collected.items()}
     logits = arrays["logits"]
     assert logits is not None
     return _Seen(arrays["embedding"], arrays["layer"], arrays["slopes"], logits, arrays["outputs"])
@@ -225,7 +225,7 @@ def _directions(
     vectors = np.concatenate([reading.weights, np.stack(copies, axis=1).reshape(-1, activations.shape[1]), random])
     steps = in_standard_deviations(vectors, activations)
     classes, labelled = _classes(model, examples, seen.logits)
-    moved = [slopes[each, number] @ steps.T for number, each in enumerate(classes)]
+    moved = [slopes[members, number] @ steps.T for number, members in enumerate(classes)]
     return Directions(
         tensor=layer,
         readings=reading.weights.astype(np.float32),
@@ -233,9 +233,9 @@ def _directions(
         calibration=calibration,
         held_out=known,
         steps=steps,
-        class_mean=np.stack([each.mean(axis=0) for each in moved]),
-        class_spread=np.stack([each.std(axis=0) for each in moved]),
-        class_score=np.stack([(each > 0).mean(axis=0) for each in moved]),
+        class_mean=np.stack([sensitivity.mean(axis=0) for sensitivity in moved]),
+        class_spread=np.stack([sensitivity.std(axis=0) for sensitivity in moved]),
+        class_score=np.stack([(sensitivity > 0).mean(axis=0) for sensitivity in moved]),
         class_count=np.array([len(one_class) for one_class in classes], np.float32),
         class_is=labelled,
         copies=np.array([recipe.copies], np.float32),
@@ -280,13 +280,16 @@ def _outputs(model: Model, seen: _Seen, examples: Examples) -> Outputs | None:
     spec = model.manifest.concepts
     if spec is None or seen.outputs is None:
         return None
-    columns = {each.name: column for each, column in zip(examples.concepts, examples.values.T, strict=True)}
+    columns = {concept.name: column for concept, column in zip(examples.concepts, examples.values.T, strict=True)}
     known = []
-    for number, each in enumerate(spec.names):
-        column = columns.get(each.name, np.full(len(seen.outputs), np.nan))
+    for number, concept in enumerate(spec.names):
+        column = columns.get(concept.name, np.full(len(seen.outputs), np.nan))
         rows = np.isfinite(column)
         known.append(auc(column[rows], seen.outputs[rows, number]) if rows.any() else np.nan)
     low, high = np.percentile(seen.outputs, [5, 95], axis=0)
     return Outputs(
-        *(np.asarray(each, np.float32) for each in (seen.outputs.mean(axis=0), low, high, known)),
+        mean=np.asarray(seen.outputs.mean(axis=0), np.float32),
+        low=np.asarray(low, np.float32),
+        high=np.asarray(high, np.float32),
+        auc=np.asarray(known, np.float32),
     )

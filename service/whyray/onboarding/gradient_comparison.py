@@ -48,7 +48,7 @@ def compare_gradients(model: Model, x: FloatArray, *, clock: Callable[[], float]
         "exported": True,
         "converter": twin.converter.name,
         "difference to the twin": float(f"{gap:.2g}"),
-        "seconds": {name: round(each, 6) for name, each in zip(ways, (first, several, own), strict=True)},
+        "seconds": {name: round(seconds, 6) for name, seconds in zip(ways, (first, several, own), strict=True)},
         "used up to targets": worth_it(first, several, own, most, len(model.targets)),
     }
 
@@ -62,8 +62,8 @@ def compare_heads(model: Model, x: FloatArray, *, clock: Callable[[], float] = t
         twin = model.gradients.converted_head()
         engine = model.gradients.compiled_head(twin.converter)
         given = (run.features, run.logits, targets, regions)
-        expected, found = twin(*given)[0], engine(*given)[0]
-        gap = float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-12))
+        expected, actual = twin(*given)[0], engine(*given)[0]
+        gap = float(np.linalg.norm(actual - expected) / max(float(np.linalg.norm(expected)), 1e-12))
     except Exception as error:  # as above
         return _not_used(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     if not gap <= SAME:
@@ -100,7 +100,7 @@ def medians(ways: Sequence[Callable[[], object]], clock: Callable[[], float]) ->
             started = clock()
             way()
             turn[number] = clock() - started
-    return [float(each) for each in np.median(taken[1:], axis=0)]
+    return [float(median) for median in np.median(taken[1:], axis=0)]
 
 
 def _difference(engine: GradientEngine, twin: Twin, x: FloatArray, regions: FloatArray | None, model: Model) -> float:
@@ -110,8 +110,8 @@ def _difference(engine: GradientEngine, twin: Twin, x: FloatArray, regions: Floa
     several = np.concatenate([x, 0.5 * x, np.flip(x, axis=-1)])
     for images in (x, several) if model.session.batchable(several) else (x,):
         expected, _ = twin.gradients(images, targets, regions)
-        found, logits = engine.gradients(images, targets, regions)
-        distance = float(np.linalg.norm(found - expected) / max(float(np.linalg.norm(expected)), 1e-12))
+        actual, logits = engine.gradients(images, targets, regions)
+        distance = float(np.linalg.norm(actual - expected) / max(float(np.linalg.norm(expected)), 1e-12))
         worst = max(worst, distance, parity_gap(logits, model.session.logits(images)))
     return worst
 

@@ -106,18 +106,18 @@ def single_images(
     """At most `most` images, evenly chosen, one at a time; words where one can't be taken."""
     groups = _groups(files, volumes=manifest.input.kind == "volume")
     picked = np.unique(np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int))
-    for number, each in enumerate(picked):
+    for number, index in enumerate(picked):
         progress(number / len(picked), f"reading image {number + 1} of {len(picked)}")
         try:
-            yield from _read(groups[each], manifest, known)
+            yield from _read(groups[index], manifest, known)
         except WhyRayError as error:
-            name = f"{groups[each][0].name}: " if is_picture(groups[each][0]) else ""
+            name = f"{groups[index][0].name}: " if is_picture(groups[index][0]) else ""
             yield f"{name}{error.message}"
 
 
 def _read(files: Sequence[Path], manifest: Manifest, known: Known) -> Iterator[SingleImage]:
     pictures = [is_picture(file) for file in files]
-    sources = [wrap_picture(each) if picture else each for each, picture in zip(files, pictures, strict=True)]
+    sources = [wrap_picture(file) if picture else file for file, picture in zip(files, pictures, strict=True)]
     for image in read_images(sources).or_raise():
         given = to_model(image, manifest.input)
         names = {files[0].name} if pictures[0] else {frame.sop_instance_uid for frame in image.frames} | {files[0].name}
@@ -157,10 +157,10 @@ def _on_grid(boxes: Sequence[Box], grid: ModelGrid) -> NDArray[np.bool_]:
 
 def _inside(grid: ModelGrid, axis: int, start: float, end: float) -> NDArray[np.bool_]:
     at = np.arange(grid.shape[axis]) * grid.to_reference[axis, axis] + grid.to_reference[axis, 2]
-    found = (at >= start) & (at < end)
-    if not found.any():
-        found[np.abs(at - (start + end) / 2).argmin()] = True
-    return np.asarray(found)
+    inside = (at >= start) & (at < end)
+    if not inside.any():
+        inside[np.abs(at - (start + end) / 2).argmin()] = True
+    return np.asarray(inside)
 
 
 def _groups(files: Sequence[Path], *, volumes: bool) -> list[list[Path]]:

@@ -85,13 +85,14 @@ def thumbnail(model: Model, x: FloatArray) -> NDArray[np.uint8]:
 def as_bytes(picture: FloatArray, size: int = PICTURE_SIZE) -> NDArray[np.uint8]:
     """(h, w) in 0..1 to uint8, the longer side at most `size`."""
     part = min(1.0, size / max(picture.shape))
-    shape = tuple(max(1, round(each * part)) for each in picture.shape)
+    shape = tuple(max(1, round(length * part)) for length in picture.shape)
     return np.asarray(np.round(np.clip(resampled(picture[None], shape)[0], 0, 1) * 255), np.uint8)
 
 
 def without_repeats(entries: Sequence[Embedded]) -> list[Embedded]:
     """Each image once, in the order of digests: how files are called or sorted leaves no trace."""
-    return [each for _, each in sorted({entry.digest: entry for entry in entries}.items())]
+    by_digest = {entry.digest: entry for entry in entries}
+    return [by_digest[digest] for digest in sorted(by_digest)]
 
 
 def index_arrays(
@@ -107,17 +108,17 @@ def index_arrays(
             f"{model.identity}: a reference index needs at least {FEWEST} different images, found {len(entries)}",
             advice="Name more images; some hundreds tell more.",
         )
-    vectors = np.stack([each.embedding for each in entries])
+    vectors = np.stack([entry.embedding for entry in entries])
     kept_out = split([entry.group for entry in entries], held_out, seed)
     space = fit_space(vectors[~kept_out])
     layout = umap_layout(normed(space, vectors), seed) if umap else None
     arrays: dict[str, NDArray[Any]] = {
         "embeddings": vectors,
-        "answers": np.stack([each.answer for each in entries]).astype(np.float32),
-        "logits": np.stack([each.logits for each in entries]).astype(np.float32),
-        "known": np.stack([each.known for each in entries]),
+        "answers": np.stack([entry.answer for entry in entries]).astype(np.float32),
+        "logits": np.stack([entry.logits for entry in entries]).astype(np.float32),
+        "known": np.stack([entry.known for entry in entries]),
         "held_out": kept_out,
-        "pictured": np.array([each.picture is not None for each in entries]),
+        "pictured": np.array([entry.picture is not None for entry in entries]),
         **_pictures(entries),
         "mean": space.mean,
         "basis": space.basis,
@@ -140,12 +141,12 @@ def plane_details(index: ReferenceIndex) -> dict[str, Any]:
     step = max(1, -(-len(index) // _MOST_COMPARED))
     picked = np.arange(0, len(index), step)
     vectors = unit(index.space.centred(index.embeddings[picked]))
-    found: dict[str, Any] = {
+    details: dict[str, Any] = {
         "trustworthiness": {name: trustworthiness(vectors, places[picked]) for name, places in index.planes.items()}
     }
     if index.placing is not None:
-        found["placement error"] = index.placing.error()
-    return found
+        details["placement error"] = index.placing.error()
+    return details
 
 
 def split(groups: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
@@ -155,18 +156,18 @@ def split(groups: Sequence[str], share: float, seed: int) -> NDArray[np.bool_]:
     order = np.random.default_rng(seed).permutation(len(names))
     wanted, count = share * len(groups), 0
     chosen: set[str] = set()
-    for each in order[:-1]:
+    for index in order[:-1]:
         if count >= wanted:
             break
-        chosen.add(names[each])
-        count += sizes[names[each]]
-    found = np.array([group in chosen for group in groups])
-    if found.sum() < 2 or (~found).sum() < 2:
+        chosen.add(names[index])
+        count += sizes[names[index]]
+    held_out = np.array([group in chosen for group in groups])
+    if held_out.sum() < 2 or (~held_out).sum() < 2:
         raise PackageError(
             f"of {len(groups)} images of {len(names)} patients some can't be held out",
             advice="Name images of more patients.",
         )
-    return found
+    return held_out
 
 
 def _pictures(entries: Sequence[Embedded]) -> dict[str, NDArray[np.uint8]]:
@@ -174,4 +175,4 @@ def _pictures(entries: Sequence[Embedded]) -> dict[str, NDArray[np.uint8]]:
     if not shown:
         return {}
     blank = np.zeros_like(shown[0])
-    return {"pictures": np.stack([blank if each.picture is None else each.picture for each in entries])}
+    return {"pictures": np.stack([blank if entry.picture is None else entry.picture for entry in entries])}

@@ -1,4 +1,4 @@
-"""Do maps point at what readers marked? Hits, IoU and AUPRC, beside maps that know no model."""
+"""How well maps point at what readers marked: hits, IoU and AUPRC, beside those of maps that know no model."""
 
 from __future__ import annotations
 
@@ -208,7 +208,11 @@ def usual_places(findings: Sequence[MarkedFinding]) -> Callable[[MarkedFinding],
 
 def lung_brightness(model: Model, x: FloatArray) -> FloatArray | None:
     """(*spatial): how bright the lungs of an image `x` (in layout) are displayed, 0 elsewhere; None without lungs."""
-    lungs = [each.mask for each in anatomy_in(model, x) if each.code is not None and each.code.value in _LUNGS]
+    lungs = [
+        structure.mask
+        for structure in anatomy_in(model, x)
+        if structure.code is not None and structure.code.value in _LUNGS
+    ]
     if not lungs:
         return None
     shown = displayed(model.network.checked_input(x), model.manifest.input)[0]

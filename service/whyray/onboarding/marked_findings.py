@@ -59,9 +59,9 @@ class MarkedFindings:
                 maps[row] = heatmap
         if not maps:
             return None
-        found = localisation(self._findings, maps, rows, self._baselines, self._seed, parameters)
-        self.measured[method.name] = found
-        return found
+        figures = localisation(self._findings, maps, rows, self._baselines, self._seed, parameters)
+        self.measured[method.name] = figures
+        return figures
 
     @property
     def best(self) -> str | None:
@@ -72,9 +72,9 @@ class MarkedFindings:
         """The method whose maps `method` is best made of, by hits, then AUPRC; None where too few findings tell."""
         told = {}
         for source in sources if len(self) >= FEWEST_BOXES else ():
-            found = self.measure(method, {**parameters, "of": source}, {})
-            if found is not None:
-                told[source] = found
+            figures = self.measure(method, {**parameters, "of": source}, {})
+            if figures is not None:
+                told[source] = figures
         return next(iter(best_first(told)), None)
 
     def _map(self, finding: MarkedFinding, method: str, parameters: Mapping[str, Any]) -> Heatmap | None:

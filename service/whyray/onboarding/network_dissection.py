@@ -110,8 +110,8 @@ def _labelled(overlap: NDArray[np.float64]) -> Dissection:
 
     best, iou, chance = detected(0)
     _, pseudo, pseudo_chance = detected(1)
-    found = (iou > LEAST_IOU) & (iou > chance)
-    concept = np.where(found, best, -1).astype(np.int16)
+    detects = (iou > LEAST_IOU) & (iou > chance)
+    concept = np.where(detects, best, -1).astype(np.int16)
     by_chance = int(((pseudo > LEAST_IOU) & (pseudo > pseudo_chance)).sum())
     return Dissection(concept, iou.astype(np.float32), chance.astype(np.float32), by_chance)
 
@@ -119,11 +119,11 @@ def _labelled(overlap: NDArray[np.float64]) -> Dissection:
 def _derangements(annotated: BoolArray, rng: np.random.Generator) -> NDArray[np.int64]:
     """(images, permutations): another annotated image for each annotated one; itself where it is alone."""
     places = np.flatnonzero(annotated)
-    found = np.repeat(np.arange(len(annotated))[:, None], PERMUTATIONS, axis=1)
-    for each in range(PERMUTATIONS if len(places) > 1 else 0):
+    permutations = np.repeat(np.arange(len(annotated))[:, None], PERMUTATIONS, axis=1)
+    for permutation in range(PERMUTATIONS if len(places) > 1 else 0):
         order = rng.permutation(places)
-        found[order, each] = np.roll(order, int(rng.integers(1, len(order))))
-    return found
+        permutations[order, permutation] = np.roll(order, int(rng.integers(1, len(order))))
+    return permutations
 
 
 def at_resolution(masks: Sequence[BoolArray], most: int) -> Iterator[BoolArray]:
@@ -148,5 +148,5 @@ def _areas(size: int, wanted: int) -> NDArray[np.float64]:
     starts = np.arange(size)
     covered = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
     covered = np.clip(covered, 0, None)
-    found: NDArray[np.float64] = covered / covered.sum(axis=1, keepdims=True)
-    return found
+    shares: NDArray[np.float64] = covered / covered.sum(axis=1, keepdims=True)
+    return shares

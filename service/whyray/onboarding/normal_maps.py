@@ -44,7 +44,7 @@ def normal_maps(
     for method, parameters in methods.items():
         progress(f"{method.name} of {len(picked)} images without findings")
         try:
-            told = _mean_and_spread(model, [normals[each] for each in picked], method.name, parameters)
+            told = _mean_and_spread(model, [normals[index] for index in picked], method.name, parameters)
         except Exception as error:  # of this method alone
             if ends_all(error):
                 raise

@@ -124,7 +124,7 @@ def onboard(
     _ = model.network.graph  # a graph that contradicts its manifest is refused before anything is written
     _refuse_what_does_not_fit(model, given)
     evidence_gap = refuse_false_evidence(model, (model.network.checked_input(image.x) for image in given))
-    chosen = [each for each in heatmap_methods() if not only or each.name in only]
+    chosen = [method for method in heatmap_methods() if not only or method.name in only]
     folder = model.package.report.parent
     folder.mkdir(exist_ok=True)
     normal = folder / f"{NORMAL_MAPS}.npz"
@@ -141,14 +141,14 @@ def onboard(
     if evidence_gap is not None:
         report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
-        kept = [each.x for each in _spread(given, REFERENCES)]
-        np.save(model.package.references, np.concatenate([each.reshape(model.network.input_shape) for each in kept]))
-    space = case_space(model, [each.x for each in given])
+        kept = [image.x for image in _spread(given, REFERENCES)]
+        np.save(model.package.references, np.concatenate([x.reshape(model.network.input_shape) for x in kept]))
+    space = case_space(model, [image.x for image in given])
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
     report["known answers"] = _written_down(model, folder)
-    if any(each.labels for each in given):
+    if any(image.labels for image in given):
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
     asked = _asked(model, given, explained)
@@ -168,7 +168,7 @@ def onboard(
         step[0] = number
         if method.name == NORMAL_CONTRAST:
             normals = [image.x for image in given if image.labels and not any(image.labels.values())]
-            known = sources or [each for each in heatmap_methods() if each.name == preferred_map(model).of]
+            known = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
             kept_maps = keep_normal_maps(model, normals, known, made or date.today(), told)
             report |= {"normal maps": list(kept_maps)} if kept_maps else {}
         told(method.name)
@@ -215,7 +215,7 @@ def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -
 def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
     """At most so many, evenly from first to last."""
     picked = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int))
-    return [images[each] for each in picked]
+    return [images[index] for index in picked]
 
 
 def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
@@ -235,8 +235,8 @@ def _made_of_another(method: Method) -> bool:
 
 def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
     numbers = {id(image): number for number, image in enumerate(images)}
-    marked = _spread([each for each in images if each.truth], most) if any(image.truth for image in images) else []
-    others = [each for each in images if not each.truth]
+    marked = _spread([image for image in images if image.truth], most) if any(image.truth for image in images) else []
+    others = [image for image in images if not image.truth]
     rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
     return [
         _Question(numbers[id(image)], image.x, target)
@@ -246,7 +246,7 @@ def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_
 
 
 def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> dict[str, Any]:
-    labels = np.array([[each.labels.get(name, np.nan) for name in model.targets] for each in images], np.float64)
+    labels = np.array([[image.labels.get(name, np.nan) for name in model.targets] for image in images], np.float64)
     if model.task in ("regression", "segmentation"):
         raise PackageError(
             f"{model.identity}: labels are for probabilities of findings, and this is a {model.task}",
@@ -285,13 +285,13 @@ def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
 
 def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
     """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
-    found: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
-    if any(each.tier == "T2" for each in chosen) and model.gradients.measured_tier() == "T2":
-        found["compiled"]["input gradient"] = compare_gradients(model, x)
+    engines: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
+    if any(method.tier == "T2" for method in chosen) and model.gradients.measured_tier() == "T2":
+        engines["compiled"]["input gradient"] = compare_gradients(model, x)
     closed = model.network.head is not None and model.network.head.kind != "positional"
-    if any(each.tier == "T1" for each in chosen) and model.network.features_name is not None and not closed:
-        found["compiled"]["head gradient"] = compare_heads(model, x)
-    return found
+    if any(method.tier == "T1" for method in chosen) and model.network.features_name is not None and not closed:
+        engines["compiled"]["head gradient"] = compare_heads(model, x)
+    return engines
 
 
 def _method(
@@ -321,11 +321,11 @@ def _method(
     cost: list[int] = []
     refusals: list[str] = []
     answered: list[_Question] = []
-    for each in asked:
-        image = explained_image(model, each.x)
+    for question in asked:
+        image = explained_image(model, question.x)
         before, started = model.session.forwards, time.perf_counter()
         try:
-            heatmap = heatmaps(model, image, target=[each.target], method=name, **parameters)[0]
+            heatmap = heatmaps(model, image, target=[question.target], method=name, **parameters)[0]
             seconds, forwards = time.perf_counter() - started, model.session.forwards - before
             grade = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed).grade
         except Exception as error:  # of this method alone: the others are measured
@@ -336,13 +336,13 @@ def _method(
         spent.append(seconds)
         cost.append(forwards)
         maps.append(heatmap)
-        answered.append(each)
+        answered.append(question)
         grades[grade.value] += 1
     if not maps:
         return {"refused": refusals[0]}
     shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
-    made = {(each.image, each.target): heatmap for each, heatmap in zip(answered, maps, strict=True)}
+    made = {(question.image, question.target): heatmap for question, heatmap in zip(answered, maps, strict=True)}
     if method.kind == "attribution map" and method.deliverable:
         compared.add(made)
     located = findings.measure(method, parameters, made)
@@ -352,7 +352,7 @@ def _method(
         "forward passes": int(np.median(cost)),
         "grades": grades,
         "refusals": refusals,
-        "sanity": _sanity(name, [each.x for each in answered], maps, changed, parameters, seed),
+        "sanity": _sanity(name, [question.x for question in answered], maps, changed, parameters, seed),
         **({} if located is None else {"localisation": located.model_dump(mode="json")}),
     }
 
@@ -365,10 +365,10 @@ def _sanity(
     parameters: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    unrelated = random_pair_similarity([each.values for each in maps], np.random.default_rng(seed))
+    unrelated = random_pair_similarity([heatmap.values for heatmap in maps], np.random.default_rng(seed))
     stages: dict[str, float | None] = {}
     for stage, other in changed:
-        found = []
+        similarities = []
         for x, heatmap in list(zip(images, maps, strict=True))[:SANITY_IMAGES]:
             try:
                 again = heatmaps(other, x, target=[heatmap.target], method=name, **parameters)[0]
@@ -376,9 +376,9 @@ def _sanity(
                 if ends_all(error):
                     raise
                 continue
-            found.append(alike(heatmap.values, again.values))
-        stages[stage] = round(float(np.mean(found)), 4) if found else None
-    last = next((each for each in reversed(stages.values()) if each is not None), None)
+            similarities.append(alike(heatmap.values, again.values))
+        stages[stage] = round(float(np.mean(similarities)), 4) if similarities else None
+    last = next((similarity for similarity in reversed(stages.values()) if similarity is not None), None)
     return {
         "SSIM by share of weights randomised": stages,
         "SSIM of unrelated maps": round(unrelated, 4),

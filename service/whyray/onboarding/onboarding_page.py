@@ -40,8 +40,10 @@ def _engines(report: Mapping[str, Any]) -> str:
     """Batches and compiled gradients, in words."""
     rows = ""
     for kind, entry in report.get("batch", {}).items():
-        each = entry.get("bytes per item")
-        memory = "memory not told by this system" if each is None else f"{each / 1e6:.1f} MB an item at most"
+        item_bytes = entry.get("bytes per item")
+        memory = (
+            "memory not told by this system" if item_bytes is None else f"{item_bytes / 1e6:.1f} MB an item at most"
+        )
         rate = entry["items per second"][str(entry["items"])]
         rows += f"<tr><th>batch, {escape(kind)}</th><td>{entry['items']} items, {rate:.3g} a second, {memory}</td></tr>"
     for kind, entry in report.get("compiled", {}).items():
@@ -53,13 +55,13 @@ def _engines(report: Mapping[str, Any]) -> str:
     return f"<h2>Engines</h2><table>{rows}</table>" if rows else ""
 
 
-def _agreement(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _agreement(agreement: Mapping[str, Any] | None) -> str:
+    if agreement is None:
         return ""
     words = (
-        f"The strongest tenths of the maps by {len(found['methods'])} methods overlap by {found['value']:.0%} on "
-        f"average ({found['low']:.0%} to {found['high']:.0%}; by chance {found['by chance']:.0%}). Agreement is no "
-        "proof: methods can agree on a wrong place."
+        f"The strongest tenths of the maps by {len(agreement['methods'])} methods overlap by "
+        f"{agreement['value']:.0%} on average ({agreement['low']:.0%} to {agreement['high']:.0%}; by chance "
+        f"{agreement['by chance']:.0%}). Agreement is no proof: methods can agree on a wrong place."
     )
     return f"<h2>Agreement</h2><p>{escape(words)}</p>"
 
@@ -71,14 +73,14 @@ def _localisation(methods: Mapping[str, Any]) -> str:
         if "localisation" in entry
     }
     rows = ""
-    for name, found in measured.items():
-        ways = {"maps": found.maps, **found.baselines}
+    for name, localisation in measured.items():
+        ways = {"maps": localisation.maps, **localisation.baselines}
         for way, figures in ways.items():
-            cells = "".join(f"<td>{_interval(each)}" for each in (figures.hit_rate, figures.iou, figures.auprc))
-            rows += f"<tr><td>{escape(name)}<td>{escape(way)}<td>{figures.hits} of {found.boxes}{cells}</tr>"
+            cells = "".join(f"<td>{_interval(figure)}" for figure in (figures.hit_rate, figures.iou, figures.auprc))
+            rows += f"<tr><td>{escape(name)}<td>{escape(way)}<td>{figures.hits} of {localisation.boxes}{cells}</tr>"
         leads = "".join(
             f"<td class={'yes' if lead.above else 'no'}>{_interval(lead.difference)} to {escape(lead.baseline)}"
-            for lead in found.ahead.values()
+            for lead in localisation.ahead.values()
         )
         rows += f"<tr><td>{escape(name)}<td>maps above the best of these<td>{leads}</tr>"
     if not rows:
@@ -99,20 +101,20 @@ def _interval(figure: Figure) -> str:
 
 
 def _calibration(targets: Mapping[str, Any]) -> str:
-    def error(each: Mapping[str, Any]) -> str:
-        return _figure({**each, "value": each["ECE"]}) if "ECE" in each else "too few images"
+    def error(entry: Mapping[str, Any]) -> str:
+        return _figure({**entry, "value": entry["ECE"]}) if "ECE" in entry else "too few images"
 
     rows = "".join(
-        f"<tr><td>{escape(name)}<td>{each['images']}<td>{each['positive']}<td>{error(each)}</tr>"
-        for name, each in targets.items()
+        f"<tr><td>{escape(name)}<td>{entry['images']}<td>{entry['positive']}<td>{error(entry)}</tr>"
+        for name, entry in targets.items()
     )
     head = "<tr><th>target<th>images<th>with the finding<th>expected calibration error</tr>"
     return f"<h2>Calibration</h2><table>{head}{rows}</table>" if rows else ""
 
 
-def _figure(found: Mapping[str, Any]) -> str:
-    low, high = found["interval"]
-    return f"{found['value']:.3f} ({low:.3f} to {high:.3f})"
+def _figure(figure: Mapping[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def picture(x: NDArray[np.float32] | None, heatmap: Heatmap) -> bytes:

@@ -112,7 +112,7 @@ def make_index(
     )
     index = from_artefact(Artefact(Path(KIND), facts, arrays, ""))
     details |= plane_details(index)
-    places = {each.digest: number for number, each in enumerate(entries)}
+    places = {entry.digest: number for number, entry in enumerate(entries)}
     sample = [(places[digest], x) for digest, x in collected.sample]
     progress(0.2, "planting outliers")
     details |= outliers(model, index, [x for _, x in sample], told)
@@ -132,16 +132,16 @@ def _latents(model: Model) -> LatentSpace | None:
 def outliers(model: Model, index: ReferenceIndex, images: Sequence[FloatArray], told: IndexFacts) -> dict[str, Any]:
     """AUROC of each distance by kind of outlier, and the distance whose mean is best."""
     usual = index.usual
-    found: dict[str, dict[str, float]] = {name: {} for name in usual}
+    aurocs: dict[str, dict[str, float]] = {name: {} for name in usual}
     kinds: dict[str, Iterable[FloatArray]] = dict(planted(model, np.concatenate(images), told.seed))
     if told.outliers:
         kinds["other images"] = [model.network.checked_input(outlier)[0] for outlier in told.outliers]
     for kind, changed in kinds.items():
-        vectors = _embeddings(model, [each[None] for each in changed])
+        vectors = _embeddings(model, [image[None] for image in changed])
         for name, values in index.distances(vectors).items():
-            found[name][kind] = auroc(usual[name], values)
-    means = {name: float(np.mean(list(each.values()))) for name, each in found.items()}
-    return {"outliers": found, "outlier AUROC": means, "distance": max(means, key=lambda name: means[name])}
+            aurocs[name][kind] = auroc(usual[name], values)
+    means = {name: float(np.mean(list(by_kind.values()))) for name, by_kind in aurocs.items()}
+    return {"outliers": aurocs, "outlier AUROC": means, "distance": max(means, key=lambda name: means[name])}
 
 
 def auroc(inside: FloatArray, outside: FloatArray) -> float:
@@ -152,12 +152,12 @@ def auroc(inside: FloatArray, outside: FloatArray) -> float:
 def self_retrieval(model: Model, index: ReferenceIndex, sample: Sequence[tuple[int, FloatArray]]) -> dict[str, float]:
     """Share of references that are found first by themselves, as they are and moved by one pixel."""
     numbers = np.array([number for number, _ in sample])
-    found = {}
+    retrieved = {}
     for name, shift in (("as it is", 0), ("moved by a pixel", 1)):
         vectors = _embeddings(model, [np.roll(x, shift, axis=-1) for _, x in sample])
         cosine = unit(index.space.centred(vectors)) @ index.normed.T
-        found[name] = float(np.mean(cosine.argmax(axis=1) == numbers))
-    return found
+        retrieved[name] = float(np.mean(cosine.argmax(axis=1) == numbers))
+    return retrieved
 
 
 def agreement(model: Model, index: ReferenceIndex, target: int, entries: Sequence[Embedded]) -> dict[str, float]:
@@ -215,7 +215,7 @@ def _embeddings(model: Model, images: Iterable[FloatArray]) -> FloatArray:
 def _plain(value: Any) -> Any:
     """Numbers rounded to six digits: what is kept is read by people, too."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(nested) for key, nested in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(nested) for nested in value]
     return float(f"{value:.6g}") if isinstance(value, float | np.floating) else value

@@ -52,13 +52,13 @@ def unit_images(
     )
     images: list[UnitImage] = []
     refused: list[str] = []
-    for each in single_images(files, model.manifest, Known(), most=most, progress=progress):
-        if isinstance(each, str):
-            refused.append(each)
+    for single in single_images(files, model.manifest, Known(), most=most, progress=progress):
+        if isinstance(single, str):
+            refused.append(single)
             continue
-        x = model.network.checked_input(each.image.x)
-        image = UnitImage(x, masks=_masks(model, concepts, each.names) | _structures(model, x, named, zones))
-        if pictures != "none" and not each.burned_in:
+        x = model.network.checked_input(single.image.x)
+        image = UnitImage(x, masks=_masks(model, concepts, single.names) | _structures(model, x, named, zones))
+        if pictures != "none" and not single.burned_in:
             image = _with_picture(model, image, autoencoder)
         images.append(image)
     if not images:
@@ -80,28 +80,28 @@ def _structures(model: Model, x: NDArray[np.float32], anatomy: str | None, zones
         return {}
     case = Case(model, x, [0])
     try:
-        found = structures_of(case, AnatomyParameters(anatomy=anatomy, zones=zones), method=_METHOD)
+        structures = structures_of(case, AnatomyParameters(anatomy=anatomy, zones=zones), method=_METHOD)
     except ExplanationError:
         return {}  # an image without any anatomy that the package knows: nobody looked
-    return {each.name: each.mask for each in found}
+    return {structure.name: structure.mask for structure in structures}
 
 
 def _concepts(masks: Path | None) -> dict[str, dict[str, Path]]:
     """By concept: masks by the name of their image."""
     if masks is None:
         return {}
-    found = {
-        folder.name: {each.stem: each for each in sorted(folder.iterdir()) if each.is_file() and is_picture(each)}
+    concepts = {
+        folder.name: {path.stem: path for path in sorted(folder.iterdir()) if path.is_file() and is_picture(path)}
         for folder in sorted(masks.iterdir())
         if folder.is_dir()
     }
-    found = {name: each for name, each in found.items() if each}
-    if not found:
+    concepts = {name: files for name, files in concepts.items() if files}
+    if not concepts:
         raise ConfigError(
             f"{masks}: expected CONCEPT/IMAGE.png, found none",
             advice="Put the masks of each concept into a folder of its name.",
         )
-    return found
+    return concepts
 
 
 def _masks(model: Model, concepts: dict[str, dict[str, Path]], names: frozenset[str]) -> dict[str, BoolArray]:

@@ -116,16 +116,16 @@ def survey_units(
     levels = thresholds(first.tops, first.mean)
 
     def again() -> Iterator[FloatArray]:
-        for number, each in enumerate(images):
+        for number, image in enumerate(images):
             tell(len(images) + number, "dissection")
-            yield activations(model, each.x, layer)[0]
+            yield activations(model, image.x, layer)[0]
 
     dissection = dissect(again() if concepts else (), levels, masks, annotated, rng)
     leaned_on = _leaned_on(model, layer, first.pooled, wanted.units_with_patches)
-    found: list[Maximised] = []
+    maximised: list[Maximised] = []
     for number, unit in enumerate(leaned_on[: wanted.maximise]):
         tell(2 * len(images) + number, f"activation maximisation of unit {unit}")
-        found += maximise(model, layer, [unit], wanted.recipe, rng)
+        maximised += maximise(model, layer, [unit], wanted.recipe, rng)
     arrays = {
         "mean": first.mean.astype(np.float32),
         "quantiles": np.quantile(first.pooled, LEVELS, axis=0).T.astype(np.float32),
@@ -134,7 +134,7 @@ def survey_units(
         "iou": dissection.iou,
         "chance": dissection.chance,
         **_patches(images, leaned_on, first, wanted.patches),
-        **_maximised(found, first.pooled),
+        **_maximised(maximised, first.pooled),
     }
     labelled = int((dissection.concept >= 0).sum())
     facts = ArtefactFacts(
@@ -156,7 +156,7 @@ def survey_units(
             "resolution": wanted.resolution,
         },
     )
-    return UnitSurvey(facts, arrays, leaned_on, dissection, tuple(found))
+    return UnitSurvey(facts, arrays, leaned_on, dissection, tuple(maximised))
 
 
 @dataclass(frozen=True)
@@ -175,15 +175,15 @@ def _first_pass(model: Model, images: Sequence[UnitImage], layer: str, tell: Cal
     tops: FloatArray | None = None
     means, peaks, places = [], [], []
     grid: tuple[int, ...] = ()
-    for number, each in enumerate(images):
+    for number, image in enumerate(images):
         tell(number)
-        values = activations(model, each.x, layer)[0]
+        values = activations(model, image.x, layer)[0]
         grid = values.shape[1:]
         flat = values.reshape(len(values), -1)
         tops = keep_top(tops, flat, max(1, ceil(QUANTILE * flat.shape[1] * len(images))))
         means.append(flat.mean(axis=1))
-        if each.picture_x is not None:
-            flat = activations(model, each.picture_x, layer)[0].reshape(len(values), -1)
+        if image.picture_x is not None:
+            flat = activations(model, image.picture_x, layer)[0].reshape(len(values), -1)
         peaks.append(flat.max(axis=1))
         places.append(flat.argmax(axis=1))
     assert tops is not None
@@ -197,12 +197,12 @@ def _masks(model: Model, images: Sequence[UnitImage], resolution: int) -> tuple[
     shape = tuple(min(size, resolution) for size in model.spatial_shape)
     masks = np.zeros((len(images), len(concepts), *shape), bool)
     annotated = np.zeros(masks.shape[:2], bool)
-    for number, each in enumerate(images):
+    for number, image in enumerate(images):
         for index, name in enumerate(concepts):
-            if name in each.masks:
-                if each.masks[name].shape != model.spatial_shape:
-                    raise PackageError(f"a mask of {name} has shape {each.masks[name].shape}, not the model's grid")
-                masks[number, index] = next(at_resolution([each.masks[name]], resolution))
+            if name in image.masks:
+                if image.masks[name].shape != model.spatial_shape:
+                    raise PackageError(f"a mask of {name} has shape {image.masks[name].shape}, not the model's grid")
+                masks[number, index] = next(at_resolution([image.masks[name]], resolution))
                 annotated[number, index] = True
     return concepts, masks, annotated
 
@@ -213,7 +213,7 @@ def _leaned_on(model: Model, layer: str, pooled: FloatArray, most: int) -> tuple
     head = model.network.head if layer == model.network.features_name else None
     effects = spread[None] if head is None else np.abs(head.weight) * spread
     ranks = np.argsort(-effects, axis=1, kind="stable")
-    return tuple(dict.fromkeys(int(each) for each in ranks.T.ravel()))[:most]
+    return tuple(dict.fromkeys(int(unit) for unit in ranks.T.ravel()))[:most]
 
 
 def _patches(
@@ -226,7 +226,9 @@ def _patches(
     cut = []
     for unit in units:
         order = np.argsort(-np.where(showable, first.peak[:, unit], -np.inf), kind="stable")[:most]
-        cut.append(np.stack([_cut(images[each].picture, int(first.place[each, unit]), first.grid) for each in order]))
+        cut.append(
+            np.stack([_cut(images[index].picture, int(first.place[index, unit]), first.grid) for index in order])
+        )
     pixels = np.rint(np.clip(np.stack(cut), 0, 1) * 255).astype(np.uint8)
     return {"patch_of": np.asarray(units, np.int32), "patches": pixels}
 
@@ -235,7 +237,7 @@ def _cut(picture: FloatArray | None, place: int, grid: tuple[int, ...]) -> Float
     """A square of about three cells of the layer's grid around a place; of a volume in the slice of the place."""
     assert picture is not None
     at = np.unravel_index(place, grid)
-    centre = [(each + 0.5) * size / cells for each, size, cells in zip(at, picture.shape, grid, strict=True)]
+    centre = [(position + 0.5) * size / cells for position, size, cells in zip(at, picture.shape, grid, strict=True)]
     if picture.ndim == 3:
         picture, centre, grid = picture[int(centre[0])], centre[1:], grid[1:]
     side = round(3 * max(size / cells for size, cells in zip(picture.shape, grid, strict=True)))
@@ -243,21 +245,21 @@ def _cut(picture: FloatArray | None, place: int, grid: tuple[int, ...]) -> Float
     starts = [
         min(max(0, round(middle - side / 2)), size - side) for middle, size in zip(centre, picture.shape, strict=True)
     ]
-    found = picture[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
+    patch = picture[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
     kept = min(side, _PATCH_AT_MOST)
-    small: FloatArray = resampled(found[None], (kept, kept))[0]
+    small: FloatArray = resampled(patch[None], (kept, kept))[0]
     return small
 
 
-def _maximised(found: Sequence[Maximised], pooled: FloatArray) -> dict[str, NDArray[Any]]:
-    if not found:
+def _maximised(maximised: Sequence[Maximised], pooled: FloatArray) -> dict[str, NDArray[Any]]:
+    if not maximised:
         return {}
-    size = found[0].pictures.shape[1:]
-    kept = tuple(min(each, round(each * _PICTURE_AT_MOST / max(size))) for each in size)
-    pictures = np.stack([resampled(each.pictures, kept) for each in found])
+    size = maximised[0].pictures.shape[1:]
+    kept = tuple(min(length, round(length * _PICTURE_AT_MOST / max(size))) for length in size)
+    pictures = np.stack([resampled(synthetic.pictures, kept) for synthetic in maximised])
     return {
-        "maximised_of": np.array([each.unit for each in found], np.int32),
+        "maximised_of": np.array([synthetic.unit for synthetic in maximised], np.int32),
         "maximised": np.rint(pictures * 255).astype(np.uint8),
-        "reached": np.stack([each.reached for each in found]).astype(np.float32),
-        "highest": np.array([pooled[:, each.unit].max() for each in found], np.float32),
+        "reached": np.stack([synthetic.reached for synthetic in maximised]).astype(np.float32),
+        "highest": np.array([pooled[:, synthetic.unit].max() for synthetic in maximised], np.float32),
     }

@@ -60,7 +60,7 @@ def _concepts(survey: UnitSurvey) -> str:
 
 
 def _units(survey: UnitSurvey) -> str:
-    made = {each.unit: each for each in survey.maximised}
+    made = {synthetic.unit: synthetic for synthetic in survey.maximised}
     patches = _by_unit(survey.arrays, "patch_of", "patches")
     pictures = _by_unit(survey.arrays, "maximised_of", "maximised")
     highest = _by_unit(survey.arrays, "maximised_of", "highest")
@@ -95,9 +95,9 @@ def _by_unit(arrays: dict[str, NDArray[Any]], index: str, name: str) -> dict[int
 def _tiles(pictures: NDArray[np.uint8] | None) -> str:
     from PIL import Image
 
-    found = ""
-    for each in () if pictures is None else pictures:
+    tiles = ""
+    for picture in () if pictures is None else pictures:
         file = BytesIO()
-        Image.fromarray(each).save(file, "PNG", optimize=True)
-        found += f"<img alt='' src=data:image/png;base64,{b64encode(file.getvalue()).decode()}>"
-    return found
+        Image.fromarray(picture).save(file, "PNG", optimize=True)
+        tiles += f"<img alt='' src=data:image/png;base64,{b64encode(file.getvalue()).decode()}>"
+    return tiles

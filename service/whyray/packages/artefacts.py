@@ -146,16 +146,16 @@ def artefact_paths(model: ArtefactOwner, kind: str) -> list[Path]:
 
 def find_artefact(model: ArtefactOwner, kind: str) -> Artefact | None:
     """The first that exists; None without one. PackageError where it is of another graph or another kind."""
-    path = next((each for each in artefact_paths(model, kind) if each.is_file()), None)
+    path = next((candidate for candidate in artefact_paths(model, kind) if candidate.is_file()), None)
     return None if path is None else _fitting(read_artefact(path), model, kind)
 
 
 def require_artefact(model: ArtefactOwner, kind: str, *, method: str, advice: str) -> Artefact:
     """As `find_artefact`; ArtefactMissing where there is none, with the method that needs it and what makes it."""
-    found = find_artefact(model, kind)
-    if found is None:
+    artefact = find_artefact(model, kind)
+    if artefact is None:
         raise ArtefactMissing(f"{method} needs the artefact {kind!r}, and {model.identity} has none", advice=advice)
-    return found
+    return artefact
 
 
 def graph_digest(model: ArtefactOwner) -> str:

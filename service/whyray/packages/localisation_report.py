@@ -151,5 +151,9 @@ def localisation_in(report: Mapping[str, Any] | None, package: Package) -> dict[
 
 def best_first(measured: Mapping[str, MethodLocalisation]) -> list[str]:
     """Methods that were measured on all of at least 20 marked findings: by hits, then AUPRC, then name."""
-    fit = {name: each for name, each in measured.items() if each.complete and each.boxes >= FEWEST_BOXES}
+    fit = {
+        name: localisation
+        for name, localisation in measured.items()
+        if localisation.complete and localisation.boxes >= FEWEST_BOXES
+    }
     return sorted(fit, key=lambda name: (-fit[name].hits, -fit[name].maps.auprc.value, name))

@@ -87,7 +87,8 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in each['loc']) or 'model.yaml'}: {each['msg']}" for each in error.errors()
+            f"{'.'.join(str(part) for part in problem['loc']) or 'model.yaml'}: {problem['msg']}"
+            for problem in error.errors()
         )
         raise PackageError(f"{path}: {problems}", advice="Correct the keys that are named in model.yaml.") from error
 
@@ -100,7 +101,7 @@ def package_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     root = folder.resolve()
-    for path in sorted(folder.rglob("*"), key=lambda each: each.relative_to(folder).as_posix()):
+    for path in sorted(folder.rglob("*"), key=lambda entry: entry.relative_to(folder).as_posix()):
         relative = path.relative_to(folder)
         if not path.is_file() or relative.parts[0] == ONBOARDING or any(part[0] == "." for part in relative.parts):
             continue

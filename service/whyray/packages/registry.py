@@ -32,21 +32,21 @@ def list_packages(search: Iterable[Path] = ()) -> list[PackageEntry]:
 
     A site's package hides a bundled one of the same name and version. A broken package is listed with its problem.
     """
-    found: dict[tuple[str, str], PackageEntry] = {}
+    entries: dict[tuple[str, str], PackageEntry] = {}
     for folder in _version_folders(search):
         name, version = folder.parent.name, folder.name
-        if (name, version) in found:
+        if (name, version) in entries:
             continue
         try:
             manifest = read_manifest(folder / MANIFEST)
             problem = None
             if (manifest.name, manifest.version) != (name, version):
                 problem = f"{folder / MANIFEST}: says {manifest.name} {manifest.version}, its folder {name} {version}"
-            found[name, version] = PackageEntry(name, version, folder, manifest, problem)
+            entries[name, version] = PackageEntry(name, version, folder, manifest, problem)
         except PackageError as error:
-            found[name, version] = PackageEntry(name, version, folder, None, str(error))
-    newest_first = sorted(found.values(), key=lambda each: _numbers(each.version), reverse=True)
-    return sorted(newest_first, key=lambda each: each.name)
+            entries[name, version] = PackageEntry(name, version, folder, None, str(error))
+    newest_first = sorted(entries.values(), key=lambda entry: _numbers(entry.version), reverse=True)
+    return sorted(newest_first, key=lambda entry: entry.name)
 
 
 def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
@@ -67,7 +67,7 @@ def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
     for entry in packages:
         if entry.name == match["name"] and (version is None or f"{entry.version}.".startswith(f"{version}.")):
             return entry.folder
-    known = sorted({f"{each.name}@{each.version}" for each in packages})
+    known = sorted({f"{package.name}@{package.version}" for package in packages})
     near = difflib.get_close_matches(reference, known + [package.name for package in packages], n=1, cutoff=0.5)
     raise NotFound(
         f"no package {reference!r}; there is: {', '.join(known) or 'none'}",
@@ -78,9 +78,9 @@ def find_package(reference: str | Path, search: Iterable[Path] = ()) -> Path:
 def _as_folder(path: Path) -> Path:
     if (path / MANIFEST).is_file():
         return path
-    versions = [each for each in path.glob("*") if VERSION.fullmatch(each.name) and (each / MANIFEST).is_file()]
+    versions = [folder for folder in path.glob("*") if VERSION.fullmatch(folder.name) and (folder / MANIFEST).is_file()]
     if versions:
-        return max(versions, key=lambda each: _numbers(each.name))
+        return max(versions, key=lambda folder: _numbers(folder.name))
     raise NotFound(f"{path}: expected a package folder with a model.yaml, found none")
 
 

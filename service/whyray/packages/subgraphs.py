@@ -26,22 +26,22 @@ def bodies(node: Any) -> Iterator[Any]:
 
 def reads(node: Any) -> list[str]:
     """Names of all tensors that a node reads, those of its bodies from around them included; each once, in order."""
-    names = [each for each in node.input if each]
+    names = [name for name in node.input if name]
     for body in bodies(node):
         names += _captured(body)
     return list(dict.fromkeys(names))
 
 
 def _captured(body: Any) -> list[str]:
-    own = {each.name for each in (*body.input, *body.initializer)} | {
-        each.values.name for each in body.sparse_initializer
+    own = {tensor.name for tensor in (*body.input, *body.initializer)} | {
+        sparse.values.name for sparse in body.sparse_initializer
     }
     names = []
     for node in body.node:
-        names += [each for each in reads(node) if each not in own]
+        names += [name for name in reads(node) if name not in own]
         own.update(node.output)
     # a body may give a tensor from around it as it is
-    return names + [each.name for each in body.output if each.name not in own]
+    return names + [output.name for output in body.output if output.name not in own]
 
 
 def rename_reads(node: Any, old: str, new: str) -> None:
@@ -53,7 +53,7 @@ def rename_reads(node: Any, old: str, new: str) -> None:
         if old in _captured(body):
             for inner in body.node:
                 rename_reads(inner, old, new)
-            if any(each.name == old for each in body.output):
+            if any(output.name == old for output in body.output):
                 raise ValueError(f"a body of {node.op_type} {node.name!r} gives {old!r} as it is")
 
 
@@ -94,13 +94,13 @@ def with_dense_constants(proto: Any) -> Any:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     for graph in graphs(copy.graph):
-        graph.initializer.extend(_dense(each, each.values.name) for each in graph.sparse_initializer)
+        graph.initializer.extend(_dense(sparse, sparse.values.name) for sparse in graph.sparse_initializer)
         del graph.sparse_initializer[:]
         for node in graph.node:
             held = _sparse_value(node)
             if held is not None:
                 dense = onnx.helper.make_attribute("value", _dense(held.sparse_tensor, ""))
-                kept = [each for each in node.attribute if each.name != held.name]
+                kept = [attribute for attribute in node.attribute if attribute.name != held.name]
                 del node.attribute[:]
                 node.attribute.extend([*kept, dense])
     return copy
@@ -108,7 +108,7 @@ def with_dense_constants(proto: Any) -> Any:
 
 def _sparse_value(node: Any) -> Any:
     """The attribute of a Constant that holds a sparse tensor, or None."""
-    return next((each for each in node.attribute if each.HasField("sparse_tensor")), None)
+    return next((attribute for attribute in node.attribute if attribute.HasField("sparse_tensor")), None)
 
 
 def _dense(sparse: Any, name: str) -> Any:
