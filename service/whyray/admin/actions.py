@@ -49,17 +49,17 @@ def try_routes(config: Config, paths: Sequence[Path], known: Callable[[str], boo
     # the browser's own names of files may name a patient: they were not kept, so files are told by their number
     series = series_of(read_header(path, called=f"file {path.stem}") for path in paths)
     verdicts = []
-    for each in series:
-        own = is_own_result(each.header, config.uid_root, known)
+    for candidate in series:
+        own = is_own_result(candidate.header, config.uid_root, known)
         for route in config.routes:
             clauses = (
                 *_guard(own),
-                *_clauses(match_series(route, each.header, instances=each.instances), ""),
+                *_clauses(match_series(route, candidate.header, instances=candidate.instances), ""),
                 *_clauses(match_study(route, series), "study: "),
                 *([] if route.enabled else [ClauseVerdict("enabled", False, "false in the configuration")]),
             )
             matches = all(clause.held for clause in clauses)
-            verdicts.append(RouteVerdict(route.name, each.uid, matches, clauses))
+            verdicts.append(RouteVerdict(route.name, candidate.uid, matches, clauses))
     return verdicts
 
 

@@ -88,15 +88,15 @@ def _body(work: Work, action: Action, state: JobState | DeliveryState) -> BulkIn
 _MOST_NAMED = 3
 
 
-def _drift(found: Sequence[Watched]) -> list[AttentionOut]:
+def _drift(watched: Sequence[Watched]) -> list[AttentionOut]:
     """One for each package version and measure, however many targets it has."""
     groups: dict[tuple[str, str], list[Watched]] = {}
-    for each in found:
-        groups.setdefault((each.key.package, each.key.measure), []).append(each)
+    for series in watched:
+        groups.setdefault((series.key.package, series.key.measure), []).append(series)
     made = []
     for (package, measure), group in groups.items():
-        worst = sorted(group, key=lambda each: -each.shift.psi if each.shift else 0.0)
-        words = [_drifted(each) for each in worst[:_MOST_NAMED]]
+        worst = sorted(group, key=lambda series: -series.shift.psi if series.shift else 0.0)
+        words = [_drifted(series) for series in worst[:_MOST_NAMED]]
         more = len(group) - len(words)
         made.append(
             AttentionOut(
@@ -115,8 +115,8 @@ def _drift(found: Sequence[Watched]) -> list[AttentionOut]:
     return made
 
 
-def _drifted(each: Watched) -> str:
-    name = " by ".join(part for part in (each.key.target, each.key.method) if part) or each.key.measure
-    latest = 0.0 if each.latest_mean is None else each.latest_mean
-    psi = each.shift.psi if each.shift else 0.0
-    return f"{name}: mean {each.first_mean:.3g} at first, {latest:.3g} now (PSI {psi:.2f})"
+def _drifted(series: Watched) -> str:
+    name = " by ".join(part for part in (series.key.target, series.key.method) if part) or series.key.measure
+    latest = 0.0 if series.latest_mean is None else series.latest_mean
+    psi = series.shift.psi if series.shift else 0.0
+    return f"{name}: mean {series.first_mean:.3g} at first, {latest:.3g} now (PSI {psi:.2f})"

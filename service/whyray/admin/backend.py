@@ -1,4 +1,4 @@
-"""What every endpoint works with, and how it comes to it."""
+"""The dependencies of every endpoint: the backend, who asks, and which part of a list is wanted."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Backend:
 
 
 def _backend(request: Request) -> Backend:
-    found: Backend = request.app.state.backend
-    return found
+    backend: Backend = request.app.state.backend
+    return backend
 
 
 def _actor(request: Request) -> str:

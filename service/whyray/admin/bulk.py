@@ -72,22 +72,22 @@ def act(catalog: Catalog, wanted: BulkIn, actor: str) -> BulkOut:
 
 def _move(session: Session, wanted: BulkIn, ids: list[str], now: datetime, actor: str) -> int:
     moved = 0
-    for each in ids:
+    for row_id in ids:
         # the state that was asked for, or nothing: a job that has moved on meanwhile is left alone
         row: Job | Delivery | Announcement | None
         if wanted.of == "jobs":
-            row = session.get(Job, each, with_for_update=True)
+            row = session.get(Job, row_id, with_for_update=True)
         elif wanted.of == "deliveries":
-            row = session.get(Delivery, each, with_for_update=True)
+            row = session.get(Delivery, row_id, with_for_update=True)
         else:
-            row = session.get(Announcement, each, with_for_update=True)
+            row = session.get(Announcement, row_id, with_for_update=True)
         if row is None or row.state.value != wanted.state.value:
             continue
         try:
             if wanted.action == "retry":
-                _RETRY[wanted.of](session, each, now, actor=actor, anyway=wanted.anyway)
+                _RETRY[wanted.of](session, row_id, now, actor=actor, anyway=wanted.anyway)
             else:
-                _CANCEL[wanted.of](session, each, now, actor=actor)
+                _CANCEL[wanted.of](session, row_id, now, actor=actor)
         except (NotFound, TransitionError):
             continue
         moved += 1

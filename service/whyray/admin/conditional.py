@@ -47,7 +47,7 @@ async def _answer(start: Message, body: bytes, known: str, send: Send) -> None:
     headers["ETag"] = tag
     # kept by the browser, but asked for every time
     headers["Cache-Control"] = "private, no-cache"
-    if tag in (each.strip().removeprefix("W/") for each in known.split(",")):
+    if tag in (etag.strip().removeprefix("W/") for etag in known.split(",")):
         start["status"], body = 304, b""
         del headers["content-length"]
     await send(start)

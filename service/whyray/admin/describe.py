@@ -51,7 +51,7 @@ def delivery_actions(delivery: Delivery) -> list[Action]:
 
 
 def _that_help(possible: list[Action], error_code: str | None) -> list[Action]:
-    return [each for each in possible if each != "retry" or error_code not in uncorrectable_codes()]
+    return [action for action in possible if action != "retry" or error_code not in uncorrectable_codes()]
 
 
 def error_of(row: Job | Delivery) -> ErrorOut | None:
@@ -63,15 +63,17 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
 
 def findings_of(job: Job) -> list[FindingOut]:
     """All findings, the present and most probable first."""
-    found = [_finding_out(finding) for finding in job.finding_records]
-    return sorted(found, key=lambda each: (not each.present, -(each.probability or 0.0)))
+    findings = [_finding_out(finding) for finding in job.finding_records]
+    return sorted(findings, key=lambda finding: (not finding.present, -(finding.probability or 0.0)))
 
 
 def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:
     """A finding on many frames once, where it is most probable; `findings` have the most probable first."""
-    found = list(findings)
-    named = [each.name for each in found]
-    return [each for index, each in enumerate(found) if each.frame is None or each.name not in named[:index]]
+    ranked = list(findings)
+    named = [finding.name for finding in ranked]
+    return [
+        finding for index, finding in enumerate(ranked) if finding.frame is None or finding.name not in named[:index]
+    ]
 
 
 def _finding_out(finding: FindingRecord) -> FindingOut:
@@ -95,10 +97,10 @@ def _finding_out(finding: FindingRecord) -> FindingOut:
 
 def notes_of(job: Job) -> list[NoteOut]:
     """What is noted of the job's images, each note of an image once; a job of an earlier version has none."""
-    found = {
+    notes = {
         (note.kind, note.detail, finding.images): None for finding in job.finding_records for note in finding.notes
     }
-    return [NoteOut(kind=kind, detail=detail, images=list(images)) for kind, detail, images in found]
+    return [NoteOut(kind=kind, detail=detail, images=list(images)) for kind, detail, images in notes]
 
 
 def event_out(event: Event) -> EventOut:
@@ -133,7 +135,7 @@ def job_out(job: Job) -> JobOut:
         started_at=job.started_at,
         finished_at=job.finished_at,
         next_try_at=job.not_before if job.state is JobState.WAITING else None,
-        present=_once_each(each for each in findings_of(job) if each.present),
+        present=_once_each(finding for finding in findings_of(job) if finding.present),
         no_statement=len(job.no_statement or ()),
         actions=job_actions(job),
     )
@@ -148,7 +150,9 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
         worker=job.lease_owner,
         lease_until=job.lease_until,
         notes=notes_of(job),
-        unanswered=[NoStatementOut(**{name: each[name] for name in _UNANSWERED}) for each in job.no_statement or ()],
+        unanswered=[
+            NoStatementOut(**{name: unanswered[name] for name in _UNANSWERED}) for unanswered in job.no_statement or ()
+        ],
         findings=findings_of(job),
         explanations=explanations_of(job, kinds),
         results=[result_detail(result) for result in sorted(job.results, key=lambda row: row.id)],
@@ -188,7 +192,7 @@ def _reasons_for(method: str | None, reasons: list[str]) -> list[str]:
 
 def result_detail(row: ResultRow) -> ResultDetail:
     """A result with its deliveries."""
-    deliveries = sorted(row.deliveries, key=lambda each: each.destination)
+    deliveries = sorted(row.deliveries, key=lambda delivery: delivery.destination)
     return ResultDetail(**dict(result_out(row)), deliveries=[delivery_out(delivery) for delivery in deliveries])
 
 

@@ -74,11 +74,11 @@ def shift_between(first: Sequence[float], latest: Sequence[float], categories: S
     one, other = np.asarray(first, float), np.asarray(latest, float)
     if categories is not None:
         edges = tuple(categories)
-        counts = [np.array([(each == value).sum() for value in edges], float) for each in (one, other)]
+        counts = [np.array([(sample == value).sum() for value in edges], float) for sample in (one, other)]
     else:
         borders = np.unique(np.quantile(one, np.linspace(0, 1, BINS + 1)[1:-1]))
         edges = tuple(float(border) for border in borders)
-        counts = [_binned(each, borders) for each in (one, other)]
+        counts = [_binned(sample, borders) for sample in (one, other)]
     bins = len(counts[0])
     p, q = ((count + _SMOOTHING) / (count.sum() + _SMOOTHING * bins) for count in counts)
     spread = 1 / len(one) + 1 / len(other)
@@ -89,8 +89,8 @@ def shift_between(first: Sequence[float], latest: Sequence[float], categories: S
         alert_above=max(ALERT, float(chi2.ppf(_CHANCE_OF_ALERT, bins - 1)) * spread),
         ks=None if test is None else float(test.statistic),
         ks_p=None if test is None else float(test.pvalue),
-        shares_first=tuple(float(each) for each in counts[0] / len(one)),
-        shares_latest=tuple(float(each) for each in counts[1] / len(other)),
+        shares_first=tuple(float(share) for share in counts[0] / len(one)),
+        shares_latest=tuple(float(share) for share in counts[1] / len(other)),
         edges=edges,
     )
 
@@ -113,10 +113,10 @@ def watched(session: Session, series_id: int, key: SeriesKey) -> Watched:
     first = drift.first(session, series_id, REFERENCE)
     latest = drift.latest(session, series_id, RECENT, after=REFERENCE)
     learning = len(first) < REFERENCE or len(latest) < LEAST
-    found = None if learning else shift_between(first, latest, _CATEGORIES.get(key.measure))
+    shift = None if learning else shift_between(first, latest, _CATEGORIES.get(key.measure))
     status: Status = "learning"
-    if found is not None:
-        status = "drift" if found.psi > found.alert_above else "watch" if found.psi > found.watch_above else "steady"
+    if shift is not None:
+        status = "drift" if shift.psi > shift.alert_above else "watch" if shift.psi > shift.watch_above else "steady"
     return Watched(
         id=series_id,
         key=key,
@@ -126,7 +126,7 @@ def watched(session: Session, series_id: int, key: SeriesKey) -> Watched:
         first_mean=float(np.mean(first)) if first else 0.0,
         latest_mean=float(np.mean(latest)) if latest else None,
         last_at=drift.last_at(session, series_id),
-        shift=found,
+        shift=shift,
     )
 
 
@@ -137,20 +137,26 @@ class DriftWatch:
         self._lock = threading.Lock()
         self._newest = -1
         self._at: datetime | None = None
-        self._found: tuple[Watched, ...] = ()
+        self._watched: tuple[Watched, ...] = ()
 
     def look(self, session: Session, now: datetime) -> tuple[Watched, ...]:
         """Every series; at most half a minute old."""
         with self._lock:
             if self._at is not None and now - self._at < _EVERY:
-                return self._found
+                return self._watched
             newest = drift.newest(session)
             if newest != self._newest:
-                self._found = tuple(watched(session, number, key) for number, key in drift.all_series(session).items())
+                self._watched = tuple(
+                    watched(session, number, key) for number, key in drift.all_series(session).items()
+                )
             self._newest, self._at = newest, now
-            return self._found
+            return self._watched
 
 
-def drifting(found: Sequence[Watched], now: datetime) -> list[Watched]:
+def drifting(watched_series: Sequence[Watched], now: datetime) -> list[Watched]:
     """Those that have drifted and are still in use."""
-    return [each for each in found if each.status == "drift" and each.last_at and now - each.last_at < STALE]
+    return [
+        series
+        for series in watched_series
+        if series.status == "drift" and series.last_at and now - series.last_at < STALE
+    ]

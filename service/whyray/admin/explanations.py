@@ -15,8 +15,8 @@ UNKNOWN = "explanation"
 def explanations_of(job: Job, kinds: Mapping[str, str]) -> list[ExplanationOut]:
     """All of them; `kinds` gives the type of each method, in the order in which types are shown."""
     order = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
-    found = [each for finding in job.finding_records for each in _of_finding(job, finding, kinds)]
-    return sorted(found, key=lambda each: order.get(each.type, len(order)))
+    explanations = [explanation for finding in job.finding_records for explanation in _of_finding(job, finding, kinds)]
+    return sorted(explanations, key=lambda explanation: order.get(explanation.type, len(order)))
 
 
 def is_about(row: ResultRow, finding: FindingRecord) -> bool:

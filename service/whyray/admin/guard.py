@@ -103,7 +103,7 @@ class Guard:
 
 
 def _keep_to_readings(request: Request, path: str) -> Response | None:
-    if any(path == each or path.startswith(f"{each}/") for each in _OF_READERS):
+    if any(path == prefix or path.startswith(f"{prefix}/") for prefix in _OF_READERS):
         return None
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/reading", 303)

@@ -24,26 +24,26 @@ def installed_methods(folders: Sequence[Path]) -> list[MethodInfo]:
     """Every method by type, in the order of the nine types, with what each installed package lacks for it."""
     entries = list_packages(folders)
     # one package's companion may be another one: a change of any asks all of them again
-    state = tuple(each for entry in entries for each in _state(entry.folder))
+    state = tuple(file_state for entry in entries for file_state in _state(entry.folder))
     packages = {
-        f"{each.name}@{each.version}": _judged(each.folder, state, tuple(folders))
-        for each in entries
-        if each.problem is None and each.manifest is not None and each.manifest.targets
+        f"{entry.name}@{entry.version}": _judged(entry.folder, state, tuple(folders))
+        for entry in entries
+        if entry.problem is None and entry.manifest is not None and entry.manifest.targets
     }
     return [
-        _method(each, tuple(PackageMethod(package, *verdicts[each.name]) for package, verdicts in packages.items()))
-        for each in _by_type()
+        _method(method, tuple(PackageMethod(package, *verdicts[method.name]) for package, verdicts in packages.items()))
+        for method in _by_type()
     ]
 
 
 def kinds() -> dict[str, str]:
     """The type of each method, in the order of the nine types."""
-    return {each.name: each.kind for each in _by_type()}
+    return {method.name: method.kind for method in _by_type()}
 
 
 def _by_type() -> list[AnyMethod]:
     order = {kind: number for number, kind in enumerate(get_args(Kind))}
-    return sorted(methods(), key=lambda each: (order[each.kind], each.tier, each.name))
+    return sorted(methods(), key=lambda method: (order[method.kind], method.tier, method.name))
 
 
 def _state(folder: Path) -> Files:
@@ -58,18 +58,18 @@ def _judged(folder: Path, _files: Files, search: tuple[Path, ...]) -> dict[str, 
     Kept until a file of any package changes: a live page asks every two seconds.
     """
     model = load_package(folder, search=search)
-    found = {}
+    verdicts = {}
     for method in methods():
         try:
             refusal = why_not(method, model)
         except WhyRayError as error:
             refusal = error
-        found[method.name] = (
+        verdicts[method.name] = (
             refusal is None,
             refusal.message if refusal else None,
             refusal.advice if refusal else None,
         )
-    return found
+    return verdicts
 
 
 def _method(method: AnyMethod, packages: Iterable[PackageMethod]) -> MethodInfo:

@@ -84,11 +84,11 @@ class CatalogCollector(Collector):
         )
         now = self._backend.catalog.clock()
         names = [destination.name for destination in self._backend.site().destinations]
-        for each in destination_states(session, names):
+        for destination in destination_states(session, names):
             for state in DeliveryState:
-                states.add_metric([each.destination, state.value], each.states.get(state, 0))
-            oldest = each.oldest_queued_at
-            ages.add_metric([each.destination], 0 if oldest is None else (now - oldest).total_seconds())
+                states.add_metric([destination.destination, state.value], destination.states.get(state, 0))
+            oldest = destination.oldest_queued_at
+            ages.add_metric([destination.destination], 0 if oldest is None else (now - oldest).total_seconds())
         yield states
         yield ages
 
@@ -117,9 +117,9 @@ class CatalogCollector(Collector):
             "whyray_processes", "Roles by whether they gave a sign of life in the last 30 s.", labels=["role", "alive"]
         )
         seen = role_states(session, self._backend.catalog.clock())
-        for role in sorted({each.role for each in seen}):
+        for role in sorted({process.role for process in seen}):
             for alive in (True, False):
-                count = sum(each.role == role and each.alive is alive for each in seen)
+                count = sum(process.role == role and process.alive is alive for process in seen)
                 family.add_metric([role, "true" if alive else "false"], count)
         yield family
 
@@ -137,18 +137,18 @@ class CatalogCollector(Collector):
         drifted = GaugeMetricFamily("whyray_drifted", "1 where a series has drifted, 0 where not.", labels=labels)
         now = self._backend.catalog.clock()
         seen = self._backend.drift.look(session, now)
-        alerts = {each.id for each in drifting(seen, now)}
-        for each in seen:
-            if each.shift is not None:
-                names = [each.key.package, each.key.measure, each.key.target, each.key.method]
-                psi.add_metric(names, each.shift.psi)
-                drifted.add_metric(names, float(each.id in alerts))
+        alerts = {series.id for series in drifting(seen, now)}
+        for series in seen:
+            if series.shift is not None:
+                names = [series.key.package, series.key.measure, series.key.target, series.key.method]
+                psi.add_metric(names, series.shift.psi)
+                drifted.add_metric(names, float(series.id in alerts))
         yield psi
         yield drifted
 
 
 def registry(backend: Backend) -> CollectorRegistry:
     """WhyRay's own registry: nothing of the process or of other libraries gets into it."""
-    found = CollectorRegistry(auto_describe=False)
-    found.register(CatalogCollector(backend))
-    return found
+    own_registry = CollectorRegistry(auto_describe=False)
+    own_registry.register(CatalogCollector(backend))
+    return own_registry

@@ -118,7 +118,7 @@ def _local_path(path: str) -> str:
 
 
 def _by_tag(schema: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {each["name"]: [] for each in schema["tags"]}
+    groups: dict[str, list[dict[str, Any]]] = {tag["name"]: [] for tag in schema["tags"]}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             for tag in operation["tags"]:

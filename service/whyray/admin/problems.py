@@ -56,7 +56,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         # pydantic's 'input' may echo what was uploaded: only the place and the rule are repeated
-        said = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        said = "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}" for detail in error.errors()
+        )
         return problem(422, "InvalidRequest", said, "See the API reference at /api/docs.")
 
     @app.exception_handler(HTTPException)

@@ -46,14 +46,14 @@ def studies(*, uid: str | None, state: Sequence[str], oldest_first: bool) -> Sel
 
 def study(session: Session, uid: str) -> Study:
     """The study of this UID, with its jobs. Raises NotFound."""
-    found = session.scalar(
+    row = session.scalar(
         select(Study)
         .where(Study.study_instance_uid == uid)
         .options(selectinload(Study.jobs).selectinload(Job.results), selectinload(Study.jobs).joinedload(Job.study))
     )
-    if found is None:
+    if row is None:
         raise NotFound(f"no study {uid}")
-    return found
+    return row
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,15 @@ def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFig
         .group_by(Series.id, Series.study_id, Series.series_instance_uid, Series.modality)
         .order_by(Series.id)
     )
-    return [SeriesFigures(row[0], row[1], row[2], *(int(each or 0) for each in row[3:])) for row in rows]
+    return [
+        SeriesFigures(study_id, uid, modality, int(instances or 0), int(size or 0), int(conflicts or 0), int(own or 0))
+        for study_id, uid, modality, instances, size, conflicts, own in rows
+    ]
 
 
 def calling_aes(session: Session, study_id: int) -> dict[str, list[str]]:
     """By Series Instance UID, which application entities sent it."""
-    found: dict[str, list[str]] = {}
+    senders: dict[str, list[str]] = {}
     rows = session.execute(
         select(Series.series_instance_uid, Instance.calling_ae)
         .join(Instance, Instance.series_id == Series.id)
@@ -101,8 +104,8 @@ def calling_aes(session: Session, study_id: int) -> dict[str, list[str]]:
         .order_by(Instance.calling_ae)
     )
     for uid, calling in rows:
-        found.setdefault(uid, []).append(calling)
-    return found
+        senders.setdefault(uid, []).append(calling)
+    return senders
 
 
 def job_numbers(session: Session, study_ids: Sequence[int]) -> dict[int, int]:
@@ -127,24 +130,24 @@ def job_filters(
     study_uid: str | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions that a list of jobs is filtered by."""
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if state:
-        found.append(Job.state.in_(state))
+        conditions.append(Job.state.in_(state))
     if route is not None:
-        found.append(Job.route == route)
+        conditions.append(Job.route == route)
     if package is not None:
         # 'cxr-findings' means every version, 'cxr-findings@1.0.0' that one
-        found.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
+        conditions.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
     if destination is not None:
         to = exists().where(
             ResultRow.job_id == Job.id, Delivery.result_id == ResultRow.id, Delivery.destination == destination
         )
-        found.append(to.correlate(Job))
+        conditions.append(to.correlate(Job))
     if error_code is not None:
-        found.append(Job.error_code == error_code)
+        conditions.append(Job.error_code == error_code)
     if study_uid is not None:
-        found.append(Job.study.has(Study.study_instance_uid == study_uid))
-    return found
+        conditions.append(Job.study.has(Study.study_instance_uid == study_uid))
+    return conditions
 
 
 def jobs(conditions: Sequence[ColumnElement[bool]], *, oldest_first: bool) -> Select[Job]:
@@ -155,14 +158,14 @@ def jobs(conditions: Sequence[ColumnElement[bool]], *, oldest_first: bool) -> Se
 
 def job(session: Session, job_id: str) -> Job:
     """The job with its study, results and deliveries. Raises NotFound."""
-    found = session.scalar(
+    row = session.scalar(
         select(Job)
         .where(Job.id == job_id)
         .options(joinedload(Job.study), selectinload(Job.results).selectinload(ResultRow.deliveries))
     )
-    if found is None:
+    if row is None:
         raise NotFound(f"no job {job_id}")
-    return found
+    return row
 
 
 def delivery_filters(
@@ -175,17 +178,17 @@ def delivery_filters(
     study_uid: str | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions that a list of deliveries is filtered by."""
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if state:
-        found.append(Delivery.state.in_(state))
+        conditions.append(Delivery.state.in_(state))
     if destination is not None:
-        found.append(Delivery.destination == destination)
+        conditions.append(Delivery.destination == destination)
     if error_code is not None:
-        found.append(Delivery.error_code == error_code)
+        conditions.append(Delivery.error_code == error_code)
     of_job = job_filters(route=route, package=package, study_uid=study_uid)
     if of_job:
-        found.append(Delivery.result.has(ResultRow.job.has(Job.id.in_(select(Job.id).where(*of_job)))))
-    return found
+        conditions.append(Delivery.result.has(ResultRow.job.has(Job.id.in_(select(Job.id).where(*of_job)))))
+    return conditions
 
 
 def announcement_filters(
@@ -197,15 +200,15 @@ def announcement_filters(
     error_code: str | None = None,
 ) -> list[ColumnElement[bool]]:
     """The conditions on announcements in one of these states."""
-    found: list[ColumnElement[bool]] = [Announcement.state.in_(state)]
+    conditions: list[ColumnElement[bool]] = [Announcement.state.in_(state)]
     if destination is not None:
-        found.append(Announcement.destination == destination)
+        conditions.append(Announcement.destination == destination)
     if error_code is not None:
-        found.append(Announcement.error_code == error_code)
+        conditions.append(Announcement.error_code == error_code)
     of_job = job_filters(route=route, package=package)
     if of_job:
-        found.append(Announcement.job_id.in_(select(Job.id).where(*of_job)))
-    return found
+        conditions.append(Announcement.job_id.in_(select(Job.id).where(*of_job)))
+    return conditions
 
 
 def deliveries(conditions: Sequence[ColumnElement[bool]]) -> Select[Delivery]:
@@ -246,14 +249,14 @@ def results(
 
 def result(session: Session, sop_instance_uid: str) -> ResultRow:
     """The result with its job and deliveries. Raises NotFound."""
-    found = session.scalar(
+    row = session.scalar(
         select(ResultRow)
         .where(ResultRow.sop_instance_uid == sop_instance_uid)
         .options(joinedload(ResultRow.job).joinedload(Job.study), selectinload(ResultRow.deliveries))
     )
-    if found is None:
+    if row is None:
         raise NotFound(f"no result {sop_instance_uid}")
-    return found
+    return row
 
 
 def events(

@@ -19,11 +19,11 @@ _FAILURE_WINDOW = timedelta(minutes=1)
 
 def holder_of(token: str, tokens: Mapping[str, str]) -> str | None:
     """The name whose token this is, or None. Takes the same time whether and wherever it is wrong."""
-    found = None
+    holder = None
     for name, expected in tokens.items():
         if _same(token, expected):
-            found = name
-    return found
+            holder = name
+    return holder
 
 
 def user_of(name: str, password: str, logins: Mapping[str, str]) -> str | None:
@@ -51,7 +51,7 @@ class Sessions:
         key = secrets.token_urlsafe(32)
         now = self._clock()
         with self._lock:
-            self._open = {digest: each for digest, each in self._open.items() if each[1] > now}
+            self._open = {digest: session for digest, session in self._open.items() if session[1] > now}
             while len(self._open) >= _MOST_SESSIONS:
                 del self._open[next(iter(self._open))]
             self._open[_digest(key)] = (actor, now + self._lasting)
@@ -60,8 +60,8 @@ class Sessions:
     def actor(self, key: str) -> str | None:
         """Who opened this session, or None if it is not open."""
         with self._lock:
-            found = self._open.get(_digest(key))
-        return found[0] if found is not None and found[1] > self._clock() else None
+            session = self._open.get(_digest(key))
+        return session[0] if session is not None and session[1] > self._clock() else None
 
     def end(self, key: str) -> None:
         """Close a session."""
@@ -95,4 +95,4 @@ class GuessBrake:
 
     def _recent(self, address: str) -> list[datetime]:
         since = self._clock() - _FAILURE_WINDOW
-        return [each for each in self._failures.get(address, []) if each > since]
+        return [failed_at for failed_at in self._failures.get(address, []) if failed_at > since]

@@ -37,7 +37,7 @@ def settings_of(config: Config) -> AdminSettings:
     return AdminSettings(
         tokens={} if admin.token is None else {"token": admin.token.reveal()},
         logins={login.user: login.password.reveal() for login in admin.logins},
-        readers=frozenset(each.user for each in admin.logins if each.role == "reader"),
+        readers=frozenset(login.user for login in admin.logins if login.role == "reader"),
     )
 
 

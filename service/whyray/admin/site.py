@@ -1,4 +1,4 @@
-"""The seams of the admin endpoint: what it shows of the site, and the tools that it is given from other rooms."""
+"""What the admin endpoint shows of the site, and the tools that it is given from other rooms."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def site_of(config: Config) -> Site:
     """What the admin endpoint shows of the configuration."""
     return Site(
         routes=tuple(_route(route) for route in config.routes),
-        destinations=tuple(_destination(name, each) for name, each in config.destinations.items()),
+        destinations=tuple(_destination(name, destination) for name, destination in config.destinations.items()),
     )
 
 
@@ -129,9 +129,9 @@ def _route(route: Route) -> RouteInfo:
         name=route.name,
         when=str(route.when) + (f"; study: {study}" if route.study != AllOf() else ""),
         complete=", ".join(words),
-        packages=tuple(str(each) for each in route.run),
+        packages=tuple(str(package) for package in route.run),
         priority=route.priority,
-        explain=tuple(each.name for each in route.explain),
+        explain=tuple(method.name for method in route.explain),
         send_to=route.send.to if route.send is not None else (),
         send_as=route.send.kinds if route.send is not None else (),
         dry_run=route.dry_run,

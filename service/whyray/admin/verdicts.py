@@ -38,14 +38,14 @@ def tallies(session: Session, conditions: Sequence[ColumnElement[bool]]) -> list
         .where(*conditions)
         .group_by(Feedback.package, Feedback.target, Feedback.method, Feedback.grade, Feedback.verdict, Feedback.reason)
     )
-    found: dict[tuple[str | None, ...], tuple[Counter[str], Counter[str]]] = {}
+    counts_by_kind: dict[tuple[str | None, ...], tuple[Counter[str], Counter[str]]] = {}
     for package, target, method, grade, verdict, reason, count in rows:
-        counts, reasons = found.setdefault((package, target, method, grade), (Counter(), Counter()))
+        counts, reasons = counts_by_kind.setdefault((package, target, method, grade), (Counter(), Counter()))
         counts[verdict] += count
         if verdict == "reject" and reason is not None:
             reasons[reason] += count
     made = []
-    for key, (counts, reasons) in found.items():
+    for key, (counts, reasons) in counts_by_kind.items():
         low, high = wilson(counts["accept"], counts.total())
         made.append(
             FeedbackTally(
@@ -61,7 +61,7 @@ def tallies(session: Session, conditions: Sequence[ColumnElement[bool]]) -> list
                 reasons={reason: reasons[reason] for reason in REASONS if reasons[reason]},
             )
         )
-    return sorted(made, key=lambda each: (each.share, each.package, each.target or "", each.method or ""))
+    return sorted(made, key=lambda tally: (tally.share, tally.package, tally.target or "", tally.method or ""))
 
 
 def weeks(session: Session, conditions: Sequence[ColumnElement[bool]]) -> list[FeedbackWeek]:
@@ -72,14 +72,14 @@ def weeks(session: Session, conditions: Sequence[ColumnElement[bool]]) -> list[F
         .where(*conditions)
         .group_by(Feedback.package, day, Feedback.verdict)
     )
-    found: dict[tuple[str, str], Counter[str]] = {}
+    counts_by_week: dict[tuple[str, str], Counter[str]] = {}
     for package, when, verdict, count in rows:
         on = date.fromisoformat(str(when))
         monday = (on - timedelta(days=on.weekday())).isoformat()
-        found.setdefault((package, monday), Counter())[verdict] += count
+        counts_by_week.setdefault((package, monday), Counter())[verdict] += count
     return [
         FeedbackWeek(package=package, week=week, accepted=counts["accept"], rejected=counts["reject"])
-        for (package, week), counts in sorted(found.items(), key=lambda each: (each[0][1], each[0][0]))
+        for (package, week), counts in sorted(counts_by_week.items(), key=lambda entry: (entry[0][1], entry[0][0]))
     ]
 
 

@@ -38,9 +38,9 @@ def checked_source(path: Path) -> ConfigSource:
 def registry_problems(config: Config) -> Sequence[Problem]:
     """What no package or method that there is can give."""
     known = {method.name for method in methods()}
-    wanted = {each.name for route in config.routes for each in route.explain if each.name in known}
+    wanted = {method.name for route in config.routes for method in route.explain if method.name in known}
     wished = [method_named(name) for name in sorted(wanted)]
-    needs_gradients = any(each.tier == "T2" for each in wished)
+    needs_gradients = any(method.tier == "T2" for method in wished)
     options = RuntimeOptions(artefacts=(config.artefact_folder,))
 
     def facts(reference: str) -> PackageFacts:
@@ -53,7 +53,7 @@ def registry_problems(config: Config) -> Sequence[Problem]:
             task=model.task,
             targets=model.explainable_targets,
             tier_reason=reason,
-            lacks={each.name: lack.message for each in wished if (lack := each.why_not(model)) is not None},
+            lacks={method.name: lack.message for method in wished if (lack := method.why_not(model)) is not None},
         )
 
     return check_config(config, resolve_package=facts, methods=methods())

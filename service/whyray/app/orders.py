@@ -43,7 +43,7 @@ class OrderedJobs:
             If none of the series meets the route's `when`.
         """
         route = self._route(route_name)
-        packages = [self.resolve_package(str(each)) for each in route.run]
+        packages = [self.resolve_package(str(package)) for package in route.run]
         with self.catalog.begin() as session:
             study = session.scalar(select(Study).where(Study.study_instance_uid == order.study_uid).with_for_update())
             if study is None:
@@ -59,7 +59,7 @@ class OrderedJobs:
         raise NotFound(f"the configuration has no enabled route {name!r}", advice="Put the route back.")
 
     def _taken(self, route: Route, order: Order, grouped: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
-        wanted = [each.series_uid for each in order.inputs if grouped.get(each.series_uid)]
+        wanted = [order_input.series_uid for order_input in order.inputs if grouped.get(order_input.series_uid)]
         refusals: list[str] = []
         taken = {}
         for uid in dict.fromkeys(wanted):
@@ -87,7 +87,7 @@ class OrderedJobs:
             words = f"{route.name}: {package} on {sum(map(len, taken.values()))} instances, as ordered"
             events.record(session, now, "info", "job.created", words, study=study.study_instance_uid, job=made.id)
             return made.id
-        digest = studies.input_digest(each for group in taken.values() for each in group)
+        digest = studies.input_digest(instance for group in taken.values() for instance in group)
         job = session.scalars(
             select(Job).where(
                 Job.study_id == study.id, Job.route == route.name, Job.package == package, Job.input_digest == digest
@@ -100,11 +100,11 @@ class OrderedJobs:
 
 def sources_of(config: Config, own: OwnWorklist) -> dict[str, Source]:
     """The worklists in force, by name."""
-    found = {
+    sources = {
         name: Source(RemoteWorklist(name, settings), settings, settings.poll)
         for name, settings in config.worklists.items()
     }
     dicomweb = config.listener.dicomweb
     if dicomweb is not None and dicomweb.worklist is not None:
-        found[OWN] = Source(own, dicomweb.worklist, _OWN_POLL)
-    return found
+        sources[OWN] = Source(own, dicomweb.worklist, _OWN_POLL)
+    return sources

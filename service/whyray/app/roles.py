@@ -179,10 +179,10 @@ def worker_app(path: Path) -> tuple[Celery, ProcessHeartbeat, Context]:
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
-        found = load_package(package, search=context.config().packages.folders, options=options)
+        current = load_package(package, search=context.config().packages.folders, options=options)
         kept = loaded.get(package)
-        if kept is None or kept.package.digest != found.package.digest:
-            loaded[package] = kept = found
+        if kept is None or kept.package.digest != current.package.digest:
+            loaded[package] = kept = current
         return kept
 
     @lru_cache(maxsize=2)

@@ -42,7 +42,7 @@ class StudyRouter:
     def step(self) -> int:
         """Route what can be routed now; says how many jobs were created."""
         with self.catalog.read() as session:
-            waiting = [each.id for each in studies.unsettled(session)]
+            waiting = [study.id for study in studies.unsettled(session)]
         created = 0
         for study_id in waiting:
             try:
@@ -82,7 +82,7 @@ class StudyRouter:
             return self._unmatched(study_id, received_sequence, config, now)
         waits, created = [], 0
         for match in routing.matches:
-            taken = {each: grouped[each] for each in match.series}
+            taken = {series_uid: grouped[series_uid] for series_uid in match.series}
             expected = self._expected(config, match.route, uid, match.series, received_sequence)
             decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
             if decision is Decision.WAIT:
@@ -101,15 +101,15 @@ class StudyRouter:
 
     def _series(self, study: Study, grouped: Mapping[str, Sequence[Instance]]) -> list[Series]:
         """Each series with the header of the first of its instances that can be read; one that has none is left out."""
-        found = []
+        series = []
         for uid, group in grouped.items():
             for instance in group:
                 try:
-                    found.append(Series(uid, self._header(instance), len(group)))
+                    series.append(Series(uid, self._header(instance), len(group)))
                     break
                 except DecodeError as error:
                     self._tell_once(study, instance.key, "study.unread", error.message)
-        return found
+        return series
 
     def _tell_undecided(self, study: Study, undecided: Sequence[tuple[str, Sequence[str]]]) -> None:
         for route, attributes in undecided:
@@ -161,7 +161,7 @@ class StudyRouter:
 
     def _create(self, study_id: int, match: RouteMatch, taken: Mapping[str, Sequence[Instance]], words: str) -> int:
         created, route = 0, match.route
-        packages = [self.resolve_package(str(each)) for each in match.packages]
+        packages = [self.resolve_package(str(package)) for package in match.packages]
         with self.catalog.begin() as session:
             study = session.get(Study, study_id)
             if study is None:

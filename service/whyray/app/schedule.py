@@ -56,7 +56,7 @@ class Schedule:
         now = self.catalog.clock()
         again_after = None if self._messages_wait() else SEND_AGAIN_AFTER
         with self.catalog.begin() as session:
-            waiting = [(each.id, each.priority) for each in jobs.to_dispatch(session, now, again_after=again_after)]
+            waiting = [(job.id, job.priority) for job in jobs.to_dispatch(session, now, again_after=again_after)]
         sent = 0
         for job_id, priority in waiting:
             try:
@@ -65,7 +65,7 @@ class Schedule:
             except OperationalError as error:
                 _log.warning("the queue does not take messages: %s", type(error).__name__)
                 with self.catalog.begin() as session:
-                    jobs.undispatch(session, [each for each, _ in waiting[sent:]])
+                    jobs.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
                 break
         return sent
 

@@ -129,7 +129,7 @@ def logged(log: logging.Logger, error: BaseException, what: str) -> WhyRayError:
     typed = typed_error(error)
     if isinstance(typed, InternalError) and not isinstance(error, WhyRayError):
         way = " < ".join(
-            f"{each.filename}:{each.lineno}" for each in reversed(traceback.extract_tb(error.__traceback__))
+            f"{frame.filename}:{frame.lineno}" for frame in reversed(traceback.extract_tb(error.__traceback__))
         )
         log.error("%s: %s at %s", what, type(error).__name__, way)
     else:
@@ -149,4 +149,4 @@ def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
 def _is_full(error: BaseException) -> bool:
     original = getattr(error, "orig", None)
     words = f"{type(original).__name__} {original}".lower()
-    return any(each in words for each in _FULL)
+    return any(phrase in words for phrase in _FULL)

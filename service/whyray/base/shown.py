@@ -17,7 +17,9 @@ def printable(text: str, *, keep: str = "") -> str:
     Python keeps bytes of a file name that are not UTF-8 as lone surrogates (PEP 383), which no file in UTF-8, no
     terminal and no database takes; they are shown as the bytes that they are. `keep` names characters to leave.
     """
-    return "".join(each if each in keep or _is_printable(each) else _escaped(each) for each in text)
+    return "".join(
+        character if character in keep or _is_printable(character) else _escaped(character) for character in text
+    )
 
 
 def shown_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:

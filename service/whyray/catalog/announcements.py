@@ -57,8 +57,8 @@ def gather(session: Session, delivery: Delivery, uid: str, now: datetime) -> Non
 
 def due(session: Session, destination: str, now: datetime, *, committed: bool) -> bool:
     """Whether `claim` would find something: a look that needs no write lock."""
-    found = session.scalar(select(Announcement.id).where(*_due(destination, now, committed=committed)).limit(1))
-    return found is not None
+    due_id = session.scalar(select(Announcement.id).where(*_due(destination, now, committed=committed)).limit(1))
+    return due_id is not None
 
 
 def claim(
@@ -71,7 +71,7 @@ def claim(
     committed
         Whether a result has arrived only when the peer has committed to storing it.
     """
-    found = list(
+    announcements = list(
         session.scalars(
             select(Announcement)
             .where(*_due(destination, now, committed=committed))
@@ -80,9 +80,9 @@ def claim(
             .with_for_update(skip_locked=True)
         )
     )
-    for each in found:
-        attempts.take(each, owner, now + LEASE)
-    return found
+    for announcement in announcements:
+        attempts.take(announcement, owner, now + LEASE)
+    return announcements
 
 
 def _due(destination: str, now: datetime, *, committed: bool) -> tuple[ColumnElement[bool], ...]:

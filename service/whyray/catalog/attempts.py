@@ -89,11 +89,11 @@ def renew(session: Session, table: type[Outgoing], ids: Collection[str], owner: 
 def hand_back(session: Session, table: type[Outgoing], ids: Collection[str], owner: str) -> None:
     """Queue again what was claimed and never tried; the attempt is not counted."""
     rows = select(table).where(table.id.in_(ids), table.lease_owner == owner).with_for_update()
-    for each in session.scalars(rows):
-        if each.state is DeliveryState.SENDING:
-            each.state = delivery_after("hand-back", each.state)
-            each.attempt -= 1
-            release_lease(each)
+    for row in session.scalars(rows):
+        if row.state is DeliveryState.SENDING:
+            row.state = delivery_after("hand-back", row.state)
+            row.attempt -= 1
+            release_lease(row)
 
 
 def holds(row: Delivery | Announcement, owner: str) -> bool:
@@ -115,8 +115,8 @@ def give_up(row: Delivery | Announcement, error: WhyRayError, now: datetime, ret
 def wake(session: Session, table: type[Outgoing], now: datetime) -> int:
     """Queue those that wait and whose back-off is over; says how many."""
     due = waiting_until(session, table, now)
-    for each in due:
-        each.state = delivery_after("due", each.state)
+    for row in due:
+        row.state = delivery_after("due", row.state)
     return len(due)
 
 

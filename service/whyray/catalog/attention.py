@@ -61,7 +61,7 @@ def attention(
     free_bytes
         What storage can still take; None where nobody knows.
     """
-    found = [
+    attentions = [
         *_storage(free_bytes),
         *_ended(session, now),
         *_hindered(session, now),
@@ -73,7 +73,7 @@ def attention(
         *_conflicts(session, now),
         *_no_statements(session, now),
     ]
-    return tuple(sorted(found, key=lambda item: item.severity))
+    return tuple(sorted(attentions, key=lambda item: item.severity))
 
 
 def _storage(free_bytes: int | None) -> list[Attention]:

@@ -22,18 +22,18 @@ RESEND_UNCOMMITTED = timedelta(seconds=30)
 def due(session: Session, destination: str, now: datetime) -> bool:
     """Whether `claim_batch` would find something: a look that needs no write lock."""
     abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
-    found = session.scalar(
+    due_id = session.scalar(
         select(Delivery.id)
         .where(Delivery.destination == destination, (Delivery.state == DeliveryState.QUEUED) | abandoned)
         .limit(1)
     )
-    return found is not None
+    return due_id is not None
 
 
 def claim_batch(session: Session, destination: str, owner: str, now: datetime, *, most: int = 50) -> list[Delivery]:
     """Take up to `most` deliveries due for one destination, most urgent and oldest first, with their results."""
     abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
-    found = list(
+    deliveries = list(
         session.scalars(
             select(Delivery)
             .options(joinedload(Delivery.result).joinedload(ResultRow.job))
@@ -43,9 +43,9 @@ def claim_batch(session: Session, destination: str, owner: str, now: datetime, *
             .with_for_update(skip_locked=True, of=Delivery)
         )
     )
-    for each in found:
-        attempts.take(each, owner, now + LEASE)
-    return found
+    for delivery in deliveries:
+        attempts.take(delivery, owner, now + LEASE)
+    return deliveries
 
 
 def renew(session: Session, delivery_ids: Collection[str], owner: str, now: datetime) -> set[str]:
@@ -144,8 +144,8 @@ def uncommitted(
 
 def ask_commitment(session: Session, delivery_ids: Sequence[str], transaction_uid: str, now: datetime) -> None:
     """Note that the peer was asked to commit to storing these."""
-    for each in session.scalars(select(Delivery).where(Delivery.id.in_(delivery_ids)).with_for_update()):
-        each.commitment_uid, each.commitment_asked_at = transaction_uid, now
+    for delivery in session.scalars(select(Delivery).where(Delivery.id.in_(delivery_ids)).with_for_update()):
+        delivery.commitment_uid, delivery.commitment_asked_at = transaction_uid, now
 
 
 def commitment_reported(
@@ -214,10 +214,10 @@ def wake(session: Session, now: datetime) -> int:
 
 def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:
     """How many deliveries are in each state, by destination."""
-    found: dict[str, dict[DeliveryState, int]] = {}
+    counts: dict[str, dict[DeliveryState, int]] = {}
     rows = session.execute(
         select(Delivery.destination, Delivery.state, func.count()).group_by(Delivery.destination, Delivery.state)
     )
     for destination, state, number in rows:
-        found.setdefault(destination, {})[state] = int(number)
-    return found
+        counts.setdefault(destination, {})[state] = int(number)
+    return counts

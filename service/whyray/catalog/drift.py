@@ -108,15 +108,15 @@ def _key(package: str, measure: str, finding: FindingRecord, explanation: Explan
 def _series(session: Session, keys: Iterable[SeriesKey]) -> dict[SeriesKey, int]:
     """Ids of these series; new ones are entered."""
     wanted = sorted(keys)
-    packages = {each.package for each in wanted}
-    found = {
+    packages = {key.package for key in wanted}
+    ids = {
         SeriesKey(row.package, row.measure, row.target, row.method): row.id
         for row in session.scalars(select(DriftSeries).where(DriftSeries.package.in_(packages)))
     }
     for key in wanted:
-        if key not in found:
-            found[key] = _enter(session, key)
-    return found
+        if key not in ids:
+            ids[key] = _enter(session, key)
+    return ids
 
 
 def _enter(session: Session, key: SeriesKey) -> int:
@@ -186,7 +186,10 @@ def by_day(session: Session, series_id: int, *, most: int = 400) -> list[Day]:
         .order_by(day.desc())
         .limit(most)
     ).all()
-    return [Day(str(row[0]), int(row[1]), *(float(each) for each in row[2:])) for row in rows][::-1]
+    return [
+        Day(str(date), int(count), float(mean), float(lowest), float(highest))
+        for date, count, mean, lowest, highest in reversed(rows)
+    ]
 
 
 def newest(session: Session) -> int:

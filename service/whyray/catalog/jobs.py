@@ -60,7 +60,7 @@ def create(
     instances
         What the job takes, by Series Instance UID; as `studies.routable` gives it.
     """
-    taken = [each for group in instances.values() for each in group]
+    taken = [instance for group in instances.values() for instance in group]
     input_digest = studies.input_digest(taken)
     # two routers at once: the rows below may not exist yet, so that only the study's lock keeps them apart
     session.execute(select(Study.id).where(Study.id == study.id).with_for_update())
@@ -72,7 +72,7 @@ def create(
             .with_for_update()
         )
     )
-    if any(each.input_digest == input_digest for each in earlier):
+    if any(old.input_digest == input_digest for old in earlier):
         return None
     for old in earlier:
         if old.state in (JobState.SUPERSEDED, JobState.CANCELLED, JobState.CANCELLING):
@@ -95,10 +95,10 @@ def create(
         package=package,
         input_digest=input_digest,
         series_uids=list(instances),
-        through_instance=max(each.id for each in taken),
+        through_instance=max(instance.id for instance in taken),
         priority=priority,
         state=JobState.QUEUED,
-        revision=1 + max((each.revision for each in earlier), default=0),
+        revision=1 + max((old.revision for old in earlier), default=0),
         created_at=now,
     )
     session.add(job)
@@ -194,28 +194,28 @@ def finish(
             )
         )
     )
-    for each in results:
-        if each.sop_instance_uid in known:
+    for result in results:
+        if result.sop_instance_uid in known:
             continue
         row = ResultRow(
             job_id=job.id,
-            sop_instance_uid=each.sop_instance_uid,
-            sop_class_uid=each.sop_class_uid,
-            series_instance_uid=each.series_instance_uid,
-            kind=each.kind,
-            finding=each.finding,
-            method=each.method,
-            description=each.description[:255],
-            grade=each.grade,
-            key=each.key,
-            picture_key=each.picture_key,
-            sha256=each.sha256,
+            sop_instance_uid=result.sop_instance_uid,
+            sop_class_uid=result.sop_class_uid,
+            series_instance_uid=result.series_instance_uid,
+            kind=result.kind,
+            finding=result.finding,
+            method=result.method,
+            description=result.description[:255],
+            grade=result.grade,
+            key=result.key,
+            picture_key=result.picture_key,
+            sha256=result.sha256,
             created_at=now,
         )
         session.add(row)
         row.deliveries = [
             Delivery(id=new_id(session), destination=name, priority=job.priority, created_at=now)
-            for name in each.destinations
+            for name in result.destinations
         ]
     job.state = job_after("finish", job.state)
     job.findings = findings
@@ -327,7 +327,7 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
     if again_after is not None:
         needs |= Job.dispatched_at <= now - again_after
     expired = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
-    found = list(
+    jobs = list(
         session.scalars(
             select(Job)
             .where((Job.state == JobState.QUEUED) & needs | expired & (needs | (Job.dispatched_at <= Job.lease_until)))
@@ -335,9 +335,9 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
             .with_for_update(skip_locked=True)
         )
     )
-    for job in found:
+    for job in jobs:
         job.dispatched_at = now
-    return found
+    return jobs
 
 
 def undispatch(session: Session, job_ids: Sequence[str]) -> None:
@@ -353,14 +353,14 @@ def inputs(session: Session, job: Job) -> dict[str, list[Instance]]:
     InputChanged
         If some of them are gone.
     """
-    found = {
-        uid: [each for each in group if each.id <= job.through_instance]
+    taken = {
+        uid: [instance for instance in group if instance.id <= job.through_instance]
         for uid, group in studies.routable(session, job.study_id).items()
         if uid in job.series_uids
     }
-    if studies.input_digest(each for group in found.values() for each in group) != job.input_digest:
+    if studies.input_digest(instance for group in taken.values() for instance in group) != job.input_digest:
         raise InputChanged(f"job {job.id}: instances that it was created for are no longer in the catalog")
-    return found
+    return taken
 
 
 def segmentations(session: Session, job: Job) -> list[Instance]:
@@ -372,10 +372,10 @@ def segmentations(session: Session, job: Job) -> list[Instance]:
 
     classes = {SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE}
     return [
-        each
+        instance
         for group in studies.routable(session, job.study_id).values()
-        for each in group
-        if each.received_at <= job.created_at and each.sop_class_uid in classes
+        for instance in group
+        if instance.received_at <= job.created_at and instance.sop_class_uid in classes
     ]
 
 

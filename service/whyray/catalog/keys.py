@@ -14,5 +14,5 @@ from whyray.catalog.tables import Instance, ResultRow, Workitem
 def known(session: Session, keys: Collection[str]) -> set[str]:
     """Of these storage keys, those under which an instance, a result, a workitem or a picture of either lies."""
     columns = (Instance.key, ResultRow.key, ResultRow.picture_key, Workitem.key, StudyPicture.key)
-    found = session.scalars(union_all(*(select(column).where(column.in_(keys)) for column in columns)))
-    return {key for key in found if key is not None}
+    known_keys = session.scalars(union_all(*(select(column).where(column.in_(keys)) for column in columns)))
+    return {key for key in known_keys if key is not None}

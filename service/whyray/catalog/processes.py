@@ -42,14 +42,14 @@ def ended(session: Session, name: str, role: str, now: datetime, error: WhyRayEr
 
 def why_ended(row: Process) -> dict[str, str] | None:
     """Code, message and advice of the error by which a role ended; None while it runs, or if it was lost silently."""
-    found = row.detail.get("error")
-    return found if isinstance(found, dict) else None
+    error = row.detail.get("error")
+    return error if isinstance(error, dict) else None
 
 
 def hindrance(row: Process) -> dict[str, str] | None:
     """Code, message and advice of what keeps a running role from its work; None where nothing does."""
-    found = row.detail.get("hindrance")
-    return found if isinstance(found, dict) else None
+    cause = row.detail.get("hindrance")
+    return cause if isinstance(cause, dict) else None
 
 
 def as_detail(error: WhyRayError) -> dict[str, str]:

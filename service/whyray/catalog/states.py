@@ -127,9 +127,9 @@ WORKITEM_TRANSITIONS: tuple[Transition[WorkitemState], ...] = (
     Transition("withdraw", W.SCHEDULED, W.CANCELED, "requester", "nobody had claimed it"),
 )
 
-_JOB_NEXT = {(each.action, each.source): each.to for each in JOB_TRANSITIONS}
-_DELIVERY_NEXT = {(each.action, each.source): each.to for each in DELIVERY_TRANSITIONS}
-_WORKITEM_NEXT = {(each.action, each.source): each.to for each in WORKITEM_TRANSITIONS}
+_JOB_NEXT = {(transition.action, transition.source): transition.to for transition in JOB_TRANSITIONS}
+_DELIVERY_NEXT = {(transition.action, transition.source): transition.to for transition in DELIVERY_TRANSITIONS}
+_WORKITEM_NEXT = {(transition.action, transition.source): transition.to for transition in WORKITEM_TRANSITIONS}
 
 
 def job_after(action: str, state: JobState) -> JobState:
@@ -148,10 +148,10 @@ def workitem_after(action: str, state: WorkitemState) -> WorkitemState:
 
 
 def _after(moves: Mapping[tuple[str, State], State], what: str, action: str, state: State) -> State:
-    found = moves.get((action, state))
-    if found is None:
+    next_state = moves.get((action, state))
+    if next_state is None:
         raise TransitionError(f"a {what} that is {state.value} cannot {action}")
-    return found
+    return next_state
 
 
 def job_sources(action: str) -> tuple[JobState, ...]:

@@ -70,7 +70,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     # the study's lock comes first: two processes that get the same instance at once must not both find it new
     study = _study(session, received.study_instance_uid, now)
     same_uid = list(session.scalars(select(Instance).where(Instance.sop_instance_uid == received.sop_instance_uid)))
-    same = next((each for each in same_uid if each.sha256 == received.sha256), None)
+    same = next((instance for instance in same_uid if instance.sha256 == received.sha256), None)
     if same is not None:
         if received.routed and not same.routed:
             same.routed = True
@@ -91,7 +91,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             sha256=received.sha256,
             size=received.size,
             key=received.key,
-            variant=1 + max((each.variant for each in same_uid), default=-1),
+            variant=1 + max((instance.variant for instance in same_uid), default=-1),
             calling_ae=received.calling_ae,
             received_at=now,
             own_result=received.own_result,
@@ -202,12 +202,12 @@ def is_own(session: Session, sop_instance_uid: str) -> bool:
 
 def holds(session: Session, sop_instance_uid: str, sop_class_uid: str) -> bool:
     """Whether this instance is safe here: the question that storage commitment asks."""
-    found = session.scalar(
+    instance_id = session.scalar(
         select(Instance.id).where(
             Instance.sop_instance_uid == sop_instance_uid, Instance.sop_class_uid == sop_class_uid
         )
     )
-    return found is not None
+    return instance_id is not None
 
 
 def counts(session: Session, study_id: int) -> tuple[int, int]:

@@ -106,16 +106,16 @@ def hand_back(row: Workitem, *, not_before: datetime | None) -> None:
 def forget(session: Session, before: datetime) -> list[str]:
     """Remove what was closed before `before`; gives the storage keys that are free now."""
     old = list(session.scalars(select(Workitem).where(Workitem.state.in_(_FINAL), Workitem.closed_at < before)))
-    session.execute(delete(Workitem).where(Workitem.id.in_([each.id for each in old])))
-    return [each.key for each in old if each.key is not None]
+    session.execute(delete(Workitem).where(Workitem.id.in_([workitem.id for workitem in old])))
+    return [workitem.key for workitem in old if workitem.key is not None]
 
 
 def tally(session: Session) -> dict[str, dict[WorkitemState, int]]:
     """How many workitems are in each state, by worklist."""
-    found: dict[str, dict[WorkitemState, int]] = {}
+    counts: dict[str, dict[WorkitemState, int]] = {}
     rows = session.execute(
         select(Workitem.worklist, Workitem.state, func.count()).group_by(Workitem.worklist, Workitem.state)
     )
     for worklist, state, number in rows:
-        found.setdefault(worklist, {})[state] = int(number)
-    return found
+        counts.setdefault(worklist, {})[state] = int(number)
+    return counts

@@ -159,7 +159,7 @@ def fit(
     write_artefact(place, facts, arrays)
     console = Console(highlight=False)
     tell_concepts(console, model, read_artefact(place), bank)
-    for words in (*left_out, *few, *(f"refused: {each}" for each in refused)):
+    for words in (*left_out, *few, *(f"refused: {reason}" for reason in refused)):
         console.print(words, markup=False, style="yellow")
     console.print(str(place), markup=False, soft_wrap=True)
     if refused or few or left_out:
@@ -225,7 +225,7 @@ def _columns(labels: Path, wanted: list[str] | None, patient: str | None) -> tup
     from whyray.onboarding.images import csv_rows
 
     rows = [row for _, row in csv_rows(labels, ("image", *(wanted or ()), *([patient] if patient else [])))]
-    headers = [each for each in (rows[0] if rows else {}) if each not in ("image", patient) and each]
+    headers = [header for header in (rows[0] if rows else {}) if header not in ("image", patient) and header]
     columns, left_out = [], []
     for header in wanted or headers:
         texts = {(row[header] or "").strip() for row in rows} - {""}
@@ -277,27 +277,27 @@ def _examples(
     said = {row["image"]: row for _, row in csv_rows(labels, ("image",))}
     files = image_files(images)
     known = [file for file in files if file.name in said or not is_picture(file)]
-    found = single_images(known or files, model.manifest, Known(), most=most, progress=progress)  # type: ignore[arg-type]
+    read_images = single_images(known or files, model.manifest, Known(), most=most, progress=progress)  # type: ignore[arg-type]
     refused, x, values, targets, groups = [], [], [], [], []
-    for each in found:
-        if isinstance(each, str):
-            refused.append(each)
+    for image in read_images:
+        if isinstance(image, str):
+            refused.append(image)
             continue
-        row = next((said[name] for name in sorted(each.names) if name in said), None)
+        row = next((said[name] for name in sorted(image.names) if name in said), None)
         if row is None:
-            refused.append(f"no row of {labels.name} is about {min(each.names)}")
+            refused.append(f"no row of {labels.name} is about {min(image.names)}")
             continue
-        own = measured(Case(model, model.network.checked_input(each.image.x), [0])) if image_measures else {}
-        x.append(each.image.x)
+        own = measured(Case(model, model.network.checked_input(image.image.x), [0])) if image_measures else {}
+        x.append(image.image.x)
         values.append([_value(row, column.header) for column in columns] + list(own.values()))
         targets.append([_value(row, target) for target in model.targets])
-        groups.append(row[patient] if patient else each.patient or f"image {len(x)}")
+        groups.append(row[patient] if patient else image.patient or f"image {len(x)}")
     if not x:
         raise ImageError(
             f"no image is in {labels.name} ({len(refused)} were looked at)",
             advice="Write file names or SOP Instance UIDs into the column 'image'.",
         )
-    concepts = (*(each.concept for each in columns), *(measure_concepts(model) if image_measures else ()))
+    concepts = (*(column.concept for column in columns), *(measure_concepts(model) if image_measures else ()))
     _, numbers = np.unique(groups, return_inverse=True)
     return Examples(x, concepts, np.array(values, float), np.array(targets, float), numbers.astype(np.int64)), refused
 
@@ -310,14 +310,14 @@ def _enough(examples: Examples, asked: Sequence[str]) -> tuple[Examples, list[st
     from whyray.onboarding import too_few
 
     few = too_few(examples)
-    stay = [number for number, each in enumerate(examples.concepts) if each.name not in few]
+    stay = [number for number, concept in enumerate(examples.concepts) if concept.name not in few]
     words = [f"left out: {name} {why}" for name, why in few.items() if name in asked]
     if all(name in few for name in asked):
         raise ConfigError(
             f"too few examples of every concept: {'; '.join(f'{name} {why}' for name, why in few.items())}",
             advice="Label more images; 50 that show the concept and 50 that don't are a good start.",
         )
-    concepts = tuple(examples.concepts[each] for each in stay)
+    concepts = tuple(examples.concepts[number] for number in stay)
     return replace(examples, concepts=concepts, values=examples.values[:, stay]), words
 
 

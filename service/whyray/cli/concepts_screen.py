@@ -59,12 +59,12 @@ def _tell_outputs(console: Console, model: Model, bank: ConceptBank) -> None:
     for name in ("concept", "mean", "5th percentile", "95th percentile", "held out", "reliable"):
         table.add_column(name, justify="left" if name == "concept" else "right", overflow="fold")
     outputs = bank.outputs
-    for number, each in enumerate(spec.names):
+    for number, concept in enumerate(spec.names):
         figure = float(outputs.auc[number])
-        known = figure if figure == figure else each.held_out_auc  # NaN: not labelled when it was made
+        known = figure if figure == figure else concept.held_out_auc  # NaN: not labelled when it was made
         figures = (outputs.mean[number], outputs.low[number], outputs.high[number])
         table.add_row(
-            each.name,
+            concept.name,
             *(f"{value:.2f}" for value in figures),
             "–" if known is None else f"AUC {known:.2f}",
             "yes" if known is not None and known >= LEAST_AUC else "[yellow]no[/]",
@@ -79,14 +79,14 @@ def _concept_rows(bank: ConceptBank) -> Iterator[tuple[str, list[tuple[str, ...]
         if part is None:
             continue
         rows: list[tuple[str, ...]] = []
-        for each, figure in zip(bank.concepts, part.held_out, strict=True):
-            reliable = well_known(each, float(figure))
+        for concept, figure in zip(bank.concepts, part.held_out, strict=True):
+            reliable = well_known(concept, float(figure))
             rows.append(
                 (
-                    each.label,
-                    str(each.examples),
-                    str(each.positives) if each.kind == "presence" else "–",
-                    f"{'AUC' if each.kind == 'presence' else 'R²'} {figure:.2f}",
+                    concept.label,
+                    str(concept.examples),
+                    str(concept.positives) if concept.kind == "presence" else "–",
+                    f"{'AUC' if concept.kind == 'presence' else 'R²'} {figure:.2f}",
                     "yes" if reliable else "[yellow]no[/]",
                 )
             )

@@ -176,8 +176,8 @@ def _tell(
     for name, value in details["outlier AUROC"].items():
         kinds = ", ".join(f"{kind} {auroc:.2f}" for kind, auroc in details["outliers"][name].items())
         say(f"{name} distance tells outliers apart: AUROC {value:.2f} ({kinds})")
-    found = details["self-retrieval"]
-    say("references found by themselves: " + ", ".join(f"{share:.0%} {name}" for name, share in found.items()))
+    shares = details["self-retrieval"]
+    say("references found by themselves: " + ", ".join(f"{share:.0%} {name}" for name, share in shares.items()))
     foretold = [detail["r"] for detail in details["agreement"].values() if detail]
     if foretold:
         say(f"neighbours foretell the answer: correlation {min(foretold):.2f} to {max(foretold):.2f} by target")

@@ -97,7 +97,7 @@ def onboard(
     content = read_manifest(manifest or (source or Path()) / MANIFEST)
     known = read_known(truth, labels, [target.name for target in content.targets])
     with progress_bar() as progress:
-        found, refused = onboarding_images(
+        site_images, refused = onboarding_images(
             image_files(images),
             content,
             known,
@@ -111,7 +111,7 @@ def onboard(
         model = load_package(place, search=folder or (), options=RuntimeOptions(device=device.value))
         report = measure(
             model,
-            found,
+            site_images,
             only=method or (),
             explained=explained,
             localised=localised,

@@ -113,8 +113,14 @@ def methods_(
         _tell(console, method_named(method))
         return
     table = _table("method", "tier", "explains", "what it is", "parameters")
-    for each in methods():
-        table.add_row(each.name, each.tier, ", ".join(each.tasks) or "all tasks", _first_line(each), _defaults(each))
+    for registered in methods():
+        table.add_row(
+            registered.name,
+            registered.tier,
+            ", ".join(registered.tasks) or "all tasks",
+            _first_line(registered),
+            _defaults(registered),
+        )
     console.print(table)
 
 
@@ -186,9 +192,9 @@ def check(reference: Reference, folder: Folder = None) -> None:
     path = find_package(reference, folder or ())
     checked = checked_package(path)
     console = Console(highlight=False, soft_wrap=True)
-    for each in checked.findings:
-        console.print(each.severity, style="red" if each.severity == "error" else "yellow", end=" ")
-        console.print(f"{each.message}\n  {each.advice}", markup=False)
+    for finding in checked.findings:
+        console.print(finding.severity, style="red" if finding.severity == "error" else "yellow", end=" ")
+        console.print(f"{finding.message}\n  {finding.advice}", markup=False)
     for line in checked.explained:
         console.print(line, markup=False)
     if any(finding.severity == "error" for finding in checked.findings):

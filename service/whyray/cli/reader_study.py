@@ -124,15 +124,15 @@ def export(
     write_kit(out, kit.manifest, kit.pictures)
     write_truth(kept, kit.truth)
     console = Console(highlight=False, soft_wrap=True)
-    right = sum(each.truth == each.model_says for each in kit.truth.cases)
+    right = sum(case.truth == case.model_says for case in kit.truth.cases)
     console.print(
         f"{len(kit.truth.cases)} cases for {readers} readers in {shown_path(out)}; the model is right in {right}",
         markup=False,
     )
     console.print(f"the truth is in {kept}: keep it from the readers", markup=False)
     left_out = (*gathered.left_out, *kit.left_out)
-    for each in left_out:
-        console.print(f"left out: {each}", markup=False)
+    for reason in left_out:
+        console.print(f"left out: {reason}", markup=False)
     if left_out:
         raise typer.Exit(1)
 
@@ -163,10 +163,12 @@ def import_(
 
 def _assigned(given: list[str]) -> dict[str, str]:
     users = {}
-    for each in given:
-        place, _, user = each.partition("=")
+    for assignment in given:
+        place, _, user = assignment.partition("=")
         if not place or not user or place in users:
-            raise ConfigError(f"--reader {each}: expected PLACE=LOG-IN, each place once", advice="e.g. --reader R1=ada")
+            raise ConfigError(
+                f"--reader {assignment}: expected PLACE=LOG-IN, each place once", advice="e.g. --reader R1=ada"
+            )
         users[place] = user
     return users
 
@@ -210,14 +212,14 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     table = Table(title=f"{name}: {words}")
     for column in ("place", "log-in", "agreed", "answered", "interrupted", "last answer"):
         table.add_column(column, overflow="fold")
-    for each in rows:
+    for row in rows:
         table.add_row(
-            each.reader,
-            each.user,
-            "yes" if each.consented_at else "no",
-            f"{each.answered} of {each.total}",
-            str(each.interrupted),
-            f"{each.last_answer_at:%Y-%m-%d %H:%M}" if each.last_answer_at else "–",
+            row.reader,
+            row.user,
+            "yes" if row.consented_at else "no",
+            f"{row.answered} of {row.total}",
+            str(row.interrupted),
+            f"{row.last_answer_at:%Y-%m-%d %H:%M}" if row.last_answer_at else "–",
         )
     Console().print(table)
     if any(row.answered < row.total for row in rows):

@@ -15,8 +15,8 @@ def _stop_on_signals() -> threading.Event:
     def handle(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, handle)
+    for ending_signal in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending_signal, handle)
     return stop
 
 

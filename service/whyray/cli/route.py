@@ -70,9 +70,9 @@ def try_files(
         console.print(route.name + ("" if route.enabled else " (not enabled)"), style="bold", markup=False)
         for clause in match_study(route, series).refusals:
             console.print(f"  study refused by: {clause.text}; found: {clause.found}", markup=False)
-        for each in series:
-            verdict = match_series(route, each.header, instances=each.instances)
-            console.print(f"  series {each.uid}: {'matches' if verdict.matched else 'refused'}", markup=False)
+        for candidate in series:
+            verdict = match_series(route, candidate.header, instances=candidate.instances)
+            console.print(f"  series {candidate.uid}: {'matches' if verdict.matched else 'refused'}", markup=False)
             for clause in verdict.refusals:
                 console.print(f"    by: {clause.text}; found: {clause.found}", markup=False)
     routing = routes_for(settings, series)

@@ -40,11 +40,11 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     ImageError
         If there is no image.
     """
-    found = sorted_files(paths)
-    beside = passed_over([*found.others, *["Segmentation"] * len(found.segmentations)])
+    files = sorted_files(paths)
+    beside = passed_over([*files.others, *["Segmentation"] * len(files.segmentations)])
     if beside is not None:
         Console(stderr=True, soft_wrap=True).print(f"note: {beside}", highlight=False, markup=False)
-    return list(found.images)
+    return list(files.images)
 
 
 def grade_text(grade: str | None) -> str:
@@ -65,10 +65,10 @@ def print_report(report: Report, out: Path) -> None:
     for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
         table.add_column(name, justify="right" if name in ("probability", "value") else "left", overflow="fold")
     for finding in report.findings:
-        maps = [each for each in finding["explanations"] if each["part"] is None]
-        for index, each in enumerate([*maps, *finding["typed_explanations"]] or [None]):
+        maps = [explanation for explanation in finding["explanations"] if explanation["part"] is None]
+        for index, explanation in enumerate([*maps, *finding["typed_explanations"]] or [None]):
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
-            table.add_row(*cells, each["method"] if each else "–", _quality(each))
+            table.add_row(*cells, explanation["method"] if explanation else "–", _quality(explanation))
     console.print(table)
     for unanswered in report.no_statement:
         reasons = ", ".join(unanswered["reasons"]).replace("_", " ")

@@ -33,9 +33,9 @@ def send(
         )
     console = Console(highlight=False, soft_wrap=True)
     refused = [outcome for outcome in outcomes if not outcome.stored]
-    for each in refused:
-        console.print(f"{shown_path(each.file.path)}: {each.words}", markup=False, style="red")
-    for advice in dict.fromkeys(each.error.advice for each in refused if each.error is not None):
+    for outcome in refused:
+        console.print(f"{shown_path(outcome.file.path)}: {outcome.words}", markup=False, style="red")
+    for advice in dict.fromkeys(outcome.error.advice for outcome in refused if outcome.error is not None):
         console.print(advice, markup=False)
     console.print(f"{len(outcomes) - len(refused)} of {len(outcomes)} taken by {peer.ae_title}", markup=False)
     if refused:

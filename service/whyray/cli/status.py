@@ -41,13 +41,13 @@ def status(
 
     settings = config_to_ask_by(config)
     url = make_url(settings.catalog_url)
-    found: Overview | None = None
+    installation: Overview | None = None
     if url.get_backend_name() != "sqlite" or Path(url.database or "").is_file():
         catalog = Catalog(url, migrate=False)
         try:
             with catalog.read() as session:
                 free = _free_bytes(settings)
-                found = overview(session, catalog.clock(), destinations=settings.destinations, free_bytes=free)
+                installation = overview(session, catalog.clock(), destinations=settings.destinations, free_bytes=free)
         except SQLAlchemyError as error:
             raise PeerUnreachable(
                 f"the catalog can't be read: {type(error).__name__}",
@@ -56,10 +56,10 @@ def status(
         finally:
             catalog.close()
     if as_json:
-        typer.echo(json.dumps(_as_json(found), indent=2))
+        typer.echo(json.dumps(_as_json(installation), indent=2))
     elif not quiet:
-        _print(Console(highlight=False), found)
-    if found is None or not found.healthy:
+        _print(Console(highlight=False), installation)
+    if installation is None or not installation.healthy:
         raise typer.Exit(1)
 
 
@@ -69,25 +69,25 @@ def _free_bytes(config: Config) -> int | None:
     return shutil.disk_usage(folder).free if folder.is_dir() else None
 
 
-def _as_json(found: Overview | None) -> dict[str, Any]:
-    """What a script reads; `found` is None where there is no catalog yet."""
-    if found is None:
+def _as_json(installation: Overview | None) -> dict[str, Any]:
+    """What a script reads; `installation` is None where there is no catalog yet."""
+    if installation is None:
         return {"healthy": False, "roles": [], "tallies": [], "attention": []}
     return {
-        "healthy": found.healthy,
+        "healthy": installation.healthy,
         "roles": [
             {
                 "role": role.role,
                 "name": role.name,
-                "silent_for": _silent_for(role, found.at),
+                "silent_for": _silent_for(role, installation.at),
                 "alive": role.alive,
                 "reason": None if role.error is None else f"{role.error.code}: {role.error.message}",
                 "advice": None if role.error is None else role.error.advice,
                 "config_refused": role.config_refused,
             }
-            for role in found.roles
+            for role in installation.roles
         ],
-        "tallies": _tallies(found),
+        "tallies": _tallies(installation),
         "attention": [
             {
                 "severity": item.severity,
@@ -98,7 +98,7 @@ def _as_json(found: Overview | None) -> dict[str, Any]:
                 "count": item.count,
                 "since": None if item.since is None else item.since.isoformat(),
             }
-            for item in found.attention
+            for item in installation.attention
         ],
     }
 
@@ -108,14 +108,14 @@ def _silent_for(role: RoleState, now: datetime) -> float:
     return max(0.0, (now - role.seen_at).total_seconds())
 
 
-def _tallies(found: Overview) -> list[tuple[str, str, int]]:
+def _tallies(installation: Overview) -> list[tuple[str, str, int]]:
     """(what, state, number)."""
-    rows = [("studies", state, number) for state, number in found.studies.items()]
-    rows += [("jobs", state.value, number) for state, number in found.jobs.items()]
-    for worklist, standing in found.workitems.items():
+    rows = [("studies", state, number) for state, number in installation.studies.items()]
+    rows += [("jobs", state.value, number) for state, number in installation.jobs.items()]
+    for worklist, standing in installation.workitems.items():
         name = f"workitems of {worklist}" if worklist else "workitems"
         rows += [(name, state.value.lower(), number) for state, number in standing.items()]
-    for destination in found.destinations:
+    for destination in installation.destinations:
         name = f"deliveries to {destination.destination}"
         rows += [(name, state.value, number) for state, number in destination.states.items()]
     return rows
@@ -127,25 +127,25 @@ def _state_words(role: RoleState) -> str:
     return "[red]ended[/]" if role.error else "[red]lost[/]"
 
 
-def _print(console: Console, found: Overview | None) -> None:
-    if found is None or not found.roles:
+def _print(console: Console, installation: Overview | None) -> None:
+    if installation is None or not installation.roles:
         console.print("no role runs: start `whyray serve`")
-    if found is None:
+    if installation is None:
         return
     roles = Table(title="roles")
     for name in ("role", "process", "seen", "state"):
         roles.add_column(name, overflow="fold")
-    for role in found.roles:
+    for role in installation.roles:
         words = _state_words(role)
-        roles.add_row(role.role, role.name, f"{_silent_for(role, found.at):.0f} s ago", words)
+        roles.add_row(role.role, role.name, f"{_silent_for(role, installation.at):.0f} s ago", words)
     console.print(roles)
     tallies = Table(title="work")
     for name in ("what", "state", "number"):
         tallies.add_column(name, overflow="fold")
-    for what, state, number in _tallies(found):
+    for what, state, number in _tallies(installation):
         tallies.add_row(what, state, str(number))
     console.print(tallies)
-    for item in found.attention:
+    for item in installation.attention:
         style = "red" if item.severity == "error" else "yellow"
         words = ": ".join(filter(None, (item.title, item.message)))
         console.print(words, style=style, markup=False, soft_wrap=True)

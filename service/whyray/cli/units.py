@@ -111,7 +111,7 @@ def survey_package(
     model = load_package(reference, search=folder or (), options=RuntimeOptions(device=device.value))
     chosen = layer_named(model, layer)
     with progress_bar() as progress:
-        found, refused = unit_images(
+        references, refused = unit_images(
             model,
             image_files(images),
             masks=masks,
@@ -123,7 +123,7 @@ def survey_package(
         )
         survey = survey_units(
             model,
-            found,
+            references,
             chosen,
             wanted=UnitSurveyOptions(maximise=maximise),
             source=source,
@@ -165,9 +165,11 @@ def _tell(survey: UnitSurvey, path: Path, refused: list[str]) -> None:
         )
     else:
         say("no masks and no anatomy: no unit is named by a concept", "yellow")
-    for each in survey.maximised:
-        highest = float(survey.arrays["highest"][survey.arrays["maximised_of"].tolist().index(each.unit)])
-        say(f"unit {each.unit}: pictures reach {each.reached.mean():.3g}, the highest reference {highest:.3g}")
+    for maximised in survey.maximised:
+        highest = float(survey.arrays["highest"][survey.arrays["maximised_of"].tolist().index(maximised.unit)])
+        say(
+            f"unit {maximised.unit}: pictures reach {maximised.reached.mean():.3g}, the highest reference {highest:.3g}"
+        )
     for words in refused:
         say(f"refused: {words}", "yellow")
     say(f"{shown_path(path)} and {path.with_suffix('.html').name}")

@@ -36,10 +36,10 @@ def list_deliveries(
 def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
     """One result on its way to one destination."""
     with backend.catalog.read() as session:
-        found = session.scalar(reading.deliveries([Delivery.id == delivery_id]))
-        if found is None:
+        delivery = session.scalar(reading.deliveries([Delivery.id == delivery_id]))
+        if delivery is None:
             raise NotFound(f"no delivery {delivery_id}")
-        return delivery_out(found)
+        return delivery_out(delivery)
 
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Send again")

@@ -26,15 +26,17 @@ def list_series(
 ) -> list[DriftOut]:
     """The first numbers of each series against its latest, those that drifted first; at most half a minute old."""
     with backend.catalog.read() as session:
-        found = backend.drift.look(session, backend.catalog.clock())
+        watched_series = backend.drift.look(session, backend.catalog.clock())
     wanted = [
-        each
-        for each in found
-        if (package is None or each.key.package == package or each.key.package.startswith(f"{package}@"))
-        and measure in (None, each.key.measure)
-        and status in (None, each.status)
+        series
+        for series in watched_series
+        if (package is None or series.key.package == package or series.key.package.startswith(f"{package}@"))
+        and measure in (None, series.key.measure)
+        and status in (None, series.status)
     ]
-    return [drift_out(each) for each in sorted(wanted, key=lambda each: (_ORDER.index(each.status), each.key))]
+    return [
+        drift_out(series) for series in sorted(wanted, key=lambda series: (_ORDER.index(series.status), series.key))
+    ]
 
 
 @router.get("/drift/{series_id}", summary="One series over time")
@@ -44,23 +46,23 @@ def show_series(backend: Using, series_id: int) -> DriftDetail:
         key = drift.all_series(session).get(series_id)
         if key is None:
             raise NotFound(f"no series {series_id}", advice="GET /api/v1/drift lists them.")
-        days = [DayOut(**asdict(each)) for each in drift.by_day(session, series_id)]
+        days = [DayOut(**asdict(day)) for day in drift.by_day(session, series_id)]
         return DriftDetail(**dict(drift_out(watched(session, series_id, key))), days=days)
 
 
-def drift_out(each: Watched) -> DriftOut:
+def drift_out(series: Watched) -> DriftOut:
     """One series."""
     return DriftOut(
-        id=each.id,
-        package=each.key.package,
-        measure=each.key.measure,
-        target=each.key.target or None,
-        method=each.key.method or None,
-        status=each.status,
-        first_count=each.first_count,
-        latest_count=each.latest_count,
-        first_mean=each.first_mean,
-        latest_mean=each.latest_mean,
-        last_at=each.last_at,
-        shift=None if each.shift is None else ShiftOut.model_validate(asdict(each.shift)),
+        id=series.id,
+        package=series.key.package,
+        measure=series.key.measure,
+        target=series.key.target or None,
+        method=series.key.method or None,
+        status=series.status,
+        first_count=series.first_count,
+        latest_count=series.latest_count,
+        first_mean=series.first_mean,
+        latest_mean=series.latest_mean,
+        last_at=series.last_at,
+        shift=None if series.shift is None else ShiftOut.model_validate(asdict(series.shift)),
     )

@@ -1,4 +1,4 @@
-"""Flow, failures and what to do, at a glance."""
+"""The overview: tallies, queue, roles, storage, what needs attention; and the values that lists are filtered by."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def overview(backend: Using, actor: Actor) -> Overview:
     names = [destination.name for destination in backend.site().destinations]
     free = backend.store.free_bytes()
     with backend.catalog.read() as session:
-        found = counted(session, now, destinations=names, free_bytes=free)
+        installation = counted(session, now, destinations=names, free_bytes=free)
         watched = backend.drift.look(session, now)
     return Overview.model_validate(
         {
             "version": whyray.__version__,
             "actor": actor,
-            "jobs": found.jobs,
-            "studies": found.studies,
-            "deliveries": [DestinationTally.model_validate(state) for state in found.destinations],
-            "queue": QueueOut.model_validate(found.queue),
-            "processes": [ProcessOut.model_validate(role) for role in found.roles],
+            "jobs": installation.jobs,
+            "studies": installation.studies,
+            "deliveries": [DestinationTally.model_validate(state) for state in installation.destinations],
+            "queue": QueueOut.model_validate(installation.queue),
+            "processes": [ProcessOut.model_validate(role) for role in installation.roles],
             "storage_free_bytes": _rounded(free),
-            "attention": shown_attention(found.attention, now, watched=watched),
+            "attention": shown_attention(installation.attention, now, watched=watched),
         }
     )
 

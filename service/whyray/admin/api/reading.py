@@ -33,7 +33,7 @@ def my_studies(backend: Using, actor: Actor) -> list[PlaceOut]:
     """The studies in which whoever asks has a place."""
     now = backend.catalog.clock()
     with backend.catalog.read() as session:
-        return [_place(reading.stand(each, now)) for each in reading.places_of(session, actor)]
+        return [_place(reading.stand(place, now)) for place in reading.places_of(session, actor)]
 
 
 @router.get("/reading/{name}", summary="Where I stand in a reader study")
@@ -96,7 +96,14 @@ def show_picture(backend: Using, actor: Actor, name: str, picture: str) -> Respo
         place = reading.place_of(session, name, actor, backend.catalog.clock())
         shown = reading.before(place)
         allowed = () if shown is None else reading.pictures_of(place.manifest.case(shown.case), shown.condition)
-        key = next((each.key for each in place.row.study.pictures if each.name == picture and picture in allowed), None)
+        key = next(
+            (
+                study_picture.key
+                for study_picture in place.row.study.pictures
+                if study_picture.name == picture and picture in allowed
+            ),
+            None,
+        )
     if key is None:
         raise NotFound(f"no picture {picture!r} of the case before you", advice="Reload the page.")
     with backend.store.open(key) as file:
@@ -107,7 +114,7 @@ def show_picture(backend: Using, actor: Actor, name: str, picture: str) -> Respo
 def list_studies(backend: Using) -> list[ReaderStudyOut]:
     """All of them, with how far each reader is; answers stay unseen."""
     with backend.catalog.read() as session:
-        return [_study(each) for each in session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc()))]
+        return [_study(study) for study in session.scalars(select(ReaderStudy).order_by(ReaderStudy.id.desc()))]
 
 
 @router.post("/reader-studies/{name}/open", summary="Let readers in")
@@ -140,7 +147,7 @@ def _study(row: ReaderStudy) -> ReaderStudyOut:
         imported_at=row.imported_at,
         opened_at=row.opened_at,
         closed_at=row.closed_at,
-        readers=[ReaderOut(**asdict(each)) for each in register.progress(row)],
+        readers=[ReaderOut(**asdict(reader)) for reader in register.progress(row)],
     )
 
 
@@ -177,8 +184,8 @@ def _shown(place: reading.Place, row: Reading) -> ShownOut:
         position=row.position,
         case=row.case,
         said=reading.words_of(place.manifest, case, row.condition),
-        image=[f"{base}/{each}" for each in case.image],
-        explanation=[f"{base}/{each}" for each in reading.pictures_of(case, row.condition)[len(case.image) :]],
+        image=[f"{base}/{name}" for name in case.image],
+        explanation=[f"{base}/{name}" for name in reading.pictures_of(case, row.condition)[len(case.image) :]],
         answer=None
         if row.answered_at is None
         else GivenOut(answer=row.answer or "", confidence=row.confidence or 0, comment=row.comment),

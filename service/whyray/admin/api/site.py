@@ -52,10 +52,10 @@ def _save(files: list[UploadFile], folder: Path) -> list[Path]:
             f"the files have more than {_MOST_BYTES >> 30} GiB together",
             advice="One instance of each series is enough to try the routes.",
         )
-    for number, each in enumerate(files):
+    for number, upload in enumerate(files):
         path = folder / f"{number}.dcm"
         with path.open("wb") as out:
-            shutil.copyfileobj(each.file, out)
+            shutil.copyfileobj(upload.file, out)
         paths.append(path)
     return paths
 

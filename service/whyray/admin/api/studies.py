@@ -40,7 +40,7 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
         study = reading.study(session, study_instance_uid)
         line = _lines(session, [study])[0]
         senders = reading.calling_aes(session, study.id)
-        newest_first = sorted(study.jobs, key=lambda each: (each.created_at, each.revision), reverse=True)
+        newest_first = sorted(study.jobs, key=lambda job: (job.created_at, job.revision), reverse=True)
         return StudyDetail(
             **dict(line),
             detail=[
@@ -55,9 +55,9 @@ def show_study(backend: Using, study_instance_uid: str) -> StudyDetail:
                 )
                 for figure in reading.series_figures(session, [study.id])
             ],
-            job_list=[job_out(each) for each in newest_first],
-            results=[result_out(row) for each in newest_first for row in each.results],
-            events=[event_out(each) for each in events.recent(session, study=study_instance_uid)],
+            job_list=[job_out(job) for job in newest_first],
+            results=[result_out(row) for job in newest_first for row in job.results],
+            events=[event_out(event) for event in events.recent(session, study=study_instance_uid)],
         )
 
 
@@ -71,10 +71,12 @@ def _lines(session: Session, rows: Sequence[Study]) -> list[StudyOut]:
             study_instance_uid=study.study_instance_uid,
             state=next(name for name in _STATES if name == states[study.id]),
             note=study.note,
-            modalities=sorted({each.modality for each in figures if each.study_id == study.id and each.modality}),
-            series=sum(each.study_id == study.id and each.instances > 0 for each in figures),
+            modalities=sorted(
+                {figure.modality for figure in figures if figure.study_id == study.id and figure.modality}
+            ),
+            series=sum(figure.study_id == study.id and figure.instances > 0 for figure in figures),
             instances=sum(figure.instances for figure in figures if figure.study_id == study.id),
-            conflicts=sum(each.conflicts for each in figures if each.study_id == study.id),
+            conflicts=sum(figure.conflicts for figure in figures if figure.study_id == study.id),
             jobs=numbers.get(study.id, 0),
             first_received_at=study.first_received_at,
             last_received_at=study.last_received_at,
