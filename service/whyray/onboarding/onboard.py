@@ -40,8 +40,15 @@ from whyray.onboarding.marked_findings import MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
 from whyray.packages import find_artefact, write_artefact
-from whyray.quality import Budget, alike, assess, known_answers, random_pair_similarity, randomised
-from whyray.quality.case_space import case_space
+from whyray.quality import (
+    Budget,
+    alike,
+    assess,
+    known_answers,
+    measured_space,
+    random_pair_similarity,
+    randomised,
+)
 
 QUICK: Mapping[str, Mapping[str, Any]] = {
     "rise": {"masks": 256},
@@ -143,7 +150,7 @@ def onboard(
     if keep_images:
         kept = [image.x for image in _spread(given, REFERENCES)]
         np.save(model.package.references, np.concatenate([x.reshape(model.network.input_shape) for x in kept]))
-    space = case_space(model, [image.x for image in given])
+    space = measured_space(model, [image.x for image in given])
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]

@@ -4,7 +4,7 @@ from whyray.quality import anatomy, cases, concepts, counterfactual, known_answe
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
 from whyray.quality.card import Aspect, Grade, Measurement, QualityCard, worst_of
-from whyray.quality.case_space import NEIGHBOURS, correlation
+from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.region import salient_region
@@ -41,6 +41,7 @@ __all__ = [
     "language",
     "latent",
     "map_health",
+    "measured_space",
     "odds_against",
     "random_pair_similarity",
     "randomised",

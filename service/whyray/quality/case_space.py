@@ -34,7 +34,7 @@ def embedding(run: Run) -> FloatArray | None:
     return np.asarray(vector / length if length > 0 else vector, np.float32)
 
 
-def case_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArray, dict[str, Any]] | None:
+def measured_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArray, dict[str, Any]] | None:
     """Embeddings (M, D) of onboarding images (in layout), and what the report says of them; None without embeddings."""
     found = [embedding(model.session.run(model.network.checked_input(image))) for image in images]
     if len(found) < FEWEST or any(each is None for each in found):
