@@ -15,8 +15,8 @@ from whyray.quality.randomisation import randomised
 def scaled_head(model: Model, factor: float) -> Model:
     """The model with its logits multiplied, as if its last layer's weights and biases were."""
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.graph.proto)
-    name = model.logits_name
+    proto.CopyFrom(model.network.graph.proto)
+    name = model.network.logits_name
     node = next(node for node in proto.graph.node if name in node.output)
     node.output[list(node.output).index(name)] = "unscaled"
     place = list(proto.graph.node).index(node)
