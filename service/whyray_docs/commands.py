@@ -39,21 +39,21 @@ def leaves(command: Any, path: tuple[str, ...] = ("whyray",)) -> Iterator[tuple[
     if not hasattr(command, "commands"):
         yield path, command
         return
-    for name, each in command.commands.items():
-        if not each.hidden:
-            yield from leaves(each, (*path, name))
+    for name, subcommand in command.commands.items():
+        if not subcommand.hidden:
+            yield from leaves(subcommand, (*path, name))
 
 
 def _options_of_all(root: Any) -> str:
-    rows = [row for each in root.params if "completion" not in str(each.name) and (row := _row(each))]
+    rows = [row for parameter in root.params if "completion" not in str(parameter.name) and (row := _row(parameter))]
     return "\n".join(["Options of all commands stand before the command's name.", "", *_table(rows)]) + "\n"
 
 
 def _section(path: tuple[str, ...], command: Any) -> str:
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    usage = " ".join([*path, "[options]", *(_usage(each) for each in arguments)])
+    arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+    usage = " ".join([*path, "[options]", *(_usage(argument) for argument in arguments)])
     lines = [f"## {' '.join(path)}", "", f"    {usage}", "", inspect.cleandoc(command.help or "").strip(), ""]
-    rows = [row for each in command.params if (row := _row(each))]
+    rows = [row for parameter in command.params if (row := _row(parameter))]
     return "\n".join([*lines, *(_table(rows) if rows else [])]).rstrip() + "\n"
 
 
@@ -72,7 +72,7 @@ def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         name = f"`{str(parameter.name).upper()}`"
     else:
-        name = ", ".join(f"`{each}`" for each in (*parameter.opts, *parameter.secondary_opts))
+        name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
     words, _, said = str(parameter.help or "").partition("[default: ")
     if parameter.envvar:
         words = f"{words.rstrip()} Also by the environment: `{parameter.envvar}`."

@@ -58,14 +58,16 @@ def _objects_below(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterat
     if "properties" in node and node.get("title") not in _ELSEWHERE and "all" not in node["properties"]:
         yield "", node
     for key in ("anyOf", "oneOf"):
-        for each in node.get(key, ()):
-            yield from ((suffix, below) for suffix, below in _objects_below(each, schema) if "description" in below)
+        for alternative in node.get(key, ()):
+            yield from (
+                (suffix, below) for suffix, below in _objects_below(alternative, schema) if "description" in below
+            )
     if isinstance(node.get("items"), Mapping):
         yield from ((f"[]{suffix}", below) for suffix, below in _objects_below(node["items"], schema))
     named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    for each in named:
-        if isinstance(each, Mapping):
-            yield from ((f".NAME{suffix}", below) for suffix, below in _objects_below(each, schema))
+    for child in named:
+        if isinstance(child, Mapping):
+            yield from ((f".NAME{suffix}", below) for suffix, below in _objects_below(child, schema))
 
 
 def _resolved(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -96,9 +98,13 @@ def _meaning(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 def _kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     node = _resolved(node, schema)
-    alternatives = [each for each in (*node.get("anyOf", ()), *node.get("oneOf", ())) if each.get("type") != "null"]
+    alternatives = [
+        alternative
+        for alternative in (*node.get("anyOf", ()), *node.get("oneOf", ()))
+        if alternative.get("type") != "null"
+    ]
     if "enum" in node:
-        return ", ".join(f"`{each}`" for each in node["enum"])
+        return ", ".join(f"`{word}`" for word in node["enum"])
     if "const" in node:
         return f"`{node['const']}`"
     if node.get("type") == "array":
@@ -111,7 +117,7 @@ def _kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if (title and title[:1].islower()) or title.split(" ")[0] in ("AE", "UID", "URL"):
         return title
     if alternatives:
-        return " or ".join(dict.fromkeys(_kind(each, schema) for each in alternatives))
+        return " or ".join(dict.fromkeys(_kind(alternative, schema) for alternative in alternatives))
     return _PLAIN.get(node.get("type", ""), "text")
 
 

@@ -62,10 +62,10 @@ def with_tables(page: str, templates: Templates, made: Mapping[str, Sequence[Dat
         If the page misses a table, or names one that does not exist.
     """
     tables = {**network_tables(_classes(made)), **object_tables(templates, made)}
-    named = [found["name"] for found in _MARK.finditer(page)]
+    named = [mark["name"] for mark in _MARK.finditer(page)]
     if sorted(named) != sorted(tables):
         raise ValueError(f"the page has the tables {sorted(named)}, the code {sorted(tables)}")
-    return _MARK.sub(lambda found: f"<!-- table: {found['name']} -->\n{tables[found['name']]}\n<!-- end -->", page)
+    return _MARK.sub(lambda mark: f"<!-- table: {mark['name']} -->\n{tables[mark['name']]}\n<!-- end -->", page)
 
 
 def network_tables(made: Sequence[str]) -> dict[str, str]:
@@ -86,7 +86,10 @@ def network_tables(made: Sequence[str]) -> dict[str, str]:
         "proposed": _proposed(made),
         "delivery-statuses": _table(
             ("status", "meaning", "what WhyRay does", "defined in"),
-            [(_span(each.first, each.last), each.words, each.verdict.value, each.source) for each in STATUSES],
+            [
+                (_span(meaning.first, meaning.last), meaning.words, meaning.verdict.value, meaning.source)
+                for meaning in STATUSES
+            ],
         ),
         "rejections-by-peers": _rejections_by_peers(),
         "parameters": _parameters(),
@@ -108,7 +111,7 @@ def storage_classes() -> tuple[str, ...]:
     """The composite storage SOP classes of PS3.6 that the listener takes, by asking it."""
     known = [uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and is_storage(uid)]
     accepted = supported(build_context(uid, sorted(TRANSFER_SYNTAXES)) for uid in known)
-    return tuple(sorted((str(each.abstract_syntax) for each in accepted), key=_name))
+    return tuple(sorted((str(context.abstract_syntax) for context in accepted), key=_name))
 
 
 def _services(made: Sequence[str]) -> str:
@@ -168,9 +171,9 @@ def _store_statuses() -> str:
         0xC122: "STOW-RS (by C-STORE the presentation context is refused)",
     }
     rows = [("0x0000", "Success: the instance is durable in storage and in the catalog", "C-STORE, STOW-RS")]
-    for each in refused():
-        words = f"{each.words} ({each.detail})" if each.kind in _EXPLAINED else each.words
-        rows.append((f"0x{each.status:04X}", words, only.get(each.status, rows[0][2])))
+    for refusal in refused():
+        words = f"{refusal.words} ({refusal.detail})" if refusal.kind in _EXPLAINED else refusal.words
+        rows.append((f"0x{refusal.status:04X}", words, only.get(refusal.status, rows[0][2])))
     return _table(("status or Failure Reason", "when", "by"), rows)
 
 
@@ -179,10 +182,10 @@ def _proposed(made: Sequence[str]) -> str:
     for sop_class in made:
         file = Outgoing(Path(), sop_class, "1.2", ExplicitVRLittleEndian)
         for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], PageCompression()):
-            contexts.setdefault(sop_class, []).append([str(each) for each in context.transfer_syntax])
+            contexts.setdefault(sop_class, []).append([str(syntax) for syntax in context.transfer_syntax])
     rows = [
-        (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in each), "SCU", "none")
-        for sop_class, each in contexts.items()
+        (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in syntax_lists), "SCU", "none")
+        for sop_class, syntax_lists in contexts.items()
     ]
     uncompressed = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     rows += [
@@ -234,7 +237,7 @@ def _parameters() -> str:
 
 
 def _classes(made: Mapping[str, Sequence[Dataset]]) -> list[str]:
-    return list(dict.fromkeys(str(each.SOPClassUID) for datasets in made.values() for each in datasets))
+    return list(dict.fromkeys(str(dataset.SOPClassUID) for datasets in made.values() for dataset in datasets))
 
 
 def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str:
@@ -242,8 +245,8 @@ def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str
     for kind, datasets in made.items():
         series = getattr(templates.series, kind)
         for sop_class in _classes({kind: datasets}):
-            used = set().union(*(_templates(each) for each in datasets if sop_class == each.SOPClassUID))
-            content = ", ".join(f"TID {each}" for each in sorted(used, key=int)) or "none"
+            used = set().union(*(_templates(dataset) for dataset in datasets if sop_class == dataset.SOPClassUID))
+            content = ", ".join(f"TID {template}" for template in sorted(used, key=int)) or "none"
             named = (f"`{kind}`", _name(sop_class), f"`{sop_class}`")
             rows.append((*named, series.modality, str(series.number), series.description.replace("|", "\\|"), content))
     header = ("kind", "SOP class", "UID", "modality", "series number", "series description", "templates")
@@ -251,35 +254,35 @@ def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str
 
 
 def _templates(item: Dataset) -> set[str]:
-    own = {str(each.TemplateIdentifier) for each in item.get("ContentTemplateSequence", [])}
+    own = {str(template.TemplateIdentifier) for template in item.get("ContentTemplateSequence", [])}
     return own.union(*(_templates(child) for child in item.get("ContentSequence", [])))
 
 
 def _quantities(templates: Templates) -> str:
     concepts = templates.concepts
-    rows = [(f"`{name}`", _code(each)) for name, each in sorted(concepts.quantities.items())]
+    rows = [(f"`{name}`", _code(code)) for name, code in sorted(concepts.quantities.items())]
     return _table(("method", "quantity"), [*rows, ("any other", _code(concepts.other_quantity))])
 
 
 def _concepts(templates: Templates) -> str:
     concepts = templates.concepts
-    found = {name: getattr(concepts, name) for name in type(concepts).model_fields}
+    by_name = {name: getattr(concepts, name) for name in type(concepts).model_fields}
     flat: list[tuple[str, CodedConcept]] = []
-    for name, each in found.items():
-        if isinstance(each, Mapping) or name == "other_quantity":
+    for name, concept in by_name.items():
+        if isinstance(concept, Mapping) or name == "other_quantity":
             continue
-        nested = type(each).model_fields if name == "grades" else ()
-        flat += [(f"{name}: {inner}", getattr(each, inner)) for inner in nested] or [(name, each)]
-    return _table(("meaning", "code"), [(name.replace("_", " "), _code(each)) for name, each in flat])
+        nested = type(concept).model_fields if name == "grades" else ()
+        flat += [(f"{name}: {inner}", getattr(concept, inner)) for inner in nested] or [(name, concept)]
+    return _table(("meaning", "code"), [(name.replace("_", " "), _code(concept)) for name, concept in flat])
 
 
 def _attributes(made: Mapping[str, Sequence[Dataset]]) -> str:
     """Which attributes of the top level the objects of each kind have: always, or depending on the source."""
     kinds = list(made)
-    tags = sorted(set().union(*(each.keys() for datasets in made.values() for each in datasets)))
+    tags = sorted(set().union(*(dataset.keys() for datasets in made.values() for dataset in datasets)))
     rows = []
     for tag in tags:
-        has = {kind: [tag in each for each in made[kind]] for kind in kinds}
+        has = {kind: [tag in dataset for dataset in made[kind]] for kind in kinds}
         marks = ["always" if all(has[kind]) else "some" if any(has[kind]) else "" for kind in kinds]
         rows.append((dictionary_description(tag), f"({tag.group:04X},{tag.element:04X})", *marks))
     return _table(("attribute", "tag", *kinds), rows)

@@ -26,7 +26,7 @@ def methods_table() -> str:
         "| method | tier | forward passes | map, unit | sent | parameters | paper |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*rows, *(_row(each) for each in heatmap_methods() if each.kind == "attribution map")])
+    return "\n".join([*rows, *(_row(method) for method in heatmap_methods() if method.kind == "attribution map")])
 
 
 def types_table() -> str:
@@ -35,24 +35,24 @@ def types_table() -> str:
 
     rows = ["| type | method | what it says | tier | sent |", "| --- | --- | --- | --- | --- |"]
     for kind in get_args(Kind):
-        for each in (one for one in methods() if one.kind == kind):
-            heatmap = kind == "attribution map" and not isinstance(each, TypedMethod)
-            page = f"../explanations.md#{each.name}" if heatmap else f"{each.name}.md"
-            sent = "yes" if each.deliverable else "research only"
-            rows.append(f"| {kind} | [{each.name}]({page}) | {_first_sentence(each)} | {each.tier} | {sent} |")
+        for method in (one for one in methods() if one.kind == kind):
+            heatmap = kind == "attribution map" and not isinstance(method, TypedMethod)
+            page = f"../explanations.md#{method.name}" if heatmap else f"{method.name}.md"
+            sent = "yes" if method.deliverable else "research only"
+            rows.append(f"| {kind} | [{method.name}]({page}) | {_first_sentence(method)} | {method.tier} | {sent} |")
     return "\n".join(rows)
 
 
 def with_methods_table(page: str) -> str:
     """The page with its tables renewed; ValueError where it has no place for any."""
     places = {START: (END, methods_table), TYPES_START: (TYPES_END, types_table)}
-    found = False
+    renewed = False
     for opening, (closing, table) in places.items():
         before, start, rest = page.partition(opening)
         _, end, after = rest.partition(closing)
         if start and end:
-            page, found = f"{before}{opening}\n{table()}\n{closing}{after}", True
-    if not found:
+            page, renewed = f"{before}{opening}\n{table()}\n{closing}{after}", True
+    if not renewed:
         raise ValueError(f"the page has no {START} … {END} and no {TYPES_START} … {TYPES_END}")
     return page
 
@@ -64,10 +64,10 @@ def _first_sentence(method: AnyMethod) -> str:
 
 def paper(method: Method) -> str:
     """Author, year and place of the paper that the method's docstring names first."""
-    found = _PAPER.search(" ".join((inspect.getdoc(method) or "").split()))
-    if found is None:
+    match = _PAPER.search(" ".join((inspect.getdoc(method) or "").split()))
+    if match is None:
         raise ValueError(f"{method.name} names no paper")
-    return found[1]
+    return match[1]
 
 
 def _row(method: Method) -> str:

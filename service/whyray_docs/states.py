@@ -21,7 +21,8 @@ def states_table() -> dict[str, str]:
 def _markdown(transitions: Sequence[Transition[Any]]) -> str:
     lines = ["| from | to | by | action | effect |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {each.source.value} | {each.to.value} | {each.actor} | {each.action} | {each.effect} |"
-        for each in transitions
+        f"| {transition.source.value} | {transition.to.value} | {transition.actor} | {transition.action} "
+        f"| {transition.effect} |"
+        for transition in transitions
     ]
     return "\n".join(lines)

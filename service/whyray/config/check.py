@@ -88,7 +88,7 @@ def check_config(
     packages: dict[str, PackageFacts | WhyRayError] = {}
     problems: list[Problem] = []
     for index, route in enumerate(config.routes):
-        found = []
+        resolved = []
         for position, reference in enumerate(route.run):
             text = str(reference)
             if text not in packages:
@@ -99,13 +99,14 @@ def check_config(
                 words = f"{fact} is an {fact.task}: it stands beside other packages and answers nothing itself"
                 problems.append(Problem(place, words, None, "name it under companions in a package's model.yaml"))
             elif isinstance(fact, PackageFacts):
-                found.append(fact)
+                resolved.append(fact)
             else:
                 place = ("routes", index, "run", position)
                 problems.append(Problem(place, fact.message, None, fact.advice))
-        problems += _of_route(route, ("routes", index), found, by_name)
+        problems += _of_route(route, ("routes", index), resolved, by_name)
     placed = (
-        Problem(config.written(each.place), each.message, config.line(each.place), each.suggestion) for each in problems
+        Problem(config.written(problem.place), problem.message, config.line(problem.place), problem.suggestion)
+        for problem in problems
     )
     return tuple(sorted(placed, key=lambda problem: problem.line or 0))
 
@@ -168,15 +169,15 @@ def _why_not(method: MethodFacts, package: PackageFacts, own_companion: bool = F
 def _instead(method: MethodFacts, packages: Sequence[PackageFacts], methods: Mapping[str, MethodFacts]) -> str | None:
     """The nearest method that all packages of the route can give: same kind first, then highest tier, then by name."""
     able = [
-        each
-        for each in methods.values()
-        if each.deliverable and all(_why_not(each, package) is None for package in packages)
+        candidate
+        for candidate in methods.values()
+        if candidate.deliverable and all(_why_not(candidate, package) is None for package in packages)
     ]
     if not able:
         return "no method works with all packages of this route"
-    same_kind = [each for each in able if each.kind == method.kind] or able
-    near = nearest(method.name, [each.name for each in same_kind])
-    best = max(same_kind, key=lambda each: (each.tier, each.name == near, each.name))
+    same_kind = [candidate for candidate in able if candidate.kind == method.kind] or able
+    near = nearest(method.name, [candidate.name for candidate in same_kind])
+    best = max(same_kind, key=lambda candidate: (candidate.tier, candidate.name == near, candidate.name))
     return f"'{near or best.name}' works"
 
 
@@ -185,13 +186,13 @@ def _of_parameters(requested: MethodRequest, method: MethodFacts, place: Place) 
         method.Parameters.model_validate(dict(requested.parameters))
     except ValidationError as error:
         known = sorted(method.Parameters.model_fields)
-        for each in error.errors(include_url=False):
-            name = str(each["loc"][0]) if each["loc"] else ""
-            at: Place = (*place, requested.name, *each["loc"])
-            if each["type"] == "extra_forbidden":
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            at: Place = (*place, requested.name, *detail["loc"])
+            if detail["type"] == "extra_forbidden":
                 suggestion = did_you_mean(name, known, what="its parameters are") or "it has no parameters"
                 yield Problem(at, f"'{requested.name}' has no parameter '{name}'", None, suggestion)
             else:
-                found = f", found '{each['input']}'" if isinstance(each["input"], str | int | float) else ""
-                message = each["msg"].removeprefix("Value error, ")
-                yield Problem(at, f"'{requested.name}': {message[:1].lower()}{message[1:]}{found}")
+                suffix = f", found '{detail['input']}'" if isinstance(detail["input"], str | int | float) else ""
+                message = detail["msg"].removeprefix("Value error, ")
+                yield Problem(at, f"'{requested.name}': {message[:1].lower()}{message[1:]}{suffix}")

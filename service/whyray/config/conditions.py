@@ -26,7 +26,7 @@ Operator = Literal["equals", "in", "contains", "matches", "range", "present", "a
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 _WITH_VALUE = ("equals", "in", "contains", "matches", "range")
 PREFIXES = ("not_", "absent_or_")
-WORDS: tuple[str, ...] = (*OPERATORS, *(prefix + each for prefix in PREFIXES for each in _WITH_VALUE))
+WORDS: tuple[str, ...] = (*OPERATORS, *(prefix + operator for prefix in PREFIXES for operator in _WITH_VALUE))
 """All operators as they may be written."""
 COMBINATIONS = ("all", "any", "not")
 
@@ -126,9 +126,9 @@ _NOTHING = AllOf()
 class _Parser:
     faults: list[InitErrorDetails]
 
-    def fault(self, place: Place, found: object, message: str, suggestion: str | None = None) -> AllOf:
+    def fault(self, place: Place, value: object, message: str, suggestion: str | None = None) -> AllOf:
         error = PydanticCustomError("condition", "{reason}", {"reason": message, "suggestion": suggestion or ""})
-        self.faults.append(InitErrorDetails(type=error, loc=place, input=found))
+        self.faults.append(InitErrorDetails(type=error, loc=place, input=value))
         return _NOTHING
 
     def mapping(self, value: object, place: Place) -> Condition:
@@ -145,7 +145,7 @@ class _Parser:
         if key in ("all", "any"):
             if not isinstance(value, list | tuple) or not value:
                 return self.fault(place, value, f"'{key}' needs a list of conditions")
-            parts = tuple(self.mapping(each, (*place, index)) for index, each in enumerate(value))
+            parts = tuple(self.mapping(part, (*place, index)) for index, part in enumerate(value))
             return AllOf(parts) if key == "all" else AnyOf(parts)
         try:
             path = parse_attribute(key)
@@ -163,7 +163,7 @@ class _Parser:
             parts = tuple(self.operation(path, str(word), below, (*place, str(word))) for word, below in value.items())
             return parts[0] if len(parts) == 1 else AllOf(parts)
         if isinstance(value, list | tuple):
-            listed = ", ".join(str(each) for each in value)
+            listed = ", ".join(str(entry) for entry in value)
             return self.fault(place, value, "a list needs an operator", f"write {{in: [{listed}]}}")
         if value in ("present", "absent"):
             return self.fault(place, value, f"'{value}' is an operator", f"write {{{value}: true}}")
@@ -177,7 +177,7 @@ class _Parser:
                 f"'{word}' is not an operator",
                 did_you_mean(word, WORDS) or f"operators: {', '.join(WORDS)}",
             )
-        prefix = next((each for each in PREFIXES if word.startswith(each)), "")
+        prefix = next((prefix for prefix in PREFIXES if word.startswith(prefix)), "")
         clause = self.clause(path, word.removeprefix(prefix), value, place)
         if prefix == "not_":
             return Not(clause)
@@ -197,7 +197,7 @@ class _Parser:
             )
         if word == "range":
             return self.range(path, value, place)
-        operator: Operator = next(each for each in OPERATORS if each == word)
+        operator: Operator = next(operator for operator in OPERATORS if operator == word)
         listed = isinstance(value, list | tuple)
         if operator == "in" and not listed:
             return self.fault(place, value, "'in' needs a list", f"write in: [{value}]")
@@ -206,7 +206,7 @@ class _Parser:
         wanted = list(value) if isinstance(value, list | tuple) else [value]
         if not wanted:
             return self.fault(place, value, "an empty list never matches")
-        texts = tuple(self.text(each, (*place, index) if listed else place) for index, each in enumerate(wanted))
+        texts = tuple(self.text(entry, (*place, index) if listed else place) for index, entry in enumerate(wanted))
         if operator in ("equals", "in") and path.last.numeric:
             for text in texts:
                 self.number(text, path, place)

@@ -55,15 +55,15 @@ class Document:
         Steps that the file does not have (the names that a validator gives to its alternatives) are passed over; a
         position in what was written as a mapping becomes the key at that position.
         """
-        found: Place = ()
+        deepest: Place = ()
         value = self.data
         for step in place:
             if isinstance(value, dict) and isinstance(step, int) and step < len(value):
                 step = list(value)[step]
-            if (*found, step) in self.lines:
-                found = (*found, step)
+            if (*deepest, step) in self.lines:
+                deepest = (*deepest, step)
                 value = _below(value, step)
-        return found
+        return deepest
 
 
 def _below(value: object, step: str | int) -> object:
@@ -150,7 +150,7 @@ class _Reading:
             line = key_node.start_mark.line + 1
             if key_node.tag == _TAG + "merge":
                 several = isinstance(value_node, yaml.SequenceNode)
-                merged += [(each, line) for each in (value_node.value if several else [value_node])]
+                merged += [(merge_node, line) for merge_node in (value_node.value if several else [value_node])]
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 self._problem(place, line, "a key is a word, not a list or a mapping")
@@ -176,7 +176,7 @@ class _Reading:
             if key not in values:
                 values[key] = value
                 below = (*place, key)
-                self.lines.update({at: found for at, found in inherited.lines.items() if at[: len(below)] == below})
+                self.lines.update({at: line for at, line in inherited.lines.items() if at[: len(below)] == below})
         self.problems += inherited.problems
 
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> object:

@@ -79,7 +79,7 @@ def read_config(
     try:
         config = Config.model_validate(data, context=context)
     except ValidationError as error:
-        problems += [_problem(each, document) for each in error.errors(include_url=False)]
+        problems += [_problem(detail, document) for detail in error.errors(include_url=False)]
     problems += [
         Problem(fault.place, fault.message, document.line(fault.place), fault.suggestion)
         for fault in reference_faults(data)
@@ -119,28 +119,28 @@ def _problem(error: Any, document: Document) -> Problem:
     """One of pydantic's errors in our words. `error`: pydantic_core.ErrorDetails."""
     kind, place, context = error["type"], document.written(error["loc"]), error.get("ctx") or {}
     message, suggestion = error["msg"], context.get("suggestion") or None
-    found: object = error["input"]
+    written: object = error["input"]
     if kind == "extra_forbidden":
         key, choices = place[-1], choices_at(place[:-1])
         message, suggestion = f"no such key '{key}'", did_you_mean(key, choices, what="keys are")
     elif kind == "missing":
-        message, found = f"the key '{error['loc'][-1]}' is missing", None
+        message, written = f"the key '{error['loc'][-1]}' is missing", None
     elif kind == "literal_error":
         choices = choices_at(place)
-        message, suggestion = f"not one of {', '.join(choices)}", did_you_mean(found, choices)
+        message, suggestion = f"not one of {', '.join(choices)}", did_you_mean(written, choices)
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "a mapping of keys is needed here"
     elif kind in ("tuple_type", "list_type"):
         message = "a list is needed here"
     elif kind == "too_short":
         message = _EMPTY_LIST
-    elif found is None and kind not in _OWN_WORDS:
+    elif written is None and kind not in _OWN_WORDS:
         message, suggestion = "nothing is written here", "write a value, or leave the key out"
     elif kind not in _OWN_WORDS:
         message = message.replace("Input should be ", "must be ", 1)
         message = message[:1].lower() + message[1:]
     if kind not in ("secret", "extra_forbidden") and _SECRET_KEYS.isdisjoint(place):
-        message += _found(found, message)
+        message += _found(written, message)
     return Problem(place, message, document.line(place), suggestion)
 
 

@@ -75,7 +75,7 @@ class Config(Section):
                     "reference", "{reason}", {"reason": fault.message, "suggestion": fault.suggestion or ""}
                 ),
                 loc=fault.place,
-                input=fault.found,
+                input=fault.value,
             )
             for fault in reference_faults(self.model_dump(by_alias=True))
         ]

@@ -140,7 +140,7 @@ class Peer(Section):
             try:
                 network = ipaddress.ip_network(allowed)
             except ValueError:
-                if any(_ip(each) == caller for each in resolve(allowed)):
+                if any(_ip(address) == caller for address in resolve(allowed)):
                     return True
                 continue
             if caller.version == network.version and caller in network:
@@ -149,9 +149,9 @@ class Peer(Section):
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(address.partition("%")[0])
+    parsed = ipaddress.ip_address(address.partition("%")[0])
     # A dual-stack socket reports IPv4 callers as ::ffff:10.0.0.5.
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
 
 
 def is_loopback(host: str) -> bool:

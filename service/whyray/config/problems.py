@@ -41,8 +41,8 @@ def dotted(place: Place) -> str:
 def nearest(word: object, choices: Iterable[str]) -> str | None:
     """The choice that `word` was most likely meant to be; None if none is near."""
     by_folded = {choice.casefold(): choice for choice in sorted(choices, reverse=True)}
-    found = difflib.get_close_matches(str(word).casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[found[0]] if found else None
+    matches = difflib.get_close_matches(str(word).casefold(), by_folded, n=1, cutoff=0.6)
+    return by_folded[matches[0]] if matches else None
 
 
 def did_you_mean(word: object, choices: Sequence[str], *, what: str = "known") -> str | None:

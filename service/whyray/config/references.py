@@ -17,7 +17,7 @@ class ReferenceFault:
 
     place: Place
     message: str
-    found: object
+    value: object
     suggestion: str | None = None
 
 
@@ -27,7 +27,7 @@ def reference_faults(data: object) -> list[ReferenceFault]:
         return []
     written = data.get("destinations")
     destinations = written if isinstance(written, Mapping) else {}
-    routes = [(index, each) for index, each in enumerate(_listed(data.get("routes"))) if isinstance(each, Mapping)]
+    routes = [(index, route) for index, route in enumerate(_listed(data.get("routes"))) if isinstance(route, Mapping)]
     first: dict[str, int] = {}
     faults = []
     for index, route in routes:
@@ -37,16 +37,16 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
     for place, orders in _orders(data):
-        faults += _of_orders(orders, place, {str(each.get("name")): each for _, each in routes}, destinations)
+        faults += _of_orders(orders, place, {str(route.get("name")): route for _, route in routes}, destinations)
     return faults
 
 
 def _orders(data: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:
     """All sections that say which workitems are taken."""
     worklists = data.get("worklists")
-    for name, each in (worklists if isinstance(worklists, Mapping) else {}).items():
-        if isinstance(each, Mapping):
-            yield ("worklists", str(name)), each
+    for name, worklist in (worklists if isinstance(worklists, Mapping) else {}).items():
+        if isinstance(worklist, Mapping):
+            yield ("worklists", str(name)), worklist
     place: tuple[str, ...] = ("listener", "dicomweb", "worklist")
     own: object = data
     for step in place:

@@ -113,7 +113,7 @@ def _method(value: object) -> MethodRequest:
         raise PydanticCustomError(
             "method", "{name} needs a mapping of parameters", {"name": name, "suggestion": f"e.g. {name}: {{seed: 1}}"}
         )
-    return MethodRequest(str(name), {str(key): _plain(each) for key, each in (parameters or {}).items()})
+    return MethodRequest(str(name), {str(key): _plain(setting) for key, setting in (parameters or {}).items()})
 
 
 def _plain(value: object) -> object:
@@ -124,7 +124,7 @@ def _plain(value: object) -> object:
 def _targets(value: object) -> TargetRequest:
     if isinstance(value, TargetRequest):
         return value
-    if isinstance(value, list | tuple) and value and all(isinstance(each, str) and each for each in value):
+    if isinstance(value, list | tuple) and value and all(isinstance(name, str) and name for name in value):
         return TargetRequest("named", names=tuple(value))
     if value == "present":
         return TargetRequest("present")
@@ -326,8 +326,8 @@ class Route(Section):
     @model_validator(mode="after")
     def _each_once(self) -> Route:
         for field, names in (
-            ("run", [str(each) for each in self.run]),
-            ("explain", [each.name for each in self.explain]),
+            ("run", [str(reference) for reference in self.run]),
+            ("explain", [method.name for method in self.explain]),
         ):
             twice = [name for index, name in enumerate(names) if name in names[:index]]
             if twice:

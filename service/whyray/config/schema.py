@@ -47,13 +47,13 @@ def _schema() -> dict[str, Any]:
 
 def choices_at(place: Place) -> tuple[str, ...]:
     """What may be written at a place: the keys of a mapping, or the words of a fixed vocabulary."""
-    found: dict[str, None] = {}
+    choices: dict[str, None] = {}
     for node in _nodes(_schema(), place):
-        found.update(dict.fromkeys(node.get("properties", ())))
-        found.update(dict.fromkeys(each for each in node.get("enum", ()) if isinstance(each, str)))
+        choices.update(dict.fromkeys(node.get("properties", ())))
+        choices.update(dict.fromkeys(word for word in node.get("enum", ()) if isinstance(word, str)))
         if isinstance(node.get("const"), str):
-            found[node["const"]] = None
-    return tuple(found)
+            choices[node["const"]] = None
+    return tuple(choices)
 
 
 def _nodes(schema: Mapping[str, Any], place: Place) -> Iterator[Mapping[str, Any]]:
@@ -86,5 +86,5 @@ def _alternatives(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         return
     yield node
     for key in ("anyOf", "oneOf", "allOf"):
-        for each in node.get(key, ()):
-            yield from _alternatives(each)
+        for alternative in node.get(key, ()):
+            yield from _alternatives(alternative)

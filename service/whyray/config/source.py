@@ -213,16 +213,16 @@ def _unreadable(error: ConfigError) -> str:
 
 def secrets_of(config: Config) -> tuple[Secret, ...]:
     """All secrets of a configuration."""
-    found: list[Secret | None] = [config.catalog.url, config.queue.url, config.admin.token]
-    found += [login.password for login in config.admin.logins]
+    secrets: list[Secret | None] = [config.catalog.url, config.queue.url, config.admin.token]
+    secrets += [login.password for login in config.admin.logins]
     if config.listener.dicomweb is not None:
-        found += config.listener.dicomweb.tokens.values()
+        secrets += config.listener.dicomweb.tokens.values()
     for worklist in config.worklists.values():
-        found += [worklist.token, worklist.login.password if worklist.login else None]
+        secrets += [worklist.token, worklist.login.password if worklist.login else None]
     for destination in config.destinations.values():
         if isinstance(destination, DicomWebDestination):
-            found += [destination.token, destination.login.password if destination.login else None]
-    return tuple(secret for secret in found if secret is not None)
+            secrets += [destination.token, destination.login.password if destination.login else None]
+    return tuple(secret for secret in secrets if secret is not None)
 
 
 def _bytes_or_nothing(path: Path) -> bytes:

@@ -36,7 +36,7 @@ class Orders(Section):
 
     @model_validator(mode="after")
     def _each_code_once(self) -> Orders:
-        codes = [(each.code, each.scheme) for each in self.take]
+        codes = [(task.code, task.scheme) for task in self.take]
         twice = [code for index, code in enumerate(codes) if code in codes[:index]]
         if twice:
             raise PydanticCustomError("worklist", "the code {code} is taken twice", {"code": "^".join(twice[0])})

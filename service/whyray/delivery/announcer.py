@@ -67,22 +67,22 @@ class Announcer(DestinationWorker):
             claimed = announcements.claim(
                 session, self.name, self.owner, self._catalog.clock(), committed=self._committed
             )
-            told = [(each, announcements.results_of(session, each.id)) for each in claimed]
+            told = [(announcement, announcements.results_of(session, announcement.id)) for announcement in claimed]
         if not claimed:
             return False
-        rows = {each.id: each for each in claimed}
+        rows = {announcement.id: announcement for announcement in claimed}
         seed = self._rng.random()  # one draw for all, so that what fails together comes back together
         with LeaseKeeper(self._catalog, rows, self.owner, every=self._renew, renew=announcements.renew) as keeper:
             try:
                 self._tell(told, keeper)
             except WhyRayError as error:
-                for each in keeper.remaining():
-                    self._stop(rows[each], error, keeper, seed)
+                for announcement_id in keeper.remaining():
+                    self._stop(rows[announcement_id], error, keeper, seed)
             except Exception as error:  # every announcement gets an outcome, whatever a library raised
                 logged(_log, error, f"announcements to {address(self._informed)} failed")
                 failure = typed_error(error, f"telling {address(self._informed)}")
-                for each in keeper.remaining():
-                    self._stop(rows[each], failure, keeper, seed)
+                for announcement_id in keeper.remaining():
+                    self._stop(rows[announcement_id], failure, keeper, seed)
             finally:
                 left = keeper.remaining()
                 if left:

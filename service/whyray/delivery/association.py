@@ -130,7 +130,9 @@ _REFUSALS = {
 
 def refusals(contexts: Sequence[PresentationContext]) -> str:
     """The SOP Classes of rejected contexts with the peer's reason: 'Segmentation Storage (SOP Class not supported)'."""
-    reasons = {str(each.abstract_syntax.name): _REFUSALS.get(each.result, str(each.result)) for each in contexts}
+    reasons = {
+        str(context.abstract_syntax.name): _REFUSALS.get(context.result, str(context.result)) for context in contexts
+    }
     return ", ".join(f"{name} ({reason})" for name, reason in sorted(reasons.items()))
 
 

@@ -55,25 +55,25 @@ def request_commitment(
     transaction = uid_source()
     now = catalog.clock()
     with catalog.begin() as session:
-        deliveries.ask_commitment(session, [each.id for each in sent], transaction, now)
+        deliveries.ask_commitment(session, [delivery.id for delivery in sent], transaction, now)
     offered = any(context.abstract_syntax == StorageCommitmentPushModel for context in link.accepted_contexts)
     if offered and link.is_established:
         request = Dataset()
         request.TransactionUID = transaction
-        request.ReferencedSOPSequence = [_reference(each) for each in sent]
+        request.ReferencedSOPSequence = [_reference(delivery) for delivery in sent]
         answer, _ = link.send_n_action(request, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         if "Status" in answer and answer.Status == 0:
             return transaction
-        found = describe(int(answer.Status)) if "Status" in answer else "no answer"
+        outcome = describe(int(answer.Status)) if "Status" in answer else "no answer"
     else:
-        found = "the peer does not offer the Storage Commitment Push Model to WhyRay"
+        outcome = "the peer does not offer the Storage Commitment Push Model to WhyRay"
     with catalog.begin() as session:
         events.record(
             session,
             now,
             "warning",
             "delivery.commitment_refused",
-            f"{peer} was asked to commit to {len(sent)} objects: {found}; asked again later",
+            f"{peer} was asked to commit to {len(sent)} objects: {outcome}; asked again later",
         )
     return None
 
@@ -99,10 +99,10 @@ def on_commitment_report(event: evt.Event, catalog: Catalog) -> tuple[int, None]
     try:
         report = event.event_information
         transaction = str(report.TransactionUID)
-        committed = [str(each.ReferencedSOPInstanceUID) for each in report.get("ReferencedSOPSequence") or []]
+        committed = [str(reference.ReferencedSOPInstanceUID) for reference in report.get("ReferencedSOPSequence") or []]
         failed = {
-            str(each.ReferencedSOPInstanceUID): int(each.get("FailureReason") or NO_REASON)
-            for each in report.get("FailedSOPSequence") or []
+            str(reference.ReferencedSOPInstanceUID): int(reference.get("FailureReason") or NO_REASON)
+            for reference in report.get("FailedSOPSequence") or []
         }
     except (AttributeError, ValueError, TypeError):
         _log.warning("a storage commitment report from %s can't be read", event.assoc.remote["ae_title"])

@@ -76,7 +76,7 @@ class _Connecting(socket.socket):
 def unanswered(url: str, error: httpx.HTTPError, seconds: float) -> PeerUnreachable:
     """The error that a request without an answer amounts to."""
     advice = None
-    cause = next((each for each in _causes(error) if isinstance(each, OSError)), None)
+    cause = next((cause for cause in _causes(error) if isinstance(cause, OSError)), None)
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
         words = connection_failure(TimeoutError() if isinstance(error, httpx.ConnectTimeout) else cause, seconds)
         message = f"{url} can't be connected to: {words}"
@@ -92,7 +92,7 @@ def unanswered(url: str, error: httpx.HTTPError, seconds: float) -> PeerUnreacha
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

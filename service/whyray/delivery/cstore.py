@@ -70,7 +70,9 @@ def store(
     compression = compression or NoCompression()
     proposed = contexts_for(files, peer.transfer_syntaxes, compression)
     with association(peer, caller, [*proposed, *extra], handlers=handlers) as link:
-        accepted = {(str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in link.accepted_contexts}
+        accepted = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in link.accepted_contexts
+        }
         for number, file in enumerate(files):
             if not proceed(file):
                 continue
@@ -115,7 +117,7 @@ def contexts_for(
     for sop_class, syntaxes in alone.items():
         syntaxes.update(dict.fromkeys(compressions(sop_class, wanted, compression or NoCompression())))
     made = [context(sop_class, syntax) for sop_class, syntaxes in alone.items() for syntax in syntaxes]
-    rest = {sop_class: [each for each in plain if each not in syntaxes] for sop_class, syntaxes in alone.items()}
+    rest = {sop_class: [syntax for syntax in plain if syntax not in syntaxes] for sop_class, syntaxes in alone.items()}
     return made + [context(sop_class, *syntaxes) for sop_class, syntaxes in rest.items() if syntaxes]
 
 
@@ -165,7 +167,7 @@ def _source(
     """
     name, stored = address(peer), file.transfer_syntax_uid
     agreed = [
-        each for each in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, each) in accepted
+        syntax for syntax in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, syntax) in accepted
     ]
     if agreed:
         if agreed[0] == stored:
@@ -173,12 +175,12 @@ def _source(
         if agreed[0] in UNCOMPRESSED:
             return dcmread(file.path), agreed[0]
         return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), agreed[0]))), agreed[0]
-    if any((file.sop_class_uid, each) in accepted for each in UNCOMPRESSED):
+    if any((file.sop_class_uid, syntax) in accepted for syntax in UNCOMPRESSED):
         raise PeerRefused(
             f"{name} takes {UID(file.sop_class_uid).name} but not in {UID(stored).name}, as {file.sop_instance_uid} is",
             advice="Enable this transfer syntax at the peer, or send uncompressed objects there.",
         )
-    rejected = [each for each in link.rejected_contexts if str(each.abstract_syntax) == file.sop_class_uid]
+    rejected = [context for context in link.rejected_contexts if str(context.abstract_syntax) == file.sop_class_uid]
     raise PeerRefused(
         f"{name} does not accept {refusals(rejected) or UID(file.sop_class_uid).name}, for {file.sop_instance_uid}"
     )
@@ -189,5 +191,5 @@ def _comment(answer: Dataset) -> str:
     elements = answer.get("OffendingElement")
     if elements:
         listed = elements if isinstance(elements, list) or hasattr(elements, "append") else [elements]
-        words.append("offending: " + ", ".join(str(each) for each in listed))
-    return "; ".join(each for each in words if each)
+        words.append("offending: " + ", ".join(str(element) for element in listed))
+    return "; ".join(part for part in words if part)

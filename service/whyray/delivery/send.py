@@ -50,10 +50,10 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 def _below(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        for each in sorted(path.rglob("*")):
-            inside = each.relative_to(path).parts
-            if each.is_file() and each.name != "DICOMDIR" and not any(part.startswith(".") for part in inside):
-                yield each
+        for file in sorted(path.rglob("*")):
+            inside = file.relative_to(path).parts
+            if file.is_file() and file.name != "DICOMDIR" and not any(part.startswith(".") for part in inside):
+                yield file
     elif path.is_file():
         yield path
     else:
@@ -131,8 +131,8 @@ def _send(
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """How many files had each answer, by its words or its error's class: {'0x0000 Success': 27, 'PeerRefused': 1}."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for outcome in outcomes:
         key = outcome.error.code if outcome.error is not None else describe(outcome.status or 0)
-        found[key] = found.get(key, 0) + 1
-    return found
+        counts[key] = counts.get(key, 0) + 1
+    return counts

@@ -211,7 +211,9 @@ class _DeliveryWorker(DestinationWorker):
         except WhyRayError as error:
             # asked again when the time for a report is over; the objects themselves are there
             with catalog.begin() as session:
-                deliveries.ask_commitment(session, [each.id for each in silent], self.service.uid_source(), clock())
+                deliveries.ask_commitment(
+                    session, [delivery.id for delivery in silent], self.service.uid_source(), clock()
+                )
                 events.record(
                     session,
                     clock(),
@@ -228,7 +230,7 @@ class _DeliveryWorker(DestinationWorker):
         end = time.monotonic() + self.service.pace.linger
         while transaction and link.is_established and time.monotonic() < end and not self.stop.is_set():
             with catalog.read() as session:
-                states = [deliveries.get(session, each.id).state for each in sent]
+                states = [deliveries.get(session, delivery.id).state for delivery in sent]
             if DeliveryState.SENT not in states:
                 return
             time.sleep(0.05)
@@ -239,7 +241,7 @@ class Batch:
 
     def __init__(self, worker: _DeliveryWorker, claimed: Sequence[Delivery]) -> None:
         self.worker, self.service = worker, worker.service
-        self.rows = {each.id: each for each in claimed}
+        self.rows = {delivery.id: delivery for delivery in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
         # one draw for all, so that what fails together comes back together, in one association
@@ -267,7 +269,7 @@ class Batch:
                         deliveries.hand_back(session, left, self.worker.owner)
 
     def _files(self, opened: ExitStack) -> list[Outgoing]:
-        found = []
+        files = []
         for delivery_id, row in self.rows.items():
             try:
                 if row.error_code == "CommitmentFailed" and row.attempt > self.worker.destination.retry.attempts:
@@ -277,12 +279,12 @@ class Batch:
                         advice="Look at the peer's log, or take storage_commitment out of the destination; then retry.",
                     )
                 file = opened.enter_context(self.service.storage.local_file(row.result.key))
-                found.append(read_outgoing(file, delivery_id))
+                files.append(read_outgoing(file, delivery_id))
             except WhyRayError as error:
                 self._stop(delivery_id, error, None)
         # what broke an association before must not stand in front of the same others for ever
-        fresh = [file for file in found if self.rows[file.ticket].attempt <= 1]
-        again = [file for file in found if self.rows[file.ticket].attempt > 1]
+        fresh = [file for file in files if self.rows[file.ticket].attempt <= 1]
+        again = [file for file in files if self.rows[file.ticket].attempt > 1]
         self.service.rng.shuffle(again)
         return fresh + again
 

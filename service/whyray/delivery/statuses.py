@@ -88,9 +88,9 @@ _ADVICE = {
 
 def meaning(status: int) -> Meaning:
     """What a C-STORE status, or a failure reason of STOW-RS or storage commitment, stands for."""
-    for each in STATUSES:
-        if each.first <= status <= each.last:
-            return each
+    for known in STATUSES:
+        if known.first <= status <= known.last:
+            return known
     return Meaning(status, status, Verdict.REFUSED, _UNKNOWN, "none")
 
 
@@ -107,7 +107,7 @@ def error_of(status: int, sop_instance_uid: str, peer: str, comment: str = "") -
     message = f"{peer} answered {describe(status, comment)} to {sop_instance_uid}"
     if verdict is Verdict.BUSY:
         return PeerBusy(message)
-    known = next((each for each in (status, status & 0xFF00, status & 0xF000) if each in _ADVICE), None)
+    known = next((code for code in (status, status & 0xFF00, status & 0xF000) if code in _ADVICE), None)
     return PeerRefused(message, advice=_ADVICE.get(known or 0), in_service=_IN_SERVICE.get(status))
 
 

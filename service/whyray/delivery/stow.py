@@ -67,9 +67,9 @@ def stow(
 
 def _ways(file: Outgoing, wanted: Sequence[str], compression: Compression) -> list[str]:
     """As `ways`, to the first that is uncompressed: that is what the file is stored in, and every service takes it."""
-    found = ways(file, wanted, compression)
-    last = next((number for number, each in enumerate(found) if each in UNCOMPRESSED), len(found) - 1)
-    return list(dict.fromkeys([*found[:last], file.transfer_syntax_uid]))
+    syntaxes = ways(file, wanted, compression)
+    last = next((number for number, syntax in enumerate(syntaxes) if syntax in UNCOMPRESSED), len(syntaxes) - 1)
+    return list(dict.fromkeys([*syntaxes[:last], file.transfer_syntax_uid]))
 
 
 def _send_packed(
@@ -204,8 +204,8 @@ def _answers(response: httpx.Response) -> _Answers:
         answer = Dataset.from_json(said[0] if isinstance(said, list) else said)
         stored, failed = answer.get("ReferencedSOPSequence") or [], answer.get("FailedSOPSequence") or []
         return _Answers(
-            {str(each.ReferencedSOPInstanceUID): _reason(each, "WarningReason") for each in stored},
-            {str(each.ReferencedSOPInstanceUID): _reason(each, "FailureReason") or 0 for each in failed},
+            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "WarningReason") for reference in stored},
+            {str(reference.ReferencedSOPInstanceUID): _reason(reference, "FailureReason") or 0 for reference in failed},
         )
     except Exception:  # whatever a peer may have written there: what can't be read is no list
         return _Answers({}, {})

@@ -38,12 +38,12 @@ class NoCompression:
 
 def uncompressed(wanted: Sequence[str]) -> tuple[str, ...]:
     """Those of a destination's transfer syntaxes that any object can go in; all of them where it names none."""
-    return tuple(each for each in wanted if each in UNCOMPRESSED) or UNCOMPRESSED
+    return tuple(syntax for syntax in wanted if syntax in UNCOMPRESSED) or UNCOMPRESSED
 
 
 def compressions(sop_class_uid: str, wanted: Sequence[str], compression: Compression) -> list[str]:
     """Those of a destination's transfer syntaxes that objects of this class can be compressed to, preferred first."""
-    others = [each for each in wanted if each not in UNCOMPRESSED]
+    others = [syntax for syntax in wanted if syntax not in UNCOMPRESSED]
     possible = compression.syntaxes(sop_class_uid) if others else frozenset()
     return [other for other in others if other in possible]
 
@@ -59,7 +59,7 @@ def ways(file: Outgoing, wanted: Sequence[str], compression: Compression) -> lis
     if stored not in UNCOMPRESSED:
         return [stored] if syntax.is_compressed and not syntax.is_deflated else [stored, *plain]
     smaller = compressions(file.sop_class_uid, wanted, compression)
-    first = next((number for number, each in enumerate(wanted) if each in plain), len(wanted))
-    before = [each for each in smaller if wanted.index(each) < first]
-    after = [each for each in smaller if wanted.index(each) > first]
-    return [*before, *sorted(plain, key=lambda each: each != stored), *after]
+    first = next((number for number, uid in enumerate(wanted) if uid in plain), len(wanted))
+    before = [uid for uid in smaller if wanted.index(uid) < first]
+    after = [uid for uid in smaller if wanted.index(uid) > first]
+    return [*before, *sorted(plain, key=lambda uid: uid != stored), *after]

@@ -97,13 +97,13 @@ class ArchivePacs:
         ae.add_supported_context(Verification)
         for AllStoragePresentationContext in AllStoragePresentationContexts:
             ae.add_supported_context(AllStoragePresentationContext.abstract_syntax, AllTransferSyntaxes)
-        for each in (
+        for sop_class in (
             PatientRootQueryRetrieveInformationModelFind,
             StudyRootQueryRetrieveInformationModelFind,
             StudyRootQueryRetrieveInformationModelMove,
             StorageCommitmentPushModel,
         ):
-            ae.add_supported_context(each, UncompressedTransferSyntaxes)
+            ae.add_supported_context(sop_class, UncompressedTransferSyntaxes)
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_C_FIND, self._on_find),
@@ -138,22 +138,22 @@ class ArchivePacs:
     def results(self, study_instance_uid: str) -> list[Path]:
         """What WhyRay sent of a study; see `DemoPacs.results`."""
         title = self.whyray.ae_title if self.whyray is not None else ""
-        found = self.find(StudyInstanceUID=study_instance_uid)
-        return [each.path for each in found if each.calling_ae == title]
+        held = self.find(StudyInstanceUID=study_instance_uid)
+        return [instance.path for instance in held if instance.calling_ae == title]
 
     def studies(self) -> dict[str, int]:
         """See `DemoPacs.studies`."""
-        found: dict[str, int] = {}
-        for each in self.find():
-            uid = each.uid("StudyInstanceUID")
-            found[uid] = found.get(uid, 0) + 1
-        return found
+        counts: dict[str, int] = {}
+        for instance in self.find():
+            uid = instance.uid("StudyInstanceUID")
+            counts[uid] = counts.get(uid, 0) + 1
+        return counts
 
     def find(self, **uids: str) -> list[Held]:
         """The instances with these UIDs (`StudyInstanceUID=…`), in the order of their SOP Instance UIDs."""
         with self._lock:
             everything = [self._held[uid] for uid in sorted(self._held)]
-        return [each for each in everything if all(each.uid(key) == value for key, value in uids.items())]
+        return [instance for instance in everything if all(instance.uid(key) == value for key, value in uids.items())]
 
     def forward(self, study_instance_uid: str) -> None:
         """Send what a study had from elsewhere to WhyRay by C-STORE.
@@ -164,8 +164,8 @@ class ArchivePacs:
             If one instance is not taken.
         """
         if self.whyray is not None:
-            found = self.find(StudyInstanceUID=study_instance_uid)
-            self._send([each.path for each in found if each.calling_ae != self.whyray.ae_title])
+            held = self.find(StudyInstanceUID=study_instance_uid)
+            self._send([instance.path for instance in held if instance.calling_ae != self.whyray.ae_title])
 
     # --- services, each on an association's own thread -------------------------------------------------------------
     def _on_store(self, event: evt.Event) -> int:
@@ -200,9 +200,9 @@ class ArchivePacs:
             yield _BAD_IDENTIFIER, None
             return
         groups: dict[str, list[Held]] = {}
-        for each in self.find():
-            if _matches(each.header, wanted):
-                groups.setdefault(each.uid(_KEYS[level]), []).append(each)
+        for instance in self.find():
+            if _matches(instance.header, wanted):
+                groups.setdefault(instance.uid(_KEYS[level]), []).append(instance)
         for members in groups.values():
             if event.is_cancelled:
                 yield 0xFE00, None
@@ -212,12 +212,14 @@ class ArchivePacs:
     def _answer(self, wanted: Dataset, level: str, members: list[Held]) -> Dataset:
         first, answer = members[0].header, Dataset()
         study = self.find(StudyInstanceUID=members[0].uid("StudyInstanceUID"))
-        series = [each for each in study if each.uid("SeriesInstanceUID") == members[0].uid("SeriesInstanceUID")]
+        series = [
+            instance for instance in study if instance.uid("SeriesInstanceUID") == members[0].uid("SeriesInstanceUID")
+        ]
         counted = {
             "NumberOfStudyRelatedInstances": len(study),
-            "NumberOfStudyRelatedSeries": len({each.uid("SeriesInstanceUID") for each in study}),
+            "NumberOfStudyRelatedSeries": len({instance.uid("SeriesInstanceUID") for instance in study}),
             "NumberOfSeriesRelatedInstances": len(series),
-            "ModalitiesInStudy": sorted({str(each.header.get("Modality", "")) for each in study} - {""}),
+            "ModalitiesInStudy": sorted({str(instance.header.get("Modality", "")) for instance in study} - {""}),
         }
         for element in wanted:
             if element.keyword in counted:
@@ -236,13 +238,15 @@ class ArchivePacs:
         if known is None or str(event.move_destination).strip() != known.ae_title:
             yield None, None
             return
-        found = [each for each in self.find() if _matches(each.header, event.identifier)]
-        contexts = [(each.header.SOPClassUID, dcmread(each.path, stop_before_pixels=True)) for each in found]
+        matches = [instance for instance in self.find() if _matches(instance.header, event.identifier)]
+        contexts = [
+            (instance.header.SOPClassUID, dcmread(instance.path, stop_before_pixels=True)) for instance in matches
+        ]
         proposals = {(str(uid), str(data.file_meta.TransferSyntaxUID)) for uid, data in contexts}
         yield known.host, known.port, {"contexts": [_context(*proposal) for proposal in sorted(proposals)[:128]]}
-        yield len(found)
-        for each in found:
-            yield _PENDING, dcmread(each.path)
+        yield len(matches)
+        for instance in matches:
+            yield _PENDING, dcmread(instance.path)
 
     def _on_commitment(self, event: evt.Event) -> tuple[int, None]:
         request, caller = event.action_information, str(event.assoc.requestor.ae_title).strip()
@@ -251,8 +255,8 @@ class ArchivePacs:
         kept: list[Dataset] = []
         missing: list[Dataset] = []
         for item in request.ReferencedSOPSequence:
-            found = self.find(SOPInstanceUID=str(item.ReferencedSOPInstanceUID))
-            (kept if found else missing).append(item)
+            held = self.find(SOPInstanceUID=str(item.ReferencedSOPInstanceUID))
+            (kept if held else missing).append(item)
         for item in missing:
             item.FailureReason = _NO_SUCH_OBJECT
         if kept:

@@ -23,7 +23,7 @@ _DICOMWEB = "libOrthancDicomWeb.so"
 
 def find_orthanc() -> str | None:
     """The path of the Orthanc program, if it is installed."""
-    return next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    return next((program for name in _PROGRAMS if (program := shutil.which(name))), None)
 
 
 def _plugins() -> list[str]:
@@ -144,14 +144,14 @@ class OrthancServer:
     def instances(self, study_instance_uid: str | None = None) -> dict[str, str]:
         """The instances that it holds, of one study or of all: SOP Instance UID → Orthanc's identifier."""
         query = {} if study_instance_uid is None else {"StudyInstanceUID": study_instance_uid}
-        found = self.post("/tools/find", {"Level": "Instance", "Query": query, "Expand": True})
-        return {each["MainDicomTags"]["SOPInstanceUID"]: each["ID"] for each in found}
+        held = self.post("/tools/find", {"Level": "Instance", "Query": query, "Expand": True})
+        return {instance["MainDicomTags"]["SOPInstanceUID"]: instance["ID"] for instance in held}
 
     def study(self, study_instance_uid: str) -> str | None:
         """Orthanc's identifier of a study."""
         query = {"StudyInstanceUID": study_instance_uid}
-        found = self.post("/tools/find", {"Level": "Study", "Query": query})
-        return str(found[0]) if found else None
+        studies = self.post("/tools/find", {"Level": "Study", "Query": query})
+        return str(studies[0]) if studies else None
 
     def _answers(self) -> bool:
         try:
@@ -186,8 +186,8 @@ class OrthancServer:
             "Plugins": _plugins(),
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
             "DicomModalities": {
-                name: {"AET": each.ae_title, "Host": each.host, "Port": each.port}
-                for name, each in self._modalities.items()
+                name: {"AET": modality.ae_title, "Host": modality.host, "Port": modality.port}
+                for name, modality in self._modalities.items()
             },
             **self._settings,
         }

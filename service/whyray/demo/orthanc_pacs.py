@@ -109,8 +109,8 @@ class OrthancPacs:
 
     def studies(self) -> dict[str, int]:
         """See `DemoPacs.studies`."""
-        found = self.server.post("/tools/find", {"Level": "Study", "Query": {}, "Expand": True})
+        held = self.server.post("/tools/find", {"Level": "Study", "Query": {}, "Expand": True})
         return {
-            each["MainDicomTags"]["StudyInstanceUID"]: len(self.server.get(f"/studies/{each['ID']}/instances?expand"))
-            for each in found
+            study["MainDicomTags"]["StudyInstanceUID"]: len(self.server.get(f"/studies/{study['ID']}/instances?expand"))
+            for study in held
         }

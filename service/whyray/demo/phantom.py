@@ -279,9 +279,9 @@ def _instance(
     data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     data.KVP, data.SliceThickness, data.GantryDetectorTilt = "120", _ds(scan.distance), _ds(scan.tilt)
     data.ConvolutionKernel = "SOFT"
-    data.ImagePositionPatient = [_ds(each) for each in position]
-    data.ImageOrientationPatient = [_ds(each) for each in (*row, *column)]
-    data.PixelSpacing = [_ds(each) for each in scan.spacing]
+    data.ImagePositionPatient = [_ds(coordinate) for coordinate in position]
+    data.ImageOrientationPatient = [_ds(cosine) for cosine in (*row, *column)]
+    data.PixelSpacing = [_ds(spacing) for spacing in scan.spacing]
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.Rows = data.Columns = scan.size
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1

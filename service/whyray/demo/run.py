@@ -144,12 +144,12 @@ def _ending() -> Iterator[threading.Event]:
     def handle(_signal: int, _frame: FrameType | None) -> None:
         end.set()
 
-    former = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    former = {signal_number: signal.signal(signal_number, handle) for signal_number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield end
     finally:
-        for each, handler in former.items():
-            signal.signal(each, handler)
+        for signal_number, handler in former.items():
+            signal.signal(signal_number, handler)
 
 
 def _free_port(wanted: int) -> int:
@@ -206,7 +206,7 @@ def _settled(catalog: Catalog, studies: Sequence[DemoStudy]) -> bool:
     sent = (DeliveryState.SENT, DeliveryState.COMMITTED, DeliveryState.FAILED, DeliveryState.CANCELLED)
     return (
         len({job.study_id for job in jobs}) >= len(studies)
-        and all(each.state in ended for each in jobs)
+        and all(job.state in ended for job in jobs)
         and all(delivery.state in sent for delivery in deliveries)
     )
 
@@ -227,9 +227,9 @@ def _expected(catalog: Catalog, study: DemoStudy) -> tuple[str, ...]:
     """What is to come back: without an explanation that may be shown, pages and report say so, and there is no map."""
     with catalog.read() as session:
         row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
-        done = [] if row is None else [each for each in row.jobs if each.state is JobState.DONE]
-        made = [each for job in done for finding in job.finding_records for each in finding.explanations]
-    if made and all(each.withheld for each in made):
+        done = [] if row is None else [job for job in row.jobs if job.state is JobState.DONE]
+        made = [explanation for job in done for finding in job.finding_records for explanation in finding.explanations]
+    if made and all(explanation.withheld for explanation in made):
         return tuple(kind for kind in study.kinds if kind in ("sc", "sr"))
     return study.kinds
 
@@ -243,7 +243,7 @@ def _save(place: _Place, catalog: Catalog, pacs: DemoPacs, studies: Sequence[Dem
             kind = _kind(dcmread(path, stop_before_pixels=True))
             shutil.copyfile(path, folder / f"{kind}-{number:02d}.dcm")
     storage = FolderStorage(place.work / "state" / "instances")
-    names = {each.study_instance_uid: each.name for each in studies}
+    names = {study.study_instance_uid: study.name for study in studies}
     with catalog.read() as session:
         for row in session.scalars(select(ResultRow).where(ResultRow.picture_key.is_not(None)).order_by(ResultRow.id)):
             stem = "-".join([names[row.job.study.study_instance_uid], row.finding or row.kind, row.method or "page"])

@@ -22,14 +22,14 @@ def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
     with catalog.read() as session:
         for study in studies:
             row = session.scalar(select(Study).where(Study.study_instance_uid == study.study_instance_uid))
-            newest = 0 if row is None else max((each.revision for each in row.jobs), default=0)
-            jobs = [] if row is None else [each for each in row.jobs if each.revision == newest]
+            newest = 0 if row is None else max((job.revision for job in row.jobs), default=0)
+            jobs = [] if row is None else [job for job in row.jobs if job.revision == newest]
             if not jobs:
                 table.add_row(study.title, study.package, "arriving" if row is None else row.note or "received", "", "")
                 continue
             for job in jobs:
                 deliveries = [delivery for result in job.results for delivery in result.deliveries]
-                back = sum(each.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for each in deliveries)
+                back = sum(delivery.state in (DeliveryState.SENT, DeliveryState.COMMITTED) for delivery in deliveries)
                 words = f"{100 * job.progress:3.0f} % {job.progress_text or job.error_message or ''}"
                 table.add_row(study.title, job.package, job.state.value, words, f"{back} of {len(deliveries)}")
     return table

@@ -160,10 +160,10 @@ def _number(value: object) -> float | None:
 
 def _ultrasound_spacing(header: Dataset) -> tuple[float, float] | None:
     """From Sequence of Ultrasound Regions where all regions measured in cm agree: PS3.3 section C.8.5.5."""
-    found = set()
+    spacings = set()
     for region in header.get("SequenceOfUltrasoundRegions") or []:
         if region.get("PhysicalUnitsXDirection") == region.get("PhysicalUnitsYDirection") == CENTIMETRES:
             across, down = _number(region.get("PhysicalDeltaX")), _number(region.get("PhysicalDeltaY"))
             if across and down:
-                found.add((abs(down) * MILLIMETRES_PER_CENTIMETRE, abs(across) * MILLIMETRES_PER_CENTIMETRE))
-    return found.pop() if len(found) == 1 else None
+                spacings.add((abs(down) * MILLIMETRES_PER_CENTIMETRE, abs(across) * MILLIMETRES_PER_CENTIMETRE))
+    return spacings.pop() if len(spacings) == 1 else None

@@ -188,7 +188,11 @@ def refusing_as_image_error(uid: str, header: Dataset | None = None) -> Iterator
 def _place_of(error: BaseException) -> str:
     """File and line of our own code that an error came through last."""
     root = Path(__file__).parents[1]
-    ours = [each for each in traceback.extract_tb(error.__traceback__) if root in Path(each.filename).parents]
+    ours = [
+        frame_summary
+        for frame_summary in traceback.extract_tb(error.__traceback__)
+        if root in Path(frame_summary.filename).parents
+    ]
     return f"{Path(ours[-1].filename).relative_to(root.parent)}:{ours[-1].lineno}" if ours else "an unknown place"
 
 
@@ -259,9 +263,9 @@ def _number_of_frames(header: Dataset, uid: str) -> tuple[Note, ...]:
         return ()
     frames = whole_number(header, "NumberOfFrames")
     if frames is None or frames == 0:
-        found = written_value(header, "NumberOfFrames")
+        written = written_value(header, "NumberOfFrames")
         del header.NumberOfFrames
-        words = f"{attribute_name('NumberOfFrames')}: found {found}; one frame was taken, as where it is absent"
+        words = f"{attribute_name('NumberOfFrames')}: found {written}; one frame was taken, as where it is absent"
         return (Note(NoteKind.ATTRIBUTE_IGNORED, words),)
     if frames < 0:
         raise ImageError(f"instance {uid}: expected frames in {attribute_name('NumberOfFrames')}, found {frames}")

@@ -119,7 +119,7 @@ def _descriptor(holder: Dataset, keyword: str, order: str) -> tuple[int, int, in
         value = holder[keyword].value if keyword in holder else None
         if isinstance(value, bytes):
             value = np.frombuffer(value, dtype=f"{order}u2").tolist()
-        numbers = [int(each) & 0xFFFF for each in value or ()]
+        numbers = [int(number) & 0xFFFF for number in value or ()]
     except (TypeError, ValueError):
         numbers = []
     except Exception as error:  # whatever a value makes pydicom raise

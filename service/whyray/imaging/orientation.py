@@ -26,7 +26,7 @@ def patient_orientation(header: Dataset) -> tuple[str, str] | None:
     value = header.get("PatientOrientation")
     if not isinstance(value, (list, tuple, MultiValue)) or len(value) != 2:
         return None
-    row, column = (str(each).strip().upper() for each in value)
+    row, column = (str(direction).strip().upper() for direction in value)
     if not row or not column or set(row + column) - set(_OPPOSITE):
         return None
     return row, column

@@ -126,8 +126,8 @@ def _high_bit(header: Dataset, allocated: int, stored: int, notes: list[Note]) -
     if high is not None and stored - 1 <= high < allocated:
         return high
     if high is None or stored == allocated:
-        found = written_value(header, "HighBit")
-        words = f"{name}: found {found} with Bits Stored {stored} of {allocated} allocated; {stored - 1} was taken"
+        written = written_value(header, "HighBit")
+        words = f"{name}: found {written} with Bits Stored {stored} of {allocated} allocated; {stored - 1} was taken"
         notes.append(Note(NoteKind.ATTRIBUTE_IGNORED, words))
         return stored - 1
     raise _wrong(header, "HighBit", f"{stored - 1} to {allocated - 1}, with Bits Stored {stored}")

@@ -90,7 +90,7 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
         for series, instances in _by_series(opened.instances.values()).items():
             grouping = _grouped(instances)
             missing = [left_out for left_out in opened.left_out if left_out.series == series]
-            found: list[SourceImage] = []
+            series_images: list[SourceImage] = []
             for batch in _batches(grouping.groups):
                 members = [member for group in batch for member in group.members]
                 try:
@@ -98,13 +98,13 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
                         made, lost = _images_of(batch, isolated)
                 except ImageError as error:
                     made, lost = [], [Refused(tuple(members), error)]
-                found.extend(made)
+                series_images.extend(made)
                 grouping.refused += lost
             for refused in grouping.refused:
                 refusals.append(Refusal(refused.uids, refused.error))
                 missing.append(LeftOut(series, tuple(map(slice_name, refused.members)), refused.error))
             notes = tuple(map(left_out_note, missing))
-            images.extend(replace(image, notes=image.notes + notes) for image in found)
+            images.extend(replace(image, notes=image.notes + notes) for image in series_images)
     return StudyImages(tuple(images), tuple(refusals))
 
 

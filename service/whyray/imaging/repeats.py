@@ -99,7 +99,9 @@ def _same_frames(first: Instance, second: Instance, isolated: IsolatedGdcm) -> b
     if first.frame_count != second.frame_count:
         return False
     numbers = list(range(1, first.frame_count + 1))
-    one, other = (stored_frames(each.with_pixels(), each.uid, numbers, isolated) for each in (first, second))
+    one, other = (
+        stored_frames(instance.with_pixels(), instance.uid, numbers, isolated) for instance in (first, second)
+    )
     return all(np.array_equal(a.values, b.values) for a, b in zip(one, other, strict=True))
 
 

@@ -62,7 +62,7 @@ def structures_of_study(sources: Iterable[Path | Dataset], image: SourceImage) -
     What is no segmentation is passed over; so are segmentations of other images. Segments of one name in several
     segmentations all come; the first given first.
     """
-    found: list[StudyStructure] = []
+    structures: list[StudyStructure] = []
     refusals: list[Refusal] = []
     with quiet(), IsolatedGdcm() as isolated:
         for source in sources:
@@ -74,10 +74,10 @@ def structures_of_study(sources: Iterable[Path | Dataset], image: SourceImage) -
                         continue
                     uid = str(data.get("SOPInstanceUID"))
                 with refusing_as_image_error(uid, data):
-                    found.extend(_structures(data, image, isolated))
+                    structures.extend(_structures(data, image, isolated))
             except ImageError as error:
                 refusals.append(Refusal((uid,) if uid else (), error, source if isinstance(source, Path) else None))
-    return StudyStructures(tuple(found), tuple(refusals))
+    return StudyStructures(tuple(structures), tuple(refusals))
 
 
 def structures_on_grid(
@@ -122,7 +122,7 @@ class _Slice:
 
 def _structures(data: Dataset, image: SourceImage, isolated: IsolatedGdcm) -> Iterator[StudyStructure]:
     uid = str(data.SOPInstanceUID)
-    wanted = {int(each.SegmentNumber): each for each in data.SegmentSequence if _is_anatomy(each)}
+    wanted = {int(segment.SegmentNumber): segment for segment in data.SegmentSequence if _is_anatomy(segment)}
     slices = [_slice(data, number) for number in range(1, int(data.NumberOfFrames) + 1)]
     places = _placed(data, slices, image)
     if not wanted or not places:
@@ -134,7 +134,7 @@ def _structures(data: Dataset, image: SourceImage, isolated: IsolatedGdcm) -> It
     for number, frame in zip(numbers, stored_frames(data, uid, numbers, isolated), strict=True):
         one, stored = slices[number - 1], frame.values
         present = np.unique(stored) if one.segment is None else [one.segment]
-        for segment in (int(each) for each in present):
+        for segment in (int(label) for label in present):
             if segment not in wanted:
                 continue
             values = stored == segment if one.segment is None else stored >= half
@@ -246,7 +246,7 @@ def _made_from(data: Dataset, number: int) -> tuple[str, int] | None:
         first: Any = frames[0] if isinstance(frames, Sequence) and not isinstance(frames, str) else frames
         return str(sources[0].ReferencedSOPInstanceUID), int(first or 0)
     series = data.get("ReferencedSeriesSequence") or []
-    instances = [each for one in series for each in one.get("ReferencedInstanceSequence") or []]
+    instances = [instance for one in series for instance in one.get("ReferencedInstanceSequence") or []]
     return (str(instances[0].ReferencedSOPInstanceUID), 0) if len(instances) == 1 else None
 
 

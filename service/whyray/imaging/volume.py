@@ -156,11 +156,11 @@ def _assignment(to_reference: Affine, to_patient: Affine | None) -> tuple[int, i
     unit = to_patient[:3, :3] / np.linalg.norm(to_patient[:3, :3], axis=0)
     steps = to_reference[:3, :3] / np.linalg.norm(to_reference[:3, :3], axis=0)
     cosines = np.abs(unit.T @ steps)
-    found = [int(cosines[axis].argmax()) for axis in (2, 1, 0)]
+    axes = [int(cosines[axis].argmax()) for axis in (2, 1, 0)]
     largest = [cosines[axis].max() for axis in (2, 1, 0)]
-    if sorted(found) != [0, 1, 2] or min(largest) < PARALLEL:
+    if sorted(axes) != [0, 1, 2] or min(largest) < PARALLEL:
         return None
-    return found[0], found[1], found[2]
+    return axes[0], axes[1], axes[2]
 
 
 def _nearest_to_patient(directions: NDArray[np.float64]) -> tuple[list[int], NDArray[np.float64]]:

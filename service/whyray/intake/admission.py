@@ -64,7 +64,7 @@ class HostNames:
         until, addresses = self._known.get(name, (0.0, frozenset()))
         if self._monotonic() >= until:
             try:
-                addresses = frozenset(str(each[4][0]) for each in socket.getaddrinfo(name, None))
+                addresses = frozenset(str(addrinfo[4][0]) for addrinfo in socket.getaddrinfo(name, None))
             except OSError:
                 addresses = frozenset()
             self._known[name] = (self._monotonic() + _RESOLVED_FOR, addresses)
@@ -97,8 +97,8 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
             wanted[abstract] = list(UNCOMPRESSED)
         elif is_storage(abstract):
             syntaxes = wanted.setdefault(abstract, [])
-            new = (str(each) for each in context.transfer_syntax if str(each) in TRANSFER_SYNTAXES)
-            syntaxes.extend(each for each in new if each not in syntaxes)
+            new = (str(syntax) for syntax in context.transfer_syntax if str(syntax) in TRANSFER_SYNTAXES)
+            syntaxes.extend(syntax for syntax in new if syntax not in syntaxes)
     contexts = [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
     for context in contexts:
         if context.abstract_syntax == StorageCommitmentPushModel:

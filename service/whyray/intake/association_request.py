@@ -89,7 +89,7 @@ def _syntaxes(encoded: bytes) -> bytes:
     items = list(_items(encoded))
     abstract = next((_uid(value) for kind, value in items if kind == _ABSTRACT), b"") or _NOT_OFFERED
     transfer = [uid for kind, value in items if kind == _TRANSFER and (uid := _uid(value))] or [_NOT_KNOWN]
-    return _item(_ABSTRACT, abstract) + b"".join(_item(_TRANSFER, each) for each in transfer)
+    return _item(_ABSTRACT, abstract) + b"".join(_item(_TRANSFER, syntax) for syntax in transfer)
 
 
 def _uid(value: bytes) -> bytes:
@@ -102,7 +102,7 @@ def _user_items(encoded: bytes) -> bytes:
     """The sub-items of user information that a requester may send and that can be read, and what it must send."""
     taken: list[tuple[int, bytes]] = []
     for kind, value in _items(encoded):
-        known = {each for each, _ in taken}
+        known = {kind for kind, _ in taken}
         if kind not in _OF_REQUESTER or (kind in _ONCE and kind in known):
             continue
         if kind == _IMPLEMENTATION_CLASS:
@@ -112,8 +112,8 @@ def _user_items(encoded: bytes) -> bytes:
         if value and _can_be_decoded(_item(kind, value)):
             taken.append((kind, value))
     if _MAXIMUM_LENGTH not in {kind for kind, _ in taken}:
-        return _DEFAULT_MAXIMUM + b"".join(_item(*each) for each in taken)
-    return b"".join(_item(*each) for each in taken)
+        return _DEFAULT_MAXIMUM + b"".join(_item(*sub_item) for sub_item in taken)
+    return b"".join(_item(*sub_item) for sub_item in taken)
 
 
 def _can_be_decoded(item: bytes) -> bool:

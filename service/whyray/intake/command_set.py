@@ -119,7 +119,7 @@ def _complete_store(command: Command, abstract_syntax: str) -> None:
 
 def _elements(encoded: bytes) -> dict[int, bytes]:
     """Values by element number; of an element that comes twice the first."""
-    found: dict[int, bytes] = {}
+    elements: dict[int, bytes] = {}
     position = 0
     while position < len(encoded):
         if position + 8 > len(encoded):
@@ -130,6 +130,6 @@ def _elements(encoded: bytes) -> dict[int, bytes]:
             raise Unreadable("a command set with elements of other groups than 0000")
         if position + length > len(encoded):
             raise Unreadable(f"a command set that ends within (0000,{number:04X})")
-        found.setdefault(number, encoded[position : position + length])
+        elements.setdefault(number, encoded[position : position + length])
         position += length
-    return found
+    return elements

@@ -76,8 +76,10 @@ class CommitmentProvider:
             held = [studies.holds(session, instance, sop_class) for sop_class, instance in wanted]
         report = Dataset()
         report.TransactionUID = transaction
-        safe = [_item(each) for each, safely in zip(wanted, held, strict=True) if safely]
-        missing = [_item(each, _NO_SUCH_INSTANCE) for each, safely in zip(wanted, held, strict=True) if not safely]
+        safe = [_item(reference) for reference, safely in zip(wanted, held, strict=True) if safely]
+        missing = [
+            _item(reference, _NO_SUCH_INSTANCE) for reference, safely in zip(wanted, held, strict=True) if not safely
+        ]
         if safe:
             report.ReferencedSOPSequence = safe
         if missing:

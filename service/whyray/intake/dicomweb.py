@@ -165,7 +165,7 @@ def _sender(request: Request, settings: DicomWebListener | None) -> str | Respon
         return _refusal(HTTPStatus.FORBIDDEN, "STOW-RS has been taken out of the configuration")
     if settings.tokens:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = {name: each.reveal() for name, each in settings.tokens.items()}
+        given = {name: secret.reveal() for name, secret in settings.tokens.items()}
         name = _holder(token.strip(), given) if scheme.lower() == "bearer" else None
         if name is not None:
             return name
@@ -173,19 +173,19 @@ def _sender(request: Request, settings: DicomWebListener | None) -> str | Respon
         return _refusal(HTTPStatus.UNAUTHORIZED, "a bearer token of listener.dicomweb is needed", challenge)
     # the Host header must name this machine, so that no page of another site reaches it by DNS rebinding
     host = urlsplit("//" + request.headers.get("host", "")).hostname or ""
-    proxied = any(each in request.headers for each in _PROXY_HEADERS)
+    proxied = any(header in request.headers for header in _PROXY_HEADERS)
     if request.client is None or proxied or host not in _LOCAL_NAMES or not _is_local(request.client.host):
         return _refusal(HTTPStatus.FORBIDDEN, "without tokens, only direct clients on this machine may send")
     return LOCAL_SENDER
 
 
 def _holder(token: str, tokens: Mapping[str, str]) -> str | None:
-    found = None
+    holder = None
     digest = hashlib.sha256(token.encode()).digest()
     for name, expected in tokens.items():  # all of them, in the same time
         if secrets.compare_digest(digest, hashlib.sha256(expected.encode()).digest()):
-            found = name
-    return found
+            holder = name
+    return holder
 
 
 def _is_local(host: str) -> bool:

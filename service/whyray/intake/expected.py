@@ -56,15 +56,15 @@ def expected_instances(
             query.SeriesInstanceUID = ""
             keyword = "NumberOfSeriesRelatedInstances"
         setattr(query, keyword, "")
-        found: dict[str, int] = {}
+        count_by_uid: dict[str, int] = {}
         for status, answer in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
             if not status:
                 raise PeerUnreachable(f"{peer.ae_title} broke off the C-FIND")
             if status.Status in _PENDING and answer is not None and answer.get(keyword):
-                found[str(answer.get("SeriesInstanceUID", study_uid))] = int(answer[keyword].value)
+                count_by_uid[str(answer.get("SeriesInstanceUID", study_uid))] = int(answer[keyword].value)
         if level == "study":
-            return found.get(study_uid) or next(iter(found.values()), None)
-        counts = [found[uid] for uid in series_uids if uid in found]
+            return count_by_uid.get(study_uid) or next(iter(count_by_uid.values()), None)
+        counts = [count_by_uid[uid] for uid in series_uids if uid in count_by_uid]
         return sum(counts) if len(counts) == len(series_uids) else None
     finally:
         association.release()

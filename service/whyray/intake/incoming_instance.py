@@ -203,5 +203,5 @@ def _one(context_id: int, fragment: bytes) -> P_DATA:
 
 def arrived(request: C_STORE) -> IncomingInstance | None:
     """The data set of this request; None where the peer sent none."""
-    found = getattr(request, "_dataset_file", None)
-    return found if isinstance(found, IncomingInstance) else None
+    data_set = getattr(request, "_dataset_file", None)
+    return data_set if isinstance(data_set, IncomingInstance) else None

@@ -83,7 +83,7 @@ class StorageScp:
     def associations(self) -> int:
         """How many associations are open."""
         with self._lock:
-            self._open = {each for each in self._open if each.is_alive()}
+            self._open = {association for association in self._open if association.is_alive()}
             return len(self._open)
 
     def fetched(self, sender: str, study_uid: str) -> StoreRequest:

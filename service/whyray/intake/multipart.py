@@ -71,11 +71,11 @@ class MultipartReader:
             raise MalformedBody("the closing boundary is missing")
 
     def _preamble(self) -> bool:
-        found = self._held.find(self._delimiter)
-        if found < 0:
+        position = self._held.find(self._delimiter)
+        if position < 0:
             del self._held[: -len(self._delimiter)]
             return False
-        del self._held[: found + len(self._delimiter)]
+        del self._held[: position + len(self._delimiter)]
         self._step = self._after_boundary
         return True
 
@@ -117,16 +117,16 @@ class MultipartReader:
         return True
 
     def _body(self) -> bool:
-        found = self._held.find(self._delimiter)
-        if found < 0:
+        position = self._held.find(self._delimiter)
+        if position < 0:
             whole = len(self._held) - len(self._delimiter) + 1
             if whole > 0:
                 self._parts.data(bytes(self._held[:whole]))
                 del self._held[:whole]
             return False
-        if found:
-            self._parts.data(bytes(self._held[:found]))
-        del self._held[: found + len(self._delimiter)]
+        if position:
+            self._parts.data(bytes(self._held[:position]))
+        del self._held[: position + len(self._delimiter)]
         self._parts.end()
         self._step = self._after_boundary
         return True
@@ -137,15 +137,15 @@ class MultipartReader:
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     name = ""
     for line in lines:
         if line[:1] in (" ", "\t") and name:
-            found[name] += " " + line.strip()  # folded
+            headers[name] += " " + line.strip()  # folded
         elif line:
             name, colon, value = line.partition(":")
             if not colon:
                 raise MalformedBody("a line of a part's header has no colon")
             name = name.strip().lower()
-            found[name] = value.strip()
-    return found
+            headers[name] = value.strip()
+    return headers

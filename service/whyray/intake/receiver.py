@@ -156,7 +156,7 @@ class InstanceReceiver:
 
 
 def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str, study_uid: str | None) -> None:

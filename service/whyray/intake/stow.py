@@ -163,7 +163,7 @@ class StoreRequest:
         response = Dataset()
         response.RetrieveURL = None  # nothing is retrieved from WhyRay
         if self.stored:
-            response.ReferencedSOPSequence = [_item(each) for each in self.stored]
+            response.ReferencedSOPSequence = [_item(reference) for reference in self.stored]
             for item in response.ReferencedSOPSequence:
                 item.RetrieveURL = None
         if self.failed:

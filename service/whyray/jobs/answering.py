@@ -87,9 +87,9 @@ def answer_images(
     reasons = [suits(image, model) for image in images]
     fitting = [image for image, reason in zip(images, reasons, strict=True) if reason is None]
     if not fitting:
-        found = "; ".join(sorted({reason for reason in reasons if reason})) or "there is no image"
+        words = "; ".join(sorted({reason for reason in reasons if reason})) or "there is no image"
         study = images[0].header.StudyInstanceUID if images else "without images"
-        raise ImageError(f"study {study}: nothing in it is for {model.identity}: {found}")
+        raise ImageError(f"study {study}: nothing in it is for {model.identity}: {words}")
     if not model.targets:
         raise PackageError(
             f"{model.identity} is an {model.task}: it stands beside other packages and answers nothing itself",
@@ -103,7 +103,7 @@ def answer_images(
             Answer(
                 package=identity(model),
                 image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
-                findings=each,
+                findings=image_findings,
                 route=route,
                 at=at,
                 revision=revision,
@@ -112,7 +112,7 @@ def answer_images(
                 scope=scope,
                 device_uid=device_uid or user_device_uid(),
             )
-            for image, each in zip(frames, findings, strict=True)
+            for image, image_findings in zip(frames, findings, strict=True)
         ]
     return answers
 
@@ -189,13 +189,15 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
     """
     wanted: Sequence[int] = range(len(answered))
     if request.targets == "present":
-        wanted = [index for index in wanted if any(each.present for each in answered[index])] or wanted
+        wanted = [index for index in wanted if any(finding.present for finding in answered[index])] or wanted
     if request.most_frames is None or len(wanted) <= request.most_frames:
         return list(wanted)
 
     def clearness(index: int) -> tuple[bool, float]:
         chosen = _chosen(answered[index], request)
-        return any(each.present for each in chosen), max((_above(each) for each in chosen), default=-math.inf)
+        return any(finding.present for finding in chosen), max(
+            (_above(finding) for finding in chosen), default=-math.inf
+        )
 
     ranked = sorted(wanted, key=clearness, reverse=True)
     return sorted(ranked[: request.most_frames])
@@ -327,9 +329,9 @@ def _chosen(findings: Sequence[Finding], request: ExplanationRequest) -> list[Fi
     if request.targets in ("all", "top"):
         chosen = ranked
     elif request.targets == "present":
-        chosen = [each for each in ranked if each.present] or ranked[:1]
+        chosen = [finding for finding in ranked if finding.present] or ranked[:1]
     else:
-        chosen = [each for each in ranked if each.target.name in request.targets]
+        chosen = [finding for finding in ranked if finding.target.name in request.targets]
     return chosen[: request.most]
 
 

@@ -113,20 +113,20 @@ class _Work:
             self.progress(start + width / 2 * done / max(total, 1), words)
 
         share(0, 1, f"{method}: explaining {', '.join(self.targets)}")
-        found = self._explanations(self.targets, method, parameters, share)
-        maps = [each for each in found if isinstance(each, Heatmap)]
-        for number, each in enumerate(found):
-            done = start + width * (0.5 + 0.5 * number / len(found))
-            self.progress(done, f"{method}: measuring the explanation of {each.target}")
+        explanations = self._explanations(self.targets, method, parameters, share)
+        maps = [explanation for explanation in explanations if isinstance(explanation, Heatmap)]
+        for number, explanation in enumerate(explanations):
+            done = start + width * (0.5 + 0.5 * number / len(explanations))
+            self.progress(done, f"{method}: measuring the explanation of {explanation.target}")
             measuring = partial(self._measuring, done)
             try:
-                with activity(f"measuring the explanation of {each.target}"):
-                    if isinstance(each, Heatmap):
-                        self._map(each, maps, measuring)
+                with activity(f"measuring the explanation of {explanation.target}"):
+                    if isinstance(explanation, Heatmap):
+                        self._map(explanation, maps, measuring)
                     else:
-                        self._told(each, measuring)
+                        self._told(explanation, measuring)
             except Exception as error:  # of this explanation alone: no defect in one takes the others
-                self._refuse([each.target], method, error)
+                self._refuse([explanation.target], method, error)
 
     def _measuring(self, done: float, *_: object) -> None:
         """However far a measurement is, the run is where it was."""
@@ -140,9 +140,9 @@ class _Work:
                 for prior in self._prior
                 if isinstance(prior.explanation, Heatmap) and prior.explanation.target == target and not prior.withheld
             ]
-            found = agreement(shown)
-            if found is not None:
-                self.explained.agreement[target] = found
+            figure = agreement(shown)
+            if figure is not None:
+                self.explained.agreement[target] = figure
 
     def _explanations(
         self,

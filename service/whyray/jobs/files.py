@@ -90,16 +90,16 @@ def instance_files(paths: Iterable[Path]) -> list[Path]:
     ImageError
         If there is none.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
-        found += [each for each in _files_in(path) if _claims_to_be_dicom(each)] if path.is_dir() else [path]
-    if not found:
+        files += [file for file in _files_in(path) if _claims_to_be_dicom(file)] if path.is_dir() else [path]
+    if not files:
         raise ImageError("no DICOM file among the paths given", advice="Name .dcm files or a folder that holds some.")
-    return found
+    return files
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [each for each in sorted(folder.rglob("*")) if each.is_file() and not each.name.startswith("._")]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("._")]
 
 
 def _claims_to_be_dicom(path: Path) -> bool:
@@ -142,10 +142,10 @@ def sorted_files(paths: Iterable[Path]) -> SortedFiles:
             files.append(path)
             continue
         inside = _files_in(path)
-        taken = [each for each in inside if _claims_to_be_dicom(each)]
-        taken = taken or [each for each in inside if is_picture(each)]
+        taken = [file for file in inside if _claims_to_be_dicom(file)]
+        taken = taken or [file for file in inside if is_picture(file)]
         files += taken
-        others += [_kind_of_file(each) for each in inside if each not in set(taken)]
+        others += [_kind_of_file(file) for file in inside if file not in set(taken)]
     for path in files:
         sop_class, has_size = sop_class_of(path)
         if sop_class in SEGMENTATIONS:
@@ -196,12 +196,12 @@ def explain_files(
         told += (beside,)
     if unreadable and not sources:
         raise _none_usable(unreadable)
-    found = read_images(sources)
-    refusals = (*unreadable, *found.refusals)
-    if not found.images and refusals:
+    study = read_images(sources)
+    refusals = (*unreadable, *study.refusals)
+    if not study.images and refusals:
         raise _none_usable(refusals)
     answers = answer_images(
-        found.or_raise(),
+        study.or_raise(),
         model,
         request,
         route=NO_ROUTE,
@@ -236,7 +236,7 @@ def explain_files(
         findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
         withheld=tuple(_withheld(findings)),
-        no_statement=tuple(each for answer in answers if (each := describe_no_statement(answer)) is not None),
+        no_statement=tuple(sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None),
         files=tuple(written),
     )
     _write_report(report, out)
@@ -246,8 +246,8 @@ def explain_files(
 def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
     """How the images were read, and which frames of them are not explained; each once."""
     notes = [str(note) for answer in answers for note in answer.image.notes]
-    left_out = [each.frames_explained for each in answers if each.frames_explained is not None]
-    return tuple(dict.fromkeys(notes + [frames_explained_words(each, wording) for each in left_out]))
+    left_out = [answer.frames_explained for answer in answers if answer.frames_explained is not None]
+    return tuple(dict.fromkeys(notes + [frames_explained_words(frames, wording) for frames in left_out]))
 
 
 def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:
@@ -297,9 +297,9 @@ def _refusals(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
 
 def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
     for finding in findings:
-        for each in (*finding["explanations"], *finding["typed_explanations"]):
-            if each["withheld"] and not each.get("part"):
-                yield f"{each['method']} of {finding['finding']}: {'; '.join(each['quality']['reasons'])}"
+        for explanation in (*finding["explanations"], *finding["typed_explanations"]):
+            if explanation["withheld"] and not explanation.get("part"):
+                yield f"{explanation['method']} of {finding['finding']}: {'; '.join(explanation['quality']['reasons'])}"
 
 
 def _write(result: Result, out: Path) -> list[str]:

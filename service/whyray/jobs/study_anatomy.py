@@ -8,12 +8,12 @@ from whyray.explain.anatomy import structure
 from whyray.imaging import Code, ModelInput, SourceImage, StudyStructures, structures_on_grid
 
 
-def on_grid(found: StudyStructures, image: SourceImage, model_input: ModelInput) -> tuple[Structure, ...]:
+def on_grid(study_structures: StudyStructures, image: SourceImage, model_input: ModelInput) -> tuple[Structure, ...]:
     """The study's structures on the model's input grid; those that the grid does not show are left out."""
     return tuple(
-        structure(each.label, each.mask, _concept(each.code), _concept(each.laterality))
-        for each in structures_on_grid(found.structures, image, model_input.grid)
-        if each.mask.any()
+        structure(segment.label, segment.mask, _concept(segment.code), _concept(segment.laterality))
+        for segment in structures_on_grid(study_structures.structures, image, model_input.grid)
+        if segment.mask.any()
     )
 
 

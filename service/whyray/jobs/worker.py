@@ -116,17 +116,17 @@ def _work(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    found = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
-    _note_refusals(tools.catalog, order, found)
+    study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
+    _note_refusals(tools.catalog, order, study)
     answers = answer_images(
-        found.or_raise(),
+        study.or_raise(),
         model,
         request_of(route, config.templates.folder),
         route=route.name,
         at=order.job.created_at,
         revision=order.job.revision,
         segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
-        supersedes=[each.sop_instance_uid for each in order.previous],
+        supersedes=[earlier.sop_instance_uid for earlier in order.previous],
         device_uid=order.device_uid,
         progress=lambda done, words: progress(0.9 * done, words),
     )
@@ -158,17 +158,17 @@ def _work(
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
 
 
-def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
+def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
     """What can't be used is named even where the rest of the study gives an answer."""
     beside = passed_over(order.others.values())
-    if order.job.attempt > 1 or not (found.refusals or beside):
+    if order.job.attempt > 1 or not (study.refusals or beside):
         return
     with catalog.begin() as session:
         if beside:
             events.record(
                 session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
             )
-        for refusal in found.refusals:
+        for refusal in study.refusals:
             count = len(refusal.sop_instance_uids) or 1
             words = f"{count} instances not used: {refusal.error.code}: {refusal.error.message}"
             events.record(
@@ -179,13 +179,15 @@ def _note_refusals(catalog: Catalog, order: _Order, found: StudyImages) -> None:
 def _order(job_id: str, tools: Tools) -> _Order:
     with tools.catalog.read() as session:
         job = jobs.get(session, job_id)
-        instances = [each for group in jobs.inputs(session, job).values() for each in group]
+        instances = [instance for group in jobs.inputs(session, job).values() for instance in group]
         kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
-            image_keys=tuple(each.key for each in instances if kinds[each.id] is None),
-            others={each.sop_instance_uid: kind for each in instances if (kind := kinds[each.id]) is not None},
+            image_keys=tuple(instance.key for instance in instances if kinds[instance.id] is None),
+            others={
+                instance.sop_instance_uid: kind for instance in instances if (kind := kinds[instance.id]) is not None
+            },
             segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
             previous=tuple(
                 EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
