@@ -114,6 +114,6 @@ def similarity(points: Tensor, prototypes: Tensor) -> Tensor:
 
 def whole(net: PrototypeNet) -> Whole:
     """The net behind the frozen backbone."""
-    found = Whole(dense_imagenet_features(), net)
-    found.eval()
-    return found
+    network = Whole(dense_imagenet_features(), net)
+    network.eval()
+    return network
