@@ -1,4 +1,4 @@
-"""Labels that nobody drew: lungs, heart and mediastinum of a frontal radiograph by thresholds, shape and symmetry.
+"""Labels lungs, heart and mediastinum of a frontal radiograph by thresholds, shape and symmetry, without a reader.
 
 Lungs are the best pair of dark, closed regions over many thresholds; heart and mediastinum are what lies between them.
 Wherever the pair is not plausible there is no label: a radiograph with an opaque lung has none.

@@ -58,7 +58,8 @@ def abnormal_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
         f"| {name} | {figures['positives']} | {with_interval(figures['auc'])} | {figures['ece']:.3f} "
-        f"| {figures['threshold']:.3f} | {metrics['head_weights'][name]:.2f} | {'yes' if figures['auc']['value'] >= 0.7 else 'no'} |"
+        f"| {figures['threshold']:.3f} | {metrics['head_weights'][name]:.2f} "
+        f"| {'yes' if figures['auc']['value'] >= 0.7 else 'no'} |"
         for name, figures in metrics["concepts"].items()
     ]
     template = Path(__file__).with_name("cxr_concepts_card.md").read_text(encoding="utf-8")

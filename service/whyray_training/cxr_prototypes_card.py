@@ -100,7 +100,8 @@ def prototypes_card(metrics: dict[str, Any]) -> str:
     rows = [
         f"| {name} | {measured['positives']} | {with_interval(measured['auc'])} | {measured['linear_auc']:.3f} "
         f"| {with_interval(measured['loss_to_linear'])} | {measured['disturbed_auc']:.3f} "
-        f"| {measured['threshold']:.3f} | {measured['sensitivity']:.2f} | {measured['specificity']:.2f} | {measured['ece']:.3f} |"
+        f"| {measured['threshold']:.3f} | {measured['sensitivity']:.2f} "
+        f"| {measured['specificity']:.2f} | {measured['ece']:.3f} |"
         for name, measured in metrics["targets"].items()
     ]
     shipped = metrics["shipped_weights_at_64_pixels"]

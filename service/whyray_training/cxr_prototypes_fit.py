@@ -73,7 +73,7 @@ def fitted(data: Radiographs, seen: HalfArray, pooled: DoubleArray, judge: Judge
             first, _ = signed_logistic(table, want, signs, 0.1, recipe.sparsity * len(points))
             kept = _strongest(first * table.std(axis=0), signs, recipe)
             last, shift = signed_logistic(table[:, kept], want, signs[kept], recipe.ridge * len(points), 0.0)
-            own = slice(target * recipe.each, (target + 1) * recipe.each)
+            own = slice(target * recipe.per_target, (target + 1) * recipe.per_target)
             net.prototypes[own] = candidates[kept]
             net.last.weight[target, own] = torch.from_numpy(last).float()
             net.last.bias[target] = shift
@@ -126,7 +126,7 @@ def _candidates(
     places, signs = [], []
     for sign in (1, -1):
         rows = np.flatnonzero(labels == (sign > 0))
-        anywhere = max(1, -(-recipe.each // max(len(rows), 1)))  # more than one only in a trial run on few images
+        anywhere = max(1, -(-recipe.per_target // max(len(rows), 1)))  # more than one only in a trial run on few images
         for image in random.permutation(rows)[: recipe.candidates]:
             strongest = int((sign * inner[image]).argmax())
             for place in (strongest, *(int(position) for position in random.integers(side**2, size=anywhere))):
