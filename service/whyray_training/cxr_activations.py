@@ -65,14 +65,14 @@ def activations(
         tell((1 + copies) * len(images))
         return np.asarray(np.load(path))
     random = torch.Generator().manual_seed(seed)
-    found = []
+    by_copy = []
     for copy in range(1 + copies):
         parts = []
         for batch in torch.from_numpy(images).split(BATCH):
             parts.append(backbone(augment(batch, INPUT_SIZE, random) if copy else plain(batch, INPUT_SIZE)))
             tell(len(batch))
-        found.append(np.concatenate(parts))
-    answer = np.stack(found)
+        by_copy.append(np.concatenate(parts))
+    answer = np.stack(by_copy)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, answer)

@@ -52,17 +52,17 @@ def main(
     drawn = hand_drawn(names)
     learnable = np.array([name not in drawn for name in names])
     ruled = _ruled(radiographs.images, keep, console)
-    first = np.array([each.accepted and each.score >= SURE for each in ruled]) & learnable
+    first = np.array([labelled.accepted and labelled.score >= SURE for labelled in ruled]) & learnable
     console.print(
-        f"{first.sum()} of {learnable.sum()} labelled by rules; refused: {Counter(each.why for each in ruled)}"
+        f"{first.sum()} of {learnable.sum()} labelled by rules; refused: {Counter(labelled.why for labelled in ruled)}"
     )
-    by_rules = _enlarged(np.stack([each.labels for each in ruled]))
+    by_rules = _enlarged(np.stack([labelled.labels for labelled in ruled]))
     network = train(radiographs.images[first], by_rules[first], steps, seed, _teller(console, "first round", steps))
     once = _tidy_predictions(network, radiographs.images)
     second, kept, replaced = _second_labels(ruled, by_rules, once, learnable)
-    chosen = np.array([each is not None for each in second])
+    chosen = np.array([labels is not None for labels in second])
     console.print(f"second round: {chosen.sum()} labels, {kept} of them by rules, {replaced} by the first network")
-    final_labels = np.stack([each for each in second if each is not None])
+    final_labels = np.stack([labels for labels in second if labels is not None])
     final = train(radiographs.images[chosen], final_labels, steps, seed + 1, _teller(console, "second round", steps))
     twice = _tidy_predictions(final, radiographs.images)
     metrics: dict[str, Any] = {
@@ -72,11 +72,13 @@ def main(
             "radiographs": len(radiographs),
             "hand_drawn": len(drawn),
             "labelled_by_rules": int(first.sum()),
-            "refused_by_rules": dict(Counter(each.why or "accepted, but unsure" for each in np.array(ruled)[~first])),
+            "refused_by_rules": dict(
+                Counter(labelled.why or "accepted, but unsure" for labelled in np.array(ruled)[~first])
+            ),
             "second_round": int(chosen.sum()),
             "second_round_by_rules": kept,
             "second_round_by_network": replaced,
-            "parameters": sum(each.numel() for each in final.parameters()),
+            "parameters": sum(parameter.numel() for parameter in final.parameters()),
         },
         "hand_check": {
             "rules": _rules_measured(by_rules, ruled, names, drawn, seed),
@@ -84,8 +86,8 @@ def main(
             "shipped": _measured(twice, names, drawn, seed),
         },
         "plausible": {
-            "all": float(np.mean([not implausible(each) for each in twice])),
-            "first_round": float(np.mean([not implausible(each) for each in once])),
+            "all": float(np.mean([not implausible(labels) for labels in twice])),
+            "first_round": float(np.mean([not implausible(labels) for labels in once])),
             "areas": _areas(twice),
         },
     }
@@ -111,7 +113,7 @@ def _ruled(images: Images, keep: Path | None, console: Console) -> list[Labelled
             return kept
     ruled = [label(image) for image in track(images, "labels by rules", console=console)]
     if keep is not None:
-        labels, scores, why = zip(*((each.labels, each.score, each.why) for each in ruled), strict=True)
+        labels, scores, why = zip(*((labelled.labels, labelled.score, labelled.why) for labelled in ruled), strict=True)
         np.savez_compressed(keep, labels=np.stack(labels), score=np.array(scores), why=np.array(why))
     return ruled
 
@@ -132,16 +134,16 @@ def _enlarged(labels: Labels) -> Labels:
 
 
 def _tidy_predictions(network: UNet2d, images: Images) -> Labels:
-    return np.stack([tidied(each) for each in predicted(network, images)])
+    return np.stack([tidied(labels) for labels in predicted(network, images)])
 
 
 def _second_labels(
-    ruled: list[Labelled], by_rules: Labels, found: Labels, learnable: np.ndarray[Any, np.dtype[np.bool_]]
+    ruled: list[Labelled], by_rules: Labels, predictions: Labels, learnable: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> tuple[list[Labels | None], int, int]:
     """The rules' labels where the network repeats them, its own where those are plausible, none for the rest."""
     labels: list[Labels | None] = []
     kept = replaced = 0
-    for one, rule, own, may in zip(ruled, by_rules, found, learnable, strict=True):
+    for one, rule, own, may in zip(ruled, by_rules, predictions, learnable, strict=True):
         agreed = min(figures.dice(rule == side, own == side) for side in (1, 2)) if rule.any() else 0.0
         if may and one.accepted and agreed >= AGREED:
             labels.append(rule)
@@ -154,8 +156,8 @@ def _second_labels(
     return labels, kept, replaced
 
 
-def _measured(found: Labels, names: list[str], drawn: dict[str, HandDrawn], seed: int) -> dict[str, Any]:
-    pairs = [(drawn[name], found[index]) for index, name in enumerate(names) if name in drawn]
+def _measured(predictions: Labels, names: list[str], drawn: dict[str, HandDrawn], seed: int) -> dict[str, Any]:
+    pairs = [(drawn[name], predictions[index]) for index, name in enumerate(names) if name in drawn]
     return dice_by_structure(pairs, seed) if pairs else {}
 
 
@@ -171,12 +173,12 @@ def _rules_measured(
     return dice_by_structure(pairs, seed) if pairs else {}
 
 
-def _areas(found: Labels) -> dict[str, list[float]]:
+def _areas(predictions: Labels) -> dict[str, list[float]]:
     """Per structure the 1st, 50th and 99th percentile of its share of the image."""
     return {
         name: [
             figures.rounded(value, 4)
-            for value in np.percentile((found == index).reshape(len(found), -1).mean(axis=1), [1, 50, 99])
+            for value in np.percentile((predictions == index).reshape(len(predictions), -1).mean(axis=1), [1, 50, 99])
         ]
         for index, name in enumerate(CLASSES)
         if index

@@ -46,9 +46,9 @@ def anatomy_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     checked = metrics["hand_check"]
     rows = "\n".join(
-        f"| {name} | {with_interval(each)} | {each['worst']:.3f} | {each['images']} "
+        f"| {name} | {with_interval(figures)} | {figures['worst']:.3f} | {figures['images']} "
         f"| {with_interval(checked['first_round'][name])} | {_of_rules(checked['rules'].get(name))} |"
-        for name, each in checked["shipped"].items()
+        for name, figures in checked["shipped"].items()
     )
     areas = "\n".join(
         f"| {name} | {low:.1%} | {middle:.1%} | {high:.1%} |"

@@ -43,18 +43,21 @@ def dice_by_structure(pairs: Sequence[tuple[HandDrawn, NDArray[np.uint8]]], seed
 
     'heart and mediastinum' is both together: the line between them is a convention that no edge in the image shows.
     """
-    found: dict[str, Any] = {}
+    dice: dict[str, Any] = {}
     for structure in (*CLASSES[1:], "heart and mediastinum"):
         values = [value for drawn, labels in pairs if (value := _dice(drawn, labels, structure)) is not None]
         if not values:
             continue
-        array = np.array(values)
-        found[structure] = {
-            **figures.bootstrap(lambda rows, array=array: float(array[rows].mean()), len(array), seed),  # type: ignore[misc]
-            "worst": figures.rounded(array.min()),
-            "images": len(array),
-        }
-    return found
+        dice[structure] = _mean_and_worst(np.array(values, np.float64), seed)
+    return dice
+
+
+def _mean_and_worst(dice: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    return {
+        **figures.bootstrap(lambda rows: float(dice[rows].mean()), len(dice), seed),
+        "worst": figures.rounded(dice.min()),
+        "images": len(dice),
+    }
 
 
 def _dice(drawn: HandDrawn, labels: NDArray[np.uint8], structure: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Labels that nobody drew: lungs, heart and mediastinum of a frontal radiograph by thresholds, shape and symmetry.
+"""Labels lungs, heart and mediastinum of a frontal radiograph by thresholds, shape and symmetry, without a reader.
 
 Lungs are the best pair of dark, closed regions over many thresholds; heart and mediastinum are what lies between them.
 Wherever the pair is not plausible there is no label: a radiograph with an opaque lung has none.
@@ -67,7 +67,7 @@ def _lungs(smooth: FloatArray) -> tuple[Candidate | None, Candidate | None]:
     sides: tuple[list[Candidate], list[Candidate]] = ([], [])
     # Beside the image itself one without its slow changes: breasts hide the lower third from a single threshold.
     slow = [ndimage.gaussian_filter1d(smooth, SIZE / 6, axis=axis) for axis in (0,)]
-    for values in (smooth, *(smooth - each for each in slow), smooth - ndimage.gaussian_filter(smooth, SIZE / 5)):
+    for values in (smooth, *(smooth - trend for trend in slow), smooth - ndimage.gaussian_filter(smooth, SIZE / 5)):
         inner = values[SIZE // 8 : -SIZE // 8, SIZE // 8 : -SIZE // 8]
         for level in np.quantile(inner, np.linspace(0.1, 0.72, THRESHOLDS)):
             dark = values < level
@@ -78,7 +78,7 @@ def _lungs(smooth: FloatArray) -> tuple[Candidate | None, Candidate | None]:
                     sides[side].append(Candidate(mask, _lung_like(mask, gradient, middle)))
     best = 0.0
     pair: tuple[Candidate, Candidate] | tuple[None, None] = (None, None)
-    tops = [sorted(each, key=lambda one: -one.score)[:12] for each in sides]
+    tops = [sorted(candidates, key=lambda one: -one.score)[:12] for candidates in sides]
     for right in tops[0]:
         for left in tops[1]:
             score = min(right.score, left.score) * _alike(right.mask, left.mask, middle)
@@ -102,12 +102,12 @@ def _closed_regions(dark: BoolArray) -> list[BoolArray]:
         return []
     edge = set(np.concatenate([labelled[0], labelled[-1], labelled[:, 0], labelled[:, -1]]).tolist())
     areas = ndimage.sum_labels(dark, labelled, np.arange(count + 1)) / dark.size
-    found = []
+    regions = []
     for index in np.flatnonzero((areas > 0.03) & (areas < 0.3)):
         if index in edge or index == 0:
             continue
-        found.append(_rounded(labelled == index))
-    return found
+        regions.append(_rounded(labelled == index))
+    return regions
 
 
 def _rounded(mask: BoolArray) -> BoolArray:
@@ -235,11 +235,11 @@ def _angle(lung: BoolArray, *, inner_is_high: bool) -> int:
 
 def _inner_edge(lung: BoolArray, rows: NDArray[np.intp], last: int, *, high: bool) -> NDArray[np.intp]:
     """The column next to the lung's medial border in each row; below `last` that of `last`."""
-    found = []
+    edge_columns = []
     for row in rows:
         columns = np.flatnonzero(lung[min(row, last)])
-        found.append((columns[-1] + 1 if high else columns[0]) if columns.size else -1)
-    edges = np.array(found)
+        edge_columns.append((columns[-1] + 1 if high else columns[0]) if columns.size else -1)
+    edges = np.array(edge_columns)
     known = np.flatnonzero(edges >= 0)
     return np.asarray(np.interp(np.arange(len(edges)), known, edges[known]).astype(np.intp))
 

@@ -83,7 +83,7 @@ def train(images: Images, labels: Labels, steps: int, seed: int, tell: Callable[
 
 def predicted(network: UNet2d, images: Images) -> Labels:
     """(N, 224, 224) class indices for images (N, 256, 256)."""
-    found = []
+    batches = []
     with torch.no_grad():
         for start in range(0, len(images), 16):
             pixels = functional.interpolate(
@@ -92,20 +92,20 @@ def predicted(network: UNet2d, images: Images) -> Labels:
                 mode="bilinear",
                 antialias=True,
             )
-            found.append(network(pixels)[0].argmax(dim=1).numpy().astype(np.uint8))
-    return np.concatenate(found)
+            batches.append(network(pixels)[0].argmax(dim=1).numpy().astype(np.uint8))
+    return np.concatenate(batches)
 
 
 def tidied(labels: Labels) -> Labels:
     """One image's labels with the largest region of each class alone, without holes."""
-    found = np.full(labels.shape, BACKGROUND, np.uint8)
+    largest = np.full(labels.shape, BACKGROUND, np.uint8)
     for index in range(1, len(CLASSES)):
         parts, count = ndimage.label(labels == index)
         if count:
             sizes = ndimage.sum_labels(np.ones_like(parts), parts, np.arange(1, count + 1))
             whole = ndimage.binary_fill_holes(parts == 1 + int(np.argmax(sizes)))
-            found[whole & (found == BACKGROUND)] = index
-    return found
+            largest[whole & (largest == BACKGROUND)] = index
+    return largest
 
 
 def _loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -53,15 +53,15 @@ def main(
     console, recipe = Console(), Recipe(copies=copies, steps=steps)
     observer = Observer(load_package(classifier, options=RuntimeOptions(intra_op_threads=threads)))
     radiographs, small = load_radiographs(data / "nih-cxr", limit), load_small_radiographs(data / "nih-cxr-64", limit)
-    apart = [patient_folds(each.patients, FOLDS, SPLIT_SEED) == HELD_OUT for each in (radiographs, small)]
+    apart = [patient_folds(dataset.patients, FOLDS, SPLIT_SEED) == HELD_OUT for dataset in (radiographs, small)]
     training = together(radiographs.take(np.flatnonzero(~apart[0])), small.take(np.flatnonzero(~apart[1])))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("what the classifier sees", total=len(training) * (1 + copies) + sum(map(sum, apart)))
         taught = lesson(training, copies, seed + 1, observer, lambda count: progress.advance(bar, count))
         held_out, held_out_small = (
-            lesson(each.take(np.flatnonzero(mine)), 0, seed, observer, lambda count: progress.advance(bar, count))
-            for each, mine in zip((radiographs, small), apart, strict=True)
+            lesson(dataset.take(np.flatnonzero(mine)), 0, seed, observer, lambda count: progress.advance(bar, count))
+            for dataset, mine in zip((radiographs, small), apart, strict=True)
         )
         net = with_components(Net(), taught.seen.astype(np.float32))
         if start is not None:
@@ -99,13 +99,13 @@ def main(
     }
     write_package(out, autoencoder_manifest(), metrics, "")
     autoencoder = Autoencoder(load_package(out, options=RuntimeOptions(intra_op_threads=threads)))
-    plain = Lesson(*(getattr(taught, each.name)[:LEAKY] for each in dataclasses.fields(Lesson)))
-    for name, each in {"held_out": held_out, "held_out_small": held_out_small, "training": plain}.items():
-        metrics[name] = likeness(autoencoder, observer, each, seed)
+    plain = Lesson(*(getattr(taught, field.name)[:LEAKY] for field in dataclasses.fields(Lesson)))
+    for name, measured_on in {"held_out": held_out, "held_out_small": held_out_small, "training": plain}.items():
+        metrics[name] = likeness(autoencoder, observer, measured_on, seed)
     metrics["refined"] = after_refinement(out, observer, held_out, seed)
     write_package(out, autoencoder_manifest(), metrics, autoencoder_card(metrics))
     for name in ("held_out", "training", "refined"):
-        console.print(name, {key: each for key, each in metrics[name].items() if key != "targets"})
+        console.print(name, {key: figure for key, figure in metrics[name].items() if key != "targets"})
 
 
 if __name__ == "__main__":

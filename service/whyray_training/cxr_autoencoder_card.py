@@ -44,13 +44,13 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     sets = ("held_out", "held_out_small", "training")
     rows = [
-        f"| {words} | {' | '.join(with_interval(metrics[each][key]) for each in sets)} |"
+        f"| {words} | {' | '.join(with_interval(metrics[part][key]) for part in sets)} |"
         for key, words in _ROWS.items()
     ]
     targets = [
-        f"| {name} | {each['present']} | {each['gap']:.3f} | {each['gap_95']:.3f} | {each['gap_logit']:.2f} "
-        f"| {each['within']:.2f} |"
-        for name, each in metrics["held_out"]["targets"].items()
+        f"| {name} | {figures['present']} | {figures['gap']:.3f} | {figures['gap_95']:.3f} "
+        f"| {figures['gap_logit']:.2f} | {figures['within']:.2f} |"
+        for name, figures in metrics["held_out"]["targets"].items()
     ]
     template = Path(__file__).with_name("cxr_autoencoder_card.md").read_text(encoding="utf-8")
     return template.format(
@@ -62,11 +62,12 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
         classifier=metrics["classifier"],
         digest=metrics["classifier_digest"],
         continued=" It went on from the weights of an earlier run of the same script." if metrics["continued"] else "",
-        pictures=[metrics[each]["pictures"] for each in sets],
+        pictures=[metrics[part]["pictures"] for part in sets],
         rows="\n".join(rows),
         targets="\n".join(targets),
         refined={
-            name: with_interval(each) if isinstance(each, dict) else each for name, each in metrics["refined"].items()
+            name: with_interval(figure) if isinstance(figure, dict) else figure
+            for name, figure in metrics["refined"].items()
         },
         parity=metrics["onnx_parity"],
     )

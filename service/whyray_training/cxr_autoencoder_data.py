@@ -57,14 +57,14 @@ class Observer:
 
     def __call__(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(N, 1, 224, 224) to features (N, E, 14, 14), their means (N, E) and logits (N, 14)."""
-        found: Any = self._features(pictures)
-        features = found[0] if isinstance(found, (tuple, list)) else found
+        tensors: Any = self._features(pictures)
+        features = tensors[0] if isinstance(tensors, (tuple, list)) else tensors
         pooled = features.mean(dim=(2, 3))
         return features, pooled, pooled @ self.weight.T + self.bias
 
     def answers(self, full: FloatArray) -> tuple[npt.NDArray[np.float16], FloatArray, FloatArray]:
         """(N, 224, 224) to features, pooled features and logits as in Lesson, one by one through ONNX Runtime."""
-        runs = [self.model.session.run(each[None, None]) for each in full]
+        runs = [self.model.session.run(picture[None, None]) for picture in full]
         features = np.concatenate([np.asarray(run.features) for run in runs])
         logits = np.concatenate([run.logits for run in runs])
         return features[:, :FEATURES].astype(np.float16), features.mean(axis=(2, 3)), logits
@@ -81,4 +81,4 @@ def lesson(data: Radiographs, copies: int, seed: int, observer: Observer, tell: 
             shown = full.astype(np.float32) / 255
             parts.append((resampled(shown, (SIZE, SIZE)).astype(np.float16), full, *observer.answers(shown)))
             tell(len(batch))
-    return Lesson(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return Lesson(*(np.concatenate(batches) for batches in zip(*parts, strict=True)))

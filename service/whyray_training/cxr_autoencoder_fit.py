@@ -40,8 +40,8 @@ def fit(
     """The net after `recipe.steps` batches; `tell` hears the terms of each batch's loss."""
     random = np.random.default_rng(seed)
     linear = [*net.encoder.linear.parameters(), *net.decoder.linear.parameters()]
-    known = {id(each) for each in linear}
-    others = [each for each in net.parameters() if id(each) not in known]
+    known = {id(parameter) for parameter in linear}
+    others = [parameter for parameter in net.parameters() if id(parameter) not in known]
     groups = [{"params": linear, "lr": recipe.linear_rate}, {"params": others, "lr": recipe.rate}]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     plan = torch.optim.lr_scheduler.OneCycleLR(

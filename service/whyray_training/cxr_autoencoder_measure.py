@@ -30,7 +30,7 @@ def likeness(autoencoder: Autoencoder, observer: Observer, data: Lesson, seed: i
     logits = observer.answers(resampled(pictures, model.spatial_shape))[2]
     before, after = model.answer(data.logits), model.answer(logits)
     gap, gap_logit = np.abs(before - after), np.abs(data.logits - logits)
-    thresholds = np.array([each.threshold for each in model.manifest.targets])
+    thresholds = np.array([target.threshold for target in model.manifest.targets])
     present, kept = before >= thresholds, (before >= thresholds) == (after >= thresholds)
     error = ((pictures - seen) ** 2).mean(axis=(1, 2))
     alike = np.array(
@@ -75,9 +75,9 @@ def after_refinement(folder: Path, observer: Observer, data: Lesson, seed: int) 
     """The gap that is left when latents are refined for one picture and its strongest finding, as latent-shift does."""
     model, method = observer.model, "latent-shift"
     space = LatentSpace(model, method=method, reference=str(folder))
-    thresholds = np.array([each.threshold for each in model.manifest.targets])
+    thresholds = np.array([target.threshold for target in model.manifest.targets])
     rows = np.linspace(0, len(data) - 1, min(REFINED, len(data))).astype(int)
-    found = []
+    gaps = []
     for row in rows:
         before = model.answer(data.logits[row : row + 1])[0]
         target = int((before / thresholds).argmax())
@@ -87,8 +87,8 @@ def after_refinement(folder: Path, observer: Observer, data: Lesson, seed: int) 
         pictures = space.decode(np.concatenate([encoded, latents]))
         after = model.answer(model.session.logits(as_input(pictures, model.manifest.input)))[:, target]
         errors = ((pictures - case.display) ** 2).mean(axis=(1, 2))
-        found.append([*np.abs(after - before[target]), *(1000 * errors), float(before[target] >= thresholds[target])])
-    encoder_gap, gap, encoder_error, error, present = np.array(found).T
+        gaps.append([*np.abs(after - before[target]), *(1000 * errors), float(before[target] >= thresholds[target])])
+    encoder_gap, gap, encoder_error, error, present = np.array(gaps).T
 
     def over(values: npt.NDArray[Any]) -> figures.Interval:
         return figures.bootstrap(lambda cases: float(values[cases].mean()), len(values), seed)

@@ -119,8 +119,8 @@ def main(
     for fold in np.unique(fold_of):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         decoder = trained(lessons.of(train), book, recipe, seed)
-        for each, caption in zip(test, written(decoder, lessons.memories[0, test], book), strict=True):
-            captions[each] = caption
+        for row, caption in zip(test, written(decoder, lessons.memories[0, test], book), strict=True):
+            captions[row] = caption
         console.print(f"fold {fold}: {captions[test[0]]}", markup=False)
     told, answered = told_in(captions, book), lessons.margins[0] >= 0
     decoder = trained(lessons, book, recipe, seed)
@@ -209,21 +209,21 @@ def _lessons(model: Model, radiographs: Radiographs, recipe: Recipe, seed: int) 
     name = str(model.manifest.output.embedding)
     memories, margins = [], []
     for copy in range(1 + recipe.copies):
-        found, answers = [], []
+        embedded, answers = [], []
         for start in range(0, len(radiographs), 8):
             part = torch.from_numpy(radiographs.images[start : start + 8])
             x = (augment(part, INPUT_SIZE, random) if copy else plain(part, INPUT_SIZE)).numpy()
             taps = model.session.tapped(x, [name, model.network.logits_name])
-            found.append(taps[name].reshape(len(part), -1))
+            embedded.append(taps[name].reshape(len(part), -1))
             answers.append(_margins(model, model.answer(taps[model.network.logits_name])))
-        memories.append(np.concatenate(found))
+        memories.append(np.concatenate(embedded))
         margins.append(np.concatenate(answers))
     return Lessons(np.stack(memories).astype(np.float64), np.stack(margins))
 
 
 def _margins(model: Model, answers: NDArray[np.float32]) -> DoubleArray:
     """(N, 14): log odds of probabilities above those of the thresholds; at or above 0 where a finding is present."""
-    thresholds = np.array([each.threshold for each in model.manifest.targets])
+    thresholds = np.array([target.threshold for target in model.manifest.targets])
     chances = np.clip(answers.astype(np.float64), 1e-12, 1 - 1e-12)
     return np.asarray(np.log(chances / (1 - chances)) - np.log(thresholds / (1 - thresholds)))
 
@@ -244,10 +244,10 @@ def _on_others(package: Captioner, model: Model, others: Radiographs, book: Phra
     """The written package on radiographs of patients that it never saw."""
     rows = np.unique(np.linspace(0, len(others) - 1, min(OTHERS, len(others))).astype(int))
     pictures = plain(torch.from_numpy(others.images[rows]), INPUT_SIZE).numpy()
-    captions = [package.caption(each[0]).text for each in pictures]
-    answered = np.concatenate([_margins(model, model.predict(each[None])) for each in pictures]) >= 0
-    found = against(told_in(captions, book), answered, seed)
-    return {"patients": len(np.unique(others.patients[rows])), **found}
+    captions = [package.caption(picture[0]).text for picture in pictures]
+    answered = np.concatenate([_margins(model, model.predict(picture[None])) for picture in pictures]) >= 0
+    agreement = against(told_in(captions, book), answered, seed)
+    return {"patients": len(np.unique(others.patients[rows])), **agreement}
 
 
 def _write_encoder(model: Model, path: Path) -> None:

@@ -54,28 +54,28 @@ def captioner_card(metrics: dict[str, Any]) -> str:
         patients=metrics["others"]["patients"],
         findings=len(metrics["findings"]),
         findings_rows="\n".join(
-            f"| {name} | {each['answered']} | {each['stated']} "
-            f"| {_share(each['precision'])} | {_share(each['recall'])} | {_share(each['agreement'])} |"
-            for name, each in metrics["findings"].items()
+            f"| {name} | {figures['answered']} | {figures['stated']} "
+            f"| {_share(figures['precision'])} | {_share(figures['recall'])} | {_share(figures['agreement'])} |"
+            for name, figures in metrics["findings"].items()
         ),
         different=image["different captions"],
         unlike=_share(image["unlike that of the image before"]),
         unlike_empty=_share(image["unlike all of empty images"]),
         same=package["same"],
         compared=package["compared"],
-        examples="\n>\n".join(f"> {each}" for each in metrics["examples"]),
+        examples="\n>\n".join(f"> {example}" for example in metrics["examples"]),
         **{name: metrics[name] for name in ("radiographs", "folds", "seed", "vocabulary", "recipe")},
     )
 
 
-def _row(captions: str, truth: str, found: dict[str, Any]) -> str:
+def _row(captions: str, truth: str, measured: dict[str, Any]) -> str:
     figures = [
-        found["agreement"],
-        *(found[word][figure] for word in ("present", "absent") for figure in ("precision", "recall")),
+        measured["agreement"],
+        *(measured[word][figure] for word in ("present", "absent") for figure in ("precision", "recall")),
     ]
     return (
-        f"| {captions} | {truth} | {found['images']} | {' | '.join(map(with_interval, figures))} "
-        f"| {found['denying everything']:.3f} |"
+        f"| {captions} | {truth} | {measured['images']} | {' | '.join(map(with_interval, figures))} "
+        f"| {measured['denying everything']:.3f} |"
     )
 
 

@@ -21,7 +21,7 @@ def against(told: Told, truth: BoolArray, seed: int) -> dict[str, Any]:
     `present` is of statements that a finding is there, `absent` of those that it is not: precision is the share of
     these statements that is true, recall the share of what is so that is stated.
     """
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "images": len(told),
         "stated": rounded(float((told >= 0).mean())),
         "agreement": bootstrap(lambda cases: _agreement(told[cases], truth[cases]), len(told), seed),
@@ -29,23 +29,23 @@ def against(told: Told, truth: BoolArray, seed: int) -> dict[str, Any]:
     }
     for word, number, so in (("present", 1, truth), ("absent", 0, ~truth)):
         stated = told == number
-        found[word] = {"precision": _interval(so, stated, seed), "recall": _interval(stated, so, seed)}
-    return found
+        figures[word] = {"precision": _interval(so, stated, seed), "recall": _interval(stated, so, seed)}
+    return figures
 
 
 def each_finding(told: Told, truth: BoolArray, book: Phrasebook) -> dict[str, dict[str, Any]]:
     """The same of each finding, without intervals; and how often it is answered and stated."""
-    found = {}
+    by_finding = {}
     for place, name in enumerate(book.findings):
         stated, so = told[:, place] == 1, truth[:, place]
-        found[name] = {
+        by_finding[name] = {
             "answered": int(so.sum()),
             "stated": int(stated.sum()),
             "precision": _finite(_share(so, stated)),
             "recall": _finite(_share(stated, so)),
             "agreement": rounded(_agreement(told[:, place], so)),
         }
-    return found
+    return by_finding
 
 
 def follow_the_image(captions: Sequence[str], empty: Sequence[str]) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def follow_the_image(captions: Sequence[str], empty: Sequence[str]) -> dict[str,
         "unlike that of the image before": rounded(
             float(np.mean([one != other for one, other in zip(captions[1:], captions[:-1], strict=True)]))
         ),
-        "unlike all of empty images": rounded(float(np.mean([each not in empty for each in captions]))),
+        "unlike all of empty images": rounded(float(np.mean([caption not in empty for caption in captions]))),
         "captions of empty images": list(empty),
     }
 
 
 def told_in(captions: Sequence[str], book: Phrasebook) -> Told:
     """(N, 14) as `said` gives it."""
-    return np.stack([said(each, book) for each in captions])
+    return np.stack([said(caption, book) for caption in captions])
 
 
 def _interval(so: BoolArray, of: BoolArray, seed: int) -> Interval:

@@ -37,7 +37,7 @@ class Phrasebook:
 
     def __init__(self, findings: Sequence[str]) -> None:
         words = sorted(
-            {word for each in MENTIONS.values() for word in each.split()} | _opening(PRESENT) | _opening(ABSENT)
+            {word for mention in MENTIONS.values() for word in mention.split()} | _opening(PRESENT) | _opening(ABSENT)
         )
         self.findings = tuple(findings)
         self.vocabulary = (*_SPECIAL, *words)
@@ -47,7 +47,7 @@ class Phrasebook:
 
     def text(self, tokens: Sequence[int]) -> str:
         """Words with spaces; full stops where they belong."""
-        return " ".join(self.vocabulary[each] for each in tokens).replace(" .", ".")
+        return " ".join(self.vocabulary[token] for token in tokens).replace(" .", ".")
 
 
 def asked(
@@ -69,19 +69,19 @@ def asked(
         captions.append([*tokens, book.end])
         weights.append([*weight, 1.0])
     longest = max(map(len, captions))
-    padded = np.array([each + [book.end] * (longest - len(each)) for each in captions], np.int64)
-    return padded, np.array([each + [0.0] * (longest - len(each)) for each in weights])
+    padded = np.array([tokens + [book.end] * (longest - len(tokens)) for tokens in captions], np.int64)
+    return padded, np.array([weight + [0.0] * (longest - len(weight)) for weight in weights])
 
 
 def said(caption: str, book: Phrasebook) -> npt.NDArray[np.int64]:
     """(14,): 1 where the caption states the finding, 0 where it denies it, -1 where it doesn't speak of it."""
-    found = np.full(len(book.findings), -1)
+    statements = np.full(len(book.findings), -1)
     for sentence in caption.split("."):
         for name, words in MENTIONS.items():
             if re.search(rf"\b{words}\b", sentence):
                 denied = any(opening[0] in sentence.split() for opening in ABSENT)
-                found[book.findings.index(name)] = 0 if denied else 1
-    return found
+                statements[book.findings.index(name)] = 0 if denied else 1
+    return statements
 
 
 def _opening(forms: Sequence[Sequence[str]]) -> set[str]:

@@ -76,15 +76,15 @@ def chest_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def chest_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {finding} | {each['positives']} | {with_interval(each['auc'])} | {each['probe_auc']:.3f} "
-        f"| {with_interval(each['teacher_auc'])} | {each['agreement']:.2f} | {each['threshold']:.3f} "
-        f"| {each['sensitivity']:.2f} | {each['specificity']:.2f} | {each['ece']:.3f} | {each['calibrated_on']} "
-        f"| {each['evidence_in_region']:.2f} | {each['region_area']:.2f} |"
-        for finding, each in metrics["findings"].items()
+        f"| {finding} | {figures['positives']} | {with_interval(figures['auc'])} | {figures['probe_auc']:.3f} "
+        f"| {with_interval(figures['teacher_auc'])} | {figures['agreement']:.2f} | {figures['threshold']:.3f} "
+        f"| {figures['sensitivity']:.2f} | {figures['specificity']:.2f} | {figures['ece']:.3f} "
+        f"| {figures['calibrated_on']} | {figures['evidence_in_region']:.2f} | {figures['region_area']:.2f} |"
+        for finding, figures in metrics["findings"].items()
     ]
     small = [
-        f"| {finding} | {each['positives']} | {with_interval(each['auc'])} |"
-        for finding, each in metrics["shipped_weights_at_64_pixels"]["findings"].items()
+        f"| {finding} | {figures['positives']} | {with_interval(figures['auc'])} |"
+        for finding, figures in metrics["shipped_weights_at_64_pixels"]["findings"].items()
     ]
     recipe, data, shipped = metrics["recipe"], metrics["data"], metrics["shipped_weights_at_64_pixels"]
     template = Path(__file__).with_name("cxr_card.md").read_text(encoding="utf-8")

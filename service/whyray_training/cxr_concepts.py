@@ -98,7 +98,7 @@ def chest_examples(model: Model, data: Path, limit: int | None = None) -> Exampl
     large, small = load_radiographs(data / "nih-cxr", limit), load_small_radiographs(data / "nih-cxr-64", limit)
     both = together(large, small)
     size = model.manifest.input.shape[0]
-    x = [plain(torch.from_numpy(both.images[each : each + 1]), size).numpy() for each in range(len(both))]
+    x = [plain(torch.from_numpy(both.images[row : row + 1]), size).numpy() for row in range(len(both))]
     view = np.concatenate([_column(data / folder, "View Position", limit) for folder in ("nih-cxr", "nih-cxr-64")])
     columns = {finding: both.labels[:, number] for number, finding in enumerate(FINDINGS)}
     columns = {name: column for name, column in columns.items() if column.sum() >= FEWEST}
@@ -107,7 +107,7 @@ def chest_examples(model: Model, data: Path, limit: int | None = None) -> Exampl
     concepts = [Concept(name, "presence", 0, code=_code(name)) for name in columns]
     columns[AGE] = _of_large(_column(data / "nih-cxr", "Patient Age", limit).astype(float), both)
     concepts.append(Concept(AGE, "measure", 0, unit="a", code=OWN_CODES[AGE]))
-    rows = [measured(Case(model, each, [0])) for each in x[: len(large)]]
+    rows = [measured(Case(model, picture, [0])) for picture in x[: len(large)]]
     for measure in measure_concepts(model):
         columns[measure.name] = _of_large(np.array([row[measure.name] for row in rows]), both)
         concepts.append(replace(measure, code=OWN_CODES.get(measure.name)))
@@ -140,7 +140,7 @@ def _show(console: Console, bank: ConceptBank) -> None:
     for part in (bank.surrogate, bank.directions):
         assert part is not None
         known = ", ".join(
-            f"{each.name} {figure:.2f}" for each, figure in zip(bank.concepts, part.held_out, strict=True)
+            f"{concept.name} {figure:.2f}" for concept, figure in zip(bank.concepts, part.held_out, strict=True)
         )
         console.print(f"{part.tensor}: {known}")
     assert bank.surrogate is not None

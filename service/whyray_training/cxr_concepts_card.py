@@ -57,12 +57,13 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def abnormal_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {name} | {each['positives']} | {with_interval(each['auc'])} | {each['ece']:.3f} | {each['threshold']:.3f} "
-        f"| {metrics['head_weights'][name]:.2f} | {'yes' if each['auc']['value'] >= 0.7 else 'no'} |"
-        for name, each in metrics["concepts"].items()
+        f"| {name} | {figures['positives']} | {with_interval(figures['auc'])} | {figures['ece']:.3f} "
+        f"| {figures['threshold']:.3f} | {metrics['head_weights'][name]:.2f} "
+        f"| {'yes' if figures['auc']['value'] >= 0.7 else 'no'} |"
+        for name, figures in metrics["concepts"].items()
     ]
     template = Path(__file__).with_name("cxr_concepts_card.md").read_text(encoding="utf-8")
-    reliable = sum(each["auc"]["value"] >= 0.7 for each in metrics["concepts"].values())
+    reliable = sum(figures["auc"]["value"] >= 0.7 for figures in metrics["concepts"].values())
     return template.format(
         version=VERSION,
         rows="\n".join(rows),

@@ -78,16 +78,16 @@ def fit_each(
         weights, biases = ridge_regression(seen[:, rest], every[rest], recipe.ridge, recipe.plain_weight)
         unseen[here] = seen[0, here] @ weights.T + biases
     weights, biases = ridge_regression(seen, every, recipe.ridge, recipe.plain_weight)
-    found = []
+    fits = []
     for number, goal in enumerate(concept_goals):
         own = slice(number * count, (number + 1) * count)
         head_weights, head_bias = _head(unseen[:, own], abnormal(data), recipe.together)
-        scale = np.array([figures.platt(unseen[:, own][:, each], _truth(data, goal, each)) for each in range(count)])
+        scale = np.array([figures.platt(unseen[:, own][:, index], _truth(data, goal, index)) for index in range(count)])
         a, b = scale[:, 0], scale[:, 1]
         # The concepts are given out as calibrated logits a·z + b; the head takes that back.
         bias = float(head_bias - (head_weights / a * b).sum())
-        found.append(Fitted(weights[own] * a[:, None], biases[own] * a + b, head_weights / a, bias))
-    return found
+        fits.append(Fitted(weights[own] * a[:, None], biases[own] * a + b, head_weights / a, bias))
+    return fits
 
 
 def _truth(data: Radiographs, goal: DoubleArray, concept: int) -> DoubleArray:
@@ -107,9 +107,9 @@ def _head(concepts: DoubleArray, truth: DoubleArray, together: float) -> tuple[D
         return value, np.append(standard.T @ error + together * apart, error.sum())
 
     count = concepts.shape[1]
-    found = minimize(loss, np.zeros(count + 1), jac=True, bounds=[(0, None)] * count + [(None, None)]).x
-    weights = found[:-1] / spread
-    return weights, float(found[-1] - weights @ centre)
+    solution = minimize(loss, np.zeros(count + 1), jac=True, bounds=[(0, None)] * count + [(None, None)]).x
+    weights = solution[:-1] / spread
+    return weights, float(solution[-1] - weights @ centre)
 
 
 class ConceptStudent(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -118,15 +118,15 @@ class ConceptStudent(nn.Module):  # type: ignore[misc]  # torch is untyped here
     Nothing but the concepts reaches the answer.
     """
 
-    def __init__(self, backbone: DenseFeatures, judge: Judge, found: Fitted) -> None:
+    def __init__(self, backbone: DenseFeatures, judge: Judge, fitted: Fitted) -> None:
         super().__init__()
         self.backbone, self.judge = backbone, judge
         self.answer = nn.Linear(len(FINDINGS), 1)
         with torch.no_grad():
-            judge.head.weight.copy_(torch.from_numpy(found.concept_weights))
-            judge.head.bias.copy_(torch.from_numpy(found.concept_biases))
-            self.answer.weight.copy_(torch.from_numpy(found.head_weights)[None])
-            self.answer.bias.fill_(found.head_bias)
+            judge.head.weight.copy_(torch.from_numpy(fitted.concept_weights))
+            judge.head.bias.copy_(torch.from_numpy(fitted.concept_biases))
+            self.answer.weight.copy_(torch.from_numpy(fitted.head_weights)[None])
+            self.answer.bias.fill_(fitted.head_bias)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As in the class."""

@@ -68,13 +68,13 @@ def main(
     small_scale, small_test = small.take(np.flatnonzero(~held_out_small)), small.take(np.flatnonzero(held_out_small))
     backbone = frozen_backbone(threads)
     seen, scale_seen, test_seen = (
-        activations(each.images, count, seed + number, backbone, lambda _: None, keep)
-        for number, (each, count) in enumerate([(radiographs, recipe.copies), (small_scale, 0), (small_test, 0)])
+        activations(dataset.images, count, seed + number, backbone, lambda _: None, keep)
+        for number, (dataset, count) in enumerate([(radiographs, recipe.copies), (small_scale, 0), (small_test, 0)])
     )
     judge = unfitted_judge(scale_seen[0])
     pooled = embeddings(judge, seen)[:-1]
     fold_of = patient_folds(radiographs.patients, folds, seed)
-    found = fit(radiographs, pooled, recipe, seed)
+    fitted = fit(radiographs, pooled, recipe, seed)
     others = together_with(small_scale, embeddings(judge, scale_seen)[0], small_test, embeddings(judge, test_seen)[0])
     metrics = {
         "seed": seed,
@@ -89,20 +89,20 @@ def main(
         },
         **_cross_validated(radiographs, pooled, fold_of, recipe, seed),
         "head_weights": {
-            name: figures.rounded(weight) for name, weight in zip(FINDINGS, found.head_weights, strict=True)
+            name: figures.rounded(weight) for name, weight in zip(FINDINGS, fitted.head_weights, strict=True)
         },
-        "at_64_pixels": figures.auc_interval(abnormal(others[0]), found.answers(others[1]), seed),
+        "at_64_pixels": figures.auc_interval(abnormal(others[0]), fitted.answers(others[1]), seed),
     }
     out.mkdir(parents=True, exist_ok=True)
-    student = ConceptStudent(dense_imagenet_features(), judge, found)
+    student = ConceptStudent(dense_imagenet_features(), judge, fitted)
     example = plain(torch.from_numpy(radiographs.images[:1]), INPUT_SIZE)
     names = ("logits", "concepts", "features", "embedding")
     metrics["onnx_parity"] = export_graph(student, example, out / "model.onnx", names)
     write_package(out, abnormal_manifest(metrics), metrics, abnormal_card(metrics))
-    _leave_references(out, found.concepts(pooled[0]), metrics, day)
+    _leave_references(out, fitted.concepts(pooled[0]), metrics, day)
     console.print({name: metrics[name] for name in ("auc", "black_box_auc", "random_concepts_auc", "at_64_pixels")})
-    for name, each in metrics["concepts"].items():
-        console.print(f"{name}: {each['auc']}, weight {metrics['head_weights'][name]}")
+    for name, measured in metrics["concepts"].items():
+        console.print(f"{name}: {measured['auc']}, weight {metrics['head_weights'][name]}")
 
 
 def together_with(
@@ -126,11 +126,11 @@ def _cross_validated(
         rest, here = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         training, embedded = data.take(rest), seen[:, rest]
         concept_goals = [wanted(goals(training)), *(permuted_goals(training, random) for _ in range(RANDOM_BANKS))]
-        found, *others_by_chance = fit_each(training, embedded, recipe, seed, concept_goals)
-        logits[here], concepts[here] = found.answers(seen[0, here]), found.concepts(seen[0, here])
+        fitted, *others_by_chance = fit_each(training, embedded, recipe, seed, concept_goals)
+        logits[here], concepts[here] = fitted.answers(seen[0, here]), fitted.concepts(seen[0, here])
         weights, biases = ridge_regression(embedded, truth[rest, None], recipe.ridge, recipe.plain_weight)
         black[here] = seen[0, here] @ weights[0] + biases[0]
-        by_chance[:, here] = [each.answers(seen[0, here]) for each in others_by_chance]
+        by_chance[:, here] = [permuted.answers(seen[0, here]) for permuted in others_by_chance]
     for fold in np.unique(fold_of):
         others, here = fold_of != fold, fold_of == fold
         a, b = figures.platt(logits[others], truth[others])
@@ -146,7 +146,9 @@ def _cross_validated(
             len(data),
             seed,
         ),
-        "random_concepts_auc": figures.rounded(float(np.mean([figures.auc(truth, each) for each in by_chance]))),
+        "random_concepts_auc": figures.rounded(
+            float(np.mean([figures.auc(truth, concept_logits) for concept_logits in by_chance]))
+        ),
         "ece": figures.expected_calibration_error(truth, calibrated),
         "calibration": [a, b],
         "threshold": figures.threshold_at_specificity(truth, figures.sigmoid(a * logits + b), SPECIFICITY),
@@ -154,14 +156,14 @@ def _cross_validated(
         "specificity": figures.rounded(1 - present[truth == 0].mean(), 2),
         "concepts": {
             finding: {
-                "positives": int(data.labels[:, each].sum()),
-                "auc": figures.auc_interval(data.labels[:, each], concepts[:, each], seed),
-                "ece": figures.expected_calibration_error(data.labels[:, each], figures.sigmoid(concepts[:, each])),
+                "positives": int(data.labels[:, index].sum()),
+                "auc": figures.auc_interval(data.labels[:, index], concepts[:, index], seed),
+                "ece": figures.expected_calibration_error(data.labels[:, index], figures.sigmoid(concepts[:, index])),
                 "threshold": figures.threshold_at_specificity(
-                    data.labels[:, each], figures.sigmoid(concepts[:, each]), SPECIFICITY
+                    data.labels[:, index], figures.sigmoid(concepts[:, index]), SPECIFICITY
                 ),
             }
-            for each, finding in enumerate(FINDINGS)
+            for index, finding in enumerate(FINDINGS)
         },
     }
 
@@ -171,7 +173,7 @@ def _leave_references(out: Path, concepts: DoubleArray, metrics: dict[str, Any],
     model = load_package(out, options=RuntimeOptions(device="cpu", intra_op_threads=1))
     low, high = np.percentile(concepts, [5, 95], axis=0)
     known = [metrics["concepts"][name]["auc"]["value"] for name in FINDINGS]
-    arrays = (np.asarray(each, np.float32) for each in (concepts.mean(axis=0), low, high, known))
+    arrays = (np.asarray(array, np.float32) for array in (concepts.mean(axis=0), low, high, known))
     bank = ConceptBank(model.targets, outputs=Outputs(*arrays), count=len(concepts))
     made = date.fromisoformat(day) if day else system_clock().date()
     write_bank(out, model, bank, made, SOURCE)

@@ -66,8 +66,10 @@ def main(
     with _progress(console) as progress:
         backbone = frozen_backbone(threads)
         seen, scale_seen, test_seen = (
-            _seen(each.images, copies, seed + number, backbone, progress, keep)
-            for number, (each, copies) in enumerate([(radiographs, recipe.copies), (small_scale, 0), (small_test, 0)])
+            _seen(dataset.images, copies, seed + number, backbone, progress, keep)
+            for number, (dataset, copies) in enumerate(
+                [(radiographs, recipe.copies), (small_scale, 0), (small_test, 0)]
+            )
         )
         judge = unfitted_judge(scale_seen[0])
         pooled = embeddings(judge, seen)
@@ -124,27 +126,29 @@ def _cross_validate(
 
     The last augmented copy of each radiograph is never trained on: it is the disturbed one.
     """
-    found = HeldOut(*(np.full(data.labels.shape, np.nan) for _ in range(5)))
+    held_out = HeldOut(*(np.full(data.labels.shape, np.nan) for _ in range(5)))
     for fold in np.unique(fold_of):
         test, training = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         answers = wanted(goals(data.take(training)))
         weights, biases = ridge_regression(pooled[:-1, training], answers, recipe.ridge, recipe.plain_weight)
-        found.answers[test] = pooled[0, test] @ weights.T + biases
-        found.disturbed[test] = pooled[-1, test] @ weights.T + biases
-        found.inside[test] = share_in_region(activation_maps(judge, plain_maps[test], weights))
+        held_out.answers[test] = pooled[0, test] @ weights.T + biases
+        held_out.disturbed[test] = pooled[-1, test] @ weights.T + biases
+        held_out.inside[test] = share_in_region(activation_maps(judge, plain_maps[test], weights))
         weights, biases = ridge_regression(pooled[:1, training, :FEATURES], answers, recipe.ridge)
-        found.probe[test] = pooled[0, test, :FEATURES] @ weights.T + biases
-        found.disturbed_probe[test] = pooled[-1, test, :FEATURES] @ weights.T + biases
-    return found
+        held_out.probe[test] = pooled[0, test, :FEATURES] @ weights.T + biases
+        held_out.disturbed_probe[test] = pooled[-1, test, :FEATURES] @ weights.T + biases
+    return held_out
 
 
 def _show(console: Console, metrics: dict[str, Any]) -> None:
     table = Table("finding", "positives", "AUC", "95 % interval", "probe", "teacher", title="held-out patients")
-    for finding, each in metrics["findings"].items():
-        auc = each["auc"]
-        numbers = (auc["value"], each["probe_auc"], each["teacher_auc"]["value"])
+    for finding, figures in metrics["findings"].items():
+        auc = figures["auc"]
+        numbers = (auc["value"], figures["probe_auc"], figures["teacher_auc"]["value"])
         value, probe, teacher = (f"{number:.3f}" for number in numbers)
-        table.add_row(finding, str(each["positives"]), value, f"{auc['low']:.3f} to {auc['high']:.3f}", probe, teacher)
+        table.add_row(
+            finding, str(figures["positives"]), value, f"{auc['low']:.3f} to {auc['high']:.3f}", probe, teacher
+        )
     console.print(table)
     for name in (
         "mean_auc",

@@ -55,8 +55,8 @@ def main(
     scale, test = small.take(np.flatnonzero(~held_out)), small.take(np.flatnonzero(held_out))
     with Progress(console=console) as progress:
         seen, scale_seen, test_seen = (
-            _seen(each, count, seed + number, threads, progress, keep)
-            for number, (each, count) in enumerate([(radiographs, recipe.copies + 1), (scale, 0), (test, 0)])
+            _seen(dataset, count, seed + number, threads, progress, keep)
+            for number, (dataset, count) in enumerate([(radiographs, recipe.copies + 1), (scale, 0), (test, 0)])
         )
         judge = unfitted_judge(scale_seen[0])
         pooled = embeddings(judge, seen)
@@ -112,9 +112,9 @@ def _fold(
 ) -> DoubleArray:
     """(3, n, T): logits of held-out radiographs; of their last augmented copy; by the evidence without prototypes."""
     rest = np.setdiff1d(np.arange(len(data)), here)
-    found: Fitted = fitted(data.take(rest), seen[:-1, rest], pooled[:-1, rest], judge, recipe, seed)
-    linear = pooled[0, here] @ found.linear.T + found.bias
-    return np.stack([answers_of(found.net, seen[0, here]), answers_of(found.net, seen[-1, here]), linear])
+    fit: Fitted = fitted(data.take(rest), seen[:-1, rest], pooled[:-1, rest], judge, recipe, seed)
+    linear = pooled[0, here] @ fit.linear.T + fit.bias
+    return np.stack([answers_of(fit.net, seen[0, here]), answers_of(fit.net, seen[-1, here]), linear])
 
 
 def _kept_out(data: Radiographs, answers: DoubleArray, seed: int) -> dict[str, Any]:
@@ -136,11 +136,11 @@ def _kept_out(data: Radiographs, answers: DoubleArray, seed: int) -> dict[str, A
 
 def _show(console: Console, metrics: dict[str, Any]) -> None:
     table = Table("target", "positives", "AUC", "95 % interval", "disturbed", "without prototypes", title="held out")
-    for name, each in metrics["targets"].items():
-        auc = each["auc"]
+    for name, measured in metrics["targets"].items():
+        auc = measured["auc"]
         interval = f"{auc['low']:.3f} to {auc['high']:.3f}"
-        others = (f"{each['disturbed_auc']:.3f}", f"{each['linear_auc']:.3f}")
-        table.add_row(name, str(each["positives"]), f"{auc['value']:.3f}", interval, *others)
+        others = (f"{measured['disturbed_auc']:.3f}", f"{measured['linear_auc']:.3f}")
+        table.add_row(name, str(measured["positives"]), f"{auc['value']:.3f}", interval, *others)
     console.print(table)
 
 

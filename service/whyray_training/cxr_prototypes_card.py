@@ -98,14 +98,16 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def prototypes_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = [
-        f"| {name} | {each['positives']} | {with_interval(each['auc'])} | {each['linear_auc']:.3f} "
-        f"| {with_interval(each['loss_to_linear'])} | {each['disturbed_auc']:.3f} | {each['threshold']:.3f} "
-        f"| {each['sensitivity']:.2f} | {each['specificity']:.2f} | {each['ece']:.3f} |"
-        for name, each in metrics["targets"].items()
+        f"| {name} | {measured['positives']} | {with_interval(measured['auc'])} | {measured['linear_auc']:.3f} "
+        f"| {with_interval(measured['loss_to_linear'])} | {measured['disturbed_auc']:.3f} "
+        f"| {measured['threshold']:.3f} | {measured['sensitivity']:.2f} "
+        f"| {measured['specificity']:.2f} | {measured['ece']:.3f} |"
+        for name, measured in metrics["targets"].items()
     ]
     shipped = metrics["shipped_weights_at_64_pixels"]
     small = [
-        f"| {name} | {each['positives']} | {with_interval(each['auc'])} |" for name, each in shipped["targets"].items()
+        f"| {name} | {measured['positives']} | {with_interval(measured['auc'])} |"
+        for name, measured in shipped["targets"].items()
     ]
     template = Path(__file__).with_name("cxr_prototypes_card.md").read_text(encoding="utf-8")
     return template.format(

@@ -68,16 +68,16 @@ def fitted(data: Radiographs, seen: HalfArray, pooled: DoubleArray, judge: Judge
             candidates = torch.stack([points[0][image, :, row, column] for image, row, column in places])[
                 ..., None, None
             ]
-            table = np.concatenate([_highest(each, candidates) for each in points])
+            table = np.concatenate([_highest(points_of_copy, candidates) for points_of_copy in points])
             want = np.tile(soft[:, target], len(points))
             first, _ = signed_logistic(table, want, signs, 0.1, recipe.sparsity * len(points))
             kept = _strongest(first * table.std(axis=0), signs, recipe)
             last, shift = signed_logistic(table[:, kept], want, signs[kept], recipe.ridge * len(points), 0.0)
-            own = slice(target * recipe.each, (target + 1) * recipe.each)
+            own = slice(target * recipe.per_target, (target + 1) * recipe.per_target)
             net.prototypes[own] = candidates[kept]
             net.last.weight[target, own] = torch.from_numpy(last).float()
             net.last.bias[target] = shift
-            chosen += [places[each] for each in kept]
+            chosen += [places[index] for index in kept]
     where = np.array(chosen)
     return Fitted(net, where[:, 0], where[:, 1:], weight[list(NUMBERS)], bias[list(NUMBERS)])
 
@@ -107,9 +107,9 @@ def signed_logistic(
 
     bounds = [(0, None) if sign > 0 else (None, 0) for sign in signs] + [(None, None)]
     start = np.append(0.01 * signs, 0.0)
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 200}).x
-    weight = found[:-1] / spread
-    return weight, float(found[-1] - weight @ centre)
+    solution = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 200}).x
+    weight = solution[:-1] / spread
+    return weight, float(solution[-1] - weight @ centre)
 
 
 def _candidates(
@@ -126,10 +126,10 @@ def _candidates(
     places, signs = [], []
     for sign in (1, -1):
         rows = np.flatnonzero(labels == (sign > 0))
-        anywhere = max(1, -(-recipe.each // max(len(rows), 1)))  # more than one only in a trial run on few images
+        anywhere = max(1, -(-recipe.per_target // max(len(rows), 1)))  # more than one only in a trial run on few images
         for image in random.permutation(rows)[: recipe.candidates]:
             strongest = int((sign * inner[image]).argmax())
-            for place in (strongest, *(int(each) for each in random.integers(side**2, size=anywhere))):
+            for place in (strongest, *(int(position) for position in random.integers(side**2, size=anywhere))):
                 row, column = divmod(place, side)
                 places.append((int(image), row + margin, column + margin))
                 signs.append(float(sign))

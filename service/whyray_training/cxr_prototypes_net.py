@@ -41,7 +41,7 @@ class Recipe:
     absence: int = 4
 
     @property
-    def each(self) -> int:
+    def per_target(self) -> int:
         """Prototypes of one target."""
         return self.presence + self.absence
 
@@ -58,7 +58,7 @@ class PrototypeNet(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         self.judge, self.cells = judge, recipe.cells
         self.evidence = nn.Conv2d(WIDTH, EVIDENCE, 1, bias=False)
-        count = recipe.each * len(TARGETS)
+        count = recipe.per_target * len(TARGETS)
         self.last = nn.Linear(count, len(TARGETS))
         line = torch.linspace(-1, 1, GRID) * recipe.place
         self.places: Tensor
@@ -114,6 +114,6 @@ def similarity(points: Tensor, prototypes: Tensor) -> Tensor:
 
 def whole(net: PrototypeNet) -> Whole:
     """The net behind the frozen backbone."""
-    found = Whole(dense_imagenet_features(), net)
-    found.eval()
-    return found
+    network = Whole(dense_imagenet_features(), net)
+    network.eval()
+    return network

@@ -81,9 +81,9 @@ def _show(console: Console, survey: UnitSurvey, refused: list[str], path: Path) 
         best = own[np.argsort(-iou[own])][:3]
         told = ", ".join(f"{unit} {iou[unit]:.2f}" for unit in best)
         console.print(f"{name}: {len(own)} units, the best: {told or 'none'}", markup=False)
-    for each in survey.maximised:
-        highest = survey.arrays["highest"][survey.arrays["maximised_of"].tolist().index(each.unit)]
-        console.print(f"unit {each.unit}: reached {each.reached.mean():.2f}, highest reference {highest:.2f}")
+    for maximised in survey.maximised:
+        highest = survey.arrays["highest"][survey.arrays["maximised_of"].tolist().index(maximised.unit)]
+        console.print(f"unit {maximised.unit}: reached {maximised.reached.mean():.2f}, highest reference {highest:.2f}")
     console.print(f"{path.name}: {path.stat().st_size} bytes; refused: {len(refused)}", markup=False)
 
 

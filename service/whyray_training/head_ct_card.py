@@ -57,19 +57,20 @@ def head_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = {
         part: "\n".join(
-            f"| {name} | {kind} | {each['whole']:.3f} | {with_interval(each['mean_of_slices'])} | {each['slices']} "
-            f"| {each['threshold_rule']:.3f} |"
+            f"| {name} | {kind} | {figures_of_kind['whole']:.3f} "
+            f"| {with_interval(figures_of_kind['mean_of_slices'])} | {figures_of_kind['slices']} "
+            f"| {figures_of_kind['threshold_rule']:.3f} |"
             for name, figures in metrics[part].items()
-            for kind, each in figures.items()
+            for kind, figures_of_kind in figures.items()
         )
         for part in ("held_out", "shipped")
     }
-    rivals = [each for figures in metrics["held_out"].values() for each in figures.values()]
+    rivals = [figure for figures in metrics["held_out"].values() for figure in figures.values()]
     template = Path(__file__).with_name("head_ct_card.md").read_text(encoding="utf-8")
     return template.format(
         version=VERSION,
         rows=rows,
-        below=sum(each["whole"] < each["threshold_rule"] for each in rivals),
+        below=sum(figure["whole"] < figure["threshold_rule"] for figure in rivals),
         compared=len(rivals),
         recipe=metrics["recipe"],
         parity=metrics["onnx_parity"],

@@ -49,7 +49,7 @@ def read_volume(folder: Path) -> SourceImage:
     volumes = read_images(sorted(path for path in folder.iterdir() if path.is_file())).images
     if not volumes:
         raise FileNotFoundError(f"no CT slices in {folder}")
-    return max(volumes, key=lambda found: len(found.frames))
+    return max(volumes, key=lambda volume: len(volume.frames))
 
 
 def label_source(image: SourceImage) -> npt.NDArray[np.uint8]:

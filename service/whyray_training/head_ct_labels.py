@@ -79,8 +79,8 @@ def _eroded(mask: BoolArray, radius: float, pixel: float) -> BoolArray:
 def _distance(mask: BoolArray, pixel: float) -> npt.NDArray[np.float64]:
     """mm in the slice to the nearest False; infinite where a slice has none."""
     slices = mask if mask.ndim == 3 else mask[None]
-    found = [
+    distances = [
         np.full(part.shape, np.inf) if part.all() else ndimage.distance_transform_edt(part, sampling=pixel)
         for part in slices
     ]
-    return np.stack(found).reshape(mask.shape)
+    return np.stack(distances).reshape(mask.shape)

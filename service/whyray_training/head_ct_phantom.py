@@ -1,4 +1,4 @@
-"""Heads that never were: procedural phantoms in HU with their labels, evaluated at any points, so at any orientation.
+"""Draws procedural phantoms of heads in HU with their labels, evaluated at any points, so at any orientation.
 
 Skull, brain, ventricles, bleeding, calcification, scalp, orbits, sinuses, face bones, neck, table and holder, each
 drawn at random; shapes are bent by a smooth random field. They teach what two series can't: that heads differ.

@@ -66,7 +66,7 @@ def main(
     example = torch.from_numpy(real[SERIES[0]][0].image)[None, None]
     metrics = {
         "recipe": {"steps": steps, "more_steps": steps // 2, "seed": seed, "rate": RATE, "batch": BATCH},
-        "data": {"phantoms": phantoms, "parameters": sum(each.numel() for each in network.parameters())},
+        "data": {"phantoms": phantoms, "parameters": sum(parameter.numel() for parameter in network.parameters())},
         "held_out": held_out,
         "shipped": seen,
         "onnx_parity": export_graph(network, example, out / "model.onnx", ("logits", "features")),
@@ -106,12 +106,12 @@ def measure(network: UNet3d, case: Case, seed: int) -> dict[str, Any]:
     with torch.no_grad():
         answer = network(torch.from_numpy(case.image)[None, None])[0][0].argmax(dim=0).numpy()
     rules = {SOFT_TISSUE: (case.hu > TISSUE_HU) & (case.hu <= BONE_HU), BONE: case.hu > BONE_HU}
-    found = {}
+    dice_by_class = {}
     for number, rule in rules.items():
-        mine, right, plain = (each & case.valid for each in (answer == number, case.labels == number, rule))
+        mine, right, plain = (mask & case.valid for mask in (answer == number, case.labels == number, rule))
         shown = np.flatnonzero(right.any(axis=(1, 2)))
         per_slice = np.array([figures.dice(right[k], mine[k]) for k in shown])
-        found[CLASSES[number]] = {
+        dice_by_class[CLASSES[number]] = {
             "whole": figures.rounded(figures.dice(right, mine)),
             "slices": len(shown),
             "mean_of_slices": figures.bootstrap(
@@ -121,7 +121,7 @@ def measure(network: UNet3d, case: Case, seed: int) -> dict[str, Any]:
             ),
             "threshold_rule": figures.rounded(figures.dice(right, plain)),
         }
-    return found
+    return dice_by_class
 
 
 def _real_series(folder: Path, spec: InputSpec) -> list[Case]:

@@ -121,10 +121,10 @@ def _parity(module: torch.nn.Module, batch: torch.Tensor, path: Path) -> dict[st
     with torch.no_grad():
         expected = module(batch)[0].numpy()
     scale = float(np.abs(expected).max()) + 1e-12
-    found = {
+    differences = {
         "torch": float(np.abs(together - expected).max()) / scale,
         "batch": float(np.abs(together - singles).max()) / scale,
     }
-    if max(found.values()) > 1e-3:
-        raise RuntimeError(f"{path.name}: ONNX Runtime differs from torch or from itself: {found}")
-    return {name: float(f"{value:.1e}") for name, value in found.items()}
+    if max(differences.values()) > 1e-3:
+        raise RuntimeError(f"{path.name}: ONNX Runtime differs from torch or from itself: {differences}")
+    return {name: float(f"{value:.1e}") for name, value in differences.items()}

@@ -78,13 +78,15 @@ def main(
     if boxed:
         files = one_of_each_patient(data)
     collected = Collected(model)
-    for each in single_images(files, model.manifest, known_labels(data, model), most=most, progress=lambda _, __: None):
-        if isinstance(each, str):
-            raise RuntimeError(each)
+    for radiograph in single_images(
+        files, model.manifest, known_labels(data, model), most=most, progress=lambda _, __: None
+    ):
+        if isinstance(radiograph, str):
+            raise RuntimeError(radiograph)
         drawn = None
         if pictures and collected.latents is not None:
-            drawn = as_bytes(again(collected.latents, collected.shown(each.image.x)), DRAWN_SIZE)
-        collected.add(each.image.x, dict(each.image.labels), picture=drawn)
+            drawn = as_bytes(again(collected.latents, collected.shown(radiograph.image.x)), DRAWN_SIZE)
+        collected.add(radiograph.image.x, dict(radiograph.image.labels), picture=drawn)
     told = IndexFacts(
         SOURCE_WITH_BOXES if boxed else SOURCE,
         LICENCE_WITH_BOXES if boxed else LICENCE,
@@ -159,14 +161,14 @@ def again(latents: LatentSpace, shown: FloatArray) -> FloatArray:
 
 def other_images(data: Path, model: Model) -> list[FloatArray]:
     """Slices of two heads on the package's grid: images that no chest package is made for."""
-    found = []
+    inputs = []
     for name in HEADS:
         folder = data / "head-ct" / name
-        files = sorted(each for each in folder.iterdir() if each.is_file()) if folder.is_dir() else []
+        files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
         for image in read_images(files).images:
             shown = resampled(image.display, model.spatial_shape)
-            found += [each[None] for each in as_input(shown, model.manifest.input)]
-    return found
+            inputs += [pixels[None] for pixels in as_input(shown, model.manifest.input)]
+    return inputs
 
 
 def write_prototypes(
@@ -185,14 +187,14 @@ def write_prototypes(
     model = bare(folder, RuntimeOptions())
     latents = LatentSpace(model, method=PROTOTYPES) if pictures else None
     shown = resampled(np.asarray(images / np.float32(255), np.float32), model.spatial_shape)
-    answers = [model.predict(each[None])[0] for each in as_input(shown, model.manifest.input)]
+    answers = [model.predict(pixels[None])[0] for pixels in as_input(shown, model.manifest.input)]
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "known": known,
         "answers": np.stack(answers).astype(np.float32),
         "places": places.astype(np.int16),
     }
     if latents is not None:
-        drawn = [framed(as_bytes(again(latents, each)), place) for each, place in zip(shown, places, strict=True)]
+        drawn = [framed(as_bytes(again(latents, picture)), place) for picture, place in zip(shown, places, strict=True)]
         arrays["pictures"] = np.stack(drawn)
     facts = ArtefactFacts(
         kind=PROTOTYPES,
@@ -211,16 +213,16 @@ def write_prototypes(
 
 def framed(picture: npt.NDArray[np.uint8], place: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """A white frame around the neighbourhood of a place (row, column) on the 14 × 14 grid."""
-    found = picture.copy()
+    marked = picture.copy()
     box = []
     for at, size in zip(place, picture.shape, strict=True):
         cell = size / _GRID
         low, high = (at + 0.5 - _FRAME_CELLS / 2) * cell, (at + 0.5 + _FRAME_CELLS / 2) * cell
         box.append((max(0, round(low)), min(size - 1, round(high))))
     (top, bottom), (left, right) = box
-    found[[top, bottom], left : right + 1] = 255
-    found[top : bottom + 1, [left, right]] = 255
-    return found
+    marked[[top, bottom], left : right + 1] = 255
+    marked[top : bottom + 1, [left, right]] = 255
+    return marked
 
 
 if __name__ == "__main__":

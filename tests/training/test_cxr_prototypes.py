@@ -47,7 +47,7 @@ def found():
 def test_prototypes_are_places_of_radiographs_that_have_what_they_speak_for(found):
     fit, data = found
     labels = truth(data)
-    each = Recipe().each
+    each = Recipe().per_target
     for number, image in enumerate(fit.images):
         target, within = divmod(number, each)
         assert labels[image, target] == (within < Recipe().presence)
@@ -64,7 +64,7 @@ def test_what_was_planted_is_found_on_images_that_were_not_fitted_on(found):
     data, frozen = planted(60, seed=1)
     effusion = TARGETS.index("Effusion")
     assert figures.auc(truth(data)[:, effusion], answers_of(fit.net, frozen[0])[:, effusion]) > 0.9
-    each = Recipe().each
+    each = Recipe().per_target
     strongest = effusion * each + int(fit.net.last.weight[effusion, effusion * each :][: Recipe().presence].argmax())
     with torch.no_grad():
         maps = fit.net(torch.from_numpy(frozen[0][:1]).float())[1][0, strongest]

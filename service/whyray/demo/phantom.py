@@ -1,4 +1,4 @@
-"""A head that never lived: a procedural CT series in HU, so that a demo has slices whose licence is nobody's concern.
+"""Makes a procedural head CT series in HU, so that the demo has slices whose licence is nobody's concern.
 
 Anatomy is a function of patient position (mm, LPS: +x left, +y posterior, +z superior; the origin is the head's
 centre), sampled on whatever planes are asked for: axial, oblique, or tilted as by a gantry. It is a plausible picture,
