@@ -38,8 +38,8 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Explanation method; may be repeated. See `whyray package methods`. Or a group: all, radiologist, "
-            "scientist, administrator. [default: grad-cam]",
+            help="Explanation method; may be repeated. See `whyray package methods`. Or a group: preferred (the "
+            "map that proved best), all, radiologist, scientist, administrator. [default: preferred]",
         ),
     ] = None,
     param: Annotated[
@@ -104,7 +104,7 @@ def explain(
         search=site.packages.folders if site else (),
         options=RuntimeOptions(device=device.value, artefacts=artefacts),
     )
-    asked = expanded({name: {} for name in method or ["grad-cam"]}, model)
+    asked = expanded({name: {} for name in method or ["preferred"]}, model)
     methods = method_requests(asked, param or (), seed=seed)
     for name in target or ():
         if name not in ("all", "present"):

@@ -24,7 +24,7 @@ from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, format_duration, parse_duration
 
 ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf"]
-EXPLANATION_GROUPS = ("all", "radiologist", "scientist", "administrator")
+EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
 
@@ -300,10 +300,11 @@ class Route(Section):
     explain: Annotated[
         tuple[Method, ...],
         BeforeValidator(_methods, json_schema_input_type=OneOrMore[Method] | dict[str, dict[str, object] | None]),
-    ] = (MethodRequest("grad-cam", {}),)
-    """Explanation methods: a list of names, or `{method: {parameter: value}}`. `radiologist`, `scientist`,
-    `administrator` and `all` stand for those methods that suit them and that the package can give; the map is the one
-    that hit most boxes when the package was onboarded (`whyray package show`)."""
+    ] = (MethodRequest("preferred", {}),)
+    """Explanation methods: a list of names, or `{method: {parameter: value}}`. `preferred` stands for the package's map
+    that hit most boxes when it was onboarded, or else for what its answer is the sum of, or else for Grad-CAM (`whyray
+    package show` says which and why); `radiologist`, `scientist`, `administrator` and `all` for those methods that suit
+    them and that the package can give, the preferred map first."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     send: Send | None = None

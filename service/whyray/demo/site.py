@@ -52,6 +52,15 @@ def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None
                 "priority": "urgent",
             },
             {
+                "name": "chest radiographs, lung opacity",
+                "when": {"Modality": {"in": ["CR", "DX"]}},
+                "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
+                "run": "cxr-opacity@1",
+                "explain": "preferred",
+                "targets": "top-1",
+                "send": send,
+            },
+            {
                 "name": "chest radiographs, by concepts",
                 "when": {"Modality": {"in": ["CR", "DX"]}},
                 "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},

@@ -25,7 +25,7 @@ from whyray.explain import (
     units,
 )
 from whyray.explain.agreement import CHANCE, Agreement, agreement
-from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PreferredMap, expanded, preferred_map
+from whyray.explain.audiences import ALL, AUDIENCES, GROUPS, PREFERRED, PreferredMap, expanded, preferred_map
 from whyray.explain.case import Attribution, Case, Progress
 from whyray.explain.companion_grid import as_input, displayed, on_grid_of, resampled
 from whyray.explain.context import NOTHING, Context, PriorExplanation
@@ -105,6 +105,7 @@ __all__ = [
     "NAME",
     "NORMAL_MAPS",
     "NOTHING",
+    "PREFERRED",
     "REGISTERED",
     "TOP",
     "Agreement",

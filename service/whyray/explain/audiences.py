@@ -41,7 +41,9 @@ AUDIENCES: dict[str, tuple[str, ...]] = {
 """Readers, and the methods that suit them beside the package's preferred map: where a package can't give one, the
 others stand."""
 ALL = "all"
-GROUPS = (ALL, *AUDIENCES)
+PREFERRED = "preferred"
+"""The package's preferred map alone: what is explained by where nobody named a method."""
+GROUPS = (ALL, PREFERRED, *AUDIENCES)
 """Names that stand for several methods."""
 
 
@@ -84,9 +86,10 @@ def preferred_map(model: Model) -> PreferredMap:
         unknown = f"{most} boxed findings, fewer than {FEWEST_BOXES}, are too few to tell which map is right"
     if _able(LOCAL_EVIDENCE, model):
         return PreferredMap(LOCAL_EVIDENCE, {}, f"{unknown}; this is what the answer is the sum of")
-    usual = "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
-    if _able(usual, model):
-        return PreferredMap(usual, {}, f"{unknown}, so that nobody knows whether this map points at the right place")
+    if _able(_usual(model), model):
+        return PreferredMap(
+            _usual(model), {}, f"{unknown}, so that nobody knows whether this map points at the right place"
+        )
     return PreferredMap(None, {}, f"{unknown}, and the package has no feature maps")
 
 
@@ -111,6 +114,9 @@ def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
     if group == ALL:
         return {name: {} for name in able}
     first = preferred_map(model)
+    if group == PREFERRED:
+        # a package that can give none is asked for the usual one all the same: its refusal says what is missing
+        return {first.method or _usual(model): dict(first.parameters)}
     members: dict[str, dict[str, Any]] = {} if first.method is None else {first.method: dict(first.parameters)}
     for name in AUDIENCES[group]:
         if name in able:
@@ -124,6 +130,10 @@ def _told_by(first: PreferredMap, name: str, model: Model) -> dict[str, Any]:
     if not reads_map or first.of is None or "of" in model.manifest.methods.get(name, {}):
         return {}
     return {"of": first.of}
+
+
+def _usual(model: Model) -> str:
+    return "seg-grad-cam" if model.task == "segmentation" else "grad-cam"
 
 
 def _able(name: str, model: Model) -> bool:
