@@ -110,7 +110,8 @@ def attribution_segments(
                     label=f"{segment.label}{words}",
                     description=(
                         f"Attribution{words} {finding.target.name} by {heatmap.name}: "
-                        f"{_MOST} is {top:.4g} {heatmap.unit}, the largest of this map; neither a probability nor a share of area"
+                        f"{_MOST} is {top:.4g} {heatmap.unit}, the largest of this map; "
+                        "neither a probability nor a share of area"
                     ),
                     tracking_uid=uids.uid("tracking", finding.target.name, map_key(heatmap), f"attribution{words}"),
                 )
