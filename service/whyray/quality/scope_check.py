@@ -57,7 +57,10 @@ class ScopeCheck:
     @property
     def measured(self) -> bool:
         """Whether the image itself was compared with those that the package was made for, whatever its header says."""
-        return any(each.name in _OF_THE_IMAGE or each.name.startswith(PART_OF_GRID) for each in self.measurements)
+        return any(
+            measurement.name in _OF_THE_IMAGE or measurement.name.startswith(PART_OF_GRID)
+            for measurement in self.measurements
+        )
 
 
 def scope_measured(scope: ScopeCheck | None) -> tuple[Measurement, ...]:
