@@ -1,4 +1,4 @@
-"""From an answer to all of its results."""
+"""Makes all DICOM results of one answer, in the order in which they refer to each other."""
 
 from __future__ import annotations
 
