@@ -59,17 +59,20 @@ def regions(explanation: RegionShares, question: Question) -> Iterator[Measureme
     yield from _promises(explanation)
     spent = 0
     if explanation.method == "region-shares":
-        for each in _of_its_map(explanation, question):
-            spent += each.forwards
-            yield each
-    for each in _against_chance(explanation, question):
-        spent += each.forwards
-        yield each
+        for measurement in _of_its_map(explanation, question):
+            spent += measurement.forwards
+            yield measurement
+    for measurement in _against_chance(explanation, question):
+        spent += measurement.forwards
+        yield measurement
     yield from attended(explanation)
     left = question.budget.forwards - spent
     if question.budget.repeats:
-        for each in (*_stable(explanation, question, left), *_of_another_target(explanation, question, left // 2)):
-            yield each
+        for measurement in (
+            *_stable(explanation, question, left),
+            *_of_another_target(explanation, question, left // 2),
+        ):
+            yield measurement
 
 
 def anatomy_found(structures: Sequence[Structure], valid: BoolArray | None) -> Measurement:
@@ -103,7 +106,7 @@ def implausible(structures: Sequence[Structure], valid: BoolArray | None) -> dic
         name, least, most = AREAS[code]
         area = float(mask.sum()) / size
         if not least <= area <= most:
-            odd |= {each.name: f"{name} {area:.1%} of the image" for each in by_code[code]}
+            odd |= {structure.name: f"{name} {area:.1%} of the image" for structure in by_code[code]}
     if "3341006" in whole and "44029006" in whole:
         right, left = (float(ndimage.center_of_mass(whole[code])[1]) for code in ("3341006", "44029006"))
         if right >= left:
@@ -144,7 +147,7 @@ def _of_its_map(explanation: RegionShares, question: Question) -> list[Measureme
     """Deletion and insertion of the map that was told, where nobody measured it before."""
     case = question.case
     heatmap = map_of(case, case.targets[0], str(explanation.of), method=explanation.method)
-    if any(each.explanation is heatmap for each in case.context.made):
+    if any(told.explanation is heatmap for told in case.context.made):
         return []
     measured, _ = fidelity(case, heatmap, question.budget, question.seed, case.context.valid)
     return measured
@@ -153,7 +156,7 @@ def _of_its_map(explanation: RegionShares, question: Question) -> list[Measureme
 def _against_chance(explanation: RegionShares, question: Question) -> Iterator[Measurement]:
     """The effect of covering the structure with the largest share, against random regions of its area."""
     case = question.case
-    best = max(explanation.regions, key=lambda each: each.share, default=None)
+    best = max(explanation.regions, key=lambda region: region.share, default=None)
     if best is None:
         return
     image = np.ones(case.shape, bool) if case.context.valid is None else case.context.valid

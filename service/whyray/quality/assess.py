@@ -56,19 +56,19 @@ def assess(
     case = Case(
         model, explained_image(model, x), [model.target_index(heatmap.target)], progress=progress, words="quality"
     )
-    found, null = fidelity(case, heatmap, budget, seed, valid)
-    measured = [health, known, *engine(heatmap, null.parity), *found, *completeness(heatmap)]
+    faithful, null = fidelity(case, heatmap, budget, seed, valid)
+    measured = [health, known, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
     measured += complexity(heatmap.values)
     placed = [*inside_anatomy(heatmap, allowed, valid), *record_of(model, heatmap.method)]
     measured += placed or [unknown_place()]
     measured += [*scope_measured(scope), *case_distance(case)]
     measured += repeatability(case, heatmap, affordable=0)
-    left = budget.forwards - sum(each.forwards for each in measured)
+    left = budget.forwards - sum(measurement.forwards for measurement in measured)
     measured += made_again(case, heatmap, affordable=left)
     if budget.repeats:
-        left = budget.forwards - sum(each.forwards for each in measured)
+        left = budget.forwards - sum(measurement.forwards for measurement in measured)
         measured += target_swap(case, heatmap, others, affordable=left)
-        left = budget.forwards - sum(each.forwards for each in measured)
+        left = budget.forwards - sum(measurement.forwards for measurement in measured)
         measured += stability(case, heatmap, np.random.default_rng(seed), affordable=left)
     return QualityCard(tuple(measured))
 

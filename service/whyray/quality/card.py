@@ -76,7 +76,7 @@ class QualityCard:
         """By question, the worst grade of what was measured about it; questions that nothing was measured of are left
         out. What decides no question is left out too."""
         graded = {
-            question: worst_of(each.grade for each in self.measurements if each.aspect in aspects)
+            question: worst_of(measurement.grade for measurement in self.measurements if measurement.aspect in aspects)
             for question, aspects in QUESTIONS.items()
         }
         return {question: grade for question, grade in graded.items() if grade is not None}
@@ -94,7 +94,7 @@ class QualityCard:
             for measurement in self.measurements
             if measurement.grade is not Grade.GREEN and measurement.aspect in WITHHOLDING
         )
-        return tuple(sorted(worse, key=lambda each: -_ORDER[each.grade]))
+        return tuple(sorted(worse, key=lambda measurement: -_ORDER[measurement.grade]))
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -36,10 +36,10 @@ def embedding(run: Run) -> FloatArray | None:
 
 def measured_space(model: Model, images: Sequence[FloatArray]) -> tuple[FloatArray, dict[str, Any]] | None:
     """Embeddings (M, D) of onboarding images (in layout), and what the report says of them; None without embeddings."""
-    found = [embedding(model.session.run(model.network.checked_input(image))) for image in images]
-    if len(found) < FEWEST or any(each is None for each in found):
+    embeddings = [embedding(model.session.run(model.network.checked_input(image))) for image in images]
+    if len(embeddings) < FEWEST or any(vector is None for vector in embeddings):
         return None
-    vectors = np.stack([each for each in found if each is not None])
+    vectors = np.stack([vector for vector in embeddings if vector is not None])
     apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     np.fill_diagonal(apart, np.inf)
     usual = float(np.quantile(apart.min(axis=1), SHARE))

@@ -95,8 +95,8 @@ def _finds_itself(search: Search, rows: NDArray[np.int64]) -> Measurement:
 def _foretold(search: Search, index: ReferenceIndex, target: int, rows: NDArray[np.int64]) -> Measurement:
     near = neighbours_of_all(search, min(NEIGHBOURS, len(index) - 1), rows=rows)
     own = index.logits[:, target]
-    found = correlation(own[near].mean(axis=1), own[rows], np.random.default_rng(0))
-    value, chance = found["r"], found["chance"]
+    correlated = correlation(own[near].mean(axis=1), own[rows], np.random.default_rng(0))
+    value, chance = correlated["r"], correlated["chance"]
     grade = Grade.GREEN if value >= FORETOLD else Grade.AMBER if value > chance else Grade.RED
     rule = (
         f"correlation of the mean logit of {NEIGHBOURS} neighbours with a reference's own, over {len(rows)} "
@@ -174,7 +174,8 @@ def _recomputed(explanation: CaseMatches, case: Case) -> Measurement:
     target = case.targets[0]
     terms = head.weight[target] * similarities
     gaps = [
-        abs((each.weight or 0.0) * each.similarity - float(terms[_number(each.label)])) for each in explanation.matches
+        abs((match.weight or 0.0) * match.similarity - float(terms[_number(match.label)]))
+        for match in explanation.matches
     ]
     scale = 1 + float(np.abs(terms).max())
     return _gap("contributions told again", max(gaps, default=0.0) / scale, "weight × similarity of another pass")
@@ -204,28 +205,28 @@ def _hidden(explanation: CaseMatches, question: Question) -> Iterator[Measuremen
 
 
 def _peak(values: FloatArray) -> tuple[int, ...]:
-    return tuple(int(each) for each in np.unravel_index(int(values.argmax()), values.shape))
+    return tuple(int(index) for index in np.unravel_index(int(values.argmax()), values.shape))
 
 
 def _elsewhere(place: tuple[int, ...], shape: tuple[int, ...], rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Centres of patches that don't overlap with that at `place`; of few tries, the farthest."""
-    found = []
+    centres = []
     for _ in range(_RANDOM_PATCHES):
         tries = [tuple(int(rng.integers(size)) for size in shape) for _ in range(20)]
-        apart = [max(abs(a - b) / size for a, b, size in zip(each, place, shape, strict=True)) for each in tries]
-        far = [each for each, share in zip(tries, apart, strict=True) if share >= _PATCH]
-        found.append(far[0] if far else tries[int(np.argmax(apart))])
-    return found
+        apart = [max(abs(a - b) / size for a, b, size in zip(centre, place, shape, strict=True)) for centre in tries]
+        far = [centre for centre, share in zip(tries, apart, strict=True) if share >= _PATCH]
+        centres.append(far[0] if far else tries[int(np.argmax(apart))])
+    return centres
 
 
 def _patched(x: FloatArray, fill: FloatArray, centre: tuple[int, ...]) -> FloatArray:
-    found = x.copy()
+    patched = x.copy()
     box = tuple(
         slice(max(0, round(at - _PATCH * size / 2)), max(1, round(at + _PATCH * size / 2)))
         for at, size in zip(centre, x.shape[2:], strict=True)
     )
-    found[(slice(None), slice(None), *box)] = fill[(slice(None), slice(None), *box)]
-    return found
+    patched[(slice(None), slice(None), *box)] = fill[(slice(None), slice(None), *box)]
+    return patched
 
 
 def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[Measurement]:
@@ -239,7 +240,7 @@ def _randomised_maps(explanation: CaseMatches, question: Question) -> Iterator[M
     stage, other = models[-1]
     changed = upsample(similarity_maps(other, case.x)[0][number][None], case.shape)[0]
     value = alike(_spread(own), _spread(changed))
-    maps = [_spread(each) for each in upsample(similarity_maps(model, case.x)[0], case.shape)]
+    maps = [_spread(similarity_map) for similarity_map in upsample(similarity_maps(model, case.x)[0], case.shape)]
     unrelated = random_pair_similarity(maps, question.rng())
     enough = max(unrelated, OVERLAP_GREEN)
     grade = Grade.GREEN if value <= enough else Grade.AMBER if value <= OVERLAP_RED else Grade.RED

@@ -39,10 +39,10 @@ _OWN = "WhyRay"
 def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measurement]:
     """Parity of the head, additivity, interventions against scores, and how well concepts are known."""
     case, model = question.case, question.model
-    found, head = bottleneck_of(case), concept_head(model)
+    bottleneck, head = bottleneck_of(case), concept_head(model)
     target = model.target_index(told.target)
     logit = float(case.run.logits[0, target])
-    gap = parity_gap(head(found.values[None]), case.run.logits)
+    gap = parity_gap(head(bottleneck.values[None]), case.run.logits)
     yield Measurement(
         "head parity",
         "engine",
@@ -56,12 +56,12 @@ def assess_bottleneck(told: ConceptScores, question: Question) -> Iterable[Measu
     yield _additivity(told, logit)
     # Each concept is put back to its reference, alone and in random company: what the logit loses must be the scores.
     if told.parameters["reference"] == "neutral":
-        found = bottleneck_of(case, "neutral")
-    scores = _in_order(told, [name.name for name in found.spec.names])
+        bottleneck = bottleneck_of(case, "neutral")
+    scores = _in_order(told, [name.name for name in bottleneck.spec.names])
     random = question.rng()
     back = random.random((64, len(scores))) < 0.5
     back[: len(scores)] = np.eye(len(scores), dtype=bool)
-    changed = np.where(back, found.reference, found.values).astype(np.float32)
+    changed = np.where(back, bottleneck.reference, bottleneck.values).astype(np.float32)
     lost = logit - head(changed)[:, target]
     shuffled = [_correlation(lost, back @ random.permutation(scores)) for _ in range(20)]
     follows = _correlation(lost, back @ scores)
@@ -112,8 +112,8 @@ def assess_post_hoc(told: ConceptScores, question: Question) -> Iterable[Measure
     )
     read = surrogate.readings @ embedding_at(question.case, surrogate.tensor) + surrogate.offsets
     parts = surrogate.weights[target] * (read - surrogate.mean) / surrogate.spread
-    used = [number for number, each in enumerate(bank.concepts) if each.name != told.target]
-    own = _in_order(told, [bank.concepts[each].label for each in used])
+    used = [number for number, concept in enumerate(bank.concepts) if concept.name != told.target]
+    own = _in_order(told, [bank.concepts[place].label for place in used])
     off = float(np.abs(own - parts[used]).max() / max(float(np.abs(parts).max()), 1e-9))
     yield Measurement(
         "scores are the surrogate's",
@@ -163,7 +163,7 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         1,
     )
     names = [concept.label for concept in bank.concepts]
-    places = [number for number, each in enumerate(bank.concepts) if each.kind == kind]
+    places = [number for number, concept in enumerate(bank.concepts) if concept.kind == kind]
     scores = _in_order(told, [names[place] for place in places])
     steps = directions.steps[places].reshape(len(places), -1, *[1] * (activations.ndim - 2)) * STEP
     up, down = (behind.logits((activations + sign * steps).astype(np.float32))[:, target] for sign in (1, -1))
@@ -191,13 +191,13 @@ def assess_directions(told: ConceptScores, question: Question) -> Iterable[Measu
         f"{2 * FOUND_BY_CHANCE * level:g}",
         "Kim et al. 2018, section 3.4",
     )
-    found = sum(each.reliable for each in told.concepts)
+    significant = sum(concept.reliable for concept in told.concepts)
     yield Measurement(
         "concepts found",
         "case",
-        found,
+        significant,
         None,
-        Grade.GREEN if found else Grade.AMBER,
+        Grade.GREEN if significant else Grade.AMBER,
         f"well known and significant (corrected p up to {level:g}) for this class; amber where there is none",
         "Kim et al. 2018, section 3.4",
     )
@@ -221,10 +221,10 @@ def _additivity(told: ConceptScores, wanted: float) -> Measurement:
 
 def _known(told: ConceptScores, figure: str, least: float) -> Measurement:
     """`least` is for concepts that are there or not; measures among them have their own."""
-    known = np.array([_well_known(each) for each in told.concepts], bool)
+    known = np.array([_well_known(concept) for concept in told.concepts], bool)
     weights = np.array([abs(concept.score) for concept in told.concepts])
     share = float(weights[known].sum() / weights.sum()) if weights.sum() > 0 else 0.0
-    doubtful = [each.name for each, well in zip(told.concepts, known, strict=True) if not well]
+    doubtful = [concept.name for concept, well in zip(told.concepts, known, strict=True) if not well]
     words = f"badly known: {_some(doubtful)}" if doubtful else "all are"
     return Measurement(
         "weight on well-known concepts",
@@ -272,7 +272,7 @@ def _in_order(told: ConceptScores, names: list[str]) -> NDArray[np.float64]:
 
 def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     pair = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if min(float(each.std()) for each in pair) < 1e-12:
+    if min(float(values.std()) for values in pair) < 1e-12:
         return 0.0
     return float(np.corrcoef(*pair)[0, 1])
 

@@ -64,8 +64,8 @@ class _Seen:
 
     def answers(self, pictures: FloatArray) -> FloatArray:
         """(N,) answers about the target."""
-        found: FloatArray = self.case.model.answer(self.logits(pictures))[:, self.target]
-        return found
+        target_answers: FloatArray = self.case.model.answer(self.logits(pictures))[:, self.target]
+        return target_answers
 
 
 @assesses("latent-shift")
@@ -109,7 +109,7 @@ def _seen(told: Counterfactual, question: Question, pair: FloatArray) -> _Seen:
     """`pair` (2, C, *spatial): the model's input for the unchanged picture and for the changed one."""
     model, target = question.model, question.case.targets[0]
     logits = model.session.logits(pair)
-    start, end = (float(each) for each in model.answer(logits)[:, target])
+    start, end = (float(answer) for answer in model.answer(logits)[:, target])
     before = float(model.answer(question.case.run.logits)[0, target])
     return _Seen(told, question, before, start, end, float(logits[0, target]), float(logits[1, target]))
 
@@ -231,7 +231,7 @@ def _needed(seen: _Seen) -> Measurement:
 def _other_filling(seen: _Seen) -> Measurement:
     """Does the answer flip because something is missing, or because of what was put there?"""
     case, told = seen.case, seen.told
-    fills = [each for each in ("inpaint", "mean", "blur") if each != told.parameters["fill"]]
+    fills = [fill for fill in ("inpaint", "mean", "blur") if fill != told.parameters["fill"]]
     inputs = np.concatenate([_replaced(case, told, fill) for fill in fills])
     answers = case.model.answer(case.model.session.logits(inputs))[:, seen.target]
     held = float(np.mean((answers >= seen.level) != (seen.start >= seen.level)))
@@ -270,15 +270,15 @@ def _given_back(seen: _Seen, space: LatentSpace) -> Measurement:
 def _plausible(seen: _Seen) -> Iterator[Measurement]:
     """The distance of the changed picture to the onboarding images, in the classifier's own embedding."""
     end = as_input(seen.told.frames[[seen.told.end]], seen.case.model.manifest.input)
-    for each in case_distance(Case(seen.case.model, end, seen.case.targets)):
+    for distance in case_distance(Case(seen.case.model, end, seen.case.targets)):
         yield Measurement(
             "changed picture: distance from onboarding images",
             "case",
-            each.value,
-            each.baseline,
-            each.grade,
-            each.rule,
-            each.source,
+            distance.value,
+            distance.baseline,
+            distance.grade,
+            distance.rule,
+            distance.source,
             1,
         )
 
@@ -309,7 +309,7 @@ def _space_if_any(seen: _Seen) -> LatentSpace | None:
 
 def _parameters(told: Counterfactual) -> object:
     known = method_named(told.method).Parameters.model_fields
-    return checked_parameters(told.method, {name: each for name, each in told.parameters.items() if name in known})
+    return checked_parameters(told.method, {name: value for name, value in told.parameters.items() if name in known})
 
 
 def _whole(value: object) -> int:

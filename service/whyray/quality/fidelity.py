@@ -46,7 +46,7 @@ def fidelity(
 
 def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measurement]:
     # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
-    spread = float(np.sqrt(np.mean([each.gap[target] ** 2 for each in null.random])))
+    spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in null.random])))
     gap, edges = float(own.gap[target]), float(null.edges.gap[target])
     beyond = gap / spread if spread > 0 else 0.0
     grade = Grade.GREEN if beyond >= BETTER else Grade.RED
@@ -55,7 +55,7 @@ def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measu
         f"green from {BETTER:g}, red below"
     )
     deletion, insertion = (
-        float(np.mean([getattr(each, name)[target] for each in null.random])) for name in ("deletion", "insertion")
+        float(np.mean([getattr(curves, name)[target] for curves in null.random])) for name in ("deletion", "insertion")
     )
     return [
         Measurement("insertion - deletion AUC", "fidelity", gap, 0.0, grade, rule, _RISE, cost),
@@ -86,7 +86,7 @@ def completeness(heatmap: Heatmap) -> list[Measurement]:
         "completeness_gap": "Sundararajan et al. 2017, axiom of completeness",
         "conservation_gap": "Bach et al. 2015, conservation",
     }
-    found = [
+    measured = [
         Measurement(
             name.replace("_gap", " gap"),
             "fidelity",
@@ -103,9 +103,9 @@ def completeness(heatmap: Heatmap) -> list[Measurement]:
     if kept is not None:
         grade = Grade.GREEN if kept <= PLACED else Grade.AMBER if kept <= LOST else Grade.RED
         rule = f"relevance without a place in the image; green up to {PLACED:.0%} of all, red above {LOST:.0%}"
-        found.append(
+        measured.append(
             Measurement(
                 "kept by biases", "fidelity", kept, 0.0, grade, rule, "Bach et al. 2015, eq. 58; thresholds ours"
             )
         )
-    return found
+    return measured

@@ -54,9 +54,9 @@ def known_answers(model: Model, *, made: date) -> tuple[ArtefactFacts, dict[str,
 
     Raises PackageError where the answers hardly differ: such a model answers nothing.
     """
-    found = answers(model)
-    spread = _spread(found)
-    if spread < _least(model, found):
+    logits = answers(model)
+    spread = _spread(logits)
+    if spread < _least(model, logits):
         raise PackageError(
             f"{model.identity}: expected logits that differ between different images, found a spread of {spread:.1g}",
             advice="Look whether its last layer was exported with its weights.",
@@ -71,7 +71,7 @@ def known_answers(model: Model, *, made: date) -> tuple[ArtefactFacts, dict[str,
         licence="CC0 1.0",
         details={"spread": spread},
     )
-    return facts, {"logits": found}
+    return facts, {"logits": logits}
 
 
 def answers_as_known(model: Model) -> Measurement:

@@ -76,7 +76,7 @@ def claims_hold(explanation: Narrative, facts: Facts) -> Measurement:
 def words_follow(explanation: Narrative, facts: Facts, phrases: NarrativePhrases) -> Measurement:
     """The share of sentences that some phrase gives again, word by word, from the sentence's own claims."""
     told = explanation.sentences
-    again = sum(_written_again(each, facts, phrases, explanation.target) for each in told)
+    again = sum(_written_again(sentence, facts, phrases, explanation.target) for sentence in told)
     share = again / len(told) if told else 0.0
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"share of sentences that follow from their claims word by word; {_ALL}"
@@ -100,7 +100,7 @@ def beside_others(facts: Facts) -> Measurement:
 
 def rests_on(facts: Facts) -> Measurement:
     """Text is no better than what it retells."""
-    worst = max((facts.numbers[f"{each}.grade"] for each in facts.shown), default=0.0)
+    worst = max((facts.numbers[f"{explained}.grade"] for explained in facts.shown), default=0.0)
     grade = Grade.GREEN if worst == 0 else Grade.AMBER
     rule = "worst grade of the explanations that it retells: 0 green, 1 amber; amber where one of them is"
     return Measurement("what it rests on", "robustness", worst, None, grade, rule, "WhyRay")
@@ -128,7 +128,7 @@ def _quoted(explanation: Narrative, case: Case, numbers: Mapping[str, float]) ->
         for sentence in caption_of(case, writer).sentences
     }
     told = explanation.sentences
-    share = sum(again.get(each.text) == each.claims for each in told) / len(told) if told else 0.0
+    share = sum(again.get(sentence.text) == sentence.claims for sentence in told) / len(told) if told else 0.0
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"share of sentences that the captioner writes again, and whose words make these claims; {_ALL}"
     return Measurement("words re-derived", "fidelity", share, 1.0, grade, rule, "WhyRay", 1)
@@ -138,8 +138,8 @@ def _agreement(explanation: Narrative, case: Case, numbers: Mapping[str, float])
     """Of all that the captioner said of findings, how much is what the model answers."""
     writer = companion(case.model, str(explanation.parameters["captioner"]))
     written_of = caption_of(case, writer).sentences
-    claims = [claim for each in written_of for claim in claims_in(each, case.model, writer.spec, numbers)]
-    share = sum(holds(each, numbers) for each in claims) / len(claims) if claims else 0.0
+    claims = [claim for sentence in written_of for claim in claims_in(sentence, case.model, writer.spec, numbers)]
+    share = sum(holds(claim, numbers) for claim in claims) / len(claims) if claims else 0.0
     grade = Grade.GREEN if share >= AGREEMENT_GREEN else Grade.AMBER if share >= AGREEMENT_RED else Grade.RED
     rule = (
         "share of the captioner's claims about findings that the model's answers bear out, withheld ones included; "
@@ -165,8 +165,8 @@ def _complete(explanation: Narrative, facts: Facts) -> Measurement:
     """Nothing withheld or doubtful is passed over, and the answer itself is said."""
     said = {claim.source for sentence in explanation.sentences for claim in sentence.claims}
     wanted = {"answer.probability", "answer.value", "answer.share"} & set(facts.numbers)
-    wanted |= {f"{each}.withheld" for each in facts.withheld}
-    wanted |= {f"{each}.grade" for each in facts.shown}
+    wanted |= {f"{explained}.withheld" for explained in facts.withheld}
+    wanted |= {f"{explained}.grade" for explained in facts.shown}
     share = len(wanted & said) / len(wanted)
     grade = Grade.GREEN if share == 1.0 else Grade.RED
     rule = f"of the answer, the grades and what is withheld, how much is said; {_ALL}"

@@ -41,7 +41,7 @@ def latent_position(explanation: LatentPosition, question: Question) -> Iterator
 def _outliers(explanation: LatentPosition, index: ReferenceIndex) -> Measurement:
     kinds = index.details["outliers"][explanation.distance_is]
     value = float(np.mean(list(kinds.values())))
-    worst = min(kinds, key=lambda each: float(kinds[each]))
+    worst = min(kinds, key=lambda outlier_kind: float(kinds[outlier_kind]))
     grade = Grade.GREEN if value >= TOLD_APART else Grade.AMBER if value >= NOT_TOLD_APART else Grade.RED
     rule = (
         f"AUROC of {explanation.distance_is} distance, planted outliers against held-out references, mean of "

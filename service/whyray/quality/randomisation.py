@@ -27,7 +27,7 @@ def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Mo
     proto = onnx.ModelProto()
     proto.CopyFrom(model.network.graph.proto)
     used = [name for node in reversed(proto.graph.node) for name in reads(node)]
-    holders = {each.name: each for each in proto.graph.initializer}
+    holders = {tensor.name: tensor for tensor in proto.graph.initializer}
     weights = list(dict.fromkeys(name for name in used if name in holders and len(holders[name].dims) > 1))
     done = 0
     for share in STAGES:
@@ -44,8 +44,8 @@ def randomised(model: Model, rng: np.random.Generator) -> Iterator[tuple[str, Mo
 
 def alike(first: FloatArray, second: FloatArray) -> float:
     """SSIM of two maps, each divided by its own largest magnitude."""
-    scaled = [each / max(float(np.abs(each).max()), 1e-12) for each in (first, second)]
-    return structural_similarity(*(each.astype(np.float32) for each in scaled))
+    scaled = [heatmap / max(float(np.abs(heatmap).max()), 1e-12) for heatmap in (first, second)]
+    return structural_similarity(*(heatmap.astype(np.float32) for heatmap in scaled))
 
 
 def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pairs: int = 50) -> float:
@@ -60,5 +60,5 @@ def random_pair_similarity(maps: list[FloatArray], rng: np.random.Generator, pai
         sigma = [size / 16 for size in shape]
         maps = [ndimage.gaussian_filter(rng.random(shape), sigma).astype(np.float32) for _ in range(11)]
     chosen = list(combinations(range(len(maps)), 2))
-    picked = [chosen[each] for each in rng.permutation(len(chosen))[:pairs]]
+    picked = [chosen[number] for number in rng.permutation(len(chosen))[:pairs]]
     return float(np.mean([alike(maps[a], maps[b]) for a, b in picked]))

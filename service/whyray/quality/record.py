@@ -38,7 +38,7 @@ def _graded(measured: Mapping[str, Any]) -> list[Measurement]:
         baselines["the brightest place in the lungs"] = int(measured["lung_brightness_hits"])
     if boxes < FEWEST_BOXES:
         return []
-    name, best = max(baselines.items(), key=lambda each: each[1])
+    name, best = max(baselines.items(), key=lambda baseline: baseline[1])
     chance = min(max(best / boxes, 1e-6), 1 - 1e-6)
     more = binomtest(hits, boxes, chance, alternative="greater").pvalue < SURE
     fewer = binomtest(hits, boxes, chance, alternative="less").pvalue < SURE

@@ -32,7 +32,7 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
 
     Taken from `others` where it is there; else made now, where `affordable` forward passes allow it.
     """
-    names = [each for each in explainable(case.image) if each != heatmap.target]
+    names = [target for target in explainable(case.image) if target != heatmap.target]
     if not names:
         return
     answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)

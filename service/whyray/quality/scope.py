@@ -180,7 +180,9 @@ def _by_anatomy(model: Model, x: FloatArray, context: Context) -> Iterator[Judge
         return
     try:
         companion = model.companion("anatomy", method=KIND)
-        wanted = [each for each in companion.manifest.targets if each.code is not None and each.code.value in AREAS]
+        wanted = [
+            target for target in companion.manifest.targets if target.code is not None and target.code.value in AREAS
+        ]
         if len(wanted) < len(AREAS):
             return
         case = Case(model, x, [0], context=context)
@@ -206,7 +208,7 @@ def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
 def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> Judged:
     """Red where more than MOST_ODD of the four structures are missing or can't be what they are called."""
     odd = implausible(structures, valid)
-    present = {each.code.value for each in structures if each.code is not None} & set(AREAS)
+    present = {structure.code.value for structure in structures if structure.code is not None} & set(AREAS)
     count = len(odd) + len(AREAS) - len(present)
     grade = Grade.GREEN if count <= MOST_ODD else Grade.RED
     rule = f"of lungs, heart and mediastinum, missing or of a size or side that can't be; red above {MOST_ODD}"

@@ -57,7 +57,7 @@ class ScopeCheck:
     @property
     def measured(self) -> bool:
         """Whether the image itself was compared with those that the package was made for, whatever its header says."""
-        return any(each.name in _OF_THE_IMAGE for each in self.measurements)
+        return any(measurement.name in _OF_THE_IMAGE for measurement in self.measurements)
 
 
 def scope_measured(scope: ScopeCheck | None) -> tuple[Measurement, ...]:

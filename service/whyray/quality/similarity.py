@@ -15,7 +15,7 @@ def structural_similarity(first: FloatArray, second: FloatArray) -> float:
     low, spread = float(first.min()), float(first.max() - first.min())
     if spread == 0:
         return 1.0 if np.array_equal(first, second) else 0.0
-    scaled = [((each - low) / spread).astype(np.float64) for each in (first, second)]
+    scaled = [((heatmap - low) / spread).astype(np.float64) for heatmap in (first, second)]
     return float(ssim(*scaled, win_size=window, data_range=1.0))
 
 

@@ -30,7 +30,7 @@ def unit_report(explanation: UnitReport, question: Question) -> Iterator[Measure
     case, model = question.case, question.model
     layer = layer_named(model, _layer(explanation))
     means = read_units(model, layer, method=explanation.method).mean
-    picked = [each.unit for each in explanation.units]
+    picked = [unit.unit for unit in explanation.units]
     yield _engine(max(explanation.evidence.get("engine_parity", 0.0), head_gap(case, layer)))
     yield from _sum(explanation)
     told = contributions(case, layer, means).values[0]

@@ -30,12 +30,12 @@ def cohen_kappa(first: DoubleArray, second: DoubleArray) -> float:
 
 def mean_cohen_kappa(ratings: DoubleArray, *, least: int = 5) -> float:
     """The mean of Cohen's kappa over all pairs of readers with at least `least` cases in common (Light 1971)."""
-    found = [
+    kappas = [
         cohen_kappa(ratings[i], ratings[j])
         for i, j in combinations(range(len(ratings)), 2)
         if np.count_nonzero(~np.isnan(ratings[i]) & ~np.isnan(ratings[j])) >= least
     ]
-    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+    return float(np.nanmean(kappas)) if np.isfinite(kappas).any() else float("nan")
 
 
 def fleiss_kappa(ratings: DoubleArray) -> float:
@@ -88,5 +88,5 @@ def _distances(values: DoubleArray, margins: DoubleArray, level: Level) -> Doubl
     if level == "interval":
         return np.broadcast_to((values[:, None] - values[None]) ** 2, (len(margins), size, size))
     below = np.cumsum(margins, axis=1) - margins / 2
-    found: DoubleArray = (below[:, :, None] - below[:, None, :]) ** 2
-    return found
+    distances: DoubleArray = (below[:, :, None] - below[:, None, :]) ** 2
+    return distances

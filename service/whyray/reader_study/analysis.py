@@ -114,41 +114,41 @@ def analyse(facts: Sequence[ReadingFact], truth: Truth, *, draws: int = 2000, se
     ConfigError
         If there is no answer, or an answer is about a case that the truth does not name.
     """
-    known = {each.number: each for each in truth.cases}
+    known = {true_case.number: true_case for true_case in truth.cases}
     strange = sorted({fact.case for fact in facts} - set(known))
     if not facts or strange:
         raise ConfigError(
             f"answers about {', '.join(strange)}, which the truth does not name" if strange else "there is no answer",
             advice="Give the truth file that was exported with this kit.",
         )
-    readers, cases = sorted({each.reader for each in facts}), sorted(known)
-    is_true = np.array([known[each].truth for each in cases])
-    model = np.array([known[each].model_says for each in cases])
+    readers, cases = sorted({fact.reader for fact in facts}), sorted(known)
+    is_true = np.array([known[case].truth for case in cases])
+    model = np.array([known[case].model_says for case in cases])
     tables = {condition: _table(facts, condition, readers, cases) for condition in CONDITIONS}
     resampled = draw(len(readers), len(cases), draws, np.random.default_rng(seed))
-    plain = {each: _measures(tables[each], is_true, model, None) for each in CONDITIONS}
-    drawn = {each: _measures(tables[each], is_true, model, resampled) for each in CONDITIONS}
+    plain = {condition: _measures(tables[condition], is_true, model, None) for condition in CONDITIONS}
+    drawn = {condition: _measures(tables[condition], is_true, model, resampled) for condition in CONDITIONS}
     with np.errstate(invalid="ignore", divide="ignore"):
         differences = {
-            each.name: estimate(
-                float(_compared(each.name, plain)[0]),
-                _compared(each.name, drawn),
+            measure.name: estimate(
+                float(_compared(measure.name, plain)[0]),
+                _compared(measure.name, drawn),
             )
-            for each in MEASURES
+            for measure in MEASURES
         }
     return Analysis(
         conditions={
             condition: {
-                each.name: estimate(float(plain[condition][each.name][0]), drawn[condition][each.name])
-                for each in MEASURES
+                measure.name: estimate(float(plain[condition][measure.name][0]), drawn[condition][measure.name])
+                for measure in MEASURES
             }
             for condition in CONDITIONS
         },
         differences=differences,
-        agreement={each: _agreement(tables[each]) for each in CONDITIONS},
+        agreement={condition: _agreement(tables[condition]) for condition in CONDITIONS},
         readers=tuple(_of_readers(tables, readers, is_true, model)),
-        readings={each: int((~np.isnan(tables[each].present)).sum()) for each in CONDITIONS},
-        timed={each: int((~np.isnan(tables[each].log_seconds)).sum()) for each in CONDITIONS},
+        readings={condition: int((~np.isnan(tables[condition].present)).sum()) for condition in CONDITIONS},
+        timed={condition: int((~np.isnan(tables[condition].log_seconds)).sum()) for condition in CONDITIONS},
         cases=len(cases),
         model_accuracy=float((is_true == model).mean()),
         notes=tuple(_notes(readers, is_true, model)),
@@ -198,8 +198,8 @@ def _measures(
     }
 
 
-def _compared(name: str, found: dict[Condition, dict[str, DoubleArray]]) -> DoubleArray:
-    one, other = found["with"][name], found["without"][name]
+def _compared(name: str, measured: dict[Condition, dict[str, DoubleArray]]) -> DoubleArray:
+    one, other = measured["with"][name], measured["without"][name]
     return one / other if name in RATIOS else one - other
 
 

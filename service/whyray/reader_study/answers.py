@@ -33,7 +33,7 @@ class _File(BaseModel):
 
 def answers_of(study: ReaderStudy) -> Answers:
     """What the catalog has of a study."""
-    return Answers(study.name, sum(each.total for each in progress(study)), tuple(facts(study)))
+    return Answers(study.name, sum(standing.total for standing in progress(study)), tuple(facts(study)))
 
 
 def write_answers(path: Path, answers: Answers) -> None:

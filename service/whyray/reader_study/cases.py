@@ -15,7 +15,9 @@ class MaterialFilter:
 
     def takes(self, package: str) -> bool:
         """Whether NAME@VERSION is among the packages, named with or without version."""
-        return not self.packages or any(package == each or package.startswith(f"{each}@") for each in self.packages)
+        return not self.packages or any(
+            package == wanted or package.startswith(f"{wanted}@") for wanted in self.packages
+        )
 
 
 @dataclass(frozen=True)

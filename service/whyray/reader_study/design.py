@@ -64,11 +64,13 @@ def plan(
     plans = []
     first: dict[str, Condition] = {}
     for index, reader in enumerate(readers):
-        conditions = _halves(strata, rng) if index % 2 == 0 else {case: _OTHER[each] for case, each in first.items()}
+        conditions = (
+            _halves(strata, rng) if index % 2 == 0 else {case: _OTHER[condition] for case, condition in first.items()}
+        )
         first = conditions
         sessions = [conditions]
         if crossover:
-            sessions.append({case: _OTHER[each] for case, each in conditions.items()})
+            sessions.append({case: _OTHER[condition] for case, condition in conditions.items()})
         plans.append(ReaderPlan(reader, tuple(_ordered(session, rng) for session in sessions)))
     return tuple(plans)
 

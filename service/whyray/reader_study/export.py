@@ -62,7 +62,7 @@ def read_truths(path: Path) -> dict[str, bool]:
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    found = {}
+    truths = {}
     for number, row in enumerate(rows, start=2):
         case, said = (row.get("case") or "").strip(), (row.get("truth") or "").strip().lower()
         if not case or said not in _YES | _NO:
@@ -72,8 +72,8 @@ def read_truths(path: Path) -> dict[str, bool]:
                 advice="Give a CSV file with the columns case and truth; case is a Study or SOP Instance UID, or a "
                 "file's name without its ending.",
             )
-        found[case] = said in _YES
-    return found
+        truths[case] = said in _YES
+    return truths
 
 
 def make_kit(material: Sequence[Material], truths: Mapping[str, bool], order: Order, *, at: datetime) -> Kit:
@@ -87,37 +87,37 @@ def make_kit(material: Sequence[Material], truths: Mapping[str, bool], order: Or
     rng = random.Random(f"{order.seed} {order.name}")
     known: dict[str, tuple[Material, bool]] = {}
     left_out = []
-    for each in sorted(material, key=lambda one: (one.source, one.package)):
-        key = next((key for key in each.keys if key in truths), None)
+    for candidate in sorted(material, key=lambda one: (one.source, one.package)):
+        key = next((key for key in candidate.keys if key in truths), None)
         if key is None:
-            left_out.append(f"{each.source}: the list of truths does not name it")
-        elif each.source in known:
-            left_out.append(f"{each.source}: another answer about it is a case already")
+            left_out.append(f"{candidate.source}: the list of truths does not name it")
+        elif candidate.source in known:
+            left_out.append(f"{candidate.source}: another answer about it is a case already")
         else:
-            known[each.source] = (each, truths[key])
+            known[candidate.source] = (candidate, truths[key])
     chosen = _chosen(list(known.values()), order, rng)
     rng.shuffle(chosen)
     cases, true_cases, pictures = [], [], {}
-    for number, (each, truth) in enumerate(chosen, start=1):
+    for number, (taken, truth) in enumerate(chosen, start=1):
         name = f"C{number:03d}"
-        image, explanation = f"{name}-image.png", tuple(f"{name}-why-{n}.png" for n in range(1, len(each.pages) + 1))
-        pictures[image] = each.image
-        pictures.update(zip(explanation, each.pages, strict=True))
-        cases.append(KitCase(number=name, image=(image,), explanation=explanation, said=each.said))
+        image, explanation = f"{name}-image.png", tuple(f"{name}-why-{n}.png" for n in range(1, len(taken.pages) + 1))
+        pictures[image] = taken.image
+        pictures.update(zip(explanation, taken.pages, strict=True))
+        cases.append(KitCase(number=name, image=(image,), explanation=explanation, said=taken.said))
         true_cases.append(
             TrueCase(
                 number=name,
-                source=each.source,
+                source=taken.source,
                 truth=truth,
-                model_says=each.model_says,
-                probability=each.probability,
-                package=each.package,
-                methods=each.methods,
-                grades=each.grades,
+                model_says=taken.model_says,
+                probability=taken.probability,
+                package=taken.package,
+                methods=taken.methods,
+                grades=taken.grades,
             )
         )
     plans = plan(
-        {each.number: (each.truth, each.truth == each.model_says) for each in true_cases},
+        {true_case.number: (true_case.truth, true_case.truth == true_case.model_says) for true_case in true_cases},
         [f"R{number}" for number in range(1, order.readers + 1)],
         seed=order.seed,
         crossover=order.crossover,
@@ -138,13 +138,13 @@ def make_kit(material: Sequence[Material], truths: Mapping[str, bool], order: Or
         cases=tuple(cases),
         readers=tuple(
             KitReader(
-                reader=each.reader,
+                reader=planned.reader,
                 sessions=tuple(
                     tuple(KitShowing(case=one.case, condition=one.condition) for one in session)
-                    for session in each.sessions
+                    for session in planned.sessions
                 ),
             )
-            for each in plans
+            for planned in plans
         ),
     )
     truth_file = Truth(name=order.name, target=order.target, seed=order.seed, cases=tuple(true_cases))
@@ -156,8 +156,8 @@ def _chosen(known: list[tuple[Material, bool]], order: Order, rng: random.Random
     most = len(known) if order.most is None else min(order.most, len(known))
     if order.wrong is None:
         return known[:most]
-    wrong = [each for each in known if each[0].model_says != each[1]]
-    right = [each for each in known if each[0].model_says == each[1]]
+    wrong = [pair for pair in known if pair[0].model_says != pair[1]]
+    right = [pair for pair in known if pair[0].model_says == pair[1]]
     # as many as can be had at the share that was asked for
     if order.wrong > 0:
         most = min(most, int(len(wrong) / order.wrong))

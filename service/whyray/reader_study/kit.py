@@ -96,25 +96,25 @@ class Manifest(_Written):
 
     @model_validator(mode="after")
     def _complete(self) -> Manifest:
-        numbers = [each.number for each in self.cases]
+        numbers = [case.number for case in self.cases]
         if len(set(numbers)) != len(numbers):
             raise ValueError("a case number is given twice")
         for reader in self.readers:
             for session in reader.sessions:
-                if sorted(each.case for each in session) != sorted(numbers):
+                if sorted(showing.case for showing in session) != sorted(numbers):
                     raise ValueError(f"{reader.reader} does not see each case once a session")
         return self
 
     def case(self, number: str) -> KitCase:
         """The case of that number."""
-        return next(each for each in self.cases if each.number == number)
+        return next(case for case in self.cases if case.number == number)
 
     def place(self, reader: str) -> KitReader:
         """The place of that name; NotFound if the kit has none."""
-        for each in self.readers:
-            if each.reader == reader:
-                return each
-        names = ", ".join(each.reader for each in self.readers)
+        for place in self.readers:
+            if place.reader == reader:
+                return place
+        names = ", ".join(place.reader for place in self.readers)
         raise NotFound(f"study {self.name} has no reader {reader!r}", advice=f"Its readers are: {names}.")
 
 
@@ -196,7 +196,7 @@ def _read(path: Path, kind: type[Model]) -> Model:
         raise NotFound(f"there is no file {path}", advice="`whyray study export` writes it.") from error
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         said = (
-            "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
+            "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()[:5])
             if isinstance(error, ValidationError)
             else type(error).__name__
         )

@@ -150,7 +150,7 @@ def _cases(
         if finding.finding != wanted.target or not wanted.takes(package):
             continue
         uids = set(finding.images)
-        image = next((each for each in images if uids & set(each.headers)), None)
+        image = next((source_image for source_image in images if uids & set(source_image.headers)), None)
         # of a cine a picture shows the first frame only, which says something else than the whole
         mine = [
             page for page in pages if uids & _sources(page.header) and int(page.header.get("NumberOfFrames", 1)) == 1
@@ -170,27 +170,27 @@ def _cases(
             yield Material(
                 keys=(*named, *sorted(uids)),
                 image=plain,
-                pages=tuple(blinded_page(each.png) for each in mine),
+                pages=tuple(blinded_page(page.png) for page in mine),
                 said=_said(finding),
                 model_says=finding.present,
                 probability=finding.probability,
                 package=package,
-                methods=tuple(each.method for each in mine),
-                grades=tuple(each.grade for each in mine),
+                methods=tuple(page.method for page in mine),
+                grades=tuple(page.grade for page in mine),
             )
 
 
 def _sources(header: Dataset) -> set[str]:
-    return {str(each.ReferencedSOPInstanceUID) for each in header.get("SourceImageSequence", [])}
+    return {str(reference.ReferencedSOPInstanceUID) for reference in header.get("SourceImageSequence", [])}
 
 
 def _frames(image: SourceImage, pages: Sequence[_Page]) -> list[int]:
     """The frames that the pages show: without explanation the same ones are seen."""
     shown: set[tuple[str, int | None]] = set()
     for page in pages:
-        for each in page.header.get("SourceImageSequence", []):
-            numbers = each.get("ReferencedFrameNumber")
-            uid = str(each.ReferencedSOPInstanceUID)
+        for reference in page.header.get("SourceImageSequence", []):
+            numbers = reference.get("ReferencedFrameNumber")
+            uid = str(reference.ReferencedSOPInstanceUID)
             listed = [None] if numbers is None else list(numbers) if hasattr(numbers, "__iter__") else [numbers]
             shown |= {(uid, None if number is None else int(number)) for number in listed}
     return [

@@ -36,7 +36,7 @@ def plain_picture(image: SourceImage, frames: Sequence[int]) -> bytes:
     columns = math.ceil(math.sqrt(len(frames)))
     rows = math.ceil(len(frames) / columns)
     tiles = [_tile(image, index, LONGEST_SIDE // max(columns, rows)) for index in frames]
-    width, height = max(each.width for each in tiles), max(each.height for each in tiles)
+    width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
     sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP))
     for number, tile in enumerate(tiles):
         sheet.paste(tile, (number % columns * (width + _GAP), number // columns * (height + _GAP)))
@@ -62,7 +62,7 @@ def without_time(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not len(written):
         return page
     bottom, size = int(written[-1]) + 1, text_size_of(page.shape[1])
-    start, end = (max(0, bottom - round(each * size)) for each in _AROUND_MADE)
+    start, end = (max(0, bottom - round(share * size)) for share in _AROUND_MADE)
     painted = page.copy()
     painted[start:end] = background
     return painted

@@ -85,7 +85,7 @@ def stand(row: StudyReader, now: datetime) -> Place:
     at = len(sessions) - 1 if current is None else current
     until = None
     if at > 0 and not done[at]:
-        last = max(each.answered_at for each in done[at - 1] if each.answered_at)
+        last = max(reading.answered_at for reading in done[at - 1] if reading.answered_at)
         until = last + timedelta(days=manifest.washout_days)
     where: Where
     if current is None:
@@ -120,7 +120,7 @@ def show_next(session: Session, place: Place, now: datetime) -> Reading:
         If the study is not ready for this reader.
     """
     _require_ready(place)
-    open_one = next((each for each in place.row.readings if each.answered_at is None), None)
+    open_one = next((reading for reading in place.row.readings if reading.answered_at is None), None)
     if open_one is not None:
         open_one.shows += 1
         open_one.last_shown_at = now
@@ -194,7 +194,9 @@ def answer(place: Place, position: int, said: Said, now: datetime) -> Reading:
 
 def before(place: Place) -> Reading | None:
     """The case that is before the reader now."""
-    newest = max(place.row.readings, key=lambda each: (each.last_shown_at, each.answered_at is None), default=None)
+    newest = max(
+        place.row.readings, key=lambda reading: (reading.last_shown_at, reading.answered_at is None), default=None
+    )
     return newest if newest is not None and (newest.answered_at is None or place.manifest.going_back) else None
 
 

@@ -44,7 +44,7 @@ def register(
         )
     for place in users:
         manifest.place(place)
-    missing = [each.reader for each in manifest.readers if each.reader not in users]
+    missing = [place.reader for place in manifest.readers if place.reader not in users]
     if missing:
         raise ConfigError(
             f"study {manifest.name}: expected a log-in for every place, found none for {', '.join(missing)}",
@@ -63,11 +63,11 @@ def register(
 
 def find(session: Session, name: str) -> ReaderStudy:
     """The study of that name; NotFound names those that there are."""
-    found = session.scalar(select(ReaderStudy).where(ReaderStudy.name == name))
-    if found is None:
+    study = session.scalar(select(ReaderStudy).where(ReaderStudy.name == name))
+    if study is None:
         names = ", ".join(session.scalars(select(ReaderStudy.name).order_by(ReaderStudy.name))) or "none"
         raise NotFound(f"no reader study {name!r}", advice=f"There is: {names}. `whyray study import` adds one.")
-    return found
+    return study
 
 
 def open_study(session: Session, name: str, now: datetime, *, actor: str) -> None:
@@ -104,7 +104,7 @@ class Progress:
 
 def progress(study: ReaderStudy) -> list[Progress]:
     """How far every reader is; answers themselves stay unseen."""
-    total = {each["reader"]: sum(len(one) for one in each["sessions"]) for each in study.manifest["readers"]}
+    total = {place["reader"]: sum(len(one) for one in place["sessions"]) for place in study.manifest["readers"]}
     made = []
     for reader in sorted(study.readers, key=lambda one: one.reader):
         answered = [row for row in reader.readings if row.answered_at is not None]

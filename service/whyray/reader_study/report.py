@@ -26,9 +26,9 @@ def report_values(analysis: Analysis, truth: Truth, *, at: datetime, draws: int,
         "study": truth.name,
         "target": truth.target,
         "at": at.isoformat(),
-        "packages": sorted({each.package for each in truth.cases}),
-        "methods": sorted({method for each in truth.cases for method in each.methods}),
-        "measures": [asdict(each) for each in MEASURES],
+        "packages": sorted({case.package for case in truth.cases}),
+        "methods": sorted({method for case in truth.cases for method in case.methods}),
+        "measures": [asdict(measure) for measure in MEASURES],
         "bootstrap": {"draws": draws, "seed": seed, "over": "readers and cases", "interval": "95 % percentile"},
         **asdict(analysis),
     }
@@ -48,7 +48,7 @@ def report_page(analysis: Analysis, truth: Truth, *, at: datetime, draws: int, s
 
 def words_of(analysis: Analysis) -> list[dict[str, Any]]:
     """One row a measure: its figures in words, and what its difference allows to be said."""
-    return [_row(each.name, each.meaning, each.better, analysis) for each in MEASURES]
+    return [_row(measure.name, measure.meaning, measure.better, analysis) for measure in MEASURES]
 
 
 def _row(name: str, meaning: str, better: int, analysis: Analysis) -> dict[str, Any]:
@@ -65,13 +65,13 @@ def _row(name: str, meaning: str, better: int, analysis: Analysis) -> dict[str, 
     }
 
 
-def _words(found: Estimate, *, signed: bool = False) -> str:
-    if found.value is None:
+def _words(estimate: Estimate, *, signed: bool = False) -> str:
+    if estimate.value is None:
         return "–"
     sign = "+" if signed else ""
-    if found.low is None or found.high is None:
-        return f"{found.value:{sign}.3g}"
-    return f"{found.value:{sign}.3g} ({found.low:{sign}.3g} to {found.high:{sign}.3g})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{sign}.3g}"
+    return f"{estimate.value:{sign}.3g} ({estimate.low:{sign}.3g} to {estimate.high:{sign}.3g})"
 
 
 def _figure(value: float | None) -> str:
@@ -95,6 +95,6 @@ def _bar(difference: Estimate) -> dict[str, float] | None:
     if difference.value is None or difference.low is None or difference.high is None:
         return None
     low, value, high = (
-        _WIDTH * (max(-1.0, min(1.0, each)) + 1) / 2 for each in (difference.low, difference.value, difference.high)
+        _WIDTH * (max(-1.0, min(1.0, figure)) + 1) / 2 for figure in (difference.low, difference.value, difference.high)
     )
     return {"low": low, "value": value, "width": high - low}

@@ -198,4 +198,4 @@ def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
 
 def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:
     """All explanations that are not heatmaps and may be shown, with their findings, in the answer's order."""
-    return [(finding, each) for finding in answer.findings for each in finding.told if not each.card.withheld]
+    return [(finding, graded) for finding in answer.findings for graded in finding.told if not graded.card.withheld]

@@ -41,29 +41,29 @@ def blending(
     templates: Templates,
     uids: UidSource,
     finding: Finding,
-    each: MapInSource,
+    attribution: MapInSource,
     heatmap: Dataset,
     *,
     instance_number: int,
 ) -> Dataset:
     """The state of one map; `heatmap` is its Parametric Map."""
     over = _can_lie_over(answer)
-    shown = f"{finding.target.name} by {each.name}" + (", evidence for it" if each.signed else "")
+    shown = f"{finding.target.name} by {attribution.name}" + (", evidence for it" if attribution.signed else "")
     made = state_dataset(
         answer,
         templates,
         uids,
         kind="blend",
         sop_class_uid=ADVANCED_BLENDING if over else PSEUDO_COLOUR,
-        sop_instance_uid=uids.uid("blend", finding.target.name, map_key(each)),
+        sop_instance_uid=uids.uid("blend", finding.target.name, map_key(attribution)),
         instance_number=instance_number,
         label="HEATMAP",
         description=shown,
     )
     if over:
-        _lay_over(made, answer, each, heatmap, opacity=templates.layout.opacity.top)
+        _lay_over(made, answer, attribution, heatmap, opacity=templates.layout.opacity.top)
     else:
-        _colour(made, answer, each, heatmap)
+        _colour(made, answer, attribution, heatmap)
     made.ICCProfile = hot_iron().ICCProfile
     return made
 
@@ -80,7 +80,7 @@ def _can_lie_over(answer: Answer) -> bool:
     return placed and bool(image.header.get("FrameOfReferenceUID")) and one_grey_transform(image, image.frames)
 
 
-def _lay_over(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset, *, opacity: float) -> None:
+def _lay_over(made: Dataset, answer: Answer, attribution: MapInSource, heatmap: Dataset, *, opacity: float) -> None:
     """Advanced Blending Presentation State (C.11.33) and its display (C.11.34): the original behind the map."""
     image = answer.image
     original, header = BlendingDisplayInput(1), image.header
@@ -92,7 +92,7 @@ def _lay_over(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset
         [heatmap],
         blending_input_number=2,
         modality_lut_transformation=_AS_STORED,
-        voi_lut_transformations=[_window(each)],
+        voi_lut_transformations=[_window(attribution)],
         palette_color_lut_transformation=_palette(),
     )
     front.GeometryForDisplay = "FALSE"
@@ -106,22 +106,22 @@ def _lay_over(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset
     made.ReferencedInstanceSequence = [instance_item(heatmap)]
 
 
-def _colour(made: Dataset, answer: Answer, each: MapInSource, heatmap: Dataset) -> None:
+def _colour(made: Dataset, answer: Answer, attribution: MapInSource, heatmap: Dataset) -> None:
     """Pseudo-Color: the palette on the map itself."""
     reference = instance_item(heatmap)
     made.ReferencedSeriesSequence = [series_item(str(heatmap.SeriesInstanceUID), [reference])]
     made.DisplayedAreaSelectionSequence = [displayed_area(answer.image, [instance_item(heatmap)])]
     made.update(_AS_STORED)
-    made.SoftcopyVOILUTSequence = [_window(each)]
+    made.SoftcopyVOILUTSequence = [_window(attribution)]
     made.update(_palette())
 
 
-def _window(each: MapInSource) -> SoftcopyVOILUTTransformation:
+def _window(attribution: MapInSource) -> SoftcopyVOILUTTransformation:
     """From 0 to the highest value, whatever a viewer would take by itself; what speaks against is as dark as nothing.
 
     The palette goes from black to white, so that a signed map can't be shown in it whole.
     """
-    top = float(each.values.max(initial=0.0)) or float(np.abs(each.values).max(initial=0.0)) or 1.0
+    top = float(attribution.values.max(initial=0.0)) or float(np.abs(attribution.values).max(initial=0.0)) or 1.0
     return SoftcopyVOILUTTransformation(window_center=top / 2, window_width=top, voi_lut_function="LINEAR_EXACT")
 
 

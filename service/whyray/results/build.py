@@ -1,4 +1,4 @@
-"""From an answer to all of its results."""
+"""Makes all DICOM results of one answer, in the order in which they refer to each other."""
 
 from __future__ import annotations
 
@@ -221,7 +221,9 @@ class _Builder:
         regions = region_segments(self.templates, self.uids, self.shown)
         if regions:
             key = (
-                "regions" + map_keys([each for _, each in self.shown]) + str([one.target.name for one, _ in self.shown])
+                "regions"
+                + map_keys([heatmap for _, heatmap in self.shown])
+                + str([one.target.name for one, _ in self.shown])
             )
             dataset = segmentation(
                 self.answer,
@@ -233,8 +235,8 @@ class _Builder:
                 omit_empty_frames=omit,
                 form=self._form(regions),
             )
-            for number, (finding, each) in enumerate(self.shown, start=1):
-                self._regions[finding.target.name, map_key(each)] = (dataset, number)
+            for number, (finding, heatmap) in enumerate(self.shown, start=1):
+                self._regions[finding.target.name, map_key(heatmap)] = (dataset, number)
             made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.shown)))
             if self.templates.layout.segmentation.fractional:
                 made.append(self._fractional(regions, key, omit))
@@ -287,7 +289,7 @@ class _Builder:
             self.uids,
             segments,
             series=self.templates.series.segments,
-            key="structures" + str(names) + str([told_key(each) for _, each in self.told if each.structures]),
+            key="structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures]),
             omit_empty_frames=omit,
             instance_number=2,
             form=self._form(segments),
@@ -298,20 +300,24 @@ class _Builder:
     def maps(self) -> list[Result]:
         """One Parametric Map for each shown heatmap."""
         made = []
-        for number, (finding, each) in enumerate(self.shown, start=1):
-            dataset = parametric_map(self.answer, self.templates, self.uids, finding, each, instance_number=number)
-            self._heatmaps[finding.target.name, map_key(each)] = dataset
-            description = f"heatmap of {finding.target.name} by {each.name}"
-            made.append(Result("pm", dataset, finding.target.name, each.method, description, grade=each.card.grade))
+        for number, (finding, heatmap) in enumerate(self.shown, start=1):
+            dataset = parametric_map(self.answer, self.templates, self.uids, finding, heatmap, instance_number=number)
+            self._heatmaps[finding.target.name, map_key(heatmap)] = dataset
+            description = f"heatmap of {finding.target.name} by {heatmap.name}"
+            made.append(
+                Result("pm", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
+            )
         return made
 
     def report(self, previous: Sequence[EarlierResult]) -> Result:
         """The report, which refers to all results made before it."""
         explained: dict[str, list[Explained]] = {}
-        for finding, each in self.shown:
-            place = (finding.target.name, map_key(each))
+        for finding, heatmap in self.shown:
+            place = (finding.target.name, map_key(heatmap))
             explained.setdefault(finding.target.name, []).append(
-                Explained(each, self._heatmaps.get(place), self._regions.get(place), tuple(self._pages.get(place, ())))
+                Explained(
+                    heatmap, self._heatmaps.get(place), self._regions.get(place), tuple(self._pages.get(place, ()))
+                )
             )
         told: dict[str, list[ShownTold]] = {}
         for finding, one in self.told:
@@ -330,7 +336,9 @@ class _Builder:
             [finding.target.name, map_keys(finding.maps), sorted(finding.refused)] for finding in self.answer.findings
         ]
         made_of += [[finding.target.name, told_key(one)] for finding in self.answer.findings for one in finding.told]
-        referenced = [place for each in (self._pages, self._regions, self._heatmaps, self._masks) for place in each]
+        referenced = [
+            place for datasets in (self._pages, self._regions, self._heatmaps, self._masks) for place in datasets
+        ]
         dataset = report(
             self.answer,
             self.templates,
@@ -345,45 +353,55 @@ class _Builder:
     def presentation_states(self) -> list[Result]:
         """Outlines on the originals, for each shown map that has a region and lies on monochrome images."""
         made = []
-        outlined = [(finding, each) for finding, each in self.shown if can_be_outlined(self.answer, each)]
-        for number, (finding, each) in enumerate(outlined, start=1):
+        outlined = [(finding, heatmap) for finding, heatmap in self.shown if can_be_outlined(self.answer, heatmap)]
+        for number, (finding, heatmap) in enumerate(outlined, start=1):
             dataset = presentation_state(
-                self.answer, self.templates, self.uids, finding, each, self.wording, instance_number=number
+                self.answer, self.templates, self.uids, finding, heatmap, self.wording, instance_number=number
             )
-            description = f"outline of {finding.target.name} by {each.method}"
-            made.append(Result("gsps", dataset, finding.target.name, each.method, description, grade=each.card.grade))
+            description = f"outline of {finding.target.name} by {heatmap.method}"
+            made.append(
+                Result("gsps", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
+            )
         return made
 
     def blends(self) -> list[Result]:
         """Each shown map in colour, over the original where that is in the patient's space."""
         made = []
-        for number, (finding, each) in enumerate(self.shown, start=1):
-            heatmap = self._heatmaps[finding.target.name, map_key(each)]
-            dataset = blending(self.answer, self.templates, self.uids, finding, each, heatmap, instance_number=number)
-            description = f"heatmap of {finding.target.name} by {each.name} in colour"
-            made.append(Result("blend", dataset, finding.target.name, each.method, description, grade=each.card.grade))
+        for number, (finding, attribution) in enumerate(self.shown, start=1):
+            heatmap = self._heatmaps[finding.target.name, map_key(attribution)]
+            dataset = blending(
+                self.answer, self.templates, self.uids, finding, attribution, heatmap, instance_number=number
+            )
+            description = f"heatmap of {finding.target.name} by {attribution.name} in colour"
+            made.append(
+                Result(
+                    "blend", dataset, finding.target.name, attribution.method, description, grade=attribution.card.grade
+                )
+            )
         return made
 
     def key_objects(self) -> list[Result]:
         """Key slices of each shown map, with its pages where they are made."""
         made = []
-        for number, (finding, each) in enumerate(self.shown, start=1):
-            pages = self._pages.get((finding.target.name, map_key(each)), [])
+        for number, (finding, heatmap) in enumerate(self.shown, start=1):
+            pages = self._pages.get((finding.target.name, map_key(heatmap)), [])
             dataset = key_objects(
-                self.answer, self.templates, self.uids, finding, each, self.wording, pages, instance_number=number
+                self.answer, self.templates, self.uids, finding, heatmap, self.wording, pages, instance_number=number
             )
-            description = f"key slices of {finding.target.name} by {each.method}"
-            made.append(Result("ko", dataset, finding.target.name, each.method, description, grade=each.card.grade))
+            description = f"key slices of {finding.target.name} by {heatmap.method}"
+            made.append(
+                Result("ko", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
+            )
         return made
 
     def document(self) -> Result:
         """The printable report: the same pages in the colours of paper."""
         layout = on_paper(self.templates.layout)
         drawn = list(self._drawing.drawn(layout))
-        printed = (page for each in drawn if not each.series_of_pages for page in each.pages)
+        printed = (page for drawing in drawn if not drawing.series_of_pages for page in drawing.pages)
         pictures = sheets(self.answer, printed, layout, self.page_wording)
         made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
-        key = str(made_of) + str([[each.finding.target.name, each.key] for each in drawn])
+        key = str(made_of) + str([[drawing.finding.target.name, drawing.key] for drawing in drawn])
         dataset = encapsulated_pdf(self.answer, self.templates, self.uids, pictures, self.page_wording, key=key)
         return Result("pdf", dataset, None, None, "printable report of all findings")
 

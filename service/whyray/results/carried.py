@@ -141,7 +141,7 @@ def _plain(element: DataElement) -> DataElement | None:
     """The element with text decoded, so that it is encoded anew in the result's own character set; None if invalid."""
     vr = dictionary_VR(element.tag)
     values = [] if element.is_empty else (element.value if element.VM > 1 else [element.value])
-    plain = [str(each) if vr in ("PN", "DS", "IS") or isinstance(each, str) else each for each in values]
+    plain = [str(part) if vr in ("PN", "DS", "IS") or isinstance(part, str) else part for part in values]
     for value in plain:
         if isinstance(value, str):
             try:

@@ -25,7 +25,7 @@ def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:
     """Text fit for one value of LO or ST: a backslash would begin a second one, control characters are forbidden."""
-    plain = "".join(" " if ord(each) < 32 else each for each in text.replace("\\", "/"))
+    plain = "".join(" " if ord(character) < 32 else character for character in text.replace("\\", "/"))
     return plain[:longest].rstrip()
 
 

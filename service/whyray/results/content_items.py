@@ -45,7 +45,7 @@ def separate(made: Dataset, children: Sequence[Dataset]) -> Dataset:
 
 def plain_text(value: str) -> str:
     """A text as a value of UT may hold it: lines parted as DICOM wants it, other control characters as spaces."""
-    lines = ("".join(each if ord(each) >= 32 else " " for each in line) for line in value.splitlines())
+    lines = ("".join(character if ord(character) >= 32 else " " for character in line) for line in value.splitlines())
     return "\r\n".join(lines)
 
 

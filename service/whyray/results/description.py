@@ -62,7 +62,7 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
         "explanations": [_map(heatmap) for heatmap in finding.maps],
-        "typed_explanations": [_told(each) for each in finding.told],
+        "typed_explanations": [_told(graded) for graded in finding.told],
         "refused": dict(finding.refused),
         "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
@@ -80,37 +80,37 @@ def _uids_about(finding: str, results: Sequence[Result]) -> list[str]:
     return [str(result.dataset.SOPInstanceUID) for result in results if result.finding == finding]
 
 
-def _map(each: MapInSource) -> dict[str, Any]:
+def _map(heatmap: MapInSource) -> dict[str, Any]:
     made: dict[str, Any] = {
-        "method": each.method,
-        "part": each.part,
-        "layer": each.layer,
-        "parameters": _plain(each.parameters),
-        "unit": each.unit,
-        "signed": each.signed,
-        "withheld": each.card.withheld,
-        "quality": _card(each.card),
-        "drift_numbers": _finite(_case_distance(each.card)),
+        "method": heatmap.method,
+        "part": heatmap.part,
+        "layer": heatmap.layer,
+        "parameters": _plain(heatmap.parameters),
+        "unit": heatmap.unit,
+        "signed": heatmap.signed,
+        "withheld": heatmap.card.withheld,
+        "quality": _card(heatmap.card),
+        "drift_numbers": _finite(_case_distance(heatmap.card)),
     }
-    if not each.card.withheld:
-        share = float(each.region.mean())
-        made["region"] = {"rule": each.region_rule, "share_of_image": share}
+    if not heatmap.card.withheld:
+        share = float(heatmap.region.mean())
+        made["region"] = {"rule": heatmap.region_rule, "share_of_image": share}
         made["drift_numbers"] |= _finite({"salient-area": share})
-        made["largest_value"] = float(abs(each.values).max(initial=0.0))
+        made["largest_value"] = float(abs(heatmap.values).max(initial=0.0))
     return made
 
 
-def _told(each: GradedExplanation) -> dict[str, Any]:
+def _told(graded: GradedExplanation) -> dict[str, Any]:
     """All of an explanation but its arrays; of one that is withheld, nothing but why."""
-    explanation = each.explanation
+    explanation = graded.explanation
     made: dict[str, Any] = {
-        "method": each.method,
+        "method": graded.method,
         "type": type(explanation).__name__,
         "parameters": _plain(explanation.parameters),
-        "withheld": each.card.withheld,
-        "quality": _card(each.card),
+        "withheld": graded.card.withheld,
+        "quality": _card(graded.card),
     }
-    if not each.card.withheld:
+    if not graded.card.withheld:
         made["drift_numbers"] = _finite(explanation.drift_numbers)
         skipped = {"target", "method", "parameters"}
         made |= {name: value for name, value in _fields(explanation).items() if name not in skipped}
@@ -119,9 +119,9 @@ def _told(each: GradedExplanation) -> dict[str, Any]:
 
 def _fields(value: Any) -> dict[str, Any]:
     return {
-        field.name: _plain_deep(found)
+        field.name: _plain_deep(field_value)
         for field in fields(value)
-        if not isinstance(found := getattr(value, field.name), np.ndarray)
+        if not isinstance(field_value := getattr(value, field.name), np.ndarray)
     }
 
 
@@ -131,9 +131,9 @@ def _plain_deep(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, (list, tuple)):
-        return [_plain_deep(each) for each in value]
+        return [_plain_deep(member) for member in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain_deep(each) for key, each in value.items()}
+        return {str(key): _plain_deep(member) for key, member in value.items()}
     return _number(value) if isinstance(value, float) else _plain(value)
 
 
@@ -177,7 +177,7 @@ def _number(value: float | None) -> float | None:
 
 def _plain(value: object) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(member) for member in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -69,18 +69,26 @@ class Drawing:
         wording, answer = self.page_wording, self.answer
         for finding in answer.findings:
             name = finding.target.name
-            shown = [each for one, each in self._maps if one is finding]
-            for each in shown:
-                pages = map_pages(answer, finding, each, layout, wording)
+            shown = [heatmap for one, heatmap in self._maps if one is finding]
+            for heatmap in shown:
+                pages = map_pages(answer, finding, heatmap, layout, wording)
                 yield Drawn(
-                    "map", finding, each.method, map_key(each), f"{name} by {each.name}", pages, each.card.grade
+                    "map",
+                    finding,
+                    heatmap.method,
+                    map_key(heatmap),
+                    f"{name} by {heatmap.name}",
+                    pages,
+                    heatmap.card.grade,
                 )
-            for one in (each for of, each in self._told if of is finding):
+            for one in (graded for of, graded in self._told if of is finding):
                 yield from self._of_told(finding, one, layout)
             if not shown and finding.mask is not None:
                 pages = mask_pages(answer, finding, finding.mask, layout, wording)
                 yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld: list[MapInSource | GradedExplanation] = [each for each in finding.told if each.card.withheld]
+            withheld: list[MapInSource | GradedExplanation] = [
+                graded for graded in finding.told if graded.card.withheld
+            ]
             withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
             if withheld or (finding.refused and finding.present and not shown):
                 page = notice_page(answer, finding, withheld, layout, wording)

@@ -54,11 +54,11 @@ def _parts(value: Any) -> Iterator[Any]:
     elif is_dataclass(value) and not isinstance(value, type):
         yield from _several(type(value).__name__, [(field.name, getattr(value, field.name)) for field in fields(value)])
     elif isinstance(value, Mapping):
-        yield from _several("mapping", sorted((fingerprint(key), each) for key, each in value.items()))
+        yield from _several("mapping", sorted((fingerprint(key), entry) for key, entry in value.items()))
     elif isinstance(value, AbstractSet):
-        yield from _several("set", sorted((fingerprint(each), None) for each in value))
+        yield from _several("set", sorted((fingerprint(member), None) for member in value))
     elif isinstance(value, (list, tuple)):
-        yield from _several("sequence", [(str(number), each) for number, each in enumerate(value)])
+        yield from _several("sequence", [(str(number), member) for number, member in enumerate(value)])
     else:
         yield type(value).__qualname__.encode()
 

@@ -88,10 +88,10 @@ class FrameObjects:
 
     def _maps_of(self, answer: Answer, place: int) -> dict[str, list[Explained]]:
         number, explained = frame_number(answer), dict[str, list[Explained]]()
-        for name, finding, each in named_maps(answer):
-            if not each.card.withheld:
+        for name, finding, heatmap in named_maps(answer):
+            if not heatmap.card.withheld:
                 pages = self.pages_about("map", name, place)
-                one = Explained(each, self.heatmaps.get(name), self.regions.get((number, name)), pages)
+                one = Explained(heatmap, self.heatmaps.get(name), self.regions.get((number, name)), pages)
                 explained.setdefault(finding.target.name, []).append(one)
         return explained
 

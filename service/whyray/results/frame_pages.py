@@ -145,13 +145,13 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageS
 
 def _names(answer: Answer) -> dict[tuple[str, str, str], Name]:
     """What a drawing's pages are called by, {(about, target, key): name}."""
-    names = {("map", finding.target.name, map_key(each)): name for name, finding, each in named_maps(answer)}
+    names = {("map", finding.target.name, map_key(heatmap)): name for name, finding, heatmap in named_maps(answer)}
     told = {("told", finding.target.name, told_key(one)): name for name, finding, one in named_told(answer)}
     return names | told
 
 
 def _grades(answer: Answer) -> dict[tuple[str, Name], Grade]:
-    maps = {("map", name): each.card.grade for name, _, each in named_maps(answer)}
+    maps = {("map", name): heatmap.card.grade for name, _, heatmap in named_maps(answer)}
     return maps | {("told", name): told.card.grade for name, _, told in named_told(answer)}
 
 
@@ -167,8 +167,8 @@ def _other_name(drawn: Drawn) -> Name:
 def _withheld(answer: Answer, target: str) -> list[tuple[str, Name]]:
     keys = [
         ("map", name)
-        for name, finding, each in named_maps(answer)
-        if finding.target.name == target and each.card.withheld and each.part is None
+        for name, finding, heatmap in named_maps(answer)
+        if finding.target.name == target and heatmap.card.withheld and heatmap.part is None
     ]
     keys += [
         ("told", name)

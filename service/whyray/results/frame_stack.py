@@ -130,22 +130,22 @@ def stacked_maps(answers: Sequence[Answer]) -> list[StackedMap]:
     """The maps that may be shown, stacked over the frames; by target in the package's order, then as they come."""
     shown: dict[Name, list[tuple[int, Finding, MapInSource]]] = {}
     for place, answer in enumerate(answers):
-        for name, finding, each in named_maps(answer):
-            if not each.card.withheld:
-                shown.setdefault(name, []).append((place, finding, each))
+        for name, finding, heatmap in named_maps(answer):
+            if not heatmap.card.withheld:
+                shown.setdefault(name, []).append((place, finding, heatmap))
     order = [finding.target.name for answer in answers[:1] for finding in answer.findings]
     names = sorted(shown, key=lambda name: order.index(name[0]))
     return [_stacked(name, shown[name]) for name in names]
 
 
 def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> StackedMap:
-    maps = [each for _, _, each in shown]
-    salient = [each for each in maps if each.region.any()] or maps
+    maps = [heatmap for _, _, heatmap in shown]
+    salient = [heatmap for heatmap in maps if heatmap.region.any()] or maps
     stack = replace(
         maps[0],
-        values=np.concatenate([each.values for each in maps]),
-        covered=np.concatenate([each.covered for each in maps]),
-        region=np.concatenate([each.region for each in maps]),
+        values=np.concatenate([heatmap.values for heatmap in maps]),
+        covered=np.concatenate([heatmap.covered for heatmap in maps]),
+        region=np.concatenate([heatmap.region for heatmap in maps]),
         region_rule=salient[0].region_rule,
         card=max((heatmap.card for heatmap in maps), key=lambda card: SEVERITY.index(card.grade.value)),
         parameters=_parameters(maps),
@@ -155,7 +155,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         name=name,
         finding=replace(finding, maps=(stack,), told=(), mask=None),
         map=stack,
-        frames=tuple((finding, each) for _, finding, each in shown),
+        frames=tuple((finding, heatmap) for _, finding, heatmap in shown),
         places=tuple(place for place, _, _ in shown),
     )
 

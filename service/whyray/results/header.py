@@ -167,7 +167,7 @@ def add_lossy(made: Dataset, answer: Answer, *, required: bool) -> None:
             made.LossyImageCompression = "00"
         return
     made.LossyImageCompression = "01"
-    header = next(each for each in answer.image.headers.values() if each.get("LossyImageCompression") == "01")
+    header = next(lossy for lossy in answer.image.headers.values() if lossy.get("LossyImageCompression") == "01")
     copy_valid(made, header, "LossyImageCompressionRatio")
     copy_valid(made, header, "LossyImageCompressionMethod")
 

@@ -30,7 +30,7 @@ def key_objects(
     templates: Templates,
     uids: UidSource,
     finding: Finding,
-    each: MapInSource,
+    heatmap: MapInSource,
     wording: Wording,
     pages: Sequence[Dataset],
     *,
@@ -46,18 +46,20 @@ def key_objects(
         uids,
         kind="ko",
         sop_class_uid=SOP_CLASS_UID,
-        sop_instance_uid=uids.uid("ko", finding.target.name, map_key(each), str(len(pages))),
+        sop_instance_uid=uids.uid("ko", finding.target.name, map_key(heatmap), str(len(pages))),
         instance_number=instance_number,
     )
     made.ReferencedPerformedProcedureStepSequence = []
     image = answer.image
     add_side(made, image)
     chosen = (
-        key_slices(each.values, each.region, templates.layout) if image.kind == "volume" else range(len(image.frames))
+        key_slices(heatmap.values, heatmap.region, templates.layout)
+        if image.kind == "volume"
+        else range(len(image.frames))
     )
     frames = [image.frames[index] for index in chosen]
     score = "" if finding.probability is None else f" {finding.probability:.2f}"
-    description = f"{finding.target.name}{score}: {wording.method.format(method=each.method)}. "
+    description = f"{finding.target.name}{score}: {wording.method.format(method=heatmap.method)}. "
     headers = [image.headers[frame.sop_instance_uid] for frame in frames]
     content = highdicom.ko.KeyObjectSelection(
         document_title=item(dcm("113000", "Of Interest")),

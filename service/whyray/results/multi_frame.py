@@ -238,11 +238,11 @@ def _add_dimensions(made: Dataset, organization_uid: str, pointers: Iterable[tup
 def _written_or(written: object, computed: tuple[str, ...]) -> tuple[str, ...]:
     """The source's own digits where they say the same as what was read from them, else the computed ones."""
     try:
-        digits = tuple(getattr(each, "original_string", None) or str(each) for each in written)  # type: ignore[attr-defined]
+        digits = tuple(getattr(number, "original_string", None) or str(number) for number in written)  # type: ignore[attr-defined]
         numbers = np.array(digits, dtype=float)
     except (TypeError, ValueError):
         return computed
-    if len(digits) != len(computed) or any(len(each) > 16 for each in digits):
+    if len(digits) != len(computed) or any(len(digit_string) > 16 for digit_string in digits):
         return computed
     return digits if np.allclose(numbers, np.array(computed, dtype=float), atol=_SAME) else computed
 

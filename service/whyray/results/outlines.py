@@ -19,12 +19,12 @@ def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
     is at + 0.5.
     """
     padded = np.pad(region.astype(np.float32), 1)
-    found = []
+    polygons = []
     for contour in measure.find_contours(padded, 0.5):
         simple = measure.approximate_polygon(contour, _TOLERANCE)
         points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5
-        found.append(np.clip(points, 0, region.shape[::-1]))
-    return found
+        polygons.append(np.clip(points, 0, region.shape[::-1]))
+    return polygons
 
 
 def largest_outline(region: BoolArray) -> NDArray[np.float64]:

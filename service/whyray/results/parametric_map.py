@@ -30,7 +30,7 @@ def parametric_map(
     templates: Templates,
     uids: UidSource,
     finding: Finding,
-    each: MapInSource,
+    heatmap: MapInSource,
     *,
     instance_number: int,
 ) -> Dataset:
@@ -41,15 +41,15 @@ def parametric_map(
         uids,
         kind="pm",
         sop_class_uid=SOP_CLASS_UID,
-        sop_instance_uid=uids.uid("pm", finding.target.name, map_key(each)),
+        sop_instance_uid=uids.uid("pm", finding.target.name, map_key(heatmap)),
         instance_number=instance_number,
-        method=each.method,
+        method=heatmap.method,
     )
     image = answer.image
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "PRIMARY", "VOLUME" if image.kind == "volume" else "OTHER", "QUANTITY"]
     made.ContentLabel = "HEATMAP"
-    made.ContentDescription = one_value(f"{finding.target.name} by {each.method}")
+    made.ContentDescription = one_value(f"{finding.target.name} by {heatmap.method}")
     made.ContentCreatorName = None
     made.ContentQualification = templates.equipment.content_qualification
     made.PatientOrientation = None
@@ -62,12 +62,12 @@ def parametric_map(
     made.PositionReferenceIndicator = valid_text(image.header, "PositionReferenceIndicator")
     add_lossy(made, answer, required=True)
     add_referenced_series(made, image)
-    _add_frames(made, answer, templates, uids, finding, each)
+    _add_frames(made, answer, templates, uids, finding, heatmap)
     return made
 
 
 def _add_frames(
-    made: Dataset, answer: Answer, templates: Templates, uids: UidSource, finding: Finding, each: MapInSource
+    made: Dataset, answer: Answer, templates: Templates, uids: UidSource, finding: Finding, heatmap: MapInSource
 ) -> None:
     image = answer.image
     planes = [plane for frame in image.frames if (plane := plane_of(image, frame)) is not None]
@@ -98,14 +98,14 @@ def _add_frames(
     identity = Dataset()
     identity.RescaleIntercept, identity.RescaleSlope, identity.RescaleType = "0", "1", "US"
     shared.PixelValueTransformationSequence = [identity]
-    shared.FrameVOILUTSequence = [_window(each)]
-    shared.RealWorldValueMappingSequence = [_mapping(templates, finding, each)]
+    shared.FrameVOILUTSequence = [_window(heatmap)]
+    shared.RealWorldValueMappingSequence = [_mapping(templates, finding, heatmap)]
 
     frames, rows, columns = image.shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.NumberOfFrames, made.Rows, made.Columns = frames, rows, columns
     made.BitsAllocated = 32
-    made.FloatPixelData = np.ascontiguousarray(each.values, dtype="<f4").tobytes()
+    made.FloatPixelData = np.ascontiguousarray(heatmap.values, dtype="<f4").tobytes()
 
 
 def _own_plane(header: Dataset) -> Plane:
@@ -117,28 +117,28 @@ def _own_plane(header: Dataset) -> Plane:
     return Plane(("0", "0", "0"), tuple(str(number) for number in (*across, *down)))
 
 
-def _window(each: MapInSource) -> VOILUTTransformation:
+def _window(heatmap: MapInSource) -> VOILUTTransformation:
     """A window over all values: from 0 for unsigned maps, around 0 for signed ones."""
-    top = float(np.abs(each.values).max(initial=0.0)) or 1.0
+    top = float(np.abs(heatmap.values).max(initial=0.0)) or 1.0
     # Lists, since highdicom 0.28.2 takes a single explanation apart into its letters (content.py:2378).
     return VOILUTTransformation(
-        window_center=[0.0 if each.signed else top / 2],
-        window_width=[2 * top if each.signed else top],
-        window_explanation=[one_value(f"whole range of {each.method}")],
+        window_center=[0.0 if heatmap.signed else top / 2],
+        window_width=[2 * top if heatmap.signed else top],
+        window_explanation=[one_value(f"whole range of {heatmap.method}")],
         # The default LINEAR takes half a unit off each end and forbids widths below 1 (PS3.3 C.11.2.1.2.1).
         voi_lut_function="LINEAR_EXACT",
     )
 
 
-def _mapping(templates: Templates, finding: Finding, each: MapInSource) -> RealWorldValueMapping:
+def _mapping(templates: Templates, finding: Finding, heatmap: MapInSource) -> RealWorldValueMapping:
     """The Real World Value Mapping (C.7.6.16.2.11): stored values are the values; what they are is coded (CID 217)."""
     scheme = templates.equipment.coding_scheme.designator
     made = RealWorldValueMapping(
         lut_label="HEATMAP",
-        lut_explanation=one_value(f"{each.method} of {finding.target.name}, {each.unit}"),
+        lut_explanation=one_value(f"{heatmap.method} of {finding.target.name}, {heatmap.unit}"),
         unit=item(NO_UNITS),
-        value_range=(float(each.values.min(initial=0.0)), float(each.values.max(initial=0.0))),
-        quantity_definition=item(templates.concepts.quantity(each.method)),
+        value_range=(float(heatmap.values.min(initial=0.0)), float(heatmap.values.max(initial=0.0))),
+        quantity_definition=item(templates.concepts.quantity(heatmap.method)),
     )
     of_what = CodeContentItem(item(_FINDING), item(of_target(finding.target, scheme)))
     made.QuantityDefinitionSequence.append(of_what)

@@ -33,12 +33,12 @@ SOP_CLASS_UID = GrayscaleSoftcopyPresentationStateStorage
 _LAYER = "WHYRAY"
 
 
-def can_be_outlined(answer: Answer, each: MapInSource) -> bool:
+def can_be_outlined(answer: Answer, heatmap: MapInSource) -> bool:
     """Whether there is a region, on monochrome images whose values all go through one modality transform.
 
     A presentation state holds one modality transform for all of its images; colour images need another SOP class.
     """
-    return one_grey_transform(answer.image, [frame for _, frame in _outlined_frames(answer, each)])
+    return one_grey_transform(answer.image, [frame for _, frame in _outlined_frames(answer, heatmap)])
 
 
 def presentation_state(
@@ -46,7 +46,7 @@ def presentation_state(
     templates: Templates,
     uids: UidSource,
     finding: Finding,
-    each: MapInSource,
+    heatmap: MapInSource,
     wording: Wording,
     *,
     instance_number: int,
@@ -64,29 +64,29 @@ def presentation_state(
         uids,
         kind="gsps",
         sop_class_uid=SOP_CLASS_UID,
-        sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(each), *([] if part is None else [part])),
+        sop_instance_uid=uids.uid("gsps", finding.target.name, map_key(heatmap), *([] if part is None else [part])),
         instance_number=instance_number,
         label="OUTLINE",
-        description=f"{finding.target.name} by {each.method}",
+        description=f"{finding.target.name} by {heatmap.method}",
     )
     image = answer.image
-    frames = _outlined_frames(answer, each)
+    frames = _outlined_frames(answer, heatmap)
     shown = [frame for _, frame in frames]
     made.ReferencedSeriesSequence = referenced_series(image, frame_references(image, shown))
     made.DisplayedAreaSelectionSequence = [displayed_area(image, frame_references(image, shown))]
     add_grey_transforms(made, image, shown)
     inverse = str(image.header.PhotometricInterpretation) == "MONOCHROME1"
     made.PresentationLUTShape = "INVERSE" if inverse else "IDENTITY"
-    labels = [_label(*one, wording) for one in of_frames or [(finding, each)] * len(image.frames)]
+    labels = [_label(*one, wording) for one in of_frames or [(finding, heatmap)] * len(image.frames)]
     made.GraphicAnnotationSequence = [
-        _annotation(answer, frame, each.region[index], labels[index]) for index, frame in frames
+        _annotation(answer, frame, heatmap.region[index], labels[index]) for index, frame in frames
     ]
     made.GraphicLayerSequence = [GraphicLayer(_LAYER, order=1, description=made.ContentDescription)]
     return made
 
 
-def _outlined_frames(answer: Answer, each: MapInSource) -> list[tuple[int, SourceFrame]]:
-    return [(index, frame) for index, frame in enumerate(answer.image.frames) if each.region[index].any()]
+def _outlined_frames(answer: Answer, heatmap: MapInSource) -> list[tuple[int, SourceFrame]]:
+    return [(index, frame) for index, frame in enumerate(answer.image.frames) if heatmap.region[index].any()]
 
 
 def _annotation(answer: Answer, frame: SourceFrame, region: BoolArray, label: str) -> Dataset:
@@ -101,10 +101,10 @@ def _annotation(answer: Answer, frame: SourceFrame, region: BoolArray, label: st
     return made
 
 
-def _label(finding: Finding, each: MapInSource, wording: Wording) -> str:
+def _label(finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
     score = "" if finding.probability is None else f" {finding.probability:.2f}"
-    lines = [f"{finding.target.name}{score} ({each.method})"]
-    if each.card.grade is Grade.AMBER:
+    lines = [f"{finding.target.name}{score} ({heatmap.method})"]
+    if heatmap.card.grade is Grade.AMBER:
         lines.append(wording.low_reliability)
     lines.append(wording.not_for_diagnosis)
     return "\r\n".join(one_value(line, LONGEST_SHORT_TEXT // 4) for line in lines)

@@ -41,12 +41,12 @@ def _in_one_language(
 ) -> Iterator[tuple[str, Picture]]:
     film, series = _answer(planar), _answer(volume)
     finding = film.findings[0]
-    for name, answer, each in (
+    for name, answer, heatmap in (
         ("overlay", film, finding.maps[0]),
         ("overlay-signed-low-reliability", film, finding.maps[1]),
         ("overlay-of-a-volume", series, series.findings[0].maps[0]),
     ):
-        yield from _numbered(name, map_pages(answer, answer.findings[0], each, layout, wording))
+        yield from _numbered(name, map_pages(answer, answer.findings[0], heatmap, layout, wording))
     for name, answer in (("segment", film), ("segment-of-a-volume", series)):
         segment = answer.findings[1]
         assert segment.mask is not None
@@ -76,7 +76,7 @@ def _answer(image: SourceImage) -> Answer:
         replace(_map("integrated-gradients", lit - 0.7 * against, Grade.AMBER), signed=True, covered=_middle(image)),
         _map("rise", lit, Grade.RED),
     )
-    found = Finding(TargetSpec(name="Nodule", threshold=0.4), present=True, probability=0.82, maps=maps)
+    nodule = Finding(TargetSpec(name="Nodule", threshold=0.4), present=True, probability=0.82, maps=maps)
     segment = Finding(
         TargetSpec(name="Organ"), present=True, probability=None, value=612.0, mask=_blob(image, 0.3) > 0.5
     )
@@ -86,7 +86,7 @@ def _answer(image: SourceImage) -> Answer:
         probability=0.61,
         refused={"lrp": "the model has no verified gradient engine"},
     )
-    return Answer(_PACKAGE, image, (found, segment, refused), "preview", _AT, device_uid=_DEVICE_UID)
+    return Answer(_PACKAGE, image, (nodule, segment, refused), "preview", _AT, device_uid=_DEVICE_UID)
 
 
 def _map(method: str, values: FloatArray, grade: Grade) -> MapInSource:

@@ -49,11 +49,11 @@ def source_image_items(
     """Items of Source Image Sequence (0008,2112), one an instance, in the order of `frames`."""
     made = Items()
     for header, numbers in frames_of_instances(image, frames):
-        each = instance_item(header, numbers)
-        each.PurposeOfReferenceCodeSequence = [item(purpose)]
+        reference = instance_item(header, numbers)
+        reference.PurposeOfReferenceCodeSequence = [item(purpose)]
         if locations_preserved is not None:
-            each.SpatialLocationsPreserved = locations_preserved
-        made.append(each)
+            reference.SpatialLocationsPreserved = locations_preserved
+        made.append(reference)
     return made
 
 

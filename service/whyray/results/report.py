@@ -143,8 +143,8 @@ def report(
     )
     made.update(root)
     referenced = _sources(answer)
-    for each in (evidence, *(one.evidence for one in of_frames)):
-        referenced += _results_referenced(each)
+    for frame_evidence in (evidence, *(one.evidence for one in of_frames)):
+        referenced += _results_referenced(frame_evidence)
     made.CurrentRequestedProcedureEvidenceSequence = evidence_items(referenced)
     return made
 
@@ -188,13 +188,13 @@ def _predecessors(answer: Answer, earlier: Sequence[EarlierResult]) -> list[Data
     """Predecessor Documents Sequence (0040,A360): the reports that this one replaces."""
     source = answer.image.header
     headers = []
-    for each in earlier:
-        if each.sop_class_uid.startswith(_SR_CLASSES) and each.sop_instance_uid in answer.supersedes:
+    for result in earlier:
+        if result.sop_class_uid.startswith(_SR_CLASSES) and result.sop_instance_uid in answer.supersedes:
             header = Dataset()
             header.StudyInstanceUID = source.StudyInstanceUID
-            header.SeriesInstanceUID = each.series_instance_uid
-            header.SOPClassUID = each.sop_class_uid
-            header.SOPInstanceUID = each.sop_instance_uid
+            header.SeriesInstanceUID = result.series_instance_uid
+            header.SOPClassUID = result.sop_class_uid
+            header.SOPInstanceUID = result.sop_instance_uid
             headers.append(header)
     return list(evidence_items(headers))
 
@@ -204,8 +204,8 @@ def _sources(answer: Answer) -> list[Dataset]:
 
 
 def _results_referenced(evidence: Evidence) -> list[Dataset]:
-    results = [each for explained in evidence.explained.values() for one in explained for each in one.objects()]
-    results += [each for told in evidence.told.values() for one in told for each in one.objects()]
+    results = [dataset for explained in evidence.explained.values() for one in explained for dataset in one.objects()]
+    results += [dataset for told in evidence.told.values() for one in told for dataset in one.objects()]
     results += [dataset for dataset, _ in evidence.masks.values()]
     results += list(evidence.notices.values())
     return results

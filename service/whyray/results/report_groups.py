@@ -77,17 +77,17 @@ def finding_groups(
         shown = explained.get(finding.target.name, ())
         mask, notice = masks.get(finding.target.name), notices.get(finding.target.name)
         groups.append(writer.finding(finding, shown[0] if shown else None, mask, notice))
-        groups += [writer.further(finding, each) for each in shown[1:]]
-        for each in told.get(finding.target.name, ()):
-            groups += writer.told(finding, each)
+        groups += [writer.further(finding, further) for further in shown[1:]]
+        for graded in told.get(finding.target.name, ()):
+            groups += writer.told(finding, graded)
     for finding in ordered:
         shown = explained.get(finding.target.name, ())
-        groups += [writer.outline(finding, each.map, first=each is shown[0]) for each in _outlined(shown)]
+        groups += [writer.outline(finding, outlined.map, first=outlined is shown[0]) for outlined in _outlined(shown)]
     return groups
 
 
 def _outlined(shown: Sequence[Explained]) -> list[Explained]:
-    return [each for each in shown if each.map.region.any()]
+    return [explained for explained in shown if explained.map.region.any()]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class _Writer:
         """The group of a further explanation of a finding."""
         return self._group(finding, map_key(explained.map), self._explanation(explained), explained.region)
 
-    def outline(self, finding: Finding, each: MapInSource, *, first: bool) -> Dataset:
+    def outline(self, finding: Finding, heatmap: MapInSource, *, first: bool) -> Dataset:
         """The largest outline on the slice that shows most, on the source itself (TID 1410).
 
         A group has one kind of region (rows 7 to 9 exclude each other), and many viewers draw coordinates only: so this
@@ -133,26 +133,26 @@ class _Writer:
         Tracking Unique Identifier is theirs, by which viewers put the two together.
         """
         image = self.answer.image
-        index = 0 if image.kind == "planar" else key_slices(each.values, each.region, self.templates.layout)[0]
-        if not each.region[index].any():
-            index = int(each.region.reshape(len(each.region), -1).sum(axis=1).argmax())
+        index = 0 if image.kind == "planar" else key_slices(heatmap.values, heatmap.region, self.templates.layout)[0]
+        if not heatmap.region[index].any():
+            index = int(heatmap.region.reshape(len(heatmap.region), -1).sum(axis=1).argmax())
         ((header, frames),) = frames_of_instances(image, [image.frames[index]])
         made = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=sr.outline(largest_outline(each.region[index]), header, frames),
-            **self._head(finding, "finding" if first else map_key(each)),
+            referenced_region=sr.outline(largest_outline(heatmap.region[index]), header, frames),
+            **self._head(finding, "finding" if first else map_key(heatmap)),
         )
-        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{each.name}: {each.region_rule}")])
+        return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {heatmap.region_rule}")])
 
     def told(self, finding: Finding, shown: ShownTold) -> list[Dataset]:
         """The groups of an explanation that is not a heatmap: as a whole, then one for each of its structures."""
-        each, key = shown.told, told_key(shown.told)
+        graded, key = shown.told, told_key(shown.told)
         groups = []
         for structure, rows in by_structure(shown.portrayal.rows).items():
             said = shown.portrayal.headline if structure is None else structure
-            items = [sr.text("CONTAINS", _COMMENT, f"{each.method}: {said}"), *(row_item(row) for row in rows)]
+            items = [sr.text("CONTAINS", _COMMENT, f"{graded.method}: {said}"), *(row_item(row) for row in rows)]
             if structure is None:
-                items += [self._result(_VISUAL_EXPLANATION, page, self._method(each)) for page in shown.pages]
-                groups.append(self._group(finding, key, [*items, *self._quality(each)]))
+                items += [self._result(_VISUAL_EXPLANATION, page, self._method(graded)) for page in shown.pages]
+                groups.append(self._group(finding, key, [*items, *self._quality(graded)]))
             else:
                 groups.append(self._group(finding, f"{key}/{structure}", items, (shown.segments or {}).get(structure)))
         return groups
@@ -232,19 +232,19 @@ class _Writer:
         return made
 
     def _explanation(self, explained: Explained) -> list[Dataset]:
-        each = explained.map
+        heatmap = explained.map
         shown = [explained.heatmap] if explained.heatmap is not None else []
         shown += list(explained.pages)
         return [
-            *(self._result(_VISUAL_EXPLANATION, dataset, self._method(each)) for dataset in shown),
-            *self._quality(each),
+            *(self._result(_VISUAL_EXPLANATION, dataset, self._method(heatmap)) for dataset in shown),
+            *self._quality(heatmap),
         ]
 
-    def _quality(self, each: MapInSource | GradedExplanation) -> list[Dataset]:
+    def _quality(self, graded: MapInSource | GradedExplanation) -> list[Dataset]:
         """The quality card: overall grade, then every measurement with how it was judged."""
-        grade = getattr(self.concepts.grades, each.card.grade.value)
-        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(each))]
-        return made + [self._measurement(one, each.method) for one in each.card.measurements]
+        grade = getattr(self.concepts.grades, graded.card.grade.value)
+        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(graded))]
+        return made + [self._measurement(one, graded.method) for one in graded.card.measurements]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
         name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
@@ -266,7 +266,11 @@ class _Writer:
     def _not_shown(self, finding: Finding, notice: Dataset | None) -> list[Dataset]:
         made = []
         graded: list[MapInSource | GradedExplanation] = [*finding.told, *finding.maps]
-        for withheld in (each for each in graded if each.card.withheld and not _is_part(each)):
+        for withheld in (
+            graded_explanation
+            for graded_explanation in graded
+            if graded_explanation.card.withheld and not _is_part(graded_explanation)
+        ):
             because = self.wording.withheld_because.format(method=withheld.method)
             why = f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
             made += [sr.text("CONTAINS", self.concepts.withheld, why), *self._quality(withheld)]
@@ -277,21 +281,23 @@ class _Writer:
             made.append(self._result(self.concepts.withheld, notice))
         return made
 
-    def _method(self, each: MapInSource | GradedExplanation) -> highdicom.sr.AlgorithmIdentification:
+    def _method(self, graded: MapInSource | GradedExplanation) -> highdicom.sr.AlgorithmIdentification:
         layer, parameters = (
-            (each.layer, each.parameters) if isinstance(each, MapInSource) else (None, each.explanation.parameters)
+            (graded.layer, graded.parameters)
+            if isinstance(graded, MapInSource)
+            else (None, graded.explanation.parameters)
         )
         said = [f"{name}={value}" for name, value in sorted(parameters.items())]
-        return algorithm(each.method, whyray.__version__, said if layer is None else [f"layer={layer}", *said])
+        return algorithm(graded.method, whyray.__version__, said if layer is None else [f"layer={layer}", *said])
 
 
 def algorithm(name: str, version: str, parameters: Sequence[str]) -> highdicom.sr.AlgorithmIdentification:
     """TID 4019, Algorithm Identification."""
-    return highdicom.sr.AlgorithmIdentification(name, version, [sr.plain_text(each) for each in parameters])
+    return highdicom.sr.AlgorithmIdentification(name, version, [sr.plain_text(parameter) for parameter in parameters])
 
 
-def _is_part(each: MapInSource | GradedExplanation) -> bool:
-    return isinstance(each, MapInSource) and each.part is not None
+def _is_part(graded: MapInSource | GradedExplanation) -> bool:
+    return isinstance(graded, MapInSource) and graded.part is not None
 
 
 def _frame_of_segment(dataset: Dataset, number: int, image: SourceImage) -> int:

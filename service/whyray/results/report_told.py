@@ -37,7 +37,7 @@ class ShownTold:
 def row_item(row: Row) -> Dataset:
     """One row as a content item: NUM, CODE or TEXT by the type of its value."""
     measured = not isinstance(row.value, (CodedConcept, str))
-    children = [row_property(each, of_measurement=measured) for each in row.of]
+    children = [row_property(part, of_measurement=measured) for part in row.of]
     if row.comment:
         children.append(sr.text("HAS PROPERTIES", _COMMENT, row.comment))
     if isinstance(row.value, CodedConcept):
@@ -59,7 +59,7 @@ def row_property(row: Row, *, of_measurement: bool) -> Dataset:
 
 def by_structure(rows: Sequence[Row]) -> dict[str | None, list[Row]]:
     """Rows by the structure that they are about, None first, in the order of their first rows."""
-    found: dict[str | None, list[Row]] = {None: []}
+    grouped: dict[str | None, list[Row]] = {None: []}
     for row in rows:
-        found.setdefault(row.structure, []).append(row)
-    return found
+        grouped.setdefault(row.structure, []).append(row)
+    return grouped

@@ -70,19 +70,19 @@ def region_segments(
     return [
         Segment(
             finding=finding,
-            mask=each.region,
-            label=f"{finding.target.name}: {each.name}",
-            description=f"Salient region of {finding.target.name} by {each.name}, {each.region_rule}",
+            mask=heatmap.region,
+            label=f"{finding.target.name}: {heatmap.name}",
+            description=f"Salient region of {finding.target.name} by {heatmap.name}, {heatmap.region_rule}",
             category=concepts.region_category,
             kind=concepts.region_type,
             modifier=of_target(finding.target, scheme),
-            algorithm=each.method,
+            algorithm=heatmap.method,
             version=whyray.__version__,
-            parameters={name: str(value) for name, value in sorted(each.parameters.items())},
-            tracking_uid=uids.uid("tracking", finding.target.name, map_key(each)),
-            method=each.method,
+            parameters={name: str(value) for name, value in sorted(heatmap.parameters.items())},
+            tracking_uid=uids.uid("tracking", finding.target.name, map_key(heatmap)),
+            method=heatmap.method,
         )
-        for finding, each in shown
+        for finding, heatmap in shown
     ]
 
 
@@ -95,9 +95,11 @@ def attribution_segments(
     is the one that nobody takes for a diagnosis; the description says what the numbers are.
     """
     made = []
-    for segment, (finding, each) in zip(segments, shown, strict=True):
-        top = float(np.abs(each.values).max(initial=0.0))
-        sides = [("", each.values)] + ([(" against", -each.values)] if each.signed and each.values.min() < 0 else [])
+    for segment, (finding, heatmap) in zip(segments, shown, strict=True):
+        top = float(np.abs(heatmap.values).max(initial=0.0))
+        sides = [("", heatmap.values)] + (
+            [(" against", -heatmap.values)] if heatmap.signed and heatmap.values.min() < 0 else []
+        )
         for words, values in sides:
             shares = np.clip(values / top, 0, 1).astype(np.float32) if top else np.zeros_like(values)
             made.append(
@@ -107,10 +109,11 @@ def attribution_segments(
                     shares=shares,
                     label=f"{segment.label}{words}",
                     description=(
-                        f"Attribution{words} {finding.target.name} by {each.name}: {_MOST} is {top:.4g} {each.unit}, "
-                        "the largest of this map; neither a probability nor a share of area"
+                        f"Attribution{words} {finding.target.name} by {heatmap.name}: "
+                        f"{_MOST} is {top:.4g} {heatmap.unit}, the largest of this map; "
+                        "neither a probability nor a share of area"
                     ),
-                    tracking_uid=uids.uid("tracking", finding.target.name, map_key(each), f"attribution{words}"),
+                    tracking_uid=uids.uid("tracking", finding.target.name, map_key(heatmap), f"attribution{words}"),
                 )
             )
     return made
@@ -221,7 +224,7 @@ def _layers(segments: Sequence[Segment], form: Form) -> list[Layer]:
         for number, segment in enumerate(segments, start=1):
             labels[segment.mask] = number
         named = [segment.frames for segment in segments]
-        every = None if None in named else tuple(sorted({index for each in named for index in each or ()}))
+        every = None if None in named else tuple(sorted({index for frames in named for index in frames or ()}))
         return [Layer(None, labels, every)]
     made = []
     for number, segment in enumerate(segments, start=1):

@@ -67,7 +67,8 @@ def frame_references(image: SourceImage, frames: Iterable[SourceFrame]) -> Items
         numbers.setdefault(frame.sop_instance_uid, []).append(frame.frame_number)
     headers = image.headers
     return Items(
-        instance_item(headers[uid], each if is_multi_frame(headers[uid]) else ()) for uid, each in numbers.items()
+        instance_item(headers[uid], frame_numbers if is_multi_frame(headers[uid]) else ())
+        for uid, frame_numbers in numbers.items()
     )
 
 
@@ -77,7 +78,7 @@ def referenced_series(image: SourceImage, references: Iterable[Dataset]) -> Item
     for reference in references:
         header = image.headers[reference.ReferencedSOPInstanceUID]
         by_series.setdefault(str(header.SeriesInstanceUID), Items()).append(reference)
-    return Items(series_item(uid, each) for uid, each in by_series.items())
+    return Items(series_item(uid, series_references) for uid, series_references in by_series.items())
 
 
 def series_item(series_uid: str, references: Sequence[Dataset]) -> Dataset:

@@ -52,9 +52,9 @@ Colour = tuple[
 
 def _with_fields(*allowed: str) -> AfterValidator:
     def check(text: str) -> str:
-        found = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if found - set(allowed):
-            raise ValueError(f"unknown field {sorted(found - set(allowed))}; known: {sorted(allowed) or 'none'}")
+        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        if fields - set(allowed):
+            raise ValueError(f"unknown field {sorted(fields - set(allowed))}; known: {sorted(allowed) or 'none'}")
         return text
 
     return AfterValidator(check)
@@ -553,7 +553,7 @@ def load_templates(folder: Path | None = None) -> Templates:
         equipment=read["equipment.yaml"],
         concepts=read["concepts.yaml"],
         layout=read["layout.yaml"],
-        wordings={Path(name).stem: each for name, each in read.items() if Path(name).parent == _WORDING},
+        wordings={Path(name).stem: wording for name, wording in read.items() if Path(name).parent == _WORDING},
         version=digest.hexdigest()[:16],
     )
 
@@ -596,7 +596,7 @@ def _read(files: Mapping[str, Path]) -> dict[str, Any]:
     if len(refused) == 1:
         raise refused[0]
     if refused:
-        every = ConfigError("\n".join(each.message for each in refused), advice=refused[0].advice)
+        every = ConfigError("\n".join(error.message for error in refused), advice=refused[0].advice)
         every.line = refused[0].line
         raise every
     return read

@@ -55,15 +55,15 @@ def uid_source(
     return UidSource(json.dumps(made_of), root)
 
 
-def map_key(each: MapInSource) -> str:
+def map_key(heatmap: MapInSource) -> str:
     """What makes a map of one target differ from another: method, layer, parameters, and which of its maps."""
-    parts = [each.method, each.layer, dict(each.parameters), *([] if each.part is None else [each.part])]
+    parts = [heatmap.method, heatmap.layer, dict(heatmap.parameters), *([] if heatmap.part is None else [heatmap.part])]
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def told_key(each: GradedExplanation) -> str:
+def told_key(graded: GradedExplanation) -> str:
     """What makes an explanation of one target differ from another: method and parameters."""
-    return json.dumps([each.method, dict(each.explanation.parameters)], sort_keys=True, default=str)
+    return json.dumps([graded.method, dict(graded.explanation.parameters)], sort_keys=True, default=str)
 
 
 def map_keys(maps: Sequence[MapInSource]) -> str:

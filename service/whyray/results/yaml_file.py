@@ -27,15 +27,15 @@ def read_template(path: Path, model: type[Model]) -> Model:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}", advice=_ADVICE) from error
-    document, found = read_yaml(text)
-    problems = list(found)
+    document, reading_problems = read_yaml(text)
+    problems = list(reading_problems)
     if not problems:
         try:
             return model.model_validate(document.data if document.data is not None else {})
         except ValidationError as error:
-            for each in error.errors(include_url=False):
-                message = each["msg"].removeprefix("Value error, ")
-                problems.append(Problem(each["loc"], message, document.line(each["loc"])))
+            for detail in error.errors(include_url=False):
+                message = detail["msg"].removeprefix("Value error, ")
+                problems.append(Problem(detail["loc"], message, document.line(detail["loc"])))
     refused = config_error(problems, str(path))
     refused.line, refused.advice = problems[0].line, _ADVICE
     raise refused

@@ -99,7 +99,7 @@ def match_study(route: Route, series: Sequence[Series]) -> Match:
     A clause holds if it holds for any of the series, except that NumberOfStudyRelatedSeries,
     NumberOfStudyRelatedInstances, ModalitiesInStudy and SOPClassesInStudy are counted here.
     """
-    return _match(route, route.study, tuple(each.header for each in series), _study_counts(series))
+    return _match(route, route.study, tuple(member.header for member in series), _study_counts(series))
 
 
 def routes_for(config: Config, series: Sequence[Series]) -> Routing:
@@ -113,7 +113,7 @@ def routes_for(config: Config, series: Sequence[Series]) -> Routing:
         if not route.enabled or route.by_order:
             continue
         of_study = match_study(route, series)
-        of_series = {each.uid: match_series(route, each.header, instances=each.instances) for each in series}
+        of_series = {member.uid: match_series(route, member.header, instances=member.instances) for member in series}
         taken = tuple(uid for uid, match in of_series.items() if match.matched) if of_study.matched else ()
         if taken:
             matches.append(RouteMatch(route, route.run, taken))
@@ -182,8 +182,8 @@ def _names_the_patient(clause: Clause, elements: tuple[Element, ...]) -> bool:
 
 def _study_counts(series: Sequence[Series]) -> Dataset:
     counts = Dataset()
-    counts.NumberOfStudyRelatedSeries = len({each.uid for each in series})
-    counts.NumberOfStudyRelatedInstances = sum(each.instances for each in series)
+    counts.NumberOfStudyRelatedSeries = len({member.uid for member in series})
+    counts.NumberOfStudyRelatedInstances = sum(member.instances for member in series)
     counts.ModalitiesInStudy = _values(series, "Modality")
     counts.SOPClassesInStudy = _values(series, "SOPClassUID")
     return counts
@@ -191,4 +191,4 @@ def _study_counts(series: Sequence[Series]) -> Dataset:
 
 def _values(series: Sequence[Series], keyword: str) -> list[str]:
     path = parse_attribute(keyword)
-    return sorted({text for each in series for element in find((each.header,), path) for text in element.texts})
+    return sorted({text for member in series for element in find((member.header,), path) for text in element.texts})

@@ -35,12 +35,12 @@ def predicate(clause: Clause, *, numeric: bool = False) -> Predicate:
     """
     if clause.operator in ("equals", "in"):
         numbers = frozenset(number(value) for value in clause.values)
-        if clause.path.last.numeric or (numeric and not any(math.isnan(each) for each in numbers)):
+        if clause.path.last.numeric or (numeric and not any(math.isnan(wanted_number) for wanted_number in numbers)):
             return lambda text: _of_number(number(text), numbers.__contains__)
-        wanted = frozenset(text for each in clause.values for text in _as_compared(each, clause))
+        wanted = frozenset(text for value in clause.values for text in _as_compared(value, clause))
         return lambda text: text in wanted
     if clause.operator == "contains":
-        parts = tuple(unicodedata.normalize("NFC", each).casefold() for each in clause.values)
+        parts = tuple(unicodedata.normalize("NFC", value).casefold() for value in clause.values)
         return lambda text: any(part in text.casefold() for part in parts)
     if clause.operator == "matches":
         return pattern_validator(unicodedata.normalize("NFC", clause.values[0])).isinstance_python
@@ -71,17 +71,17 @@ def holds(clause: Clause, elements: tuple[Element, ...]) -> bool | None:
     return None if unread else False
 
 
-def evaluate(condition: Condition, found: Callable[[Clause], tuple[Element, ...]]) -> bool | None:
+def evaluate(condition: Condition, elements_of: Callable[[Clause], tuple[Element, ...]]) -> bool | None:
     """Whether a condition is true, given how to find a clause's elements.
 
     None where that hangs on a value that can't be read (Kleene's logic: what is true or false without it stays so).
     """
     if isinstance(condition, Clause):
-        return holds(condition, found(condition))
+        return holds(condition, elements_of(condition))
     if isinstance(condition, Not):
-        return negation(evaluate(condition.part, found))
+        return negation(evaluate(condition.part, elements_of))
     decided = isinstance(condition, AnyOf)  # one part with this value decides
-    parts = [evaluate(part, found) for part in condition.parts]
+    parts = [evaluate(part, elements_of) for part in condition.parts]
     if decided in parts:
         return decided
     return None if None in parts else not decided
@@ -103,7 +103,7 @@ def clauses_of(condition: Condition) -> tuple[Clause, ...]:
 def top_level(condition: Condition) -> tuple[Condition, ...]:
     """The parts that must all be true."""
     if isinstance(condition, AllOf):
-        return tuple(each for part in condition.parts for each in top_level(part))
+        return tuple(part_of_all for part in condition.parts for part_of_all in top_level(part))
     return (condition,)
 
 

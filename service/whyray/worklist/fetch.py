@@ -59,7 +59,7 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
         raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
     finally:
         store.close()
-    refused = [each for *_, each in store.failed] + store.other_failures
+    refused = [failure for *_, failure in store.failed] + store.other_failures
     if refused:
         words = f"an instance of {path} from {name} can't be kept: {refused[0].detail}"
         raise ResourceExhausted(words) if refused[0].status & 0xFF00 == 0xA700 else ImageError(words)

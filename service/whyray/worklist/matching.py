@@ -29,7 +29,7 @@ class Key:
 
     def matches(self, workitem: Dataset) -> bool:
         """Whether any value at the path is the one wanted; an empty key matches everything (PS3.4 C.2.2.2.3)."""
-        return not self.value or any(_is(found, self.value, self.path[-1]) for found in _values(workitem, self.path))
+        return not self.value or any(_is(value, self.value, self.path[-1]) for value in _values(workitem, self.path))
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Search:
 
     def among(self, workitems: Iterable[Dataset]) -> list[Dataset]:
         """Those that match, one more than wanted where there are more."""
-        found = [workitem for workitem in workitems if all(key.matches(workitem) for key in self.keys)]
-        return found[self.offset : self.offset + self.limit + 1]
+        matching = [workitem for workitem in workitems if all(key.matches(workitem) for key in self.keys)]
+        return matching[self.offset : self.offset + self.limit + 1]
 
 
 def parse_search(parameters: Sequence[tuple[str, str]]) -> Search:
@@ -72,13 +72,13 @@ def _number(name: str, value: str) -> int:
 
 
 def _path(name: str) -> tuple[int, ...]:
-    found = []
+    tags = []
     for step in name.split("."):
         tag = int(step, 16) if _TAG.fullmatch(step) else tag_for_keyword(step)
         if tag is None:
             raise WorkitemInvalid("a search key is neither a DICOM keyword nor a tag of 8 digits")
-        found.append(tag)
-    return tuple(found)
+        tags.append(tag)
+    return tuple(tags)
 
 
 def _values(item: Dataset, path: Sequence[int]) -> list[str]:
@@ -86,21 +86,21 @@ def _values(item: Dataset, path: Sequence[int]) -> list[str]:
         return []
     value = item[path[0]].value
     if len(path) > 1:
-        return [each for below in value or [] for each in _values(below, path[1:])]
+        return [text for below in value or [] for text in _values(below, path[1:])]
     values = value if isinstance(value, MultiValue | list) else [value]
-    return [str(each) for each in values if each is not None]
+    return [str(value) for value in values if value is not None]
 
 
-def _is(found: str, wanted: str, tag: int) -> bool:
+def _is(value: str, wanted: str, tag: int) -> bool:
     vr = _vr(tag)
     if vr in _DATES and "-" in wanted[1:] + wanted[:1]:
         first, _, last = wanted.partition("-")
-        return (not first or found[: len(first)] >= first) and (not last or found[: len(last)] <= last)
+        return (not first or value[: len(first)] >= first) and (not last or value[: len(last)] <= last)
     if vr == "UI":
-        return found in re.split(r"[,\\]", wanted)
+        return value in re.split(r"[,\\]", wanted)
     if vr == "PN":
-        return fnmatchcase(found.casefold(), wanted.casefold().replace("[", "[[]"))
-    return fnmatchcase(found, wanted.replace("[", "[[]"))
+        return fnmatchcase(value.casefold(), wanted.casefold().replace("[", "[[]"))
+    return fnmatchcase(value, wanted.replace("[", "[[]"))
 
 
 def _vr(tag: int) -> str:

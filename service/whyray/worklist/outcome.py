@@ -34,7 +34,7 @@ class Standing:
 
 def here(session: Session, wanted: Input) -> bool:
     """Whether all instances that an input names are here; any of the series, where it names none."""
-    found = set(
+    stored = set(
         session.scalars(
             select(Instance.sop_instance_uid)
             .join(Series)
@@ -46,33 +46,33 @@ def here(session: Session, wanted: Input) -> bool:
             )
         )
     )
-    return bool(found) and set(wanted.instance_uids) <= found
+    return bool(stored) and set(wanted.instance_uids) <= stored
 
 
 def standing(session: Session, job_ids: Sequence[str]) -> Standing:
     """How far these jobs and the deliveries of their results are."""
-    current = [_in_force(session, each) for each in job_ids]
-    ids = tuple(each.id for each in current if each is not None)
+    current = [_in_force(session, job_id) for job_id in job_ids]
+    ids = tuple(job.id for job in current if job is not None)
     if len(ids) < len(job_ids):
         return Standing(ids, 0.0, "", failure="NotFound: a job was removed before it was done")
-    found = [each for each in current if each is not None]
-    for job in found:
+    remaining = [job for job in current if job is not None]
+    for job in remaining:
         if job.state is JobState.FAILED:
             return Standing(ids, 0.0, "", failure=f"{job.error_code}: {job.error_message}")
         if job.state in (JobState.CANCELLED, JobState.CANCELLING):
             return Standing(ids, 0.0, "", failure="Cancelled: an administrator cancelled the job")
-    share = _WORK_SHARE * sum(1.0 if job.state is JobState.DONE else job.progress for job in found) / len(found)
-    working = [job for job in found if job.state is not JobState.DONE]
+    share = _WORK_SHARE * sum(1.0 if job.state is JobState.DONE else job.progress for job in remaining) / len(remaining)
+    working = [job for job in remaining if job.state is not JobState.DONE]
     if working:
         words = working[0].progress_text if working[0].state is JobState.RUNNING else working[0].state.value
         return Standing(ids, share, words or working[0].state.value)
     deliveries = list(
         session.scalars(select(Delivery).join(ResultRow).where(ResultRow.job_id.in_(ids), ~ResultRow.superseded))
     )
-    for each in deliveries:
-        if each.state in _GIVEN_UP:
-            why = f"{each.error_code}: {each.error_message}" if each.error_code else "Cancelled: not sent"
-            return Standing(ids, share, "", failure=f"{why} (results for {each.destination})")
+    for delivery in deliveries:
+        if delivery.state in _GIVEN_UP:
+            why = f"{delivery.error_code}: {delivery.error_message}" if delivery.error_code else "Cancelled: not sent"
+            return Standing(ids, share, "", failure=f"{why} (results for {delivery.destination})")
     arrived = sum(delivery.state in _ARRIVED for delivery in deliveries)
     if arrived == len(deliveries):
         return Standing(ids, 1.0, "done", finished=True)
@@ -98,8 +98,8 @@ def _in_force(session: Session, job_id: str) -> Job | None:
 
 def stop_jobs(session: Session, job_ids: Iterable[str], now: datetime, *, since: datetime) -> None:
     """Cancel those of these jobs that are not done; one from before `since` was not made for the workitem: it stays."""
-    for each in job_ids:
-        job = session.get(Job, each)
+    for job_id in job_ids:
+        job = session.get(Job, job_id)
         if job is not None and job.created_at >= since and job.state in job_sources("cancel"):
             jobs.cancel(session, job.id, now, actor="worklist")
 
@@ -116,7 +116,9 @@ def outputs_of(session: Session, job_ids: Sequence[str], config: Config) -> list
     for row in rows:
         study = row.job.study.study_instance_uid
         taken = [delivery.destination for delivery in row.deliveries if delivery.state in _ARRIVED]
-        where = next((found for name in taken if (found := _place(config, name, study, row.series_instance_uid))), None)
+        where = next(
+            (address for name in taken if (address := _place(config, name, study, row.series_instance_uid))), None
+        )
         if where is not None:
             place = (study, row.series_instance_uid, where)
             series.setdefault(place, []).append((row.sop_class_uid, row.sop_instance_uid))

@@ -106,20 +106,22 @@ class OwnWorklist:
     def all(self, states: Collection[WorkitemState] = ()) -> list[Dataset]:
         """All workitems, most urgent and then oldest first; of these states alone, where some are given."""
         with self.catalog.read() as session:
-            keys = [self._key(each) for each in workitems.listed(session, OWN, states=states)]
-        found = []
+            keys = [self._key(row) for row in workitems.listed(session, OWN, states=states)]
+        data_sets = []
         for key in keys:
             try:
-                found.append(without(kept(self.storage, key), ("TransactionUID",)))
+                data_sets.append(without(kept(self.storage, key), ("TransactionUID",)))
             except (NotFound, FileNotFoundError):
                 continue  # changed in this moment: the next search shows it
-        return found
+        return data_sets
 
     def find(self, codes: Collection[Code]) -> list[Dataset]:
         """Workitems with one of these codes that are scheduled and whose input is ready."""
         wanted = {str(code) for code in codes}
-        found = self.all((WorkitemState.SCHEDULED,))
-        return [each for each in found if (order := read_order(each)).ready and str(order.code) in wanted]
+        scheduled = self.all((WorkitemState.SCHEDULED,))
+        return [
+            workitem for workitem in scheduled if (order := read_order(workitem)).ready and str(order.code) in wanted
+        ]
 
     def claim(self, uid: str, transaction_uid: str) -> None:
         """Make it IN PROGRESS under this Transaction UID; raises as `change_state`."""

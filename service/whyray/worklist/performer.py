@@ -136,14 +136,14 @@ class Performer:
 
     def _look(self, source: Source) -> None:
         """Note what there is to be claimed."""
-        tasks = {str(Code(each.code, each.scheme)): each for each in source.orders.take}
+        tasks = {str(Code(task.code, task.scheme)): task for task in source.orders.take}
         name = source.worklist.name
         try:
-            found = source.worklist.find([Code(each.code, each.scheme) for each in tasks.values()])
+            waiting = source.worklist.find([Code(task.code, task.scheme) for task in tasks.values()])
         except WhyRayError as error:
             _log.warning("worklist %s: %s: %s", name or "of our own", error.code, error.message)
             return
-        for workitem in found:
+        for workitem in waiting:
             try:
                 order = read_order(workitem)
             except WorkitemInvalid as error:
@@ -372,5 +372,5 @@ def _claim_uid(row: Workitem) -> str:
 def _error_named(reason: str) -> WhyRayError:
     """The error whose class a reason begins with, for the coded reason."""
     name, _, words = reason.partition(": ")
-    known = {each.__name__: each for each in (InputChanged, ImageError, WorkitemInvalid)}
+    known = {kind.__name__: kind for kind in (InputChanged, ImageError, WorkitemInvalid)}
     return known.get(name, WhyRayError)(words or reason)

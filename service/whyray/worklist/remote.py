@@ -35,7 +35,7 @@ class RemoteWorklist:
 
     def find(self, codes: Collection[Code]) -> list[Dataset]:
         """Workitems with one of these codes that are scheduled and whose input is ready."""
-        found: list[Dataset] = []
+        workitems: list[Dataset] = []
         for code in codes:
             query = {
                 "ProcedureStepState": WorkitemState.SCHEDULED.value,
@@ -46,8 +46,8 @@ class RemoteWorklist:
             }
             answer = self._send("GET", "/workitems", params=query)
             if answer.status_code != HTTPStatus.NO_CONTENT and answer.content:
-                found += all_from_json(answer.content)
-        return found
+                workitems += all_from_json(answer.content)
+        return workitems
 
     def claim(self, uid: str, transaction_uid: str) -> None:
         """Make it IN PROGRESS under this Transaction UID."""

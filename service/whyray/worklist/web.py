@@ -95,22 +95,22 @@ class _Web:
 
     async def retrieve(self, request: Request) -> Response:
         """Retrieve Workitem, section 11.5."""
-        found = await run_in_threadpool(self._worklist.retrieve, _uid(request))
-        return Response(to_json([found]), media_type=_JSON, headers={"Cache-Control": "no-store"})
+        workitem = await run_in_threadpool(self._worklist.retrieve, _uid(request))
+        return Response(to_json([workitem]), media_type=_JSON, headers={"Cache-Control": "no-store"})
 
     async def search(self, request: Request) -> Response:
         """Search, section 11.9; every match is given whole."""
         wanted = parse_search(request.query_params.multi_items())
-        known = {each.value for each in WorkitemState}
+        known = {state.value for state in WorkitemState}
         states = [WorkitemState(state) for state in wanted.states if state in known]
-        found = wanted.among(await run_in_threadpool(self._worklist.all, states))
-        if not found:
+        matching = wanted.among(await run_in_threadpool(self._worklist.all, states))
+        if not matching:
             return Response(status_code=HTTPStatus.NO_CONTENT)
-        more = len(found) > wanted.limit
+        more = len(matching) > wanted.limit
         headers = {"Cache-Control": "no-store"}
         if more:
             headers["Warning"] = '299 - "There are additional results that can be requested"'
-        return Response(to_json(found[: wanted.limit]), media_type=_JSON, headers=headers)
+        return Response(to_json(matching[: wanted.limit]), media_type=_JSON, headers=headers)
 
     async def update(self, request: Request) -> Response:
         """Update Workitem, section 11.6."""

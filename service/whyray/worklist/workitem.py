@@ -71,7 +71,7 @@ class Order:
     @property
     def study_uid(self) -> str | None:
         """The study of its images; None where it names none, or several."""
-        studies = {each.study_uid for each in self.inputs}
+        studies = {wanted.study_uid for wanted in self.inputs}
         return studies.pop() if len(studies) == 1 else None
 
 
@@ -84,13 +84,13 @@ def read_order(workitem: Dataset) -> Order:
         If it or one of its inputs has no UID.
     """
     uid = uid_of(workitem.get("SOPInstanceUID"), "SOP Instance UID")
-    codes = [code_of(each) for each in workitem.get("ScheduledWorkitemCodeSequence") or []]
+    codes = [code_of(code) for code in workitem.get("ScheduledWorkitemCodeSequence") or []]
     return Order(
         uid=uid,
         code=codes[0] if codes else None,
         ready=workitem.get("InputReadinessState") == "READY",
         priority=_PRIORITIES.get(str(workitem.get("ScheduledProcedureStepPriority")), 1),
-        inputs=tuple(_input(each) for each in workitem.get("InputInformationSequence") or []),
+        inputs=tuple(_input(wanted) for wanted in workitem.get("InputInformationSequence") or []),
     )
 
 
@@ -220,10 +220,10 @@ def from_json(body: bytes) -> Dataset:
     WorkitemInvalid
         If the body is not DICOM JSON, or holds none or several.
     """
-    found = all_from_json(body)
-    if len(found) != 1:
-        raise WorkitemInvalid(f"one data set is expected, {len(found)} came")
-    return found[0]
+    data_sets = all_from_json(body)
+    if len(data_sets) != 1:
+        raise WorkitemInvalid(f"one data set is expected, {len(data_sets)} came")
+    return data_sets[0]
 
 
 def all_from_json(body: bytes) -> list[Dataset]:
@@ -236,13 +236,13 @@ def all_from_json(body: bytes) -> list[Dataset]:
     """
     try:
         said = json.loads(body)
-        found = [Dataset.from_json(each) for each in (said if isinstance(said, list) else [said])]
-        for each in found:
-            for element in each.iterall():  # values are read when they are looked at
+        data_sets = [Dataset.from_json(document) for document in (said if isinstance(said, list) else [said])]
+        for data_set in data_sets:
+            for element in data_set.iterall():  # values are read when they are looked at
                 _ = element.value
     except Exception as error:  # whatever a peer may have written there; its text may name a patient
         raise WorkitemInvalid(f"the body is not DICOM JSON: {type(error).__name__}") from None
-    return found
+    return data_sets
 
 
 def date_time(at: datetime) -> str:

@@ -45,10 +45,10 @@ def bar_chart(bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Lay
     canvas, draw = _canvas(size, layout)
     width, height = size
     text = max(11, min(height // (2 * len(bars) + 4), width // 28))
-    labels = min(round(width * 0.38), max((_long(draw, each.label, text, layout) for each in bars), default=0) + text)
-    notes = min(round(width * 0.3), max((_long(draw, each.note, text, layout) for each in bars), default=0) + text)
+    labels = min(round(width * 0.38), max((_long(draw, bar.label, text, layout) for bar in bars), default=0) + text)
+    notes = min(round(width * 0.3), max((_long(draw, bar.note, text, layout) for bar in bars), default=0) + text)
     left, right = labels + text, width - notes - text
-    ends = [0.0, *(bar.value for bar in bars), *(end for each in bars for end in each.interval or ())]
+    ends = [0.0, *(bar.value for bar in bars), *(end for bar in bars for end in bar.interval or ())]
     low, high = min(ends), max(ends)
     span = (high - low) or 1.0
 
@@ -56,20 +56,20 @@ def bar_chart(bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Lay
         return left + (value - low) / span * (right - left)
 
     room = (height - 3 * text) / max(len(bars), 1)
-    for number, each in enumerate(bars):
+    for number, bar in enumerate(bars):
         middle = text + (number + 0.5) * room
         half = min(room * 0.32, text)
-        colour = _NEUTRAL if each.faint else _FOR if each.value >= 0 else _AGAINST
-        start, end = sorted((across(0.0), across(each.value)))
+        colour = _NEUTRAL if bar.faint else _FOR if bar.value >= 0 else _AGAINST
+        start, end = sorted((across(0.0), across(bar.value)))
         draw.rectangle((start, middle - half, max(end, start + 1), middle + half), fill=colour)
-        if each.interval is not None:
-            first, last = across(each.interval[0]), across(each.interval[1])
+        if bar.interval is not None:
+            first, last = across(bar.interval[0]), across(bar.interval[1])
             draw.line((first, middle, last, middle), fill=layout.colours.text, width=2)
             for x in (first, last):
                 draw.line((x, middle - half / 2, x, middle + half / 2), fill=layout.colours.text, width=2)
-        ink = layout.colours.faint if each.faint else layout.colours.text
-        _write(draw, (labels, middle), each.label, text, layout, anchor="rm", room=labels - text // 2, ink=ink)
-        _write(draw, (right + text // 2, middle), each.note, text, layout, anchor="lm", room=notes, ink=ink)
+        ink = layout.colours.faint if bar.faint else layout.colours.text
+        _write(draw, (labels, middle), bar.label, text, layout, anchor="rm", room=labels - text // 2, ink=ink)
+        _write(draw, (right + text // 2, middle), bar.note, text, layout, anchor="lm", room=notes, ink=ink)
     draw.line((across(0.0), text, across(0.0), height - 2 * text), fill=layout.colours.faint, width=1)
     for value in (low, high):
         _write(
@@ -93,7 +93,7 @@ def scatter_chart(
     width, height = size
     text = max(12, width // 34)
     box = (2 * text, text * (2 + len(groups)), width - text, height - 3 * text)
-    every = np.concatenate([each.places for each in groups] + [np.asarray([here], np.float32)])
+    every = np.concatenate([group.places for group in groups] + [np.asarray([here], np.float32)])
     low, high = every.min(axis=0), every.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
 
@@ -204,7 +204,7 @@ def _write(
     """Words at a place; where there is not enough room, smaller, and at last cut after a word."""
     if not words:
         return
-    words = "".join(each if each.isprintable() else " " for each in words)
+    words = "".join(character if character.isprintable() else " " for character in words)
     font = typeface(layout.fonts, words, size)
     if room is not None:
         words, font = shortened(words, size, room, layout)

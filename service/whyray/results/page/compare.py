@@ -43,21 +43,21 @@ def comparisons(
     made = []
     if "methods" in layout.compare:
         for finding in answer.findings:
-            pairs = [(one, each) for one, each in shown if one is finding][:_MOST_MAPS]
+            pairs = [(one, heatmap) for one, heatmap in shown if one is finding][:_MOST_MAPS]
             withheld = [heatmap.name for heatmap in finding.maps if heatmap.card.withheld]
             if len(pairs) > 1:
                 title, subtitle = title_of(answer, finding), subtitle_of(answer, finding, wording)
                 words = (title, f"{wording.compare.methods}  ·  {subtitle}")
-                page = _page(answer, pairs, [each.name for _, each in pairs], words, withheld, layout, wording)
-                made.append(Comparison("methods", finding, tuple(each for _, each in pairs), None, page))
+                page = _page(answer, pairs, [heatmap.name for _, heatmap in pairs], words, withheld, layout, wording)
+                made.append(Comparison("methods", finding, tuple(heatmap for _, heatmap in pairs), None, page))
     if "targets" in layout.compare:
-        for name in dict.fromkeys(each.name for _, each in shown):
-            pairs = [(one, each) for one, each in shown if each.name == name][:_MOST_MAPS]
+        for name in dict.fromkeys(heatmap.name for _, heatmap in shown):
+            pairs = [(one, heatmap) for one, heatmap in shown if heatmap.name == name][:_MOST_MAPS]
             if len(pairs) > 1:
                 words = (answer.package.title, wording.compare.targets.format(method=name))
                 captions = [title_of(answer, finding) for finding, _ in pairs]
                 page = _page(answer, pairs, captions, words, (), layout, wording)
-                maps = tuple(each for _, each in pairs)
+                maps = tuple(heatmap for _, heatmap in pairs)
                 made.append(Comparison("targets", pairs[0][0], maps, pairs[0][1].method, page))
     return made
 
@@ -83,11 +83,11 @@ def _page(
     panels = [
         Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
     ]
-    for (_, each), caption in zip(pairs, captions, strict=True):
-        top = float(np.abs(each.values).max(initial=0.0))
-        seen = dimmed_where_unseen(background, each.covered[index])
-        picture = with_heatmap(seen, each.values[index], each.region[index], top, layout, signed=each.signed)
-        warned = f"{caption} · {wording.low_reliability}" if each.card.grade is Grade.AMBER else caption
+    for (_, heatmap), caption in zip(pairs, captions, strict=True):
+        top = float(np.abs(heatmap.values).max(initial=0.0))
+        seen = dimmed_where_unseen(background, heatmap.covered[index])
+        picture = with_heatmap(seen, heatmap.values[index], heatmap.region[index], top, layout, signed=heatmap.signed)
+        warned = f"{caption} · {wording.low_reliability}" if heatmap.card.grade is Grade.AMBER else caption
         panels.append(Panel(index, True, picture, warned, orientation))
     words = Words(
         title=title[0],
@@ -101,7 +101,7 @@ def _page(
 
 def _bar(pairs: Sequence[tuple[Finding, MapInSource]], wording: Wording) -> ColourBar | None:
     """One scale for all; none where signed maps stand beside unsigned ones, whose colours differ."""
-    signed = {each.signed for _, each in pairs}
+    signed = {heatmap.signed for _, heatmap in pairs}
     if len(signed) > 1:
         return None
     ends = (wording.negative, wording.positive) if True in signed else ("", "")
@@ -118,10 +118,10 @@ def _legend(
 ) -> list[tuple[str, Colour]]:
     colours = layout.colours
     lines: list[tuple[str, Colour]] = [(wording.compare.scale, colours.text)]
-    for (_, each), caption in zip(pairs, captions, strict=True):
-        top = float(np.abs(each.values).max(initial=0.0))
-        quality = quality_words(each.card, wording)
-        words = f"{caption}: {top:.3g} {each.unit}  ·  {wording.quality}: {quality}"
-        lines.append((words, getattr(colours, each.card.grade.value)))
+    for (_, heatmap), caption in zip(pairs, captions, strict=True):
+        top = float(np.abs(heatmap.values).max(initial=0.0))
+        quality = quality_words(heatmap.card, wording)
+        words = f"{caption}: {top:.3g} {heatmap.unit}  ·  {wording.quality}: {quality}"
+        lines.append((words, getattr(colours, heatmap.card.grade.value)))
     lines += [(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
     return [*lines, *legend_of_answer(answer, layout, wording)]

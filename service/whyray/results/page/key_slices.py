@@ -27,8 +27,8 @@ def key_slices(values: FloatArray, region: BoolArray, layout: Layout) -> list[in
     everywhere = strength.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
     highest = strength.reshape(len(values), -1).max(axis=1)
     visible = highest > layout.opacity.start * highest.max()
-    ranked = [int(each) for each in np.lexsort((np.arange(len(values)), -everywhere, -inside))]
-    candidates = [each for each in ranked if visible[each]] or ranked[:1]
+    ranked = [int(index) for index in np.lexsort((np.arange(len(values)), -everywhere, -inside))]
+    candidates = [index for index in ranked if visible[index]] or ranked[:1]
     chosen: list[int] = []
     for apart in (volume.apart, 1):
         for index in candidates:

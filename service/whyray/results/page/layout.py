@@ -106,7 +106,7 @@ def compose(words: Words, panels: Sequence[Panel], columns: int, bar: ColourBar 
     wrapped = [
         (line, colour) for text, colour in words.legend for line in _wrap(text, width - 2 * margin, text_size, layout)
     ]
-    captions = [_fitted(_one_line(each.caption), text_size, each.picture.shape[1], layout) for each in panels]
+    captions = [_fitted(_one_line(panel.caption), text_size, panel.picture.shape[1], layout) for panel in panels]
     caption_height = round(text_size * (0.4 + 1.3 * max((len(caption.lines) for caption in captions), default=1)))
     panel_height = panels[0].picture.shape[0] if panels else 0
     rows = -(-len(panels) // columns) if panels else 0
@@ -301,7 +301,7 @@ def _draw_bar(
 
 
 def _one_line(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 @dataclass(frozen=True)

@@ -29,20 +29,22 @@ Overlaid = Callable[[Picture, int], Picture]
 """From the picture of a frame, and its index, to the same picture with something laid over it."""
 
 
-def map_pages(answer: Answer, finding: Finding, each: MapInSource, layout: Layout, wording: Wording) -> list[Page]:
+def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> list[Page]:
     """The pages of one explanation: original beside overlay; for a volume, of its key slices.
 
     One page for a planar image or a montage; one a key slice (highest first) for `series` and `multiframe`.
     """
-    top = float(np.abs(each.values).max(initial=0.0))
-    bar = ColourBar(top, each.signed, each.unit, (wording.negative, wording.positive) if each.signed else ("", ""))
-    words = _words_of_map(answer, finding, each, layout, wording)
-    caption = wording.overlay.format(method=each.name)
-    slices = [0] if answer.image.kind == "planar" else key_slices(each.values, each.region, layout)
+    top = float(np.abs(heatmap.values).max(initial=0.0))
+    bar = ColourBar(
+        top, heatmap.signed, heatmap.unit, (wording.negative, wording.positive) if heatmap.signed else ("", "")
+    )
+    words = _words_of_map(answer, finding, heatmap, layout, wording)
+    caption = wording.overlay.format(method=heatmap.name)
+    slices = [0] if answer.image.kind == "planar" else key_slices(heatmap.values, heatmap.region, layout)
 
     def overlaid(background: Picture, index: int) -> Picture:
-        seen = dimmed_where_unseen(background, each.covered[index])
-        return with_heatmap(seen, each.values[index], each.region[index], top, layout, signed=each.signed)
+        seen = dimmed_where_unseen(background, heatmap.covered[index])
+        return with_heatmap(seen, heatmap.values[index], heatmap.region[index], top, layout, signed=heatmap.signed)
 
     return _pages(answer.image, slices, words, caption, overlaid, bar, layout, wording)
 
@@ -75,9 +77,9 @@ def notice_page(
     """A page without any picture: the finding, and why its explanations are not shown."""
     colours = layout.colours
     lines: list[tuple[str, Colour]] = []
-    for each in withheld:
-        lines.append((wording.withheld_because.format(method=each.method), colours.text))
-        lines += [(f"• {reason}", colours.red) for reason in reasons_in(each.card, wording)]
+    for graded in withheld:
+        lines.append((wording.withheld_because.format(method=graded.method), colours.text))
+        lines += [(f"• {reason}", colours.red) for reason in reasons_in(graded.card, wording)]
     for method, reason in finding.refused.items():
         lines.append((wording.refused_because.format(method=method, reason=reason), colours.text))
     headline = wording.withheld if withheld else wording.refused
@@ -157,13 +159,13 @@ def _taller(page: Page, height: int, layout: Layout) -> Page:
 def _figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -> list[Panel]:
     """Figures on canvases of one size, so that they stand in rows."""
     height = max(figure.picture.shape[0] for figure in figures)
-    width = max(each.picture.shape[1] for each in figures)
+    width = max(figure.picture.shape[1] for figure in figures)
     panels = []
-    for each in figures:
+    for figure in figures:
         canvas = np.full((height, width, 3), layout.colours.background, np.uint8)
-        canvas[: each.picture.shape[0], : each.picture.shape[1]] = each.picture
-        marked = with_strip(canvas, wording.synthetic, layout) if each.synthetic else canvas
-        panels.append(Panel(each.frame, False, marked, each.caption))
+        canvas[: figure.picture.shape[0], : figure.picture.shape[1]] = figure.picture
+        marked = with_strip(canvas, wording.synthetic, layout) if figure.synthetic else canvas
+        panels.append(Panel(figure.frame, False, marked, figure.caption))
     return panels
 
 
@@ -298,18 +300,18 @@ def subtitle_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     return "  ·  ".join(parts)
 
 
-def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: Layout, wording: Wording) -> Words:
-    colours, card = layout.colours, each.card
+def _words_of_map(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> Words:
+    colours, card = layout.colours, heatmap.card
     scope = wording.scale_planar if answer.image.kind == "planar" else wording.scale_volume
-    method = [wording.method.format(method=each.name)]
-    if each.layer:
-        method.append(wording.layer.format(layer=each.layer))
-    method += [wording.unit.format(unit=each.unit), scope]
+    method = [wording.method.format(method=heatmap.name)]
+    if heatmap.layer:
+        method.append(wording.layer.format(layer=heatmap.layer))
+    method += [wording.unit.format(unit=heatmap.unit), scope]
     colour = getattr(colours, card.grade.value)
     legend: list[tuple[str, Colour]] = [
         ("  ·  ".join(method), colours.text),
-        (wording.region.format(rule=wording.region_rules.get(each.region_rule, each.region_rule)), colours.text),
-        *([] if each.covered.all() else [(wording.unseen, colours.text)]),
+        (wording.region.format(rule=wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)), colours.text),
+        *([] if heatmap.covered.all() else [(wording.unseen, colours.text)]),
         (
             f"{wording.quality}: {quality_words(card, wording)}",
             colour if card.grade is not Grade.GREEN else colours.text,
@@ -321,7 +323,7 @@ def _words_of_map(answer: Answer, finding: Finding, each: MapInSource, layout: L
     return Words(
         title=title_of(answer, finding),
         subtitle=subtitle_of(answer, finding, wording),
-        badge=(_badge(each.name, card.grade, wording), colour),
+        badge=(_badge(heatmap.name, card.grade, wording), colour),
         banner=(f"{wording.low_reliability}: {'; '.join(reasons_in(card, wording))}", colours.amber) if amber else None,
         legend=legend,
     )

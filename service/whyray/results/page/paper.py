@@ -43,8 +43,8 @@ def _whose(answer: Answer, layout: Layout, wording: Wording) -> list[str]:
 def _named(answer: Answer, layout: Layout, wording: Wording) -> str:
     """The patient by all component groups of the name (PS3.5 6.2.1) that the fonts can write in one line."""
     header = answer.image.header
-    written = (" ".join(each.replace("^", " ").split()) for each in identity(header, "PatientName").split("="))
-    groups = [each for each in written if each]
+    written = (" ".join(group.replace("^", " ").split()) for group in identity(header, "PatientName").split("="))
+    groups = [group for group in written if group]
 
     def line(names: list[str]) -> str:
         return wording.patient.format(

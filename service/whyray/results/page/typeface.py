@@ -60,8 +60,8 @@ def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for each in value.values():
-            yield from _strings(each)
+        for nested in value.values():
+            yield from _strings(nested)
 
 
 @lru_cache(maxsize=64)
@@ -74,7 +74,7 @@ def _font_file(name: str) -> Path | None:
         folders = () if package is None else package.submodule_search_locations or ()
         candidates += [Path(folder).joinpath(*path.parts[1:]) for folder in folders]
     elif not path.is_absolute():
-        candidates += [found for folder in _SYSTEM_FONTS for found in sorted(folder.rglob(name))]
+        candidates += [font_file for folder in _SYSTEM_FONTS for font_file in sorted(folder.rglob(name))]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
@@ -84,7 +84,7 @@ def _characters(path: Path) -> frozenset[int]:
 
 
 def _holds(path: Path, text: str) -> bool:
-    return all(ord(each) in _characters(path) for each in text if not each.isspace())
+    return all(ord(character) in _characters(path) for character in text if not character.isspace())
 
 
 @lru_cache(maxsize=128)

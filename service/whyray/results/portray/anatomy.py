@@ -24,7 +24,7 @@ def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
     """One page: numbered outlines over the image beside bars; each structure's rows refer to its segment."""
     words = look.wording.regions
     width = (look.layout.page.width_at_most - 3 * look.layout.page.margin) // 2
-    numbers = {each.structure.name: number for number, each in enumerate(explanation.regions, start=1)}
+    numbers = {region.structure.name: number for number, region in enumerate(explanation.regions, start=1)}
     figures = [*_outlines(explanation, look, width, numbers)]
     size = (width, figures[0].picture.shape[0]) if figures else (width, round(width * 0.8))
     figures.append(Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words)))
@@ -37,8 +37,8 @@ def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
     )
 
 
-def _name(each: RegionShare, words: RegionWords) -> str:
-    return words.names.get(each.structure.name, each.structure.name)
+def _name(region: RegionShare, words: RegionWords) -> str:
+    return words.names.get(region.structure.name, region.structure.name)
 
 
 def _headline(explanation: RegionShares, words: RegionWords) -> str:
@@ -82,22 +82,22 @@ def _bars(explanation: RegionShares, look: Look, size: tuple[int, int], numbers:
     return bar_chart(bars, words.effect if effects else words.share, size, look.layout)
 
 
-def _note(each: RegionShare) -> str:
-    return f"{each.share:.0%}" + (f" ({each.enrichment:.1f} x)" if each.enrichment is not None else "")
+def _note(region: RegionShare) -> str:
+    return f"{region.share:.0%}" + (f" ({region.enrichment:.1f} x)" if region.enrichment is not None else "")
 
 
-def _rows(each: RegionShare, look: Look) -> tuple[Row, ...]:
-    name = each.structure.name
+def _rows(region: RegionShare, look: Look) -> tuple[Row, ...]:
+    name = region.structure.name
     rows = [
-        Row(look.own("Share of the explanation"), 100 * each.share, _PERCENT, structure=name),
-        Row(look.own("Share of the image"), 100 * each.area, _PERCENT, structure=name),
+        Row(look.own("Share of the explanation"), 100 * region.share, _PERCENT, structure=name),
+        Row(look.own("Share of the image"), 100 * region.area, _PERCENT, structure=name),
     ]
-    if each.enrichment is not None:
-        rows.append(Row(look.own("Enrichment, share over area"), each.enrichment, NO_UNITS, structure=name))
-    if each.effect is not None:
-        rows.append(Row(look.own("Effect on the logit"), each.effect, NO_UNITS, structure=name))
-    if each.structure.allowed is not None:
-        said = "yes" if each.structure.allowed else "no"
+    if region.enrichment is not None:
+        rows.append(Row(look.own("Enrichment, share over area"), region.enrichment, NO_UNITS, structure=name))
+    if region.effect is not None:
+        rows.append(Row(look.own("Effect on the logit"), region.effect, NO_UNITS, structure=name))
+    if region.structure.allowed is not None:
+        said = "yes" if region.structure.allowed else "no"
         rows.append(Row(look.own("Finding may be looked for here"), said, structure=name))
     return tuple(rows)
 
@@ -118,7 +118,7 @@ def _whole(explanation: RegionShares, look: Look) -> tuple[Row, ...]:
 
 def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[str, int]) -> list[Figure]:
     """The source frame with all structures; of a volume the one that shows most of the first structure."""
-    structures = next((each.structures for each in look.finding.told if each.explanation is explanation), ())
+    structures = next((graded.structures for graded in look.finding.told if graded.explanation is explanation), ())
     if not structures:
         return []
     image = look.answer.image

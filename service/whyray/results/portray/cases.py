@@ -26,7 +26,7 @@ _DRAWN = 3
 @portrays(CaseMatches)
 def case_matches(explanation: CaseMatches, look: Look) -> Portrayal:
     """Prototypes where matches have a weight in the answer, else references."""
-    if any(each.weight is not None for each in explanation.matches):
+    if any(match.weight is not None for match in explanation.matches):
         return _prototypes(explanation, look)
     return _references(explanation, look)
 
@@ -36,7 +36,7 @@ def _references(explanation: CaseMatches, look: Look) -> Portrayal:
     words = look.wording.cases
     alike = explanation.evidence.get("answered alike")
     lines = [] if alike is None else [words.answered_alike.format(share=f"{alike:.0%}")]
-    pictured = any(each.picture is not None for each in (*explanation.matches, *explanation.contrasts))
+    pictured = any(case.picture is not None for case in (*explanation.matches, *explanation.contrasts))
     return Portrayal(
         headline=words.headline.format(shown=len(explanation.matches), total=explanation.reference_count),
         rows=(
@@ -46,7 +46,7 @@ def _references(explanation: CaseMatches, look: Look) -> Portrayal:
                 for key, name in (("answered alike", "Answered alike"), ("known to be so", "Known to be so"))
                 if (value := explanation.evidence.get(key)) is not None
             ),
-            *(_row(each, "Similar case", explanation, look) for each in explanation.matches),
+            *(_row(match, "Similar case", explanation, look) for match in explanation.matches),
             *(
                 _row(contrast, "Similar case of the other class", explanation, look)
                 for contrast in explanation.contrasts
@@ -70,24 +70,24 @@ def _montage(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
     blank = np.full((side, side, 3), look.layout.colours.background, np.uint8)
 
     def rows_of(first: tuple[Figure, ...], cases: tuple[CaseMatch, ...]) -> list[Figure]:
-        figures = [*first, *(_figure(each, side, look) for each in cases)]
+        figures = [*first, *(_figure(case, side, look) for case in cases)]
         return [*figures, *[Figure(blank, "")] * (-len(figures) % columns)]
 
     here = () if explanation.display is None else (Figure(_flat(explanation.display, side), words.here),)
-    found = rows_of(here, explanation.matches)
+    montage = rows_of(here, explanation.matches)
     if explanation.contrasts:
         first = (Figure(_with_lines(blank[:8], textwrap.wrap(words.contrasts, 24), look), ""),) if here else ()
-        found += rows_of(first, explanation.contrasts)
-    return tuple(found)
+        montage += rows_of(first, explanation.contrasts)
+    return tuple(montage)
 
 
-def _figure(each: CaseMatch, side: int, look: Look) -> Figure:
+def _figure(case: CaseMatch, side: int, look: Look) -> Figure:
     words = look.wording.cases
-    picture = np.zeros((side, side, 3), np.uint8) if each.picture is None else grey(each.picture, (side, side))
-    said = [words.similarity.format(value=f"{each.similarity:.2f}")]
-    if each.answer is not None:
-        said.append(words.answer.format(value=f"{each.answer:.2f}"))
-    return Figure(_with_lines(picture, [*said, _known(each, words)], look), each.label, each.synthetic)
+    picture = np.zeros((side, side, 3), np.uint8) if case.picture is None else grey(case.picture, (side, side))
+    said = [words.similarity.format(value=f"{case.similarity:.2f}")]
+    if case.answer is not None:
+        said.append(words.answer.format(value=f"{case.answer:.2f}"))
+    return Figure(_with_lines(picture, [*said, _known(case, words)], look), case.label, case.synthetic)
 
 
 def _with_lines(picture: Picture, lines: Sequence[str], look: Look) -> Picture:
@@ -108,14 +108,14 @@ def _with_lines(picture: Picture, lines: Sequence[str], look: Look) -> Picture:
     return np.asarray(canvas)
 
 
-def _known(each: CaseMatch, words: CaseWords) -> str:
-    return words.unknown if each.known is None else words.known if each.known else words.known_without
+def _known(case: CaseMatch, words: CaseWords) -> str:
+    return words.unknown if case.known is None else words.known if case.known else words.known_without
 
 
 def _bars(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
     """Where the index keeps no picture: the similarities."""
     words = look.wording.cases
-    bars = [Bar(each.label, each.similarity, note=_known(each, words)) for each in explanation.matches]
+    bars = [Bar(match.label, match.similarity, note=_known(match, words)) for match in explanation.matches]
     bars += [
         Bar(contrast.label, contrast.similarity, note=_known(contrast, words), faint=True)
         for contrast in explanation.contrasts
@@ -124,15 +124,15 @@ def _bars(explanation: CaseMatches, look: Look) -> tuple[Figure, ...]:
     return (Figure(bar_chart(bars, words.unit, size, look.layout), words.no_pictures),)
 
 
-def _row(each: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Row:
-    parts = [Row(look.own("Name in the reference index"), each.label)]
-    if each.answer is not None:
-        parts.append(Row(look.own("Answer of the model about the case"), each.answer, NO_UNITS))
-    if each.known is not None:
-        parts.append(Row(look.own("Finding known of the case"), "present" if each.known else "absent"))
-    if each.picture is not None and each.synthetic:
+def _row(case: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Row:
+    parts = [Row(look.own("Name in the reference index"), case.label)]
+    if case.answer is not None:
+        parts.append(Row(look.own("Answer of the model about the case"), case.answer, NO_UNITS))
+    if case.known is not None:
+        parts.append(Row(look.own("Finding known of the case"), "present" if case.known else "absent"))
+    if case.picture is not None and case.synthetic:
         parts.append(Row(look.own("Picture of the case"), "SYNTHETIC: made by a decoder"))
-    return Row(look.own(name), each.similarity, NO_UNITS, comment=explanation.unit, of=tuple(parts))
+    return Row(look.own(name), case.similarity, NO_UNITS, comment=explanation.unit, of=tuple(parts))
 
 
 # --- prototypes ------------------------------------------------------------------------------------------------------
@@ -141,57 +141,60 @@ def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
     columns = 1 + len(drawn)
     side = _side(max(columns, 3), look)
     bars = [
-        Bar(each.label, _contribution(each), note=f"{each.similarity:.2f} × {each.weight or 0:+.2f}")
-        for each in explanation.matches
+        Bar(
+            prototype.label, _contribution(prototype), note=f"{prototype.similarity:.2f} × {prototype.weight or 0:+.2f}"
+        )
+        for prototype in explanation.matches
     ]
     blank = Figure(np.full((8, 8, 3), look.layout.colours.background, np.uint8), "")
     figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
-    figures += [_resembles(each, explanation, side, look) or blank for each in drawn]
-    if any(each.picture is not None for each in drawn):
-        pictures = ((each, each.picture) for each in drawn)
+    figures += [_resembles(prototype, explanation, side, look) or blank for prototype in drawn]
+    if any(prototype.picture is not None for prototype in drawn):
+        pictures = ((prototype, prototype.picture) for prototype in drawn)
         figures += [
             blank,
             *(
-                blank if picture is None else Figure(grey(picture, (side, side)), each.label, each.synthetic)
-                for each, picture in pictures
+                blank if picture is None else Figure(grey(picture, (side, side)), prototype.label, prototype.synthetic)
+                for prototype, picture in pictures
             ),
         ]
     sums = [("Bias", explanation.base), ("Logit", explanation.total)]
     return Portrayal(
         headline=words.prototypes.format(shown=len(explanation.matches), total=explanation.reference_count),
         rows=(
-            *(_prototype_row(each, look) for each in explanation.matches),
+            *(_prototype_row(prototype, look) for prototype in explanation.matches),
             *(Row(look.own(name), value, NO_UNITS) for name, value in sums if value is not None),
         ),
         figures=tuple(figures),
         columns=columns,
         lines=tuple(
-            f"{each.label}: {words.term.format(similarity=f'{each.similarity:.2f}', weight=f'{each.weight or 0:+.2f}')}"
-            f" = {_contribution(each):+.2f}  ·  {_known(each, words)}"
-            for each in explanation.matches[:_DRAWN]
+            f"{prototype.label}: "
+            f"{words.term.format(similarity=f'{prototype.similarity:.2f}', weight=f'{prototype.weight or 0:+.2f}')}"
+            f" = {_contribution(prototype):+.2f}  ·  {_known(prototype, words)}"
+            for prototype in explanation.matches[:_DRAWN]
         ),
     )
 
 
-def _resembles(each: CaseMatch, explanation: CaseMatches, side: int, look: Look) -> Figure | None:
-    if each.resembles is None or explanation.display is None:
+def _resembles(prototype: CaseMatch, explanation: CaseMatches, side: int, look: Look) -> Figure | None:
+    if prototype.resembles is None or explanation.display is None:
         return None
-    caption = look.wording.cases.resembles.format(label=each.label)
-    return Figure(_place(each.resembles, explanation.display, side, look), caption)
+    caption = look.wording.cases.resembles.format(label=prototype.label)
+    return Figure(_place(prototype.resembles, explanation.display, side, look), caption)
 
 
-def _contribution(each: CaseMatch) -> float:
-    return each.similarity * (each.weight or 0.0)
+def _contribution(prototype: CaseMatch) -> float:
+    return prototype.similarity * (prototype.weight or 0.0)
 
 
-def _prototype_row(each: CaseMatch, look: Look) -> Row:
+def _prototype_row(prototype: CaseMatch, look: Look) -> Row:
     parts = [
-        Row(look.own("Similarity to the prototype"), each.similarity, NO_UNITS),
-        Row(look.own("Weight of the prototype"), each.weight or 0.0, NO_UNITS),
+        Row(look.own("Similarity to the prototype"), prototype.similarity, NO_UNITS),
+        Row(look.own("Weight of the prototype"), prototype.weight or 0.0, NO_UNITS),
     ]
-    if each.known is not None:
-        parts.append(Row(look.own("Finding known of the case"), "present" if each.known else "absent"))
-    return Row(look.own(f"Contribution of {each.label}"), _contribution(each), NO_UNITS, of=tuple(parts))
+    if prototype.known is not None:
+        parts.append(Row(look.own("Finding known of the case"), "present" if prototype.known else "absent"))
+    return Row(look.own(f"Contribution of {prototype.label}"), _contribution(prototype), NO_UNITS, of=tuple(parts))
 
 
 def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Picture:

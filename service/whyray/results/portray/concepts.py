@@ -47,29 +47,30 @@ def _bars(explanation: ConceptScores, look: Look) -> Picture:
     width = page.width_at_most - 2 * page.margin
     height = max(width // 6, (len(drawn) + 2) * width // 36)
     bars = [
-        Bar(each.name, each.score, each.interval, note=_note(each, words), faint=not each.reliable) for each in drawn
+        Bar(concept.name, concept.score, concept.interval, note=_note(concept, words), faint=not concept.reliable)
+        for concept in drawn
     ]
     unit = words.logit if explanation.base is not None else words.per_deviation
     return bar_chart(bars, unit, (width, height), look.layout)
 
 
-def _note(each: ConceptScore, words: ConceptWords) -> str:
+def _note(concept: ConceptScore, words: ConceptWords) -> str:
     parts = []
-    if each.value is not None:
-        parts.append(_value(each, each.value))
-    if each.class_score is not None:
-        parts.append(words.class_score.format(value=f"{each.class_score:.2f}"))
-    if each.p_value is not None:
-        small = each.p_value < _LEAST_PROBABLE
-        parts.append(f"p < {_LEAST_PROBABLE}" if small else f"p {each.p_value:.3f}")
-    if each.held_out is not None:
-        parts.append(f"{each.held_out_is} {each.held_out:.2f}")
+    if concept.value is not None:
+        parts.append(_value(concept, concept.value))
+    if concept.class_score is not None:
+        parts.append(words.class_score.format(value=f"{concept.class_score:.2f}"))
+    if concept.p_value is not None:
+        small = concept.p_value < _LEAST_PROBABLE
+        parts.append(f"p < {_LEAST_PROBABLE}" if small else f"p {concept.p_value:.3f}")
+    if concept.held_out is not None:
+        parts.append(f"{concept.held_out_is} {concept.held_out:.2f}")
     return ", ".join(parts)
 
 
-def _value(each: ConceptScore, value: float) -> str:
+def _value(concept: ConceptScore, value: float) -> str:
     """A measure in its own unit, else a share."""
-    return f"{value:.3g}" if each.held_out_is == "R²" else f"{value:.0%}"
+    return f"{value:.3g}" if concept.held_out_is == "R²" else f"{value:.0%}"
 
 
 def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
@@ -80,33 +81,37 @@ def _lines(explanation: ConceptScores, words: ConceptWords) -> list[str]:
         lines.append(words.stand_in.format(value=f"{explanation.evidence['agreement']:.2f}"))
     if "class_images" in explanation.evidence:
         lines.append(words.of_class.format(count=f"{explanation.evidence['class_images']:.0f}"))
-    if any(not each.reliable for each in explanation.concepts):
+    if any(not concept.reliable for concept in explanation.concepts):
         lines.append(words.faint)
     named = {concept.name: concept for concept in explanation.concepts}
-    for name in dict.fromkeys(each.concept for each in explanation.interventions[:_INTERVENTIONS]):
+    for name in dict.fromkeys(intervention.concept for intervention in explanation.interventions[:_INTERVENTIONS]):
         made = [intervention for intervention in explanation.interventions if intervention.concept == name]
-        answers = "; ".join(f"{_value(named[name], each.set_to)} → {each.answer:.0%}" for each in made if name in named)
+        answers = "; ".join(
+            f"{_value(named[name], intervention.set_to)} → {intervention.answer:.0%}"
+            for intervention in made
+            if name in named
+        )
         lines.append(words.intervention.format(name=name, answers=answers))
     return lines
 
 
-def _row_of(each: ConceptScore, explanation: ConceptScores, look: Look) -> Row:
-    parts = [Row(look.own("Concept"), each.name if each.code is None else each.code)]
+def _row_of(concept: ConceptScore, explanation: ConceptScores, look: Look) -> Row:
+    parts = [Row(look.own("Concept"), concept.name if concept.code is None else concept.code)]
     numbers = (
-        ("Value of the concept", each.value),
-        ("Lower end of the 95 % interval", each.interval[0] if each.interval else None),
-        ("Upper end of the 95 % interval", each.interval[1] if each.interval else None),
-        ("Corrected p-value of the class", each.p_value),
-        (f"{each.held_out_is.replace('²', '2')} of the concept held out", each.held_out),
-        (_class_score(explanation.method), each.class_score),
+        ("Value of the concept", concept.value),
+        ("Lower end of the 95 % interval", concept.interval[0] if concept.interval else None),
+        ("Upper end of the 95 % interval", concept.interval[1] if concept.interval else None),
+        ("Corrected p-value of the class", concept.p_value),
+        (f"{concept.held_out_is.replace('²', '2')} of the concept held out", concept.held_out),
+        (_class_score(explanation.method), concept.class_score),
     )
     parts += [Row(look.own(name), value, NO_UNITS) for name, value in numbers if value is not None]
-    if not each.reliable:
+    if not concept.reliable:
         parts.append(Row(look.own("Reliability of the concept"), look.wording.concepts.unreliable))
     what = (
         "Part of the concept in the logit" if explanation.base is not None else "Change of the logit along the concept"
     )
-    return Row(look.own(what), each.score, NO_UNITS, comment=each.name, of=tuple(parts))
+    return Row(look.own(what), concept.score, NO_UNITS, comment=concept.name, of=tuple(parts))
 
 
 def _class_score(method: str) -> str:
@@ -118,9 +123,15 @@ def _sums(explanation: ConceptScores, look: Look) -> tuple[Row, ...]:
     return tuple(Row(look.own(name), value, NO_UNITS) for name, value in named if value is not None)
 
 
-def _intervention(each: Intervention, look: Look) -> Row:
+def _intervention(intervention: Intervention, look: Look) -> Row:
     parts = (
-        Row(look.own("Value that the concept was set to"), each.set_to, NO_UNITS),
-        Row(look.own("Logit after the intervention"), each.logit, NO_UNITS),
+        Row(look.own("Value that the concept was set to"), intervention.set_to, NO_UNITS),
+        Row(look.own("Logit after the intervention"), intervention.logit, NO_UNITS),
     )
-    return Row(look.own("Answer after setting a concept"), each.answer, NO_UNITS, comment=each.concept, of=parts)
+    return Row(
+        look.own("Answer after setting a concept"),
+        intervention.answer,
+        NO_UNITS,
+        comment=intervention.concept,
+        of=parts,
+    )

@@ -76,7 +76,7 @@ def _slice(explanation: Counterfactual) -> int | None:
 
 
 def _headline(explanation: Counterfactual, words: CounterfactualWords) -> str:
-    before, after = (_number(explanation.answers[each]) for each in (explanation.start, explanation.end))
+    before, after = (_number(explanation.answers[step]) for step in (explanation.start, explanation.end))
     return (words.flipped if explanation.flipped else words.not_flipped).format(before=before, after=after)
 
 

@@ -11,9 +11,9 @@ def narrative(explanation: Narrative, look: Look) -> Portrayal:
     """TEXT items and lines; never a page of its own: words stand beside a map."""
     rows = [Row(look.own("Narrative of the explanation"), explanation.text)]
     rows += [
-        Row(look.own(f"Basis of sentence {number}"), _basis(each))
-        for number, each in enumerate(explanation.sentences, start=1)
-        if each.claims
+        Row(look.own(f"Basis of sentence {number}"), _basis(sentence))
+        for number, sentence in enumerate(explanation.sentences, start=1)
+        if sentence.claims
     ]
     return Portrayal(
         headline=look.wording.narrative,

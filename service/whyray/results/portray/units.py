@@ -24,15 +24,15 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
     words = look.wording.units
     side = (look.layout.page.width_at_most - (_COLUMNS + 1) * look.layout.page.margin) // _COLUMNS
     drawn = explanation.units[:_DRAWN]
-    bars = [Bar(_name(each, words), each.contribution, note=f"{each.ablation:+.2f}") for each in explanation.units]
+    bars = [Bar(_name(unit, words), unit.contribution, note=f"{unit.ablation:+.2f}") for unit in explanation.units]
     figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
-    for each in drawn:
-        if each.activation_map is not None and explanation.display is not None:
-            place = _place(each.activation_map, explanation.display, side, look)
-            figures.append(Figure(place, f"{_name(each, words)}: {words.here}"))
-        if each.patches is not None:
-            caption = words.patches.format(unit=each.unit)
-            figures.append(Figure(_tiles(each.patches, side), caption, each.synthetic))
+    for unit in drawn:
+        if unit.activation_map is not None and explanation.display is not None:
+            place = _place(unit.activation_map, explanation.display, side, look)
+            figures.append(Figure(place, f"{_name(unit, words)}: {words.here}"))
+        if unit.patches is not None:
+            caption = words.patches.format(unit=unit.unit)
+            figures.append(Figure(_tiles(unit.patches, side), caption, unit.synthetic))
     headline = words.headline.format(
         shown=len(explanation.units), total=explanation.unit_count, layer=explanation.units[0].layer
     )
@@ -41,35 +41,35 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
         rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
         figures=tuple(figures),
         columns=_COLUMNS,
-        lines=tuple(f"{_name(each, words)}: {_detail(each, words)}" for each in drawn),
+        lines=tuple(f"{_name(unit, words)}: {_detail(unit, words)}" for unit in drawn),
     )
 
 
-def _name(each: UnitEffect, words: UnitWords) -> str:
-    return words.unit.format(unit=each.unit)
+def _name(unit: UnitEffect, words: UnitWords) -> str:
+    return words.unit.format(unit=unit.unit)
 
 
-def _detail(each: UnitEffect, words: UnitWords) -> str:
-    parts = [words.ablation.format(value=f"{each.ablation:+.2f}")]
-    if each.percentile is not None:
-        parts.append(words.percentile.format(value=f"{each.percentile:.0f}"))
-    known = each.concept is not None
-    parts.append(words.detects.format(concept=each.concept, iou=f"{each.iou:.2f}") if known else words.unknown)
+def _detail(unit: UnitEffect, words: UnitWords) -> str:
+    parts = [words.ablation.format(value=f"{unit.ablation:+.2f}")]
+    if unit.percentile is not None:
+        parts.append(words.percentile.format(value=f"{unit.percentile:.0f}"))
+    known = unit.concept is not None
+    parts.append(words.detects.format(concept=unit.concept, iou=f"{unit.iou:.2f}") if known else words.unknown)
     return ", ".join(parts)
 
 
-def _row_of(each: UnitEffect, look: Look) -> Row:
+def _row_of(effect: UnitEffect, look: Look) -> Row:
     parts = [
-        Row(look.own("Activation of the unit"), each.activation, NO_UNITS),
-        Row(look.own("Change of the logit without the unit"), each.ablation, NO_UNITS),
+        Row(look.own("Activation of the unit"), effect.activation, NO_UNITS),
+        Row(look.own("Change of the logit without the unit"), effect.ablation, NO_UNITS),
     ]
-    if each.percentile is not None:
+    if effect.percentile is not None:
         unit = ucum("%", "Percent")
-        parts.append(Row(look.own("Percentile among references"), each.percentile, unit))
-    if each.concept is not None:
-        parts.append(Row(look.own("Concept that the unit detects"), each.concept))
-        parts.append(Row(look.own("Overlap with the concept"), float(each.iou or 0), NO_UNITS))
-    return Row(look.own(f"Unit {each.unit} of {each.layer}"), each.contribution, NO_UNITS, of=tuple(parts))
+        parts.append(Row(look.own("Percentile among references"), effect.percentile, unit))
+    if effect.concept is not None:
+        parts.append(Row(look.own("Concept that the unit detects"), effect.concept))
+        parts.append(Row(look.own("Overlap with the concept"), float(effect.iou or 0), NO_UNITS))
+    return Row(look.own(f"Unit {effect.unit} of {effect.layer}"), effect.contribution, NO_UNITS, of=tuple(parts))
 
 
 def _sums(explanation: UnitReport, look: Look) -> tuple[Row, ...]:
@@ -86,10 +86,12 @@ def _place(values: FloatArray, display: FloatArray, side: int, look: Look) -> Pi
 
 def _tiles(patches: FloatArray, side: int) -> Picture:
     """Patches in two columns."""
-    each = side // 2
-    tiles = [grey(patch, (each - 4, each - 4)) for patch in patches[:4]]
+    tile_side = side // 2
+    tiles = [grey(patch, (tile_side - 4, tile_side - 4)) for patch in patches[:4]]
     canvas = np.zeros((side, side, 3), np.uint8)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, 2)
-        canvas[row * each : row * each + each - 4, column * each : column * each + each - 4] = tile
+        canvas[
+            row * tile_side : row * tile_side + tile_side - 4, column * tile_side : column * tile_side + tile_side - 4
+        ] = tile
     return canvas
