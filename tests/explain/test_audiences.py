@@ -38,7 +38,7 @@ def onboarded(folder: Path, hits: dict[str, int], *, boxes: int = 58, complete: 
         for name, count in hits.items()
     }
     report = {
-        "digest": loaded(folder).digest,
+        "digest": loaded(folder).package.digest,
         "tier": "T1",
         "methods": {name: {"localisation": entry.model_dump(mode="json")} for name, entry in entries.items()},
     }

@@ -112,7 +112,7 @@ def test_deep_lift_sums_to_the_difference_where_captum_does_not(name: str) -> No
 def test_deep_lift_of_a_graph_that_takes_one_image_at_a_time_is_the_same(name: str, tmp_path: Path) -> None:
     x = nets.image(name).numpy()
     fixed = load_package(nets.pack(tmp_path, name, dynamic=False))
-    assert not fixed.graph.dynamic_batch
+    assert not fixed.network.graph.dynamic_batch
     found, expected = (explain(each, x, target="two", method="deep-lift").values for each in (fixed, nets.loaded(name)))
     close(found, expected, 1e-4)
 

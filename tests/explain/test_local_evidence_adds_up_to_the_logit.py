@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inference import nets
 from local_evidence import BIAS, CELL, SIZE, TARGETS, evidence_package, loaded, spot
 from whyray.base.errors import ArtefactMissing, ExplanationError, PackageError
-from whyray.explain import Heatmap, explain, method_named, why_not
+from whyray.explain import Heatmap, explain, explained_image, method_named, why_not
 from whyray.explain.grid import upsample_sum
 from whyray.inference import Model
 from whyray.onboarding import check_package, checked_package, onboard
@@ -61,12 +61,11 @@ def test_spreading_cells_over_a_finer_grid_keeps_their_sum(shape: tuple[int, int
 
 
 def test_the_map_comes_with_the_answer_without_another_pass(model: Model) -> None:
-    x = spot(1, 1)
-    model.forget()
-    model.session.run(model.network.checked_input(x))
-    before = model.forwards
-    told(model, x, "bright")
-    assert model.forwards == before
+    image = explained_image(model, spot(1, 1))
+    assert image.run.logits.size
+    before = model.session.forwards
+    explain(model, image, target="bright", method="local-evidence")
+    assert model.session.forwards == before
 
 
 def test_its_card_measures_that_it_adds_up(model: Model) -> None:

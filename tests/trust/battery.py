@@ -171,7 +171,7 @@ def _places(model: Model, data: Path, target: str) -> list[tuple[str, str]]:
     for name, boxes in _boxes(data).items():
         path = data / "nih-cxr-boxes" / "images" / name
         picture = _picture(path, shape[0])
-        allowed = allowed_in(model, picture.reshape(model.input_shape), target)
+        allowed = allowed_in(model, picture.reshape(model.network.input_shape), target)
         right = _of_boxes(boxes, shape)
         maps = {"of the boxes": right, **{kind: make(picture, rng) for kind, make in BAD_MAPS.items()}}
         if before is not None:
@@ -193,7 +193,7 @@ def _maps(model: Model, data: Path, target: str, method: str, count: int) -> lis
     before: np.ndarray | None = None
     for name, boxes in list(_boxes(data).items())[:: max(1, len(_boxes(data)) // count)][:count]:
         picture = _picture(data / "nih-cxr-boxes" / "images" / name, model.spatial_shape[0])
-        x = picture.reshape(model.input_shape)
+        x = picture.reshape(model.network.input_shape)
         own = explain(model, x, target=target, method=method)
         assert isinstance(own, Heatmap)
         allowed = allowed_in(model, x, target)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from whyray.explain.concepts import KIND, Concept, ConceptBank, held
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import Examples, fit_bank
-from whyray.onboarding.concept_fitting import Recipe
+from whyray.onboarding.concept_fitting import ConceptRecipe
 from whyray.packages import ArtefactFacts, graph_digest, write_artefact
 
 CELLS = {"alpha": 7, "beta": 10, "gamma": 25, "delta": 28}
@@ -125,10 +125,12 @@ def examples(count: int = 240, seed: int = 0) -> Examples:
     )
 
 
-def with_bank(path: Path, made: Examples | None = None, recipe: Recipe | None = None) -> tuple[Model, ConceptBank]:
+def with_bank(
+    path: Path, made: Examples | None = None, recipe: ConceptRecipe | None = None
+) -> tuple[Model, ConceptBank]:
     """Fit the concepts of a package and leave the artefact in its onboarding folder."""
     model = model_of(path)
-    bank = fit_bank(model, made or examples(), recipe or Recipe(), lambda *_: None)
+    bank = fit_bank(model, made or examples(), recipe or ConceptRecipe(), lambda *_: None)
     details, arrays = held(bank)
     facts = ArtefactFacts(
         kind=KIND,

@@ -18,7 +18,7 @@ from whyray.explain.concepts.rcv import bidirectional_relevance
 from whyray.explain.concepts.significance import corrected, single_case, two_samples
 from whyray.inference import Model
 from whyray.onboarding import fit_bank
-from whyray.onboarding.concept_fitting import Recipe
+from whyray.onboarding.concept_fitting import ConceptRecipe
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_random_concepts_are_found_as_often_as_the_level_says_and_far_more_by_re
         values=coins.astype(float),
         concepts=tuple(Concept(f"coin {each}", "presence", 0) for each in range(40)),
     )
-    bank = fit_bank(model, made, Recipe(copies=10, random=60), lambda *_: None)
+    bank = fit_bank(model, made, ConceptRecipe(copies=10, random=60), lambda *_: None)
     directions = bank.directions
     assert directions is not None
     mean, score = directions.class_mean[0], directions.class_score[0]
@@ -177,7 +177,7 @@ def test_a_bank_without_concepts_of_the_kind_is_refused_by_name(tmp_path: Path, 
     path = concept_package(tmp_path, named=False)
     refusal = why_not(method_named(method), model_of(path))
     assert isinstance(refusal, ArtefactMissing), "without the artefact"
-    model, _ = with_bank(path, made, Recipe(copies=2, random=20))
+    model, _ = with_bank(path, made, ConceptRecipe(copies=2, random=20))
     refusal = why_not(method_named(method), model)
     assert isinstance(refusal, ArtefactMissing)
     assert method in refusal.message
