@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -27,7 +27,7 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--window-size=1440,1000",
 )
-WITHIN = 20.0
+WITHIN = 60.0
 
 
 def start(chromium: str, chromedriver: str, profile: Path, flags: Sequence[str] = ()) -> webdriver.Chrome:
@@ -56,7 +56,11 @@ class Page:
         """Wait until `condition` holds; elements that are redrawn meanwhile are looked up again."""
         ignored = (NoSuchElementException, StaleElementReferenceException)
         waiting = WebDriverWait(self.driver, WITHIN, poll_frequency=0.05, ignored_exceptions=ignored)
-        return waiting.until(lambda _: condition(), f"never seen: {what}")
+        try:
+            return waiting.until(lambda _: condition(), f"never seen: {what}")
+        except TimeoutException as error:
+            error.msg = f"{error.msg}; the page says {self.text('body')[:2000]!r}; {self.complaints()}"
+            raise
 
     def text(self, selector: str = "main") -> str:
         return self.driver.find_element(By.CSS_SELECTOR, selector).text

@@ -65,6 +65,7 @@ class Explanation(_Strict):
     signed: bool
     withheld: bool
     quality: Quality
+    drift_numbers: dict[str, float]
     region: Region | None = None
     largest_value: float | None = None
 
@@ -82,6 +83,7 @@ class Agreement(_Strict):
 
 
 class Finding(_Strict):
+    schema_version: Literal[1]
     finding: str
     frame: int | None
     frames_explained: list[int] | None

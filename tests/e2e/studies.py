@@ -118,7 +118,7 @@ def routes(destination: str, *, on_release: bool) -> list[dict[str, object]]:
         {
             "name": "chest",
             "when": {"Modality": "CR", "not": made_film},
-            "run": "cxr-findings@1",
+            "run": "cxr-findings@2",
             "targets": "top-1",
             "budget": {"quality_forwards": 40},
             "priority": "stat",

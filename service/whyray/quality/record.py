@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scipy.stats import binomtest
-
 from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
 
@@ -32,6 +30,8 @@ def record_of(model: Model, method: str) -> list[Measurement]:
 
 
 def _graded(measured: Mapping[str, Any]) -> list[Measurement]:
+    from scipy.stats import binomtest  # late: few cards ask for it, and workers run all day
+
     hits, boxes = int(measured["hits"]), int(measured["boxes"])
     baselines = {"the centre of the image": int(measured["centre_prior_hits"])}
     if measured.get("lung_brightness_hits") is not None:
