@@ -103,7 +103,7 @@ def rests_on(facts: Facts) -> Measurement:
     worst = max((facts.numbers[f"{explained}.grade"] for explained in facts.shown), default=0.0)
     grade = Grade.GREEN if worst == 0 else Grade.AMBER
     rule = "worst grade of the explanations that it retells: 0 green, 1 amber; amber where one of them is"
-    return Measurement("what it rests on", "robustness", worst, None, grade, rule, "WhyRay")
+    return Measurement("what it rests on", "fidelity", worst, None, grade, rule, "WhyRay")
 
 
 def flipped(facts: Facts) -> Facts:
