@@ -49,7 +49,7 @@ def measured(card: QualityCard, name: str) -> Measurement:
 
 
 def test_a_counterfactual_that_is_right_is_green(pair: Pair, model: Model) -> None:
-    x = picture(pair, 2)
+    x = picture(pair, 3)
     card = card_of(model, x, shifted(model, x, reach=8.0), budget=Budget(forwards=400))
     grades = {each.name: each.grade for each in card.measurements}
     assert set(grades) >= {
@@ -66,6 +66,15 @@ def test_a_counterfactual_that_is_right_is_green(pair: Pair, model: Model) -> No
     }
     assert {name for name, grade in grades.items() if grade is not Grade.GREEN} <= {"proximity", "sparsity"}
     assert measured(card, "repeatability").value == 0
+
+
+def test_an_answer_that_hardly_moves_is_doubtful_even_where_it_crosses_the_threshold(pair: Pair, model: Model) -> None:
+    x = picture(pair, 1)
+    told = shifted(model, x, reach=8.0)
+    assert told.flipped
+    assert abs(told.answers[-1] - told.answers[0]) < 0.01
+    validity = measured(card_of(model, x, told, budget=Budget(forwards=400)), "validity")
+    assert (validity.value, validity.grade) == (1.0, Grade.AMBER)
 
 
 def test_an_autoencoder_that_does_not_stand_for_the_image_is_withheld(tmp_path: Path) -> None:
