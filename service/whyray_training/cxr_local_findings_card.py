@@ -51,17 +51,17 @@ def findings_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 def findings_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
     rows = []
-    for finding, each in metrics["findings"].items():
+    for finding, figures_of in metrics["findings"].items():
         cells = (
-            f"{each['prevalence']:.1%}",
+            f"{figures_of['prevalence']:.1%}",
             with_interval(metrics["auc"][finding]),
-            f"{each['threshold']:.3f}",
-            f"{each['sensitivity']:.2f}",
-            f"{each['normals_called']:.3f}",
-            f"{each['ece']:.3f}",
+            f"{figures_of['threshold']:.3f}",
+            f"{figures_of['sensitivity']:.2f}",
+            f"{figures_of['normals_called']:.3f}",
+            f"{figures_of['ece']:.3f}",
             REGIONS[finding],
         )
-        rows.append(f"| {finding} | {each['positives']} | {' | '.join(cells)} |")
+        rows.append(f"| {finding} | {figures_of['positives']} | {' | '.join(cells)} |")
     silent = [f"| {finding} | {with_interval(metrics['auc'][finding])} |" for finding in metrics["not_answered"]]
     template = Path(__file__).with_name("cxr_local_findings_card.md").read_text(encoding="utf-8")
     return template.format(

@@ -205,7 +205,7 @@ def positions(probabilities: Tensor) -> Tensor:
     aside, down = (_relative(lungs, total, axis) for axis in (line.reshape(1, -1), line.reshape(-1, 1)))
     aside = aside.abs()
     products = [aside * down, aside**2 / 2, down**2 / 2, aside * aside * down / 3, aside * down * down / 3]
-    grids = [each + 0 * lungs for each in (aside, down, *products)]
+    grids = [grid + 0 * lungs for grid in (aside, down, *products)]
     return torch.cat([*grids, coarse[:, 1:]], dim=1)
 
 
@@ -218,7 +218,7 @@ def _relative(lungs: Tensor, total: Tensor, axis: Tensor) -> Tensor:
 def bundled_anatomy() -> UNet2d:
     """The network of the bundled cxr-anatomy@1, read from its graph, where batch normalisation is in the biases."""
     graph = onnx.load(find_package("cxr-anatomy@1", ()) / "model.onnx").graph
-    stored = {each.name: np.array(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
+    stored = {initializer.name: np.array(onnx.numpy_helper.to_array(initializer)) for initializer in graph.initializer}
     network = UNet2d(len(CLASSES))
     state = network.state_dict()
     for name, value in state.items():

@@ -114,8 +114,8 @@ def main(
         "data": {
             "radiographs": len(radiographs),
             "patients": len(np.unique(radiographs.patients)),
-            "parameters": sum(each.numel() for each in student.parameters()),
-            "trained_parameters": sum(each.numel() for head in heads for each in head.parameters()),
+            "parameters": sum(weights.numel() for weights in student.parameters()),
+            "trained_parameters": sum(weights.numel() for head in heads for weights in head.parameters()),
         },
         **measured(radiographs, truth, held_out, seed),
         "onnx_parity": export_graph(student, example, out / "model.onnx", NAMES, half_weights=True),

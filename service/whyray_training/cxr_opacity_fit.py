@@ -110,8 +110,8 @@ def _loss(head: Head, lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, r
     features, places, field, marks = _drawn(lesson, rows, random)
     local = head(features, places)
     opacity, marked, expected, weight, known = (
-        torch.from_numpy(np.asarray(each[rows], np.float32))
-        for each in (truth.opacity, truth.marked, truth.expected, truth.weight, ~truth.unsure | truth.marked)
+        torch.from_numpy(np.asarray(labels[rows], np.float32))
+        for labels in (truth.opacity, truth.marked, truth.expected, truth.weight, ~truth.unsure | truth.marked)
     )
     is_nih = marked.reshape(-1, 1, 1, 1)
     wanted = torch.where(is_nih > 0, marks[:, OTHER_MARKS, None], marks[:, OPACITY_MARKS, None])

@@ -86,8 +86,8 @@ def _answers(truth: OpacityTruth, held_out: HeldOut) -> tuple[dict[str, Any], Bo
     logits, positive, fold = held_out.logits[read], truth.opacity[read].astype(float), held_out.fold[read]
     normal = truth.normal[read]
     probability, called = np.zeros(len(read)), np.zeros(len(read), bool)
-    for each in np.unique(fold):
-        rest, here = fold != each, fold == each
+    for held_out_fold in np.unique(fold):
+        rest, here = fold != held_out_fold, fold == held_out_fold
         scale, shift = figures.platt(logits[rest], positive[rest])
         probability[here] = figures.sigmoid(scale * logits[here] + shift)
         threshold = _threshold(figures.sigmoid(scale * logits[rest] + shift), normal[rest])
@@ -152,7 +152,7 @@ def localised(
     maps = {"evidence": enlarged(evidence), **_simple_maps(data.images[rows], truths, lungs, fold)}
     scores = {
         way: {
-            name: np.array([score(each, there) for each, there in zip(values, truths, strict=True)])
+            name: np.array([score(heatmap, there) for heatmap, there in zip(values, truths, strict=True)])
             for name, score in SCORES.items()
         }
         for way, values in maps.items()
@@ -170,7 +170,7 @@ def _simple_maps(
     images: NDArray[np.uint8], truths: Sequence[BoolArray], lungs: FloatArray, fold: NDArray[np.int64]
 ) -> dict[str, FloatArray]:
     covered = functional.adaptive_avg_pool2d(torch.from_numpy(np.stack(truths)).float(), GRID).numpy()
-    elsewhere = np.stack([covered[fold != each].mean(axis=0) for each in fold])
+    elsewhere = np.stack([covered[fold != own_fold].mean(axis=0) for own_fold in fold])
     bright = functional.adaptive_avg_pool2d(torch.from_numpy(images).float() / 255, GRID).numpy()
     centre = np.repeat(centre_map((INPUT_SIZE, INPUT_SIZE))[None], len(images), axis=0)
     return dict(zip(BASELINES, (centre, enlarged(elsewhere), enlarged(bright * lungs)), strict=True))

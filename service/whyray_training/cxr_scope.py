@@ -78,7 +78,7 @@ def main(
         "seed": seed,
         "recipe": {"steps": steps, "batch": BATCH, "rate": RATE},
         "data": {name: int(value) for name, value in counts.items()},
-        "parameters": sum(each.numel() for each in network.parameters()),
+        "parameters": sum(weights.numel() for weights in network.parameters()),
         "right": by_kind,
         "onnx_parity": parity,
     }
