@@ -68,7 +68,18 @@ def test_languages_that_no_font_can_write_are_named(templates):
     assert illegible_languages(site) == ["ja"]
 
 
-OPTIONAL = {"measured", "notes", "region_rules", "compare", "names", "frames", "source_frame", "frames_explained"}
+OPTIONAL = {
+    "measured",
+    "notes",
+    "region_rules",
+    "compare",
+    "names",
+    "frames",
+    "source_frame",
+    "frames_explained",
+    "badge",
+    "scope",
+}
 """Keys that a file may leave out: pages side by side, and words in a language for findings, measurements, rules."""
 
 
