@@ -133,3 +133,9 @@ def test_what_is_told_by_a_map_is_told_by_the_one_that_the_reader_sees() -> None
     found = expanded({"radiologist": {}}, load_package("cxr-findings"))
     assert found["region-shares"] == {"of": next(iter(found))}
     assert list(found) == sorted(found, key=lambda name: method_named(name).stage)
+
+
+def test_the_preferred_map_is_named_without_a_proof_of_gradients_that_it_does_not_need(tmp_path: Path) -> None:
+    model = loaded(evidence_package(tmp_path))
+    assert expanded({"preferred": {}}, model) == {"local-evidence": {}}
+    assert "twin_or_reason" not in vars(model.gradients), "it takes minutes for a large network"

@@ -110,13 +110,14 @@ def expanded(requests: Mapping[str, Mapping[str, Any]], model: Model) -> dict[st
 
 
 def _members(group: str, model: Model) -> dict[str, dict[str, Any]]:
+    if group == PREFERRED:
+        first = preferred_map(model)
+        # a package that can give none is asked for the usual one all the same: its refusal says what is missing
+        return {first.method or _usual(model): dict(first.parameters)}
     able = [method.name for method in methods() if method.deliverable and why_not(method, model) is None]
     if group == ALL:
         return {name: {} for name in able}
     first = preferred_map(model)
-    if group == PREFERRED:
-        # a package that can give none is asked for the usual one all the same: its refusal says what is missing
-        return {first.method or _usual(model): dict(first.parameters)}
     members: dict[str, dict[str, Any]] = {} if first.method is None else {first.method: dict(first.parameters)}
     for name in AUDIENCES[group]:
         if name in able:
