@@ -190,7 +190,7 @@ def _patient_points(dataset: Dataset) -> np.ndarray:
 
 def test_the_real_chest_radiograph_is_answered_with_probabilities_and_measured_explanations(hospital: Hospital) -> None:
     (job,) = [each for each in hospital.whyray.jobs() if each.route == "chest"]
-    assert len(job.findings) == 14
+    assert len(job.findings) == 12
     assert all(0 <= each["probability"] <= 1 for each in job.findings)
     explained = [each for each in job.findings if each["explanations"]]
     assert explained
