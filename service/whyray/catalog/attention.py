@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from whyray.catalog import processes
+from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.states import DeliveryState, JobState
 from whyray.catalog.tables import Announcement, Delivery, Event, Job, Process, Study
 
@@ -18,7 +19,7 @@ LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
 LATE_COMMITMENT = timedelta(hours=6)
 LONG_OPEN = timedelta(hours=3)
-CONFLICT_MEMORY = timedelta(hours=24)
+EVENT_MEMORY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -285,11 +286,7 @@ def _open_studies(session: Session, now: datetime) -> list[Attention]:
 
 
 def _conflicts(session: Session, now: datetime) -> list[Attention]:
-    count, since = session.execute(
-        select(func.count(), func.min(Event.at)).where(
-            Event.kind == "instance.conflict", Event.at >= now - CONFLICT_MEMORY
-        )
-    ).one()
+    count, since = _events_of_today(session, now, "instance.conflict")
     if not count:
         return []
     return [
@@ -306,11 +303,7 @@ def _conflicts(session: Session, now: datetime) -> list[Attention]:
 
 
 def _no_statements(session: Session, now: datetime) -> list[Attention]:
-    count, since = session.execute(
-        select(func.count(), func.min(Event.at)).where(
-            Event.kind == "job.no-statement", Event.at >= now - CONFLICT_MEMORY
-        )
-    ).one()
+    count, since = _events_of_today(session, now, "job.no-statement")
     if not count:
         return []
     return [
@@ -325,6 +318,14 @@ def _no_statements(session: Session, now: datetime) -> list[Attention]:
             since=since,
         )
     ]
+
+
+def _events_of_today(session: Session, now: datetime, kind: EventKind) -> tuple[int, datetime | None]:
+    """How many events of a kind there were within `EVENT_MEMORY`, and when the first of them was."""
+    count, since = session.execute(
+        select(func.count(), func.min(Event.at)).where(Event.kind == kind, Event.at >= now - EVENT_MEMORY)
+    ).one()
+    return count, since
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
