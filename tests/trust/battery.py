@@ -23,7 +23,7 @@ from synthetic import radiograph
 from trust.bad_images import SPOILT, knee, leg, noise, other_scans, photographs, slices
 from trust.bad_maps import BAD_MAPS
 from trust.bad_models import bad_models
-from whyray.explain import Heatmap, explain
+from whyray.explain import Heatmap, explain, explained_image
 from whyray.explain.anatomy import allowed_in
 from whyray.imaging import read_images, to_model
 from whyray.inference import Model, RuntimeOptions, load_package
@@ -113,7 +113,8 @@ def _images(model: Model, data: Path, count: int) -> list[tuple[str, str]]:
     def look(kind: str, picture: np.ndarray, patient: int) -> None:
         pixels = np.ascontiguousarray(np.round(np.clip(picture, 0, 1) * 4095).astype(np.uint16))
         (image,) = read_images([radiograph(pixels, window=(2048, 4096))]).images
-        passed[kind].append(not scope_of_frame(image, model, to_model(image, model.manifest.input)).refused)
+        given = to_model(image, model.manifest.input)
+        passed[kind].append(not scope_of_frame(image, explained_image(model, given.tensor), given).refused)
         of[kind].append(patient)
 
     for picture, patient in ordinary_apart(data, count):

@@ -19,7 +19,7 @@ from trust.bad_maps import BAD_MAPS
 from trust.bad_models import bad_models
 from trust.shortcut import films, shortcut_package
 from whyray.demo.studies import sample
-from whyray.explain import Heatmap, explain
+from whyray.explain import Heatmap, explain, explained_image
 from whyray.imaging import read_images, to_model
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.jobs.scope import scope_of_frame
@@ -50,7 +50,8 @@ def as_film(picture: np.ndarray, **options: object) -> Dataset:
 
 def checked(model: Model, picture: np.ndarray, **options: object) -> ScopeCheck:
     (image,) = read_images([as_film(picture, **options)]).images
-    return scope_of_frame(image, model, to_model(image, model.manifest.input))
+    given = to_model(image, model.manifest.input)
+    return scope_of_frame(image, explained_image(model, given.tensor), given)
 
 
 def test_an_ordinary_radiograph_is_answered_about(chest: Model, film: np.ndarray) -> None:

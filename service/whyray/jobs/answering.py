@@ -158,7 +158,7 @@ def _findings_of_frames(
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
             with activity(f"comparing with ordinary images{place}"):
                 anatomy = on_grid(structures_of_study(segmentations, frame), frame, prepared.given)
-                checks.append(scope_of_frame(frame, model, prepared.given, anatomy))
+                checks.append(scope_of_frame(frame, prepared.picture, prepared.given, anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")

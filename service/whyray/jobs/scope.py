@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whyray.explain import Context, Structure, displayed
+from whyray.explain import Context, ExplainedImage, Structure, displayed
 from whyray.imaging import ModelInput, SourceImage, to_model
-from whyray.inference import Model
 from whyray.packages import InputSpec, ScopeSpec
 from whyray.quality import Grade, Measurement, ScopeCheck, ScopeReason, check_scope
 
@@ -62,17 +61,20 @@ def frames_to_check(frames: int) -> list[int]:
 
 
 def scope_of_frame(
-    image: SourceImage, model: Model, model_input: ModelInput, structures: Sequence[Structure] = ()
+    image: SourceImage, picture: ExplainedImage, model_input: ModelInput, structures: Sequence[Structure] = ()
 ) -> ScopeCheck:
-    """The check of one image: a planar one, a frame, or a volume. `structures`: anatomy that came with the study."""
-    x = model.network.checked_input(model_input.tensor)
-    display = displayed(x, model.manifest.input)[0]
+    """The check of one image: a planar one, a frame, or a volume.
+
+    `picture` and `model_input`: the image as the model takes it. `structures`: anatomy that came with the study.
+    """
+    manifest = picture.model.manifest
+    display = displayed(picture.x, manifest.input)[0]
     context = Context(structures=tuple(structures), display=display, valid=model_input.valid)
 
     def prepared(spec: InputSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return to_model(image, spec.model_copy(update={"modalities": ()})).tensor
 
-    return check_scope(model, x, prepared, context=context, stated=stated_scope(image, model.manifest.scope))
+    return check_scope(picture, prepared, context=context, stated=stated_scope(image, manifest.scope))
 
 
 def scope_of_instance(checks: Sequence[ScopeCheck]) -> ScopeCheck:

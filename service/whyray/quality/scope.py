@@ -10,7 +10,7 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ArtefactMissing, ExplanationError, ModelOutputError, NotFound, PackageError
-from whyray.explain import Case, Context, Structure
+from whyray.explain import Case, Context, ExplainedImage, Structure
 from whyray.explain.anatomy import AnatomyParameters, structures_of
 from whyray.explain.latent import (
     Space,
@@ -44,19 +44,18 @@ Judged = tuple[Measurement, ScopeReason | None]
 
 
 def check_scope(
-    model: Model,
-    x: FloatArray,
+    image: ExplainedImage,
     prepared: Callable[[InputSpec], FloatArray],
     *,
     context: Context,
     stated: Sequence[Judged] = (),
 ) -> ScopeCheck:
-    """Measure whether the image is one that `model` was made for.
+    """Measure whether the image is one that its model was made for.
 
     Parameters
     ----------
-    x
-        (1, C, *spatial) channels-first: the input of `model`.
+    image
+        The input of the model; its answer and its anatomy, once asked for, are kept for whoever explains it.
     prepared
         The same image as another package's input, in that package's layout.
     context
@@ -68,10 +67,10 @@ def check_scope(
     """
     judged = [
         *stated,
-        *_by_companion(model, prepared),
-        *_by_references(model, x),
-        *_by_anatomy(model, x, context),
-        *_by_parts(model, x),
+        *_by_companion(image.model, prepared),
+        *_by_references(image),
+        *_by_anatomy(image, context),
+        *_by_parts(image),
     ]
     reasons = [reason for measured, reason in judged if measured.grade is Grade.RED and reason is not None]
     return ScopeCheck(tuple(measured for measured, _ in judged), tuple(dict.fromkeys(reasons)))
@@ -158,13 +157,14 @@ def _seeming(knower: Model, logits: FloatArray) -> ScopeReason:
 
 
 # --- the package's own references ------------------------------------------------------------------------------------
-def _by_references(model: Model, x: FloatArray) -> Iterator[Judged]:
+def _by_references(image: ExplainedImage) -> Iterator[Judged]:
     """Distance from the package's reference index, where it has one (as `latent-position` measures it)."""
+    model = image.model
     if embedding_name(model) is None or missing(model, method=KIND) is not None:
         return
     index = index_of(model, method=KIND)
     name = str(index.details["distance"])
-    value = float(index.distances(required_embedding(model, model.session.run(x))[None])[name][0])
+    value = float(index.distances(required_embedding(model, image.run)[None])[name][0])
     widest = float(index.usual[name].max())
     limit = model.manifest.scope.references
     grade = Grade.GREEN if value <= limit * widest else Grade.RED
@@ -173,8 +173,9 @@ def _by_references(model: Model, x: FloatArray) -> Iterator[Judged]:
 
 
 # --- anatomy ---------------------------------------------------------------------------------------------------------
-def _by_anatomy(model: Model, x: FloatArray, context: Context) -> Iterator[Judged]:
+def _by_anatomy(image: ExplainedImage, context: Context) -> Iterator[Judged]:
     """Whether the anatomy companion finds lungs, heart and mediastinum of sizes and on sides that they can have."""
+    model = image.model
     named = model.manifest.companions.get("anatomy")
     if context.structures or named is None or len(model.spatial_shape) != 2:
         return
@@ -185,7 +186,7 @@ def _by_anatomy(model: Model, x: FloatArray, context: Context) -> Iterator[Judge
         ]
         if len(wanted) < len(AREAS):
             return
-        case = Case(model, x, [0], context=context)
+        case = Case(model, image, [0], context=context)
         yield anatomy_scope(structures_of(case, AnatomyParameters(), method=KIND), context.valid)
     except ExplanationError:
         yield anatomy_scope((), context.valid)
@@ -193,11 +194,12 @@ def _by_anatomy(model: Model, x: FloatArray, context: Context) -> Iterator[Judge
         return  # a method that needs it says so by name
 
 
-def _by_parts(model: Model, x: FloatArray) -> Iterator[Judged]:
+def _by_parts(image: ExplainedImage) -> Iterator[Judged]:
     """Whether a segmentation's segments fill as much of its grid as they do on images that it was made for."""
+    model = image.model
     if not model.manifest.scope.parts or model.task != "segmentation":
         return
-    classes = model.session.logits(x)[0].argmax(axis=0)
+    classes = image.run.logits[0].argmax(axis=0)
     for name, (least, most) in model.manifest.scope.parts.items():
         share = float((classes == model.target_index(name)).mean())
         grade = Grade.GREEN if least <= share <= most else Grade.RED
