@@ -14,6 +14,7 @@ from whyray.base.arrays import BoolArray
 from whyray_training.cxr_boxed_data import BoxedRadiographs
 from whyray_training.cxr_data import FINDINGS, Radiographs
 from whyray_training.cxr_goals import goals
+from whyray_training.cxr_head_fit import Cycle, stacked, teach
 from whyray_training.cxr_local_net import FLOOR, Head, local_evidence
 from whyray_training.cxr_local_views import View
 from whyray_training.cxr_opacity_fit import OPACITY_MARKS, OTHER_MARKS
@@ -23,13 +24,10 @@ OPAQUE = ("Infiltration", "Pneumonia", "Consolidation")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Cycle):
     """The numbers that a run can change."""
 
     epochs: int = 7
-    rate: float = 3e-3
-    decay: float = 0.05
-    batch: int = 32
     width: int = 64
     healthy_weight: float = 0.3
     box_weight: float = 1.0
@@ -60,40 +58,24 @@ def fitted(taught: Lesson, rows: NDArray[np.int64], recipe: Recipe, seed: int) -
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     head = Head(len(FINDINGS), recipe.width)
-    head.train()
     data = taught.data
     known = goals(Radiographs(data.images[rows, :1, :1], data.labels[rows], data.teacher[rows], data.patients[rows]))
     wanted = torch.zeros(len(data), len(FINDINGS))
     wanted[torch.from_numpy(rows)] = known.mixed
-    count = max(1, len(rows) // recipe.batch)
-    optimiser = torch.optim.AdamW(head.parameters(), recipe.rate, weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.rate, total_steps=max(3, recipe.epochs * count), pct_start=0.2
+    return teach(
+        head,
+        recipe,
+        max(1, len(rows) // recipe.batch),
+        lambda: random.permutation(rows),
+        lambda part: _loss(head, taught, part, wanted[torch.from_numpy(part)], recipe, random),
     )
-    for _ in range(recipe.epochs):
-        order = random.permutation(rows)
-        for step in range(count):
-            part = order[step * recipe.batch : (step + 1) * recipe.batch]
-            loss = _loss(head, taught, part, wanted[torch.from_numpy(part)], recipe, random)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(head.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-    head.eval()
-    return head
 
 
 def _loss(
     head: Head, taught: Lesson, rows: NDArray[np.int64], wanted: Tensor, recipe: Recipe, random: np.random.Generator
 ) -> Tensor:
     drawn = [taught.views[int(random.integers(len(taught.views)))] for _ in rows]
-    at = [view.at[int(row)] for view, row in zip(drawn, rows, strict=True)]
-    features = torch.stack([view.features[k] for view, k in zip(drawn, at, strict=True)]).float()
-    places, field, marks = (
-        torch.stack([getattr(view, name)[k] for view, k in zip(drawn, at, strict=True)])
-        for name in ("places", "field", "marks")
-    )
+    features, places, field, marks = stacked(drawn, rows)
     local = head(features, places)
     pooled = local_evidence(local, field).sum(dim=(2, 3)) + FLOOR
     by_image = functional.binary_cross_entropy_with_logits(head.image_logit(pooled), wanted)

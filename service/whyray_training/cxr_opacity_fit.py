@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from whyray_training.cxr_head_fit import Cycle, stacked, teach
 from whyray_training.cxr_local_net import Head, local_evidence
 from whyray_training.cxr_local_views import View
 from whyray_training.cxr_opacity_truth import OpacityTruth
@@ -21,14 +22,11 @@ OPACITY_MARKS, OTHER_MARKS = 0, 1
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Cycle):
     """The numbers that a run can change. normals, unsure: so many of each are drawn for an epoch."""
 
     epochs: int = 8
     seeds: int = 2
-    rate: float = 3e-3
-    decay: float = 0.05
-    batch: int = 32
     normals: int = 240
     unsure: int = 120
     place_weight: float = 2.0
@@ -52,23 +50,14 @@ def fitted(lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, seed: int) -
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     head = Head()
-    head.train()
-    count = len(_epoch(lesson.truth, rows, recipe, random)) // recipe.batch
-    optimiser = torch.optim.AdamW(head.parameters(), recipe.rate, weight_decay=recipe.decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.rate, total_steps=max(3, recipe.epochs * count), pct_start=0.2
+    steps = len(_epoch(lesson.truth, rows, recipe, random)) // recipe.batch
+    return teach(
+        head,
+        recipe,
+        steps,
+        lambda: _epoch(lesson.truth, rows, recipe, random),
+        lambda part: _loss(head, lesson, part, recipe, random),
     )
-    for _ in range(recipe.epochs):
-        order = _epoch(lesson.truth, rows, recipe, random)
-        for step in range(count):
-            loss = _loss(head, lesson, order[step * recipe.batch : (step + 1) * recipe.batch], recipe, random)
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(head.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-    head.eval()
-    return head
 
 
 def local_logits(heads: list[Head], view: View, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
@@ -134,12 +123,8 @@ def _loss(head: Head, lesson: Lesson, rows: NDArray[np.int64], recipe: Recipe, r
 def _drawn(
     lesson: Lesson, rows: NDArray[np.int64], random: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    chosen: list[tuple[View, int]] = []
+    drawn: list[View] = []
     for row in rows:
         views = lesson.views + (lesson.more if lesson.truth.opacity[row] else ())
-        view = views[int(random.integers(len(views)))]
-        chosen.append((view, view.at[int(row)]))
-    features = torch.stack([view.features[at] for view, at in chosen]).float()
-    places = torch.stack([view.places[at] for view, at in chosen])
-    field = torch.stack([view.field[at] for view, at in chosen])
-    return features, places, field, torch.stack([view.marks[at] for view, at in chosen])
+        drawn.append(views[int(random.integers(len(views)))])
+    return stacked(drawn, rows)
