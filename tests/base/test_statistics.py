@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from whyray.base.statistics import auc, bootstrap_interval, expected_calibration_error, platt_scaling
+from whyray.base.statistics import auc, bootstrap_interval, evenly_spread, expected_calibration_error, platt_scaling
 
 
 def test_the_area_under_the_curve_counts_ties_half_and_is_unknown_of_one_class() -> None:
@@ -88,3 +88,10 @@ def test_resamples_without_a_value_are_left_out_of_the_interval() -> None:
     truth, score = np.repeat([1.0, 0.0], [2, 20]), np.linspace(1, 0, 22)
     low, high = bootstrap_interval(lambda rows: auc(truth[rows], score[rows]), np.arange(22), np.random.default_rng(0))
     assert low == high == 1
+
+
+def test_rows_are_spread_evenly_from_the_first_to_the_last() -> None:
+    assert evenly_spread(9, 3).tolist() == [0, 4, 8]
+    assert evenly_spread(3, 9).tolist() == [0, 1, 2]
+    assert evenly_spread(5, 1).tolist() == [0]
+    assert evenly_spread(0, 4).tolist() == evenly_spread(4, 0).tolist() == []

@@ -1,4 +1,4 @@
-"""Figures of how right answers are: area under the ROC curve, calibration, and intervals by resampling.
+"""Figures of how right answers are: area under the ROC curve, calibration, intervals by resampling, even samples.
 
 One of each for the whole project. scipy is imported where it is needed: intake and the command line load this room too.
 """
@@ -109,3 +109,11 @@ def bootstrap_interval(
         drawn.append(statistic(rows))
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+def evenly_spread(count: int, most: int) -> NDArray[np.intp]:
+    """Row numbers of 0..count - 1, ascending: all where they are at most `most`, else so many from first to last.
+
+    The same numbers give the same rows. None where either is 0.
+    """
+    return np.unique(np.linspace(0, count - 1, max(0, min(most, count))).round().astype(np.intp))

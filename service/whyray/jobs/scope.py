@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from whyray.base.statistics import evenly_spread
 from whyray.explain import Context, ExplainedImage, Structure, displayed
 from whyray.imaging import ModelInput, SourceImage, to_model
 from whyray.packages import InputSpec, ScopeSpec
@@ -57,7 +58,7 @@ _SOURCE = "PS3.3 C.7.3.1 and C.8.1.2, against the package's model.yaml"
 
 def frames_to_check(frames: int) -> list[int]:
     """Indices of the frames that are checked: all of few, else MOST_CHECKED evenly apart."""
-    return sorted({int(place) for place in np.linspace(0, frames - 1, min(frames, MOST_CHECKED)).round()})
+    return [int(place) for place in evenly_spread(frames, MOST_CHECKED)]
 
 
 def scope_of_frame(

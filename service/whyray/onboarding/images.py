@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import ConfigError, ImageError, WhyRayError
+from whyray.base.statistics import evenly_spread
 from whyray.imaging import ModelGrid, is_picture, read_images, to_model, wrap_picture
 from whyray.onboarding.onboard import OnboardingImage
 from whyray.packages import Manifest
@@ -105,7 +106,7 @@ def single_images(
 ) -> Iterator[SingleImage | str]:
     """At most `most` images, evenly chosen, one at a time; words where one can't be taken."""
     groups = _groups(files, volumes=manifest.input.kind == "volume")
-    picked = np.unique(np.linspace(0, len(groups) - 1, min(most, len(groups))).round().astype(int))
+    picked = evenly_spread(len(groups), most)
     for number, index in enumerate(picked):
         progress(number / len(picked), f"reading image {number + 1} of {len(picked)}")
         try:

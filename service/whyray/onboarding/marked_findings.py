@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from whyray.base.statistics import evenly_spread
 from whyray.explain import Heatmap, Method, checked_parameters, heatmaps
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
@@ -48,8 +47,7 @@ class MarkedFindings:
         if not self._baselines:
             self._baselines = baseline_scores(self._model, self._findings, self._seed, self._told("baselines"))
         cost = max(1, method.cost(checked_parameters(method.name, parameters)))
-        most = max(1, min(len(self), MOST_FORWARDS // cost))
-        rows = np.unique(np.linspace(0, len(self) - 1, most).round().astype(int)).tolist()
+        rows = evenly_spread(len(self), max(1, MOST_FORWARDS // cost)).tolist()
         told, maps = self._told(method.name), {}
         for place, row in enumerate(rows):
             told(place)

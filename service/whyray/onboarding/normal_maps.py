@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.base.statistics import evenly_spread
 from whyray.explain import NORMAL_MAPS, Method, checked_parameters, coarse_grid, heatmaps, resampled, why_not
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
@@ -38,7 +39,7 @@ def normal_maps(
     """
     if len(normals) < FEWEST:
         return None
-    picked = np.unique(np.linspace(0, len(normals) - 1, min(MOST, len(normals))).round().astype(int))
+    picked = evenly_spread(len(normals), MOST)
     arrays: dict[str, NDArray[Any]] = {}
     used: dict[str, object] = {}
     for method, parameters in methods.items():

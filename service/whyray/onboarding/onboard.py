@@ -15,6 +15,7 @@ import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
+from whyray.base.statistics import evenly_spread
 from whyray.explain import NAME as NORMAL_CONTRAST
 from whyray.explain import (
     NORMAL_MAPS,
@@ -115,11 +116,12 @@ def onboard(
     empty takes all. Maps are made of at most `explained` images, those with marks first: of the targets that are
     marked, else of the strongest answer; where they point is measured on up to `localised` images with marks.
     Embeddings and calibration are of all images; of 20 images without findings, or more, the artefact `normal-maps` is
-    made, on the day `made` (today). Writes `onboarding/report.json`,
+    made. Artefacts are made on the day `made` (today). Writes `onboarding/report.json`,
     `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
     expected-gradients; without, no pixel of an image is kept.
     Raises PackageError where the package does not run, or no image is given.
     """
+    made = made or date.today()
     given = [image if isinstance(image, OnboardingImage) else OnboardingImage(image) for image in images]
     if not given:
         raise PackageError(f"{model.identity}: onboarding needs an image", advice="Name a folder with --images.")
@@ -154,7 +156,7 @@ def onboard(
     if space is not None:
         np.save(model.package.embeddings, space[0])
         report["case space"] = space[1]
-    report["known answers"] = _written_down(model, folder)
+    report["known answers"] = _written_down(model, folder, made)
     if any(image.labels for image in given):
         report["calibration"] = _calibration(model, given, seed)
     report["methods"] = {}
@@ -176,7 +178,7 @@ def onboard(
         if method.name == NORMAL_CONTRAST:
             normals = [image.x for image in given if image.labels and not any(image.labels.values())]
             known = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
-            kept_maps = keep_normal_maps(model, normals, known, made or date.today(), told)
+            kept_maps = keep_normal_maps(model, normals, known, made, told)
             report |= {"normal maps": list(kept_maps)} if kept_maps else {}
         told(method.name)
         refusal = why_not(method, model)
@@ -194,12 +196,12 @@ def onboard(
     return report
 
 
-def _written_down(model: Model, folder: Path) -> str:
+def _written_down(model: Model, folder: Path, made: date) -> str:
     """Keep how the package answers made pictures, by which cards know it again; in words, whether that could be."""
     path = folder / f"{known_answers.KIND}.npz"
     path.unlink(missing_ok=True)
     try:
-        write_artefact(path, *known_answers.known_answers(model, made=date.today()))
+        write_artefact(path, *known_answers.known_answers(model, made=made))
     except PackageError as error:
         return error.message
     return "written down"
@@ -221,17 +223,14 @@ def _refuse_what_does_not_fit(model: Model, images: Sequence[OnboardingImage]) -
 
 def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImage]:
     """At most so many, evenly from first to last."""
-    picked = np.unique(np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int))
-    return [images[index] for index in picked]
+    return [images[index] for index in evenly_spread(len(images), most)]
 
 
 def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
     marked = [(number, image) for number, image in enumerate(images) if image.truth]
-    places = np.linspace(0, len(marked) - 1, min(most, len(marked))) if marked else np.zeros(0)
-    picked = np.unique(places.round().astype(int))
     return [
         MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
-        for number, image in (marked[place] for place in picked)
+        for number, image in (marked[place] for place in evenly_spread(len(marked), most))
         for target, truth in image.truth.items()
     ]
 
@@ -242,9 +241,9 @@ def _made_of_another(method: Method) -> bool:
 
 def _asked(model: Model, images: Sequence[OnboardingImage], most: int) -> list[_Question]:
     numbers = {id(image): number for number, image in enumerate(images)}
-    marked = _spread([image for image in images if image.truth], most) if any(image.truth for image in images) else []
+    marked = _spread([image for image in images if image.truth], most)
     others = [image for image in images if not image.truth]
-    rest = _spread(others, most - len(marked)) if others and most > len(marked) else []
+    rest = _spread(others, most - len(marked))
     return [
         _Question(numbers[id(image)], image.x, target)
         for image in [*marked, *rest]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.base.statistics import evenly_spread
 from whyray.explain import Case, CaseMatches, filled, upsample
 from whyray.explain.cases import (
     Metric,
@@ -81,7 +82,7 @@ def _search_in_force(explanation: CaseMatches, index: ReferenceIndex, model: Mod
 
 
 def _rows(count: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, count - 1, min(count, _QUERIES)).round().astype(np.int64))
+    return evenly_spread(count, _QUERIES)
 
 
 def _finds_itself(search: Search, rows: NDArray[np.int64]) -> Measurement:
