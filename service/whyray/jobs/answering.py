@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
-from whyray.explain import ExplainedImage, explained_image
+from whyray.explain import ExplainedImage, Structure, explained_image
 from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
@@ -153,18 +154,17 @@ def _findings_of_frames(
         done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
-            prepared = _prepared(frame, model)
+            prepared = _prepared(frame, model, segmentations)
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
-            with activity(f"comparing with ordinary images{place}"):
-                anatomy = on_grid(structures_of_study(segmentations, frame), frame, prepared.given)
-                checks.append(scope_of_frame(frame, prepared.picture, prepared.given, anatomy))
+            with activity(f"comparing with ordinary images{place}"), _named_by_study(frame):
+                checks.append(scope_of_frame(frame, prepared.picture, prepared.given, prepared.anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"):
-            answered.append(tuple(answer(frame, prepared)))
+            answered.append(tuple(answer(prepared)))
         lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
     if scope.refused:
@@ -173,8 +173,8 @@ def _findings_of_frames(
     findings = list(answered)
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
-        prepared = lone or _prepared(frames[index], model)
-        findings[index] = _explained(frames[index], prepared, answered[index], request, segmentations, scope, part)
+        prepared = lone or _prepared(frames[index], model, segmentations)
+        findings[index] = _explained(prepared, answered[index], request, scope, part)
     if len(explained) == len(frames):
         return scope, findings, None
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -204,19 +204,18 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
 
 
 def _explained(
-    image: SourceImage,
     prepared: _Prepared,
     findings: Sequence[Finding],
     request: ExplanationRequest,
-    segmentations: Sequence[Path | Dataset],
     scope: ScopeCheck,
     progress: Progress,
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
     names = [finding.target.name for finding in chosen]
-    anatomy = on_grid(structures_of_study(segmentations, image), image, prepared.given)
-    said = explain_image(image, prepared.picture, prepared.given, names, request, progress, anatomy, scope)
+    said = explain_image(
+        prepared.image, prepared.picture, prepared.given, names, request, progress, prepared.anatomy, scope
+    )
     return tuple(
         Finding(
             target=finding.target,
@@ -233,24 +232,31 @@ def _explained(
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Prepared:
     """One image as the model takes it, and what is made of it while it is answered and explained."""
 
+    image: SourceImage
     given: ModelInput
     picture: ExplainedImage
+    segmentations: Sequence[Path | Dataset]
+
+    @cached_property
+    def anatomy(self) -> tuple[Structure, ...]:
+        """What Segmentations of the study say of the image, on the model's grid; read when it is first asked for."""
+        return on_grid(structures_of_study(self.segmentations, self.image), self.image, self.given)
 
 
-def _prepared(image: SourceImage, model: Model) -> _Prepared:
+def _prepared(image: SourceImage, model: Model, segmentations: Sequence[Path | Dataset]) -> _Prepared:
     given = to_model(image, model.manifest.input)
     with _named_by_study(image):
-        return _Prepared(given, explained_image(model, given.tensor))
+        return _Prepared(image, given, explained_image(model, given.tensor), segmentations)
 
 
-def _predict(image: SourceImage, picture: ExplainedImage) -> NDArray[np.float32]:
+def _predict(prepared: _Prepared) -> NDArray[np.float32]:
     """The model's answer; what is wrong with it is said with the study that it answered."""
-    with _named_by_study(image):
-        answer: NDArray[np.float32] = picture.model.answer(picture.run.logits)[0]
+    with _named_by_study(prepared.image):
+        answer: NDArray[np.float32] = prepared.picture.model.answer(prepared.picture.run.logits)[0]
     return answer
 
 
@@ -263,8 +269,8 @@ def _named_by_study(image: SourceImage) -> Iterator[None]:
         raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
 
 
-def _scores(image: SourceImage, prepared: _Prepared) -> list[Finding]:
-    model, values = prepared.picture.model, _predict(image, prepared.picture)
+def _scores(prepared: _Prepared) -> list[Finding]:
+    model, values = prepared.picture.model, _predict(prepared)
     regression = model.manifest.task == "regression"
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
@@ -280,8 +286,9 @@ def _scores(image: SourceImage, prepared: _Prepared) -> list[Finding]:
     return findings
 
 
-def _segments(image: SourceImage, prepared: _Prepared) -> list[Finding]:
-    model, model_input, scores = prepared.picture.model, prepared.given, _predict(image, prepared.picture)
+def _segments(prepared: _Prepared) -> list[Finding]:
+    image, model, model_input = prepared.image, prepared.picture.model, prepared.given
+    scores = _predict(prepared)
     exclusive = model.network.form.activation == "softmax"
     classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
     voxel = _voxel_measure(image, model_input)
