@@ -19,7 +19,7 @@ from whyray.imaging import read_images, to_model, wrap_picture
 from whyray.inference import RuntimeOptions, load_package
 from whyray.onboarding.scope_fitting import scope_artefact
 from whyray.packages import write_artefact
-from whyray.quality.scope import KIND, odds_against
+from whyray.quality.scope import SCOPE, odds_against
 from whyray_training.cxr_scope_card import scope_card, scope_manifest
 from whyray_training.cxr_scope_foreign import Bytes
 from whyray_training.cxr_scope_images import CLASSES, STORED, Examples
@@ -99,8 +99,8 @@ def main(
         licence=LICENCE,
         made=date(2026, 11, 29),
     )
-    write_artefact(out / f"{KIND}.npz", facts, arrays)
-    name_artefact(out, KIND, f"{KIND}.npz")
+    write_artefact(out / f"{SCOPE}.npz", facts, arrays)
+    name_artefact(out, SCOPE, f"{SCOPE}.npz")
     runs = [model.session.run(model.network.checked_input(x)) for x in inputs(judged)]
     odds = np.concatenate([odds_against(run.logits) for run in runs])
     above = {

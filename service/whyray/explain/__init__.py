@@ -33,7 +33,7 @@ from whyray.explain.explain import explain, explainable, heatmaps, why_not
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
 from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
-from whyray.explain.normal_contrast import NAME, NORMAL_MAPS, coarse_grid
+from whyray.explain.normal_contrast import NORMAL_CONTRAST, NORMAL_MAPS, coarse_grid
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -102,7 +102,7 @@ __all__ = [
     "AUDIENCES",
     "CHANCE",
     "GROUPS",
-    "NAME",
+    "NORMAL_CONTRAST",
     "NORMAL_MAPS",
     "NOTHING",
     "PREFERRED",

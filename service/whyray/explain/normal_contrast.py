@@ -20,7 +20,7 @@ from whyray.explain.types import Tier
 from whyray.inference import Model
 from whyray.packages import Artefact, find_artefact
 
-NAME = "normal-contrast"
+NORMAL_CONTRAST = "normal-contrast"
 NORMAL_MAPS = "normal-maps"
 """Kind of the artefact that holds, by method M of its `details` (T targets, a coarse grid): `M mean` and `M spread`
 (T, *grid) float32 over maps of images without findings."""
@@ -48,7 +48,7 @@ class NormalContrast(AttributionMap):
     stands out by that.
     """
 
-    name: ClassVar[str] = NAME
+    name: ClassVar[str] = NORMAL_CONTRAST
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     stage: ClassVar[int] = 1
@@ -68,7 +68,7 @@ class NormalContrast(AttributionMap):
             return error
         if artefact is None:
             return ArtefactMissing(
-                f"{NAME} needs the artefact {NORMAL_MAPS!r}, and {model.identity} has none", advice=_HOW
+                f"{NORMAL_CONTRAST} needs the artefact {NORMAL_MAPS!r}, and {model.identity} has none", advice=_HOW
             )
         return None
 
@@ -81,12 +81,13 @@ class NormalContrast(AttributionMap):
         mean, spread = (_array(case.model, artefact, f"{of} {what}") for what in ("mean", "spread"))
         made = []
         for target in case.targets:
-            heatmap = map_of(case, target, of, method=NAME)
+            heatmap = map_of(case, target, of, method=NORMAL_CONTRAST)
             made_with = artefact.facts.details["methods"][of]
             asked = json.loads(json.dumps(dict(heatmap.parameters)))
             if made_with != asked:
                 raise ConfigError(
-                    f"{NAME}: the references are maps by {of} with {made_with}, and this map was made with {asked}",
+                    f"{NORMAL_CONTRAST}: the references are maps by {of} with {made_with}, and this map was made with "
+                    f"{asked}",
                     advice=f"Make the map with the same parameters, or the references anew. {_HOW}",
                 )
             z = contrast(heatmap.values, mean[target], spread[target])
@@ -118,7 +119,7 @@ def _source(model: Model, artefact: Artefact, of: str | None) -> str:
         return preferred if preferred is not None and preferred in known else min(known)
     if of not in known:
         raise ConfigError(
-            f"{NAME}: the references have no maps by {of}, only by {', '.join(sorted(known))}",
+            f"{NORMAL_CONTRAST}: the references have no maps by {of}, only by {', '.join(sorted(known))}",
             advice=f"Name one of these in `of`. {_HOW}",
         )
     return of

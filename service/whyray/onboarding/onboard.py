@@ -16,8 +16,8 @@ import numpy as np
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import PackageError
 from whyray.base.statistics import evenly_spread
-from whyray.explain import NAME as NORMAL_CONTRAST
 from whyray.explain import (
+    NORMAL_CONTRAST,
     NORMAL_MAPS,
     Heatmap,
     Method,

@@ -14,7 +14,7 @@ from whyray.base.errors import PackageError
 from whyray.explain.latent import fit_space, required_embedding
 from whyray.inference import Model
 from whyray.packages import ArtefactFacts, graph_digest
-from whyray.quality import KIND, odds_against
+from whyray.quality import SCOPE, odds_against
 
 FEWEST = 20
 """With fewer images apart, their percentiles say nothing."""
@@ -47,7 +47,7 @@ def scope_artefact(
         raise PackageError(f"{model.identity}: expected {FEWEST} images apart, found {len(held)}", advice="Name more.")
     space = fit_space(vectors)
     facts = ArtefactFacts(
-        kind=KIND,
+        kind=SCOPE,
         graph=graph_digest(model),
         package=model.identity,
         made=made,

@@ -8,15 +8,15 @@ from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.region import salient_region
-from whyray.quality.scope import KIND, check_scope, odds_against
+from whyray.quality.scope import SCOPE, check_scope, odds_against
 from whyray.quality.scope_check import ScopeCheck, ScopeReason
 from whyray.quality.typed import Question, assess_typed, assessed_methods, assesses
 
 ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
-    "KIND",
     "NEIGHBOURS",
+    "SCOPE",
     "Aspect",
     "Budget",
     "Grade",

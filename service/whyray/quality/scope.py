@@ -35,7 +35,7 @@ from whyray.quality.scope_check import (
     ScopeReason,
 )
 
-KIND = "scope"
+SCOPE = "scope"
 """Kind of the artefact by which a scope package knows ordinary images."""
 MOST_ODD = 1
 """So many structures of implausible size or side are taken for disease; with more, the image shows no such anatomy."""
@@ -88,9 +88,9 @@ class OrdinaryImages:
     @classmethod
     def read(cls, model: Model) -> OrdinaryImages:
         """From the artefact `scope` of a scope package; ArtefactMissing without one."""
-        artefact = find_artefact(model, KIND)
+        artefact = find_artefact(model, SCOPE)
         if artefact is None:
-            raise ArtefactMissing(f"{model.identity} has no artefact {KIND!r}", advice="Install the package again.")
+            raise ArtefactMissing(f"{model.identity} has no artefact {SCOPE!r}", advice="Install the package again.")
         return cls.of(artefact)
 
     @classmethod
@@ -125,7 +125,7 @@ def _by_companion(model: Model, prepared: Callable[[InputSpec], FloatArray]) -> 
     limit = model.manifest.scope.percentile
     try:
         knower = model.companion("scope", method="the check of the image")
-        usual = knower.once((KIND, "ordinary"), lambda: OrdinaryImages.read(knower))
+        usual = knower.once((SCOPE, "ordinary"), lambda: OrdinaryImages.read(knower))
         run = knower.session.run(knower.network.checked_input(prepared(knower.manifest.input)))
         vector = required_embedding(knower, run)
     except (ArtefactMissing, ExplanationError, ModelOutputError, NotFound, PackageError) as error:
@@ -160,9 +160,9 @@ def _seeming(knower: Model, logits: FloatArray) -> ScopeReason:
 def _by_references(image: ExplainedImage) -> Iterator[Judged]:
     """Distance from the package's reference index, where it has one (as `latent-position` measures it)."""
     model = image.model
-    if embedding_name(model) is None or missing(model, method=KIND) is not None:
+    if embedding_name(model) is None or missing(model, method=SCOPE) is not None:
         return
-    index = index_of(model, method=KIND)
+    index = index_of(model, method=SCOPE)
     name = str(index.details["distance"])
     value = float(index.distances(required_embedding(model, image.run)[None])[name][0])
     widest = float(index.usual[name].max())
@@ -180,14 +180,14 @@ def _by_anatomy(image: ExplainedImage, context: Context) -> Iterator[Judged]:
     if context.structures or named is None or len(model.spatial_shape) != 2:
         return
     try:
-        companion = model.companion("anatomy", method=KIND)
+        companion = model.companion("anatomy", method=SCOPE)
         wanted = [
             target for target in companion.manifest.targets if target.code is not None and target.code.value in AREAS
         ]
         if len(wanted) < len(AREAS):
             return
         case = Case(model, image, [0], context=context)
-        yield anatomy_scope(structures_of(case, AnatomyParameters(), method=KIND), context.valid)
+        yield anatomy_scope(structures_of(case, AnatomyParameters(), method=SCOPE), context.valid)
     except ExplanationError:
         yield anatomy_scope((), context.valid)
     except (ArtefactMissing, NotFound, PackageError):
