@@ -24,6 +24,7 @@ from whyray.imaging import read_images, to_model
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.jobs.scope import scope_of_frame
 from whyray.packages import write_artefact
+from whyray.packages.localisation_report import Figure, MapFigures, MethodLocalisation
 from whyray.quality import Grade, ScopeCheck, assess
 from whyray.quality.known_answers import KIND, answers_as_known, known_answers
 from whyray.quality.record import record_of
@@ -164,14 +165,37 @@ def test_a_net_that_reads_a_burned_in_marker_is_withheld(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("hits", "centre", "grade"), [(40, 14, Grade.GREEN), (16, 14, Grade.AMBER), (2, 14, Grade.RED)]
+    ("hits", "centre", "usual", "grade"),
+    [
+        (40, 14, None, Grade.GREEN),
+        (16, 14, None, Grade.AMBER),
+        (2, 14, None, Grade.RED),
+        (40, 14, 38, Grade.AMBER),
+        (16, 14, 38, Grade.RED),
+    ],
 )
 def test_what_the_packages_maps_hit_before_counts_against_what_knows_no_model(
-    hits: int, centre: int, grade: Grade
+    hits: int, centre: int, usual: int | None, grade: Grade
 ) -> None:
+    share = Figure(value=hits / 58, low=0, high=1)
+    reached = MethodLocalisation(
+        hits=hits,
+        boxes=58,
+        centre_prior_hits=centre,
+        usual_place_hits=usual,
+        images=58,
+        patients=58,
+        maps=MapFigures(hits=hits, hit_rate=share, iou=share, auprc=share),
+        baselines={},
+        ahead={},
+        targets={},
+    )
+
     class Reported:
+        package = None
+
         def report(self) -> dict[str, object]:
-            return {"methods": {"cam": {"localisation": {"hits": hits, "boxes": 58, "centre_prior_hits": centre}}}}
+            return {"methods": {"cam": {"localisation": reached.model_dump(mode="json")}}}
 
     (measured,) = record_of(Reported(), "cam")  # type: ignore[arg-type]
     assert measured.grade is grade

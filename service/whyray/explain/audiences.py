@@ -147,9 +147,7 @@ def _rank(best: str, measured: Mapping[str, MethodLocalisation]) -> str:
 
 
 def _worth(localisation: MethodLocalisation) -> str:
-    blind = max(
-        localisation.centre_prior_hits, localisation.usual_place_hits or 0, localisation.lung_brightness_hits or 0
-    )
+    blind = max(localisation.blind_hits.values())
     doubt = (
         ""
         if localisation.hits > blind

@@ -15,7 +15,7 @@ CENTRE, USUAL_PLACE, BRIGHTNESS = "centre", "usual place", "lung brightness"
 are."""
 HIT_RATE, IOU, AUPRC = "hit rate", "IoU", "AUPRC"
 FEWEST_BOXES = 20
-"""Marked findings below which no method is preferred to another: an interval is wider than any difference then."""
+"""Marked findings below which maps are neither preferred nor graded by them: intervals are wider than differences."""
 
 
 class _Frozen(BaseModel):
@@ -121,12 +121,19 @@ class MethodLocalisation(_Frozen):
     @property
     def words(self) -> str:
         """One sentence for people: what was hit, and what a map that knows nothing hits."""
-        others = f"the centre of the image hits {self.centre_prior_hits}"
-        if self.usual_place_hits is not None:
-            others += f", the place where most boxes of others lie {self.usual_place_hits}"
-        if self.lung_brightness_hits is not None:
-            others += f", the brightest place in the lungs {self.lung_brightness_hits}"
-        return f"maps of this package hit {self.hits} of {self.boxes} boxed findings; {others}"
+        (first, its_hits), *others = self.blind_hits.items()
+        blind = ", ".join([f"{first} hits {its_hits}", *(f"{name} {hits}" for name, hits in others)])
+        return f"maps of this package hit {self.hits} of {self.boxes} boxed findings; {blind}"
+
+    @property
+    def blind_hits(self) -> dict[str, int]:
+        """How many findings are hit without knowing the model, by the place looked at, in words, where measured."""
+        measured = {
+            "the centre of the image": self.centre_prior_hits,
+            "the place where most boxes of others lie": self.usual_place_hits,
+            "the brightest place in the lungs": self.lung_brightness_hits,
+        }
+        return {name: hits for name, hits in measured.items() if hits is not None}
 
 
 def localisation_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, MethodLocalisation]:

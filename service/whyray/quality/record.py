@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from whyray.base.errors import PackageError
 from whyray.inference import Model
+from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, localisation_in
 from whyray.quality.card import Grade, Measurement
 
-FEWEST_BOXES = 20
-"""Fewer marked findings say nothing."""
 SURE = 0.05
 NAME = "maps that hit what readers marked"
 _SOURCE = "Zhang et al. 2018, section 4.2 (pointing game), measured at onboarding"
@@ -18,27 +15,21 @@ _SOURCE = "Zhang et al. 2018, section 4.2 (pointing game), measured at onboardin
 def record_of(model: Model, method: str) -> list[Measurement]:
     """What the onboarding report says of this method's maps; nothing where no site marked findings for it.
 
-    Green where the hits are more than the better of the baselines would have by chance (one-sided binomial test), red
+    Green where the hits are more than the best of the baselines would have by chance (one-sided binomial test), red
     where they are fewer, amber between.
     """
-    report = model.report()
-    entry = {} if report is None else report.get("methods", {}).get(method, {})
-    measured = entry.get("localisation")
-    if not isinstance(measured, Mapping) or "hits" not in measured:
+    try:
+        measured = localisation_in(model.report(), model.package).get(method)
+    except PackageError:  # said where the preferred map is: here it is no record
         return []
-    return _graded(measured)
+    return [] if measured is None or measured.boxes < FEWEST_BOXES else [_graded(measured)]
 
 
-def _graded(measured: Mapping[str, Any]) -> list[Measurement]:
+def _graded(measured: MethodLocalisation) -> Measurement:
     from scipy.stats import binomtest  # late: few cards ask for it, and workers run all day
 
-    hits, boxes = int(measured["hits"]), int(measured["boxes"])
-    baselines = {"the centre of the image": int(measured["centre_prior_hits"])}
-    if measured.get("lung_brightness_hits") is not None:
-        baselines["the brightest place in the lungs"] = int(measured["lung_brightness_hits"])
-    if boxes < FEWEST_BOXES:
-        return []
-    name, best = max(baselines.items(), key=lambda baseline: baseline[1])
+    hits, boxes = measured.hits, measured.boxes
+    name, best = max(measured.blind_hits.items(), key=lambda blind: blind[1])
     chance = min(max(best / boxes, 1e-6), 1 - 1e-6)
     more = binomtest(hits, boxes, chance, alternative="greater").pvalue < SURE
     fewer = binomtest(hits, boxes, chance, alternative="less").pvalue < SURE
@@ -47,7 +38,7 @@ def _graded(measured: Mapping[str, Any]) -> list[Measurement]:
         f"maps of this package hit {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
         "red where it is less"
     )
-    return [Measurement(NAME, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)]
+    return Measurement(NAME, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)
 
 
 def unknown_place() -> Measurement:
