@@ -6,6 +6,7 @@ that is shipped, with other weights. They are for measuring maps alone: calibrat
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +19,13 @@ from torch import Tensor
 from whyray.packages import find_package
 from whyray_training import cxr_augment
 from whyray_training.cxr_boxed_data import load_boxed_radiographs
-from whyray_training.cxr_data import FINDINGS
+from whyray_training.cxr_data import FINDINGS, patient_folds
 from whyray_training.cxr_local_findings_card import findings_manifest
 from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence
 from whyray_training.cxr_local_views import frozen_networks
 from whyray_training.cxr_opacity import NAMES
 from whyray_training.cxr_regions import finding_fields
+from whyray_training.onboarding_radiographs import ROWS
 from whyray_training.package import export_graph, write_package
 
 
@@ -63,6 +65,11 @@ def main(
         parity = export_graph(student, example, folder / "model.onnx", NAMES, half_weights=True)
         card = f"# {manifest['name']}\n\nFor measuring maps alone: taught without the patients of fold {fold}.\n"
         write_package(folder, manifest, {"fold": fold, "onnx_parity": parity}, card)
+    fold_of = patient_folds(radiographs.patients, metrics["folds"], metrics["seed"])
+    with (out / ROWS).open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("image", "patient", "fold"))
+        table.writerows(zip(radiographs.names, radiographs.patients, fold_of, strict=True))
     Console().print(f"{len(kept) - 1} packages in {out}")
 
 

@@ -58,8 +58,10 @@ class PackageCache:
         # Of WhyRay the number PROOF tells: a new version that judges as before shall not make every site prove again.
         versions = {name: number for name, number in _judges().items() if name != "whyray"}
         claim = {**made_of, "versions": versions}
+        if claim in self.proofs:
+            return ""
         reason = "" if claim in self._reported() else self.judged("proof", made_of, prove)
-        if not reason and claim not in self.proofs:
+        if not reason:
             self.proofs.append(claim)
         return reason
 
