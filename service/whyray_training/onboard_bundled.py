@@ -208,7 +208,7 @@ def _fold_model(
     (folder / ONBOARDING / "report.json").write_text(json.dumps({**told, "proofs": proofs}))
     model = load_package(folder, options=wishes.options)
     normals = [image.x for image in images if image.labels and not any(image.labels.values())]
-    keep_normal_maps(model, normals, [method_named(method) for method in contrasted], wishes.made)
+    keep_normal_maps(model, normals, [method for method in heatmap_methods() if method.name in contrasted], wishes.made)
     return model
 
 

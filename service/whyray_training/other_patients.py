@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from whyray.inference import RuntimeOptions, load_package
-from whyray.packages import BUNDLED, read_manifest
+from whyray.packages import BUNDLED, read_artefact, read_manifest, write_artefact
 from whyray_training.cxr_anatomy_card import anatomy_card
 from whyray_training.cxr_autoencoder_card import autoencoder_card
 from whyray_training.cxr_boxed_data import BoxedRadiographs, load_boxed_radiographs
@@ -26,6 +26,7 @@ from whyray_training.cxr_prototypes_card import prototypes_card, prototypes_mani
 from whyray_training.other_patients_measure import abnormal, anatomy, autoencoder, captioner, prototypes
 from whyray_training.package import write_package
 
+CONCEPTS = "concepts"
 KEY = "other_patients"
 """In metrics.json: what was measured here."""
 Card = Callable[[dict[str, Any]], str]
@@ -93,9 +94,21 @@ def write(folder: Path, name: str, metrics: dict[str, Any]) -> None:
     if name in MANIFESTS:
         content = {**MANIFESTS[name](metrics), "artefacts": dict(sorted(manifest.artefacts.items()))}
         write_package(folder, content, metrics, CARDS[name](metrics))
+        if "concepts" in content:
+            _renew_concepts(folder)
         return
     write_package(folder, manifest.model_dump(mode="json", exclude_defaults=True), metrics, CARDS[name](metrics))
     (folder / "model.yaml").write_text(text, encoding="utf-8")
+
+
+def _renew_concepts(folder: Path) -> None:
+    """Let the artefact of the concepts say of each what model.yaml says: it is believed before that."""
+    manifest = read_manifest(folder / "model.yaml")
+    assert manifest.concepts is not None
+    path = folder / manifest.artefacts[CONCEPTS]
+    artefact = read_artefact(path)
+    known = np.array([concept.held_out_auc for concept in manifest.concepts.names], np.float32)
+    write_artefact(path, artefact.facts, {**artefact.arrays, "outputs.auc": known})
 
 
 if __name__ == "__main__":

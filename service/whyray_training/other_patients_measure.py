@@ -62,7 +62,9 @@ def abnormal(model: Model, data: BoxedRadiographs, seed: int) -> dict[str, Any]:
         truth = _truth(data, name.name)
         if min(truth.sum(), (~data.healthy & (truth == 0)).sum()) >= FEWEST:
             told[name.name] = {"positives": int(truth.sum()), "auc": _among_sick(truth, said[:, place], data, seed)}
-    target = _target(model, "Abnormal", _truth(data, "Abnormal"), np.concatenate(answers)[:, 0], data, seed)
+    target = _target(
+        model, "Abnormal", _truth(data, "Abnormal"), np.concatenate(answers)[:, 0].astype(np.float64), data, seed
+    )
     return {**_counts(data), "targets": {"Abnormal": target}, "concepts": told}
 
 
@@ -208,10 +210,8 @@ def _answers(model: Model, data: BoxedRadiographs) -> DoubleArray:
 def _inputs(model: Model, data: BoxedRadiographs) -> Iterator[FloatArray]:
     """The radiographs on the package's grid, in parts (n, 1, H, W) of the same radiographs for every package."""
     size = model.spatial_shape[0]
-    return [
-        plain(torch.from_numpy(data.images[start : start + BATCH]), size).numpy()
-        for start in range(0, len(data), BATCH)
-    ]
+    for start in range(0, len(data), BATCH):
+        yield plain(torch.from_numpy(data.images[start : start + BATCH]), size).numpy()
 
 
 def _counts(data: BoxedRadiographs) -> dict[str, int]:
