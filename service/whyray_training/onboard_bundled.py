@@ -141,6 +141,8 @@ def onboarded(name: str, folder: Path, wishes: _Wishes) -> dict[str, Any]:
             this_machine=False,
             progress=wishes.progress,
         )
+        # Refusals name files by where they lay.
+        report = json.loads(json.dumps(report).replace(f"{copy}/", ""))
         report = {key: value for key, value in report.items() if key not in _OF_IMAGES}
         report["held out"] = _words(held_out, model)
         report["files"] = decisive_files(folder)

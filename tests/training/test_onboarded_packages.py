@@ -13,7 +13,8 @@ from whyray.base.errors import PackageError
 from whyray.packages import BUNDLED, package_digest, read_package
 from whyray.packages.localisation_report import localisation_in
 from whyray.packages.onboarding_report import proofs_in, read_report
-from whyray_training.onboard_bundled import decisive_files, renew_digest
+from whyray_training.methods_on_boxes import PAGE, renewed, table
+from whyray_training.onboard_bundled import LOCAL, bundled_folder, decisive_files, renew_digest
 from whyray_training.onboarding_radiographs import boxes_of_targets, fold_rows
 from whyray_training.other_patients import CARDS
 from whyray_training.other_patients_card import NOT_CONFIRMED, TITLE, confirmed, not_told_words
@@ -33,6 +34,13 @@ def test_a_report_that_comes_along_is_of_the_package_as_it_is_and_of_patients_it
     assert (report["tier"] == "T2") == bool(proofs_in(report))
     assert {path.name for path in (folder / "onboarding").iterdir()} <= {"report.json", "normal-maps.npz"}
     assert not {"batch", "compiled", "calibration", "case space"} & set(report)
+    assert "/tmp" not in package.report.read_text("utf-8")
+
+
+def test_packages_that_learned_from_boxes_come_with_what_their_maps_hit() -> None:
+    for name in LOCAL:
+        package = read_package(bundled_folder(BUNDLED, name))
+        assert localisation_in(read_report(package), package)["local-evidence"].boxes >= 20
 
 
 def test_a_card_that_is_written_anew_needs_no_measuring_and_a_manifest_that_is_another_does(tmp_path: Path) -> None:
@@ -88,3 +96,10 @@ def test_a_figure_that_other_patients_contradict_is_not_said_and_a_finding_not_t
     told = {"targets": {"Effusion": {"told": False}, "Abnormal": {"told": True}}}
     assert not_told_words({"other_patients": told}) == " Not told from chance on other patients: Effusion."
     assert not_told_words({}) == ""
+
+
+def test_the_page_says_of_methods_on_boxes_what_the_reports_say() -> None:
+    """Where this fails: `python -m whyray_training.onboard_bundled --same-graph` writes the tables anew."""
+    text = PAGE.read_text("utf-8")
+    assert renewed(text) == text
+    assert "| cxr-opacity@" in table()
