@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from whyray.base.errors import PackageError
 from whyray.explain import NORMAL_MAPS, Progress, checked_parameters, heatmap_methods, method_named, why_not
 from whyray.inference import Model, RuntimeOptions, load_package
 from whyray.onboarding import OnboardingImage, onboard
@@ -103,7 +104,10 @@ def main(
         report = onboarded(name, folder, wishes)
         _show(console, name, folder, report, time.perf_counter() - started)
     if bundled == BUNDLED:
-        PAGE.write_text(renewed(PAGE.read_text("utf-8")), encoding="utf-8")
+        try:
+            PAGE.write_text(renewed(PAGE.read_text("utf-8")), encoding="utf-8")
+        except PackageError as error:  # another package was changed behind its report, and waits for its turn
+            console.print(f"the tables of {PAGE.name} wait for it: {error}", style="yellow", markup=False)
 
 
 def bundled_folder(bundled: Path, name: str) -> Path:
