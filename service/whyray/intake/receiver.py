@@ -73,7 +73,10 @@ class InstanceReceiver:
             raise
 
     def _keep(self, incoming: IncomingInstance, identity: Identity, calling_ae: str) -> Received:
-        own = self.is_own(identity.header)
+        try:
+            own = self.is_own(identity.header)
+        except Exception as error:  # of the database, which knows what WhyRay made
+            raise catalog_down(f"the catalog could not be asked: {type(error).__name__}") from error
         try:
             stored = incoming.commit()
         except ResourceExhausted as error:
