@@ -17,7 +17,7 @@ from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, Reso
 _HERE = Path(__file__).resolve().parents[1]
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 _DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError"}
-"""Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are not among them."""
+"""Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them."""
 _DATABASE_LIBRARIES = ("sqlalchemy", "psycopg", "sqlite3")
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""

@@ -42,6 +42,7 @@ EventKind = Literal[
     "job.partial",
     "job.passed-over",
     "job.superseded",
+    "retention.removed",
     "role.ended",
     "study.closed",
     "study.imported",
@@ -93,6 +94,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "job.partial": ("warning", "a job did not use some instances of its study: which and why"),
     "job.passed-over": ("info", "a study held objects that are no images beside its images"),
     "job.superseded": ("info", "more of a study came after a job was made for it: a newer job replaces it"),
+    "retention.removed": (
+        "info",
+        "what was kept long enough, or before its time where the disk ran short, was removed",
+    ),
     "role.ended": ("error", "a role could not start, or ended: why"),
     "study.closed": ("info", "a reader study was closed"),
     "study.imported": ("info", "a reader study was imported"),
