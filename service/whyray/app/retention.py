@@ -138,7 +138,7 @@ class Retention:
 _HAS_INSTANCES = exists().where(Series.study_id == Study.id)
 
 
-def _settled(due: ColumnElement[bool], asked: Sequence[str]) -> Select[tuple[Study]]:
+def _settled(due: ColumnElement[bool], asked: Sequence[str]) -> Select[Study]:
     """Studies that are due and have nothing to do, the longest untouched first."""
     working = exists().where(Job.study_id == Study.id, Job.state.in_(_JOBS_AT_WORK))
     undelivered = exists().where(ResultRow.job_id == Job.id, Job.study_id == Study.id, _undelivered(asked))
