@@ -27,7 +27,7 @@ from whyray.catalog import (
     studies,
     workitems,
 )
-from whyray.config import Config
+from whyray.config import Config, DicomDestination
 from whyray.storage import Storage, sweep_orphans
 
 _log = logging.getLogger("whyray.retention")
@@ -55,7 +55,11 @@ class Retention:
         """Remove what is due; says how many studies went whole."""
         now, config = self.catalog.clock(), self.config()
         rules = config.retention
-        asked = [name for name, destination in config.destinations.items() if destination.storage_commitment]
+        asked = [
+            name
+            for name, destination in config.destinations.items()
+            if isinstance(destination, DicomDestination) and destination.storage_commitment
+        ]
         gone = self._studies(_expired(now), asked)
         self._results(now - rules.results, asked)
         self._instances(_untouched_since(now - rules.source), asked, f"kept for {_words(rules.source)}")
