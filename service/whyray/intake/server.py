@@ -43,7 +43,8 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     stall
         Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
     most_connections
-        Connections beyond this number are closed at once, associations or not.
+        So many may be open, associations or not. One more takes the place of the oldest that has not asked for an
+        association yet, or is closed at once where there is none: silent peers shut nobody out.
     """
 
     request_queue_size = 128
@@ -72,13 +73,18 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         return connection, address
 
     def verify_request(self, _request: Any, address: Any) -> bool:
-        """Whether there is room for one more connection."""
-        most = self._most_connections()
-        if len(self.active_associations) < most:
+        """Whether there is room for one more connection, or room was made."""
+        most, layers = self._most_connections(), [waiting.upper_layer for waiting in self.active_associations]
+        layers = [layer for layer in layers if not layer.is_over]
+        if len(layers) < most:
             return True
         words = f"{most} connections are open, four for each of listener.limits.max_associations"
-        self.ended("unknown", str(address[0]), words)
-        return False
+        silent = min((layer for layer in layers if layer.awaits_request), key=lambda layer: layer.opened, default=None)
+        if silent is None:
+            self.ended("unknown", str(address[0]), words)
+            return False
+        silent.make_room(f"it asked for no association, and made room for another: {words}")
+        return True
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
@@ -89,13 +95,17 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
         association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
         # pynetdicom reads 4 KiB at a time
-        association.dul.socket.recv = partial(receive, association.dul.socket, self.server.ae.maximum_pdu_size)
+        association.dul.socket.recv = partial(
+            receive, association.dul.socket, self.server.ae.maximum_pdu_size, layer.remaining
+        )
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
         return association
 
 
-def receive(connection: Any, max_pdu: int, count: int) -> bytearray:
+def receive(connection: Any, max_pdu: int, remaining: Callable[[], float], count: int) -> bytearray:
     """Read `count` bytes, or fewer if the peer closes the connection; memory grows with what comes, not with `count`.
+
+    `remaining` gives the seconds that the peer still has for them.
 
     Raises
     ------
@@ -104,12 +114,19 @@ def receive(connection: Any, max_pdu: int, count: int) -> bytearray:
     """
     if max_pdu and count > max(max_pdu, _SMALLEST_LIMIT):
         raise OSError(f"a PDU of {count} bytes was announced, {max_pdu} are allowed")
-    received = bytearray()
-    while len(received) < count:
-        piece = connection.socket.recv(min(count - len(received), _PIECE))
-        if not piece:
-            break
-        received += piece
+    received, stall = bytearray(), connection.socket.gettimeout()
+    try:
+        while len(received) < count:
+            left = remaining()
+            if left <= 0:
+                raise TimeoutError
+            connection.socket.settimeout(left if stall is None else min(stall, left))
+            piece = connection.socket.recv(min(count - len(received), _PIECE))
+            if not piece:
+                break
+            received += piece
+    finally:
+        connection.socket.settimeout(stall)
     return received
 
 
