@@ -34,6 +34,8 @@ _STEADY_AFTER = 60.0
 
 def how_ended(code: int) -> str:
     """What an exit code of a process says: a signal's name, or what WhyRay itself means by it."""
+    if code == -signal.SIGALRM:
+        return "was ended by the kernel's timer, since the job in hand ran past its time and let nothing else run"
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"
