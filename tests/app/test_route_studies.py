@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 from pydicom import Dataset
@@ -70,9 +72,44 @@ def test_a_pacs_that_cannot_be_asked_does_not_hold_up_its_own_study(site: Site) 
     def unreachable(*_: object) -> int | None:
         raise PeerUnreachable("PACS at 127.0.0.1:104 did not take the association for C-FIND")
 
-    router.ask_expected = unreachable
+    router.expected.ask = unreachable
     site.clock.tick(6)
     assert router.step() == 1
+
+
+def test_a_pacs_that_is_silent_holds_up_its_own_study_alone_and_for_no_longer_than_the_ceiling(site: Site) -> None:
+    asking = ROUTE | {
+        "when": {"Modality": "CR"},
+        "complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}},
+    }
+    other = {"name": "others", "when": {"Modality": "DX"}}
+    site.configure(routes=[asking, ROUTE | other])
+    router = site.router()
+    answer: Future[int | None] = Future()
+    router.expected.submit = lambda _question: answer
+    uid = site.receive([film(1)])
+    site.receive([film(2, study="other", series="other", modality="DX")])
+    assert [router.step() for _ in range(2)] == [1, 0]
+    assert study(site, uid).note == "films: waiting for the PACS to say how much there is"
+    site.clock.tick(601)
+    assert router.step() == 1
+
+
+def test_a_pacs_is_asked_once_for_what_has_come_of_a_study(site: Site) -> None:
+    site.configure(routes=[ROUTE | {"complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}}}])
+    router, asked = site.router(), []
+
+    def two(*question: object) -> int:
+        asked.append(question)
+        return 2
+
+    router.expected.ask = two
+    site.receive([film(1)])
+    assert [router.step() for _ in range(3)] == [0, 0, 0]
+    assert len(asked) == 1
+    site.receive([film(2)])
+    assert [router.step() for _ in range(3)] == [1, 0, 0]
+    assert len(asked) == 2
 
 
 def test_late_instances_reopen_the_study_and_supersede_the_earlier_job(site: Site) -> None:

@@ -16,6 +16,7 @@ from celery import Celery
 from pydicom import Dataset
 
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.expected_counts import ExpectedCounts, by_threads
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from whyray.worklist import Keep, OwnWorklist, Performer
 
 _log = logging.getLogger("whyray.roles")
+_QUESTIONS_AT_A_TIME = 4
+"""To PACS about how much there is of a study; a silent one keeps a question for seconds."""
 
 
 def run_intake(path: Path, stop: threading.Event) -> None:
@@ -126,7 +129,7 @@ def schedule_of(context: Context) -> Schedule:
         config=context.config,
         read_header=context.read_header,
         resolve_package=lambda reference: _resolve(context, reference),
-        ask_expected=_ask_expected,
+        expected=ExpectedCounts(_ask_expected, by_threads(_QUESTIONS_AT_A_TIME)),
     )
     return Schedule(
         catalog=context.catalog,

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.app.completion import Arrivals, Decision, decide
+from whyray.app.expected_counts import ExpectedCounts
 from whyray.base.errors import DecodeError, WhyRayError
 from whyray.base.failures import logged, typed_error
 from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, studies
@@ -27,8 +28,6 @@ ReadHeader = Callable[[str], Dataset]
 """Storage key → data set without pixel data."""
 ResolvePackage = Callable[[str], str]
 """A route's `NAME@PREFIX` → 'NAME@VERSION'. Raises NotFound."""
-AskExpected = Callable[[Config, Route, str, Sequence[str]], int | None]
-"""Config, route, Study and Series Instance UIDs → what the PACS says there should be; None if it does not say."""
 
 
 @dataclass
@@ -39,9 +38,8 @@ class StudyRouter:
     config: Callable[[], Config]
     read_header: ReadHeader
     resolve_package: ResolvePackage
-    ask_expected: AskExpected
+    expected: ExpectedCounts
     _headers: dict[str, Dataset] = field(default_factory=dict)
-    _asked: dict[tuple[str, str, int], int | None] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
     _failures: dict[int, int] = field(default_factory=dict)
 
@@ -60,7 +58,7 @@ class StudyRouter:
                 self._refuse(study_id, error)
         if not waiting:
             self._headers.clear()
-            self._asked.clear()
+            self.expected.forget()
             self._told.clear()
             self._failures.clear()
         return created
@@ -101,7 +99,10 @@ class StudyRouter:
         waits, created = [], 0
         for match in routing.matches:
             taken = {series_uid: grouped[series_uid] for series_uid in match.series}
-            expected = self._expected(config, match.route, uid, match.series, received_sequence)
+            answered, expected = self.expected.of(config, match.route, uid, match.series, received_sequence)
+            if not answered and now - study.opened_at < match.route.complete.at_most:
+                waits.append(f"{match.route.name}: waiting for the PACS to say how much there is")
+                continue
             decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
             if decision is Decision.WAIT:
                 waits.append(f"{match.route.name}: {words}")
@@ -156,21 +157,6 @@ class StudyRouter:
         if instance.key not in self._headers:
             self._headers[instance.key] = self.read_header(instance.key)
         return self._headers[instance.key]
-
-    def _expected(
-        self, config: Config, route: Route, uid: str, series: Sequence[str], received_sequence: int
-    ) -> int | None:
-        if route.complete.expect is None:
-            return None
-        asked = (uid, route.name, received_sequence)
-        if asked not in self._asked:
-            try:
-                self._asked[asked] = self.ask_expected(config, route, uid, series)
-            except WhyRayError as error:
-                # a PACS that can't be asked must not hold up its own study: quiet time and the ceiling decide
-                _log.warning("study %s: expected count unknown: %s", uid, error.message)
-                self._asked[asked] = None
-        return self._asked[asked]
 
     def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime) -> int:
         keep = config.otherwise.keep
