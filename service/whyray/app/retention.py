@@ -24,6 +24,7 @@ from whyray.catalog import (
     drift,
     events,
     keys,
+    processes,
     studies,
     workitems,
 )
@@ -34,6 +35,8 @@ _log = logging.getLogger("whyray.retention")
 _JOBS_AT_WORK = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING, JobState.FAILED)
 _DELIVERIES_AT_WORK = (DeliveryState.QUEUED, DeliveryState.SENDING, DeliveryState.WAITING, DeliveryState.FAILED)
 _BATCH = 100
+_SILENT = timedelta(days=7)
+"""A role that gave no sign for so long is no longer shown as missing."""
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Retention:
         with self.catalog.begin() as session:
             freed = workitems.forget(session, now - rules.results)
             session.execute(delete(Event).where(Event.at < now - rules.events))
+            processes.forget(session, now - _SILENT)
         self._delete(freed)
         if self._swept_at is None or now - self._swept_at >= self.sweep_every:
             # bytes whose rows were never entered, or were removed just before a crash
