@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -14,7 +15,9 @@ _WHAT = "admin endpoint"
 AdminServer = HttpServer
 
 
-def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path] | None = None) -> AdminServer:
+def serve_admin(
+    app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path] | None = None, proxies: Sequence[str] = ()
+) -> AdminServer:
     """Serve, and return once connections are accepted.
 
     Parameters
@@ -25,6 +28,8 @@ def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path]
         TCP port; 0 takes a free one.
     tls
         PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+    proxies
+        Whose forwarding headers are believed; see `whyray.base.http_server.serve_http`.
 
     Raises
     ------
@@ -38,4 +43,4 @@ def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path]
             f"the admin endpoint on {address} has neither token nor logins",
             advice="Give the admin section a token or logins, or the address 127.0.0.1.",
         )
-    return serve_http(app, listener, address, what=_WHAT, tls=tls)
+    return serve_http(app, listener, address, what=_WHAT, tls=tls, proxies=proxies)

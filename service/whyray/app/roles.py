@@ -300,7 +300,7 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: _known(context, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)
-    server = serve_admin(app, settings.address, settings.port)
+    server = serve_admin(app, settings.address, settings.port, proxies=settings.proxies)
     try:
         with ProcessHeartbeat(context, "admin") as heartbeat:
             heartbeat.note(url=server.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,13 @@ def listen(address: str, port: int, *, what: str) -> socket.socket:
 
 
 def serve_http(
-    app: Any, listener: socket.socket, address: str, *, what: str, tls: tuple[Path, Path] | None = None
+    app: Any,
+    listener: socket.socket,
+    address: str,
+    *,
+    what: str,
+    tls: tuple[Path, Path] | None = None,
+    proxies: Sequence[str] = (),
 ) -> HttpServer:
     """Serve on a listening socket, and return once connections are accepted.
 
@@ -74,6 +81,9 @@ def serve_http(
     ----------
     tls
         PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+    proxies
+        Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are, not even
+        this machine's own.
 
     Raises
     ------
@@ -85,6 +95,8 @@ def serve_http(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         lifespan="off",
         timeout_graceful_shutdown=5,
         ssl_certfile=None if tls is None else tls[0],

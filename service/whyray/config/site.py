@@ -54,6 +54,8 @@ class Admin(Section):
     """Bearer token for the API."""
     logins: tuple[AdminLogin, ...] = ()
     """Who may log in to the page."""
+    proxies: tuple[Host, ...] = ()
+    """Addresses of proxies in front of it, whose X-Forwarded-For and X-Forwarded-Proto are believed; no one else's."""
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Admin:

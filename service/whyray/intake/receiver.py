@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
@@ -75,7 +76,7 @@ class InstanceReceiver:
     def _keep(self, incoming: IncomingInstance, identity: Identity, calling_ae: str) -> Received:
         try:
             own = self.is_own(identity.header)
-        except Exception as error:  # of the database, which knows what WhyRay made
+        except SQLAlchemyError as error:  # the catalog knows what WhyRay made
             raise catalog_down(f"the catalog could not be asked: {type(error).__name__}") from error
         try:
             stored = incoming.commit()
