@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
-from pathlib import Path
+import ssl
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
@@ -16,7 +16,12 @@ AdminServer = HttpServer
 
 
 def serve_admin(
-    app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path] | None = None, proxies: Sequence[str] = ()
+    app: FastAPI,
+    address: str,
+    port: int,
+    *,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    proxies: Sequence[str] = (),
 ) -> AdminServer:
     """Serve, and return once connections are accepted.
 
@@ -27,7 +32,7 @@ def serve_admin(
     port
         TCP port; 0 takes a free one.
     tls
-        PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+        Gives the TLS context of a new connection. Without it, put a proxy that speaks TLS in front.
     proxies
         Whose forwarding headers are believed; see `whyray.base.http_server.serve_http`.
 

@@ -60,10 +60,12 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         with ProcessHeartbeat(
             context, "intake", on_reload=lambda config: listener.update(config.listener)
         ) as heartbeat:
-            heartbeat.note(
-                ae_title=context.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
-            )
-            _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
+            ports = {"port": listener.port, "tls_port": listener.tls_port, "dicomweb_port": listener.dicomweb_port}
+            heartbeat.note(ae_title=context.config().listener.ae_title, **ports)
+            if listener.port is not None:
+                _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
+            if listener.tls_port is not None:
+                _log.info("listening by TLS on port %d", listener.tls_port)
             if listener.dicomweb_port is not None:
                 _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
             performer = performer_of(context, own, listener.fetched, heartbeat.name)
@@ -160,6 +162,7 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
         ae_title=destination.ae_title,
         host=destination.host,
         port=destination.port,
+        tls=destination.tls,
     )
     return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
 
@@ -300,7 +303,8 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: _known(context, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)
-    server = serve_admin(app, settings.address, settings.port, proxies=settings.proxies)
+    tls = None if settings.tls is None else settings.tls.context()
+    server = serve_admin(app, settings.address, settings.port, tls=tls, proxies=settings.proxies)
     try:
         with ProcessHeartbeat(context, "admin") as heartbeat:
             heartbeat.note(url=server.url)

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from whyray.config.base import Section
 from whyray.config.network import Host, Retry, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
-from whyray.config.services import Login
+from whyray.config.services import Login, WebTls
 from whyray.config.values import Count, Duration, FolderPath, Port, Size
 
 
@@ -54,6 +54,8 @@ class Admin(Section):
     """Bearer token for the API."""
     logins: tuple[AdminLogin, ...] = ()
     """Who may log in to the page."""
+    tls: WebTls | None = None
+    """HTTPS; plain where left out."""
     proxies: tuple[Host, ...] = ()
     """Addresses of proxies in front of it, whose X-Forwarded-For and X-Forwarded-Proto are believed; no one else's."""
 

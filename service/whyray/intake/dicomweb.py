@@ -80,7 +80,8 @@ def start_dicomweb(
             f"everybody who reaches {settings.address} could send by STOW-RS",
             advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
         )
-    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT)
+    tls = None if settings.tls is None else settings.tls.context()
+    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT, tls=tls)
 
 
 class _Service:
