@@ -6,24 +6,23 @@ A site's folder overrides the shipped one file by file: a file that it doesn't h
 from __future__ import annotations
 
 import hashlib
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ConfigError
 from whyray.base.shipped import shipped_templates
 from whyray.explain.language import FOLDER, NarrativePhrases
 from whyray.quality import ScopeReason
+from whyray.results.template_text import ByMethod, Plain
+from whyray.results.template_text import Strict as _Strict
+from whyray.results.template_text import with_fields as _with_fields
+from whyray.results.trust_words import TrustWords
 from whyray.results.yaml_file import read_template
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _as_concept(value: Any) -> Any:
@@ -48,20 +47,6 @@ Concept = Annotated[
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
-
-
-def _with_fields(*allowed: str) -> AfterValidator:
-    def check(text: str) -> str:
-        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if fields - set(allowed):
-            raise ValueError(f"unknown field {sorted(fields - set(allowed))}; known: {sorted(allowed) or 'none'}")
-        return text
-
-    return AfterValidator(check)
-
-
-Plain = Annotated[str, _with_fields()]
-ByMethod = Annotated[str, _with_fields("method")]
 
 
 class SeriesTemplate(_Strict):
@@ -297,7 +282,7 @@ class RegionWords(_Strict):
     rest: Plain
     outlines: Plain
     faint: Plain
-    names: dict[str, Plain] = {}
+    names: dict[str, Plain] = Field(default_factory=dict)
 
 
 class CaseWords(_Strict):
@@ -482,8 +467,11 @@ class Wording(_Strict):
     measured: MeasuredWords = MeasuredWords()
     notes: NoteWords = NoteWords()
     scope: ScopeWords = ScopeWords()
+    trust: TrustWords = TrustWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
+    method_titles: dict[str, Plain] = Field(default_factory=dict)
+    """What methods are called for people; one left out keeps the title that the method gives itself."""
 
 
 _FILES: dict[str, type[BaseModel]] = {
