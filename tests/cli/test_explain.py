@@ -32,7 +32,14 @@ class Measurement(_Strict):
     source: str
 
 
+class Trust(_Strict):
+    level: Literal["reliable", "caution", "not_shown"]
+    name: str
+    sentence: str | None
+
+
 class Quality(_Strict):
+    trust: Trust
     grade: Literal["green", "amber", "red"]
     reasons: list[str]
     forwards: int = Field(ge=0)
@@ -50,6 +57,7 @@ class TypedExplanation(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     method: str
+    title: str
     type: str
     parameters: dict[str, Any]
     withheld: bool
@@ -58,6 +66,7 @@ class TypedExplanation(BaseModel):
 
 class Explanation(_Strict):
     method: str
+    title: str
     part: str | None
     layer: str | None
     parameters: dict[str, Any]
@@ -276,14 +285,16 @@ def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
     (empty,) = write([radiograph(np.full((64, 56), 300, np.uint16), window=(2048, 4096))], tmp_path / "empty")
     said = cli("explain", empty, "-p", planted, "-o", "out", "-t", BRIGHT)
     assert said.code == 3, "all was made, and an evaluation withholds it"
-    assert "(withheld)" in said.out
+    assert "not shown" in said.out
     report = report_in(tmp_path / "out")
     (explanation,) = report.findings[0].explanations
     assert explanation.withheld
     assert explanation.region is None
-    assert any("grad-cam of " in words and "zero everywhere" in words for words in report.withheld)
+    (words,) = report.withheld
+    assert words.endswith("Not shown: the method highlighted nothing.")
+    assert any("zero everywhere" in reason for reason in explanation.quality.reasons)
     assert report.refused == []
-    assert "withheld: grad-cam of " in said.everything
+    assert "withheld: Grad-CAM of " in said.everything
     kinds = {dcmread(tmp_path / "out" / each).Modality for each in report.files if each.endswith(".dcm")}
     assert "SEG" not in kinds, "there is no region to show"
 

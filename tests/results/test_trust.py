@@ -107,7 +107,7 @@ def test_a_card_that_the_catalog_kept_says_the_same() -> None:
         measurements=(MeasurementRecord(name="made again", aspect="sanity", value=0.5, baseline=None, grade="red"),),
     )
     for wording in WORDINGS.values():
-        assert trust_of(kept.grade, kept.measurements, wording) == trust_in(made, wording)
+        assert trust_of(kept.grade, kept.measurements, wording.trust) == trust_in(made, wording)
 
 
 def test_german_readers_are_told_in_german() -> None:

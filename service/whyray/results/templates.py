@@ -113,6 +113,7 @@ class Concepts(_Strict):
     present: Concept
     absent: Concept
     quality_grade: Concept
+    trust: Concept = CodedConcept(value="trust", scheme="99WHYRAY", meaning="How far the explanation can be trusted")
     grades: Grades
     withheld: Concept
     refused: Concept

@@ -13,6 +13,7 @@ from typing import Protocol
 from whyray.explain import method_title
 from whyray.quality import QUESTIONS, Grade, QualityCard
 from whyray.results.templates import Wording
+from whyray.results.trust_words import TrustWords
 
 
 class TrustLevel(StrEnum):
@@ -65,16 +66,16 @@ class Measured(Protocol):
 
 def trust_in(card: QualityCard, wording: Wording) -> Trust:
     """The level of a card and at most one sentence why: the worst of what failed, in the language of `wording`."""
-    return trust_of(card.grade, card.measurements, wording)
+    return trust_of(card.grade, card.measurements, wording.trust)
 
 
-def trust_of(grade: str, measurements: Sequence[Measured], wording: Wording) -> Trust:
-    """As `trust_in`, of a card as the catalog keeps it (`whyray.base.finding_record.CardRecord`)."""
-    words, level = wording.trust, _LEVELS[Grade(grade)]
+def trust_of(grade: str, measurements: Sequence[Measured], words: TrustWords) -> Trust:
+    """As `trust_in`, of a card as the catalog keeps it too (`whyray.base.finding_record.CardRecord`)."""
+    level = _LEVELS[Grade(grade)]
     name: str = getattr(words.levels, level.value)
     badge = words.badge.format(level=name)
     if level is TrustLevel.RELIABLE:
-        return Trust(level, name, badge, _proved(measurements, wording))
+        return Trust(level, name, badge, _proved(measurements, words))
     because: str = getattr(words.because, _worst_reason(grade, measurements))
     sentence = words.sentence.format(level=name[:1].upper() + name[1:], because=because)
     return Trust(level, name, badge, sentence)
@@ -88,11 +89,11 @@ def method_title_in(method: str, wording: Wording) -> str:
 _RECORD = "maps that hit what readers marked"
 
 
-def _proved(measurements: Sequence[Measured], wording: Wording) -> str | None:
+def _proved(measurements: Sequence[Measured], words: TrustWords) -> str | None:
     """What is known of such maps where all is well; None where nobody marked findings for them."""
     for measured in measurements:
         if measured.name == _RECORD and measured.value is not None and measured.baseline is not None:
-            return wording.trust.reliable.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
+            return words.reliable.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
     return None
 
 
