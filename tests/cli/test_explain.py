@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom import dcmread
@@ -100,6 +101,7 @@ class Finding(_Strict):
     present: bool
     probability: float | None = Field(ge=0, le=1)
     threshold: float
+    prevalence: dict[str, float] | None
     value: float | None
     unit: str | None
     explanations: list[Explanation]
@@ -181,6 +183,24 @@ def test_a_file_gives_dicom_pictures_and_a_report(cli: Cli, planted: Path, film:
     assert {each.Modality for each in datasets} >= {"SEG", "SR"}
     assert {each.PatientID for each in datasets} == {LATIN.identifier}
     assert any(each.endswith(".png") for each in report.files)
+
+
+def test_a_prevalence_moves_probability_and_threshold_and_calls_the_same_present(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    manifest = yaml.safe_load((planted / "model.yaml").read_text())
+    cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2%").refused(BRIGHT, "states no")
+    manifest["targets"][0] |= {"calibration": [1.0, 0.0], "prevalence": 0.2}
+    (planted / "model.yaml").write_text(yaml.safe_dump(manifest))
+    cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2").refused("2% or 0.02")
+    said = cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2%")
+    assert said.code == 0, said.everything
+    (finding,) = report_in(tmp_path / "out").findings
+    assert finding.present
+    assert finding.threshold == pytest.approx(4 * 0.02 / 0.98 / (1 + 4 * 0.02 / 0.98))
+    assert finding.prevalence is not None
+    assert (finding.prevalence["value"], finding.prevalence["stated"]) == (0.02, 0.2)
+    assert "20 %" in cli("package", "show", planted, "--no-card").out
 
 
 def test_several_methods_with_parameters_and_seed_are_all_there(

@@ -13,7 +13,7 @@ from results.answers import AT, CARDIOMEGALY, NODULE, a_map, answer_about, blob,
 from results.sources import image_named, read
 from results.test_validity import rich_answer
 from whyray.quality import Grade
-from whyray.results import ALL_KINDS, EarlierResult, Finding, build_results, describe, encode
+from whyray.results import ALL_KINDS, EarlierResult, Finding, Prevalence, build_results, describe, encode
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
@@ -158,6 +158,25 @@ def test_a_refused_method_is_named_with_its_reason(image, templates):
         children(group, "Explanation not possible")[0].TextValue
         == "Layer-wise relevance propagation: no verified gradient engine"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.12, "calibrated for a prevalence of 12 %"),
+        (0.02, "calibrated for a prevalence of 2 %, set by chest radiographs (the package's own: 12 %)"),
+    ],
+)
+def test_a_probability_says_for_which_prevalence_it_holds_and_who_set_it(image, templates, value, words):
+    finding = Finding(NODULE, present=False, probability=0.2, prevalence=Prevalence(value, 0.12))
+    answer = answer_about(image, [finding], route="chest radiographs")
+    (group,) = groups_of(report_of(answer, templates))
+    (told,) = children(group, "Prevalence that the probability holds for")
+    assert told.MeasuredValueSequence[0].NumericValue == 100 * value
+    assert children(told, "Comment")[0].TextValue == words
+    written = describe(answer)[0]["prevalence"]
+    assert (written["value"], written["stated"]) == (value, 0.12)
+    assert (written["log_odds_added"] == 0) == (value == 0.12)
 
 
 def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates):

@@ -67,6 +67,7 @@ def _finding(
         "present": finding.present,
         "probability": _number(finding.probability),
         "threshold": target.threshold,
+        "prevalence": _prevalence(finding),
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
         "explanations": [_map(heatmap, wording) for heatmap in finding.maps],
@@ -82,6 +83,14 @@ def _finding(
         "at": answer.at.isoformat(),
         "revision": answer.revision,
     }
+
+
+def _prevalence(finding: Finding) -> dict[str, float] | None:
+    """That which the probability holds for, the package's own, and what their difference added to the log odds."""
+    prevalence = finding.prevalence
+    if prevalence is None:
+        return None
+    return {"value": prevalence.value, "stated": prevalence.stated, "log_odds_added": prevalence.shift}
 
 
 def _uids_about(finding: str, results: Sequence[Result]) -> list[str]:

@@ -25,6 +25,7 @@ from whyray.results.measured import value_concept, value_unit
 from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
+from whyray.results.prevalence import prevalence_words
 from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.side import side_concept, site_of
@@ -218,6 +219,10 @@ class _Writer:
         if finding.probability is not None:
             made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
             made.append(sr.number("CONTAINS", concepts.threshold, 100 * target.threshold, PERCENT))
+            words = prevalence_words(self.answer, finding, self.wording)
+            if finding.prevalence is not None and words is not None:
+                said = [sr.text("HAS PROPERTIES", _COMMENT, words)]
+                made.append(sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, said))
         if finding.value is not None:
             made.append(
                 sr.number(

@@ -107,6 +107,9 @@ class Concepts(_Strict):
     segment_category: Concept
     probability: Concept
     threshold: Concept
+    prevalence: Concept = CodedConcept(
+        value="prevalence", scheme="99WHYRAY", meaning="Prevalence that the probability holds for"
+    )
     area: Concept
     volume: Concept
     value: Concept
@@ -409,6 +412,15 @@ class ScopeWords(_Strict):
         return words
 
 
+class PrevalenceWords(_Strict):
+    """For which prevalence a probability holds: the package's own, or one that a route sets."""
+
+    stated: Annotated[str, _with_fields("value")] = "calibrated for a prevalence of {value}"
+    moved: Annotated[str, _with_fields("value", "route", "stated")] = (
+        "calibrated for a prevalence of {value}, set by {route} (the package's own: {stated})"
+    )
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -469,6 +481,7 @@ class Wording(_Strict):
     notes: NoteWords = NoteWords()
     scope: ScopeWords = ScopeWords()
     trust: TrustWords = TrustWords()
+    prevalence: PrevalenceWords = PrevalenceWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
     method_titles: dict[str, Plain] = Field(default_factory=dict)
