@@ -37,6 +37,7 @@ class Trust(_Strict):
     level: Literal["reliable", "caution", "not_shown"]
     name: str
     sentence: str | None
+    record: str | None
 
 
 class Quality(_Strict):

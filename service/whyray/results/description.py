@@ -175,7 +175,7 @@ def _title(method: str, wording: Wording | None) -> str:
 def _card(card: QualityCard, wording: Wording | None) -> dict[str, Any]:
     trust = trust_of(card.grade, card.measurements, TrustWords() if wording is None else wording.trust)
     return {
-        "trust": {"level": trust.level.value, "name": trust.name, "sentence": trust.sentence},
+        "trust": {"level": trust.level.value, "name": trust.name, "sentence": trust.sentence, "record": trust.record},
         "grade": card.grade.value,
         "reasons": list(card.reasons),
         "forwards": card.forwards,

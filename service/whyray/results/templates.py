@@ -107,6 +107,9 @@ class Concepts(_Strict):
     segment_category: Concept
     probability: Concept
     threshold: Concept
+    agreement: Concept = CodedConcept(
+        value="agreement", scheme="99WHYRAY", meaning="Agreement of the explanations' maps"
+    )
     prevalence: Concept = CodedConcept(
         value="prevalence", scheme="99WHYRAY", meaning="Prevalence that the probability holds for"
     )
