@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from whyray.results.template_parts import Colour, StrictModel
+from whyray.results.template_parts import Colour
+from whyray.results.template_text import Strict
 
 
-class PageLayout(StrictModel):
+class PageLayout(Strict):
     """Sizes of a page in its own pixels."""
 
     width_at_most: int = Field(ge=640, le=8192)
@@ -18,7 +19,7 @@ class PageLayout(StrictModel):
     panel_height_at_most: int = Field(ge=64, le=8192)
 
 
-class VolumeLayout(StrictModel):
+class VolumeLayout(Strict):
     """How a volume becomes pages; `apart` is the least distance of two key slices, in slices."""
 
     pages: Literal["montage", "series", "multiframe"]
@@ -26,34 +27,34 @@ class VolumeLayout(StrictModel):
     apart: int = Field(ge=1)
 
 
-class FramesLayout(StrictModel):
+class FramesLayout(Strict):
     """Pages about frames of a multi-frame instance, of which there are many: they are narrower than others."""
 
     width_at_most: int = Field(default=1100, ge=640, le=8192)
 
 
-class ColourMaps(StrictModel):
+class ColourMaps(Strict):
     """Names of matplotlib's colour maps; rainbow maps, which show edges that are not there, are refused."""
 
     unsigned: Literal["inferno", "viridis", "magma", "plasma", "cividis"]
     signed: Literal["coolwarm", "RdBu_r", "PuOr_r", "berlin", "managua", "vanimo"]
 
 
-class Opacity(StrictModel):
+class Opacity(Strict):
     """Clear below `from` (share of the maximum), linear to `top` at the maximum."""
 
     start: float = Field(alias="from", ge=0, lt=1)
     top: float = Field(gt=0, le=1)
 
 
-class Contour(StrictModel):
+class Contour(Strict):
     """The outline of a region; `width` in pixels of the page."""
 
     colour: Colour
     width: int = Field(ge=1, le=16)
 
 
-class Colours(StrictModel):
+class Colours(Strict):
     """Colours of a page; `on_image` are letters and scale bars within pictures."""
 
     background: Colour
@@ -65,14 +66,14 @@ class Colours(StrictModel):
     red: Colour
 
 
-class Fonts(StrictModel):
+class Fonts(Strict):
     """Font files; the first that holds all characters of a text is taken."""
 
     regular: tuple[str, ...] = Field(min_length=1)
     bold: tuple[str, ...] = Field(min_length=1)
 
 
-class SegmentationLayout(StrictModel):
+class SegmentationLayout(Strict):
     """Options of Segmentation objects."""
 
     omit_empty_frames: bool
@@ -82,14 +83,14 @@ class SegmentationLayout(StrictModel):
     """Segments that don't overlap as Label Map Segmentations, which few viewers know yet."""
 
 
-class Paper(StrictModel):
+class Paper(Strict):
     """Sheets of the printable report."""
 
     sheet: Literal["a4", "letter"]
     colours: Colours
 
 
-class Layout(StrictModel):
+class Layout(Strict):
     """`layout.yaml`."""
 
     page: PageLayout

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from whyray.base.coded_concept import CodedConcept
-from whyray.results.template_parts import Concept, StrictModel, with_fields
+from whyray.results.template_parts import Concept
+from whyray.results.template_text import Strict, with_fields
 
 
-class SeriesTemplate(StrictModel):
+class SeriesTemplate(Strict):
     """Number, modality and description of the series of one kind of result."""
 
     number: int = Field(ge=1, le=2**31 - 1)
@@ -18,7 +19,7 @@ class SeriesTemplate(StrictModel):
     description: Annotated[str, with_fields("package", "version", "title", "method")]
 
 
-class SeriesTemplates(StrictModel):
+class SeriesTemplates(Strict):
     """`series.yaml`."""
 
     sc: SeriesTemplate
@@ -32,7 +33,7 @@ class SeriesTemplates(StrictModel):
     pdf: SeriesTemplate
 
 
-class CodingScheme(StrictModel):
+class CodingScheme(Strict):
     """Who answers for private codes."""
 
     designator: str = Field(min_length=1, max_length=16)
@@ -40,7 +41,7 @@ class CodingScheme(StrictModel):
     organisation: str
 
 
-class Equipment(StrictModel):
+class Equipment(Strict):
     """`equipment.yaml`."""
 
     manufacturer: str = Field(min_length=1, max_length=64)
@@ -50,7 +51,7 @@ class Equipment(StrictModel):
     coding_scheme: CodingScheme
 
 
-class Grades(StrictModel):
+class Grades(Strict):
     """The concepts of the three grades of a quality card."""
 
     green: Concept
@@ -58,7 +59,7 @@ class Grades(StrictModel):
     red: Concept
 
 
-class Concepts(StrictModel):
+class Concepts(Strict):
     """`concepts.yaml`."""
 
     quantities: dict[str, Concept]

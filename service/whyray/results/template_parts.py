@@ -1,19 +1,12 @@
-"""What the files of `dicom_templates/` are made of: codes, colours, and words with fields to be filled in."""
+"""Codes and colours, as the files of `dicom_templates/` write them."""
 
 from __future__ import annotations
 
-import string
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from whyray.base.coded_concept import CodedConcept
-
-
-class StrictModel(BaseModel):
-    """A part of a template file: an unknown entry is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _as_concept(value: Any) -> Any:
@@ -38,19 +31,3 @@ Concept = Annotated[
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
-
-
-def with_fields(*allowed: str) -> AfterValidator:
-    """Refuses words in braces that are none of these."""
-
-    def check(text: str) -> str:
-        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if fields - set(allowed):
-            raise ValueError(f"unknown field {sorted(fields - set(allowed))}; known: {sorted(allowed) or 'none'}")
-        return text
-
-    return AfterValidator(check)
-
-
-Plain = Annotated[str, with_fields()]
-ByMethod = Annotated[str, with_fields("method")]

@@ -7,10 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from whyray.quality import ScopeReason
-from whyray.results.template_parts import ByMethod, Concept, Plain, StrictModel, with_fields
+from whyray.results.template_parts import Concept
+from whyray.results.template_text import ByMethod, Plain, Strict, with_fields
+from whyray.results.trust_words import TrustWords
 
 
-class GradeNames(StrictModel):
+class GradeNames(Strict):
     """Names of the three grades of a quality card."""
 
     green: Plain
@@ -18,7 +20,7 @@ class GradeNames(StrictModel):
     red: Plain
 
 
-class UnitWords(StrictModel):
+class UnitWords(Strict):
     """Words about a layer's units."""
 
     headline: Annotated[str, with_fields("shown", "total", "layer")]
@@ -33,7 +35,7 @@ class UnitWords(StrictModel):
     patches: Annotated[str, with_fields("unit")]
 
 
-class ConceptWords(StrictModel):
+class ConceptWords(Strict):
     """Words about concepts."""
 
     headline_parts: Annotated[str, with_fields("name", "score")]
@@ -52,7 +54,7 @@ class ConceptWords(StrictModel):
     intervention: Annotated[str, with_fields("name", "answers")]
 
 
-class RegionWords(StrictModel):
+class RegionWords(Strict):
     """Words about anatomical structures. `names` gives structures in this language; others keep the package's name."""
 
     headline_share: Annotated[str, with_fields("name", "share", "area", "method")]
@@ -72,7 +74,7 @@ class RegionWords(StrictModel):
     names: dict[str, Plain] = Field(default_factory=dict)
 
 
-class CaseWords(StrictModel):
+class CaseWords(Strict):
     """Words about similar cases and prototypes."""
 
     headline: Annotated[str, with_fields("shown", "total")]
@@ -94,7 +96,7 @@ class CaseWords(StrictModel):
     term: Annotated[str, with_fields("similarity", "weight")]
 
 
-class CounterfactualWords(StrictModel):
+class CounterfactualWords(Strict):
     """Words about counterfactuals."""
 
     flipped: Annotated[str, with_fields("before", "after")]
@@ -117,7 +119,7 @@ class CounterfactualWords(StrictModel):
     caution: Plain
 
 
-class LatentWords(StrictModel):
+class LatentWords(Strict):
     """Words about a case's place among references."""
 
     headline: Annotated[str, with_fields("value", "distance")]
@@ -135,7 +137,7 @@ class LatentWords(StrictModel):
     traversal: Annotated[str, with_fields("share")]
 
 
-class CompareWords(StrictModel):
+class CompareWords(Strict):
     """Words of pages that show several maps side by side."""
 
     methods: Plain
@@ -145,7 +147,7 @@ class CompareWords(StrictModel):
     left_out: Annotated[str, with_fields("name")]
 
 
-class MeasuredWords(StrictModel):
+class MeasuredWords(Strict):
     """Why a card is not green. `names` says what measurements are called; a name left out stays English, and so do
     the rules by which they are graded, where a reason quotes them. Reports hold every rule in any case."""
 
@@ -157,7 +159,7 @@ class MeasuredWords(StrictModel):
     names: dict[str, Plain] = Field(default_factory=dict)
 
 
-class NoteWords(StrictModel):
+class NoteWords(Strict):
     """What a reader is told of how an image was read, by kind of note; one left out stays English."""
 
     gap: Plain = "Slices are missing"
@@ -171,7 +173,7 @@ class NoteWords(StrictModel):
     position_unknown: Plain = "Where the image lies in the patient is not known"
 
 
-class ScopeWords(StrictModel):
+class ScopeWords(Strict):
     """What is said of an image that a package says nothing about: `none` always, then a line for each reason."""
 
     none: Plain = "This image is unlike those the model was made for: no statement."
@@ -195,7 +197,7 @@ class ScopeWords(StrictModel):
         return words
 
 
-class Wording(StrictModel):
+class Wording(Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
     language: Concept
@@ -254,5 +256,8 @@ class Wording(StrictModel):
     measured: MeasuredWords = MeasuredWords()
     notes: NoteWords = NoteWords()
     scope: ScopeWords = ScopeWords()
+    trust: TrustWords = TrustWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
+    method_titles: dict[str, Plain] = Field(default_factory=dict)
+    """What methods are called for people; one left out keeps the title that the method gives itself."""
