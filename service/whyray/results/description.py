@@ -15,9 +15,9 @@ from whyray.explain import CHANCE, method_title
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
-from whyray.results.templates import Wording
 from whyray.results.trust import method_title_in, trust_of
 from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
 def describe(

@@ -29,9 +29,11 @@ from whyray.results.prevalence import prevalence_words
 from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.side import side_concept, site_of
-from whyray.results.templates import Concepts, Templates, Wording
+from whyray.results.template_objects import Concepts
+from whyray.results.templates import Templates
 from whyray.results.trust import agreement_in, method_title_in, trust_in
 from whyray.results.uids import UidSource, map_key, told_key
+from whyray.results.wording import Wording
 
 _COMMENT = dcm("121106", "Comment")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from whyray.explain import CHANCE, Agreement, method_title
 from whyray.quality import QUESTIONS, Grade, QualityCard
-from whyray.results.templates import Wording
 from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
 class TrustLevel(StrEnum):
