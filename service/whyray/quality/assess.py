@@ -18,7 +18,7 @@ from whyray.quality.case_space import case_distance
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
 from whyray.quality.known_answers import answers_as_known
-from whyray.quality.record import record_of, unknown_place
+from whyray.quality.record import record_of
 from whyray.quality.robustness import made_again, repeatability, stability, target_swap
 from whyray.quality.scope_check import ScopeCheck, scope_measured
 
@@ -59,8 +59,8 @@ def assess(
     faithful, null = fidelity(case, heatmap, budget, seed, valid)
     measured = [health, known, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
     measured += complexity(heatmap.values)
-    placed = [*inside_anatomy(heatmap, allowed, valid), *record_of(model, heatmap.method)]
-    measured += placed or [unknown_place()]
+    measured += inside_anatomy(heatmap, allowed, valid)
+    measured.append(record_of(model, heatmap.method, heatmap.target, of=heatmap.parameters.get("of")))
     measured += [*scope_measured(scope), *case_distance(case)]
     measured += repeatability(case, heatmap, affordable=0)
     left = budget.forwards - sum(measurement.forwards for measurement in measured)
