@@ -104,6 +104,13 @@ def test_what_a_method_promises_is_asked(evidence: str, model: Model, image: np.
     assert evidence.replace("_", " ") in {measured.name for measured in card.concerns}
 
 
+def test_a_model_that_answers_nothing_has_no_card_that_shows(
+    image: np.ndarray, heatmap: Heatmap, tmp_path: Path
+) -> None:
+    flat = scaled_head(model_in(tmp_path, onboarded=False), 1e-9)
+    assert "answers that differ between images" in {measured.name for measured in assess(flat, image, heatmap).concerns}
+
+
 # --- no threshold can move -------------------------------------------------------------------------------------------
 def only(measurements: object) -> Measurement:
     (measured,) = measurements  # type: ignore[misc]
