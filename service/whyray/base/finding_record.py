@@ -37,10 +37,22 @@ class MeasurementRecord(_Record):
     source: str = ""
 
 
+class TrustRecord(_Record):
+    """How far an explanation can be trusted, in words: the level's name, and at most one sentence why."""
+
+    level: Literal["reliable", "caution", "not_shown"]
+    name: str
+    sentence: str | None = None
+
+
 class CardRecord(_Record):
-    """The measured quality of an explanation, and one sentence for each thing that is not green."""
+    """The measured quality of an explanation, and one sentence for each thing that is not green.
+
+    `trust` says it in a reader's words; None in what earlier versions wrote.
+    """
 
     grade: GradeName
+    trust: TrustRecord | None = None
     reasons: tuple[str, ...] = ()
     measurements: tuple[MeasurementRecord, ...] = ()
 
@@ -50,6 +62,8 @@ class ExplanationRecord(_Record):
 
     Attributes
     ----------
+    title
+        What the method is called for people; None in what earlier versions wrote.
     part
         Which map of an explanation that has several; None for the explanation as a whole.
     drift_numbers
@@ -59,6 +73,7 @@ class ExplanationRecord(_Record):
     """
 
     method: str
+    title: str | None = None
     part: str | None = None
     withheld: bool
     quality: CardRecord

@@ -6,24 +6,23 @@ A site's folder overrides the shipped one file by file: a file that it doesn't h
 from __future__ import annotations
 
 import hashlib
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.base.errors import ConfigError
 from whyray.base.shipped import shipped_templates
 from whyray.explain.language import FOLDER, NarrativePhrases
 from whyray.quality import ScopeReason
+from whyray.results.template_text import ByMethod, Plain
+from whyray.results.template_text import Strict as _Strict
+from whyray.results.template_text import with_fields as _with_fields
+from whyray.results.trust_words import TrustWords
 from whyray.results.yaml_file import read_template
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _as_concept(value: Any) -> Any:
@@ -48,20 +47,6 @@ Concept = Annotated[
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
-
-
-def _with_fields(*allowed: str) -> AfterValidator:
-    def check(text: str) -> str:
-        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if fields - set(allowed):
-            raise ValueError(f"unknown field {sorted(fields - set(allowed))}; known: {sorted(allowed) or 'none'}")
-        return text
-
-    return AfterValidator(check)
-
-
-Plain = Annotated[str, _with_fields()]
-ByMethod = Annotated[str, _with_fields("method")]
 
 
 class SeriesTemplate(_Strict):
@@ -122,12 +107,16 @@ class Concepts(_Strict):
     segment_category: Concept
     probability: Concept
     threshold: Concept
+    prevalence: Concept = CodedConcept(
+        value="prevalence", scheme="99WHYRAY", meaning="Prevalence that the probability holds for"
+    )
     area: Concept
     volume: Concept
     value: Concept
     present: Concept
     absent: Concept
     quality_grade: Concept
+    trust: Concept = CodedConcept(value="trust", scheme="99WHYRAY", meaning="How far the explanation can be trusted")
     grades: Grades
     withheld: Concept
     refused: Concept
@@ -297,7 +286,7 @@ class RegionWords(_Strict):
     rest: Plain
     outlines: Plain
     faint: Plain
-    names: dict[str, Plain] = {}
+    names: dict[str, Plain] = Field(default_factory=dict)
 
 
 class CaseWords(_Strict):
@@ -423,6 +412,15 @@ class ScopeWords(_Strict):
         return words
 
 
+class PrevalenceWords(_Strict):
+    """For which prevalence a probability holds: the package's own, or one that a route sets."""
+
+    stated: Annotated[str, _with_fields("value")] = "calibrated for a prevalence of {value}"
+    moved: Annotated[str, _with_fields("value", "route", "stated")] = (
+        "calibrated for a prevalence of {value}, set by {route} (the package's own: {stated})"
+    )
+
+
 class Wording(_Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -482,8 +480,12 @@ class Wording(_Strict):
     measured: MeasuredWords = MeasuredWords()
     notes: NoteWords = NoteWords()
     scope: ScopeWords = ScopeWords()
+    trust: TrustWords = TrustWords()
+    prevalence: PrevalenceWords = PrevalenceWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
+    method_titles: dict[str, Plain] = Field(default_factory=dict)
+    """What methods are called for people; one left out keeps the title that the method gives itself."""
 
 
 _FILES: dict[str, type[BaseModel]] = {
