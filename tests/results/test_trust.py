@@ -30,7 +30,7 @@ def card(*measurements: Measurement) -> QualityCard:
 def test_every_measurement_has_a_meaning_for_readers_and_every_meaning_is_that_of_a_measurement() -> None:
     meanings = {name for said in REASONS.values() for name in ([said] if isinstance(said, str) else said)}
     assert set(REASONS) == measured_names()
-    assert meanings | {"not_measured"} == set(TrustReasons.model_fields)
+    assert meanings | {"not_measured", "few_marks"} == set(TrustReasons.model_fields)
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -92,9 +92,16 @@ def test_the_worst_is_told_and_of_the_equally_bad_what_failed_before_what_nobody
 
 def test_what_decides_nothing_is_no_reason() -> None:
     moved = measured("stability under noise", "robustness", Grade.RED)
-    place = measured("place of such a finding", "anatomy", Grade.AMBER)
+    place = measured("marks that such maps were compared with", "record", Grade.AMBER, 0.0, 20.0)
     assert trust_in(card(moved, place), ENGLISH).sentence == (
         "Use with caution: no radiologist's marks were compared with such maps of this package."
+    )
+
+
+def test_a_few_marks_are_not_called_none() -> None:
+    few = measured("marks that such maps were compared with", "record", Grade.AMBER, 12.0, 20.0)
+    assert trust_in(card(few), ENGLISH).sentence == (
+        "Use with caution: too few radiologists' marks of this finding were compared with such maps of this package."
     )
 
 

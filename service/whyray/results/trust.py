@@ -100,6 +100,7 @@ def method_title_in(method: str, wording: Wording) -> str:
 
 
 _RECORD = "maps that hit what readers marked"
+_MARKS = "marks that such maps were compared with"
 
 
 def _record(measurements: Sequence[Measured], words: TrustWords) -> str | None:
@@ -123,6 +124,8 @@ def _worst_reason(grade: str, measurements: Sequence[Measured]) -> str:
 
 def _reason(measured: Measured) -> str:
     shown = measured.grade != Grade.RED
+    if measured.name == _MARKS and measured.value:
+        return "few_marks"
     said = REASONS.get(measured.name) or _BY_ASPECT.get(measured.aspect, "unfaithful")
     return said if isinstance(said, str) else said[0] if shown else said[1]
 
@@ -131,7 +134,7 @@ _QUESTIONS = {"image": 0, "place": 1, "model": 2}
 _TOLD_FIRST: Mapping[str, int] = {
     aspect: _QUESTIONS[question] for question, aspects in QUESTIONS.items() for aspect in aspects
 }
-_NOT_KNOWN = {"image_unknown", "no_marks"}
+_NOT_KNOWN = {"image_unknown", "no_marks", "few_marks", "not_repeated"}
 Reason = str | tuple[str, str]
 """A name in TrustReasons; or two, where the explanation is shown and where it isn't."""
 _BY_ASPECT: Mapping[str, Reason] = {
@@ -155,7 +158,8 @@ REASONS: Mapping[str, Reason] = {
     # the place
     "share inside anatomy": ("partly_outside", "outside"),
     "strongest place inside anatomy": "peak_outside",
-    "place of such a finding": "no_marks",
+    "answer against its threshold": ("hardly_seen", "not_seen"),
+    _MARKS: "no_marks",
     _RECORD: ("no_better_than_guess", "worse_than_guess"),
     # the map and the model
     "map health": "nothing_highlighted",
@@ -188,6 +192,7 @@ REASONS: Mapping[str, Reason] = {
     "neighbours with the head's weights shuffled": "same_without_training",
     "target-swap similarity": "same_for_another",
     "made again": "not_reproduced",
+    "passes to make it again": "not_repeated",
     "stability under noise": "moved",
     "stability under 1-pixel shift": "moved",
     "same units under noise": "varies",
