@@ -49,7 +49,7 @@ from whyray.config.secrets import Secret
 from whyray.config.services import Login
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
-from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
 from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
@@ -111,12 +111,14 @@ __all__ = [
     "config_schema",
     "example_config",
     "format_duration",
+    "format_share",
     "format_size",
     "keyword_of",
     "load_config",
     "parse_attribute",
     "parse_condition",
     "parse_duration",
+    "parse_share",
     "parse_size",
     "pattern_validator",
     "read_config",

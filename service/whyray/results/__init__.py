@@ -8,6 +8,7 @@ from whyray.results.answer import (
     GradedExplanation,
     MapInSource,
     PackageIdentity,
+    Prevalence,
     Result,
     StructureInSource,
     shown_maps,
@@ -22,7 +23,8 @@ from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
+from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
+from whyray.results.wording import Wording
 
 __all__ = [
     "ALL_KINDS",
@@ -36,6 +38,7 @@ __all__ = [
     "GradedExplanation",
     "MapInSource",
     "PackageIdentity",
+    "Prevalence",
     "Result",
     "ResultKind",
     "StructureInSource",

@@ -34,8 +34,9 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
+from whyray.results.wording import Wording
 
 ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
 """What is made where nobody says otherwise."""

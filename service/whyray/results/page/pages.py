@@ -21,8 +21,11 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask, with_strip
 from whyray.results.portray import Figure, Portrayal
+from whyray.results.prevalence import prevalence_words
 from whyray.results.reasons import reasons_in
-from whyray.results.templates import Colour, Layout, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
+from whyray.results.wording import Wording
 
 _SHORT_DIGEST = 12
 Overlaid = Callable[[Picture, int], Picture]
@@ -291,6 +294,8 @@ def subtitle_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     if finding.probability is not None:
         parts.append(wording.probability.format(value=f"{finding.probability:.3f}"))
         parts.append(wording.threshold.format(value=f"{finding.target.threshold:.3g}"))
+        if finding.prevalence is not None and finding.prevalence.is_set:
+            parts.append(prevalence_words(answer, finding, wording) or "")
     if finding.value is not None:
         parts.append(wording.value.format(value=f"{finding.value:.4g} {_unit(answer, finding)}".rstrip()))
     if finding.mask is not None:
