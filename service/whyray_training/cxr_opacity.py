@@ -44,6 +44,8 @@ class Task:
 
 
 NAMES = ("logits", "evidence", "features", "embedding")
+HEADS = "opacity-heads.pt"
+"""In the folder that is kept: weights of the heads, those of fold 0 first, those of all radiographs last."""
 _FIRST_DISTURBANCE = 100
 
 
@@ -100,7 +102,7 @@ def main(
         heads.append(head)
         console.print(f"{len(heads)} of {len(tasks)} heads")
     if keep is not None:
-        torch.save([head.state_dict() for head in heads], keep / "opacity-heads.pt")
+        torch.save([head.state_dict() for head in heads], keep / HEADS)
     held_out = judged(lesson.views[0], fold_of, [heads[fold * seeds : (fold + 1) * seeds] for fold in range(folds)])
     heads = heads[-seeds:]
     student = LocalEvidence(frozen.centre, frozen.spread, heads, floor=FLOOR)
