@@ -20,11 +20,10 @@ from whyray.packages import find_package
 from whyray_training import cxr_augment, known_answers
 from whyray_training.cxr_boxed_data import load_boxed_radiographs
 from whyray_training.cxr_data import patient_folds
-from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence
+from whyray_training.cxr_local_net import INPUT_SIZE
 from whyray_training.cxr_local_views import as_it_is, frozen_networks, view
-from whyray_training.cxr_opacity import HEADS, NAMES, judged, marks_of
+from whyray_training.cxr_opacity import HEADS, NAMES, answering, judged, kept_heads, marks_of
 from whyray_training.cxr_opacity_card import opacity_manifest
-from whyray_training.cxr_opacity_fit import FLOOR
 from whyray_training.cxr_opacity_measure import scaling_and_threshold
 from whyray_training.cxr_opacity_truth import opacity_truth
 from whyray_training.package import export_graph, write_package
@@ -53,7 +52,7 @@ def main(
     frozen = frozen_networks(radiographs.images, threads)
     every = np.arange(len(radiographs))
     plain = view(frozen, radiographs.images, every, marks_of(radiographs), as_it_is, "as-it-is", lambda _: None, keep)
-    heads = kept_heads(keep, folds, seeds)
+    heads = kept_heads(keep / HEADS, folds, seeds)[:folds]
     fold_of = patient_folds(radiographs.patients, folds, metrics["seed"])
     held_out = judged(plain, fold_of, heads)
     example = cxr_augment.plain(torch.from_numpy(radiographs.images[:1]), INPUT_SIZE)
@@ -65,7 +64,7 @@ def main(
         manifest["title"] = f"Lung opacity, by weights that have not seen the patients of fold {fold}"
         folder = out / manifest["name"] / manifest["version"]
         folder.mkdir(parents=True, exist_ok=True)
-        student = LocalEvidence(frozen.centre, frozen.spread, of_fold, floor=FLOOR)
+        student = answering(frozen, of_fold)
         parity = export_graph(student, example, folder / "model.onnx", NAMES, half_weights=True)
         figures = {"fold": fold, "not_seen": int((fold_of == fold).sum()), "onnx_parity": parity}
         card = (
@@ -79,22 +78,6 @@ def main(
         table.writerow(("image", "patient", "fold"))
         table.writerows(zip(radiographs.names, radiographs.patients, fold_of, strict=True))
     Console().print(f"{len(folders)} packages in {out}")
-
-
-def kept_heads(keep: Path, folds: int, seeds: int) -> list[list[Head]]:
-    """The heads that a run left in `keep`, `seeds` for each fold. Raises ValueError where there are too few."""
-    kept = torch.load(keep / HEADS, weights_only=True)
-    if len(kept) != (folds + 1) * seeds:
-        raise ValueError(
-            f"{keep / HEADS} has {len(kept)} heads; expected {seeds} for each of {folds} folds and for all"
-        )
-    heads = []
-    for weights in kept[: folds * seeds]:
-        head = Head()
-        head.load_state_dict(weights)
-        head.eval()
-        heads.append(head)
-    return [heads[fold * seeds : (fold + 1) * seeds] for fold in range(folds)]
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from whyray_training.cxr_local_findings_measure import HeldOut as FindingsHeldOu
 from whyray_training.cxr_local_findings_measure import measured as findings_measured
 from whyray_training.cxr_local_net import CHANNELS, GRID, Head, local_evidence
 from whyray_training.cxr_local_views import View
-from whyray_training.cxr_opacity import HEADS
+from whyray_training.cxr_opacity import kept_heads
 from whyray_training.cxr_opacity_fit import Lesson, Recipe, fitted, local_logits
-from whyray_training.cxr_opacity_folds import kept_heads
 from whyray_training.cxr_opacity_measure import HeldOut, measured, scaling_and_threshold
 from whyray_training.cxr_opacity_truth import opacity_truth
 from whyray_training.cxr_parallel_fits import fitted_in_parallel
@@ -166,8 +165,8 @@ def test_each_finding_is_looked_for_where_it_can_lie():
 
 def test_kept_heads_come_back_fold_by_fold_and_too_few_are_refused(tmp_path):
     heads = [Head() for _ in range(6)]
-    torch.save([head.state_dict() for head in heads], tmp_path / HEADS)
-    back = kept_heads(tmp_path, folds=2, seeds=2)
+    torch.save([head.state_dict() for head in heads], tmp_path / "heads.pt")
+    back = kept_heads(tmp_path / "heads.pt", folds=2, seeds=2)
     weights = [[head.reduce.weight for head in of_fold] for of_fold in back]
     assert all(
         torch.equal(weights[fold][number], heads[2 * fold + number].reduce.weight)
@@ -175,7 +174,7 @@ def test_kept_heads_come_back_fold_by_fold_and_too_few_are_refused(tmp_path):
         for number in (0, 1)
     )
     with pytest.raises(ValueError, match="6 heads"):
-        kept_heads(tmp_path, folds=5, seeds=2)
+        kept_heads(tmp_path / "heads.pt", folds=5, seeds=2)
 
 
 def test_scaling_and_threshold_know_only_the_radiographs_that_they_are_given():
