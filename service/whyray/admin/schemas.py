@@ -416,6 +416,10 @@ class Health(Answer):
     ready: bool
     catalog: bool
     storage: bool
+    queue: bool
+    """No role that runs says that the queue does not answer."""
+    configuration: bool
+    """No role that runs has refused the file as it is now; what was in force before stays so."""
 
 
 Remedy.model_rebuild()

@@ -17,6 +17,7 @@ from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
 from whyray.config.network import (
     AssociationTimeouts,
+    CallerTls,
     Destination,
     DicomDestination,
     DicomPeer,
@@ -25,6 +26,7 @@ from whyray.config.network import (
     Informed,
     Listener,
     ListenerLimits,
+    ListenerTls,
     Peer,
     Retry,
 )
@@ -60,6 +62,7 @@ __all__ = [
     "Attribute",
     "AttributePath",
     "Budget",
+    "CallerTls",
     "Catalog",
     "Clause",
     "Completion",
@@ -75,6 +78,7 @@ __all__ = [
     "Informed",
     "Listener",
     "ListenerLimits",
+    "ListenerTls",
     "Login",
     "MethodFacts",
     "MethodRequest",
