@@ -363,6 +363,7 @@ def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli:
     assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
         "pm",
         "sc",
+        "sc",
         "seg",
         "sr",
     ]

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from results.answers import answer_about, card
 from results.sources import image_named
+from results.test_pages import words_on
 from typed_examples import examples
 from whyray.base.finding_record import finding_records
 from whyray.imaging import SourceImage, mask_to_source, to_model
@@ -168,11 +169,16 @@ def test_structures_come_as_segments_where_they_lie_and_the_report_measures_each
     assert "left lung" in text
 
 
-def test_a_narrative_stands_in_the_footer_of_the_map_and_in_the_report(templates: Templates) -> None:
-    answer = told_about("narrative")
-    silent = replace(answer, findings=(replace(answer.findings[0], told=()), *answer.findings[1:]))
-    with_words, without = (build_results(each, ["sc", "sr"], templates) for each in (answer, silent))
-    assert with_words[0].picture is not None
-    assert without[0].picture is not None
-    assert with_words[0].picture.shape[0] > without[0].picture.shape[0]
-    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(with_words)))
+def test_a_narrative_stands_in_the_report_and_on_the_page_with_details(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[Result] = []
+    words = words_on(
+        monkeypatch,
+        lambda: results.extend(build_results(told_about("narrative"), ["sc", "sr"], templates, audience="scientist")),
+    )
+    assert "The model answers mass with 0.80." in words
+    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(results)))
+    assert not [
+        each for each in build_results(told_about("narrative"), ["sc"], templates) if each.method == "narrative"
+    ]

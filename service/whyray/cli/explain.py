@@ -15,6 +15,14 @@ WITHHELD = 3
 """Exit code where all was made and the evaluation of an explanation withholds it."""
 
 
+class Reader(StrEnum):
+    """Who pages are made for."""
+
+    radiologist = "radiologist"
+    scientist = "scientist"
+    administrator = "administrator"
+
+
 class Device(StrEnum):
     """Where the model runs."""
 
@@ -54,6 +62,14 @@ def explain(
             "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
         ),
     ] = None,
+    audience: Annotated[
+        Reader | None,
+        typer.Option(
+            help="Who the pages are for: radiologist, scientist (with every measurement) or administrator (the first "
+            "page alone). [default: by the methods]",
+            show_default=False,
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
     seed: Annotated[
         int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
@@ -84,7 +100,7 @@ def explain(
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests
     from whyray.cli.screen import print_report, progress_bar
-    from whyray.config import load_config
+    from whyray.config import load_config, reader_of
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
     from whyray.jobs.explanation_request import ExplanationRequest
@@ -118,7 +134,15 @@ def explain(
     )
     with progress_bar() as progress:
         report = explain_files(
-            paths, model, wish, out, templates=templates, language=language, at=system_clock(), progress=progress
+            paths,
+            model,
+            wish,
+            out,
+            templates=templates,
+            language=language,
+            at=system_clock(),
+            progress=progress,
+            audience=audience.value if audience else reader_of(method or ()),
         )
     print_report(report, out)
     if report.refused:

@@ -30,6 +30,7 @@ from whyray.config.network import (
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
+    Audience,
     Budget,
     Completion,
     ExpectedCount,
@@ -41,6 +42,7 @@ from whyray.config.routes import (
     Route,
     Send,
     TargetRequest,
+    reader_of,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -59,6 +61,7 @@ __all__ = [
     "AssociationTimeouts",
     "Attribute",
     "AttributePath",
+    "Audience",
     "Budget",
     "Catalog",
     "Clause",
@@ -117,4 +120,5 @@ __all__ = [
     "pattern_validator",
     "read_config",
     "read_yaml",
+    "reader_of",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -27,6 +27,8 @@ ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf"]
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
+Audience = Literal["radiologist", "scientist", "administrator"]
+"""Who pages are made for."""
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
 _METHOD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
@@ -55,6 +57,17 @@ class MethodRequest:
 
     name: str
     parameters: Mapping[str, object]
+
+
+_FOR_SCIENTISTS = {"scientist", "all", "tcav", "rcv", "unit-report"}
+"""Groups for scientists, and methods whose explanations have no page for others."""
+
+
+def reader_of(methods: Sequence[str]) -> Audience:
+    """Who pages are for that are explained by these methods or groups of them."""
+    if _FOR_SCIENTISTS & set(methods):
+        return "scientist"
+    return "administrator" if list(methods) == ["administrator"] else "radiologist"
 
 
 @dataclass(frozen=True)
@@ -305,6 +318,11 @@ class Route(Section):
     that hit most boxes when it was onboarded, or else for what its answer is the sum of, or else for Grad-CAM (`whyray
     package show` says which and why); `radiologist`, `scientist`, `administrator` and `all` for those methods that suit
     them and that the package can give, the preferred map first."""
+    audience: Audience | None = None
+    """Who the pages are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, and
+    pages with every measurement, units, TCAV), `administrator` (what was found, alone). Left out: `scientist` where
+    `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names that alone, else
+    `radiologist`."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     send: Send | None = None
@@ -323,6 +341,11 @@ class Route(Section):
     """Run only where a worklist asks for it, never because images came."""
     enabled: bool = True
     """A route that is false here is read and checked but never matches."""
+
+    @property
+    def reader(self) -> Audience:
+        """Who the pages are for, where the route doesn't say it too."""
+        return self.audience or reader_of([method.name for method in self.explain])
 
     @model_validator(mode="after")
     def _each_once(self) -> Route:

@@ -16,7 +16,7 @@ import whyray
 from whyray.base.errors import DecodeError, ImageError
 from whyray.base.failures import activity
 from whyray.base.shown import shown_path
-from whyray.config import ResultKind
+from whyray.config import Audience, ResultKind
 from whyray.imaging import (
     SEGMENTATIONS,
     WRAPPED,
@@ -181,6 +181,7 @@ def explain_files(
     progress: Progress,
     language: str = "en",
     kinds: Sequence[ResultKind] = ALL_KINDS,
+    audience: Audience = "radiologist",
 ) -> Report:
     """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
 
@@ -212,7 +213,7 @@ def explain_files(
     progress(0.92, "writing the results")
     written: list[str] = []
     findings: list[dict[str, Any]] = []
-    for group, results in grouped_results(answers, kinds, templates, language=language):
+    for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
         for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)

@@ -18,7 +18,7 @@ from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compre
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
-from whyray.results.page.pages import frames_explained_words
+from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult

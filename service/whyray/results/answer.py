@@ -164,6 +164,8 @@ class Answer:
     """Of one frame of many: which of them are explained, where not all are."""
     scope: ScopeCheck | None = None
     """Whether the image is one that the package was made for; where it is refused, there are no findings."""
+    anatomy: tuple[StructureInSource, ...] = ()
+    """Structures of the image by which pages say where something lies; none where nothing is known of them."""
     device_uid: str = field(kw_only=True)
 
 

@@ -9,8 +9,8 @@ from pydicom import Dataset
 
 from whyray.base.errors import ConfigError
 from whyray.base.failures import activity
-from whyray.config import ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
+from whyray.config import Audience, ResultKind
+from whyray.results.answer import Answer, Finding, MapInSource, Result, no_statement, shown_maps, shown_told
 from whyray.results.blending import blending
 from whyray.results.charset import set_character_set
 from whyray.results.consistency import refuse_inconsistent
@@ -44,6 +44,8 @@ CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 NO_STATEMENT = "no statement: unlike the images that the package was made for"
 """Description of the page of an image that nothing is said of."""
+SUMMARY = "what was found"
+"""Description of the first page."""
 EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
@@ -56,6 +58,7 @@ def build_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, blends, KO, PDF.
 
@@ -74,6 +77,8 @@ def build_results(
         An organisation's UID root; None for 2.25 UIDs.
     previous
         What the catalog knows of the results named in `answer.supersedes`, for the report's predecessors.
+    audience
+        Who the pages are for.
 
     Raises
     ------
@@ -88,9 +93,9 @@ def build_results(
     refuse_inconsistent(answer)
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
-    options = [sorted(kinds), list(previous)]
+    options = [sorted(kinds), list(previous), audience]
     uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
-    builder = _Builder(answer, templates, uids, wording, page_wording)
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
 
@@ -163,7 +168,13 @@ class _Builder:
     """Makes the results of one answer and remembers which object shows what, for the report."""
 
     def __init__(
-        self, answer: Answer, templates: Templates, uids: UidSource, wording: Wording, page_wording: Wording
+        self,
+        answer: Answer,
+        templates: Templates,
+        uids: UidSource,
+        wording: Wording,
+        page_wording: Wording,
+        audience: Audience,
     ) -> None:
         self.answer = answer
         self.templates = templates
@@ -172,7 +183,7 @@ class _Builder:
         self.page_wording = page_wording
         self.shown = shown_maps(answer)
         self.told = shown_told(answer)
-        self._drawing = Drawing(answer, templates, page_wording)
+        self._drawing = Drawing(answer, templates, page_wording, audience)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
         self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
@@ -183,8 +194,8 @@ class _Builder:
         self._captures = 0
 
     def captures(self) -> list[Result]:
-        """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
-        made = self._no_statement()
+        """Pages: what was found; of each shown map, of segments without a map, and notices of what is not shown."""
+        made = [self._summary()]
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
@@ -197,23 +208,22 @@ class _Builder:
             made += results
         return made
 
-    def _no_statement(self) -> list[Result]:
-        page = self._drawing.no_statement(self.templates.layout)
-        if page is None:
-            return []
+    def _summary(self) -> Result:
+        page = self._drawing.summary(self.templates.layout)
+        name = NO_STATEMENT if no_statement(self.answer) else SUMMARY
         self._captures += 1
         dataset = secondary_capture(
             self.answer,
             self.templates,
             self.uids,
             [page],
-            key=["no statement"],
+            key=["summary"],
             instance_number=self._captures,
-            description=NO_STATEMENT,
+            description=name,
             multi_frame=False,
             frame_time=None,
         )
-        return [Result("sc", dataset, None, None, NO_STATEMENT, page.picture)]
+        return Result("sc", dataset, None, None, name, page.picture)
 
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all segments of a segmentation package."""

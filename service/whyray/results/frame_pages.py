@@ -15,6 +15,9 @@ from whyray.results.page import Page
 from whyray.results.template_layout import Layout
 from whyray.results.uids import map_key, told_key
 
+_LAST = {"compared": 1, "details": 2}
+"""Pages that stand behind those of findings."""
+
 
 @dataclass(frozen=True, eq=False)
 class _FramePage:
@@ -126,6 +129,11 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageS
                 cines.append(FrameCine(place, name, drawn, grades["told", name]))
             elif drawn.about == "notice":
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
+            elif drawn.about == "details":
+                of = drawn.key.removeprefix("details ")
+                name = names.get(("map", target, of)) or names["told", target, of]
+                page = _FramePage(place, drawn, drawn.pages[0], drawn.grade)
+                stacks.setdefault(("details", name), []).append(page)
             else:
                 name = names.get((drawn.about, target, drawn.key)) or _other_name(drawn)
                 page = _FramePage(place, drawn, drawn.pages[0], grades.get((drawn.about, name)))
@@ -139,7 +147,7 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageS
         PageStack(about, name, tuple(sorted(pages, key=lambda page: page.place)))
         for (about, name), pages in stacks.items()
     ]
-    made.sort(key=lambda stack: (stack.about == "compared", order.index(stack.finding.target.name)))
+    made.sort(key=lambda stack: (_LAST.get(stack.about, 0), order.index(stack.finding.target.name)))
     return made, cines
 
 

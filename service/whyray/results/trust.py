@@ -12,7 +12,7 @@ from typing import Protocol
 
 from whyray.explain import method_title
 from whyray.quality import QUESTIONS, Grade, QualityCard
-from whyray.results.templates import Wording
+from whyray.results.wording import Wording
 
 
 class TrustLevel(StrEnum):
