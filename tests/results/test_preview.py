@@ -81,6 +81,8 @@ OPTIONAL = {
     "frames_explained",
     "pages",
     "trust",
+    "prevalence",
+    "agreement",
     "method_titles",
     "finding",
     "details",

@@ -18,7 +18,7 @@ from results.test_told import told_about
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade
-from whyray.results import Answer, Finding, StructureInSource, Templates, build_results, load_templates
+from whyray.results import Answer, Finding, Prevalence, StructureInSource, Templates, build_results, load_templates
 from whyray.results.page import on_paper, summary_page
 from whyray.results.page.text import LEAST_TEXT
 from whyray.results.place import place_in_words
@@ -241,6 +241,16 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
         text.startswith("Could not be done: ") and text.endswith("(the model has no gradients).") for text in texts
     )
     assert "patient's left, upper third" in texts
+
+
+def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates, film, written):
+    answer = with_grade(film, Grade.GREEN)
+    moved = replace(answer.findings[0], prevalence=Prevalence(0.02, 0.12))
+    answer = replace(answer, findings=(moved, *answer.findings[1:]))
+    texts = [one.text for one in written(lambda: build_results(answer, ["sc"], templates))]
+    said = "calibrated for a prevalence of 2 %, set by chest radiographs (the package's own: 12 %)"
+    assert f"Cardiomegaly: {said}" in texts, "on the first page"
+    assert said in texts, "on the page of the finding"
 
 
 def test_no_finding_is_said_calmly(templates, film, written):

@@ -31,6 +31,7 @@ from whyray.results import (
     encode,
 )
 from whyray.results.portray import Look, portray
+from whyray.results.trust import trust_in
 
 METHODS = list(examples())
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
@@ -114,8 +115,12 @@ def test_what_is_withheld_is_in_no_picture_map_or_segment_and_the_report_says_wh
     results = build_results(answer, ALL_KINDS, templates)
     assert [each for each in results if each.method == method] == []
     assert not [each for each in results if each.description.startswith("structures")]
-    reason = answer.findings[0].told[0].card.reasons[0]
-    assert any(reason in each for each in words_of(report_of(results)))
+    card_of_it = answer.findings[0].told[0].card
+    words = words_of(report_of(results))
+    sentence = trust_in(card_of_it, templates.wording("en")).sentence
+    assert sentence is not None
+    assert any(each.endswith(sentence) for each in words)
+    assert any(card_of_it.concerns[0].rule in each for each in words), "with what was measured"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -124,7 +129,7 @@ def test_the_description_holds_every_number_and_no_array(method: str) -> None:
     assert found["method"] == method
     assert len(json.dumps(found)) < 20_000
     withheld = describe(told_about(method, Grade.RED))[0]["typed_explanations"][0]
-    assert set(withheld) == {"method", "type", "parameters", "withheld", "quality"}
+    assert set(withheld) == {"method", "title", "type", "parameters", "withheld", "quality"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -70,6 +70,13 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="TARGET=SHARE, how common a finding is where the images come from, e.g. 'Lung Opacity=2%'; may be "
+            "repeated. Its probability and threshold are moved there from the prevalence that the package states."
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
     seed: Annotated[
         int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
@@ -98,7 +105,7 @@ def explain(
     """
     from whyray.base.errors import NotFound
     from whyray.base.shown import shown_path
-    from whyray.cli.parameters import method_requests
+    from whyray.cli.parameters import method_requests, prevalences
     from whyray.cli.screen import print_report, progress_bar
     from whyray.config import load_config, reader_of
     from whyray.explain import expanded
@@ -125,10 +132,13 @@ def explain(
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
+    shares = prevalences(prevalence or ())
+    model.at_prevalence(shares)
     wish = ExplanationRequest(
         methods=methods,
         targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
         seed=seed or 0,
+        prevalence=shares,
         language=language,
         phrases=site.templates.folder if site else None,
     )

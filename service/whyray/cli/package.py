@@ -69,6 +69,11 @@ def show(
     console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
     console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.package.digest}", markup=False)
     console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
+    stated = ", ".join(
+        f"{target.name} {100 * target.prevalence:.3g} %" for target in manifest.targets if target.prevalence is not None
+    )
+    if stated:
+        console.print(f"Probabilities hold for these prevalences, which a route may set: {stated}", markup=False)
     if model.targets:
         preferred = preferred_map(model)
         console.print(f"Map for radiologists: {preferred.method or 'none'}: {preferred.because}.", markup=False)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
+
+
+def _for_its_own_user_alone() -> None:
+    """What the service writes holds patients' images and names: nobody else on this machine reads it."""
+    os.umask(0o077)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -32,6 +38,7 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
     from whyray.app.context import Context
     from whyray.app.supervisor import supervisor_of
 
+    _for_its_own_user_alone()
     context = Context.open(config)  # faults of the file are told once, here, not by every role
     supervisor = supervisor_of(config, context.config())
     context.close()
@@ -50,6 +57,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("intake", config):
         from whyray.app.roles import run_intake
 
@@ -66,6 +74,7 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("worker", config):
         from whyray.app.roles import run_worker
 
@@ -82,6 +91,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("delivery", config):
         from whyray.app.roles import run_delivery
 
@@ -98,6 +108,7 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("admin", config):
         from whyray.app.roles import run_admin
 

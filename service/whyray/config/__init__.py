@@ -17,6 +17,7 @@ from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
 from whyray.config.network import (
     AssociationTimeouts,
+    CallerTls,
     Destination,
     DicomDestination,
     DicomPeer,
@@ -25,6 +26,7 @@ from whyray.config.network import (
     Informed,
     Listener,
     ListenerLimits,
+    ListenerTls,
     Peer,
     Retry,
 )
@@ -49,7 +51,7 @@ from whyray.config.secrets import Secret
 from whyray.config.services import Login
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
-from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
 from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "AttributePath",
     "Audience",
     "Budget",
+    "CallerTls",
     "Catalog",
     "Clause",
     "Completion",
@@ -78,6 +81,7 @@ __all__ = [
     "Informed",
     "Listener",
     "ListenerLimits",
+    "ListenerTls",
     "Login",
     "MethodFacts",
     "MethodRequest",
@@ -110,12 +114,14 @@ __all__ = [
     "config_schema",
     "example_config",
     "format_duration",
+    "format_share",
     "format_size",
     "keyword_of",
     "load_config",
     "parse_attribute",
     "parse_condition",
     "parse_duration",
+    "parse_share",
     "parse_size",
     "pattern_validator",
     "read_config",

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
-from whyray.config.values import Duration, format_duration, parse_duration
+from whyray.config.values import Duration, Share, format_duration, parse_duration
 
 ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf"]
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
@@ -325,6 +325,10 @@ class Route(Section):
     `radiologist`."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
+    prevalence: dict[str, Share] = Field(default_factory=dict)
+    """How common findings are among the images of this route: `{target: 2%}`. Probabilities and thresholds of these
+    targets are moved from the prevalence that the package states (`whyray package show`) to this one, so that they hold
+    here; who is called present stays the same. Only for targets whose prevalence the package states."""
     send: Send | None = None
     """Where results go; without it they stay in WhyRay and on its admin page."""
     priority: Priority = "routine"

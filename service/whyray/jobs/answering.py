@@ -36,8 +36,17 @@ from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
+from whyray.packages import TargetSpec
 from whyray.quality import ScopeCheck
-from whyray.results import Answer, Finding, FramesExplained, PackageIdentity, StructureInSource, invalid_attributes
+from whyray.results import (
+    Answer,
+    Finding,
+    FramesExplained,
+    PackageIdentity,
+    Prevalence,
+    StructureInSource,
+    invalid_attributes,
+)
 
 _SHARE_OF_ANSWERS = 0.1
 """Of the progress; explaining takes the rest."""
@@ -91,6 +100,8 @@ def answer_images(
         If none of the images suits it, with the reason for each.
     ModelOutputError
         If the model answers with what its manifest does not promise.
+    PackageError
+        If the package answers nothing itself, or a prevalence is requested that it does not state one for.
     Cancelled
         If `progress` says so.
     """
@@ -105,6 +116,7 @@ def answer_images(
             f"{model.identity} is an {model.task}: it stands beside other packages and answers nothing itself",
             advice="Run the package beside which it stands.",
         )
+    model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
     answers: list[Answer] = []
     for frames in _by_instance(fitting):
         part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
@@ -235,6 +247,7 @@ def _explained(
             present=finding.present,
             probability=finding.probability,
             value=finding.value,
+            prevalence=finding.prevalence,
             mask=finding.mask,
             maps=tuple(said.maps.get(finding.target.name, ())),
             told=tuple(said.told.get(finding.target.name, ())),
@@ -304,6 +317,7 @@ def _named_by_study(image: SourceImage) -> Iterator[None]:
 def _scores(prepared: _Prepared) -> list[Finding]:
     model, values = prepared.picture.model, _predict(prepared)
     regression = model.manifest.task == "regression"
+    stated = {target.name: target.prevalence for target in model.as_stated.manifest.targets}
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
         number = float(value)
@@ -313,9 +327,14 @@ def _scores(prepared: _Prepared) -> list[Finding]:
                 present=number >= target.threshold,
                 probability=None if regression else number,
                 value=number if regression else None,
+                prevalence=_prevalence(target, stated[target.name]),
             )
         )
     return findings
+
+
+def _prevalence(target: TargetSpec, stated: float | None) -> Prevalence | None:
+    return None if stated is None or target.prevalence is None else Prevalence(target.prevalence, stated)
 
 
 def _segments(prepared: _Prepared) -> list[Finding]:

@@ -212,12 +212,13 @@ def explain_files(
     )
     progress(0.92, "writing the results")
     written: list[str] = []
+    wording = templates.wording(language)
     findings: list[dict[str, Any]] = []
     for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
         for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)
-        findings += [finding for answer in group for finding in describe(answer, results)]
+        findings += [finding for answer in group for finding in describe(answer, results, wording)]
     report = Report(
         package=model.identity,
         digest=model.package.digest,
@@ -233,7 +234,7 @@ def explain_files(
             }
             for answer in answers
         ),
-        notes=told + _notes(answers, templates.wording(language)),
+        notes=told + _notes(answers, wording),
         findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
         withheld=tuple(_withheld(findings)),
@@ -300,7 +301,7 @@ def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
     for finding in findings:
         for explanation in (*finding["explanations"], *finding["typed_explanations"]):
             if explanation["withheld"] and not explanation.get("part"):
-                yield f"{explanation['method']} of {finding['finding']}: {'; '.join(explanation['quality']['reasons'])}"
+                yield f"{explanation['title']} of {finding['finding']}: {explanation['quality']['trust']['sentence']}"
 
 
 def _write(result: Result, out: Path) -> list[str]:

@@ -28,6 +28,7 @@ from whyray.packages.manifest import (
     TargetSpec,
 )
 from whyray.packages.package import MANIFEST, ONBOARDING, Package, package_digest, read_manifest, read_package
+from whyray.packages.prior_shift import at_prevalence, shift_between
 from whyray.packages.registry import BUNDLED, PackageEntry, find_package, list_packages
 from whyray.packages.subgraphs import graphs, reads, rename_reads, tensors, with_dense_constants
 
@@ -54,6 +55,7 @@ __all__ = [
     "ScopeSpec",
     "TargetSpec",
     "artefact_paths",
+    "at_prevalence",
     "copy_package",
     "find_artefact",
     "find_package",
@@ -68,6 +70,7 @@ __all__ = [
     "reads",
     "rename_reads",
     "require_artefact",
+    "shift_between",
     "tensors",
     "with_dense_constants",
     "write_artefact",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from whyray.base.arrays import BoolArray
@@ -44,12 +46,17 @@ def fidelity(
     return _graded(own, null, names.index(heatmap.target), cost), null
 
 
-def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measurement]:
+def gap_against_random(own: Curves, random: Sequence[Curves], target: int) -> tuple[float, Grade]:
+    """How many standard deviations of random orders a map's insertion minus deletion lies above them, and the grade."""
     # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
-    spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in null.random])))
+    spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in random])))
+    beyond = float(own.gap[target]) / spread if spread > 0 else 0.0
+    return beyond, Grade.GREEN if beyond >= BETTER else Grade.RED
+
+
+def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measurement]:
+    beyond, grade = gap_against_random(own, null.random, target)
     gap, edges = float(own.gap[target]), float(null.edges.gap[target])
-    beyond = gap / spread if spread > 0 else 0.0
-    grade = Grade.GREEN if beyond >= BETTER else Grade.RED
     rule = (
         f"{beyond:.1f} standard deviations better than {len(null.random)} random orders, the edge map {edges:.3g}; "
         f"green from {BETTER:g}, red below"

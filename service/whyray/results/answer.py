@@ -16,7 +16,7 @@ from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import SourceImage
-from whyray.packages import TargetSpec
+from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
 
 
@@ -98,6 +98,27 @@ class GradedExplanation:
 
 
 @dataclass(frozen=True)
+class Prevalence:
+    """How common a finding is taken to be (0..1): that which its probability holds for, and that of the package.
+
+    They differ where a route, or the command line, sets another than the package states.
+    """
+
+    value: float
+    stated: float
+
+    @property
+    def is_set(self) -> bool:
+        """Whether another is set than the package states."""
+        return self.value != self.stated
+
+    @property
+    def shift(self) -> float:
+        """What was added to the log odds of the package's own probability."""
+        return shift_between(self.stated, self.value)
+
+
+@dataclass(frozen=True)
 class Finding:
     """The answer about one target.
 
@@ -109,6 +130,8 @@ class Finding:
     present: bool
     probability: float | None
     value: float | None = None
+    prevalence: Prevalence | None = None
+    """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
     told: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -289,6 +289,15 @@ class PageWords(Strict):
     types: TypeWords = TypeWords()
 
 
+class PrevalenceWords(Strict):
+    """For which prevalence a probability holds: the package's own, or one that a route sets."""
+
+    stated: Annotated[str, with_fields("value")] = "calibrated for a prevalence of {value}"
+    moved: Annotated[str, with_fields("value", "route", "stated")] = (
+        "calibrated for a prevalence of {value}, set by {route} (the package's own: {stated})"
+    )
+
+
 class Wording(Strict):
     """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
 
@@ -342,6 +351,7 @@ class Wording(Strict):
     scope: ScopeWords = ScopeWords()
     trust: TrustWords = TrustWords()
     pages: PageWords = PageWords()
+    prevalence: PrevalenceWords = PrevalenceWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
     method_titles: dict[str, Plain] = Field(default_factory=dict)

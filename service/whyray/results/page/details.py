@@ -14,7 +14,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.marks import badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap
-from whyray.results.page.said import foot_of, frame_words, probability_of, scale_bar
+from whyray.results.page.said import about_words, foot_of, probability_of, scale_bar
 from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, one_line, wrapped
 from whyray.results.page.told import figure_panels
 from whyray.results.portray import Portrayal
@@ -94,7 +94,7 @@ def _words(
     ]
     return Words(
         title=words.details.format(name=finding.target.name, method=method),
-        subtitle=frame_words(answer, wording),
+        subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust_in(card, wording)),
         banner=None,
         legend=[*(Line(line, colours.text, 0.9) for line in said), *foot_of(answer, layout, wording)],

@@ -13,7 +13,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
-from whyray.results.page.said import foot_of, frame_words, number_of, probability_of, scale_bar, title_of
+from whyray.results.page.said import about_words, foot_of, number_of, probability_of, scale_bar, title_of
 from whyray.results.place import place_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import method_title_in, trust_in
@@ -34,7 +34,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
     trust = trust_in(heatmap.card, wording)
     words = Words(
         title=finding.target.name,
-        subtitle=frame_words(answer, wording),
+        subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust),
         banner=None,
         legend=[
@@ -76,7 +76,7 @@ def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout
     place = place_in_words(answer, finding, mask, wording)
     words = Words(
         title=title_of(answer, finding, wording),
-        subtitle=frame_words(answer, wording),
+        subtitle=about_words(answer, finding, wording),
         badge=None,
         banner=None,
         legend=[
@@ -118,7 +118,7 @@ def notice_page(
         )
     words = Words(
         title=finding.target.name,
-        subtitle=frame_words(answer, wording),
+        subtitle=about_words(answer, finding, wording),
         badge=badge_not_shown(wording),
         banner=None,
         legend=[

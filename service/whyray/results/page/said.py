@@ -11,6 +11,7 @@ from whyray.results.measured import value_unit
 from whyray.results.multi_frame import functional_value
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
+from whyray.results.prevalence import prevalence_words
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
 
@@ -64,12 +65,15 @@ def by_weight(answer: Answer) -> list[Finding]:
     return sorted(answer.findings, key=weight, reverse=True)
 
 
-def frame_words(answer: Answer, wording: Wording) -> str:
-    """Which frame of a multi-frame instance the page is about; empty of other images."""
-    image = answer.image
-    if image.multi_frame_instance is None or len(image.frames) != 1:
-        return ""
-    return wording.source_frame.format(number=image.frames[0].frame_number, total=int(image.header.NumberOfFrames))
+def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """Which frame of a multi-frame instance the page is about, and the prevalence that a route set; often neither."""
+    image, said = answer.image, []
+    if image.multi_frame_instance is not None and len(image.frames) == 1:
+        total = int(image.header.NumberOfFrames)
+        said.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))
+    if finding.prevalence is not None and finding.prevalence.is_set:
+        said.append(prevalence_words(answer, finding, wording) or "")
+    return "  ·  ".join(said)
 
 
 def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = False) -> list[Line]:

@@ -17,6 +17,7 @@ from whyray.results.page.overlay import Picture, plain, with_mask
 from whyray.results.page.said import by_weight, foot_of, is_called, number_of, probability_of
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
+from whyray.results.prevalence import prevalence_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import TrustLevel, method_title_in, trust_in
 from whyray.results.wording import Wording
@@ -103,6 +104,12 @@ def _lines(
     absent = [one.finding.target.name for one in ordered if not is_called(one.finding)]
     if absent:
         lines.append(Line(words.not_found.format(names=", ".join(absent)), ink, SENTENCE))
+    moved = dict.fromkeys(
+        f"{one.finding.target.name}: {prevalence_words(one.answer, one.finding, wording)}"
+        for one in called
+        if one.finding.prevalence is not None and one.finding.prevalence.is_set
+    )
+    lines += [Line(prevalence, ink) for prevalence in moved]
     refused = dict.fromkeys(
         f"{method_title_in(method, wording)} ({reason.rstrip('. ')})"
         for one in ordered

@@ -12,7 +12,7 @@ from whyray.results.page.finding import SENTENCE
 from whyray.results.page.layout import Line, Page, Panel, Words, compose
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import with_strip
-from whyray.results.page.said import foot_of, frame_words, probability_of
+from whyray.results.page.said import about_words, foot_of, probability_of
 from whyray.results.portray import Figure, Portrayal
 from whyray.results.template_layout import Layout
 from whyray.results.trust import trust_in
@@ -80,7 +80,7 @@ def _words(
     said = [*sentences[: SENTENCES - 1], *([trust.sentence] if trust.sentence else [])]
     return Words(
         title=finding.target.name,
-        subtitle=frame_words(answer, wording),
+        subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust),
         banner=None,
         legend=[
