@@ -54,6 +54,14 @@ def explain(
             "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
         ),
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            help="Kind of DICOM result: sc, seg, sr, pm, gsps, blend, ko, pdf, cine; may be repeated. "
+            "[default: sc, seg, sr]",
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
     seed: Annotated[
         int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
@@ -84,7 +92,7 @@ def explain(
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests
     from whyray.cli.screen import print_report, progress_bar
-    from whyray.config import load_config
+    from whyray.config import DEFAULT_KINDS, load_config, result_kinds
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
     from whyray.jobs.explanation_request import ExplanationRequest
@@ -118,7 +126,15 @@ def explain(
     )
     with progress_bar() as progress:
         report = explain_files(
-            paths, model, wish, out, templates=templates, language=language, at=system_clock(), progress=progress
+            paths,
+            model,
+            wish,
+            out,
+            templates=templates,
+            at=system_clock(),
+            progress=progress,
+            language=language,
+            kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
         )
     print_report(report, out)
     if report.refused:

@@ -30,6 +30,7 @@ from whyray.config.network import (
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
+    DEFAULT_KINDS,
     Budget,
     Completion,
     ExpectedCount,
@@ -41,6 +42,7 @@ from whyray.config.routes import (
     Route,
     Send,
     TargetRequest,
+    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -52,6 +54,7 @@ from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
     "DATES",
+    "DEFAULT_KINDS",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -117,4 +120,5 @@ __all__ = [
     "pattern_validator",
     "read_config",
     "read_yaml",
+    "result_kinds",
 ]

@@ -12,9 +12,9 @@ from whyray.results.answer import (
     StructureInSource,
     shown_maps,
 )
-from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
+from whyray.results.build import EVERY_KIND, build_results
 from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
-from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
+from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
@@ -25,8 +25,6 @@ from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
 
 __all__ = [
-    "ALL_KINDS",
-    "COMPRESSIBLE",
     "COMPRESSIONS",
     "EVERY_KIND",
     "Answer",
@@ -44,8 +42,8 @@ __all__ = [
     "build_frame_results",
     "build_results",
     "build_run_results",
-    "can_be_compressed",
     "compressed",
+    "compressions_of",
     "describe",
     "describe_no_statement",
     "encode",

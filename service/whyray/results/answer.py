@@ -15,7 +15,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.explain import Agreement, TypedExplanation
-from whyray.imaging import SourceImage
+from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, QualityCard, ScopeCheck
 
@@ -62,6 +62,10 @@ class MapInSource:
     parameters: Mapping[str, object] = field(default_factory=dict)
     part: str | None = None
     """Which map of an explanation that has several, or is more than a map; None for a heatmap."""
+    on_grid: FloatArray | None = None
+    """(slices, rows, columns) float32 as the method made it, on `grid`: (frames, rows, columns) of planar images."""
+    grid: ModelGrid | None = None
+    """Where `on_grid` lies."""
 
     @property
     def name(self) -> str:

@@ -37,13 +37,11 @@ from whyray.results.segmentation_frames import Form
 from whyray.results.templates import Templates, Wording
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 
-ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
-"""What is made where nobody says otherwise."""
 CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 NO_STATEMENT = "no statement: unlike the images that the package was made for"
 """Description of the page of an image that nothing is said of."""
-EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
+EVERY_KIND: tuple[ResultKind, ...] = ("sc", "cine", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
 
@@ -56,7 +54,7 @@ def build_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
 ) -> list[Result]:
-    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, blends, KO, PDF.
+    """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
     The same answer, templates and options give the same bytes under the same UIDs, any other ones other UIDs.
     Explanations whose card says `withheld` appear in no picture, region or map: a page and the report say that and why.
@@ -100,6 +98,9 @@ class KindMaker(Protocol):
     def captures(self) -> list[Result]:
         """Pages."""
 
+    def cines(self) -> list[Result]:
+        """The steps of counterfactuals, to be played."""
+
     def segmentations(self) -> list[Result]:
         """Segmentations."""
 
@@ -129,6 +130,7 @@ def make_kinds(
     made: list[Result] = []
     makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
         "sc": ("pages", maker.captures),
+        "cine": ("cines", maker.cines),
         "seg": ("Segmentation", maker.segmentations),
         "pm": ("Parametric Map", maker.maps),
         "sr": ("report", lambda: [maker.report(previous)]),
@@ -189,11 +191,34 @@ class _Builder:
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
                 self._pages[name, drawn.key] = datasets
-            elif drawn.about in ("told", "cine"):
-                self._told_pages.setdefault((name, drawn.key.removeprefix("cine ")), []).extend(datasets)
+            elif drawn.about == "told":
+                self._told_pages.setdefault((name, drawn.key), []).extend(datasets)
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
+        return made
+
+    def cines(self) -> list[Result]:
+        """The steps of each counterfactual that has some."""
+        made: list[Result] = []
+        for drawn in self._drawing.cines(self.templates.layout):
+            name = drawn.finding.target.name
+            dataset = secondary_capture(
+                self.answer,
+                self.templates,
+                self.uids,
+                drawn.pages,
+                kind="cine",
+                key=[name, drawn.key],
+                instance_number=len(made) + 1,
+                description=drawn.description,
+                multi_frame=len(drawn.pages) > 1,
+                frame_time=CINE_FRAME_TIME,
+            )
+            self._told_pages.setdefault((name, drawn.key), []).append(dataset)
+            made.append(
+                Result("cine", dataset, name, drawn.method, drawn.description, drawn.pages[0].picture, drawn.grade)
+            )
         return made
 
     def _no_statement(self) -> list[Result]:
@@ -209,8 +234,6 @@ class _Builder:
             key=["no statement"],
             instance_number=self._captures,
             description=NO_STATEMENT,
-            multi_frame=False,
-            frame_time=None,
         )
         return [Result("sc", dataset, None, None, NO_STATEMENT, page.picture)]
 
@@ -398,7 +421,7 @@ class _Builder:
         """The printable report: the same pages in the colours of paper."""
         layout = on_paper(self.templates.layout)
         drawn = list(self._drawing.drawn(layout))
-        printed = (page for drawing in drawn if not drawing.series_of_pages for page in drawing.pages)
+        printed = (page for drawing in drawn for page in drawing.pages)
         pictures = sheets(self.answer, printed, layout, self.page_wording)
         made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
         key = str(made_of) + str([[drawing.finding.target.name, drawing.key] for drawing in drawn])
@@ -407,7 +430,7 @@ class _Builder:
 
     def _captured(self, drawn: Drawn) -> list[Result]:
         name, mode = drawn.finding.target.name, self.templates.layout.volume.pages
-        multi_frame = len(drawn.pages) > 1 and (mode == "multiframe" or drawn.series_of_pages)
+        multi_frame = len(drawn.pages) > 1 and mode == "multiframe"
         groups = [drawn.pages] if multi_frame else [[page] for page in drawn.pages]
         made = []
         for number, group in enumerate(groups, start=1):
@@ -421,7 +444,6 @@ class _Builder:
                 instance_number=self._captures,
                 description=drawn.description,
                 multi_frame=multi_frame,
-                frame_time=CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
             )
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))
         return made

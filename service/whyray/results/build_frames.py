@@ -17,7 +17,7 @@ from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.frame_evidence import FrameObjects, explained_first
-from whyray.results.frame_pages import PageStack, page_stacks
+from whyray.results.frame_pages import PageStack, frame_cines, page_stacks
 from whyray.results.frame_segments import FrameSegmentations
 from whyray.results.frame_stack import (
     StackedMap,
@@ -137,12 +137,14 @@ class _FrameBuilder:
         self.objects = FrameObjects()
 
     def captures(self) -> list[Result]:
-        """Pages: one object for each map or other explanation, a page a frame; one for each cine of a frame."""
-        stacks, cines = page_stacks(self.drawings, self.layout)
+        """Pages: one object for each map or other explanation, a page a frame."""
+        stacks = page_stacks(self.drawings, self.layout)
+        return [self._captured(stack, number) for number, stack in enumerate(stacks, start=1)]
+
+    def cines(self) -> list[Result]:
+        """The steps of each counterfactual of a frame that has some."""
         made: list[Result] = []
-        for stack in stacks:
-            made.append(self._captured(stack, len(made) + 1))
-        for cine in cines:
+        for cine in frame_cines(self.drawings, self.layout):
             answer, drawn = self.explained[cine.place], cine.drawn
             label = frame_label(answer.image.frames[0])
             dataset = secondary_capture(
@@ -153,13 +155,14 @@ class _FrameBuilder:
                 key=[drawn.finding.target.name, drawn.key, label],
                 instance_number=len(made) + 1,
                 description=f"{drawn.description}, {label}",
+                kind="cine",
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
             )
             self.objects.cines[frame_number(answer), cine.name] = dataset
             made.append(
                 Result(
-                    "sc",
+                    "cine",
                     dataset,
                     drawn.finding.target.name,
                     drawn.method,
@@ -315,7 +318,7 @@ class _FrameBuilder:
         """The printable report: an overview of the clearest answers, then the pages of the explained frames."""
         layout: Layout = on_paper(self.layout)
         drawn = [one for drawing in self.drawings for one in drawing.drawn(layout)]
-        printed = (page for one in drawn if not one.series_of_pages for page in one.pages)
+        printed = (page for one in drawn for page in one.pages)
         pictures = sheets(self.whole, printed, layout, self.page_wording)
         made_of = [[frame_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
         key = str(made_of) + str([[one.finding.target.name, one.key] for one in drawn])
@@ -337,4 +340,6 @@ def _of_map(kind: ResultKind, dataset: Dataset, stack: StackedMap, description: 
 
 def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
     kept = list(indices)
-    return replace(stack, values=stack.values[kept], covered=stack.covered[kept], region=stack.region[kept])
+    on_grid = None if stack.on_grid is None else stack.on_grid[kept]
+    parts = {"values": stack.values[kept], "covered": stack.covered[kept], "region": stack.region[kept]}
+    return replace(stack, **parts, on_grid=on_grid)

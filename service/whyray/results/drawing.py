@@ -27,7 +27,7 @@ from whyray.results.uids import map_key, map_keys, told_key
 class Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "cine", "compared"]
+    about: Literal["map", "segment", "notice", "told", "compared", "cine"]
     finding: Finding
     method: str | None
     key: str
@@ -35,11 +35,6 @@ class Drawn:
     pages: list[Page]
     grade: Grade | None = None
     """Of the explanation that is shown; the worst of those that are compared."""
-
-    @property
-    def series_of_pages(self) -> bool:
-        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
-        return self.about == "cine"
 
 
 class Drawing:
@@ -95,6 +90,15 @@ class Drawing:
                 yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
         yield from self._side_by_side(layout)
 
+    def cines(self, layout: Layout) -> Iterator[Drawn]:
+        """The steps of each explanation that has some: frames of one thing, whatever the layout says of volumes."""
+        for finding, told in self._told:
+            portrayal = self.portrayal(finding, told, self.page_wording, layout)
+            if portrayal.cine:
+                frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+                words = f"{finding.target.name}: {told.method}, frames"
+                yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
+
     def no_statement(self, layout: Layout) -> Page | None:
         """The page that says that nothing is said of this image; None where the package answers."""
         return no_statement_page(self.answer, layout, self.page_wording) if no_statement(self.answer) else None
@@ -113,7 +117,3 @@ class Drawing:
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
-        if portrayal.cine:
-            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-            key = "cine " + told_key(told)
-            yield Drawn("cine", finding, told.method, key, f"{words}, frames", frames, told.card.grade)

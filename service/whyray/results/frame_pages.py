@@ -108,23 +108,30 @@ class PageStack:
         return made
 
 
-def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageStack], list[FrameCine]]:
-    """All pages of the frames in stacks, by target in the package's order; and cines, which are frames by themselves.
+def frame_cines(drawings: Sequence[Drawing], layout: Layout) -> list[FrameCine]:
+    """The cines of all frames, each by itself."""
+    made = []
+    for place, drawing in enumerate(drawings):
+        names, grades = _names(drawing.answer), _grades(drawing.answer)
+        for drawn in drawing.cines(layout):
+            name = names["told", drawn.finding.target.name, drawn.key]
+            made.append(FrameCine(place, name, drawn, grades["told", name]))
+    return made
+
+
+def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
+    """All pages of the frames in stacks, by target in the package's order.
 
     A notice about a withheld explanation stands in the stack of that explanation, at its frame, where other frames show
     it; else all notices about a target make a stack.
     """
     stacks: dict[tuple[str, Name], list[_FramePage]] = {}
-    cines: list[FrameCine] = []
     notices: list[tuple[_FramePage, list[tuple[str, Name]]]] = []
     for place, drawing in enumerate(drawings):
         names, grades = _names(drawing.answer), _grades(drawing.answer)
         for drawn in drawing.drawn(layout):
             target = drawn.finding.target.name
-            if drawn.about == "cine":
-                name = names["told", target, drawn.key.removeprefix("cine ")]
-                cines.append(FrameCine(place, name, drawn, grades["told", name]))
-            elif drawn.about == "notice":
+            if drawn.about == "notice":
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
             else:
                 name = names.get((drawn.about, target, drawn.key)) or _other_name(drawn)
@@ -140,7 +147,7 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageS
         for (about, name), pages in stacks.items()
     ]
     made.sort(key=lambda stack: (stack.about == "compared", order.index(stack.finding.target.name)))
-    return made, cines
+    return made
 
 
 def _names(answer: Answer) -> dict[tuple[str, str, str], Name]:

@@ -7,6 +7,7 @@ Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydicom import Dataset
@@ -36,6 +37,7 @@ def secondary_capture(
     key: Sequence[str],
     instance_number: int,
     description: str,
+    kind: Literal["sc", "cine"] = "sc",
     multi_frame: bool = False,
     frame_time: float | None = None,
     labels: Sequence[str] | None = None,
@@ -49,9 +51,9 @@ def secondary_capture(
         answer,
         templates,
         uids,
-        kind="sc",
+        kind=kind,
         sop_class_uid=MULTI_FRAME_TRUE_COLOUR if multi_frame else SINGLE_FRAME,
-        sop_instance_uid=uids.uid("sc", *key),
+        sop_instance_uid=uids.uid(kind, *key),
         instance_number=instance_number,
     )
     image = answer.image

@@ -84,6 +84,7 @@ class SeriesTemplates(_Strict):
     blend: SeriesTemplate
     ko: SeriesTemplate
     pdf: SeriesTemplate
+    cine: SeriesTemplate
 
 
 class CodingScheme(_Strict):
