@@ -22,7 +22,8 @@ from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
+from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
+from whyray.results.wording import Wording
 
 __all__ = [
     "COMPRESSIONS",

@@ -34,8 +34,9 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
+from whyray.results.wording import Wording
 
 CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""

@@ -37,8 +37,10 @@ from whyray.results.presentation_state import can_be_outlined, presentation_stat
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.secondary_capture import secondary_capture
 from whyray.results.softcopy import rescale_of
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
 from whyray.results.uids import map_keys, told_key, uid_source
+from whyray.results.wording import Wording
 
 
 def build_run_results(

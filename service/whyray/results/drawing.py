@@ -19,8 +19,10 @@ from whyray.results.page import (
     told_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
 from whyray.results.uids import map_key, map_keys, told_key
+from whyray.results.wording import Wording
 
 
 @dataclass(frozen=True)

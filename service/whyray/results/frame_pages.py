@@ -12,7 +12,7 @@ from whyray.results.answer import Answer, Finding
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told
 from whyray.results.page import Page
-from whyray.results.templates import Layout
+from whyray.results.template_layout import Layout
 from whyray.results.uids import map_key, told_key
 
 

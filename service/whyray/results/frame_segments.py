@@ -28,7 +28,8 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.template_objects import SeriesTemplate
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, told_key
 
 

@@ -30,7 +30,8 @@ from whyray.results.carried import copy_valid, identity, valid_element, written_
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.requests import add_referenced_request, add_request_attributes, invalid_request_attributes
 from whyray.results.species import SPECIES, add_species, has_usable_responsible_person
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.template_objects import SeriesTemplate
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, package_device_uid
 
 _TYPE_2 = (

@@ -16,7 +16,9 @@ from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity
 from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page, on_paper, sheets
 from whyray.results.page.overlay import Picture
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
+from whyray.results.wording import Wording
 
 _AT = datetime(2026, 1, 2, 15, 4, 5, tzinfo=UTC)
 _DEVICE_UID = "2.25.1"

@@ -29,8 +29,10 @@ from whyray.results.reasons import reasons_in
 from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.side import side_concept, site_of
-from whyray.results.templates import Concepts, Templates, Wording
+from whyray.results.template_objects import Concepts
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, told_key
+from whyray.results.wording import Wording
 
 _COMMENT = dcm("121106", "Comment")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from whyray.results.page.layout import shortened
 from whyray.results.page.overlay import Picture
 from whyray.results.page.typeface import typeface
-from whyray.results.templates import Colour, Layout
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
 
 _FOR, _AGAINST, _NEUTRAL = (213, 94, 0), (86, 180, 233), (150, 150, 150)
 # Okabe and Ito's colours, distinct for colour-blind readers too.

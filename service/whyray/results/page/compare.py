@@ -14,7 +14,9 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import dimmed_where_unseen, plain, with_heatmap
 from whyray.results.page.pages import legend_of_answer, quality_words, scale_bar, subtitle_of, title_of
-from whyray.results.templates import Colour, Layout, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
+from whyray.results.wording import Wording
 
 _MOST_COLUMNS = 4
 _MOST_MAPS = 11

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from whyray.imaging import opposite
 from whyray.results.page.overlay import Picture, map_colours
 from whyray.results.page.typeface import typeface
-from whyray.results.templates import Colour, Layout
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
 
 _LEAST_PAGE_WIDTH = 1100
 _TITLE_SHARE, _TEXT_SHARE = 30, 88

@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.results.page.typeface import typeface
-from whyray.results.templates import Colour, Layout
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
 
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]

@@ -22,7 +22,9 @@ from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, p
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap, with_mask, with_strip
 from whyray.results.portray import Figure, Portrayal
 from whyray.results.reasons import reasons_in
-from whyray.results.templates import Colour, Layout, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.template_parts import Colour
+from whyray.results.wording import Wording
 
 _SHORT_DIGEST = 12
 Overlaid = Callable[[Picture, int], Picture]

@@ -13,7 +13,8 @@ from whyray.results.page.layout import Page, text_size_of
 from whyray.results.page.overlay import Picture
 from whyray.results.page.pages import overview_page
 from whyray.results.page.typeface import legible, typeface
-from whyray.results.templates import Layout, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.wording import Wording
 
 
 def on_paper(layout: Layout) -> Layout:

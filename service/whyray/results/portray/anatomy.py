@@ -14,7 +14,7 @@ from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_outline
 from whyray.results.page.typeface import typeface
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
-from whyray.results.templates import RegionWords
+from whyray.results.wording import RegionWords
 
 _PERCENT = ucum("%", "Percent")
 

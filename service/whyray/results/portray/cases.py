@@ -16,7 +16,7 @@ from whyray.results.page.overlay import Picture
 from whyray.results.page.typeface import typeface
 from whyray.results.portray.over_image import over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
-from whyray.results.templates import CaseWords
+from whyray.results.wording import CaseWords
 
 _MOST_COLUMNS = 6
 _DRAWN = 3

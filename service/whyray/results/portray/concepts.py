@@ -7,7 +7,7 @@ from whyray.results.coding import NO_UNITS
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
-from whyray.results.templates import ConceptWords
+from whyray.results.wording import ConceptWords
 
 _DRAWN = 14
 """Concepts that get a bar, the heaviest; all get a row in the report."""

@@ -11,7 +11,7 @@ from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import curve_chart
 from whyray.results.page.overlay import Picture, plain, with_heatmap
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
-from whyray.results.templates import CounterfactualWords
+from whyray.results.wording import CounterfactualWords
 
 _COLUMNS = 2
 _OUTLINED = 0.1

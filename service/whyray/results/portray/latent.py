@@ -9,7 +9,7 @@ from whyray.explain.latent import ENOUGH
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, Points, bar_chart, scatter_chart
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
-from whyray.results.templates import LatentWords
+from whyray.results.wording import LatentWords
 
 _UNUSUAL = 95.0
 

@@ -18,7 +18,9 @@ from whyray.base.errors import ExplanationError
 from whyray.explain import TypedExplanation
 from whyray.results.answer import Answer, Finding, GradedExplanation
 from whyray.results.coding import own
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
+from whyray.results.wording import Wording
 
 Picture = NDArray[np.uint8]
 

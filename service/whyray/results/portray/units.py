@@ -11,7 +11,7 @@ from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
 from whyray.results.portray.over_image import TOP_SHARE, over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
-from whyray.results.templates import UnitWords
+from whyray.results.wording import UnitWords
 
 _DRAWN = 3
 """Units that get pictures; all get a bar and a row."""

@@ -1,0 +1,89 @@
+"""`series.yaml`, `equipment.yaml` and `concepts.yaml`: what results say beside their pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from whyray.base.coded_concept import CodedConcept
+from whyray.results.template_parts import Concept
+from whyray.results.template_text import Strict, with_fields
+
+
+class SeriesTemplate(Strict):
+    """Number, modality and description of the series of one kind of result."""
+
+    number: int = Field(ge=1, le=2**31 - 1)
+    modality: str = Field(pattern=r"^[A-Z0-9_ ]{1,16}$")
+    description: Annotated[str, with_fields("package", "version", "title", "method")]
+
+
+class SeriesTemplates(Strict):
+    """`series.yaml`."""
+
+    sc: SeriesTemplate
+    seg: SeriesTemplate
+    segments: SeriesTemplate
+    pm: SeriesTemplate
+    sr: SeriesTemplate
+    gsps: SeriesTemplate
+    blend: SeriesTemplate
+    ko: SeriesTemplate
+    pdf: SeriesTemplate
+    cine: SeriesTemplate
+
+
+class CodingScheme(Strict):
+    """Who answers for private codes."""
+
+    designator: str = Field(min_length=1, max_length=16)
+    name: str
+    organisation: str
+
+
+class Equipment(Strict):
+    """`equipment.yaml`."""
+
+    manufacturer: str = Field(min_length=1, max_length=64)
+    model: str = Field(min_length=1, max_length=64)
+    serial_number: str = Field(min_length=1, max_length=64)
+    content_qualification: Literal["PRODUCT", "RESEARCH", "SERVICE"]
+    coding_scheme: CodingScheme
+
+
+class Grades(Strict):
+    """The concepts of the three grades of a quality card."""
+
+    green: Concept
+    amber: Concept
+    red: Concept
+
+
+class Concepts(Strict):
+    """`concepts.yaml`."""
+
+    quantities: dict[str, Concept]
+    other_quantity: Concept
+    region_category: Concept
+    region_type: Concept
+    segment_category: Concept
+    probability: Concept
+    threshold: Concept
+    area: Concept
+    volume: Concept
+    value: Concept
+    present: Concept
+    absent: Concept
+    quality_grade: Concept
+    grades: Grades
+    withheld: Concept
+    refused: Concept
+    measurements: dict[str, Concept]
+    procedure: Concept
+    algorithm_family: Concept
+    document: Concept
+
+    def quantity(self, method: str) -> CodedConcept:
+        """What a heatmap of `method` measures."""
+        return self.quantities.get(method, self.other_quantity)
