@@ -163,7 +163,7 @@ def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates
     (series,) = study.ReferencedSeriesSequence
     (document,) = series.ReferencedSOPSequence
     assert (series.SeriesInstanceUID, document.ReferencedSOPInstanceUID) == ("1.2.3", "1.2.3.4")
-    assert report.SeriesDescription.endswith(" r2")
+    assert report.SeriesDescription.endswith("rev 2, replaces 1")
     assert any("Revision 2" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
 
 

@@ -12,12 +12,13 @@ from whyray.results.answer import (
     StructureInSource,
     shown_maps,
 )
-from whyray.results.build import EVERY_KIND, build_results
+from whyray.results.build import build_results
 from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
+from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.pages import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews

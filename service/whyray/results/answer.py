@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -193,6 +193,24 @@ class Result:
 def no_statement(answer: Answer) -> bool:
     """Whether the package says nothing of this image, since it is unlike those that it was made for."""
     return answer.scope is not None and answer.scope.refused
+
+
+def by_probability(findings: Iterable[Finding]) -> list[Finding]:
+    """What is present before what is absent, then by probability or value, the highest first."""
+
+    def order(finding: Finding) -> tuple[bool, float]:
+        number = finding.value if finding.probability is None else finding.probability
+        return not finding.present, -(number or 0.0)
+
+    return sorted(findings, key=order)
+
+
+def named_findings(answer: Answer) -> list[Finding]:
+    """What results are about: findings with an explanation that is shown, or else those that are present."""
+    shown = [finding for finding, _ in (*shown_maps(answer), *shown_told(answer))]
+    present = [finding for finding in answer.findings if finding.present]
+    names = {finding.target.name for finding in shown or present}
+    return by_probability(finding for finding in answer.findings if finding.target.name in names)
 
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from pydicom import Dataset
 
-from whyray.base.errors import ConfigError
-from whyray.base.failures import activity
 from whyray.config import ResultKind
 from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
 from whyray.results.blending import blending
-from whyray.results.charset import set_character_set
 from whyray.results.consistency import refuse_inconsistent
-from whyray.results.drawing import Drawing, Drawn
+from whyray.results.drawing import Drawing, Drawn, in_reading_order
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
+from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
@@ -42,8 +40,6 @@ CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 NO_STATEMENT = "no statement: unlike the images that the package was made for"
 """Description of the page of an image that nothing is said of."""
-EVERY_KIND: tuple[ResultKind, ...] = ("sc", "cine", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf")
-"""All that can be made."""
 
 
 def build_results(
@@ -54,6 +50,7 @@ def build_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    run: Run | None = None,
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
@@ -72,6 +69,8 @@ def build_results(
         An organisation's UID root; None for 2.25 UIDs.
     previous
         What the catalog knows of the results named in `answer.supersedes`, for the report's predecessors.
+    run
+        Where the answer is one of several of a run, whose pages share a series.
 
     Raises
     ------
@@ -86,86 +85,32 @@ def build_results(
     refuse_inconsistent(answer)
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
-    options = [sorted(kinds), list(previous)]
-    uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
-    builder = _Builder(answer, templates, uids, wording, page_wording)
+    options = [sorted(kinds), list(previous), *([] if run is None else [run])]
+    uids = uid_source(
+        answer,
+        templates.version,
+        f"{language}/{page_wording.language.value}",
+        uid_root,
+        options,
+        None if run is None else run.key,
+    )
+    builder = _Builder(answer, templates, uids, wording, page_wording, pages_before=0 if run is None else run.pages)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
-
-
-class KindMaker(Protocol):
-    """Makes the results of each kind; later kinds refer to what was made before."""
-
-    def captures(self) -> list[Result]:
-        """Pages."""
-
-    def cines(self) -> list[Result]:
-        """The steps of counterfactuals, to be played."""
-
-    def segmentations(self) -> list[Result]:
-        """Segmentations."""
-
-    def maps(self) -> list[Result]:
-        """Parametric Maps."""
-
-    def report(self, previous: Sequence[EarlierResult]) -> Result:
-        """The report."""
-
-    def presentation_states(self) -> list[Result]:
-        """Grayscale softcopy presentation states."""
-
-    def blends(self) -> list[Result]:
-        """Blending presentation states."""
-
-    def key_objects(self) -> list[Result]:
-        """Key object selections."""
-
-    def document(self) -> Result:
-        """The printable report."""
-
-
-def make_kinds(
-    maker: KindMaker, kinds: Sequence[ResultKind], previous: Sequence[EarlierResult], header: Dataset, about: str
-) -> list[Result]:
-    """The results of the wanted kinds in their order, in the character set of `header`; `about` is told in errors."""
-    made: list[Result] = []
-    makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
-        "sc": ("pages", maker.captures),
-        "cine": ("cines", maker.cines),
-        "seg": ("Segmentation", maker.segmentations),
-        "pm": ("Parametric Map", maker.maps),
-        "sr": ("report", lambda: [maker.report(previous)]),
-        "gsps": ("presentation state", maker.presentation_states),
-        "blend": ("blending presentation state", maker.blends),
-        "ko": ("key object selection", maker.key_objects),
-        "pdf": ("printable report", lambda: [maker.document()]),
-    }
-    for kind, (name, make) in makers.items():
-        if kind in kinds:
-            with activity(f"making the {name} of {about}"):
-                made += make()
-    for result in made:
-        set_character_set(result.dataset, header)
-    return made
-
-
-def refuse_unmakeable(kinds: Sequence[ResultKind]) -> None:
-    """Refuse blends without the maps that they refer to.
-
-    Raises
-    ------
-    ConfigError
-        If blends are wanted, and Parametric Maps are not.
-    """
-    if "blend" in kinds and "pm" not in kinds:
-        raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
 
 
 class _Builder:
     """Makes the results of one answer and remembers which object shows what, for the report."""
 
     def __init__(
-        self, answer: Answer, templates: Templates, uids: UidSource, wording: Wording, page_wording: Wording
+        self,
+        answer: Answer,
+        templates: Templates,
+        uids: UidSource,
+        wording: Wording,
+        page_wording: Wording,
+        *,
+        pages_before: int,
     ) -> None:
         self.answer = answer
         self.templates = templates
@@ -182,12 +127,12 @@ class _Builder:
         self._notices: dict[str, Dataset] = {}
         self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
         self._structures: dict[str, tuple[Dataset, int]] = {}
-        self._captures = 0
+        self._captures = pages_before
 
     def captures(self) -> list[Result]:
-        """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
+        """Pages: of each shown map, of segments without a map, and notices of what is not shown; in reading order."""
         made = self._no_statement()
-        for drawn in self._drawing.drawn(self.templates.layout):
+        for drawn in in_reading_order(self._drawing.drawn(self.templates.layout)):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
@@ -212,7 +157,7 @@ class _Builder:
                 kind="cine",
                 key=[name, drawn.key],
                 instance_number=len(made) + 1,
-                description=drawn.description,
+                description=drawn.title,
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
             )
@@ -443,7 +388,7 @@ class _Builder:
                 group,
                 key=[name, drawn.key, mode, str(number)],
                 instance_number=self._captures,
-                description=drawn.description,
+                description=drawn.title,
                 multi_frame=multi_frame,
             )
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))

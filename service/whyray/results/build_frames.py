@@ -12,10 +12,11 @@ from pydicom import Dataset
 from whyray.config import ResultKind
 from whyray.results.answer import Answer, MapInSource, Result, no_statement
 from whyray.results.blending import blending
-from whyray.results.build import CINE_FRAME_TIME, build_results, make_kinds, refuse_unmakeable
+from whyray.results.build import CINE_FRAME_TIME, build_results
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
+from whyray.results.fingerprint import fingerprint
 from whyray.results.frame_evidence import FrameObjects, explained_first
 from whyray.results.frame_pages import PageStack, frame_cines, page_stacks
 from whyray.results.frame_segments import FrameSegmentations
@@ -30,6 +31,7 @@ from whyray.results.frame_stack import (
     stacked_maps,
 )
 from whyray.results.key_objects import key_objects
+from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
 from whyray.results.multi_frame import frame_label
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
@@ -74,13 +76,18 @@ def grouped_results(
     Parameters and errors as for `build_results`.
     """
     options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous}
-    for group in by_instance(answers):
+    groups = by_instance(answers)
+    key, pages = fingerprint([fingerprint(answer) for answer in answers]) if len(groups) > 1 else "", 0
+    for group in groups:
+        run = Run(key, pages) if key else None
         if len(group) == 1:
-            yield group, build_results(group[0], kinds, templates, **options)
+            made = build_results(group[0], kinds, templates, **options, run=run)
         elif no_statement(group[0]):  # of all frames together: jobs decide on instances, not on frames
-            yield group, build_results(over_frames(group), kinds, templates, **options)
+            made = build_results(over_frames(group), kinds, templates, **options, run=run)
         else:
-            yield group, build_frame_results(group, kinds, templates, **options)
+            made = build_frame_results(group, kinds, templates, **options, run=run)
+        pages += sum(result.kind == "sc" for result in made)
+        yield group, made
 
 
 def build_frame_results(
@@ -91,6 +98,7 @@ def build_frame_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    run: Run | None = None,
 ) -> list[Result]:
     """All results about frames of one multi-frame instance: one series a kind, whose objects hold the frames in order.
 
@@ -103,8 +111,8 @@ def build_frame_results(
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     version = f"{language}/{page_wording.language.value}"
-    options = [sorted(kinds), list(previous)]
-    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options)
+    options = [sorted(kinds), list(previous), *([] if run is None else [run])]
+    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options, run)
     return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames")
 
 
@@ -120,6 +128,7 @@ class _FrameBuilder:
         version: str,
         uid_root: str | None,
         options: Sequence[object],
+        run: Run | None,
     ) -> None:
         self.answers = answers
         self.templates = templates
@@ -129,7 +138,9 @@ class _FrameBuilder:
         self.whole = over_frames(answers)
         explained = [frame_number(answer) for answer in self.explained]
         self._uids = [uid_source(answer, templates.version, version, uid_root, options) for answer in answers]
-        uids = uid_source(self.whole, templates.version, version, uid_root, options)
+        self._pages_before = 0 if run is None else run.pages
+        shared = None if run is None else run.key
+        uids = uid_source(self.whole, templates.version, version, uid_root, options, shared)
         self.uids = replace(uids, seed=json.dumps([uids.seed, explained, [one.seed for one in self._uids]]))
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
@@ -141,7 +152,7 @@ class _FrameBuilder:
     def captures(self) -> list[Result]:
         """Pages: one object for each map or other explanation, a page a frame."""
         stacks = page_stacks(self.drawings, self.layout)
-        return [self._captured(stack, number) for number, stack in enumerate(stacks, start=1)]
+        return [self._captured(stack, number) for number, stack in enumerate(stacks, start=self._pages_before + 1)]
 
     def cines(self) -> list[Result]:
         """The steps of each counterfactual of a frame that has some."""
@@ -156,7 +167,7 @@ class _FrameBuilder:
                 drawn.pages,
                 key=[drawn.finding.target.name, drawn.key, label],
                 instance_number=len(made) + 1,
-                description=f"{drawn.description}, {label}",
+                description=f"{drawn.title}, {label}",
                 kind="cine",
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
@@ -186,7 +197,7 @@ class _FrameBuilder:
             pages,
             key=[stack.about, *stack.name, *stack.keys],
             instance_number=instance_number,
-            description=description,
+            description=f"{stack.title}, {_frames_in_words(answers)}",
             multi_frame=len(stack.pages) > 1,
             labels=[frame_label(answer.image.frames[0]) for answer in answers],
         )
@@ -343,5 +354,10 @@ def _of_map(kind: ResultKind, dataset: Dataset, stack: StackedMap, description: 
 def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
     kept = list(indices)
     on_grid = None if stack.on_grid is None else stack.on_grid[kept]
-    parts = {"values": stack.values[kept], "covered": stack.covered[kept], "region": stack.region[kept]}
-    return replace(stack, **parts, on_grid=on_grid)
+    return replace(
+        stack,
+        values=stack.values[kept],
+        covered=stack.covered[kept],
+        region=stack.region[kept],
+        on_grid=on_grid,
+    )

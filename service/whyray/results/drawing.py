@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from whyray.quality import Grade, worst_of
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, no_statement, shown_maps, shown_told
+from whyray.results.answer import (
+    Answer,
+    Finding,
+    GradedExplanation,
+    MapInSource,
+    by_probability,
+    no_statement,
+    shown_maps,
+    shown_told,
+)
 from whyray.results.page import (
     Page,
     cine_pages,
@@ -19,10 +28,20 @@ from whyray.results.page import (
     told_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
+from whyray.results.series import SEPARATOR
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
 from whyray.results.uids import map_key, map_keys, told_key
 from whyray.results.wording import Wording
+
+_KINDS_OF_PAGES = {
+    "map": "AI Overlay",
+    "segment": "AI Segment",
+    "notice": "AI Notice",
+    "told": "AI Explanation",
+    "compared": "AI Comparison",
+    "cine": "AI Steps",
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,19 @@ class Drawn:
     pages: list[Page]
     grade: Grade | None = None
     """Of the explanation that is shown; the worst of those that are compared."""
+
+    @property
+    def title(self) -> str:
+        """The description with the kind of page before it, as the object itself says it."""
+        return f"{_KINDS_OF_PAGES.get(self.about, 'AI Page')} {SEPARATOR} {self.description}"
+
+
+def in_reading_order(drawn: Iterable[Drawn]) -> list[Drawn]:
+    """The most probable finding first; comparisons, which are about several, last."""
+    listed = list(drawn)
+    ranked = by_probability({one.finding.target.name: one.finding for one in listed}.values())
+    names = [finding.target.name for finding in ranked]
+    return sorted(listed, key=lambda one: (one.about == "compared", names.index(one.finding.target.name)))
 
 
 class Drawing:

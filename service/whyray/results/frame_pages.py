@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whyray.quality import Grade
-from whyray.results.answer import Answer, Finding
+from whyray.results.answer import Answer, Finding, by_probability
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told
 from whyray.results.page import Page
@@ -91,6 +91,11 @@ class PageStack:
         return self._clearest.drawn.description
 
     @property
+    def title(self) -> str:
+        """The description with the kind of page before it."""
+        return self._clearest.drawn.title
+
+    @property
     def _clearest(self) -> _FramePage:
         return max(self.pages, key=lambda page: (not page.is_notice, *clearness(page.drawn.finding)))
 
@@ -120,7 +125,7 @@ def frame_cines(drawings: Sequence[Drawing], layout: Layout) -> list[FrameCine]:
 
 
 def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
-    """All pages of the frames in stacks, by target in the package's order.
+    """All pages of the frames in stacks, the most probable finding first.
 
     A notice about a withheld explanation stands in the stack of that explanation, at its frame, where other frames show
     it; else all notices about a target make a stack.
@@ -141,11 +146,14 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
         own = ("notice", (page.drawn.finding.target.name,))
         for key in [key for key in withheld if key in stacks] or [own]:
             stacks.setdefault(key, []).append(page)
-    order = [finding.target.name for finding in drawings[0].answer.findings] if drawings else []
     made = [
         PageStack(about, name, tuple(sorted(pages, key=lambda page: page.place)))
         for (about, name), pages in stacks.items()
     ]
+    clearest: dict[str, Finding] = {}
+    for finding in by_probability(stack.finding for stack in made):
+        clearest.setdefault(finding.target.name, finding)
+    order = list(clearest)
     made.sort(key=lambda stack: (stack.about == "compared", order.index(stack.finding.target.name)))
     return made
 

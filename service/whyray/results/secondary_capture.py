@@ -20,6 +20,7 @@ from whyray.results.header import add_anatomy, add_lossy, local_time, new_datase
 from whyray.results.multi_frame import is_frame_stack
 from whyray.results.page import Page
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
+from whyray.results.series import separated
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
@@ -65,8 +66,8 @@ def secondary_capture(
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "SECONDARY"]
-    made.ImageComments = one_value(description, LONGEST_SHORT_TEXT)
-    made.DerivationDescription = one_value(description, LONGEST_SHORT_TEXT)
+    made.ImageComments = one_value(separated(description, image.header), LONGEST_SHORT_TEXT)
+    made.DerivationDescription = made.ImageComments
     made.DerivationCodeSequence = [item(_DERIVATION)]
     shown = sorted({panel.frame for page in pages for panel in page.panels if panel.frame is not None})
     of_none = any(panel.frame is None for page in pages for panel in page.panels)
