@@ -77,6 +77,14 @@ def explain(
             "repeated. Its probability and threshold are moved there from the prevalence that the package states."
         ),
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            help="Kind of DICOM result: sc, seg, sr, pm, gsps, blend, ko, pdf, cine; may be repeated. "
+            "[default: sc, seg, sr]",
+        ),
+    ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
     seed: Annotated[
         int | None, typer.Option(help="Seed of the methods and measurements that draw random numbers. [default: 0]")
@@ -107,7 +115,7 @@ def explain(
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests, prevalences
     from whyray.cli.screen import print_report, progress_bar
-    from whyray.config import load_config, reader_of
+    from whyray.config import DEFAULT_KINDS, load_config, reader_of, result_kinds
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
     from whyray.jobs.explanation_request import ExplanationRequest
@@ -149,9 +157,10 @@ def explain(
             wish,
             out,
             templates=templates,
-            language=language,
             at=system_clock(),
             progress=progress,
+            language=language,
+            kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
             audience=audience.value if audience else reader_of(method or ()),
         )
     print_report(report, out)

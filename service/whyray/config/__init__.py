@@ -32,6 +32,7 @@ from whyray.config.network import (
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
+    DEFAULT_KINDS,
     Audience,
     Budget,
     Completion,
@@ -45,6 +46,7 @@ from whyray.config.routes import (
     Send,
     TargetRequest,
     reader_of,
+    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -56,6 +58,7 @@ from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
     "DATES",
+    "DEFAULT_KINDS",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -127,4 +130,5 @@ __all__ = [
     "read_config",
     "read_yaml",
     "reader_of",
+    "result_kinds",
 ]

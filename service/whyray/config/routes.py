@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -19,11 +19,31 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from whyray.base.errors import ConfigError
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.values import Duration, Share, format_duration, parse_duration
 
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf"]
+ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf", "cine"]
+DEFAULT_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "sr")
+"""What is made and sent where nobody says otherwise: the kinds that common viewers open (docs/viewers.md)."""
+
+
+def result_kinds(names: Sequence[str]) -> tuple[ResultKind, ...]:
+    """The kinds of result that these names stand for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind.
+    """
+    known = get_args(ResultKind)
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no kind of result {name!r}", advice=f"There are {', '.join(known)}.")
+    return tuple(kind for kind in known if kind in names)
+
+
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
@@ -259,16 +279,12 @@ class Send(Section):
         tuple[ResultKind, ...],
         BeforeValidator(_one_or_more, json_schema_input_type=OneOrMore[ResultKind]),
         Field(alias="as", min_length=1),
-    ] = (
-        "sc",
-        "seg",
-        "pm",
-        "sr",
-    )
-    """Kinds of result: sc (Secondary Capture), seg (Segmentation), pm (Parametric Map), sr (Structured Report), gsps
-    (outlines on the originals as presentation states), blend (presentation states that lay the map over the original in
-    the standard's Hot Iron palette; needs pm), ko (Key Object Selection of the key slices), pdf (a report to
-    print, which names the patient)."""
+    ] = DEFAULT_KINDS
+    """Kinds of result: sc (Secondary Capture), seg (Segmentation), sr (Structured Report), which common viewers open;
+    and for those that do: pm (Parametric Map), gsps (outlines on the originals as presentation states), blend
+    (presentation states that lay the map over the original in the standard's Hot Iron palette; needs pm), ko (Key
+    Object Selection of the key slices), pdf (a report to print, which names the patient), cine (the steps of a
+    counterfactual as frames of one Secondary Capture)."""
 
     @model_validator(mode="after")
     def _blends_have_maps(self) -> Send:

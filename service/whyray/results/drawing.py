@@ -8,10 +8,17 @@ from typing import Literal
 
 from whyray.config import Audience
 from whyray.quality import Grade, worst_of
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, shown_maps, shown_told
+from whyray.results.answer import (
+    Answer,
+    Finding,
+    GradedExplanation,
+    MapInSource,
+    by_probability,
+    shown_maps,
+    shown_told,
+)
 from whyray.results.page import (
     Page,
-    by_weight,
     cine_pages,
     comparisons,
     map_details,
@@ -23,10 +30,21 @@ from whyray.results.page import (
     told_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
+from whyray.results.series import SEPARATOR
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
 from whyray.results.uids import map_key, map_keys, told_key
 from whyray.results.wording import Wording
+
+_KINDS_OF_PAGES = {
+    "map": "AI Overlay",
+    "segment": "AI Segment",
+    "notice": "AI Notice",
+    "told": "AI Explanation",
+    "compared": "AI Comparison",
+    "cine": "AI Steps",
+    "details": "AI Details",
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +61,9 @@ class Drawn:
     """Of the explanation that is shown; the worst of those that are compared."""
 
     @property
-    def series_of_pages(self) -> bool:
-        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
-        return self.about == "cine"
+    def title(self) -> str:
+        """The description with the kind of page before it, as the object itself says it."""
+        return f"{_KINDS_OF_PAGES.get(self.about, 'AI Page')} {SEPARATOR} {self.description}"
 
 
 class Drawing:
@@ -81,12 +99,22 @@ class Drawing:
         Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
         if self.audience != "administrator":
-            for finding in by_weight(self.answer):
+            for finding in by_probability(self.answer.findings):
                 yield from self._of_finding(finding, layout)
             yield from self._side_by_side(layout)
         if layout.details == "always" or (layout.details == "by_audience" and self.audience == "scientist"):
-            for finding in by_weight(self.answer):
+            for finding in by_probability(self.answer.findings):
                 yield from self._details(finding, layout)
+
+    def cines(self, layout: Layout) -> Iterator[Drawn]:
+        """The steps of each explanation that has some: frames of one thing, whatever the layout says of volumes."""
+        for finding, told in self._told:
+            portrayal = self.portrayal(finding, told, self.page_wording, layout)
+            plain = portrayal.plain
+            if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
+                frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+                words = f"{finding.target.name}: {told.method}, frames"
+                yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
 
     def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
         wording, answer, name = self.page_wording, self.answer, finding.target.name
@@ -134,7 +162,3 @@ class Drawing:
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
-        if portrayal.cine and (portrayal.plain is None or portrayal.plain.shown or self.audience == "scientist"):
-            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-            key = "cine " + told_key(told)
-            yield Drawn("cine", finding, told.method, key, f"{words}, frames", frames, told.card.grade)

@@ -6,7 +6,7 @@ from whyray.results.page.finding import map_pages, mask_pages, notice_page
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
 from whyray.results.page.paper import on_paper, sheets
-from whyray.results.page.said import by_weight, frames_explained_words
+from whyray.results.page.said import frames_explained_words
 from whyray.results.page.summary import Summarised, no_statement_words, summary_page
 from whyray.results.page.text import text_size_of
 from whyray.results.page.told import cine_pages, told_pages
@@ -17,7 +17,6 @@ __all__ = [
     "Page",
     "Panel",
     "Summarised",
-    "by_weight",
     "cine_pages",
     "comparisons",
     "frames_explained_words",

@@ -56,15 +56,6 @@ def is_called(finding: Finding) -> bool:
     return finding.present or (finding.probability is None and finding.mask is None and finding.value is not None)
 
 
-def by_weight(answer: Answer) -> list[Finding]:
-    """All findings: those that were found first, by probability, then those that were not."""
-
-    def weight(finding: Finding) -> tuple[bool, float]:
-        return is_called(finding), -math.inf if finding.probability is None else finding.probability
-
-    return sorted(answer.findings, key=weight, reverse=True)
-
-
 def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
     """Which frame of a multi-frame instance the page is about, and the prevalence that a route set; often neither."""
     image, said = answer.image, []

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, by_probability
 from whyray.results.page.finding import SENTENCE, overlay_of
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Words, compose
 from whyray.results.page.marks import draw_level, draw_probability
 from whyray.results.page.overlay import Picture, plain, with_mask
-from whyray.results.page.said import by_weight, foot_of, is_called, number_of, probability_of
+from whyray.results.page.said import foot_of, is_called, number_of, probability_of
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
@@ -52,7 +52,7 @@ def summary_page(
     if answer.scope is not None and answer.scope.refused:
         return no_statement_page(answer, layout, wording)
     best = {id(finding): one for finding, one in zip(answer.findings, shown_in or (), strict=False)}
-    ordered = [best.get(id(finding), Summarised(answer, finding)) for finding in by_weight(answer)]
+    ordered = [best.get(id(finding), Summarised(answer, finding)) for finding in by_probability(answer.findings)]
     called = [one for one in ordered if is_called(one.finding)]
     width = min(_WIDTH, layout.page.width_at_most)
     text_size = text_size_of(width)
