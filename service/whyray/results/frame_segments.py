@@ -156,6 +156,7 @@ def _spread(stack: StackedMap, count: int) -> MapInSource:
         values=spread(stack.map.values, stack.places, count),
         covered=spread(stack.map.covered, stack.places, count),
         region=spread(stack.map.region, stack.places, count),
+        on_grid=None,
     )
 
 

@@ -14,14 +14,17 @@ from whyray.results.template_text import Strict, with_fields
 class SeriesTemplate(Strict):
     """Number, modality and description of the series of one kind of result."""
 
-    number: int = Field(ge=1, le=2**31 - 1)
+    number: int = Field(ge=0, le=2**31 - 1)
     modality: str = Field(pattern=r"^[A-Z0-9_ ]{1,16}$")
-    description: Annotated[str, with_fields("package", "version", "title", "method")]
+    description: Annotated[str, with_fields("package", "version", "title", "method", "findings")]
 
 
 class SeriesTemplates(Strict):
     """`series.yaml`."""
 
+    base: int = Field(default=9000, ge=0, le=2**30)
+    packages: dict[str, Annotated[int, Field(ge=0, lt=100)]] = Field(default_factory=dict)
+    """Places of packages: see `series_number`."""
     sc: SeriesTemplate
     seg: SeriesTemplate
     segments: SeriesTemplate
@@ -31,6 +34,7 @@ class SeriesTemplates(Strict):
     blend: SeriesTemplate
     ko: SeriesTemplate
     pdf: SeriesTemplate
+    cine: SeriesTemplate
 
 
 class CodingScheme(Strict):
