@@ -52,6 +52,7 @@ class _Wishes:
     normals: int
     made: date
     threads: int
+    gradients: bool = True
     progress: Progress | None = None
 
     @property
@@ -71,6 +72,9 @@ def main(
     normals: Annotated[int, typer.Option(min=20, help="Images without findings that normal maps are made of.")] = 24,
     made: Annotated[str, typer.Option(help="The day that the artefacts name.")] = "2026-11-29",
     threads: Annotated[int, typer.Option(help="Threads of ONNX Runtime.")] = 1,
+    gradients: Annotated[
+        bool, typer.Option(help="Put methods that need gradients to the boxes, too: twice the time.")
+    ] = True,
     same_graph: Annotated[
         bool, typer.Option(help="Measure nothing: let reports name cards that were written anew, of the same graphs.")
     ] = False,
@@ -100,7 +104,7 @@ def main(
             continue
         started = time.perf_counter()
         of_folds = _of_package(name, folds or [])
-        wishes = _Wishes(data, of_folds, explained, normals, date.fromisoformat(made), threads, tell)
+        wishes = _Wishes(data, of_folds, explained, normals, date.fromisoformat(made), threads, gradients, tell)
         report = onboarded(name, folder, wishes)
         _show(console, name, folder, report, time.perf_counter() - started)
     if bundled == BUNDLED:
@@ -127,6 +131,8 @@ def onboarded(name: str, folder: Path, wishes: _Wishes) -> dict[str, Any]:
         model = load_package(copy, options=wishes.options)
         images, learned = radiographs_of(model, wishes.data, wishes.normals)
         only = [method.name for method in heatmap_methods() if _affordable(model, method.name)]
+        if not wishes.gradients:
+            only = [method for method in only if method_named(method).tier != "T2"]
         contrasted = [method for method in only if method_named(method).tier != "T2"]
         held_out = None
         if any(image.truth for image in images):
@@ -237,9 +243,19 @@ def _words(held_out: Mapping[str, Model] | None, model: Model) -> str:
 
 
 def decisive_files(folder: Path) -> dict[str, str]:
-    """By name the SHA-256 of what decides how a package answers and is explained: its graph and its manifest."""
-    names = (read_manifest(folder / MANIFEST).graph, MANIFEST)
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    """SHA-256 of what decides how a package is explained: its graph, and what its manifest says of that.
+
+    Words, thresholds, calibration and prevalence move no map.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    said = manifest.model_dump(mode="json", include={"task", "input", "output", "evidence", "methods"})
+    said["targets"] = [target.name for target in manifest.targets]
+    said["anatomy"] = manifest.companions.get("anatomy")
+    explained = json.dumps(said, sort_keys=True).encode()
+    return {
+        manifest.graph: hashlib.sha256((folder / manifest.graph).read_bytes()).hexdigest(),
+        MANIFEST: hashlib.sha256(explained).hexdigest(),
+    }
 
 
 def _write(folder: Path, report: dict[str, Any]) -> None:
