@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def _search_in_force(explanation: CaseMatches, index: ReferenceIndex, model: Mod
 def _apart(told: CaseMatches, question: Question) -> float:
     """1 where the method finds other references now, else the largest difference of a similarity."""
     known = method_named(told.method).Parameters.model_fields
-    parameters = {name: value for name, value in told.parameters.items() if name in known}
+    parameters: dict[str, Any] = {name: value for name, value in told.parameters.items() if name in known}
     case = question.case
     again = explain(
         question.model, case.image, target=told.target, method=told.method, context=case.context, **parameters
