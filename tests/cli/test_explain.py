@@ -37,6 +37,7 @@ class Trust(_Strict):
     level: Literal["reliable", "caution", "not_shown"]
     name: str
     sentence: str | None
+    record: str | None
 
 
 class Quality(_Strict):
@@ -392,7 +393,7 @@ def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli:
     assert note.startswith("Explained: 2 of 18 frames, those with the clearest answers (8-9)")
     assert note in said.out.replace("\n", "")
     assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
-        "pm",
+        "sc",
         "sc",
         "seg",
         "sr",

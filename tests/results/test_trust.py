@@ -59,6 +59,14 @@ def test_what_the_maps_of_the_package_met_is_said_where_all_is_well() -> None:
     )
 
 
+def test_what_the_maps_of_the_package_met_is_said_of_those_that_are_doubted_too() -> None:
+    record = measured("maps that hit what readers marked", "record", Grade.GREEN, 0.59, 0.48)
+    doubted = trust_in(card(record, measured("share inside anatomy", "anatomy", Grade.AMBER)), ENGLISH)
+    assert doubted.sentence is not None
+    assert "part of the highlighted area" in doubted.sentence
+    assert doubted.record == "Such maps of this package met 59% of radiologists' marks; a guess meets 48%."
+
+
 @pytest.mark.parametrize(
     ("grade", "sentence"),
     [

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydicom.uid import UID
 
-from whyray.admin.explanation_schemas import TrustOut
+from whyray.admin.explanation_schemas import AgreementOut, TrustOut
 from whyray.admin.explanations import explanations_of, is_about, trust_out
 from whyray.admin.schemas import (
     Action,
@@ -89,6 +89,9 @@ def _finding_out(finding: FindingRecord) -> FindingOut:
         present=finding.present,
         grade=next((grade for grade in ("red", "amber", "green") if grade in grades), None),
         trust=_least_trust(finding.all_explanations),
+        agreement=None
+        if finding.agreement is None
+        else AgreementOut.model_validate(finding.agreement, from_attributes=True),
         reasons=[
             *_reasons(finding.all_explanations),
             *(f"{method}: {why}" for method, why in finding.refused.items()),

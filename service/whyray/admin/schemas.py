@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut, TrustOut
+from whyray.admin.explanation_schemas import AgreementOut, ExplanationOut, MeasurementOut, TrustOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.config import ResultKind
@@ -48,6 +48,7 @@ class FindingOut(Answer):
     present: bool | None = None
     grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
     trust: TrustOut | None = Field(None, description="Of the explanation that can be trusted least, in words.")
+    agreement: AgreementOut | None = Field(None, description="Of its maps, where two could be compared.")
     reasons: list[str] = Field(
         default_factory=list, description="A sentence for each explanation of which there is something to say."
     )

@@ -15,6 +15,14 @@ WITHHELD = 3
 """Exit code where all was made and the evaluation of an explanation withholds it."""
 
 
+class Reader(StrEnum):
+    """Who pages are made for."""
+
+    radiologist = "radiologist"
+    scientist = "scientist"
+    administrator = "administrator"
+
+
 class Device(StrEnum):
     """Where the model runs."""
 
@@ -54,11 +62,27 @@ def explain(
             "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
         ),
     ] = None,
+    audience: Annotated[
+        Reader | None,
+        typer.Option(
+            help="Who the pages are for: radiologist, scientist (with every measurement) or administrator (the first "
+            "page alone). [default: by the methods]",
+            show_default=False,
+        ),
+    ] = None,
     prevalence: Annotated[
         list[str] | None,
         typer.Option(
             help="TARGET=SHARE, how common a finding is where the images come from, e.g. 'Lung Opacity=2%'; may be "
             "repeated. Its probability and threshold are moved there from the prevalence that the package states."
+        ),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            help="Kind of DICOM result: sc, seg, sr, pm, gsps, blend, ko, pdf, cine; may be repeated. "
+            "[default: sc, seg, sr]",
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the wording: en, de, fr, es, ja.")] = "en",
@@ -91,7 +115,7 @@ def explain(
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests, prevalences
     from whyray.cli.screen import print_report, progress_bar
-    from whyray.config import load_config
+    from whyray.config import DEFAULT_KINDS, load_config, reader_of, result_kinds
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
     from whyray.jobs.explanation_request import ExplanationRequest
@@ -128,7 +152,16 @@ def explain(
     )
     with progress_bar() as progress:
         report = explain_files(
-            paths, model, wish, out, templates=templates, language=language, at=system_clock(), progress=progress
+            paths,
+            model,
+            wish,
+            out,
+            templates=templates,
+            at=system_clock(),
+            progress=progress,
+            language=language,
+            kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
+            audience=audience.value if audience else reader_of(method or ()),
         )
     print_report(report, out)
     if report.refused:

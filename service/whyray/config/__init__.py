@@ -32,6 +32,8 @@ from whyray.config.network import (
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
+    DEFAULT_KINDS,
+    Audience,
     Budget,
     Completion,
     ExpectedCount,
@@ -43,6 +45,8 @@ from whyray.config.routes import (
     Route,
     Send,
     TargetRequest,
+    reader_of,
+    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -54,6 +58,7 @@ from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
     "DATES",
+    "DEFAULT_KINDS",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -61,6 +66,7 @@ __all__ = [
     "AssociationTimeouts",
     "Attribute",
     "AttributePath",
+    "Audience",
     "Budget",
     "CallerTls",
     "Catalog",
@@ -123,4 +129,6 @@ __all__ = [
     "pattern_validator",
     "read_config",
     "read_yaml",
+    "reader_of",
+    "result_kinds",
 ]

@@ -238,6 +238,8 @@ class _Work:
             layer=heatmap.layer,
             parameters=heatmap.parameters,
             part=part,
+            on_grid=heatmap.values if self.image.kind == "volume" else heatmap.values[None],
+            grid=self.model_input.grid,
         )
 
     def _structure(self, structure: Structure) -> StructureInSource:

@@ -16,7 +16,7 @@ import whyray
 from whyray.base.errors import DecodeError, ImageError
 from whyray.base.failures import activity
 from whyray.base.shown import shown_path
-from whyray.config import ResultKind
+from whyray.config import DEFAULT_KINDS, Audience, ResultKind
 from whyray.imaging import (
     SEGMENTATIONS,
     WRAPPED,
@@ -33,7 +33,6 @@ from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.results import (
-    ALL_KINDS,
     Answer,
     Result,
     Templates,
@@ -180,7 +179,8 @@ def explain_files(
     at: datetime,
     progress: Progress,
     language: str = "en",
-    kinds: Sequence[ResultKind] = ALL_KINDS,
+    kinds: Sequence[ResultKind] = DEFAULT_KINDS,
+    audience: Audience = "radiologist",
 ) -> Report:
     """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
 
@@ -213,7 +213,7 @@ def explain_files(
     written: list[str] = []
     wording = templates.wording(language)
     findings: list[dict[str, Any]] = []
-    for group, results in grouped_results(answers, kinds, templates, language=language):
+    for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
         for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)

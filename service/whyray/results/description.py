@@ -15,9 +15,9 @@ from whyray.explain import CHANCE, method_title
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
-from whyray.results.templates import Wording
 from whyray.results.trust import method_title_in, trust_of
 from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
 def describe(
@@ -175,7 +175,7 @@ def _title(method: str, wording: Wording | None) -> str:
 def _card(card: QualityCard, wording: Wording | None) -> dict[str, Any]:
     trust = trust_of(card.grade, card.measurements, TrustWords() if wording is None else wording.trust)
     return {
-        "trust": {"level": trust.level.value, "name": trust.name, "sentence": trust.sentence},
+        "trust": {"level": trust.level.value, "name": trust.name, "sentence": trust.sentence, "record": trust.record},
         "grade": card.grade.value,
         "reasons": list(card.reasons),
         "forwards": card.forwards,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whyray.results.answer import Answer, Finding
-from whyray.results.templates import Wording
+from whyray.results.wording import Wording
 
 
 def prevalence_words(answer: Answer, finding: Finding, wording: Wording) -> str | None:

@@ -29,9 +29,11 @@ from whyray.results.prevalence import prevalence_words
 from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.side import side_concept, site_of
-from whyray.results.templates import Concepts, Templates, Wording
-from whyray.results.trust import method_title_in, trust_in
+from whyray.results.template_objects import Concepts
+from whyray.results.templates import Templates
+from whyray.results.trust import agreement_in, method_title_in, trust_in
 from whyray.results.uids import UidSource, map_key, told_key
+from whyray.results.wording import Wording
 
 _COMMENT = dcm("121106", "Comment")
 _VISUAL_EXPLANATION = dcm("130401", "Visual explanation")
@@ -232,6 +234,9 @@ class _Writer:
                     value_unit(self.answer, finding),
                 )
             )
+        if finding.agreement is not None:
+            said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
+            made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
         verdict = concepts.present if finding.present else concepts.absent
         made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict))
         return made
@@ -250,7 +255,8 @@ class _Writer:
         grade = getattr(self.concepts.grades, graded.card.grade.value)
         made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(graded))]
         trust = trust_in(graded.card, self.wording)
-        made.append(sr.text("CONTAINS", self.concepts.trust, trust.sentence or trust.badge))
+        said = [trust.sentence or trust.badge, *([trust.record] if trust.record else [])]
+        made += [sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(said)]
         return made + [self._measurement(one, graded.method) for one in graded.card.measurements]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:

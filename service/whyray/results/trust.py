@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from whyray.explain import method_title
+from whyray.explain import CHANCE, Agreement, method_title
 from whyray.quality import QUESTIONS, Grade, QualityCard
-from whyray.results.templates import Wording
 from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
 class TrustLevel(StrEnum):
@@ -41,12 +41,15 @@ class Trust:
         What the badge of a page says: "Explanation: use with caution".
     sentence
         One whole sentence why ("Use with caution: …"); None where there is nothing to say.
+    record
+        How many of radiologists' marks such maps of the package met before; None where nobody marked any for them.
     """
 
     level: TrustLevel
     name: str
     badge: str
     sentence: str | None
+    record: str | None = None
 
 
 class Measured(Protocol):
@@ -74,11 +77,21 @@ def trust_of(grade: str, measurements: Sequence[Measured], words: TrustWords) ->
     level = _LEVELS[Grade(grade)]
     name: str = getattr(words.levels, level.value)
     badge = words.badge.format(level=name)
+    record = _record(measurements, words)
     if level is TrustLevel.RELIABLE:
-        return Trust(level, name, badge, _proved(measurements, words))
+        return Trust(level, name, badge, record, record)
     because: str = getattr(words.because, _worst_reason(grade, measurements))
     sentence = words.sentence.format(level=name[:1].upper() + name[1:], because=because)
-    return Trust(level, name, badge, sentence)
+    return Trust(level, name, badge, sentence, record)
+
+
+def agreement_in(agreement: Agreement, wording: Wording) -> str:
+    """How far the maps of one finding point at the same places, in a sentence."""
+    return wording.trust.agreement.format(
+        value=f"{agreement.value:.0%}",
+        chance=f"{CHANCE:.0%}",
+        methods=", ".join(method_title_in(method, wording) for method in agreement.methods),
+    )
 
 
 def method_title_in(method: str, wording: Wording) -> str:
@@ -90,11 +103,10 @@ _RECORD = "maps that hit what readers marked"
 _MARKS = "marks that such maps were compared with"
 
 
-def _proved(measurements: Sequence[Measured], words: TrustWords) -> str | None:
-    """What is known of such maps where all is well; None where nobody marked findings for them."""
+def _record(measurements: Sequence[Measured], words: TrustWords) -> str | None:
     for measured in measurements:
         if measured.name == _RECORD and measured.value is not None and measured.baseline is not None:
-            return words.reliable.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
+            return words.record.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
     return None
 
 

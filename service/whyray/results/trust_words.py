@@ -76,15 +76,19 @@ class TrustReasons(Strict):
 class TrustWords(Strict):
     """Words for how far an explanation can be trusted.
 
-    `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason, `reliable` what is
-    said where maps of the package proved right before: `value` of radiologists' marks were hit, `baseline` by the best
-    guess that knows nothing of the image.
+    `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason; `record` says how
+    many of radiologists' marks such maps of the package met (`value`), and the best guess that knows nothing of the
+    image (`baseline`); `agreement` how far several maps of one finding point at the same places (`value`, by chance
+    `chance`).
     """
 
     levels: TrustLevelNames = TrustLevelNames()
     badge: Annotated[str, with_fields("level")] = "Explanation: {level}"
     sentence: Annotated[str, with_fields("level", "because")] = "{level}: {because}."
-    reliable: Annotated[str, with_fields("value", "baseline")] = (
+    record: Annotated[str, with_fields("value", "baseline")] = (
         "Such maps of this package met {value} of radiologists' marks; a guess meets {baseline}."
+    )
+    agreement: Annotated[str, with_fields("value", "chance", "methods")] = (
+        "The strongest places of {methods} overlap by {value}; by chance {chance}."
     )
     because: TrustReasons = TrustReasons()

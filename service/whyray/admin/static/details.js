@@ -22,7 +22,7 @@ export const job = (id) => ({
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
     panel(table("Findings", ["Finding", "Probability", "Present", "Explanation", "Why"], it.findings.map((each) => [
-      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", trust(each),
+      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", [trust(each), agreement(each)],
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
     ]), { empty: "No findings yet." })),
     it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
@@ -48,7 +48,7 @@ function explanations(it) {
       named({ ...each, name: each.finding }),
       [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.title), each.part ? h("div", { class: "quiet" }, each.part) : null],
       chip(SHOWN[each.state], each.state), trust(each),
-      each.trust ? each.trust.sentence ?? "–" : each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
+      each.trust ? said(each.trust) : each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
       each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
       pictures(it, each),
     ]))));
@@ -61,6 +61,14 @@ function pictures(it, each) {
   if (each.state !== "shown" || pictured.length === 0) return "–";
   return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.title}`, onclick: () => enlarge(one) },
     h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
+}
+
+// Why, and how many of radiologists' marks such maps of the package met before.
+const said = (trust) => (trust.sentence === null ? "–" : [trust.sentence, trust.record && trust.record !== trust.sentence ? h("div", { class: "quiet" }, trust.record) : null]);
+
+function agreement(each) {
+  if (!each.agreement) return null;
+  return h("div", { class: "quiet" }, `Its ${each.agreement.methods.length} maps agree by ${percent(each.agreement.value)}; by chance ${percent(each.agreement.by_chance)}.`);
 }
 
 // Of a multi-frame image, findings are told apart by their frames.
