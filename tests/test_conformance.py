@@ -11,6 +11,7 @@ from pydicom import Dataset
 
 from results.answers import answer_about
 from results.sources import image_named
+from results.test_told import told_about
 from whyray.intake import refusals
 from whyray.results import EVERY_KIND, build_results, load_templates
 from whyray_docs.conformance import network_tables, object_tables, refused, storage_classes, with_tables
@@ -25,6 +26,7 @@ def made() -> dict[str, list[Dataset]]:
     for name in ("DX, Japanese", "tilted CT, Japanese"):
         for result in build_results(answer_about(image_named(name)), EVERY_KIND, load_templates()):
             found[result.kind].append(result.dataset)
+    found["cine"] += [each.dataset for each in build_results(told_about("latent-shift"), ["cine"], load_templates())]
     shipped = load_templates()
     volume = shipped.layout.volume.model_copy(update={"pages": "multiframe"})
     templates = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"volume": volume}))

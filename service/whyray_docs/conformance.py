@@ -40,6 +40,7 @@ from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.jobs.page_compression import PageCompression
 from whyray.results import COMPRESSIONS, Templates
 from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
+from whyray.results.series import series_number
 
 _EXPLAINED = ("intake.disk-low", "intake.too-large")
 """Refusals whose detail names a setting."""
@@ -248,8 +249,10 @@ def _created(templates: Templates, made: Mapping[str, Sequence[Dataset]]) -> str
             used = set().union(*(_templates(dataset) for dataset in datasets if sop_class == dataset.SOPClassUID))
             content = ", ".join(f"TID {template}" for template in sorted(used, key=int)) or "none"
             named = (f"`{kind}`", _name(sop_class), f"`{sop_class}`")
-            rows.append((*named, series.modality, str(series.number), series.description.replace("|", "\\|"), content))
-    header = ("kind", "SOP class", "UID", "modality", "series number", "series description", "templates")
+            number = series_number(templates.series, series, "cxr-findings")
+            description = series.description.replace("|", "\\|")
+            rows.append((*named, series.modality, str(number), description, content))
+    header = ("kind", "SOP class", "UID", "modality", "series number (cxr-findings)", "series description", "templates")
     return _table(header, rows)
 
 

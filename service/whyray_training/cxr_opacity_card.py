@@ -33,6 +33,7 @@ def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                 "anatomy": {"value": "39607008", "scheme": "SCT", "meaning": "Lung"},
                 "threshold": metrics["threshold"],
                 "calibration": metrics["calibration"],
+                "prevalence": metrics["prevalence"],
             }
         ],
         "evidence": {"output": "evidence", "bias": [metrics["recipe"]["floor"]]},

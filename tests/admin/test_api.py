@@ -153,7 +153,9 @@ def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, c
     assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
     effusion = job["results"][1]
     assert (effusion["probability"], effusion["grade"]) == (0.61, "amber")
-    assert "deletion AUC" in effusion["reasons"][0]
+    (reason,) = effusion["reasons"]
+    assert effusion["trust"]["sentence"].startswith("Use with caution: changing the highlighted area")
+    assert reason == f"Grad-CAM: {effusion['trust']['sentence']}"
     to_pacs = {each["state"]: each for result in job["results"] for each in result["deliveries"][:1]}
     assert to_pacs["committed"]["status"] == 0xB000
     assert "coercion" in to_pacs["committed"]["status_text"]
@@ -452,6 +454,8 @@ def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(sce
     assert shown["measurements"][0]["name"] == "deletion AUC"
     assert (withheld["type"], withheld["state"], withheld["grade"]) == ("anatomical prior", "withheld", "red")
     assert "shares add up" in withheld["reasons"][0]
+    assert withheld["title"] == "Share of each structure"
+    assert (shown["trust"]["level"], withheld["trust"]["level"], refused["trust"]) == ("reliable", "not_shown", None)
     assert (refused["type"], refused["state"], refused["reasons"]) == ("case-based", "refused", ["no reference index"])
     finding = next(
         each for each in get(client, f"jobs/{scene.jobs['done']}")["findings"] if each["name"] == "Cardiomegaly"

@@ -1,4 +1,4 @@
-"""Pages go compressed to who takes them so, and uncompressed to who doesn't; everything else is never compressed."""
+"""Results go compressed to who takes them so, and uncompressed to who doesn't."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -107,6 +108,18 @@ def test_storescp_gets_each_page_in_the_first_wanted_syntax_that_it_takes(
     deliver(site, results, destination)
     assert syntaxes({uid: dcmread(path) for uid, path in peer.files().items()}, results) == expected
     assert noted(site, results) == expected
+
+
+def test_by_default_an_archive_that_takes_everything_gets_results_small(
+    site: DeliverySite, orthanc: OrthancFactory, results: list[Path]
+) -> None:
+    pacs = orthanc()
+    destination = DicomDestination(ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK)
+    deliver(site, results, destination)
+    received = {uid: dcmread(BytesIO(pacs.file(identifier))) for uid, identifier in pacs.instances().items()}
+    deflated = str(DeflatedExplicitVRLittleEndian)
+    assert syntaxes(received, results) == [JPEGLSLossless, deflated, deflated, PLAIN]
+    assert noted(site, results) == [JPEGLSLossless, deflated, deflated, PLAIN]
 
 
 def test_orthanc_gets_what_it_is_configured_to_accept(

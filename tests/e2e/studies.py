@@ -10,6 +10,7 @@ import numpy as np
 import pydicom.data
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from scipy.ndimage import map_coordinates
 
 from planted import planted_package
 from synthetic import CYRILLIC, JAPANESE, ball, compress, fan, radiograph, slices, stack, volume_of, write
@@ -45,14 +46,30 @@ class SentStudy:
         return [dcmread(each, stop_before_pixels=True) for each in self.paths]
 
 
+FILM_SPACING = (0.4, 0.25)
+
+
 def film(name: str, **options: object) -> Dataset:
     """A radiograph with anisotropic spacing and one bright spot."""
     pixels = np.full((128, 112), 300, np.uint16)
     pixels[SPOT] = 3900
     if options.get("photometric") == "MONOCHROME1":
         pixels = 4095 - pixels
-    options = {"spacing": (0.4, 0.25), "window": (2048.0, 4096.0), "study": name, "series": name, **options}
+    options = {"spacing": FILM_SPACING, "window": (2048.0, 4096.0), "study": name, "series": name, **options}
     return radiograph(pixels, **options)  # type: ignore[arg-type]
+
+
+def on_film(heatmap: Dataset) -> np.ndarray:
+    """The map of a film of 128 x 112 pixels at the film's pixels, by what the map says of its own place and spacing."""
+    (shared,) = heatmap.SharedFunctionalGroupsSequence
+    group = heatmap.PerFrameFunctionalGroupsSequence[0]
+    across, down = np.reshape(np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float), (2, 3))
+    first = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+    between_rows, between_columns = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    rows = (np.arange(128) * FILM_SPACING[0] - first @ down) / between_rows
+    columns = (np.arange(112) * FILM_SPACING[1] - first @ across) / between_columns
+    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(heatmap.Rows, heatmap.Columns)
+    return np.asarray(map_coordinates(values, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest"))
 
 
 def made(folder: Path) -> list[SentStudy]:

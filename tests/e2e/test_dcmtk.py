@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from dciodvfy import errors_of
-from e2e.studies import KINDS, SPOT, SentStudy, film, made, planted_packages, real_chest, real_head, routes
+from e2e.studies import KINDS, SPOT, SentStudy, film, made, on_film, planted_packages, real_chest, real_head, routes
 from peers import StoreScp, free_port, require
 from running import Running
 from synthetic import write
@@ -160,7 +160,7 @@ def test_the_planted_spot_is_lit_up_whatever_the_photometry_and_the_compression(
     results = hospital.results(film)
     (heatmap,) = map(dcmread, results["pm"])
     (region,) = map(dcmread, results["seg"])
-    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(128, 112)
+    values = on_film(heatmap)
     for lit in (values > values.max() / 2, region.pixel_array.reshape(128, 112) > 0):
         rows, columns = np.nonzero(lit)
         assert _near((rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))

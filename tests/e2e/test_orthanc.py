@@ -15,7 +15,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 
 from dciodvfy import errors_of
-from e2e.studies import BALL, KINDS, SPOT, SentStudy, made, planted_packages, real_chest, real_head, routes
+from e2e.studies import BALL, KINDS, SPOT, SentStudy, made, on_film, planted_packages, real_chest, real_head, routes
 from peers import Modality, OrthancServer, _orthanc_factory, free_port, until
 from running import Running
 from whyray.catalog import DeliveryState, Instance, JobState
@@ -149,7 +149,7 @@ def test_the_planted_spot_of_a_radiograph_is_lit_up_in_every_object_to_one_pixel
     wanted = np.zeros((128, 112), bool)
     wanted[SPOT] = True
     (heatmap,) = results["pm"]
-    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(128, 112)
+    values = on_film(heatmap)
     (region,) = results["seg"]
     for lit in (values > values.max() / 2, region.pixel_array.reshape(128, 112) > 0):
         rows, columns = np.nonzero(lit)
@@ -164,12 +164,16 @@ def test_the_planted_ball_of_a_volume_is_lit_up_in_every_object_to_one_voxel(hos
     results = hospital.results(volume)
     (heatmap,) = results["pm"]
     (region,) = results["seg"]
-    shape = (heatmap.NumberOfFrames, heatmap.Rows, heatmap.Columns)
-    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(shape)
-    for dataset, lit in ((heatmap, values > values.max() / 2), (region, region.pixel_array.reshape(shape) > 0)):
+    values = np.frombuffer(heatmap.FloatPixelData, np.float32).reshape(_shape(heatmap))
+    in_region = region.pixel_array.reshape(_shape(region)) > 0
+    for dataset, lit in ((heatmap, values > values.max() / 2), (region, in_region)):
         points = _patient_points(dataset)[lit]
         np.testing.assert_allclose(points.mean(axis=0), BALL, atol=1.1)
         assert np.linalg.norm(points - np.array(BALL), axis=1).max() <= 5.0 + 1.6
+
+
+def _shape(dataset: Dataset) -> tuple[int, int, int]:
+    return int(dataset.NumberOfFrames), int(dataset.Rows), int(dataset.Columns)
 
 
 def _patient_points(dataset: Dataset) -> np.ndarray:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from planted import planted_package
+from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import worker
@@ -32,7 +33,7 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
     job_id = queued(site)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
     results = rows(site, ResultRow)
-    assert sorted(each.kind for each in results) == ["pm", "sc", "seg", "sr"]
+    assert sorted(each.kind for each in results) == ["pm", "sc", "sc", "seg", "sr"]
     assert len(rows(site, Delivery)) == 2 * len(results)
     (job,) = site.jobs()
     (finding,) = job.findings
@@ -42,15 +43,17 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
         dataset = dcmread(site.storage.root / each.key)
         assert dataset.SOPInstanceUID == each.sop_instance_uid
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
-    (picture,) = [each.picture_key for each in results if each.kind == "sc"]
-    assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
+    pictures = [each.picture_key for each in results if each.kind == "sc"]
+    assert len(pictures) == 2, "what was found, and the page of the finding"
+    for picture in pictures:
+        assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:
     site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": list(EVERY_KIND)}}])
     assert run_job(queued(site), "worker-1", site.tools()) is JobState.DONE
     results = rows(site, ResultRow)
-    assert {each.kind for each in results} == set(EVERY_KIND)
+    assert {each.kind for each in results} == set(KINDS_OF_A_MAP)
     assert {each.result_id for each in rows(site, Delivery)} == {each.id for each in results}
     for each in results:
         assert dcmread(site.storage.root / each.key).SOPClassUID == each.sop_class_uid

@@ -10,10 +10,11 @@ import numpy as np
 from pydicom import Dataset
 
 from whyray.base.coded_concept import CodedConcept
+from whyray.config import ResultKind
 from whyray.imaging import SourceImage, read_images
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
-from whyray.results import Answer, Finding, MapInSource, PackageIdentity
+from whyray.results import EVERY_KIND, Answer, Finding, MapInSource, PackageIdentity
 
 AT = datetime(2026, 3, 4, 15, 16, 17, tzinfo=timezone(timedelta(hours=1)))
 DEVICE_UID = "2.25.305419896"
@@ -32,6 +33,10 @@ CARDIOMEGALY = TargetSpec(
     threshold=0.4,
 )
 NODULE = TargetSpec(name="Nodule", threshold=0.5)
+KINDS_OF_A_MAP = tuple(kind for kind in EVERY_KIND if kind != "cine")
+"""What an answer with a heatmap gives: everything but what counterfactuals alone have."""
+FOUR_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
+"""What refers to each other in a report: more than the default."""
 
 
 def image_of(sources: Sequence[Path | str | Dataset], index: int = 0) -> SourceImage:
@@ -70,7 +75,7 @@ def a_map(
         method=method,
         values=values.astype(np.float32),
         covered=np.ones(image.shape, bool),
-        region=(np.abs(values) >= 0.5 * top) if top else np.zeros(image.shape, bool),
+        region=((values if signed else np.abs(values)) >= 0.5 * top) if top else np.zeros(image.shape, bool),
         region_rule="at least 50 % of the maximum",
         signed=signed,
         unit="logit",

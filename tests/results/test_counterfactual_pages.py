@@ -104,6 +104,6 @@ def test_of_a_volume_the_slice_that_changes_most_is_shown(templates: Templates) 
 
 
 def test_the_cine_is_a_multi_frame_capture_with_a_frame_for_each_picture(templates: Templates) -> None:
-    results = build_results(told("latent-shift"), ("sc",), templates)
+    results = build_results(told("latent-shift"), ("cine",), templates)
     counts = [int(each.dataset.get("NumberOfFrames", 1)) for each in results if each.method == "latent-shift"]
     assert len(example("latent-shift").frames) in counts

@@ -11,12 +11,12 @@ from pydicom.sr.codedict import codes
 
 from dciodvfy import errors_of
 from pixelmed import report_errors
-from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, centre_of
+from results.answers import CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named, read
 from results.test_told import METHODS, told_about
 from results.test_validity import rich_answer
 from whyray.quality import Grade
-from whyray.results import ALL_KINDS, Finding, build_results, encode
+from whyray.results import Finding, build_results, encode
 
 RADIOGRAPH, MAMMOGRAM, VOLUME, MULTI_FRAME = (
     "real chest CR",
@@ -75,7 +75,7 @@ KINDS = {
 def reports(templates):
     """A file of each kind of report; 'wrong' is one with a relationship that no template allows."""
     made = {
-        kind: encode(build_results(make(image_named(source)), ALL_KINDS, templates)[-1].dataset)
+        kind: encode(build_results(make(image_named(source)), FOUR_KINDS, templates)[-1].dataset)
         for kind, (make, source) in KINDS.items()
     }
     wrong = read(made["all negative"])

@@ -65,6 +65,15 @@ def test_opacities_and_findings_are_answered_by_local_evidence():
     }
 
 
+@pytest.mark.parametrize("name", ["cxr-opacity@1", "cxr-findings@2"])
+def test_every_probability_states_the_prevalence_that_it_was_calibrated_at(name):
+    folder = find_package(name, ())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for target in read_manifest(folder / "model.yaml").targets:
+        measured = metrics["findings"][target.name] if "findings" in metrics else metrics
+        assert (target.prevalence, list(target.calibration)) == (measured["prevalence"], measured["calibration"])
+
+
 def test_a_finding_that_was_not_told_from_chance_is_named_as_not_answered():
     folder = find_package("cxr-findings@2", ())
     manifest = read_manifest(folder / "model.yaml")

@@ -15,8 +15,9 @@ from pydicom import Dataset, dcmread
 from results.answers import NODULE, PACKAGE, a_map, answer_about, image_of
 from synthetic import radiograph
 from whyray.base.coded_concept import CodedConcept
-from whyray.config import ResultKind
+from whyray.config import DicomDestination, ResultKind
 from whyray.demo.phantom import Scan, phantom
+from whyray.jobs.page_compression import PageCompression
 from whyray.packages import TargetSpec
 from whyray.results import EVERY_KIND, Finding, PackageIdentity, Result, build_results, encode, load_templates
 
@@ -56,17 +57,28 @@ class Case:
         return int(np.argmax([lesion.sum() for lesion in self.lesions]))
 
     def of(self, kind: ResultKind) -> Result:
-        """The first result of a kind."""
-        return next(result for result in self.results if result.kind == kind)
+        """The first result of a kind; of pages the first about a finding."""
+        return next(result for result in self.results if result.kind == kind and (kind != "sc" or result.finding))
 
     def store(self, archive_url: str) -> Mapping[str, str]:
         """Store all instances in an Orthanc; SOP Instance UID → Orthanc's identifier."""
         stored = {}
         with httpx.Client(base_url=archive_url, timeout=60) as archive:
             for data in (*self.sources, *(result.dataset for result in self.results)):
-                answer = archive.post("/instances", content=encode(data)).raise_for_status()
+                answer = archive.post("/instances", content=_as_delivered(data)).raise_for_status()
                 stored[str(data.SOPInstanceUID)] = str(answer.json()["ID"])
         return stored
+
+
+def _as_delivered(data: Dataset) -> bytes:
+    """As an archive that takes every transfer syntax gets it by default: compressed, where there is a compression."""
+    compression = PageCompression()
+    possible = compression.syntaxes(str(data.SOPClassUID))
+    default = DicomDestination(ae_title="ARCHIVE", host="127.0.0.1").transfer_syntaxes
+    first = next((syntax for syntax in default if syntax in possible), None)
+    file = encode(data)
+    made_here = "ContributingEquipmentSequence" in data
+    return file if first is None or not made_here else compression.compressed(file, first)
 
 
 @cache

@@ -83,8 +83,20 @@ def test_ohif_opens_a_radiograph_whose_pixel_spacing_is_zero(ohif: Ohif, chest: 
     ohif.looks(lambda window: float(np.std(window)) > 20, "the radiograph, not an empty viewport")
 
 
+def test_ohif_lays_the_segmentation_on_the_opacity_of_a_radiograph(ohif: Ohif, film: Case) -> None:
+    _, lesion, grey = _key_slice(film)
+    ohif.open(film.study).show("SEG")
+
+    def covers_the_opacity(shown: Picture) -> bool:
+        return dice(in_source(coloured(shown), shown, grey), lesion) > 0.9
+
+    ohif.looks(covers_the_opacity, "the segment on the opacity")
+    ohif.keep("ohif-dx-seg")
+    for mask in (lesion[:, ::-1], lesion[::-1]):
+        assert dice(mask, lesion) == 0, "a mirrored segment would not pass"
+
+
 def test_ohif_draws_the_outline_on_the_opacity_of_a_radiograph_to_the_pixel(ohif: Ohif, film: Case) -> None:
-    """OHIF 3.12 opens no Segmentation that has no plane in the patient, which radiographs can't give it."""
     _, lesion, grey = _key_slice(film)
     ohif.open(film.study).show("SR")
 

@@ -32,6 +32,8 @@ from whyray.config.network import (
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
+    DEFAULT_KINDS,
+    Audience,
     Budget,
     Completion,
     ExpectedCount,
@@ -43,17 +45,20 @@ from whyray.config.routes import (
     Route,
     Send,
     TargetRequest,
+    reader_of,
+    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
 from whyray.config.services import Login
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
-from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
 from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
     "DATES",
+    "DEFAULT_KINDS",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -61,6 +66,7 @@ __all__ = [
     "AssociationTimeouts",
     "Attribute",
     "AttributePath",
+    "Audience",
     "Budget",
     "CallerTls",
     "Catalog",
@@ -111,14 +117,18 @@ __all__ = [
     "config_schema",
     "example_config",
     "format_duration",
+    "format_share",
     "format_size",
     "keyword_of",
     "load_config",
     "parse_attribute",
     "parse_condition",
     "parse_duration",
+    "parse_share",
     "parse_size",
     "pattern_validator",
     "read_config",
     "read_yaml",
+    "reader_of",
+    "result_kinds",
 ]

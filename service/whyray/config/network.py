@@ -41,8 +41,12 @@ TRANSFER_SYNTAXES: Mapping[str, str] = {
 """{keyword: UID} of all transfer syntaxes in PS3.6 table A-1."""
 
 
-COMPRESSED = ("JPEGLSLossless", "JPEG2000Lossless", "RLELossless")
-"""Keywords of the transfer syntaxes that results can be compressed to."""
+COMPRESSED = ("JPEG2000Lossless", "JPEGLSLossless", "RLELossless", "DeflatedExplicitVRLittleEndian")
+"""Keywords of the transfer syntaxes that results can be compressed to.
+
+JPEG 2000 makes the smallest pages and is not among the defaults: an Orthanc without its GDCM plugin takes it and can't
+show it.
+"""
 
 
 def _check_address(address: str) -> str:
@@ -373,12 +377,15 @@ class DicomDestination(DicomPeer):
     commitment_within: Duration = timedelta(hours=1)
     """How long to wait for the commitment before sending again."""
     transfer_syntaxes: Annotated[tuple[DicomSyntax, ...], Field(min_length=1)] = (
+        TRANSFER_SYNTAXES["JPEGLSLossless"],
+        TRANSFER_SYNTAXES["RLELossless"],
+        TRANSFER_SYNTAXES["DeflatedExplicitVRLittleEndian"],
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
         TRANSFER_SYNTAXES["ImplicitVRLittleEndian"],
     )
-    """What to propose, preferred first: ExplicitVRLittleEndian, ImplicitVRLittleEndian, and for pages (sc)
-    JPEGLSLossless, JPEG2000Lossless, RLELossless. A page goes compressed where the peer accepts that, all else
-    uncompressed."""
+    """What to propose, preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for pages,
+    seg and pm DeflatedExplicitVRLittleEndian; for everything ExplicitVRLittleEndian and ImplicitVRLittleEndian. A
+    result goes in the first that the peer accepts; nothing is lost by any of them."""
     associations: Count = 1
     """Associations to it at the same time."""
     retry: Retry = Retry()
@@ -409,10 +416,12 @@ class DicomWebDestination(Section):
     timeout: Duration = timedelta(minutes=2)
     """For each request."""
     transfer_syntaxes: Annotated[tuple[WebSyntax, ...], Field(min_length=1)] = (
+        TRANSFER_SYNTAXES["JPEGLSLossless"],
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
     )
-    """Preferred first: ExplicitVRLittleEndian, and for pages (sc) JPEGLSLossless, JPEG2000Lossless, RLELossless. What
-    the service refuses compressed is sent uncompressed."""
+    """Preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for pages, seg and pm
+    DeflatedExplicitVRLittleEndian; for everything ExplicitVRLittleEndian. What the service refuses compressed is sent
+    uncompressed."""
     retry: Retry = Retry()
     """What to do after a failure that may pass."""
     announce_to: Informed | None = None

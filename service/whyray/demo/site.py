@@ -24,7 +24,7 @@ _FINDINGS = [
 
 def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None:
     """Write the configuration of a service on these ports beside that PACS."""
-    send = {"to": ["pacs"], "as": ["sc", "seg", "pm", "sr"]}
+    send = {"to": ["pacs"], "as": ["sc", "seg", "sr"]}
     content = {
         "listener": {
             "ae_title": "WHYRAY",

@@ -12,7 +12,7 @@ from pydicom import dcmread
 from whyray.base.errors import NotFound
 from whyray.demo.phantom import Scan, write_phantom
 
-KINDS = ("sc", "seg", "pm", "sr")
+KINDS = ("sc", "seg", "sr")
 """What each study is expected to bring back."""
 
 _NAMESPACE = uuid.UUID("c1a3b8c6-8f0b-4f2b-9a0e-95a3f6c7d2e1")

@@ -39,6 +39,7 @@ class DeepLift(AttributionMap):
     """
 
     name: ClassVar[str] = "deep-lift"
+    title: ClassVar[str] = "DeepLIFT"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = DeepLiftParameters

@@ -30,6 +30,7 @@ class EigenCam(AttributionMap):
     """
 
     name: ClassVar[str] = "eigen-cam"
+    title: ClassVar[str] = "Eigen-CAM"
     tier: ClassVar[Tier] = "T1"
     unit: ClassVar[str] = "activation"
     Parameters: ClassVar[type[MethodParameters]] = EigenCamParameters

@@ -48,6 +48,7 @@ class ExtremalPerturbation(AttributionMap):
     """
 
     name: ClassVar[str] = "extremal-perturbation"
+    title: ClassVar[str] = "Smallest area that holds the answer"
     tier: ClassVar[Tier] = "T0"
     unit: ClassVar[str] = "share of masks"
     stochastic: ClassVar[bool] = True

@@ -27,6 +27,7 @@ class GradCam(AttributionMap):
     """
 
     name: ClassVar[str] = "grad-cam"
+    title: ClassVar[str] = "Grad-CAM"
     tier: ClassVar[Tier] = "T1"
 
     def why_not(self, model: Model) -> WhyRayError | None:
@@ -54,4 +55,5 @@ class SegGradCam(GradCam):
     """
 
     name: ClassVar[str] = "seg-grad-cam"
+    title: ClassVar[str] = "Seg-Grad-CAM"
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)

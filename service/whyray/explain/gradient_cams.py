@@ -50,6 +50,7 @@ class LayerCam(_PositionwiseCam):
     """LayerCAM (Jiang et al. 2021, eq. 6 and 7): sum_k ReLU(g_k) A_k at each position, then ReLU."""
 
     name: ClassVar[str] = "layer-cam"
+    title: ClassVar[str] = "LayerCAM"
 
     def _weigh(self, features: FloatArray, gradient: FloatArray, parameters: MethodParameters) -> FloatArray:  # noqa: ARG002
         return np.asarray(np.einsum("k...,k...->...", np.maximum(gradient, 0), features), np.float32)
@@ -63,6 +64,7 @@ class HiResCam(_PositionwiseCam):
     """
 
     name: ClassVar[str] = "hi-res-cam"
+    title: ClassVar[str] = "HiResCAM"
 
     def _weigh(self, features: FloatArray, gradient: FloatArray, parameters: MethodParameters) -> FloatArray:  # noqa: ARG002
         return np.asarray(np.einsum("k...,k...->...", gradient, features), np.float32)
@@ -82,6 +84,7 @@ class GradCamPlusPlus(_PositionwiseCam):
     """
 
     name: ClassVar[str] = "grad-cam-plus-plus"
+    title: ClassVar[str] = "Grad-CAM++"
     Parameters: ClassVar[type[MethodParameters]] = GradCamPlusPlusParameters
 
     def _weigh(self, features: FloatArray, gradient: FloatArray, parameters: MethodParameters) -> FloatArray:

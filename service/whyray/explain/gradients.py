@@ -44,6 +44,7 @@ class Gradient(AttributionMap):
     """The gradient's magnitude (Simonyan et al. 2014, section 3.1): max over channels of |d score / d x|."""
 
     name: ClassVar[str] = "gradient"
+    title: ClassVar[str] = "Gradient"
     tier: ClassVar[Tier] = "T2"
     unit: ClassVar[str] = "logit per unit of input"
 
@@ -58,6 +59,7 @@ class InputXGradient(AttributionMap):
     """Input times gradient (Shrikumar et al. 2016), summed over channels, signed."""
 
     name: ClassVar[str] = "input-x-gradient"
+    title: ClassVar[str] = "Input × gradient"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
 
@@ -82,6 +84,7 @@ class SmoothGrad(AttributionMap):
     """SmoothGrad (Smilkov et al. 2017, section 3): the mean gradient over noisy copies, max of |.| over channels."""
 
     name: ClassVar[str] = "smooth-grad"
+    title: ClassVar[str] = "SmoothGrad"
     tier: ClassVar[Tier] = "T2"
     unit: ClassVar[str] = "logit per unit of input"
     stochastic: ClassVar[bool] = True
@@ -130,6 +133,7 @@ class GuidedBackprop(AttributionMap):
     """
 
     name: ClassVar[str] = "guided-backprop"
+    title: ClassVar[str] = "Guided backpropagation"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     unit: ClassVar[str] = "logit per unit of input"

@@ -38,6 +38,7 @@ class KernelShap(AttributionMap):
     """
 
     name: ClassVar[str] = "kernel-shap"
+    title: ClassVar[str] = "Kernel SHAP"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True

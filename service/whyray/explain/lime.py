@@ -38,6 +38,7 @@ class Lime(AttributionMap):
     """
 
     name: ClassVar[str] = "lime"
+    title: ClassVar[str] = "LIME"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True

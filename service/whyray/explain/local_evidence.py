@@ -28,6 +28,7 @@ class LocalEvidenceMap(AttributionMap):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Evidence that adds up to the answer"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multi-label", "regression")

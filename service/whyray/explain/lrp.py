@@ -50,6 +50,7 @@ class Lrp(AttributionMap):
     """
 
     name: ClassVar[str] = "lrp"
+    title: ClassVar[str] = "Layer-wise relevance propagation"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = LrpParameters

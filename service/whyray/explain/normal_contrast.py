@@ -49,6 +49,7 @@ class NormalContrast(AttributionMap):
     """
 
     name: ClassVar[str] = NORMAL_CONTRAST
+    title: ClassVar[str] = "Difference from maps of normal images"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     stage: ClassVar[int] = 1

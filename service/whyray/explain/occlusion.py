@@ -36,6 +36,7 @@ class Occlusion(AttributionMap):
     """
 
     name: ClassVar[str] = "occlusion"
+    title: ClassVar[str] = "Occlusion"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = OcclusionParameters

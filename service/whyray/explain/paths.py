@@ -45,6 +45,7 @@ class IntegratedGradients(AttributionMap):
     """
 
     name: ClassVar[str] = "integrated-gradients"
+    title: ClassVar[str] = "Integrated gradients"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     Parameters: ClassVar[type[MethodParameters]] = IntegratedGradientsParameters
@@ -119,6 +120,7 @@ class ExpectedGradients(AttributionMap):
     """
 
     name: ClassVar[str] = "expected-gradients"
+    title: ClassVar[str] = "Expected gradients"
     tier: ClassVar[Tier] = "T2"
     signed: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True

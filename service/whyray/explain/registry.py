@@ -38,6 +38,8 @@ class Described(Protocol):
     ----------
     name
         Kebab-case.
+    title
+        What it is called where people other than scientists read.
     tier
         What it needs of a model.
     kind
@@ -55,6 +57,7 @@ class Described(Protocol):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     tier: ClassVar[Tier]
     kind: ClassVar[Kind]
     signed: ClassVar[bool]
@@ -103,8 +106,9 @@ AnyMethod = Method | TypedMethod
 
 
 class MethodDefaults:
-    """Defaults of a method; each states what differs."""
+    """Defaults of a method; each states what differs. Without a `title` its name is read as words."""
 
+    title: ClassVar[str] = ""
     signed: ClassVar[bool] = False
     unit: ClassVar[str] = "logit"
     stochastic: ClassVar[bool] = False
@@ -204,6 +208,19 @@ def method_named(name: str) -> AnyMethod:
             advice=f"Did you mean {near[0]!r}?" if near else None,
         )
     return _METHODS[name]
+
+
+def method_title(name: str) -> str:
+    """What a method is called for people: its title, else its name read as words; of methods that are gone as well."""
+    _load_entry_points()
+    for kind in type(_METHODS.get(name)).__mro__:
+        if "name" in vars(kind):  # a title that is inherited is that of another method
+            return vars(kind).get("title") or _as_words(name)
+    return _as_words(name)
+
+
+def _as_words(name: str) -> str:
+    return name.replace("-", " ").capitalize()
 
 
 def required_tier(name: str) -> Tier:

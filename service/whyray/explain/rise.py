@@ -42,6 +42,7 @@ class Rise(AttributionMap):
     """
 
     name: ClassVar[str] = "rise"
+    title: ClassVar[str] = "RISE"
     tier: ClassVar[Tier] = "T0"
     signed: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True

@@ -33,6 +33,7 @@ class ScoreCam(AttributionMap):
     """
 
     name: ClassVar[str] = "score-cam"
+    title: ClassVar[str] = "Score-CAM"
     tier: ClassVar[Tier] = "T1"
     unit: ClassVar[str] = "activation"
     Parameters: ClassVar[type[MethodParameters]] = ScoreCamParameters
@@ -78,6 +79,7 @@ class AblationCam(AttributionMap):
     """
 
     name: ClassVar[str] = "ablation-cam"
+    title: ClassVar[str] = "Ablation-CAM"
     tier: ClassVar[Tier] = "T1"
     unit: ClassVar[str] = "activation"
 

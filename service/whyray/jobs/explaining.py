@@ -191,6 +191,7 @@ class _Work:
             allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
             scope=self.scope,
+            context=self.context,
             progress=progress,
         )
         in_source = self._in_source(heatmap, card)
@@ -237,6 +238,8 @@ class _Work:
             layer=heatmap.layer,
             parameters=heatmap.parameters,
             part=part,
+            on_grid=heatmap.values if self.image.kind == "volume" else heatmap.values[None],
+            grid=self.model_input.grid,
         )
 
     def _structure(self, structure: Structure) -> StructureInSource:

@@ -1,4 +1,4 @@
-"""Compression of pages on their way out: what delivery asks for, done by who knows pixels."""
+"""Compression of results on their way out: what delivery asks for, done by who knows pixels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from __future__ import annotations
 class PageCompression:
     """Compresses results for destinations that want it.
 
-    The room of results is opened only when a destination names a compressed transfer syntax: most deliveries never do.
+    The room of results is opened only when a destination names a compressed transfer syntax.
     """
 
     def syntaxes(self, sop_class_uid: str, /) -> frozenset[str]:
         """Transfer syntax UIDs that results of this SOP Class can be compressed to."""
-        from whyray.results import COMPRESSIBLE, COMPRESSIONS
+        from whyray.results import COMPRESSIONS, compressions_of
 
-        return frozenset(COMPRESSIONS.values()) if sop_class_uid in COMPRESSIBLE else frozenset()
+        return frozenset(COMPRESSIONS[name] for name in compressions_of(sop_class_uid))
 
     def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
         """A result's file with its pixels compressed, without loss."""

@@ -17,7 +17,7 @@ from whyray.base.failures import logged, typed_error
 from whyray.base.finding_record import finding_records
 from whyray.base.retry import retry_after
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
-from whyray.config import Config, Route
+from whyray.config import DEFAULT_KINDS, Config, Route
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
@@ -25,7 +25,6 @@ from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.jobs.route_request import request_of
 from whyray.results import (
-    ALL_KINDS,
     EarlierResult,
     Result,
     Templates,
@@ -135,11 +134,12 @@ def _work(
     made = list(
         grouped_results(
             answers,
-            route.send.kinds if route.send else ALL_KINDS,
+            route.send.kinds if route.send else DEFAULT_KINDS,
             templates,
             language=route.language,
             uid_root=config.uid_root,
             previous=order.previous,
+            audience=route.reader,
         )
     )
     destinations = () if route.send is None or route.dry_run else route.send.to

@@ -3,7 +3,7 @@
 from whyray.quality import anatomy, cases, concepts, counterfactual, known_answers, language, latent, units
 from whyray.quality.assess import assess, map_health
 from whyray.quality.budget import Budget
-from whyray.quality.card import Aspect, Grade, Measurement, QualityCard, worst_of
+from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCard, worst_of
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
@@ -16,6 +16,7 @@ ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
     "NEIGHBOURS",
+    "QUESTIONS",
     "SCOPE",
     "Aspect",
     "Budget",

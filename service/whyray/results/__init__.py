@@ -8,25 +8,26 @@ from whyray.results.answer import (
     GradedExplanation,
     MapInSource,
     PackageIdentity,
+    Prevalence,
     Result,
     StructureInSource,
     shown_maps,
 )
-from whyray.results.build import ALL_KINDS, EVERY_KIND, build_results
+from whyray.results.build import build_results
 from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
-from whyray.results.compression import COMPRESSIBLE, COMPRESSIONS, can_be_compressed, compressed
+from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
-from whyray.results.page.pages import frames_explained_words
+from whyray.results.kinds import EVERY_KIND
+from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
-from whyray.results.templates import Templates, Wording, load_templates, template_schema, template_schemas
+from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
+from whyray.results.wording import Wording
 
 __all__ = [
-    "ALL_KINDS",
-    "COMPRESSIBLE",
     "COMPRESSIONS",
     "EVERY_KIND",
     "Answer",
@@ -36,6 +37,7 @@ __all__ = [
     "GradedExplanation",
     "MapInSource",
     "PackageIdentity",
+    "Prevalence",
     "Result",
     "ResultKind",
     "StructureInSource",
@@ -44,8 +46,8 @@ __all__ = [
     "build_frame_results",
     "build_results",
     "build_run_results",
-    "can_be_compressed",
     "compressed",
+    "compressions_of",
     "describe",
     "describe_no_statement",
     "encode",

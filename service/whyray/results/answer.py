@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -15,8 +15,8 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.explain import Agreement, TypedExplanation
-from whyray.imaging import SourceImage
-from whyray.packages import TargetSpec
+from whyray.imaging import ModelGrid, SourceImage
+from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
 
 
@@ -62,6 +62,10 @@ class MapInSource:
     parameters: Mapping[str, object] = field(default_factory=dict)
     part: str | None = None
     """Which map of an explanation that has several, or is more than a map; None for a heatmap."""
+    on_grid: FloatArray | None = None
+    """(slices, rows, columns) float32 as the method made it, on `grid`: (frames, rows, columns) of planar images."""
+    grid: ModelGrid | None = None
+    """Where `on_grid` lies."""
 
     @property
     def name(self) -> str:
@@ -98,6 +102,27 @@ class GradedExplanation:
 
 
 @dataclass(frozen=True)
+class Prevalence:
+    """How common a finding is taken to be (0..1): that which its probability holds for, and that of the package.
+
+    They differ where a route, or the command line, sets another than the package states.
+    """
+
+    value: float
+    stated: float
+
+    @property
+    def is_set(self) -> bool:
+        """Whether another is set than the package states."""
+        return self.value != self.stated
+
+    @property
+    def shift(self) -> float:
+        """What was added to the log odds of the package's own probability."""
+        return shift_between(self.stated, self.value)
+
+
+@dataclass(frozen=True)
 class Finding:
     """The answer about one target.
 
@@ -109,6 +134,8 @@ class Finding:
     present: bool
     probability: float | None
     value: float | None = None
+    prevalence: Prevalence | None = None
+    """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
     told: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -164,6 +191,8 @@ class Answer:
     """Of one frame of many: which of them are explained, where not all are."""
     scope: ScopeCheck | None = None
     """Whether the image is one that the package was made for; where it is refused, there are no findings."""
+    anatomy: tuple[StructureInSource, ...] = ()
+    """Structures of the image by which pages say where something lies; none where nothing is known of them."""
     device_uid: str = field(kw_only=True)
 
 
@@ -189,6 +218,24 @@ class Result:
 def no_statement(answer: Answer) -> bool:
     """Whether the package says nothing of this image, since it is unlike those that it was made for."""
     return answer.scope is not None and answer.scope.refused
+
+
+def by_probability(findings: Iterable[Finding]) -> list[Finding]:
+    """What is present before what is absent, then by probability, the highest first, then by value."""
+
+    def order(finding: Finding) -> tuple[bool, bool, float]:
+        number = finding.value if finding.probability is None else finding.probability
+        return not finding.present, finding.probability is None, -(number or 0.0)
+
+    return sorted(findings, key=order)
+
+
+def named_findings(answer: Answer) -> list[Finding]:
+    """What results are about: findings with an explanation that is shown, or else those that are present."""
+    shown = [finding for finding, _ in (*shown_maps(answer), *shown_told(answer))]
+    present = [finding for finding in answer.findings if finding.present]
+    names = {finding.target.name for finding in shown or present}
+    return by_probability(finding for finding in answer.findings if finding.target.name in names)
 
 
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:

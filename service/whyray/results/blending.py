@@ -63,7 +63,7 @@ def blending(
     if over:
         _lay_over(made, answer, attribution, heatmap, opacity=templates.layout.opacity.top)
     else:
-        _colour(made, answer, attribution, heatmap)
+        _colour(made, attribution, heatmap)
     made.ICCProfile = hot_iron().ICCProfile
     return made
 
@@ -106,14 +106,28 @@ def _lay_over(made: Dataset, answer: Answer, attribution: MapInSource, heatmap: 
     made.ReferencedInstanceSequence = [instance_item(heatmap)]
 
 
-def _colour(made: Dataset, answer: Answer, attribution: MapInSource, heatmap: Dataset) -> None:
+def _colour(made: Dataset, attribution: MapInSource, heatmap: Dataset) -> None:
     """Pseudo-Color: the palette on the map itself."""
     reference = instance_item(heatmap)
     made.ReferencedSeriesSequence = [series_item(str(heatmap.SeriesInstanceUID), [reference])]
-    made.DisplayedAreaSelectionSequence = [displayed_area(answer.image, [instance_item(heatmap)])]
+    made.DisplayedAreaSelectionSequence = [_area_of(heatmap)]
     made.update(_AS_STORED)
     made.SoftcopyVOILUTSequence = [_window(attribution)]
     made.update(_palette())
+
+
+def _area_of(heatmap: Dataset) -> Dataset:
+    """All of the map (C.10.4), with its own spacing."""
+    made = Dataset()
+    made.ReferencedImageSequence = [instance_item(heatmap)]
+    made.PixelOriginInterpretation = "FRAME"
+    made.DisplayedAreaTopLeftHandCorner = [1, 1]
+    made.DisplayedAreaBottomRightHandCorner = [heatmap.Columns, heatmap.Rows]
+    made.PresentationSizeMode = "SCALE TO FIT"
+    shared, (first, *_) = heatmap.SharedFunctionalGroupsSequence[0], heatmap.PerFrameFunctionalGroupsSequence
+    holder = shared if "PixelMeasuresSequence" in shared else first
+    made.PresentationPixelSpacing = list(holder.PixelMeasuresSequence[0].PixelSpacing)
+    return made
 
 
 def _window(attribution: MapInSource) -> SoftcopyVOILUTTransformation:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from pydicom import Dataset
 
-from whyray.base.errors import ConfigError
-from whyray.base.failures import activity
-from whyray.config import ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
+from whyray.config import Audience, ResultKind
+from whyray.results.answer import Answer, Finding, MapInSource, Result, no_statement, shown_maps, shown_told
 from whyray.results.blending import blending
-from whyray.results.charset import set_character_set
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
+from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
@@ -34,17 +32,17 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import Templates, Wording
+from whyray.results.series import SEPARATOR
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
+from whyray.results.wording import Wording
 
-ALL_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "pm", "sr")
-"""What is made where nobody says otherwise."""
 CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 NO_STATEMENT = "no statement: unlike the images that the package was made for"
 """Description of the page of an image that nothing is said of."""
-EVERY_KIND: tuple[ResultKind, ...] = (*ALL_KINDS, "gsps", "blend", "ko", "pdf")
-"""All that can be made."""
+SUMMARY = "what was found"
+"""Description of the first page."""
 
 
 def build_results(
@@ -55,8 +53,10 @@ def build_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
+    run: Run | None = None,
 ) -> list[Result]:
-    """All results of an answer, of the wanted kinds, in the order SC, SEG, PM, SR, GSPS, blends, KO, PDF.
+    """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
     The same answer, templates and options give the same bytes under the same UIDs, any other ones other UIDs.
     Explanations whose card says `withheld` appear in no picture, region or map: a page and the report say that and why.
@@ -73,6 +73,10 @@ def build_results(
         An organisation's UID root; None for 2.25 UIDs.
     previous
         What the catalog knows of the results named in `answer.supersedes`, for the report's predecessors.
+    audience
+        Who the pages are for.
+    run
+        Where the answer is one of several of a run, whose pages share a series.
 
     Raises
     ------
@@ -87,82 +91,34 @@ def build_results(
     refuse_inconsistent(answer)
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
-    options = [sorted(kinds), list(previous)]
-    uids = uid_source(answer, templates.version, f"{language}/{page_wording.language.value}", uid_root, options)
-    builder = _Builder(answer, templates, uids, wording, page_wording)
+    options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
+    uids = uid_source(
+        answer,
+        templates.version,
+        f"{language}/{page_wording.language.value}",
+        uid_root,
+        options,
+        None if run is None else run.key,
+    )
+    pages_before = 0 if run is None else run.pages
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience, pages_before=pages_before)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
-
-
-class KindMaker(Protocol):
-    """Makes the results of each kind; later kinds refer to what was made before."""
-
-    def captures(self) -> list[Result]:
-        """Pages."""
-
-    def segmentations(self) -> list[Result]:
-        """Segmentations."""
-
-    def maps(self) -> list[Result]:
-        """Parametric Maps."""
-
-    def report(self, previous: Sequence[EarlierResult]) -> Result:
-        """The report."""
-
-    def presentation_states(self) -> list[Result]:
-        """Grayscale softcopy presentation states."""
-
-    def blends(self) -> list[Result]:
-        """Blending presentation states."""
-
-    def key_objects(self) -> list[Result]:
-        """Key object selections."""
-
-    def document(self) -> Result:
-        """The printable report."""
-
-
-def make_kinds(
-    maker: KindMaker, kinds: Sequence[ResultKind], previous: Sequence[EarlierResult], header: Dataset, about: str
-) -> list[Result]:
-    """The results of the wanted kinds in their order, in the character set of `header`; `about` is told in errors."""
-    made: list[Result] = []
-    makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
-        "sc": ("pages", maker.captures),
-        "seg": ("Segmentation", maker.segmentations),
-        "pm": ("Parametric Map", maker.maps),
-        "sr": ("report", lambda: [maker.report(previous)]),
-        "gsps": ("presentation state", maker.presentation_states),
-        "blend": ("blending presentation state", maker.blends),
-        "ko": ("key object selection", maker.key_objects),
-        "pdf": ("printable report", lambda: [maker.document()]),
-    }
-    for kind, (name, make) in makers.items():
-        if kind in kinds:
-            with activity(f"making the {name} of {about}"):
-                made += make()
-    for result in made:
-        set_character_set(result.dataset, header)
-    return made
-
-
-def refuse_unmakeable(kinds: Sequence[ResultKind]) -> None:
-    """Refuse blends without the maps that they refer to.
-
-    Raises
-    ------
-    ConfigError
-        If blends are wanted, and Parametric Maps are not.
-    """
-    if "blend" in kinds and "pm" not in kinds:
-        raise ConfigError("results of kind blend show Parametric Maps", advice="Ask for pm too.")
 
 
 class _Builder:
     """Makes the results of one answer and remembers which object shows what, for the report."""
 
     def __init__(
-        self, answer: Answer, templates: Templates, uids: UidSource, wording: Wording, page_wording: Wording
+        self,
+        answer: Answer,
+        templates: Templates,
+        uids: UidSource,
+        wording: Wording,
+        page_wording: Wording,
+        audience: Audience,
+        *,
+        pages_before: int,
     ) -> None:
         self.answer = answer
         self.templates = templates
@@ -171,7 +127,7 @@ class _Builder:
         self.page_wording = page_wording
         self.shown = shown_maps(answer)
         self.told = shown_told(answer)
-        self._drawing = Drawing(answer, templates, page_wording)
+        self._drawing = Drawing(answer, templates, page_wording, audience)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
         self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
@@ -179,40 +135,60 @@ class _Builder:
         self._notices: dict[str, Dataset] = {}
         self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
         self._structures: dict[str, tuple[Dataset, int]] = {}
-        self._captures = 0
+        self._captures = pages_before
 
     def captures(self) -> list[Result]:
-        """Pages: of each shown map, of segments without a map, and notices of what is not shown."""
-        made = self._no_statement()
+        """Pages: what was found; of each shown map, of segments without a map, and notices of what is not shown."""
+        made = [self._summary()]
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
                 self._pages[name, drawn.key] = datasets
-            elif drawn.about in ("told", "cine"):
-                self._told_pages.setdefault((name, drawn.key.removeprefix("cine ")), []).extend(datasets)
+            elif drawn.about == "told":
+                self._told_pages.setdefault((name, drawn.key), []).extend(datasets)
             elif drawn.about == "notice":
                 self._notices[name] = datasets[0]
             made += results
         return made
 
-    def _no_statement(self) -> list[Result]:
-        page = self._drawing.no_statement(self.templates.layout)
-        if page is None:
-            return []
+    def cines(self) -> list[Result]:
+        """The steps of each counterfactual that has some."""
+        made: list[Result] = []
+        for drawn in self._drawing.cines(self.templates.layout):
+            name = drawn.finding.target.name
+            dataset = secondary_capture(
+                self.answer,
+                self.templates,
+                self.uids,
+                drawn.pages,
+                kind="cine",
+                key=[name, drawn.key],
+                instance_number=len(made) + 1,
+                description=drawn.title,
+                multi_frame=len(drawn.pages) > 1,
+                frame_time=CINE_FRAME_TIME,
+            )
+            self._told_pages.setdefault((name, drawn.key), []).append(dataset)
+            made.append(
+                Result("cine", dataset, name, drawn.method, drawn.description, drawn.pages[0].picture, drawn.grade)
+            )
+        return made
+
+    def _summary(self) -> Result:
+        page = self._drawing.summary(self.templates.layout)
+        name = NO_STATEMENT if no_statement(self.answer) else SUMMARY
         self._captures += 1
         dataset = secondary_capture(
             self.answer,
             self.templates,
             self.uids,
             [page],
-            key=["no statement"],
+            key=["summary"],
             instance_number=self._captures,
-            description=NO_STATEMENT,
-            multi_frame=False,
-            frame_time=None,
+            description=f"AI Summary {SEPARATOR} {name}",
         )
-        return [Result("sc", dataset, None, None, NO_STATEMENT, page.picture)]
+        return Result("sc", dataset, None, None, name, page.picture)
 
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all segments of a segmentation package."""
@@ -398,7 +374,7 @@ class _Builder:
         """The printable report: the same pages in the colours of paper."""
         layout = on_paper(self.templates.layout)
         drawn = list(self._drawing.drawn(layout))
-        printed = (page for drawing in drawn if not drawing.series_of_pages for page in drawing.pages)
+        printed = (page for drawing in drawn for page in drawing.pages)
         pictures = sheets(self.answer, printed, layout, self.page_wording)
         made_of = [[finding.target.name, finding.present] for finding in self.answer.findings]
         key = str(made_of) + str([[drawing.finding.target.name, drawing.key] for drawing in drawn])
@@ -407,7 +383,7 @@ class _Builder:
 
     def _captured(self, drawn: Drawn) -> list[Result]:
         name, mode = drawn.finding.target.name, self.templates.layout.volume.pages
-        multi_frame = len(drawn.pages) > 1 and (mode == "multiframe" or drawn.series_of_pages)
+        multi_frame = len(drawn.pages) > 1 and mode == "multiframe"
         groups = [drawn.pages] if multi_frame else [[page] for page in drawn.pages]
         made = []
         for number, group in enumerate(groups, start=1):
@@ -419,9 +395,8 @@ class _Builder:
                 group,
                 key=[name, drawn.key, mode, str(number)],
                 instance_number=self._captures,
-                description=drawn.description,
+                description=drawn.title,
                 multi_frame=multi_frame,
-                frame_time=CINE_FRAME_TIME if drawn.series_of_pages and multi_frame else None,
             )
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))
         return made

@@ -9,15 +9,16 @@ from typing import Any
 
 from pydicom import Dataset
 
-from whyray.config import ResultKind
+from whyray.config import Audience, ResultKind
 from whyray.results.answer import Answer, MapInSource, Result, no_statement
 from whyray.results.blending import blending
-from whyray.results.build import CINE_FRAME_TIME, build_results, make_kinds, refuse_unmakeable
+from whyray.results.build import CINE_FRAME_TIME, SUMMARY, build_results
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
+from whyray.results.fingerprint import fingerprint
 from whyray.results.frame_evidence import FrameObjects, explained_first
-from whyray.results.frame_pages import PageStack, page_stacks
+from whyray.results.frame_pages import PageStack, frame_cines, page_stacks
 from whyray.results.frame_segments import FrameSegmentations
 from whyray.results.frame_stack import (
     StackedMap,
@@ -30,15 +31,19 @@ from whyray.results.frame_stack import (
     stacked_maps,
 )
 from whyray.results.key_objects import key_objects
+from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
 from whyray.results.multi_frame import frame_label
-from whyray.results.page import legible_wording, on_paper, sheets
+from whyray.results.page import Summarised, legible_wording, on_paper, sheets, summary_page
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.secondary_capture import secondary_capture
+from whyray.results.series import SEPARATOR
 from whyray.results.softcopy import rescale_of
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
 from whyray.results.uids import map_keys, told_key, uid_source
+from whyray.results.wording import Wording
 
 
 def build_run_results(
@@ -49,12 +54,13 @@ def build_run_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
 ) -> list[Result]:
     """All results of a run: of the frames of one multi-frame instance together, of every other image by itself.
 
     Parameters and errors as for `build_results`.
     """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous}
+    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
     return [result for _, results in grouped_results(answers, kinds, templates, **options) for result in results]
 
 
@@ -66,19 +72,25 @@ def grouped_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
 ) -> Iterator[tuple[list[Answer], list[Result]]]:
     """The results of a run, each time with the answers that they are about: one, or those of an instance's frames.
 
     Parameters and errors as for `build_results`.
     """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous}
-    for group in by_instance(answers):
+    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
+    groups = by_instance(answers)
+    key, pages = fingerprint([fingerprint(answer) for answer in answers]) if len(groups) > 1 else "", 0
+    for group in groups:
+        run = Run(key, pages) if key else None
         if len(group) == 1:
-            yield group, build_results(group[0], kinds, templates, **options)
+            made = build_results(group[0], kinds, templates, **options, run=run)
         elif no_statement(group[0]):  # of all frames together: jobs decide on instances, not on frames
-            yield group, build_results(over_frames(group), kinds, templates, **options)
+            made = build_results(over_frames(group), kinds, templates, **options, run=run)
         else:
-            yield group, build_frame_results(group, kinds, templates, **options)
+            made = build_frame_results(group, kinds, templates, **options, run=run)
+        pages += sum(result.kind == "sc" for result in made)
+        yield group, made
 
 
 def build_frame_results(
@@ -89,6 +101,8 @@ def build_frame_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
+    run: Run | None = None,
 ) -> list[Result]:
     """All results about frames of one multi-frame instance: one series a kind, whose objects hold the frames in order.
 
@@ -101,8 +115,8 @@ def build_frame_results(
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     version = f"{language}/{page_wording.language.value}"
-    options = [sorted(kinds), list(previous)]
-    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options)
+    options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
+    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options, audience, run)
     return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames")
 
 
@@ -118,6 +132,8 @@ class _FrameBuilder:
         version: str,
         uid_root: str | None,
         options: Sequence[object],
+        audience: Audience,
+        run: Run | None,
     ) -> None:
         self.answers = answers
         self.templates = templates
@@ -127,22 +143,28 @@ class _FrameBuilder:
         self.whole = over_frames(answers)
         explained = [frame_number(answer) for answer in self.explained]
         self._uids = [uid_source(answer, templates.version, version, uid_root, options) for answer in answers]
-        uids = uid_source(self.whole, templates.version, version, uid_root, options)
+        self._pages_before = 0 if run is None else run.pages
+        shared = None if run is None else run.key
+        uids = uid_source(self.whole, templates.version, version, uid_root, options, shared)
         self.uids = replace(uids, seed=json.dumps([uids.seed, explained, [one.seed for one in self._uids]]))
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
         self.layout = templates.layout.model_copy(update={"page": page.model_copy(update={"width_at_most": narrow})})
-        self.drawings = [Drawing(answer, templates, page_wording) for answer in self.explained]
+        self.drawings = [Drawing(answer, templates, page_wording, audience) for answer in self.explained]
         self.maps_shown = stacked_maps(self.explained)
         self.objects = FrameObjects()
 
     def captures(self) -> list[Result]:
-        """Pages: one object for each map or other explanation, a page a frame; one for each cine of a frame."""
-        stacks, cines = page_stacks(self.drawings, self.layout)
+        """Pages: what was found on all frames; one object for each map or other explanation, a page a frame."""
+        stacks = page_stacks(self.drawings, self.layout)
+        first = self._pages_before + 1
+        pages = [self._captured(stack, number) for number, stack in enumerate(stacks, start=first + 1)]
+        return [self._summary(first), *pages]
+
+    def cines(self) -> list[Result]:
+        """The steps of each counterfactual of a frame that has some."""
         made: list[Result] = []
-        for stack in stacks:
-            made.append(self._captured(stack, len(made) + 1))
-        for cine in cines:
+        for cine in frame_cines(self.drawings, self.layout):
             answer, drawn = self.explained[cine.place], cine.drawn
             label = frame_label(answer.image.frames[0])
             dataset = secondary_capture(
@@ -152,14 +174,15 @@ class _FrameBuilder:
                 drawn.pages,
                 key=[drawn.finding.target.name, drawn.key, label],
                 instance_number=len(made) + 1,
-                description=f"{drawn.description}, {label}",
+                description=f"{drawn.title}, {label}",
+                kind="cine",
                 multi_frame=len(drawn.pages) > 1,
                 frame_time=CINE_FRAME_TIME,
             )
             self.objects.cines[frame_number(answer), cine.name] = dataset
             made.append(
                 Result(
-                    "sc",
+                    "cine",
                     dataset,
                     drawn.finding.target.name,
                     drawn.method,
@@ -169,6 +192,27 @@ class _FrameBuilder:
                 )
             )
         return made
+
+    def _summary(self, instance_number: int) -> Result:
+        page = summary_page(self.whole, self.layout, self.page_wording, shown_in=self._shown_in())
+        dataset = secondary_capture(
+            self.whole,
+            self.templates,
+            self.uids,
+            [page],
+            key=["summary"],
+            instance_number=instance_number,
+            description=f"AI Summary {SEPARATOR} {SUMMARY}",
+        )
+        return Result("sc", dataset, None, None, SUMMARY, page.picture)
+
+    def _shown_in(self) -> list[Summarised]:
+        """Of each finding, the frame where it is clearest: an explained one, where one is."""
+        best = []
+        for index in range(len(self.whole.findings)):
+            clearest = max(self.explained or self.answers, key=lambda answer: clearness(answer.findings[index]))
+            best.append(Summarised(clearest, clearest.findings[index]))
+        return best
 
     def _captured(self, stack: PageStack, instance_number: int) -> Result:
         answers = [self.explained[place] for place in stack.places]
@@ -181,7 +225,7 @@ class _FrameBuilder:
             pages,
             key=[stack.about, *stack.name, *stack.keys],
             instance_number=instance_number,
-            description=description,
+            description=f"{stack.title}, {_frames_in_words(answers)}",
             multi_frame=len(stack.pages) > 1,
             labels=[frame_label(answer.image.frames[0]) for answer in answers],
         )
@@ -315,8 +359,8 @@ class _FrameBuilder:
         """The printable report: an overview of the clearest answers, then the pages of the explained frames."""
         layout: Layout = on_paper(self.layout)
         drawn = [one for drawing in self.drawings for one in drawing.drawn(layout)]
-        printed = (page for one in drawn if not one.series_of_pages for page in one.pages)
-        pictures = sheets(self.whole, printed, layout, self.page_wording)
+        printed = (page for one in drawn for page in one.pages)
+        pictures = sheets(self.whole, printed, layout, self.page_wording, shown_in=self._shown_in())
         made_of = [[frame_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
         key = str(made_of) + str([[one.finding.target.name, one.key] for one in drawn])
         dataset = encapsulated_pdf(self.whole, self.templates, self.uids, pictures, self.page_wording, key=key)
@@ -337,4 +381,11 @@ def _of_map(kind: ResultKind, dataset: Dataset, stack: StackedMap, description: 
 
 def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
     kept = list(indices)
-    return replace(stack, values=stack.values[kept], covered=stack.covered[kept], region=stack.region[kept])
+    on_grid = None if stack.on_grid is None else stack.on_grid[kept]
+    return replace(
+        stack,
+        values=stack.values[kept],
+        covered=stack.covered[kept],
+        region=stack.region[kept],
+        on_grid=on_grid,
+    )

@@ -37,6 +37,14 @@ def set_character_set(made: Dataset, source: Dataset) -> None:
     made.SpecificCharacterSet = (declared if len(declared) > 1 else declared[0]) if kept else UNICODE
 
 
+def holds(source: Dataset, text: str) -> bool:
+    """Whether the character set that the source declares has these characters; one that declares none has ASCII."""
+    declared = _declared(source)
+    if declared in ([], ["ISO_IR 6"]):
+        return text.isascii()
+    return _carries(declared, {text})
+
+
 def _declared(source: Dataset) -> list[str]:
     """The source's character sets by the terms of PS3.3 C.12.1.1.2; none where one of them is not known.
 

@@ -5,33 +5,45 @@ from __future__ import annotations
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    ParametricMapStorage,
+    RLELossless,
+    SegmentationStorage,
+)
 
 from whyray.base.errors import ConfigError
+from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.results.secondary_capture import MULTI_FRAME_TRUE_COLOUR, SINGLE_FRAME
 
 COMPRESSIONS: dict[str, str] = {
-    "jpeg-ls": str(JPEGLSLossless),
     "jpeg-2000": str(JPEG2000Lossless),
+    "jpeg-ls": str(JPEGLSLossless),
     "rle": str(RLELossless),
+    "deflate": str(DeflatedExplicitVRLittleEndian),
 }
 """Names of compressions → transfer syntax UIDs."""
 
+_PAGES = frozenset({SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR})
+_DEFLATED = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE, ParametricMapStorage})
+"""Classes of which the data set as a whole is deflated (PS3.5 A.5).
 
-COMPRESSIBLE = frozenset({SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR})
-"""SOP Classes of results that the standard has a compression for: only the pages of Secondary Capture.
-
-Float maps have none (PS3.5 8.2), and the one bit of binary segmentations none that viewers know.
+Float maps have no compression of their pixels (PS3.5 8.2). The one bit of binary segmentations may go by RLE, but OHIF
+3.12 (cornerstone's adapters) gives such a Segmentation up; it reads deflated ones.
 """
 
 
-def can_be_compressed(dataset: Dataset) -> bool:
-    """Whether this result is of a class that can be compressed."""
-    return dataset.SOPClassUID in COMPRESSIBLE
+def compressions_of(sop_class_uid: str) -> frozenset[str]:
+    """The names of compressions that results of this SOP Class can have; none for those that are small anyway."""
+    if sop_class_uid in _PAGES:
+        return frozenset(COMPRESSIONS)
+    return frozenset({"deflate"}) if sop_class_uid in _DEFLATED else frozenset()
 
 
 def compressed(file: bytes, compression: str) -> bytes:
-    """A result's file with its pixels compressed; the file itself where that is not possible.
+    """A result's file compressed; the file itself where its class has no such compression.
 
     The SOP Instance UID stays, since the pixels do. The same file gives the same bytes.
 
@@ -49,13 +61,16 @@ def compressed(file: bytes, compression: str) -> bytes:
     """
     if compression not in COMPRESSIONS:
         raise ConfigError(f"no compression {compression!r}; there are {', '.join(sorted(COMPRESSIONS))}")
-    dataset = dcmread(BytesIO(file))
-    if not can_be_compressed(dataset):
+    dataset: Dataset = dcmread(BytesIO(file))
+    if compression not in compressions_of(str(dataset.SOPClassUID)):
         return file
-    if compression == "jpeg-2000":
-        # The reversible colour transform, which multi-frame true colour demands: PS3.3 A.8.5.4 and PS3.5 8.2.4.
-        dataset.PhotometricInterpretation = "YBR_RCT"
-    dataset.compress(COMPRESSIONS[compression], generate_instance_uid=False)
+    if compression == "deflate":
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    else:
+        if compression == "jpeg-2000":
+            # The reversible colour transform, which multi-frame true colour demands: PS3.3 A.8.5.4 and PS3.5 8.2.4.
+            dataset.PhotometricInterpretation = "YBR_RCT"
+        dataset.compress(COMPRESSIONS[compression], generate_instance_uid=False)
     with BytesIO() as made:
         dataset.save_as(made, enforce_file_format=True)
         return made.getvalue()

@@ -6,28 +6,52 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from whyray.config import Audience
 from whyray.quality import Grade, worst_of
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, no_statement, shown_maps, shown_told
+from whyray.results.answer import (
+    Answer,
+    Finding,
+    GradedExplanation,
+    MapInSource,
+    by_probability,
+    shown_maps,
+    shown_told,
+)
 from whyray.results.page import (
     Page,
     cine_pages,
     comparisons,
+    map_details,
     map_pages,
     mask_pages,
-    no_statement_page,
     notice_page,
+    summary_page,
+    told_details,
     told_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
-from whyray.results.templates import Layout, Templates, Wording
+from whyray.results.series import SEPARATOR
+from whyray.results.template_layout import Layout
+from whyray.results.templates import Templates
 from whyray.results.uids import map_key, map_keys, told_key
+from whyray.results.wording import Wording
+
+_KINDS_OF_PAGES = {
+    "map": "AI Overlay",
+    "segment": "AI Segment",
+    "notice": "AI Notice",
+    "told": "AI Explanation",
+    "compared": "AI Comparison",
+    "cine": "AI Steps",
+    "details": "AI Details",
+}
 
 
 @dataclass(frozen=True)
 class Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "cine", "compared"]
+    about: Literal["map", "segment", "notice", "told", "cine", "compared", "details"]
     finding: Finding
     method: str | None
     key: str
@@ -37,16 +61,19 @@ class Drawn:
     """Of the explanation that is shown; the worst of those that are compared."""
 
     @property
-    def series_of_pages(self) -> bool:
-        """Whether its pages are frames of one thing, whatever the layout says of volumes."""
-        return self.about == "cine"
+    def title(self) -> str:
+        """The description with the kind of page before it, as the object itself says it."""
+        return f"{_KINDS_OF_PAGES.get(self.about, 'AI Page')} {SEPARATOR} {self.description}"
 
 
 class Drawing:
     """Draws the pages of one answer, and portrays what is not a heatmap, for pages and report alike."""
 
-    def __init__(self, answer: Answer, templates: Templates, page_wording: Wording) -> None:
+    def __init__(
+        self, answer: Answer, templates: Templates, page_wording: Wording, audience: Audience = "radiologist"
+    ) -> None:
         self.answer = answer
+        self.audience = audience
         self.page_wording = page_wording
         self._templates = templates
         self._maps = shown_maps(answer)
@@ -61,43 +88,65 @@ class Drawing:
             self._portrayed[place] = (layout, made)  # the layout is kept: another must not get its id
         return self._portrayed[place][1]
 
+    def summary(self, layout: Layout) -> Page:
+        """The first page: what was found; of an image that nothing is said of, that and why."""
+        return summary_page(self.answer, layout, self.page_wording)
+
     def drawn(self, layout: Layout) -> Iterator[Drawn]:
-        """Pages of each shown map, of segments without a map, and notices of what is not shown.
+        """Pages of findings, those that were found first, by probability: of maps, segments and other explanations, and
+        notices of what is not shown; then comparisons, then details.
 
-        None of an image that nothing is said of: see `no_statement`.
+        Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
-        wording, answer = self.page_wording, self.answer
-        for finding in answer.findings:
-            name = finding.target.name
-            shown = [heatmap for one, heatmap in self._maps if one is finding]
-            for heatmap in shown:
-                pages = map_pages(answer, finding, heatmap, layout, wording)
-                yield Drawn(
-                    "map",
-                    finding,
-                    heatmap.method,
-                    map_key(heatmap),
-                    f"{name} by {heatmap.name}",
-                    pages,
-                    heatmap.card.grade,
-                )
-            for one in (graded for of, graded in self._told if of is finding):
-                yield from self._of_told(finding, one, layout)
-            if not shown and finding.mask is not None:
-                pages = mask_pages(answer, finding, finding.mask, layout, wording)
-                yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld: list[MapInSource | GradedExplanation] = [
-                graded for graded in finding.told if graded.card.withheld
-            ]
-            withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
-            if withheld or (finding.refused and finding.present and not shown):
-                page = notice_page(answer, finding, withheld, layout, wording)
-                yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
-        yield from self._side_by_side(layout)
+        if self.audience != "administrator":
+            for finding in by_probability(self.answer.findings):
+                yield from self._of_finding(finding, layout)
+            yield from self._side_by_side(layout)
+        if layout.details == "always" or (layout.details == "by_audience" and self.audience == "scientist"):
+            for finding in by_probability(self.answer.findings):
+                yield from self._details(finding, layout)
 
-    def no_statement(self, layout: Layout) -> Page | None:
-        """The page that says that nothing is said of this image; None where the package answers."""
-        return no_statement_page(self.answer, layout, self.page_wording) if no_statement(self.answer) else None
+    def cines(self, layout: Layout) -> Iterator[Drawn]:
+        """The steps of each explanation that has some: frames of one thing, whatever the layout says of volumes."""
+        for finding, told in self._told:
+            portrayal = self.portrayal(finding, told, self.page_wording, layout)
+            plain = portrayal.plain
+            if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
+                frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
+                words = f"{finding.target.name}: {told.method}, frames"
+                yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
+
+    def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
+        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        shown = [heatmap for one, heatmap in self._maps if one is finding]
+        for heatmap in shown:
+            if heatmap.part is not None and self.audience != "scientist":
+                continue  # what an explanation's own page shows
+            pages = map_pages(answer, finding, heatmap, layout, wording)
+            about = f"{name} by {heatmap.name}"
+            yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
+        for one in (graded for of, graded in self._told if of is finding):
+            yield from self._of_told(finding, one, layout)
+        if not any(heatmap.part is None for heatmap in shown) and finding.mask is not None:
+            pages = mask_pages(answer, finding, finding.mask, layout, wording)
+            yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+        withheld: list[MapInSource | GradedExplanation] = [graded for graded in finding.told if graded.card.withheld]
+        withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
+        if withheld or (finding.refused and finding.present and not shown):
+            page = notice_page(answer, finding, withheld, layout, wording)
+            yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+
+    def _details(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
+        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        for heatmap in (heatmap for one, heatmap in self._maps if one is finding):
+            page = map_details(answer, finding, heatmap, layout, wording)
+            about, key = f"{name} by {heatmap.name}, details", f"details {map_key(heatmap)}"
+            yield Drawn("details", finding, heatmap.method, key, about, [page], heatmap.card.grade)
+        for told in (graded for of, graded in self._told if of is finding):
+            portrayal = self.portrayal(finding, told, wording, layout)
+            page = told_details(answer, finding, told, portrayal, layout, wording)
+            about, key = f"{name}: {told.method}, details", f"details {told_key(told)}"
+            yield Drawn("details", finding, told.method, key, about, [page], told.card.grade)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):
@@ -113,7 +162,3 @@ class Drawing:
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)
-        if portrayal.cine:
-            frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-            key = "cine " + told_key(told)
-            yield Drawn("cine", finding, told.method, key, f"{words}, frames", frames, told.card.grade)

@@ -14,8 +14,9 @@ from whyray.results.coding import LONGEST_SHORT_TEXT, item, one_value
 from whyray.results.header import laterality, new_dataset, recognisable
 from whyray.results.pdf import pdf_file
 from whyray.results.references import instance_item
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
+from whyray.results.wording import Wording
 
 SOP_CLASS_UID = EncapsulatedPDFStorage
 

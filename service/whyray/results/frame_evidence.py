@@ -17,8 +17,9 @@ from whyray.results.frame_stack import Name, frame_number, named_maps, named_tol
 from whyray.results.report import Evidence, FrameEvidence
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
-from whyray.results.templates import Layout, Wording
+from whyray.results.template_layout import Layout
 from whyray.results.uids import UidSource
+from whyray.results.wording import Wording
 
 
 @dataclass(frozen=True)

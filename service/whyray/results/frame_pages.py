@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whyray.quality import Grade
-from whyray.results.answer import Answer, Finding
+from whyray.results.answer import Answer, Finding, by_probability
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told
 from whyray.results.page import Page
-from whyray.results.templates import Layout
+from whyray.results.template_layout import Layout
 from whyray.results.uids import map_key, told_key
+
+_LAST = {"compared": 1, "details": 2}
+"""Pages that stand behind those of findings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,11 @@ class PageStack:
         return self._clearest.drawn.description
 
     @property
+    def title(self) -> str:
+        """The description with the kind of page before it."""
+        return self._clearest.drawn.title
+
+    @property
     def _clearest(self) -> _FramePage:
         return max(self.pages, key=lambda page: (not page.is_notice, *clearness(page.drawn.finding)))
 
@@ -108,24 +116,36 @@ class PageStack:
         return made
 
 
-def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageStack], list[FrameCine]]:
-    """All pages of the frames in stacks, by target in the package's order; and cines, which are frames by themselves.
+def frame_cines(drawings: Sequence[Drawing], layout: Layout) -> list[FrameCine]:
+    """The cines of all frames, each by itself."""
+    made = []
+    for place, drawing in enumerate(drawings):
+        names, grades = _names(drawing.answer), _grades(drawing.answer)
+        for drawn in drawing.cines(layout):
+            name = names["told", drawn.finding.target.name, drawn.key]
+            made.append(FrameCine(place, name, drawn, grades["told", name]))
+    return made
+
+
+def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
+    """All pages of the frames in stacks, the most probable finding first.
 
     A notice about a withheld explanation stands in the stack of that explanation, at its frame, where other frames show
     it; else all notices about a target make a stack.
     """
     stacks: dict[tuple[str, Name], list[_FramePage]] = {}
-    cines: list[FrameCine] = []
     notices: list[tuple[_FramePage, list[tuple[str, Name]]]] = []
     for place, drawing in enumerate(drawings):
         names, grades = _names(drawing.answer), _grades(drawing.answer)
         for drawn in drawing.drawn(layout):
             target = drawn.finding.target.name
-            if drawn.about == "cine":
-                name = names["told", target, drawn.key.removeprefix("cine ")]
-                cines.append(FrameCine(place, name, drawn, grades["told", name]))
-            elif drawn.about == "notice":
+            if drawn.about == "notice":
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
+            elif drawn.about == "details":
+                of = drawn.key.removeprefix("details ")
+                name = names.get(("map", target, of)) or names["told", target, of]
+                page = _FramePage(place, drawn, drawn.pages[0], drawn.grade)
+                stacks.setdefault(("details", name), []).append(page)
             else:
                 name = names.get((drawn.about, target, drawn.key)) or _other_name(drawn)
                 page = _FramePage(place, drawn, drawn.pages[0], grades.get((drawn.about, name)))
@@ -134,13 +154,16 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> tuple[list[PageS
         own = ("notice", (page.drawn.finding.target.name,))
         for key in [key for key in withheld if key in stacks] or [own]:
             stacks.setdefault(key, []).append(page)
-    order = [finding.target.name for finding in drawings[0].answer.findings] if drawings else []
     made = [
         PageStack(about, name, tuple(sorted(pages, key=lambda page: page.place)))
         for (about, name), pages in stacks.items()
     ]
-    made.sort(key=lambda stack: (stack.about == "compared", order.index(stack.finding.target.name)))
-    return made, cines
+    clearest: dict[str, Finding] = {}
+    for finding in by_probability(stack.finding for stack in made):
+        clearest.setdefault(finding.target.name, finding)
+    order = list(clearest)
+    made.sort(key=lambda stack: (_LAST.get(stack.about, 0), order.index(stack.finding.target.name)))
+    return made
 
 
 def _names(answer: Answer) -> dict[tuple[str, str, str], Name]:

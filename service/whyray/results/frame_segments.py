@@ -28,7 +28,8 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.template_objects import SeriesTemplate
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, told_key
 
 
@@ -155,6 +156,7 @@ def _spread(stack: StackedMap, count: int) -> MapInSource:
         values=spread(stack.map.values, stack.places, count),
         covered=spread(stack.map.covered, stack.places, count),
         region=spread(stack.map.region, stack.places, count),
+        on_grid=None,
     )
 
 

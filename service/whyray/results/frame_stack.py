@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.arrays import FloatArray
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource
 
@@ -149,6 +150,7 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         region_rule=salient[0].region_rule,
         card=max((heatmap.card for heatmap in maps), key=lambda card: SEVERITY.index(card.grade.value)),
         parameters=_parameters(maps),
+        on_grid=_on_one_grid(maps),
     )
     finding = _clearest([finding for _, finding, _ in shown])
     return StackedMap(
@@ -158,6 +160,17 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         frames=tuple((finding, heatmap) for _, finding, heatmap in shown),
         places=tuple(place for place, _, _ in shown),
     )
+
+
+def _on_one_grid(maps: Sequence[MapInSource]) -> FloatArray | None:
+    """The maps of all frames on the grid of the first; None where they have none, or not the same."""
+    first, on_grid = maps[0].grid, [heatmap.on_grid for heatmap in maps if heatmap.on_grid is not None]
+    alike = first is not None and all(
+        heatmap.grid is not None and np.array_equal(heatmap.grid.to_reference, first.to_reference) for heatmap in maps
+    )
+    if not alike or len(on_grid) < len(maps) or len({one.shape for one in on_grid}) > 1:
+        return None
+    return np.concatenate(on_grid)
 
 
 def _parameters(maps: Sequence[MapInSource]) -> dict[str, object]:

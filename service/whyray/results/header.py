@@ -7,6 +7,7 @@ attributes never. Attributes of type 2 that the source lacks are present and emp
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -29,8 +30,10 @@ from whyray.results.answer import Answer
 from whyray.results.carried import copy_valid, identity, valid_element, written_text, zone_of
 from whyray.results.coding import LONGEST_TEXT, dcm, item, one_value
 from whyray.results.requests import add_referenced_request, add_request_attributes, invalid_request_attributes
+from whyray.results.series import series_description, series_number
 from whyray.results.species import SPECIES, add_species, has_usable_responsible_person
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.template_objects import SeriesTemplate
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, package_device_uid
 
 _TYPE_2 = (
@@ -114,9 +117,9 @@ def new_dataset(
     else:
         add_request_attributes(made, source)
     made.Modality = series.modality
-    made.SeriesInstanceUID = uids.uid("series", kind, series_key)
-    made.SeriesNumber = series.number
-    made.SeriesDescription = _series_description(answer, series, method)
+    made.SeriesInstanceUID = _series_uid(uids, source, kind, series_key)
+    made.SeriesNumber = series_number(templates.series, series, answer.package.name)
+    made.SeriesDescription = series_description(answer, series, method)
     made.InstanceNumber = instance_number
     _add_equipment(made, answer, templates, uids)
     return made
@@ -256,11 +259,15 @@ def _quoted(header: Dataset, keyword: str) -> str:
     return f"{attribute_name(keyword)} {written_value(header, keyword)}" if quotable else attribute_name(keyword)
 
 
-def _series_description(answer: Answer, series: SeriesTemplate, method: str) -> str:
-    package = answer.package
-    text = series.description.format(package=package.name, version=package.version, title=package.title, method=method)
-    suffix = f" r{answer.revision}" if answer.revision > 1 else ""
-    return one_value(text, LONGEST_TEXT - len(suffix)) + suffix
+def _series_uid(uids: UidSource, source: Dataset, kind: ResultKind, key: str) -> str:
+    """One series of pages a run; body part and side belong to a series (C.7.3.1), so pages about others have another.
+
+    Segments and maps are in one frame of reference a series, which other images of the study may not share.
+    """
+    if kind != "sc" or uids.run is None:
+        return uids.uid("series", kind, key)
+    part = str(source.get("BodyPartExamined") or "")
+    return replace(uids, seed=uids.run).uid("series", kind, part, laterality(source))
 
 
 def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: UidSource) -> None:

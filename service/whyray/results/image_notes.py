@@ -10,7 +10,7 @@ from pydicom import Dataset
 from whyray.imaging import Note, NoteKind
 from whyray.results import content_items as sr
 from whyray.results.coding import own
-from whyray.results.templates import NoteWords
+from whyray.results.wording import NoteWords
 
 _CONCEPT = "Image note"
 

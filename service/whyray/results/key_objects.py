@@ -19,8 +19,9 @@ from whyray.results.header import new_dataset
 from whyray.results.page.key_slices import key_slices
 from whyray.results.references import evidence_items, is_multi_frame
 from whyray.results.side import add_side
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
+from whyray.results.wording import Wording
 
 SOP_CLASS_UID = KeyObjectSelectionDocumentStorage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from whyray.base.coded_concept import CodedConcept
 from whyray.results.answer import Answer, Finding
 from whyray.results.coding import NO_UNITS, ucum
-from whyray.results.templates import Concepts
+from whyray.results.template_objects import Concepts
 
 
 def value_concept(answer: Answer, finding: Finding, concepts: Concepts) -> CodedConcept:

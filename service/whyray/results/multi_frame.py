@@ -44,6 +44,14 @@ class Plane:
     orientation: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class OwnGrid:
+    """Pixels that are not the source's: their spacing, and of each frame the indices of the source frames below it."""
+
+    measures: PixelMeasuresSequence
+    sources: Sequence[tuple[int, ...]]
+
+
 def plane_of(image: SourceImage, frame: SourceFrame) -> Plane | None:
     """Position and orientation of a frame in the patient, as the source's data set writes them."""
     if frame.to_patient is None:
@@ -84,6 +92,7 @@ def add_functional_groups(
     *,
     derivation: CodedConcept,
     organization_uid: str,
+    own: OwnGrid | None = None,
 ) -> None:
     """Shared and per-frame functional groups, and the Multi-frame Dimension module (C.7.6.17) that indexes the frames.
 
@@ -97,6 +106,8 @@ def add_functional_groups(
         How the frames were made.
     organization_uid
         Dimension Organization UID.
+    own
+        Of objects that don't lie on the source's pixels: `frames` and `planes` are then those of their own frames.
     """
     by_label, by_segment = is_frame_stack(image), frames[0][1] is not None
     place = [FRAME_LABEL] if by_label else [] if planes is None else [IMAGE_POSITION_PATIENT]
@@ -109,24 +120,28 @@ def add_functional_groups(
         shared.PlaneOrientationSequence = PlaneOrientationSequence(_PATIENT, planes[0].orientation)
     groups = []
     for index, segment_number in frames:
-        frame, group, content = image.frames[index], Dataset(), Dataset()
+        group, content = Dataset(), Dataset()
+        sources = [image.frames[place] for place in ((index,) if own is None else own.sources[index])]
         indices = [*([segment_number] if by_segment else []), *([index + 1] if place else [])]
         if indices:
             content.DimensionIndexValues = indices if len(indices) > 1 else indices[0]
         if by_label:
-            content.FrameLabel = frame_label(frame)
+            content.FrameLabel = frame_label(sources[0])
         group.FrameContentSequence = [content]
         if planes is not None:
             group.PlanePositionSequence = PlanePositionSequence(_PATIENT, planes[index].position)
             if len(orientations) > 1:
                 group.PlaneOrientationSequence = PlaneOrientationSequence(_PATIENT, planes[index].orientation)
-        group.DerivationImageSequence = [_derivation_item(image, frame, derivation)]
+        group.DerivationImageSequence = [_derivation_item(image, sources, derivation, on_its_pixels=own is None)]
         if by_segment:
             identification = Dataset()
             identification.ReferencedSegmentNumber = segment_number
             group.SegmentIdentificationSequence = [identification]
         groups.append(group)
-    _add_pixel_measures(shared, groups, image, [index for index, _ in frames])
+    if own is None:
+        _add_pixel_measures(shared, groups, image, [index for index, _ in frames])
+    else:
+        shared.PixelMeasuresSequence = own.measures
     made.SharedFunctionalGroupsSequence = [shared]
     made.PerFrameFunctionalGroupsSequence = groups
 
@@ -202,11 +217,14 @@ def _slice_distances(image: SourceImage) -> NDArray[np.float64]:
     return np.asarray(np.abs(np.diff(along)))
 
 
-def _derivation_item(image: SourceImage, frame: SourceFrame, derivation: CodedConcept) -> Dataset:
-    """The Derivation Image item (C.7.6.16.2.6): which frame of the source this frame was made from."""
+def _derivation_item(
+    image: SourceImage, frames: Sequence[SourceFrame], derivation: CodedConcept, *, on_its_pixels: bool
+) -> Dataset:
+    """The Derivation Image item (C.7.6.16.2.6): which frames of the source this frame was made from."""
     made = Dataset()
     made.DerivationCodeSequence = [item(derivation)]
-    made.SourceImageSequence = source_image_items(image, [frame], SOURCE_FOR_PROCESSING, locations_preserved="YES")
+    preserved = "YES" if on_its_pixels else "NO"
+    made.SourceImageSequence = source_image_items(image, frames, SOURCE_FOR_PROCESSING, locations_preserved=preserved)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Parametric Maps (PS3.3 A.75): heatmaps as float values in the source's geometry, unit and quantity coded."""
+"""Parametric Maps (PS3.3 A.75): heatmaps as float values on the grid of the map, unit and quantity coded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from highdicom.sr import CodeContentItem
 from pydicom import Dataset
 from pydicom.uid import ParametricMapStorage
 
+from whyray.base.arrays import FloatArray
 from whyray.imaging import DIRECTIONS, patient_orientation
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.carried import valid_text
 from whyray.results.coding import NO_UNITS, dcm, item, of_target, one_value
 from whyray.results.header import add_anatomy, add_lossy, new_dataset
-from whyray.results.multi_frame import Plane, add_functional_groups, plane_of
+from whyray.results.map_grid import placed_map
+from whyray.results.multi_frame import OwnGrid, Plane, add_functional_groups, plane_of
 from whyray.results.references import add_referenced_series
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
@@ -34,7 +36,10 @@ def parametric_map(
     *,
     instance_number: int,
 ) -> Dataset:
-    """One heatmap as float32, one frame for each frame of the source; signed maps stay signed."""
+    """One heatmap as float32, on its own grid where it has one; signed maps stay signed.
+
+    Of planar images one frame a source frame; of volumes one frame for each slice of the grid that lies in the source.
+    """
     made = new_dataset(
         answer,
         templates,
@@ -78,13 +83,16 @@ def _add_frames(
         # nothing, so that no viewer registers it with other images by mistake.
         made.FrameOfReferenceUID = uids.uid("frame-of-reference", "planar")
         planes = [_own_plane(image.header)] * len(image.frames)
+    placed = placed_map(image, heatmap, planes[0])
+    values = heatmap.values if placed is None else placed.values
     add_functional_groups(
         made,
         image,
-        [(index, None) for index in range(len(image.frames))],
-        planes,
+        [(index, None) for index in range(len(values))],
+        planes if placed is None else placed.planes,
         derivation=_DERIVATION,
         organization_uid=uids.uid("dimensions", "pm"),
+        own=None if placed is None else OwnGrid(placed.measures, placed.sources),
     )
     (shared,) = made.SharedFunctionalGroupsSequence
     if (
@@ -98,14 +106,14 @@ def _add_frames(
     identity = Dataset()
     identity.RescaleIntercept, identity.RescaleSlope, identity.RescaleType = "0", "1", "US"
     shared.PixelValueTransformationSequence = [identity]
-    shared.FrameVOILUTSequence = [_window(heatmap)]
-    shared.RealWorldValueMappingSequence = [_mapping(templates, finding, heatmap)]
+    shared.FrameVOILUTSequence = [_window(values, heatmap)]
+    shared.RealWorldValueMappingSequence = [_mapping(templates, finding, heatmap, values)]
 
-    frames, rows, columns = image.shape
+    frames, rows, columns = values.shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.NumberOfFrames, made.Rows, made.Columns = frames, rows, columns
     made.BitsAllocated = 32
-    made.FloatPixelData = np.ascontiguousarray(heatmap.values, dtype="<f4").tobytes()
+    made.FloatPixelData = np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
 def _own_plane(header: Dataset) -> Plane:
@@ -117,9 +125,9 @@ def _own_plane(header: Dataset) -> Plane:
     return Plane(("0", "0", "0"), tuple(str(number) for number in (*across, *down)))
 
 
-def _window(heatmap: MapInSource) -> VOILUTTransformation:
+def _window(values: FloatArray, heatmap: MapInSource) -> VOILUTTransformation:
     """A window over all values: from 0 for unsigned maps, around 0 for signed ones."""
-    top = float(np.abs(heatmap.values).max(initial=0.0)) or 1.0
+    top = float(np.abs(values).max(initial=0.0)) or 1.0
     # Lists, since highdicom 0.28.2 takes a single explanation apart into its letters (content.py:2378).
     return VOILUTTransformation(
         window_center=[0.0 if heatmap.signed else top / 2],
@@ -130,14 +138,14 @@ def _window(heatmap: MapInSource) -> VOILUTTransformation:
     )
 
 
-def _mapping(templates: Templates, finding: Finding, heatmap: MapInSource) -> RealWorldValueMapping:
+def _mapping(templates: Templates, finding: Finding, heatmap: MapInSource, values: FloatArray) -> RealWorldValueMapping:
     """The Real World Value Mapping (C.7.6.16.2.11): stored values are the values; what they are is coded (CID 217)."""
     scheme = templates.equipment.coding_scheme.designator
     made = RealWorldValueMapping(
         lut_label="HEATMAP",
         lut_explanation=one_value(f"{heatmap.method} of {finding.target.name}, {heatmap.unit}"),
         unit=item(NO_UNITS),
-        value_range=(float(heatmap.values.min(initial=0.0)), float(heatmap.values.max(initial=0.0))),
+        value_range=(float(values.min(initial=0.0)), float(values.max(initial=0.0))),
         quantity_definition=item(templates.concepts.quantity(heatmap.method)),
     )
     of_what = CodeContentItem(item(_FINDING), item(of_target(finding.target, scheme)))

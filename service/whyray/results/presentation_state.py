@@ -26,8 +26,9 @@ from whyray.results.softcopy import (
     referenced_series,
     state_dataset,
 )
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
+from whyray.results.wording import Wording
 
 SOP_CLASS_UID = GrayscaleSoftcopyPresentationStateStorage
 _LAYER = "WHYRAY"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whyray.quality import Measurement, QualityCard
-from whyray.results.templates import Wording
+from whyray.results.wording import Wording
 
 
 def reasons_in(card: QualityCard, wording: Wording) -> tuple[str, ...]:

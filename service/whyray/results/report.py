@@ -34,8 +34,9 @@ from whyray.results.references import evidence_items, frames_of_instances
 from whyray.results.report_groups import Explained, finding_groups
 from whyray.results.report_told import ShownTold
 from whyray.results.side import add_side
-from whyray.results.templates import Templates, Wording
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
+from whyray.results.wording import Wording
 
 SOP_CLASS_UID = Comprehensive3DSRStorage
 _SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."

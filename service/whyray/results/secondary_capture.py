@@ -7,6 +7,7 @@ Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from pydicom import Dataset
@@ -19,6 +20,7 @@ from whyray.results.header import add_anatomy, add_lossy, local_time, new_datase
 from whyray.results.multi_frame import is_frame_stack
 from whyray.results.page import Page
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
+from whyray.results.series import separated
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
 
@@ -36,6 +38,7 @@ def secondary_capture(
     key: Sequence[str],
     instance_number: int,
     description: str,
+    kind: Literal["sc", "cine"] = "sc",
     multi_frame: bool = False,
     frame_time: float | None = None,
     labels: Sequence[str] | None = None,
@@ -49,9 +52,9 @@ def secondary_capture(
         answer,
         templates,
         uids,
-        kind="sc",
+        kind=kind,
         sop_class_uid=MULTI_FRAME_TRUE_COLOUR if multi_frame else SINGLE_FRAME,
-        sop_instance_uid=uids.uid("sc", *key),
+        sop_instance_uid=uids.uid(kind, *key),
         instance_number=instance_number,
     )
     image = answer.image
@@ -63,8 +66,8 @@ def secondary_capture(
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "SECONDARY"]
-    made.ImageComments = one_value(description, LONGEST_SHORT_TEXT)
-    made.DerivationDescription = one_value(description, LONGEST_SHORT_TEXT)
+    made.ImageComments = one_value(separated(description, image.header), LONGEST_SHORT_TEXT)
+    made.DerivationDescription = made.ImageComments
     made.DerivationCodeSequence = [item(_DERIVATION)]
     shown = sorted({panel.frame for page in pages for panel in page.panels if panel.frame is not None})
     of_none = any(panel.frame is None for page in pages for panel in page.panels)

@@ -28,7 +28,8 @@ from whyray.results.header import add_lossy, new_dataset
 from whyray.results.references import add_referenced_series
 from whyray.results.segmentation_frames import Form, Layer, add_frames
 from whyray.results.side import region_item, site_of
-from whyray.results.templates import SeriesTemplate, Templates
+from whyray.results.template_objects import SeriesTemplate
+from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key
 
 SOP_CLASS_UID = SegmentationStorage

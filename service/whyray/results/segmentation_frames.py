@@ -13,12 +13,16 @@ from pydicom import Dataset
 from whyray.imaging import SourceImage
 from whyray.results.carried import valid_text
 from whyray.results.coding import dcm
-from whyray.results.multi_frame import add_functional_groups, plane_of
+from whyray.results.multi_frame import Plane, add_functional_groups, plane_of
 from whyray.results.uids import UidSource
 
 Form = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 """Segmentation Type (0062,0001)."""
 _DERIVATION = dcm("113076", "Segmentation")
+# OHIF 3.12 asks each Segmentation for an orientation, whatever it is of, and stops with an exception and an empty
+# viewport where there is none; images without position lie for it (and for cornerstone) in this plane.
+_PLANE_OF_PIXELS = Plane(("0", "0", "0"), ("1", "0", "0", "0", "1", "0"))
+"""A plane for images without position: columns along x, rows along y, in a frame of reference of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ def add_frames(
 ) -> None:
     """Functional groups, dimensions and pixels, in the source's geometry.
 
-    An object in which nothing is set keeps one frame, since none would be invalid.
+    An object in which nothing is set keeps one frame, since none would be invalid. Frames of images without position in
+    the patient lie in the plane of their pixels, in a frame of reference that nothing else shares.
     """
     planes = [plane for frame in image.frames if (plane := plane_of(image, frame)) is not None]
     placed = len(planes) == len(image.frames)
@@ -52,11 +57,15 @@ def add_frames(
     if placed:
         made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
         made.PositionReferenceIndicator = valid_text(image.header, "PositionReferenceIndicator")
+    else:
+        made.FrameOfReferenceUID = uids.uid("frame-of-reference", "pixels")
+        made.PositionReferenceIndicator = None
+        planes = [_PLANE_OF_PIXELS] * len(image.frames)
     add_functional_groups(
         made,
         image,
         [(index, layer.number) for layer, index in kept],
-        planes if placed else None,
+        planes,
         derivation=_DERIVATION,
         organization_uid=uids.uid("dimensions", "labelmap" if form == "LABELMAP" else "seg"),
     )

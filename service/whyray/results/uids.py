@@ -26,6 +26,8 @@ class UidSource:
 
     seed: str
     root: str | None = None
+    run: str | None = None
+    """What all answers of a run share, where they are several: the seed of series that hold results about all."""
 
     def __post_init__(self) -> None:
         if self.root is not None and (
@@ -43,7 +45,12 @@ class UidSource:
 
 
 def uid_source(
-    answer: Answer, template_version: str, language: str, root: str | None, options: Sequence[object] = ()
+    answer: Answer,
+    template_version: str,
+    language: str,
+    root: str | None,
+    options: Sequence[object] = (),
+    run: str | None = None,
 ) -> UidSource:
     """The source of all UIDs of one answer's results.
 
@@ -52,7 +59,7 @@ def uid_source(
     So the same UID never names other bytes, and a job that is done twice, which has one time, gives the same objects.
     """
     made_of = [fingerprint(answer), whyray.__version__, template_version, language, fingerprint(list(options))]
-    return UidSource(json.dumps(made_of), root)
+    return UidSource(json.dumps(made_of if run is None else [*made_of, run]), root, run)
 
 
 def map_key(heatmap: MapInSource) -> str:

@@ -38,6 +38,7 @@ class AnatomyConstrained(AttributionMap):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Map kept to the anatomy"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "anatomical prior"
     stage: ClassVar[int] = 1

@@ -39,6 +39,7 @@ class RegionOcclusionMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Effect of covering each structure"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "anatomical prior"
     signed: ClassVar[bool] = True

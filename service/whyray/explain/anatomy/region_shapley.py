@@ -48,6 +48,7 @@ class RegionShapleyMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Contribution of each structure"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "anatomical prior"
     signed: ClassVar[bool] = True

@@ -42,6 +42,7 @@ class RegionSharesMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Share of each structure"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "anatomical prior"
     unit: ClassVar[str] = "share of the map"

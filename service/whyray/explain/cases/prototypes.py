@@ -50,6 +50,7 @@ class Prototypes(MethodDefaults):
     """
 
     name: ClassVar[str] = "prototypes"
+    title: ClassVar[str] = "Typical examples"
     tier: ClassVar[Tier] = "T1"
     kind: ClassVar[Kind] = "case-based"
     unit: ClassVar[str] = "similarity"

@@ -43,6 +43,7 @@ class SimilarCases(MethodDefaults):
     """
 
     name: ClassVar[str] = "similar-cases"
+    title: ClassVar[str] = "Similar cases"
     tier: ClassVar[Tier] = "T1"
     kind: ClassVar[Kind] = "case-based"
     unit: ClassVar[str] = "cosine similarity"

@@ -67,6 +67,7 @@ class ConceptBottleneck(MethodDefaults):
     """
 
     name: ClassVar[str] = "concept-bottleneck"
+    title: ClassVar[str] = "Concepts that the answer is made of"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "concept learning"
     signed: ClassVar[bool] = True

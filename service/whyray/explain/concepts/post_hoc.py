@@ -37,6 +37,7 @@ class PostHocConcepts(MethodDefaults):
     """
 
     name: ClassVar[str] = "post-hoc-concepts"
+    title: ClassVar[str] = "Concepts that stand in for the answer"
     tier: ClassVar[Tier] = "T1"
     kind: ClassVar[Kind] = "concept learning"
     signed: ClassVar[bool] = True

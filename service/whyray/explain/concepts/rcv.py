@@ -20,6 +20,7 @@ class Rcv(AlongDirections):
     """
 
     name: ClassVar[str] = "rcv"
+    title: ClassVar[str] = "Measures that the answer follows"
     concepts: ClassVar[ConceptKind] = "measure"
 
     @staticmethod

@@ -20,6 +20,7 @@ class Tcav(AlongDirections):
     """
 
     name: ClassVar[str] = "tcav"
+    title: ClassVar[str] = "Concepts that the answer follows"
     concepts: ClassVar[ConceptKind] = "presence"
 
     @staticmethod

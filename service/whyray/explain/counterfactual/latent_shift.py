@@ -59,6 +59,7 @@ class LatentShift(MethodDefaults):
     """
 
     name: ClassVar[str] = "latent-shift"
+    title: ClassVar[str] = "What if the image were redrawn"
     tier: ClassVar[Tier] = "T2"
     kind: ClassVar[Kind] = "counterfactual"
     signed: ClassVar[bool] = True

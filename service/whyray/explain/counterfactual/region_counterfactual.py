@@ -53,6 +53,7 @@ class RegionCounterfactual(MethodDefaults):
     """
 
     name: ClassVar[str] = "region-counterfactual"
+    title: ClassVar[str] = "What if regions were normal"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "counterfactual"
     signed: ClassVar[bool] = True

@@ -39,6 +39,7 @@ class CaptionerMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Description by a captioning model"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "language description"
     unit: ClassVar[str] = "text"

@@ -34,6 +34,7 @@ class NarrativeMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "In words"
     tier: ClassVar[Tier] = "T0"
     kind: ClassVar[Kind] = "language description"
     unit: ClassVar[str] = "text"

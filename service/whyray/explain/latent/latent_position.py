@@ -43,6 +43,7 @@ class LatentPositionMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = "latent-position"
+    title: ClassVar[str] = "Place among reference cases"
     tier: ClassVar[Tier] = "T1"
     kind: ClassVar[Kind] = "latent space"
     unit: ClassVar[str] = "percentile"

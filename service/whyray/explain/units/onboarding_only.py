@@ -45,6 +45,7 @@ class NetworkDissection(_Onboarding):
     """
 
     name: ClassVar[str] = "network-dissection"
+    title: ClassVar[str] = "Network dissection"
     tier: ClassVar[Tier] = "T1"
 
 
@@ -57,5 +58,6 @@ class ActivationMaximisation(_Onboarding):
     """
 
     name: ClassVar[str] = "activation-maximisation"
+    title: ClassVar[str] = "Activation maximisation"
     tier: ClassVar[Tier] = "T2"
     stochastic: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class UnitReportMethod(MethodDefaults):
     """
 
     name: ClassVar[str] = NAME
+    title: ClassVar[str] = "Units of the network"
     tier: ClassVar[Tier] = "T1"
     kind: ClassVar[Kind] = "internal representation"
     signed: ClassVar[bool] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.results.templates import Layout
+from whyray.results.template_layout import Layout
 
 
 def key_slices(values: FloatArray, region: BoolArray, layout: Layout) -> list[int]:

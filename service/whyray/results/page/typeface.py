@@ -12,7 +12,9 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from whyray.base.errors import ConfigError
-from whyray.results.templates import Fonts, Templates, Wording
+from whyray.results.template_layout import Fonts
+from whyray.results.templates import Templates
+from whyray.results.wording import Wording
 
 _FALLBACK_LANGUAGE = "en"
 _SYSTEM_FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))

@@ -1,0 +1,358 @@
+"""`wording/LANGUAGE.yaml`: every word of pages and of the report's free text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from whyray.quality import ScopeReason
+from whyray.results.template_parts import Concept
+from whyray.results.template_text import ByMethod, Plain, Strict, with_fields
+from whyray.results.trust_words import TrustWords
+
+
+class GradeNames(Strict):
+    """Names of the three grades of a quality card."""
+
+    green: Plain
+    amber: Plain
+    red: Plain
+
+
+class UnitWords(Strict):
+    """Words about a layer's units."""
+
+    headline: Annotated[str, with_fields("shown", "total", "layer")]
+    chart: Plain
+    contribution: Plain
+    unit: Annotated[str, with_fields("unit")]
+    here: Plain
+    detects: Annotated[str, with_fields("concept", "iou")]
+    unknown: Plain
+    ablation: Annotated[str, with_fields("value")]
+    percentile: Annotated[str, with_fields("value")]
+    patches: Annotated[str, with_fields("unit")]
+
+
+class ConceptWords(Strict):
+    """Words about concepts."""
+
+    headline_parts: Annotated[str, with_fields("name", "score")]
+    headline_changes: Annotated[str, with_fields("name", "score")]
+    none_reliable: Plain
+    chart_parts: Plain
+    chart_changes: Plain
+    logit: Plain
+    per_deviation: Plain
+    class_score: Annotated[str, with_fields("value")]
+    sum: Annotated[str, with_fields("base", "total")]
+    stand_in: Annotated[str, with_fields("value")]
+    of_class: Annotated[str, with_fields("count")]
+    faint: Plain
+    unreliable: Plain
+    intervention: Annotated[str, with_fields("name", "answers")]
+
+
+class RegionWords(Strict):
+    """Words about anatomical structures. `names` gives structures in this language; others keep the package's name."""
+
+    headline_share: Annotated[str, with_fields("name", "share", "area", "method")]
+    headline_effect: Annotated[str, with_fields("name", "effect")]
+    outside: Annotated[str, with_fields("share")]
+    inside: Annotated[str, with_fields("share", "names")]
+    flagged: Annotated[str, with_fields("share", "names")]
+    flag: Plain
+    sum: Annotated[str, with_fields("base", "total")]
+    chart_share: Plain
+    chart_effect: Plain
+    share: Plain
+    effect: Plain
+    rest: Plain
+    outlines: Plain
+    faint: Plain
+    names: dict[str, Plain] = Field(default_factory=dict)
+
+
+class CaseWords(Strict):
+    """Words about similar cases and prototypes."""
+
+    headline: Annotated[str, with_fields("shown", "total")]
+    order: Plain
+    here: Plain
+    contrasts: Plain
+    similarity: Annotated[str, with_fields("value")]
+    answer: Annotated[str, with_fields("value")]
+    known: Plain
+    known_without: Plain
+    unknown: Plain
+    answered_alike: Annotated[str, with_fields("share")]
+    unit: Plain
+    no_pictures: Plain
+    prototypes: Annotated[str, with_fields("shown", "total")]
+    chart: Plain
+    contribution: Plain
+    resembles: Annotated[str, with_fields("label")]
+    term: Annotated[str, with_fields("similarity", "weight")]
+
+
+class CounterfactualWords(Strict):
+    """Words about counterfactuals."""
+
+    flipped: Annotated[str, with_fields("before", "after")]
+    not_flipped: Annotated[str, with_fields("before", "after")]
+    before: Annotated[str, with_fields("value")]
+    after: Annotated[str, with_fields("value")]
+    difference: Plain
+    curve: Plain
+    frame: Annotated[str, with_fields("value")]
+    step: Plain
+    answer: Plain
+    mark_before: Plain
+    mark_after: Plain
+    mark_threshold: Plain
+    stands_for: Annotated[str, with_fields("answer", "gap")]
+    added: Annotated[str, with_fields("value")]
+    replaced: Annotated[str, with_fields("count", "total", "area")]
+    smallest: Plain
+    irreducible: Plain
+    caution: Plain
+
+
+class LatentWords(Strict):
+    """Words about a case's place among references."""
+
+    headline: Annotated[str, with_fields("value", "distance")]
+    plot: Annotated[str, with_fields("count", "plane")]
+    distances: Plain
+    limit: Plain
+    trust: Annotated[str, with_fields("value")]
+    no_plot: Annotated[str, with_fields("value")]
+    placement: Annotated[str, with_fields("value")]
+    unusual: Plain
+    here: Plain
+    known_with: Plain
+    known_without: Plain
+    unknown: Plain
+    traversal: Annotated[str, with_fields("share")]
+
+
+class CompareWords(Strict):
+    """Words of pages that show several maps side by side."""
+
+    methods: Plain
+    targets: Annotated[str, with_fields("method")]
+    scale: Plain
+    unit: Plain
+    left_out: Annotated[str, with_fields("name")]
+
+
+class MeasuredWords(Strict):
+    """Why a card is not green. `names` says what measurements are called; a name left out stays English, and so do
+    the rules by which they are graded, where a reason quotes them. Reports hold every rule in any case."""
+
+    not_measured: Plain = "not measured"
+    reason: Annotated[str, with_fields("name", "value", "grade", "rule")] = "{name} {value}: {grade}; {rule}"
+    reason_with_baseline: Annotated[str, with_fields("name", "value", "baseline", "grade", "rule")] = (
+        "{name} {value} (baseline {baseline}): {grade}; {rule}"
+    )
+    names: dict[str, Plain] = Field(default_factory=dict)
+
+
+class NoteWords(Strict):
+    """What a reader is told of how an image was read, by kind of note; one left out stays English."""
+
+    gap: Plain = "Slices are missing"
+    window_replaced: Plain = "Shown in another window than the image's own"
+    pixel_data_repaired: Plain = "The pixel data contradicted their description; they were repaired"
+    attribute_ignored: Plain = "Part of what the image says of itself could not be used"
+    left_out: Plain = "Images of this series were left out"
+    repeated: Plain = "Images that came twice are used once"
+    split_series: Plain = "This is one part of its series; the other parts differ from it"
+    uneven_slices: Plain = "Thickness or spacing of the slices varies"
+    position_unknown: Plain = "Where the image lies in the patient is not known"
+
+
+class ScopeWords(Strict):
+    """What is said of an image that a package says nothing about: `none` always, then a line for each reason."""
+
+    none: Plain = "This image is unlike those the model was made for: no statement."
+    modality: Plain = "It comes from another kind of machine."
+    body_part: Plain = "Its header names another part of the body."
+    view: Plain = "Its header names another view."
+    inverted: Plain = "Black and white seem to be exchanged."
+    upside_down: Plain = "It seems to be upside down."
+    on_its_side: Plain = "It seems to lie on its side."
+    mirrored: Plain = "It seems to be mirrored: left and right exchanged."
+    part: Plain = "It seems to show only a part of what the model looks at."
+    exposure: Plain = "It seems to be far too dark, too bright or without contrast."
+    another: Plain = "It seems to be an image of something else."
+    far: Plain = "It is farther from ordinary images than they are from each other."
+    anatomy: Plain = "Lungs, heart and mediastinum were not found as they should lie."
+    unchecked: Plain = "Whether it is such an image could not be checked."
+
+    def sentence(self, reason: ScopeReason) -> str:
+        """The words for a reason."""
+        words: str = getattr(self, reason)
+        return words
+
+
+class PlaceWords(Strict):
+    """Where something lies, where anatomy does not tell."""
+
+    both: Annotated[str, with_fields("first", "second")] = "{first} and {second}"
+    outside: Annotated[str, with_fields("place")] = "{place}, outside lungs, heart and mediastinum"
+    left: Plain = "left half of the image"
+    right: Plain = "right half of the image"
+    patient_left: Plain = "patient's left"
+    patient_right: Plain = "patient's right"
+    across: Plain = "both sides"
+    upper: Plain = "upper third"
+    middle: Plain = "middle third"
+    lower: Plain = "lower third"
+    side_and_third: Annotated[str, with_fields("side", "third")] = "{side}, {third}"
+    one_slice: Annotated[str, with_fields("number", "total")] = "slice {number} of {total}"
+    slices: Annotated[str, with_fields("first", "last", "total")] = "slices {first} to {last} of {total}"
+
+
+class TypeWords(Strict):
+    """Plain sentences about explanations that are not heatmaps."""
+
+    speak_for: Annotated[str, with_fields("names")] = "Speaks for it: {names}."
+    speak_against: Annotated[str, with_fields("names")] = "Speaks against it: {names}."
+    concepts: Plain = "What speaks for it (right) and against it (left)"
+    cases: Annotated[str, with_fields("count", "known")] = (
+        "Of {known} most similar cases with a known outcome, {count} had it."
+    )
+    cases_unknown: Plain = "Of none of the most similar cases the outcome is known."
+    had: Plain = "had it"
+    had_not: Plain = "did not have it"
+    outcome_unknown: Plain = "outcome not known"
+    case: Annotated[str, with_fields("number")] = "Similar case {number}"
+    this_image: Plain = "This image"
+    typical: Annotated[str, with_fields("number")] = "Example {number}"
+    typical_speaks: Plain = "The image is compared with typical examples; these counted most."
+    flipped: Annotated[str, with_fields("before", "after")] = (
+        "With the outlined place changed, the model would answer otherwise: {after} instead of {before}."
+    )
+    not_flipped: Annotated[str, with_fields("before", "after")] = (
+        "No change was found that turns the answer; it came from {before} to {after}."
+    )
+    unseen_change: Plain = "The change is too small to be seen, so its pictures are not shown."
+    before: Plain = "As it is"
+    after: Plain = "Changed by the computer"
+    usual: Plain = "The image is like those that the model was made for."
+    unusual: Plain = "The image is unusual for this model: use its answer with caution."
+    nearer: Annotated[str, with_fields("value")] = "Of 100 ordinary images, {value} are more ordinary than this one."
+    likeness: Plain = "How unusual the image is"
+    ordinary: Plain = "ordinary"
+    rare: Plain = "unusual"
+    regions: Annotated[str, with_fields("names")] = "What speaks for it lies mainly here: {names}."
+    regions_chart: Plain = "How much of the answer comes from where"
+    elsewhere: Plain = "elsewhere"
+
+
+class PageWords(Strict):
+    """Words of the pages that are read in seconds: what was found, a page a finding, and details."""
+
+    summary: Plain = "What was found"
+    nothing: Plain = "No finding reached its threshold."
+    more: Annotated[str, with_fields("count", "names")] = "and {count} more: {names}"
+    not_found: Annotated[str, with_fields("names")] = "Looked for and not found: {names}."
+    could_not: Annotated[str, with_fields("what")] = "Could not be done: {what}."
+    not_explained: Plain = "No explanation was asked for."
+    no_explanation: Plain = "No explanation could be made."
+    finding_stands: Plain = "This says nothing of whether the finding is right."
+    percent: Annotated[str, with_fields("value")] = "{value} %"
+    below_one: Plain = "below 1 %"
+    threshold: Annotated[str, with_fields("value")] = "threshold {value}"
+    found: Annotated[str, with_fields("name")] = "{name} was found."
+    not_reached: Annotated[str, with_fields("name")] = (
+        "{name} was not found; highlighted is what came nearest to speaking for it."
+    )
+    measured: Annotated[str, with_fields("name", "value")] = "{name}: {value}."
+    lies: Annotated[str, with_fields("place")] = "Where the model sees it: {place}."
+    segment_lies: Annotated[str, with_fields("place")] = "Where it lies: {place}."
+    nowhere: Plain = "No place in the image speaks for it."
+    highlighted: Plain = "Highlighted: where the model sees it"
+    outlined: Annotated[str, with_fields("name")] = "Outlined: {name}"
+    package: Annotated[str, with_fields("title", "version")] = "{title}, version {version}"
+    details: Annotated[str, with_fields("name", "method")] = "Details: {name}, {method}"
+    measurement: Plain = "measurement"
+    value: Plain = "value"
+    baseline: Plain = "baseline"
+    grade: Plain = "grade"
+    rule: Plain = "threshold and rule"
+    parameters: Annotated[str, with_fields("parameters")] = "Parameters: {parameters}"
+    digest: Annotated[str, with_fields("digest")] = "Digest of the package: {digest}"
+    place: PlaceWords = PlaceWords()
+    types: TypeWords = TypeWords()
+
+
+class PrevalenceWords(Strict):
+    """For which prevalence a probability holds: the package's own, or one that a route sets."""
+
+    stated: Annotated[str, with_fields("value")] = "calibrated for a prevalence of {value}"
+    moved: Annotated[str, with_fields("value", "route", "stated")] = (
+        "calibrated for a prevalence of {value}, set by {route} (the package's own: {stated})"
+    )
+
+
+class Wording(Strict):
+    """`wording/LANGUAGE.yaml`: all words of pages and of the report's free text."""
+
+    language: Concept
+    not_for_diagnosis: Plain
+    compare: CompareWords
+    segment_found: Plain
+    segment_empty: Plain
+    original: Plain
+    overlay: ByMethod
+    slice: Annotated[str, with_fields("number", "total")]
+    method: ByMethod
+    layer: Annotated[str, with_fields("layer")]
+    region: Annotated[str, with_fields("rule")]
+    unseen: Plain
+    package: Annotated[str, with_fields("title", "name", "version", "digest")]
+    quality: Plain
+    grades: GradeNames
+    no_concerns: Plain
+    low_reliability: Plain
+    withheld: Plain
+    withheld_because: ByMethod
+    refused: Plain
+    refused_because: Annotated[str, with_fields("method", "reason")]
+    scale_planar: Plain
+    scale_volume: Plain
+    unit: Annotated[str, with_fields("unit")]
+    detector_plane: Plain
+    made: Annotated[str, with_fields("time")]
+    revision: Annotated[str, with_fields("number")]
+    negative: Plain
+    positive: Plain
+    patient: Annotated[str, with_fields("name", "identifier", "birth_date")]
+    study: Annotated[str, with_fields("date", "accession")]
+    synthetic: Plain
+    cine: Annotated[str, with_fields("number", "total")]
+    source_frame: Annotated[str, with_fields("number", "total")] = "image frame {number} of {total}"
+    frames_explained: Annotated[str, with_fields("count", "total", "numbers")] = (
+        "Explained: {count} of {total} frames, those with the clearest answers ({numbers}); "
+        "the others were only answered"
+    )
+    narrative: Plain
+    regions: RegionWords
+    units: UnitWords
+    concepts: ConceptWords
+    cases: CaseWords
+    counterfactual: CounterfactualWords
+    latent: LatentWords
+    measured: MeasuredWords = MeasuredWords()
+    notes: NoteWords = NoteWords()
+    scope: ScopeWords = ScopeWords()
+    trust: TrustWords = TrustWords()
+    pages: PageWords = PageWords()
+    prevalence: PrevalenceWords = PrevalenceWords()
+    region_rules: dict[str, Plain] = Field(default_factory=dict)
+    """What the rules of outlined regions are called; one left out stays English."""
+    method_titles: dict[str, Plain] = Field(default_factory=dict)
+    """What methods are called for people; one left out keeps the title that the method gives itself."""
