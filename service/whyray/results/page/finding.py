@@ -13,7 +13,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
-from whyray.results.page.said import about_words, foot_of, number_of, probability_of, scale_bar, title_of
+from whyray.results.page.said import about_words, foot_of, is_called, number_of, probability_of, scale_bar, title_of
 from whyray.results.place import place_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import method_title_in, trust_in
@@ -52,7 +52,8 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
         probability=probability_of(finding, wording),
     )
     slices = shown_slices(answer.image, heatmap.values, heatmap.region, layout)
-    return _pages(answer.image, slices, words, wording.pages.highlighted, overlay_of(heatmap, layout), layout, wording)
+    caption = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
+    return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
 
 
 def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
@@ -148,7 +149,8 @@ def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
 def where_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
     """Where what speaks for the finding lies."""
     place = place_in_words(answer, finding, heatmap.region, wording)
-    return wording.pages.lies.format(place=place) if place else wording.pages.nowhere
+    lies = wording.pages.lies if is_called(finding) else wording.pages.nearest_lies
+    return lies.format(place=place) if place else wording.pages.nowhere
 
 
 def _sentences(sentences: Sequence[str], layout: Layout) -> list[Line]:
