@@ -262,6 +262,15 @@ def test_of_what_was_not_found_no_page_says_that_the_model_sees_it(templates, fi
     assert "sees it" not in words
 
 
+def test_names_are_written_as_people_write_them(templates, film, written):
+    named = CARDIOMEGALY.model_copy(update={"name": "Pleural_Thickening"})
+    answer = with_grade(film, Grade.GREEN)
+    answer = replace(answer, findings=(replace(answer.findings[0], target=named), *answer.findings[1:]))
+    texts = written(lambda: build_results(answer, ["sc"], templates, audience="scientist"))
+    assert not [one.text for one in texts if "_" in one.text]
+    assert "Pleural Thickening was found." in [one.text for one in texts]
+
+
 def test_no_finding_is_said_calmly(templates, film, written):
     answer = answer_about(film, [Finding(NODULE, present=False, probability=0.1)])
     texts = [one.text for one in written(lambda: summary_page(answer, templates.layout, templates.wording("en")))]
