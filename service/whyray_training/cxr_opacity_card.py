@@ -9,7 +9,7 @@ from whyray_training.cxr_local_net import INPUT_SIZE
 from whyray_training.figures import with_interval
 from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -278,7 +278,7 @@ def test_with_a_token_the_page_asks_for_it(driver: webdriver.Chrome, scene: Scen
     page.driver.get(server.url)
     page.shows("Log in")
     page.find("#password").send_keys("wrong" + Keys.ENTER)
-    page.shows("That is not right")
+    page.shows("The access token is wrong. You are not logged in.")
     page.find("#password").send_keys(TOKEN + Keys.ENTER)
     page.shows("Needs attention")
     assert "token" in page.text("header")

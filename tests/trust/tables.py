@@ -15,7 +15,7 @@ from whyray.quality.answer import SILENT, SPOKEN
 RIGHT = 0.2
 """IoU by Otsu from which a map is called right."""
 CHOSEN = "folds 0–2, on which the thresholds were chosen"
-APART = "folds 3 and 4, apart"
+APART = "folds 3 and 4"
 BOOTSTRAPS = 2000
 _ORDER = {"red": 0.0, "amber": 1.0, "green": 2.0}
 
@@ -93,13 +93,16 @@ def _foretold(cards: Sequence[Judged]) -> list[list[str]]:
         name: lambda card, name=name: card.values[name]  # type: ignore[misc]
         for name in (ANSWER, "share inside anatomy", "insertion - deletion AUC")
     }
+    by_overlap = "grade, wrong maps in their place among them, right where they overlap"
+    chosen = {
+        "grade": _own(cards),
+        "grade, wrong maps in their place among them": placed,
+        by_overlap: placed,
+    }
     rows = [
-        [words, part, _auc(of_it, _grade)]
-        for words, chosen in (
-            ("grade, wrong maps in their place among them", placed),
-            ("grade", _own(cards)),
-        )
-        for part, of_it in _parts(chosen).items()
+        [words, part, _auc(of_it, _grade, own=words != by_overlap)]
+        for words, of_all in chosen.items()
+        for part, of_it in _parts(of_all).items()
     ]
     return rows + [[f"{name} alone", "all", _auc(_own(cards), number)] for name, number in numbers.items()]
 
@@ -108,8 +111,9 @@ def _grade(card: Judged) -> float:
     return _ORDER[card.grade]
 
 
-def _auc(cards: Sequence[Judged], score: Callable[[Judged], float]) -> str:
-    right = np.array([card.iou >= RIGHT for card in cards], float)
+def _auc(cards: Sequence[Judged], score: Callable[[Judged], float], own: bool = True) -> str:
+    """`own`: a map that is none of this image's by this model is wrong, whatever it overlaps by chance."""
+    right = np.array([card.iou >= RIGHT and (card.kind == OWN or not own) for card in cards], float)
     values = np.array([score(card) for card in cards])
     if right.min() == right.max():
         return "–"
@@ -123,7 +127,7 @@ def _auc(cards: Sequence[Judged], score: Callable[[Judged], float]) -> str:
 
 
 def _answers(cards: Sequence[Judged]) -> list[list[str]]:
-    bounds = [(0.0, SILENT, "below 1/6: withheld"), (SILENT, SPOKEN, "1/6 to 0.4: amber"), (SPOKEN, np.inf, "from 0.4")]
+    bounds = [(0.0, SILENT, "below 1/8: withheld"), (SILENT, SPOKEN, "1/8 to 0.4: amber"), (SPOKEN, np.inf, "from 0.4")]
     rows = []
     for low, high, words in bounds:
         of_it = [card for card in _own(cards) if low <= card.values[ANSWER] < high]

@@ -6,6 +6,7 @@ import logging
 import random
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import distributions
@@ -261,6 +262,8 @@ def run_worker(path: Path) -> None:
     refuse_two_runtimes()
     import onnxruntime
 
+    # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     app, heartbeat, context = worker_app(path)
     providers = ", ".join(onnxruntime.get_available_providers())
     _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)

@@ -185,6 +185,32 @@ def _defaults(method: AnyMethod) -> str:
 
 
 @app.command()
+def init(
+    graph: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; model.yaml beside the graph by default.")
+    ] = None,
+) -> None:
+    """Write a manifest for an ONNX file, as far as the file says what it is; the rest is left to be filled in.
+
+    What only the model's maker knows is empty, and the package is refused until it is there. Then `whyray package
+    onboard` installs and measures it. Example: `whyray package init my-model.onnx`.
+    Exit code 2: the file is no graph that takes an image, or there is a manifest already.
+    """
+    from whyray.base.errors import PackageError
+    from whyray.packages import MANIFEST, draft_manifest
+
+    path = out or graph.with_name(MANIFEST)
+    if path.exists():
+        raise PackageError(f"{path} is there already", advice="Name another file with --out.")
+    text = draft_manifest(graph)
+    path.write_text(text, "utf-8")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{path}: fill in what is empty, then", markup=False)
+    console.print(f"whyray package onboard {graph} --manifest {path} --images FOLDER --out packages/", markup=False)
+
+
+@app.command()
 def check(reference: Reference, folder: Folder = None) -> None:
     """Read a package, load its graph and run it once; say what of it is explained.
 

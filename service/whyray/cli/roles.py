@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from types import FrameType
+from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from whyray.app.stop_signals import set_by_signals
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 
@@ -15,35 +18,38 @@ def _for_its_own_user_alone() -> None:
     os.umask(0o077)
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for ending_signal in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending_signal, handle)
-    return stop
-
-
-def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
+def serve(
+    file: Annotated[
+        Path | None, typer.Argument(help="The configuration file; as --config.", show_default=False)
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Each role is a process of its own and is started again when it ends; `whyray status` tells why it did. Stop with
-    Ctrl-C or SIGTERM.
+    Tells first where the admin page is, then each role as it begins to work. Each is a process of its own and is
+    started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
 
-    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    Example: `whyray serve /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
     obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.app.context import Context
+    from whyray.app.readiness import ROLES, admin_url, tell_when_ready
     from whyray.app.supervisor import supervisor_of
 
     _for_its_own_user_alone()
-    context = Context.open(config)  # faults of the file are told once, here, not by every role
-    supervisor = supervisor_of(config, context.config())
-    context.close()
-    stop = _stop_on_signals()
+    path = file or config
+    context = Context.open(path)  # faults of the file are told once, here, not by every role
+    typer.echo(f"admin page: {admin_url(context.config())}")
+    supervisor = supervisor_of(path, context.config())
+    stop = set_by_signals()
+    started = context.catalog.clock()
+
+    def tell() -> None:
+        tell_when_ready(context.catalog, ROLES, started, stop, typer.echo)
+        context.close()
+
     supervisor.start()
+    threading.Thread(target=tell, name="ready", daemon=True).start()
     supervisor.watch(stop)
 
 
@@ -61,7 +67,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("intake", config):
         from whyray.app.roles import run_intake
 
-        run_intake(config, _stop_on_signals())
+        run_intake(config, set_by_signals())
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -95,7 +101,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("delivery", config):
         from whyray.app.roles import run_delivery
 
-        run_delivery(config, _stop_on_signals())
+        run_delivery(config, set_by_signals())
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -112,4 +118,4 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("admin", config):
         from whyray.app.roles import run_admin
 
-        run_admin(config, _stop_on_signals())
+        run_admin(config, set_by_signals())

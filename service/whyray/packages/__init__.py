@@ -10,6 +10,7 @@ from whyray.packages.artefacts import (
     require_artefact,
     write_artefact,
 )
+from whyray.packages.draft import draft_manifest
 from whyray.packages.install import copy_package, install_package
 from whyray.packages.manifest import (
     WITHOUT_TARGETS,
@@ -57,6 +58,7 @@ __all__ = [
     "artefact_paths",
     "at_prevalence",
     "copy_package",
+    "draft_manifest",
     "find_artefact",
     "find_package",
     "graph_digest",

@@ -193,6 +193,7 @@ REASONS: Mapping[str, Reason] = {
     "target-swap similarity": "same_for_another",
     "made again": "not_reproduced",
     "passes to make it again": "not_repeated",
+    "told again": "not_reproduced",
     "stability under noise": "moved",
     "stability under 1-pixel shift": "moved",
     "same units under noise": "varies",
