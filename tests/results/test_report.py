@@ -55,8 +55,12 @@ def test_each_finding_has_a_group_with_code_probability_and_verdict(image, templ
     cardiomegaly, nodule, _ = groups_of(report_of(answer_about(image), templates))
     code = children(cardiomegaly, "Finding")[0].ConceptCodeSequence[0]
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("8186001", "SCT")
-    assert value(children(cardiomegaly, "Certainty of Finding")[0]) == 82.0
-    assert value(children(cardiomegaly, "Decision threshold of the model")[0]) == 40.0
+    (certainty,) = children(cardiomegaly, "Certainty of Finding")
+    assert value(certainty) == 82.0
+    (verdict,) = children(cardiomegaly, "Cardiomegaly")
+    assert value(children(verdict, "Decision threshold of the model")[0]) == 40.0
+    shown = [meaning(each) for each in cardiomegaly.ContentSequence if each.ValueType == "NUM"]
+    assert shown == ["Certainty of Finding"], "viewers draw the numbers of a group over the image"
     assert children(cardiomegaly, "Cardiomegaly")[0].ConceptCodeSequence[0].CodeMeaning == "Present"
     assert children(nodule, "Nodule")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
     assert children(cardiomegaly, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Heart"
@@ -123,8 +127,9 @@ def test_everything_that_the_report_speaks_of_is_listed_as_evidence_and_nothing_
 
 def test_the_quality_card_is_written_as_measurements_with_how_they_were_judged(image, templates):
     group = groups_of(report_of(answer_about(image), templates))[0]
-    assert children(group, "Quality grade of the explanation")[0].ConceptCodeSequence[0].CodeValue == "green"
-    (deletion,) = children(group, "Deletion AUC")
+    (grade,) = children(group, "Quality grade of the explanation")
+    assert grade.ConceptCodeSequence[0].CodeValue == "green"
+    (deletion,) = children(grade, "Deletion AUC")
     assert value(deletion) == 0.21
     (judged,) = children(deletion, "Comment")
     for part in ("grad-cam: green", "below random orders", "Petsiuk 2018", "baseline 0.34"):

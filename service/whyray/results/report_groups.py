@@ -216,10 +216,10 @@ class _Writer:
 
     def _values(self, finding: Finding) -> list[Dataset]:
         target, concepts = finding.target, self.concepts
-        made = []
+        made, threshold = [], []
         if finding.probability is not None:
             made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
-            made.append(sr.number("CONTAINS", concepts.threshold, 100 * target.threshold, PERCENT))
+            threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, 100 * target.threshold, PERCENT))
         if finding.value is not None:
             made.append(
                 sr.number(
@@ -230,7 +230,7 @@ class _Writer:
                 )
             )
         verdict = concepts.present if finding.present else concepts.absent
-        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict))
+        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
         return made
 
     def _explanation(self, explained: Explained) -> list[Dataset]:
@@ -243,10 +243,13 @@ class _Writer:
         ]
 
     def _quality(self, graded: MapInSource | GradedExplanation) -> list[Dataset]:
-        """The quality card: overall grade, then every measurement with how it was judged."""
+        """The quality card: overall grade, and below it every measurement with how it was judged.
+
+        Below and not beside it: viewers draw the numbers of a group over the image, and these are not the reader's.
+        """
         grade = getattr(self.concepts.grades, graded.card.grade.value)
-        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(graded))]
-        return made + [self._measurement(one, graded.method) for one in graded.card.measurements]
+        measured = [self._measurement(one, graded.method) for one in graded.card.measurements]
+        return [sr.code("CONTAINS", self.concepts.quality_grade, grade, [*self._method(graded), *measured])]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
         name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
@@ -255,7 +258,7 @@ class _Writer:
             judged += f"; baseline {one.baseline:.6g}"
         grade = getattr(self.concepts.grades, one.grade.value)
         return sr.number(
-            "CONTAINS",
+            "HAS PROPERTIES",
             name,
             one.value,
             NO_UNITS,
