@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydicom.filebase import DicomBytesIO
 from planted import planted_package
 from synthetic import radiograph
 from whyray.app.context import Context
+from whyray.app.expected_counts import ExpectedCounts
 from whyray.app.route_studies import StudyRouter
 from whyray.catalog import Catalog, jobs, sqlite_url, studies
 from whyray.catalog.studies import Received
@@ -48,6 +50,16 @@ class Clock:
 
     def tick(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+
+
+def at_once(question: Callable[[], int | None]) -> Future[int | None]:
+    """Asks in the thread of who wants to know."""
+    answer: Future[int | None] = Future()
+    try:
+        answer.set_result(question())
+    except Exception as error:
+        answer.set_exception(error)
+    return answer
 
 
 @dataclass
@@ -99,7 +111,7 @@ class Site:
             config=lambda: self.config,
             read_header=context.read_header,
             resolve_package=lambda reference: f"{reference.split('@')[0]}@1.0.0",
-            ask_expected=lambda *_: expected,
+            expected=ExpectedCounts(lambda *_: expected, at_once),
         )
 
     def tools(self) -> Tools:

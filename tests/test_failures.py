@@ -13,7 +13,7 @@ import pytest
 import redis
 from pydicom import Dataset, dcmread
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import OperationalError, PendingRollbackError, ProgrammingError
 
 from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, ResourceExhausted, WhyRayError
 from whyray.base.failures import activity, typed_error
@@ -76,6 +76,17 @@ def test_a_lost_or_locked_database_may_pass(tmp_path_factory: pytest.TempPathFac
     found = raised(work)
     assert isinstance(found, PeerUnreachable)
     assert "the catalog can't be reached" in found.message
+
+
+def test_what_a_session_raises_after_its_connection_broke_is_the_same_outage() -> None:
+    def work() -> None:
+        try:
+            raise OperationalError("COMMIT", {}, Exception("terminating connection"))
+        except OperationalError:
+            raise PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")  # noqa: B904
+
+    assert isinstance(raised(work), PeerUnreachable)
+    assert isinstance(typed_error(PendingRollbackError("…")), InternalError)
 
 
 def test_a_full_disk_under_the_database_is_called_that() -> None:

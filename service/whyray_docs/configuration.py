@@ -12,6 +12,7 @@ _BEGIN = "<!-- reference: made by whyray_docs.configuration, do not edit -->"
 _END = "<!-- end of reference -->"
 _HEADER = ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
 _PLAIN = {"boolean": "`true`, `false`", "integer": "whole number", "number": "number"}
+_SCALARS = {"string", "number"}
 _ELSEWHERE = ("condition",)
 
 
@@ -112,6 +113,9 @@ def _kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if node.get("type") == "object":
         if "properties" in node:
             return "condition" if node.get("title") in _ELSEWHERE else "section"
+        named = node.get("additionalProperties")
+        if isinstance(named, Mapping) and {option.get("type") for option in named.get("anyOf", ())} == _SCALARS:
+            return f"{_kind(named, schema)} by name"
         return "sections by name"
     title = str(node.get("title", ""))
     if (title and title[:1].islower()) or title.split(" ")[0] in ("AE", "UID", "URL"):

@@ -39,6 +39,7 @@ def findings_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                 "anatomy": _concept(ANATOMY.get(finding, _LUNG)),
                 "threshold": metrics["findings"][finding]["threshold"],
                 "calibration": metrics["findings"][finding]["calibration"],
+                "prevalence": metrics["findings"][finding]["prevalence"],
             }
             for finding in metrics["answered"]
         ],

@@ -133,6 +133,8 @@ class _Block(nn.Module):  # type: ignore[misc]  # torch is untyped here
 
 Field = Callable[[Tensor], Tensor]
 """Anatomy (N, 5, 56, 56) to (N, 1 or answers, 28, 28) in 0..1: where the evidence for each answer counts."""
+Attention = Callable[[Tensor, Tensor], Tensor]
+"""Logits of places (N, K, G, G) and where they count to how much each is listened to: positive, of any scale."""
 
 
 class LocalEvidence(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -142,10 +144,16 @@ class LocalEvidence(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """
 
     def __init__(
-        self, centre: Tensor, spread: Tensor, heads: list[Head], field: Field | None = None, floor: float = FLOOR
+        self,
+        centre: Tensor,
+        spread: Tensor,
+        heads: list[Head],
+        field: Field | None = None,
+        floor: float = FLOOR,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
-        self.field, self.floor = field or lung_field, floor
+        self.field, self.floor, self.attention = field or lung_field, floor, attention or by_probability
         self.stages, self.anatomy = DenseStages(imagenet_backbone()), Anatomy(bundled_anatomy())
         self.heads = nn.ModuleList(heads)
         self.centre: Tensor
@@ -160,19 +168,38 @@ class LocalEvidence(nn.Module):  # type: ignore[misc]  # torch is untyped here
         places, lungs = positions(probabilities), lung_field(probabilities)
         channels_last = features.permute(0, 2, 3, 1)
         local = torch.stack([head(channels_last, places) for head in self.heads]).mean(dim=0)
-        evidence = local_evidence(local, self.field(probabilities), self.floor)
+        evidence = local_evidence(local, self.field(probabilities), self.floor, self.attention)
         embedding = (features * lungs).sum(dim=(2, 3)) / (lungs.sum(dim=(2, 3)) + 1e-3)
         return evidence.sum(dim=(2, 3)) + self.floor, evidence, features, embedding
 
 
-def local_evidence(local: Tensor, field: Tensor, floor: float = FLOOR) -> Tensor:
+def by_probability(local: Tensor, field: Tensor) -> Tensor:
+    """Attention (N, K, G, G), not scaled: a place's own probability, times how much it counts."""
+    return field * torch.sigmoid(local) + 1e-6 * field + 1e-9
+
+
+def by_expected_overlap(local: Tensor, field: Tensor) -> Tensor:
+    """Attention (N, K, G, G), not scaled: whether a place is of the region that is expected to overlap best, softly.
+
+    Dice is expected to be best for the places whose probability is above half of that best Dice (Lipton, Elkan and
+    Narayanaswamy 2014, for F1, which is Dice). The best is estimated by sum of p^2 / sum of p, p = field *
+    sigmoid(logit), and a place's share is sigmoid(logit - logit of the cut): half at the cut.
+    """
+    probability = field * torch.sigmoid(local)
+    total = probability.sum(dim=(2, 3), keepdim=True) + 1e-6
+    cut = 0.5 * ((probability**2).sum(dim=(2, 3), keepdim=True) + 1e-9) / total
+    cut = cut.clamp(1e-6, 0.5)
+    return field * torch.sigmoid(local - torch.log(cut / (1 - cut))) + 1e-9
+
+
+def local_evidence(local: Tensor, field: Tensor, floor: float = FLOOR, attention: Attention = by_probability) -> Tensor:
     """Logits of places (N, K, G, G) and where they count (N, 1 or K, G, G), 0..1, to evidence (N, K, G, G).
 
-    Attention is a place's own probability: evidence = a * (logit - floor), with a = field * sigmoid(logit), scaled to
-    the sum 1. So the sum of the evidence plus `floor` is the mean of the places' logits, weighted by their probability.
+    Evidence = a * (logit - floor), with a = `attention` of the places, scaled to the sum 1. So the sum of the evidence
+    plus `floor` is the mean of the places' logits, weighted by their attention.
     """
-    attention = field * torch.sigmoid(local) + 1e-6 * field + 1e-9
-    return attention * (local - floor) / attention.sum(dim=(2, 3), keepdim=True)
+    weight = attention(local, field)
+    return weight * (local - floor) / weight.sum(dim=(2, 3), keepdim=True)
 
 
 def standardised(features: Tensor, centre: Tensor, spread: Tensor) -> Tensor:

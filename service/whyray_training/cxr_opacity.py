@@ -18,8 +18,17 @@ from whyray.base.arrays import BoolArray
 from whyray_training import cxr_augment
 from whyray_training.cxr_boxed_data import BoxedRadiographs, load_boxed_radiographs
 from whyray_training.cxr_data import patient_folds
-from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence, local_evidence
-from whyray_training.cxr_local_views import Disturbance, View, as_it_is, disturbed, frozen_networks, mirrored, view
+from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence, by_expected_overlap, local_evidence
+from whyray_training.cxr_local_views import (
+    Disturbance,
+    Frozen,
+    View,
+    as_it_is,
+    disturbed,
+    frozen_networks,
+    mirrored,
+    view,
+)
 from whyray_training.cxr_opacity_card import opacity_card, opacity_manifest
 from whyray_training.cxr_opacity_fit import FLOOR, Lesson, Recipe, fitted, local_logits
 from whyray_training.cxr_opacity_measure import BASELINES, HeldOut, measured
@@ -44,6 +53,8 @@ class Task:
 
 
 NAMES = ("logits", "evidence", "features", "embedding")
+HEADS = "opacity-heads.pt"
+"""In the folder that is kept: weights of the heads, those of fold 0 first, those of all radiographs last."""
 _FIRST_DISTURBANCE = 100
 
 
@@ -62,6 +73,10 @@ def main(
     keep: Annotated[
         Path | None,
         typer.Option(help="Folder where features (2.3 GB) are left for the next run; outside the project."),
+    ] = None,
+    taught: Annotated[
+        Path | None,
+        typer.Option(help="Heads that a run with the same folds, seeds and seed has kept: none are taught."),
     ] = None,
 ) -> None:
     """Cache what the frozen networks see, teach heads, measure them by cross-validation, write the package.
@@ -90,21 +105,12 @@ def main(
         truth,
     )
     fold_of = patient_folds(radiographs.patients, folds, seed)
-    tasks = [
-        Task(np.flatnonzero(fold_of != fold), 1000 * seed + 10 * number + fold)
-        for fold in range(folds + 1)
-        for number in range(seeds)
-    ]
-    heads: list[Head] = []
-    for head in fitted_in_parallel(lambda task: fitted(lesson, task.rows, recipe, task.seed), tasks, threads, Head):
-        heads.append(head)
-        console.print(f"{len(heads)} of {len(tasks)} heads")
-    if keep is not None:
-        torch.save([head.state_dict() for head in heads], keep / "opacity-heads.pt")
-    held_out = judged(lesson.views[0], fold_of, [heads[fold * seeds : (fold + 1) * seeds] for fold in range(folds)])
-    heads = heads[-seeds:]
-    student = LocalEvidence(frozen.centre, frozen.spread, heads, floor=FLOOR)
-    student.eval()
+    if taught is None:
+        heads = _taught(console, lesson, fold_of, recipe, seed, threads, keep)
+    else:
+        heads = kept_heads(taught, folds, seeds)
+    held_out = judged(lesson.views[0], fold_of, heads[:folds])
+    student = answering(frozen, heads[folds])
     out.mkdir(parents=True, exist_ok=True)
     example = cxr_augment.plain(torch.from_numpy(radiographs.images[:1]), INPUT_SIZE)
     metrics = {
@@ -115,7 +121,7 @@ def main(
             "radiographs": len(radiographs),
             "patients": len(np.unique(radiographs.patients)),
             "parameters": sum(weights.numel() for weights in student.parameters()),
-            "trained_parameters": sum(weights.numel() for head in heads for weights in head.parameters()),
+            "trained_parameters": sum(weights.numel() for head in student.heads for weights in head.parameters()),
         },
         **measured(radiographs, truth, held_out, seed),
         "onnx_parity": export_graph(student, example, out / "model.onnx", NAMES, half_weights=True),
@@ -124,13 +130,58 @@ def main(
     _show(console, metrics)
 
 
+def _taught(
+    console: Console,
+    lesson: Lesson,
+    fold_of: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    threads: int,
+    keep: Path | None,
+) -> list[list[Head]]:
+    """Heads of each fold, which have not seen it, and last those of all radiographs; left in `keep`, too."""
+    tasks = [
+        Task(np.flatnonzero(fold_of != fold), 1000 * seed + 10 * number + fold)
+        for fold in range(int(fold_of.max()) + 2)
+        for number in range(recipe.seeds)
+    ]
+    heads: list[Head] = []
+    for head in fitted_in_parallel(lambda task: fitted(lesson, task.rows, recipe, task.seed), tasks, threads, Head):
+        heads.append(head)
+        console.print(f"{len(heads)} of {len(tasks)} heads")
+    if keep is not None:
+        torch.save([head.state_dict() for head in heads], keep / HEADS)
+    return [heads[first : first + recipe.seeds] for first in range(0, len(heads), recipe.seeds)]
+
+
+def kept_heads(path: Path, folds: int, seeds: int) -> list[list[Head]]:
+    """The heads that a run left, `seeds` for each fold, and last those of all. Raises ValueError for other numbers."""
+    kept = torch.load(path, weights_only=True)
+    if len(kept) != (folds + 1) * seeds:
+        raise ValueError(f"{path} has {len(kept)} heads; expected {seeds} for each of {folds} folds and for all")
+    heads = []
+    for weights in kept:
+        head = Head()
+        head.load_state_dict(weights)
+        head.eval()
+        heads.append(head)
+    return [heads[first : first + seeds] for first in range(0, len(heads), seeds)]
+
+
+def answering(frozen: Frozen, heads: list[Head]) -> LocalEvidence:
+    """What the package holds: these heads over the frozen networks."""
+    student = LocalEvidence(frozen.centre, frozen.spread, heads, floor=FLOOR, attention=by_expected_overlap)
+    student.eval()
+    return student
+
+
 def judged(plain: View, fold_of: NDArray[np.int64], heads: list[list[Head]]) -> HeldOut:
     """Answers and maps of each radiograph as it is, by the heads of its fold, which had not seen the patient."""
     logits = np.zeros(len(fold_of))
     evidence = np.zeros((len(fold_of), *plain.field.shape[2:]), np.float32)
     for fold, of_fold in enumerate(heads):
         test = np.flatnonzero(fold_of == fold)
-        terms = local_evidence(*local_logits(of_fold, plain, test), FLOOR)
+        terms = local_evidence(*local_logits(of_fold, plain, test), FLOOR, by_expected_overlap)
         evidence[test] = terms[:, 0].numpy()
         logits[test] = (terms.sum(dim=(2, 3))[:, 0] + FLOOR).numpy()
     return HeldOut(logits, evidence, plain.places[:, -4:-2].sum(dim=1).numpy(), fold_of)

@@ -9,7 +9,7 @@ from whyray_training.cxr_local_net import INPUT_SIZE
 from whyray_training.figures import with_interval
 from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def opacity_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                 "anatomy": {"value": "39607008", "scheme": "SCT", "meaning": "Lung"},
                 "threshold": metrics["threshold"],
                 "calibration": metrics["calibration"],
+                "prevalence": metrics["prevalence"],
             }
         ],
         "evidence": {"output": "evidence", "bias": [metrics["recipe"]["floor"]]},

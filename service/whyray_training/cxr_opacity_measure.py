@@ -84,15 +84,13 @@ def _answers(truth: OpacityTruth, held_out: HeldOut) -> tuple[dict[str, Any], Bo
     """Calibration, threshold and their worth; and (N,) who is called by what the other folds set."""
     read = np.flatnonzero(~truth.unsure)
     logits, positive, fold = held_out.logits[read], truth.opacity[read].astype(float), held_out.fold[read]
-    normal = truth.normal[read]
     probability, called = np.zeros(len(read)), np.zeros(len(read), bool)
     for held_out_fold in np.unique(fold):
-        rest, here = fold != held_out_fold, fold == held_out_fold
-        scale, shift = figures.platt(logits[rest], positive[rest])
+        here = fold == held_out_fold
+        (scale, shift), threshold = scaling_and_threshold(truth, held_out, held_out.fold != held_out_fold)
         probability[here] = figures.sigmoid(scale * logits[here] + shift)
-        threshold = _threshold(figures.sigmoid(scale * logits[rest] + shift), normal[rest])
         called[here] = probability[here] >= threshold
-    scale, shift = figures.platt(logits, positive)
+    (scale, shift), threshold = scaling_and_threshold(truth, held_out, np.ones(len(truth.opacity), bool))
     every = np.zeros(len(truth.opacity), bool)
     every[read] = called
     figures_of_answers = {
@@ -104,12 +102,22 @@ def _answers(truth: OpacityTruth, held_out: HeldOut) -> tuple[dict[str, Any], Bo
         },
         "prevalence": figures.rounded(positive.mean()),
         "calibration": [scale, shift],
-        "threshold": _threshold(figures.sigmoid(scale * logits + shift), normal),
+        "threshold": threshold,
         "ece": figures.expected_calibration_error(positive, probability),
         "sensitivity": figures.rounded(called[positive == 1].mean()),
         "others_called": figures.rounded(called[truth.other[read]].mean()),
     }
     return figures_of_answers, every
+
+
+def scaling_and_threshold(
+    truth: OpacityTruth, held_out: HeldOut, among: BoolArray
+) -> tuple[tuple[float, float], float]:
+    """Platt scaling of held-out logits and the threshold of the probability, by the radiographs `among`, (N,)."""
+    read = among & ~truth.unsure
+    scale, shift = figures.platt(held_out.logits[read], truth.opacity[read].astype(float))
+    probability = figures.sigmoid(scale * held_out.logits[read] + shift)
+    return (scale, shift), _threshold(probability, truth.normal[read])
 
 
 def _threshold(probability: DoubleArray, normal: BoolArray) -> float:

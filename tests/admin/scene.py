@@ -46,6 +46,7 @@ routes:
     run: head-ct-tissue@1
     send: {to: [pacs], as: [sc, seg, sr]}
 """
+READY = {"ready": True, "catalog": True, "storage": True, "queue": True, "configuration": True}
 GRADES = {"Cardiomegaly": "green", "Effusion": "amber", "Pneumothorax": None}
 """The grade of each finding's explanation; one that is not present has none."""
 _PROBABILITIES = {"Cardiomegaly": 0.87, "Effusion": 0.61, "Pneumothorax": 0.03}

@@ -6,13 +6,15 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from admin.conftest import local_client
-from admin.scene import CONFIG, Scene, config_of
+from admin.scene import CONFIG, READY, Scene, config_of
 from whyray.admin import create_app, serve_admin
 from whyray.base.errors import ConfigError
+from whyray.catalog import Event
 
 TOKEN = "0123456789abcdef0123"
 PASSWORD = "correct horse battery"
@@ -83,7 +85,7 @@ def test_with_a_token_nothing_is_told_to_who_has_none(stranger: TestClient, path
 
 def test_probes_need_no_token_and_tell_nothing(stranger: TestClient) -> None:
     assert stranger.get("/healthz").text == "ok\n"
-    assert stranger.get("/readyz").json() == {"ready": True, "catalog": True, "storage": True}
+    assert stranger.get("/readyz").json() == READY
 
 
 def test_a_bearer_token_lets_in_and_its_name_is_audited(secured: Scene, stranger: TestClient) -> None:
@@ -162,13 +164,68 @@ def test_a_wrong_log_in_opens_nothing_and_does_not_say_what_was_wrong(
 
 def test_guessing_is_braked_and_the_brake_lets_go(secured: Scene, stranger: TestClient) -> None:
     for _ in range(10):
-        assert log_in(stranger, password="wrong") == 401
+        assert log_in(stranger, user="eve") == 401
     assert log_in(stranger) == 429
-    assert stranger.get("/api/v1/overview", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 429
     other = local_client(secured, client=("10.0.0.78", 40000), base_url="http://whyray.hospital.example")
     assert log_in(other) == 303
     secured.now += timedelta(seconds=61)
     assert log_in(stranger) == 303
+
+
+def test_an_account_is_braked_from_wherever_it_is_guessed_at(secured: Scene) -> None:
+    app = local_client(secured).app
+
+    def guess(number: int, user: str = "ada") -> int:
+        guesser = TestClient(app, client=(f"10.0.1.{number}", 40000), base_url="http://whyray.hospital.example")
+        return log_in(guesser, user=user, password="wrong")
+
+    assert [guess(number) for number in range(12)] == [401] * 10 + [429] * 2
+    assert guess(100, user="grace") == 401
+
+
+def test_a_right_token_passes_beside_wrong_ones_from_the_same_address(stranger: TestClient) -> None:
+    def ask(token: str) -> int:
+        return stranger.get("/api/v1/overview", headers={"Authorization": f"Bearer {token}"}).status_code
+
+    assert [ask(f"guess-{number:016}") for number in range(12)] == [401] * 10 + [429] * 2
+    assert ask(TOKEN) == 200
+
+
+def test_a_failed_log_in_is_an_event_that_quotes_nothing_that_was_typed(secured: Scene, stranger: TestClient) -> None:
+    log_in(stranger, password="wrong")
+    log_in(stranger, user="my-password-in-the-wrong-field", password="wrong")
+    stranger.get("/api/v1/overview", headers={"Authorization": "Bearer guess-0123456789"})
+    log_in(stranger)
+    items = stranger.get("/api/v1/events", params={"kind": "admin.login-failed"}).json()["items"]
+    address = "10.0.0.77"
+    assert sorted(item["message"] for item in items) == [
+        f"a bearer token from {address}",
+        f"a password for ada from {address}",
+        f"a password for no account from {address}",
+    ]
+
+
+def test_a_session_ends_with_the_password_that_opened_it(secured: Scene, stranger: TestClient) -> None:
+    log_in(stranger)
+    assert stranger.get("/api/v1/overview").status_code == 200
+    secured.config = config_of(SECURED, secured.folder, TOKEN=TOKEN, PASSWORD="another horse battery")
+    assert stranger.get("/api/v1/overview").status_code == 401
+
+
+@pytest.mark.parametrize(("proxies", "shown"), [((), "127.0.0.1"), (("127.0.0.1",), "203.0.113.9")])
+def test_a_forwarded_address_counts_only_where_the_proxy_is_configured(
+    secured: Scene, proxies: tuple[str, ...], shown: str
+) -> None:
+    server = serve_admin(local_client(secured).app, "127.0.0.1", 0, proxies=proxies)  # type: ignore[arg-type]
+    try:
+        forged = {"X-Forwarded-For": "203.0.113.9", "Origin": server.url.rstrip("/")}
+        answer = httpx.post(f"{server.url}login", data={"user": "ada", "password": "wrong"}, headers=forged)
+        assert answer.status_code == 401
+    finally:
+        server.stop()
+    with secured.catalog.read() as session:
+        (event,) = session.query(Event).filter_by(kind="admin.login-failed").all()
+    assert event.message == f"a password for ada from {shown}"
 
 
 @pytest.mark.parametrize("path", ["/", "/login", "/api/v1/jobs", "/static/admin.js", "/nothing", "/api/docs"])

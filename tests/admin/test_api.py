@@ -14,10 +14,12 @@ from PIL import Image
 from pydicom import dcmread
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
+from sqlalchemy import event
+from sqlalchemy.exc import DataError
 
-from admin.scene import CONFIG, FINDINGS, GRADES, Scene, config_of
+from admin.scene import CONFIG, FINDINGS, GRADES, READY, Scene, config_of
 from synthetic import radiograph, write
-from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs
+from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs, processes
 
 JOB_STATES = {state.value for state in JobState}
 
@@ -151,7 +153,9 @@ def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, c
     assert [each["kind"] for each in job["results"]] == ["sc", "sc", "seg", "pm", "sr"]
     effusion = job["results"][1]
     assert (effusion["probability"], effusion["grade"]) == (0.61, "amber")
-    assert "deletion AUC" in effusion["reasons"][0]
+    (reason,) = effusion["reasons"]
+    assert effusion["trust"]["sentence"].startswith("Use with caution: changing the highlighted area")
+    assert reason == f"Grad-CAM: {effusion['trust']['sentence']}"
     to_pacs = {each["state"]: each for result in job["results"] for each in result["deliveries"][:1]}
     assert to_pacs["committed"]["status"] == 0xB000
     assert "coercion" in to_pacs["committed"]["status_text"]
@@ -394,11 +398,41 @@ def test_no_answer_names_the_patient(client: TestClient, path: str) -> None:
 def test_readiness_is_lost_with_the_catalog_and_liveness_is_not(
     scene: Scene, client: TestClient, breaking: Callable[[Scene], None]
 ) -> None:
-    assert client.get("/readyz").json() == {"ready": True, "catalog": True, "storage": True}
+    assert client.get("/readyz").json() == READY
     breaking(scene)
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["catalog"]) == (503, False)
     assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("detail", "what", "status"), [("hindrance", "queue", 503), ("config_refused", "configuration", 200)]
+)
+def test_readiness_knows_of_a_silent_queue_and_of_a_refused_configuration(
+    scene: Scene, client: TestClient, detail: str, what: str, status: int
+) -> None:
+    now = scene.catalog.clock()
+    with scene.catalog.begin() as session:
+        processes.seen(session, "worker@here/7", "worker", now, {detail: "the queue does not answer"})
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (status, READY | {what: False, "ready": status == 200})
+
+
+@pytest.mark.parametrize("query", ["offset=99999999999999999999", "offset=-1", "limit=0"])
+def test_a_number_that_no_database_can_count_to_is_a_malformed_request(client: TestClient, query: str) -> None:
+    assert client.get(f"/api/v1/jobs?{query}").status_code == 422
+
+
+def test_a_value_that_the_database_can_not_look_up_is_a_malformed_request(scene: Scene, client: TestClient) -> None:
+    def as_postgresql_would(*_: object) -> None:
+        raise DataError("SELECT", {}, Exception("PostgreSQL text fields cannot contain NUL (0x00) bytes"))
+
+    event.listen(scene.catalog.engine, "before_cursor_execute", as_postgresql_would)
+    try:
+        answer = client.get("/api/v1/jobs?study=%00")
+    finally:
+        event.remove(scene.catalog.engine, "before_cursor_execute", as_postgresql_would)
+    assert (answer.status_code, answer.json()["code"]) == (422, "InvalidRequest")
 
 
 @pytest.fixture
@@ -420,6 +454,8 @@ def test_a_job_tells_its_explanations_by_type_with_state_reasons_and_results(sce
     assert shown["measurements"][0]["name"] == "deletion AUC"
     assert (withheld["type"], withheld["state"], withheld["grade"]) == ("anatomical prior", "withheld", "red")
     assert "shares add up" in withheld["reasons"][0]
+    assert withheld["title"] == "Share of each structure"
+    assert (shown["trust"]["level"], withheld["trust"]["level"], refused["trust"]) == ("reliable", "not_shown", None)
     assert (refused["type"], refused["state"], refused["reasons"]) == ("case-based", "refused", ["no reference index"])
     finding = next(
         each for each in get(client, f"jobs/{scene.jobs['done']}")["findings"] if each["name"] == "Cardiomegaly"

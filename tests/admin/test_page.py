@@ -151,10 +151,10 @@ def test_a_filter_offers_what_the_api_offers_and_keeps_what_was_chosen(client: T
     assert still.find("#filter-kind").get_attribute("value") == "blend"
 
 
-def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_grade(still: Page) -> None:
+def test_an_overlay_is_shown_small_and_opens_large_with_finding_probability_and_trust(still: Page) -> None:
     still.open("results")
     still.press(".gallery li:nth-child(2) button")
-    for text in ("Cardiomegaly", "87 %", "green", "grad-cam", "Not for diagnostic use"):
+    for text in ("Cardiomegaly", "87 %", "reliable", "Grad-CAM", "Not for diagnostic use"):
         still.shows(text, "#large")
     size = "return document.querySelector('#large img')?.naturalWidth"
     still.until(lambda: still.driver.execute_script(size) == 800, "the picture at full resolution")
@@ -198,7 +198,9 @@ def test_a_job_shows_its_explanations_by_type_with_what_is_withheld_and_refused(
     still.open(f"jobs/{afternoon.jobs['done']}").shows("Anatomical prior")
     captions = [each.text for each in still.all("#body caption") if each.text]
     assert captions.index("Attribution map") < captions.index("Case-based") < captions.index("Anatomical prior")
-    still.shows("shares add up 0.8 (baseline 1): red; red below 0.99")
+    still.shows("Not shown: it could not be shown that it follows what the model did.")
+    still.press("[data-key*='-region-shares-'][data-key^='measured-Cardiomegaly-']")
+    still.shows("shares add up (engine): 0.8 against 1; red below 0.99")
     still.shows("no reference index")
     still.press("[data-key^='small-']")
     still.shows("Cardiomegaly", "#large")
@@ -276,7 +278,7 @@ def test_with_a_token_the_page_asks_for_it(driver: webdriver.Chrome, scene: Scen
     page.driver.get(server.url)
     page.shows("Log in")
     page.find("#password").send_keys("wrong" + Keys.ENTER)
-    page.shows("That is not right")
+    page.shows("The access token is wrong. You are not logged in.")
     page.find("#password").send_keys(TOKEN + Keys.ENTER)
     page.shows("Needs attention")
     assert "token" in page.text("header")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import redis
 
+from peers import until
 from whyray.app.embedded_redis import EmbeddedRedis, executable, socket_path
 from whyray.base.errors import ConfigError
 
@@ -49,3 +51,19 @@ def test_the_socket_of_a_deep_folder_still_fits_the_kernels_limit(tmp_path: Path
     assert len(os.fsencode(socket_path(deep))) < 108
     assert socket_path(deep) == socket_path(deep)
     assert socket_path(tmp_path / "a") != socket_path(tmp_path / "b")
+
+
+def test_redis_ends_with_the_process_that_started_it_even_by_sigkill(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from whyray.app.embedded_redis import EmbeddedRedis; "
+        "server = EmbeddedRedis(Path(sys.argv[1])); server.start(); print('ready', flush=True); time.sleep(600)"
+    )
+    state = tmp_path / "state"
+    owner = subprocess.Popen([sys.executable, "-c", script, str(state)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"ready\n"
+    server = EmbeddedRedis(state)
+    assert server.answers()
+    owner.kill()
+    owner.wait()
+    until(lambda: not server.answers(), what="the orphaned Redis has ended")

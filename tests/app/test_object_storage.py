@@ -55,7 +55,7 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_object_store(site:
     assert storage.copied == 1, "of its one image the job had one copy, open as long as its pixels and digest are read"
 
     results = {row.sop_instance_uid: row for row in _rows(remote, ResultRow)}
-    assert sorted(row.kind for row in results.values()) == ["pm", "sc", "seg", "sr"]
+    assert sorted(row.kind for row in results.values()) == ["pm", "sc", "sc", "seg", "sr"]
     received = _delivered(remote)
     assert received.keys() == results.keys()
     assert all(uid in _text(bucket, row.key) for uid, row in results.items())

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import numpy as np
+import pytest
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from site_under_test import ROUTE, Site, film
 from synthetic import ball, slices, stack, volume_of
@@ -68,9 +72,44 @@ def test_a_pacs_that_cannot_be_asked_does_not_hold_up_its_own_study(site: Site) 
     def unreachable(*_: object) -> int | None:
         raise PeerUnreachable("PACS at 127.0.0.1:104 did not take the association for C-FIND")
 
-    router.ask_expected = unreachable
+    router.expected.ask = unreachable
     site.clock.tick(6)
     assert router.step() == 1
+
+
+def test_a_pacs_that_is_silent_holds_up_its_own_study_alone_and_for_no_longer_than_the_ceiling(site: Site) -> None:
+    asking = ROUTE | {
+        "when": {"Modality": "CR"},
+        "complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}},
+    }
+    other = {"name": "others", "when": {"Modality": "DX"}}
+    site.configure(routes=[asking, ROUTE | other])
+    router = site.router()
+    answer: Future[int | None] = Future()
+    router.expected.submit = lambda _question: answer
+    uid = site.receive([film(1)])
+    site.receive([film(2, study="other", series="other", modality="DX")])
+    assert [router.step() for _ in range(2)] == [1, 0]
+    assert study(site, uid).note == "films: waiting for the PACS to say how much there is"
+    site.clock.tick(601)
+    assert router.step() == 1
+
+
+def test_a_pacs_is_asked_once_for_what_has_come_of_a_study(site: Site) -> None:
+    site.configure(routes=[ROUTE | {"complete": {"quiet_for": "5s", "at_most": "10m", "expect": {"from": "pacs"}}}])
+    router, asked = site.router(), []
+
+    def two(*question: object) -> int:
+        asked.append(question)
+        return 2
+
+    router.expected.ask = two
+    site.receive([film(1)])
+    assert [router.step() for _ in range(3)] == [0, 0, 0]
+    assert len(asked) == 1
+    site.receive([film(2)])
+    assert [router.step() for _ in range(3)] == [1, 0, 0]
+    assert len(asked) == 2
 
 
 def test_late_instances_reopen_the_study_and_supersede_the_earlier_job(site: Site) -> None:
@@ -192,6 +231,61 @@ def test_a_stored_instance_that_cannot_be_parsed_does_not_stop_its_series_or_oth
     assert site.router().step() == 2
     assert [study(site, each).note for each in (uid, other)] == ["routed: films"] * 2
     assert [event.study_instance_uid for event in events_of(site, "study.unread")] == [uid]
+
+
+def test_a_study_that_trips_routing_is_set_aside_after_three_looks_and_never_stops_the_others(site: Site) -> None:
+    poison = site.receive([film(1, study="poison")])
+    other = site.receive([film(2, study="other")])
+    router = site.router()
+    read = router.read_header
+
+    def tripping(key: str) -> Dataset:
+        header = read(key)
+        if header.StudyInstanceUID == poison:
+            raise MemoryError
+        return header
+
+    router.read_header = tripping
+    assert [router.step() for _ in range(4)] == [1, 0, 0, 0]
+    assert study(site, other).note == "routed: films"
+    (event,) = events_of(site, "study.refused")
+    assert (event.study_instance_uid, event.severity) == (poison, "error")
+    assert "not enough memory" in event.message
+    assert study(site, poison).received_sequence == study(site, poison).routed_sequence
+    site.receive([film(3, study="poison")])
+    router.read_header = read
+    assert router.step() == 1
+
+
+def test_a_catalog_that_is_away_condemns_no_study(site: Site) -> None:
+    site.receive([film(1)])
+    router = site.router()
+    read = router.read_header
+
+    def away(key: str) -> Dataset:
+        raise OperationalError("select", {}, Exception("terminating connection"))
+
+    router.read_header = away
+    for _ in range(5):
+        with pytest.raises(OperationalError):
+            router.step()
+    router.read_header = read
+    assert router.step() == 1
+    assert events_of(site, "study.refused") == []
+
+
+def test_a_route_that_skips_a_study_says_so_once_while_another_still_waits(site: Site) -> None:
+    skipping = {"quiet_for": "5s", "at_most": "10s", "if_incomplete": "skip", "expect": {"from": "pacs"}}
+    waiting = {"quiet_for": "60s", "at_most": "10m", "on_release": False}
+    site.configure(
+        routes=[ROUTE | {"name": "skips", "complete": skipping}, ROUTE | {"name": "waits", "complete": waiting}]
+    )
+    site.receive([film(1)])
+    site.clock.tick(11)
+    for _ in range(2):
+        router = site.router(expected=2)
+        assert [router.step() for _ in range(3)] == [0, 0, 0]
+    assert [event.message.partition(":")[0] for event in events_of(site, "study.skipped")] == ["skips"]
 
 
 def events_of(site: Site, kind: str) -> list[Event]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom import dcmread
@@ -32,7 +33,15 @@ class Measurement(_Strict):
     source: str
 
 
+class Trust(_Strict):
+    level: Literal["reliable", "caution", "not_shown"]
+    name: str
+    sentence: str | None
+    record: str | None
+
+
 class Quality(_Strict):
+    trust: Trust
     grade: Literal["green", "amber", "red"]
     reasons: list[str]
     forwards: int = Field(ge=0)
@@ -50,6 +59,7 @@ class TypedExplanation(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     method: str
+    title: str
     type: str
     parameters: dict[str, Any]
     withheld: bool
@@ -58,6 +68,7 @@ class TypedExplanation(BaseModel):
 
 class Explanation(_Strict):
     method: str
+    title: str
     part: str | None
     layer: str | None
     parameters: dict[str, Any]
@@ -91,6 +102,7 @@ class Finding(_Strict):
     present: bool
     probability: float | None = Field(ge=0, le=1)
     threshold: float
+    prevalence: dict[str, float] | None
     value: float | None
     unit: str | None
     explanations: list[Explanation]
@@ -172,6 +184,24 @@ def test_a_file_gives_dicom_pictures_and_a_report(cli: Cli, planted: Path, film:
     assert {each.Modality for each in datasets} >= {"SEG", "SR"}
     assert {each.PatientID for each in datasets} == {LATIN.identifier}
     assert any(each.endswith(".png") for each in report.files)
+
+
+def test_a_prevalence_moves_probability_and_threshold_and_calls_the_same_present(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    manifest = yaml.safe_load((planted / "model.yaml").read_text())
+    cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2%").refused(BRIGHT, "states no")
+    manifest["targets"][0] |= {"calibration": [1.0, 0.0], "prevalence": 0.2}
+    (planted / "model.yaml").write_text(yaml.safe_dump(manifest))
+    cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2").refused("2% or 0.02")
+    said = cli("explain", film, "-p", planted, "-o", "out", "--prevalence", f"{BRIGHT}=2%")
+    assert said.code == 0, said.everything
+    (finding,) = report_in(tmp_path / "out").findings
+    assert finding.present
+    assert finding.threshold == pytest.approx(4 * 0.02 / 0.98 / (1 + 4 * 0.02 / 0.98))
+    assert finding.prevalence is not None
+    assert (finding.prevalence["value"], finding.prevalence["stated"]) == (0.02, 0.2)
+    assert "20 %" in cli("package", "show", planted, "--no-card").out
 
 
 def test_several_methods_with_parameters_and_seed_are_all_there(
@@ -276,14 +306,16 @@ def test_an_explanation_that_fails_its_measurements_is_withheld_and_said_to_be(
     (empty,) = write([radiograph(np.full((64, 56), 300, np.uint16), window=(2048, 4096))], tmp_path / "empty")
     said = cli("explain", empty, "-p", planted, "-o", "out", "-t", BRIGHT)
     assert said.code == 3, "all was made, and an evaluation withholds it"
-    assert "(withheld)" in said.out
+    assert "not shown" in said.out
     report = report_in(tmp_path / "out")
     (explanation,) = report.findings[0].explanations
     assert explanation.withheld
     assert explanation.region is None
-    assert any("grad-cam of " in words and "zero everywhere" in words for words in report.withheld)
+    (words,) = report.withheld
+    assert words.endswith("Not shown: the method highlighted nothing.")
+    assert any("zero everywhere" in reason for reason in explanation.quality.reasons)
     assert report.refused == []
-    assert "withheld: grad-cam of " in said.everything
+    assert "withheld: Grad-CAM of " in said.everything
     kinds = {dcmread(tmp_path / "out" / each).Modality for each in report.files if each.endswith(".dcm")}
     assert "SEG" not in kinds, "there is no region to show"
 
@@ -361,6 +393,7 @@ def test_a_cine_gives_one_object_a_kind_and_says_which_frames_are_explained(cli:
     assert note.startswith("Explained: 2 of 18 frames, those with the clearest answers (8-9)")
     assert note in said.out.replace("\n", "")
     assert sorted(each.split("/")[1].split("-")[0] for each in report.files if each.endswith(".dcm")) == [
+        "sc",
         "sc",
         "seg",
         "sr",

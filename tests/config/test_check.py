@@ -48,7 +48,15 @@ METHODS = (
     Method("guided-backprop", "T1", deliverable=False),
 )
 PACKAGES = {
-    "cxr@1": PackageFacts("cxr", "1.0.3", "T1", "multi-label", ("Effusion", "Mass"), "no verified gradient engine"),
+    "cxr@1": PackageFacts(
+        "cxr",
+        "1.0.3",
+        "T1",
+        "multi-label",
+        ("Effusion", "Mass"),
+        "no verified gradient engine",
+        prevalence={"Mass": 0.05},
+    ),
     "opaque": PackageFacts("opaque", "2.0.0", "T0", "classification", ("Mass",)),
     "autoencoder": PackageFacts("cxr-autoencoder", "1.0.0", "T2", "autoencoder", ()),
 }
@@ -69,7 +77,7 @@ def check(rest: str) -> tuple[Problem, ...]:
 
 
 def test_what_can_be_met_has_no_problems() -> None:
-    assert check("run: cxr@1\nexplain: [grad-cam, {rise: {masks: 10}}]\ntargets: [Mass]") == ()
+    assert check("run: cxr@1\nexplain: [grad-cam, {rise: {masks: 10}}]\ntargets: [Mass]\nprevalence: {Mass: 2%}") == ()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,13 @@ def test_what_can_be_met_has_no_problems() -> None:
         ("run: cxr@1\nexplain: [{grad-cam: {x: 0}}]", 5, ["it has no parameters"]),
         ("run: [cxr@1, autoencoder]", 4, ["routes[0].run[1]", "cxr-autoencoder@1.0.0 is an autoencoder", "companions"]),
         ("run: cxr@1\ntargets: [Mass, Effusio]", 5, ["targets[1]", "has no target", "did you mean 'Effusion'?"]),
+        ("run: cxr@1\nprevalence:\n  Mas: 2%", 6, ["prevalence.Mas", "has no target 'Mas'", "did you mean 'Mass'?"]),
+        (
+            "run: cxr@1\nprevalence: {Mass: 2%, Effusion: 2%}",
+            5,
+            ["prevalence.Effusion", "does not state for which prevalence", "it states one for Mass"],
+        ),
+        ("run: opaque\nprevalence: {Mass: 2%}", 5, ["prevalence.Mass", "leave it out"]),
     ],
 )  # fmt: skip
 def test_a_wish_that_cannot_be_met_is_told_with_line_and_what_would_work(

@@ -23,8 +23,10 @@ from whyray.config import (
     config_schema,
     example_config,
     format_duration,
+    format_share,
     format_size,
     parse_duration,
+    parse_share,
     parse_size,
     read_config,
     result_kinds,
@@ -49,6 +51,18 @@ def test_durations_and_sizes_mean_what_is_written() -> None:
     assert parse_duration("1w 1d") == timedelta(days=8)
     assert parse_size("1.5GiB") == 3 * 2**29
     assert parse_size("500 MB") == 500_000_000
+
+
+@pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.5 %", 0.005), ("0.02", 0.02), ("99.9%", 0.999)])
+def test_a_share_is_read_in_percent_or_as_a_part_of_one(text: str, share: float) -> None:
+    assert parse_share(text) == pytest.approx(share)
+    assert parse_share(format_share(share)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["2", "0", "0%", "100%", "1.0", "-2%", "2 per cent", "%"])
+def test_what_is_no_share_is_refused_with_how_one_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match="a share lies between"):
+        parse_share(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "20", "-1s", "1.5h", "30m1h", "1 hour", "s", "٣s", "9" * 40 + "s"])

@@ -33,6 +33,32 @@ def test_probabilities_are_the_sigmoid_of_logits_and_calibrated_where_the_manife
     assert answer[0] == pytest.approx(1 / (1 + np.exp(1 - 2 * logits[0])))
 
 
+def test_a_model_at_another_prevalence_moves_answers_and_thresholds_and_no_logit(tmp_path: Path) -> None:
+    targets = [{"name": "one", "calibration": [2.0, -1.0], "prevalence": 0.2}, {"name": "two"}, {"name": "three"}]
+    model = load_package(nets.pack(tmp_path, "plain", targets=targets), options=CPU)
+    rare = model.at_prevalence({"one": 0.02})
+    x = nets.image("plain").numpy()
+    assert np.array_equal(rare.logits(x), model.logits(x))
+    before, after = model.predict(x)[0], rare.predict(x)[0]
+    odds = (after[0] / (1 - after[0])) / (before[0] / (1 - before[0]))
+    assert odds == pytest.approx((0.02 / 0.98) / (0.2 / 0.8), rel=1e-4)
+    assert np.array_equal(after[1:], before[1:])
+    assert rare.manifest.targets[0].threshold == pytest.approx((0.02 / 0.98 * 4) / (1 + 0.02 / 0.98 * 4))
+    assert rare is model.at_prevalence({"one": 0.02}), "made once, with the session of the model"
+    assert rare.session is model.session
+    assert (rare.as_stated, model.at_prevalence({})) == (model, model)
+
+
+@pytest.mark.parametrize(("name", "error"), [("two", PackageError), ("four", ModelOutputError)])
+def test_a_prevalence_that_the_package_does_not_state_is_not_moved(
+    tmp_path: Path, name: str, error: type[Exception]
+) -> None:
+    targets = [{"name": "one", "calibration": [2.0, -1.0], "prevalence": 0.2}, {"name": "two"}, {"name": "three"}]
+    model = load_package(nets.pack(tmp_path, "plain", targets=targets), options=CPU)
+    with pytest.raises(error, match=name):
+        model.at_prevalence({name: 0.02})
+
+
 def test_what_is_explained_lies_before_the_graphs_own_activation(tmp_path: Path) -> None:
     net = torch.nn.Sequential(nets.make("plain"), torch.nn.Sigmoid()).eval()
     model = load_package(

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -193,6 +193,39 @@ def test_a_peer_that_stops_in_the_middle_of_a_pdu_is_given_up(listen: Listen) ->
         stalled.settimeout(20)
         assert stalled.recv(1) == b"", "the listener closes the connection"
     until(lambda: threading.active_count() <= threads)
+
+
+def test_silent_peers_shut_nobody_out(listen: Listen) -> None:
+    running = listen(limits={"max_associations": 2, "acse_timeout": timedelta(minutes=5)})
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port))) for _ in range(20)]
+        for peer in silent:
+            with suppress(OSError):  # closed already
+                peer.sendall(b"\x01\x00\x00")
+        with running.sender() as sender:
+            assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+        until(lambda: running.events("intake.aborted"))
+    assert "made room for another" in running.events("intake.aborted")[0].message
+
+
+def test_a_request_that_comes_byte_by_byte_has_to_be_there_in_time_all_the_same(listen: Listen) -> None:
+    running = listen(limits={"acse_timeout": timedelta(seconds=1), "dimse_timeout": timedelta(minutes=5)})
+    with socket.create_connection(("127.0.0.1", running.port)) as slow:
+        slow.sendall(b"\x01\x00\x00\x00\x10\x00")
+        slow.settimeout(0.1)
+
+        def closed() -> bool:
+            try:
+                slow.sendall(b"\0")
+                return slow.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        until(closed, what="the listener closes the connection")
+    until(lambda: running.events("intake.aborted"))
+    assert "no association was requested within" in running.events("intake.aborted")[0].message
 
 
 def test_a_pdu_of_four_gigabytes_is_not_waited_for(listen: Listen) -> None:

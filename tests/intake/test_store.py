@@ -24,7 +24,8 @@ from pynetdicom import AE, evt
 from intake.conftest import Running
 from intake.scu import NoAssociationError, Sender, digest, encode, small, uid
 from peers import until
-from whyray.catalog import Catalog, Study
+from whyray.catalog import Catalog, Study, studies
+from whyray.routing import is_own_result
 from whyray.storage import FolderStorage
 
 Listen = Callable[..., Running]
@@ -275,6 +276,25 @@ def test_while_the_catalog_is_down_nothing_is_acknowledged_and_after_it_all_is_w
             connection.exec_driver_sql("ALTER TABLE gone RENAME TO instances")
         assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
     assert len(running.instances()) == 1
+
+
+def test_while_the_catalog_can_not_say_what_is_whyrays_own_the_peer_is_told_to_come_again(
+    listen: Listen, catalog: Catalog
+) -> None:
+    def is_own(header: Dataset) -> bool:
+        with catalog.read() as session:
+            return is_own_result(header, None, lambda uid: studies.is_own(session, uid)) is not None
+
+    running = listen(is_own=is_own)
+    with running.sender() as sender:
+        with catalog.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE results RENAME TO gone")
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0xA701
+        with catalog.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE gone RENAME TO results")
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+    assert len(running.events("intake.catalog-down")) == 1
+    assert running.events("intake.fault") == []
 
 
 def test_a_flood_of_the_same_refusal_makes_one_event(listen: Listen) -> None:

@@ -176,6 +176,14 @@ def test_without_the_right_token_nothing_is_taken(listen: Listen) -> None:
     assert running.instances()[0].calling_ae == "OTHER"
 
 
+def test_guessing_tokens_is_braked_and_the_right_one_passes_all_the_same(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(PACS=TOKEN))
+    body = multipart(part10(small(1)))
+    statuses = [post(running, body, token=f"guess-{number:016}").status_code for number in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert post(running, body, token=TOKEN).status_code == 200
+
+
 def test_tokens_can_be_replaced_and_stow_rs_taken_away_while_running(listen: Listen) -> None:
     running = listen(dicomweb=dicomweb(PACS=TOKEN))
     body, now = multipart(part10(small(1))), running.scp._listener

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,8 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian
 from intake.conftest import Running
 from intake.scu import encode, small, uid
 from intake.web import answered, dicomweb, multipart, part10, post
-from whyray.intake.structure import NotWhole, check_whole
+from whyray.intake import structure
+from whyray.intake.structure import NotWhole, check_whole, inflate
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 UNDEFINED = 0xFFFFFFFF
@@ -164,3 +166,15 @@ def test_a_deep_sequence_in_a_deflated_data_set_is_refused(listen: Callable[...,
     with running.sender(contexts=((CTImageStorage, (syntax,)),)) as sender:
         assert sender.store(encode(deep, syntax), uid("1", 1)).Status == 0xC000
         assert sender.store(encode(small(2), syntax), uid("1", 2)).Status == 0
+
+
+def test_a_small_deflated_data_set_that_stands_for_gigabytes_is_refused_before_it_is_inflated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(structure, "_MOST_INFLATED", 4 << 20)
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = packer.compress(bytes(16 << 20)) + packer.flush()
+    with pytest.raises(NotWhole, match="inflates to more than 4 MB"):
+        inflate(bomb, 0, keep=1 << 20)
+    monkeypatch.setattr(structure, "_HIGHEST_RATIO", 1000)
+    assert len(inflate(bomb, 0, keep=1 << 20)) == 1 << 20

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+
+import pytest
 
 from catalog.rows import result
 from peers import RedisServer, until
@@ -12,6 +15,7 @@ from whyray.app.schedule import SEND_AGAIN_AFTER, Schedule
 from whyray.base.errors import PeerBusy
 from whyray.catalog import JobState
 from whyray.delivery import DeliveryService
+from whyray.jobs import queue
 from whyray.jobs.queue import QUEUES, RUN_JOB, backlog, celery_app, send
 from whyray.jobs.worker import run_job
 
@@ -125,6 +129,22 @@ def test_a_delivery_whose_pause_is_over_is_queued_again_by_the_delivery_role_alo
     assert state() is DeliveryState.WAITING
     DeliveryService(site.catalog, site.storage, {}).poll()
     assert state() is DeliveryState.QUEUED
+
+
+def test_beside_a_queue_that_hangs_studies_are_routed_and_their_jobs_sent_once_it_answers(
+    site: Site, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_PATIENCE", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        path = str(site.folder / "silent.sock")
+        silent.bind(path)
+        silent.listen(8)
+        schedule = schedule_of(site, f"redis+socket://{path}")
+        site.receive([film(1)])
+        schedule.step()
+    (job,) = site.jobs()
+    assert (job.state, job.dispatched_at) == (JobState.QUEUED, None)
+    assert schedule_of(site, shared_redis.socket_url).dispatch() == 1
 
 
 def test_a_job_abandoned_by_its_worker_gets_a_new_message_and_finishes(site: Site, shared_redis: RedisServer) -> None:

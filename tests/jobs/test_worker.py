@@ -33,7 +33,7 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
     job_id = queued(site)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.DONE
     results = rows(site, ResultRow)
-    assert sorted(each.kind for each in results) == ["pm", "sc", "seg", "sr"]
+    assert sorted(each.kind for each in results) == ["pm", "sc", "sc", "seg", "sr"]
     assert len(rows(site, Delivery)) == 2 * len(results)
     (job,) = site.jobs()
     (finding,) = job.findings
@@ -43,8 +43,10 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
         dataset = dcmread(site.storage.root / each.key)
         assert dataset.SOPInstanceUID == each.sop_instance_uid
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
-    (picture,) = [each.picture_key for each in results if each.kind == "sc"]
-    assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
+    pictures = [each.picture_key for each in results if each.kind == "sc"]
+    assert len(pictures) == 2, "what was found, and the page of the finding"
+    for picture in pictures:
+        assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:

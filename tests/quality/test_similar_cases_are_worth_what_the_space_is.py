@@ -9,7 +9,7 @@ import pytest
 
 from indexed import REFERENCES, with_index
 from planted_cases import TARGETS, cases_package, image_of, images_of
-from whyray.explain import NOTHING, CaseMatches, explain
+from whyray.explain import NOTHING, CaseMatches, LatentPosition, explain
 from whyray.explain.latent import index_of
 from whyray.inference import Model
 from whyray.onboarding.reference_index import Collected, auroc, correlation
@@ -43,6 +43,17 @@ def test_an_image_like_nothing_among_the_references_is_told_so(model: Model) -> 
     strange = np.random.default_rng(0).random((1, 1, 32, 32), np.float32)
     told = {each.name: each for each in card_of(model, strange).measurements}
     assert told["nearest similarity"].grade is Grade.AMBER
+
+
+def test_the_cases_or_the_place_of_another_image_are_withheld(model: Model) -> None:
+    own, other = (image_of(place, np.random.default_rng(3)) for place in ("upper left", "lower right"))
+    for method in ("similar-cases", "latent-position"):
+        told = explain(model, other, target=TARGETS[0], method=method)
+        assert isinstance(told, CaseMatches | LatentPosition)
+        assert not assess_typed(model, other, told, context=NOTHING).withheld
+        card = assess_typed(model, own, told, context=NOTHING)
+        assert card.withheld
+        assert "told again" in {measured.name for measured in card.concerns}
 
 
 def test_an_index_whose_embeddings_belong_to_other_answers_withholds_the_cases(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def a_map(
         method=method,
         values=values.astype(np.float32),
         covered=np.ones(image.shape, bool),
-        region=(np.abs(values) >= 0.5 * top) if top else np.zeros(image.shape, bool),
+        region=((values if signed else np.abs(values)) >= 0.5 * top) if top else np.zeros(image.shape, bool),
         region_rule="at least 50 % of the maximum",
         signed=signed,
         unit="logit",

@@ -18,7 +18,7 @@ def test_compressed_pages_have_the_same_pixels_and_identity(compression, pages, 
 
     volume = templates.layout.volume.model_copy(update={"pages": pages, "key_slices": 2})
     edited = replace(templates, layout=templates.layout.model_copy(update={"volume": volume}))
-    (result,) = build_results(answer_about(tilted_image), ["sc"], edited)
+    _, result = build_results(answer_about(tilted_image), ["sc"], edited)
     file = encode(result.dataset)
     small = compressed(file, compression)
     assert len(small) < len(file) / 3

@@ -18,6 +18,8 @@ from whyray.results.page import illegible_languages
 SHIPPED = Path(__file__).resolve().parents[2] / "dicom_templates"
 FILES = sorted(str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*.yaml"))
 PAGES = {
+    "summary",
+    "details",
     "overlay",
     "overlay-signed-low-reliability",
     "overlay-of-a-volume",
@@ -37,7 +39,7 @@ def test_a_preview_shows_every_page_in_every_language_in_the_sites_own_words(tem
     words = words_on(monkeypatch, lambda: drawn.update(previews(site))).splitlines()
     assert set(drawn) == {f"de/{page}" for page in PAGES}
     assert words.count("Nur zur Forschung") == len(PAGES)
-    for text in (wording.low_reliability, wording.unseen, wording.withheld, wording.refused, wording.scale_volume):
+    for text in (wording.pages.summary, wording.unseen, wording.withheld, wording.refused, wording.scale_planar):
         assert any(text in each for each in words), text
     for name, picture in drawn.items():
         assert picture.dtype == np.uint8
@@ -77,7 +79,13 @@ OPTIONAL = {
     "frames",
     "source_frame",
     "frames_explained",
-    "badge",
+    "pages",
+    "trust",
+    "prevalence",
+    "agreement",
+    "method_titles",
+    "finding",
+    "details",
     "scope",
 }
 """Keys that a file may leave out: pages side by side, and words in a language for findings, measurements, rules."""

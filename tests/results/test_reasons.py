@@ -21,7 +21,12 @@ _BY_FORMAT = {
     "OWN_REFERENCES": {"distance from the package's references"},
     "ANATOMY": {"anatomy that can be"},
     "PART_OF_GRID": {"part of the grid"},
-    "NAME": {"answers as when it was onboarded", "maps that hit what readers marked"},
+    "NAME": {
+        "answer against its threshold",
+        "answers as when it was onboarded",
+        "maps that hit what readers marked",
+    },
+    "UNKNOWN": {"marks that such maps were compared with"},
     "DIFFERING": {"answers that differ between images"},
     "measured.name": set(),  # the same measurement, with what it cost this time
     "f'stability under {name}'": {"stability under noise", "stability under 1-pixel shift"},

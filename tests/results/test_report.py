@@ -12,8 +12,9 @@ from pydicom import Dataset
 from results.answers import AT, CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import image_named, read
 from results.test_validity import rich_answer
-from whyray.quality import Grade
-from whyray.results import EarlierResult, Finding, build_results, describe, encode
+from whyray.explain import Agreement
+from whyray.quality import Grade, Measurement, QualityCard
+from whyray.results import EarlierResult, Finding, Prevalence, build_results, describe, encode
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
@@ -129,6 +130,8 @@ def test_the_quality_card_is_written_as_measurements_with_how_they_were_judged(i
     group = groups_of(report_of(answer_about(image), templates))[0]
     (grade,) = children(group, "Quality grade of the explanation")
     assert grade.ConceptCodeSequence[0].CodeValue == "green"
+    (trust,) = children(group, "How far the explanation can be trusted")
+    assert trust.TextValue == "Explanation: reliable"
     (deletion,) = children(grade, "Deletion AUC")
     assert value(deletion) == 0.21
     (judged,) = children(deletion, "Comment")
@@ -144,8 +147,9 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
     (group,) = groups_of(results[-1].dataset)
     assert group.ContentTemplateSequence[0].TemplateIdentifier == "1501"
     said, notice = children(group, "Explanation withheld")
-    assert "grad-cam failed its quality checks" in said.TextValue
-    assert "Deletion AUC 0.21" in said.TextValue
+    assert "Grad-CAM failed its quality checks" in said.TextValue
+    assert "Not shown: " in said.TextValue
+    assert value(children(group, "Deletion AUC")[0]) == 0.21
     assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == results[0].dataset.SOPInstanceUID
     assert not children(group, "Visual explanation")
     assert value(children(group, "Certainty of Finding")[0]) == 80.0
@@ -156,7 +160,50 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
 def test_a_refused_method_is_named_with_its_reason(image, templates):
     finding = Finding(NODULE, present=False, probability=0.2, refused={"lrp": "no verified gradient engine"})
     (group,) = groups_of(report_of(answer_about(image, [finding]), templates))
-    assert children(group, "Explanation not possible")[0].TextValue == "lrp: no verified gradient engine"
+    assert (
+        children(group, "Explanation not possible")[0].TextValue
+        == "Layer-wise relevance propagation: no verified gradient engine"
+    )
+
+
+DOUBT = (Measurement("made again", "sanity", 0.1, 0.0, Grade.AMBER, "a rule", "ours"),)
+
+
+def test_a_report_says_how_far_the_maps_of_a_finding_agree_and_how_often_such_maps_were_right(image, templates):
+    measured = Measurement("maps that hit what readers marked", "record", 0.59, 0.48, Grade.GREEN, "34 of 58", "ours")
+    lit = replace(a_map(image, blob(image, centre_of(image)), grade=Grade.AMBER), card=QualityCard((measured, *DOUBT)))
+    agreed = Agreement(0.34, ("grad-cam", "local-evidence"), 1)
+    finding = Finding(NODULE, present=True, probability=0.8, maps=(lit,), agreement=agreed)
+    group, *_ = groups_of(report_of(answer_about(image, [finding]), templates))
+    said = [each.TextValue for each in children(group, "How far the explanation can be trusted")]
+    assert said == [
+        "Use with caution: it could not be reproduced from this image.",
+        "Such maps of this package met 59% of radiologists' marks; a guess meets 48%.",
+    ]
+    (told,) = children(group, "Agreement of the explanations' maps")
+    assert value(told) == 34.0
+    assert children(told, "Comment")[0].TextValue == (
+        "The strongest places of Grad-CAM, Evidence that adds up to the answer overlap by 34%; by chance 10%."
+    )
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "words"),
+    [
+        (0.12, "calibrated for a prevalence of 12 %"),
+        (0.02, "calibrated for a prevalence of 2 %, set by chest radiographs (the package's own: 12 %)"),
+    ],
+)
+def test_a_probability_says_for_which_prevalence_it_holds_and_who_set_it(image, templates, prevalence, words):
+    finding = Finding(NODULE, present=False, probability=0.2, prevalence=Prevalence(prevalence, 0.12))
+    answer = answer_about(image, [finding], route="chest radiographs")
+    (group,) = groups_of(report_of(answer, templates))
+    (told,) = children(group, "Prevalence that the probability holds for")
+    assert told.MeasuredValueSequence[0].NumericValue == 100 * prevalence
+    assert children(told, "Comment")[0].TextValue == words
+    written = describe(answer)[0]["prevalence"]
+    assert (written["value"], written["stated"]) == (prevalence, 0.12)
+    assert (written["log_odds_added"] == 0) == (prevalence == 0.12)
 
 
 def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates):

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from results.answers import FOUR_KINDS, answer_about, card
 from results.sources import image_named
+from results.test_pages import words_on
 from typed_examples import examples
 from whyray.base.finding_record import finding_records
 from whyray.imaging import SourceImage, mask_to_source, to_model
@@ -29,6 +30,7 @@ from whyray.results import (
     encode,
 )
 from whyray.results.portray import Look, portray
+from whyray.results.trust import trust_in
 
 METHODS = list(examples())
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
@@ -112,8 +114,12 @@ def test_what_is_withheld_is_in_no_picture_map_or_segment_and_the_report_says_wh
     results = build_results(answer, FOUR_KINDS, templates)
     assert [each for each in results if each.method == method] == []
     assert not [each for each in results if each.description.startswith("structures")]
-    reason = answer.findings[0].told[0].card.reasons[0]
-    assert any(reason in each for each in words_of(report_of(results)))
+    card_of_it = answer.findings[0].told[0].card
+    words = words_of(report_of(results))
+    sentence = trust_in(card_of_it, templates.wording("en")).sentence
+    assert sentence is not None
+    assert any(each.endswith(sentence) for each in words)
+    assert any(card_of_it.concerns[0].rule in each for each in words), "with what was measured"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -122,7 +128,7 @@ def test_the_description_holds_every_number_and_no_array(method: str) -> None:
     assert found["method"] == method
     assert len(json.dumps(found)) < 20_000
     withheld = describe(told_about(method, Grade.RED))[0]["typed_explanations"][0]
-    assert set(withheld) == {"method", "type", "parameters", "withheld", "quality"}
+    assert set(withheld) == {"method", "title", "type", "parameters", "withheld", "quality"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -171,11 +177,16 @@ def test_structures_come_as_segments_where_they_lie_and_the_report_measures_each
     assert "left lung" in text
 
 
-def test_a_narrative_stands_in_the_footer_of_the_map_and_in_the_report(templates: Templates) -> None:
-    answer = told_about("narrative")
-    silent = replace(answer, findings=(replace(answer.findings[0], told=()), *answer.findings[1:]))
-    with_words, without = (build_results(each, ["sc", "sr"], templates) for each in (answer, silent))
-    assert with_words[0].picture is not None
-    assert without[0].picture is not None
-    assert with_words[0].picture.shape[0] > without[0].picture.shape[0]
-    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(with_words)))
+def test_a_narrative_stands_in_the_report_and_on_the_page_with_details(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[Result] = []
+    words = words_on(
+        monkeypatch,
+        lambda: results.extend(build_results(told_about("narrative"), ["sc", "sr"], templates, audience="scientist")),
+    )
+    assert "The model answers mass with 0.80." in words
+    assert any("The model answers mass with 0.80." in each for each in words_of(report_of(results)))
+    assert not [
+        each for each in build_results(told_about("narrative"), ["sc"], templates) if each.method == "narrative"
+    ]

@@ -30,7 +30,7 @@ def card(*measurements: Measurement) -> QualityCard:
 def test_every_measurement_has_a_meaning_for_readers_and_every_meaning_is_that_of_a_measurement() -> None:
     meanings = {name for said in REASONS.values() for name in ([said] if isinstance(said, str) else said)}
     assert set(REASONS) == measured_names()
-    assert meanings | {"not_measured"} == set(TrustReasons.model_fields)
+    assert meanings | {"not_measured", "few_marks"} == set(TrustReasons.model_fields)
 
 
 @pytest.mark.parametrize("language", OTHERS)
@@ -59,6 +59,14 @@ def test_what_the_maps_of_the_package_met_is_said_where_all_is_well() -> None:
     )
 
 
+def test_what_the_maps_of_the_package_met_is_said_of_those_that_are_doubted_too() -> None:
+    record = measured("maps that hit what readers marked", "record", Grade.GREEN, 0.59, 0.48)
+    doubted = trust_in(card(record, measured("share inside anatomy", "anatomy", Grade.AMBER)), ENGLISH)
+    assert doubted.sentence is not None
+    assert "part of the highlighted area" in doubted.sentence
+    assert doubted.record == "Such maps of this package met 59% of radiologists' marks; a guess meets 48%."
+
+
 @pytest.mark.parametrize(
     ("grade", "sentence"),
     [
@@ -84,9 +92,16 @@ def test_the_worst_is_told_and_of_the_equally_bad_what_failed_before_what_nobody
 
 def test_what_decides_nothing_is_no_reason() -> None:
     moved = measured("stability under noise", "robustness", Grade.RED)
-    place = measured("place of such a finding", "anatomy", Grade.AMBER)
+    place = measured("marks that such maps were compared with", "record", Grade.AMBER, 0.0, 20.0)
     assert trust_in(card(moved, place), ENGLISH).sentence == (
         "Use with caution: no radiologist's marks were compared with such maps of this package."
+    )
+
+
+def test_a_few_marks_are_not_called_none() -> None:
+    few = measured("marks that such maps were compared with", "record", Grade.AMBER, 12.0, 20.0)
+    assert trust_in(card(few), ENGLISH).sentence == (
+        "Use with caution: too few radiologists' marks of this finding were compared with such maps of this package."
     )
 
 
@@ -107,7 +122,7 @@ def test_a_card_that_the_catalog_kept_says_the_same() -> None:
         measurements=(MeasurementRecord(name="made again", aspect="sanity", value=0.5, baseline=None, grade="red"),),
     )
     for wording in WORDINGS.values():
-        assert trust_of(kept.grade, kept.measurements, wording) == trust_in(made, wording)
+        assert trust_of(kept.grade, kept.measurements, wording.trust) == trust_in(made, wording)
 
 
 def test_german_readers_are_told_in_german() -> None:

@@ -23,6 +23,8 @@ from whyray_training.cxr_local_net import (
     Anatomy,
     Head,
     bundled_anatomy,
+    by_expected_overlap,
+    by_probability,
     local_evidence,
     lung_field,
     positions,
@@ -58,9 +60,18 @@ def test_the_evidence_of_a_packaged_graph_and_its_bias_are_its_logits(folder):
 
 def test_opacities_and_findings_are_answered_by_local_evidence():
     assert {(folder.parent.name, folder.name) for folder in LOCAL} >= {
-        ("cxr-opacity", "1.0.0"),
+        ("cxr-opacity", "1.1.0"),
         ("cxr-findings", "2.0.0"),
     }
+
+
+@pytest.mark.parametrize("name", ["cxr-opacity@1", "cxr-findings@2"])
+def test_every_probability_states_the_prevalence_that_it_was_calibrated_at(name):
+    folder = find_package(name, ())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for target in read_manifest(folder / "model.yaml").targets:
+        measured = metrics["findings"][target.name] if "findings" in metrics else metrics
+        assert (target.prevalence, list(target.calibration)) == (measured["prevalence"], measured["calibration"])
 
 
 def test_a_finding_that_was_not_told_from_chance_is_named_as_not_answered():
@@ -76,18 +87,43 @@ def test_a_finding_that_was_not_told_from_chance_is_named_as_not_answered():
         assert f"| {name} |" in (folder / "MODEL_CARD.md").read_text().partition("Not answered")[2]
 
 
-def test_evidence_outside_the_field_counts_for_nothing_and_the_sum_lies_among_the_places_logits():
+@pytest.mark.parametrize("attention", [by_probability, by_expected_overlap])
+def test_evidence_outside_the_field_counts_for_nothing_and_the_sum_lies_among_the_places_logits(attention):
     local = torch.full((1, 1, 28, 28), -4.0)
     local[0, 0, 5:9, 5:9], local[0, 0, 20:24, 20:24] = 3.0, 2.0
     field = torch.zeros(1, 1, 28, 28)
     field[..., :14] = 1
-    evidence = local_evidence(local, field)
+    evidence = local_evidence(local, field, attention=attention)
     assert float(evidence[..., 14:].abs().max()) < 1e-4
     assert int(evidence.argmax()) // 28 in range(5, 9)
     assert -4 < float(evidence.sum() + FLOOR) < 3
     more = local.clone()
     more[0, 0, 5:12, 5:12] = 3.0
-    assert local_evidence(more, field).sum() > evidence.sum()
+    assert local_evidence(more, field, attention=attention).sum() > evidence.sum()
+
+
+def test_attention_is_above_half_where_the_overlap_is_expected_to_be_best():
+    row, column = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    for height, width in ((3.0, 3.0), (2.0, 5.0), (1.0, 4.0), (-0.5, 5.0)):
+        local = (height - ((row - 9) ** 2 + (column - 18) ** 2) / (2 * width**2)).clamp(-8)[None, None]
+        probability = torch.sigmoid(local)
+        region = by_expected_overlap(local, torch.ones_like(local)) > 0.5
+        cuts = torch.linspace(0.0005, 0.9, 200)
+        best = max(expected_dice(probability, probability > cut) for cut in cuts)
+        assert expected_dice(probability, region) > 0.9 * best
+
+
+def expected_dice(probability, region):
+    """Of a region and what is there, where places are there independently: to first order."""
+    return float(2 * probability[region].sum() / (region.sum() + probability.sum()))
+
+
+@pytest.mark.parametrize("attention", [by_probability, by_expected_overlap])
+def test_a_radiograph_without_lungs_or_without_any_sign_has_an_answer_all_the_same(attention):
+    for local, field in ((0.0, 0.0), (-40.0, 1.0), (40.0, 1.0)):
+        places = torch.full((1, 1, 28, 28), local)
+        answer = local_evidence(places, torch.full_like(places, field), attention=attention).sum() + FLOOR
+        assert float(answer) == pytest.approx(local, abs=1e-2)
 
 
 def test_the_anatomy_inside_the_graph_is_that_of_the_bundled_package():
@@ -163,7 +199,7 @@ def test_the_bundled_opacities_lie_in_the_boxes_that_radiologists_drew(shared_da
 
 
 def test_the_opacity_script_writes_a_package_from_a_few_images(shared_data, tmp_path):
-    out = tmp_path / "cxr-opacity" / "1.0.0"
+    out = tmp_path / "cxr-opacity" / "1.1.0"
     arguments = ["--data", str(shared_data), "--out", str(out), "--copies", "1", "--folds", "2", "--limit", "24"]
     app = typer.Typer()
     app.command()(cxr_opacity.main)

@@ -13,8 +13,9 @@ from whyray_training.cxr_local_findings_measure import HeldOut as FindingsHeldOu
 from whyray_training.cxr_local_findings_measure import measured as findings_measured
 from whyray_training.cxr_local_net import CHANNELS, GRID, Head, local_evidence
 from whyray_training.cxr_local_views import View
+from whyray_training.cxr_opacity import kept_heads
 from whyray_training.cxr_opacity_fit import Lesson, Recipe, fitted, local_logits
-from whyray_training.cxr_opacity_measure import HeldOut, measured
+from whyray_training.cxr_opacity_measure import HeldOut, measured, scaling_and_threshold
 from whyray_training.cxr_opacity_truth import opacity_truth
 from whyray_training.cxr_parallel_fits import fitted_in_parallel
 from whyray_training.cxr_regions import finding_fields
@@ -160,3 +161,30 @@ def test_each_finding_is_looked_for_where_it_can_lie():
     assert fields["Cardiomegaly"][10, 6] < 0.1
     assert fields["Mass"][8, 7] > 0.9
     assert fields["Hernia"][8, 7] < 0.1
+
+
+def test_kept_heads_come_back_fold_by_fold_and_too_few_are_refused(tmp_path):
+    heads = [Head() for _ in range(6)]
+    torch.save([head.state_dict() for head in heads], tmp_path / "heads.pt")
+    back = kept_heads(tmp_path / "heads.pt", folds=2, seeds=2)
+    weights = [[head.reduce.weight for head in of_fold] for of_fold in back]
+    assert all(
+        torch.equal(weights[fold][number], heads[2 * fold + number].reduce.weight)
+        for fold in (0, 1)
+        for number in (0, 1)
+    )
+    with pytest.raises(ValueError, match="6 heads"):
+        kept_heads(tmp_path / "heads.pt", folds=5, seeds=2)
+
+
+def test_scaling_and_threshold_know_only_the_radiographs_that_they_are_given():
+    data = made_up("o" * 20 + "n" * 40)
+    random = np.random.default_rng(0)
+    logits = np.where(np.arange(60) < 20, 2.0, -3.0) + random.normal(0, 1.5, 60)
+    among = np.arange(60) % 2 == 0
+    maps = np.zeros((60, GRID, GRID), np.float32)
+    known = HeldOut(logits, maps, maps, np.zeros(60, int))
+    spoilt = HeldOut(np.where(among, logits, 100.0), maps, maps, np.zeros(60, int))
+    truth = opacity_truth(data)
+    assert scaling_and_threshold(truth, known, among) == scaling_and_threshold(truth, spoilt, among)
+    assert scaling_and_threshold(truth, known, among) != scaling_and_threshold(truth, spoilt, ~among)

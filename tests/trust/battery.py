@@ -7,10 +7,12 @@ the scope package neither learned from nor took what is usual from; intervals ar
 from __future__ import annotations
 
 import csv
+import json
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +25,8 @@ from synthetic import radiograph
 from trust.bad_images import SPOILT, knee, leg, noise, other_scans, photographs, slices
 from trust.bad_maps import BAD_MAPS
 from trust.bad_models import bad_models
+from trust.boxed import FoldPackages, Judged, judged, radiographs
+from trust.tables import card_tables, share, table
 from whyray.explain import Heatmap, explain, explained_image
 from whyray.explain.anatomy import allowed_in
 from whyray.imaging import read_images, to_model
@@ -36,25 +40,6 @@ from whyray_training.cxr_scope import parts_by_patient
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "trust.md"
 QUICK = Budget(forwards=40, steps=2, random_orders=3, repeats=False)
-BOOTSTRAPS = 2000
-
-
-def share(passed: list[bool], patients: list[int]) -> str:
-    """'2.0 % (0.0–5.1 %), n = 100': the mean with its 95 % interval by bootstrap over patients."""
-    if not passed:
-        return "–"
-    groups: dict[int, list[bool]] = defaultdict(list)
-    for one, patient in zip(passed, patients, strict=True):
-        groups[patient].append(one)
-    if len(set(passed)) == 1:  # a bootstrap of equal values knows no doubt: Clopper and Pearson 1934, of patients
-        doubt = 1 - 0.025 ** (1 / len(groups))
-        low, high = (1 - doubt, 1.0) if passed[0] else (0.0, doubt)
-        return f"{np.mean(passed):.1%} ({low:.1%}–{high:.1%}), n = {len(passed)}"
-    sums = np.array([[sum(each), len(each)] for each in groups.values()], float)
-    picked = np.random.default_rng(0).integers(len(sums), size=(BOOTSTRAPS, len(sums)))
-    totals = sums[picked].sum(axis=1)
-    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
-    return f"{np.mean(passed):.1%} ({low:.1%}–{high:.1%}), n = {len(passed)}"
 
 
 def main(
@@ -64,27 +49,48 @@ def main(
     method: Annotated[str, typer.Option(help="Method whose maps are judged.")] = "grad-cam",
     images: Annotated[int, typer.Option(help="Ordinary radiographs that are checked; a quarter of them spoilt.")] = 200,
     boxed: Annotated[int, typer.Option(help="Radiographs with boxes whose maps are judged.")] = 24,
+    folds: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="WHYRAY_FOLD_PACKAGES",
+            help="Packages of cxr-opacity's folds (python -m whyray_training.cxr_opacity_folds): their cards, too.",
+        ),
+    ] = None,
+    others: Annotated[int, typer.Option(help="Radiographs without boxes, of each way to be read, for cards.")] = 10,
+    keep: Annotated[Path | None, typer.Option(help="File of cards: read where it is there, else written.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Parts alone: images, models, places, maps, cards.")] = None,
     docs: Annotated[Path, typer.Option(help="Page that gets the tables.")] = DOCS,
 ) -> None:
     """Measure and write the tables between the page's markers."""
     model = load_package(package, options=RuntimeOptions(device="cpu", intra_op_threads=1, cache=None))
-    tables = {
-        "images": _table("image", "answered about", _images(model, data, images)),
-        "models": _table("model", "known answers", _models(model)),
-        "places": _table("map", "withheld by its place", _places(model, data, target)),
-        "maps": _table("map", "shown", _maps(model, data, target, method, boxed)),
+    parts: dict[str, Callable[[], dict[str, str]]] = {
+        "images": lambda: {"images": table(("image", "answered about"), _images(model, data, images))},
+        "models": lambda: {"models": table(("model", "known answers"), _models(model))},
+        "places": lambda: {"places": table(("map", "withheld by its place"), _places(model, data, target))},
+        "maps": lambda: {"maps": table(("map", "shown"), _maps(model, data, target, method, boxed))},
     }
+    if folds is not None:
+        parts["cards"] = lambda: card_tables(_cards(data, folds, others, keep))
+    tables = {name: made for part in only or parts for name, made in parts[part]().items()}
     page = docs.read_text("utf-8")
-    for name, table in tables.items():
+    for name, made in tables.items():
         before, rest = page.split(f"<!-- {name} -->\n")
         after = rest.split(f"<!-- end of {name} -->", 1)[1]
-        page = f"{before}<!-- {name} -->\n{table}<!-- end of {name} -->{after}"
+        page = f"{before}<!-- {name} -->\n{made}<!-- end of {name} -->{after}"
     docs.write_text(page, "utf-8")
     typer.echo("\n".join(tables.values()))
 
 
-def _table(first: str, second: str, rows: list[tuple[str, str]]) -> str:
-    return f"| {first} | {second} |\n| --- | --- |\n" + "".join(f"| {name} | {value} |\n" for name, value in rows)
+def _cards(data: Path, folds: Path, others: int, keep: Path | None) -> list[Judged]:
+    if keep is not None and keep.is_file():
+        return [Judged(**json.loads(line)) for line in keep.read_text("utf-8").splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        packages = FoldPackages(folds, Path(folder))
+        images = radiographs(data, folds, packages.model(0).spatial_shape[0], others)
+        cards = list(judged(images, packages, QUICK))
+    if keep is not None:
+        keep.write_text("".join(f"{json.dumps(asdict(card))}\n" for card in cards), "utf-8")
+    return cards
 
 
 def _rows(data: Path) -> Iterator[tuple[Path, int]]:

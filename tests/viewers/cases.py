@@ -57,8 +57,8 @@ class Case:
         return int(np.argmax([lesion.sum() for lesion in self.lesions]))
 
     def of(self, kind: ResultKind) -> Result:
-        """The first result of a kind."""
-        return next(result for result in self.results if result.kind == kind)
+        """The first result of a kind; of pages the first about a finding."""
+        return next(result for result in self.results if result.kind == kind and (kind != "sc" or result.finding))
 
     def store(self, archive_url: str) -> Mapping[str, str]:
         """Store all instances in an Orthanc; SOP Instance UID → Orthanc's identifier."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
@@ -15,11 +17,15 @@ from whyray.admin.api import ROUTERS, health
 from whyray.admin.backend import Backend
 from whyray.admin.conditional import ConditionalJson
 from whyray.admin.guard import Guard
-from whyray.admin.sessions import GuessBrake, Sessions
+from whyray.admin.sessions import Sessions
 from whyray.admin.settings import check, settings_of
 from whyray.admin.site import ResultStore, Tools, site_of
-from whyray.catalog import Catalog
+from whyray.base.failures import logged
+from whyray.base.guess_brake import GuessBrake
+from whyray.catalog import Catalog, events
 from whyray.config import Config
+
+_log = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 What WhyRay does, and what is stuck; the same actions as on the admin page and the command line.
@@ -67,6 +73,14 @@ def create_app(
     """
     check(settings_of(config_source()))
     sessions, brake = Sessions(catalog.clock), GuessBrake(catalog.clock)
+
+    def failed(address: str, what: str) -> None:
+        try:
+            with catalog.begin() as session:
+                events.record(session, catalog.clock(), "warning", "admin.login-failed", f"{what} from {address}")
+        except SQLAlchemyError as error:
+            logged(_log, error, "a failed log-in could not be entered")
+
     app = FastAPI(
         title="WhyRay admin API",
         version=whyray.__version__,
@@ -77,7 +91,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         middleware=[
-            Middleware(Guard, settings=lambda: settings_of(config_source()), sessions=sessions, brake=brake),
+            Middleware(
+                Guard, settings=lambda: settings_of(config_source()), sessions=sessions, brake=brake, failed=failed
+            ),
             Middleware(ConditionalJson),
         ],
     )
@@ -91,6 +107,6 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router, prefix="/api/v1", responses=problems.RESPONSES)
     app.include_router(health.router)
-    app.include_router(page.router(lambda: settings_of(config_source()), sessions, brake))
+    app.include_router(page.router(lambda: settings_of(config_source()), sessions, brake, failed))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     return app

@@ -12,6 +12,9 @@ from whyray.admin.drift_watch import DriftWatch
 from whyray.admin.site import ResultStore, Site, Tools
 from whyray.catalog import Catalog
 
+_MOST = 2**31 - 1
+"""What every database can count to."""
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -42,7 +45,7 @@ class Paging:
     """Which part of a list is wanted."""
 
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50
-    offset: Annotated[int, Query(ge=0, description="From which on.")] = 0
+    offset: Annotated[int, Query(ge=0, le=_MOST, description="From which on.")] = 0
 
 
 Using = Annotated[Backend, Depends(_backend)]

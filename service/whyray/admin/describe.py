@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydicom.uid import UID
 
-from whyray.admin.explanations import explanations_of, is_about
+from whyray.admin.explanation_schemas import AgreementOut, TrustOut
+from whyray.admin.explanations import explanations_of, is_about, trust_out
 from whyray.admin.schemas import (
     Action,
     DeliveryOut,
@@ -22,9 +23,10 @@ from whyray.admin.schemas import (
     ResultOut,
 )
 from whyray.base.errors import uncorrectable_codes
-from whyray.base.finding_record import FindingRecord
+from whyray.base.finding_record import ExplanationRecord, FindingRecord
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, delivery_sources, job_sources
 
+_LEVELS = ("reliable", "caution", "not_shown")
 _UNANSWERED = ("words", "reasons", "measurements", "images")
 _PRIORITY: dict[int, Literal["stat", "urgent", "routine"]] = {0: "stat", 1: "urgent", 2: "routine"}
 
@@ -79,11 +81,6 @@ def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:
 def _finding_out(finding: FindingRecord) -> FindingOut:
     """One finding, graded by its worst explanation, so that none hides."""
     grades = {explanation.quality.grade for explanation in finding.all_explanations}
-    reasons = [
-        f"{explanation.method}: {reason}"
-        for explanation in finding.all_explanations
-        for reason in explanation.quality.reasons
-    ]
     return FindingOut(
         name=finding.finding,
         frame=finding.frame,
@@ -91,8 +88,31 @@ def _finding_out(finding: FindingRecord) -> FindingOut:
         value=finding.value,
         present=finding.present,
         grade=next((grade for grade in ("red", "amber", "green") if grade in grades), None),
-        reasons=[*reasons, *(f"{method}: {why}" for method, why in finding.refused.items())],
+        trust=_least_trust(finding.all_explanations),
+        agreement=None
+        if finding.agreement is None
+        else AgreementOut.model_validate(finding.agreement, from_attributes=True),
+        reasons=[
+            *_reasons(finding.all_explanations),
+            *(f"{method}: {why}" for method, why in finding.refused.items()),
+        ],
     )
+
+
+def _least_trust(explanations: Iterable[ExplanationRecord]) -> TrustOut | None:
+    """The lowest level among them; None where an earlier version wrote none."""
+    said = [trust for explanation in explanations if (trust := trust_out(explanation.quality)) is not None]
+    return max(said, key=lambda trust: _LEVELS.index(trust.level), default=None)
+
+
+def _reasons(explanations: Iterable[ExplanationRecord]) -> list[str]:
+    """A sentence for each that has one; of what an earlier version explained, what was measured."""
+    reasons: list[str] = []
+    for explanation in explanations:
+        card, name = explanation.quality, explanation.title or explanation.method
+        sentences = card.reasons if card.trust is None else [card.trust.sentence] if card.trust.sentence else []
+        reasons += [f"{name}: {sentence}" for sentence in sentences]
+    return list(dict.fromkeys(reasons))
 
 
 def notes_of(job: Job) -> list[NoteOut]:
@@ -162,7 +182,12 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
 
 def result_out(row: ResultRow) -> ResultOut:
     """One result; needs `row.job.study`."""
-    finding = next((_finding_out(record) for record in row.job.finding_records if is_about(row, record)), None)
+    record = next((record for record in row.job.finding_records if is_about(row, record)), None)
+    explanations = [
+        explanation
+        for explanation in (() if record is None else record.all_explanations)
+        if row.method in (None, explanation.method)
+    ]
     path = f"/api/v1/results/{row.sop_instance_uid}"
     return ResultOut(
         sop_instance_uid=row.sop_instance_uid,
@@ -173,21 +198,18 @@ def result_out(row: ResultRow) -> ResultOut:
         package=row.job.package,
         kind=row.kind,
         finding=row.finding,
-        probability=None if finding is None else finding.probability,
+        probability=None if record is None else record.probability,
         method=row.method,
+        title=next((explanation.title for explanation in explanations if row.method is not None), row.method),
         description=row.description,
         grade=row.grade,
-        reasons=[] if finding is None else _reasons_for(row.method, finding.reasons),
+        trust=_least_trust(explanations),
+        reasons=_finding_out(record).reasons if record is not None and row.method is None else _reasons(explanations),
         superseded=row.superseded,
         created_at=row.created_at,
         picture=None if row.picture_key is None else f"{path}/picture",
         dicom=f"{path}/dicom",
     )
-
-
-def _reasons_for(method: str | None, reasons: list[str]) -> list[str]:
-    """Those about the method that the result shows; all where it shows several."""
-    return reasons if method is None else [reason for reason in reasons if reason.startswith(f"{method}: ")]
 
 
 def result_detail(row: ResultRow) -> ResultDetail:

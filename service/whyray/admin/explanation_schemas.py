@@ -20,17 +20,42 @@ class MeasurementOut(Answer):
     rule: str
 
 
+class TrustOut(Answer):
+    """How far an explanation can be trusted, in words."""
+
+    level: Literal["reliable", "caution", "not_shown"]
+    name: str = Field(examples=["use with caution"])
+    sentence: str | None = Field(
+        examples=["Use with caution: part of the highlighted area lies where this finding cannot be."]
+    )
+    record: str | None = Field(
+        None,
+        description="How many of radiologists' marks such maps of the package met before.",
+        examples=["Such maps of this package met 59% of radiologists' marks; a guess meets 48%."],
+    )
+
+
+class AgreementOut(Answer):
+    """How far several maps of a finding point at the same places: overlap of their strongest tenths."""
+
+    value: float = Field(ge=0, le=1)
+    by_chance: float = Field(ge=0, le=1)
+    methods: list[str]
+
+
 class ExplanationOut(Answer):
     """One explanation of one finding: shown, withheld, or refused by the method, each with its reasons."""
 
     finding: str
     frame: int | None = Field(None, ge=1, description="Of a multi-frame image: which of its frames it is about.")
     method: str = Field(examples=["similar-cases"])
+    title: str = Field(description="What the method is called for people.", examples=["Similar cases"])
     type: str = Field(description="Its type of interpretability; 'explanation' where the method is not known here.")
     part: str | None = Field(description="Which of the explanation's maps this is, where it has several.")
     state: Literal["shown", "withheld", "refused"]
     grade: str | None
-    reasons: list[str]
+    trust: TrustOut | None = Field(description="None for what an earlier version explained, or a method refused.")
+    reasons: list[str] = Field(description="What was measured and is not as it should be; of a refusal, why.")
     measurements: list[MeasurementOut]
     results: list[str] = Field(description="SOP Instance UIDs of the objects that show it.")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
-from whyray.base.finding_record import FindingRecord
+from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut, TrustOut
+from whyray.base.finding_record import CardRecord, FindingRecord
 from whyray.catalog import Job, ResultRow
 
 UNKNOWN = "explanation"
@@ -26,6 +26,11 @@ def is_about(row: ResultRow, finding: FindingRecord) -> bool:
     return finding.results is None or row.sop_instance_uid in finding.results
 
 
+def trust_out(card: CardRecord) -> TrustOut | None:
+    """A card in words; None where an earlier version wrote none."""
+    return None if card.trust is None else TrustOut.model_validate(card.trust, from_attributes=True)
+
+
 def _of_finding(job: Job, finding: FindingRecord, kinds: Mapping[str, str]) -> Iterator[ExplanationOut]:
     for explanation in finding.all_explanations:
         card, method = explanation.quality, explanation.method
@@ -34,10 +39,12 @@ def _of_finding(job: Job, finding: FindingRecord, kinds: Mapping[str, str]) -> I
             finding=finding.finding,
             frame=finding.frame,
             method=method,
+            title=explanation.title or method,
             type=kinds.get(method, UNKNOWN),
             part=explanation.part or None,
             state=state,
             grade=card.grade,
+            trust=trust_out(card),
             reasons=list(card.reasons),
             measurements=[MeasurementOut.model_validate(one, from_attributes=True) for one in card.measurements],
             results=[row.sop_instance_uid for row in job.results if row.method == method and is_about(row, finding)],
@@ -47,10 +54,12 @@ def _of_finding(job: Job, finding: FindingRecord, kinds: Mapping[str, str]) -> I
             finding=finding.finding,
             frame=finding.frame,
             method=method,
+            title=method,
             type=kinds.get(method, UNKNOWN),
             part=None,
             state="refused",
             grade=None,
+            trust=None,
             reasons=[reason],
             measurements=[],
             results=[],

@@ -12,14 +12,16 @@ import ipaddress
 from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whyray.admin.problems import problem
-from whyray.admin.sessions import GuessBrake, Sessions, holder_of
+from whyray.admin.sessions import Sessions, holder_of
 from whyray.admin.settings import AdminSettings
+from whyray.base.guess_brake import GuessBrake
 
 COOKIE = "whyray_session"
 _OPEN = ("/healthz", "/readyz", "/login")
@@ -39,12 +41,18 @@ class Guard:
     """ASGI middleware; puts the name of who is asking into `scope['state']['actor']`."""
 
     def __init__(
-        self, app: ASGIApp, settings: Callable[[], AdminSettings], sessions: Sessions, brake: GuessBrake
+        self,
+        app: ASGIApp,
+        settings: Callable[[], AdminSettings],
+        sessions: Sessions,
+        brake: GuessBrake,
+        failed: Callable[[str, str], None],
     ) -> None:
         self._app = app
         self._settings = settings
         self._sessions = sessions
         self._brake = brake
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it here."""
@@ -60,6 +68,8 @@ class Guard:
 
         request = Request(scope)
         refusal = self._refusal(request)
+        if getattr(request.state, "guessed", False):
+            await run_in_threadpool(self._failed, address_of(request), "a bearer token")
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -74,18 +84,17 @@ class Guard:
         return _admit_local(request) if settings.local_only else self._admit_holder(request, path, settings)
 
     def _admit_holder(self, request: Request, path: str, settings: AdminSettings) -> Response | None:
-        address = request.client.host if request.client is not None else "unknown"
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            if self._brake.blocked(address):
-                return too_many_guesses()
+            address = address_of(request)
             actor = holder_of(token.strip(), settings.tokens)
-            if actor is None:
+            if actor is None:  # the right one passes, whoever else guesses from the same address
+                if self._brake.blocked(address):
+                    return too_many_guesses()
                 self._brake.failed(address)
+                request.state.guessed = True
         else:
-            actor = self._sessions.actor(request.cookies.get(COOKIE, ""))
-            if actor not in settings.tokens and actor not in settings.logins:
-                actor = None  # removed from the configuration meanwhile
+            actor = self._sessions.actor(request.cookies.get(COOKIE, ""), settings.secrets_of)
         if actor is not None:
             request.state.actor = actor
             return _keep_to_readings(request, path) if actor in settings.readers else None
@@ -100,6 +109,11 @@ class Guard:
             "Log in at /login, or send 'Authorization: Bearer TOKEN'.",
             {"WWW-Authenticate": 'Bearer realm="WhyRay"'},
         )
+
+
+def address_of(request: Request) -> str:
+    """The peer's IP address; forwarding headers count where the configuration names the proxy that may set them."""
+    return request.client.host if request.client is not None else "unknown"
 
 
 def _keep_to_readings(request: Request, path: str) -> Response | None:

@@ -12,9 +12,10 @@ from starlette.templating import Jinja2Templates
 
 import whyray
 from whyray.admin.backend import Actor, Using
-from whyray.admin.guard import COOKIE, too_many_guesses
-from whyray.admin.sessions import LASTING, GuessBrake, Sessions, holder_of, user_of
+from whyray.admin.guard import COOKIE, address_of, too_many_guesses
+from whyray.admin.sessions import LASTING, Sessions, holder_of, user_of
 from whyray.admin.settings import AdminSettings
+from whyray.base.guess_brake import GuessBrake
 from whyray.catalog import events
 
 _HERE = Path(__file__).parent
@@ -35,7 +36,12 @@ _VIEWS = (
 )
 
 
-def router(settings: Callable[[], AdminSettings], sessions: Sessions, brake: GuessBrake) -> APIRouter:
+def router(
+    settings: Callable[[], AdminSettings],
+    sessions: Sessions,
+    brake: GuessBrake,
+    failed: Callable[[str, str], None],
+) -> APIRouter:
     """The pages."""
     pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     templates = Jinja2Templates(directory=_HERE / "templates")
@@ -76,20 +82,22 @@ def router(settings: Callable[[], AdminSettings], sessions: Sessions, brake: Gue
         next: Annotated[str, Form()] = "/",
     ) -> Response:
         """Open a session for a user and password, or for a token."""
-        address = request.client.host if request.client is not None else "unknown"
-        if brake.blocked(address):
+        address, known = address_of(request), settings()
+        # by account too, from wherever it is guessed at; what stands in the form may be a password, and is not kept
+        counted_by = (address, f"account {user}") if user in known.logins else (address,)
+        if brake.blocked(*counted_by):
             return too_many_guesses()
-        known = settings()
         actor = user_of(user, password, known.logins) or holder_of(password, known.tokens)
         if actor is None:
-            brake.failed(address)
+            brake.failed(*counted_by)
+            failed(address, f"a password for {user}" if user in known.logins else "a password for no account")
             return _form(request, next, failed=True)
         with backend.catalog.begin() as session:
             events.record(session, backend.catalog.clock(), "info", "admin.login", f"from {address}", actor=actor)
         response = RedirectResponse(_local_path(next), 303)
         response.set_cookie(
             COOKIE,
-            sessions.start(actor),
+            sessions.start(actor, password),
             max_age=int(LASTING.total_seconds()),
             httponly=True,
             samesite="strict",

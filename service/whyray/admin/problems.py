@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 
 from whyray.base import errors
@@ -59,6 +60,11 @@ def install(app: FastAPI) -> None:
         said = "; ".join(
             f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}" for detail in error.errors()
         )
+        return problem(422, "InvalidRequest", said, "See the API reference at /api/docs.")
+
+    @app.exception_handler(DataError)
+    def _no_such_value(_request: Request, _error: DataError) -> JSONResponse:
+        said = "a value of the request is none that the catalog can look up: too large a number, or a NUL character"
         return problem(422, "InvalidRequest", said, "See the API reference at /api/docs.")
 
     @app.exception_handler(HTTPException)

@@ -40,8 +40,8 @@ def studies(*, uid: str | None, state: Sequence[str], oldest_first: bool) -> Sel
         query = query.where(Study.study_instance_uid.contains(uid, autoescape=True))
     if state:
         query = query.where(STUDY_STATE.in_(state))
-    order = Study.last_received_at
-    return query.order_by(order if oldest_first else order.desc(), Study.id)
+    order = (Study.last_received_at, Study.id)
+    return query.order_by(*order) if oldest_first else query.order_by(*(column.desc() for column in order))
 
 
 def study(session: Session, uid: str) -> Study:
@@ -139,10 +139,10 @@ def job_filters(
         # 'cxr-findings' means every version, 'cxr-findings@1.0.0' that one
         conditions.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
     if destination is not None:
-        to = exists().where(
-            ResultRow.job_id == Job.id, Delivery.result_id == ResultRow.id, Delivery.destination == destination
-        )
-        conditions.append(to.correlate(Job))
+        # one within the other, so that a database that plans by guessing looks up a job's few results, not the
+        # destination's many deliveries
+        sent_to = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
+        conditions.append(exists().where(ResultRow.job_id == Job.id, sent_to.correlate(ResultRow)).correlate(Job))
     if error_code is not None:
         conditions.append(Job.error_code == error_code)
     if study_uid is not None:
@@ -152,7 +152,7 @@ def job_filters(
 
 def jobs(conditions: Sequence[ColumnElement[bool]], *, oldest_first: bool) -> Select[Job]:
     """Jobs with their studies."""
-    order: Any = (Job.created_at, Job.id) if oldest_first else (Job.created_at.desc(), Job.id)
+    order: Any = (Job.created_at, Job.id) if oldest_first else (Job.created_at.desc(), Job.id.desc())
     return select(Job).options(joinedload(Job.study)).where(*conditions).order_by(*order)
 
 
@@ -217,7 +217,7 @@ def deliveries(conditions: Sequence[ColumnElement[bool]]) -> Select[Delivery]:
         select(Delivery)
         .options(joinedload(Delivery.result).joinedload(ResultRow.job).joinedload(Job.study))
         .where(*conditions)
-        .order_by(Delivery.created_at.desc(), Delivery.result_id, Delivery.destination)
+        .order_by(Delivery.created_at.desc(), Delivery.result_id.desc(), Delivery.destination.desc())
     )
 
 

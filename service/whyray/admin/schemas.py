@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from whyray.admin.answer import Answer
-from whyray.admin.explanation_schemas import ExplanationOut, MeasurementOut
+from whyray.admin.explanation_schemas import AgreementOut, ExplanationOut, MeasurementOut, TrustOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.config import ResultKind
@@ -47,7 +47,11 @@ class FindingOut(Answer):
     value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
     present: bool | None = None
     grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
-    reasons: list[str] = Field(default_factory=list)
+    trust: TrustOut | None = Field(None, description="Of the explanation that can be trusted least, in words.")
+    agreement: AgreementOut | None = Field(None, description="Of its maps, where two could be compared.")
+    reasons: list[str] = Field(
+        default_factory=list, description="A sentence for each explanation of which there is something to say."
+    )
 
 
 class DeliveryOut(Answer):
@@ -88,8 +92,10 @@ class ResultOut(Answer):
     finding: str | None
     probability: float | None
     method: str | None = Field(examples=["grad-cam"])
+    title: str | None = Field(description="What the method is called for people.", examples=["Grad-CAM"])
     description: str
     grade: str | None = Field(examples=["green"])
+    trust: TrustOut | None = Field(description="Of what it shows that can be trusted least, in words.")
     reasons: list[str]
     superseded: bool = Field(description="Late instances came; a newer revision of the job replaced it.")
     created_at: datetime
@@ -416,6 +422,10 @@ class Health(Answer):
     ready: bool
     catalog: bool
     storage: bool
+    queue: bool
+    """No role that runs says that the queue does not answer."""
+    configuration: bool
+    """No role that runs has refused the file as it is now; what was in force before stays so."""
 
 
 Remedy.model_rebuild()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
+import ssl
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
@@ -14,7 +15,14 @@ _WHAT = "admin endpoint"
 AdminServer = HttpServer
 
 
-def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path] | None = None) -> AdminServer:
+def serve_admin(
+    app: FastAPI,
+    address: str,
+    port: int,
+    *,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    proxies: Sequence[str] = (),
+) -> AdminServer:
     """Serve, and return once connections are accepted.
 
     Parameters
@@ -24,7 +32,9 @@ def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path]
     port
         TCP port; 0 takes a free one.
     tls
-        PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+        Gives the TLS context of a new connection. Without it, put a proxy that speaks TLS in front.
+    proxies
+        Whose forwarding headers are believed; see `whyray.base.http_server.serve_http`.
 
     Raises
     ------
@@ -38,4 +48,4 @@ def serve_admin(app: FastAPI, address: str, port: int, *, tls: tuple[Path, Path]
             f"the admin endpoint on {address} has neither token nor logins",
             advice="Give the admin section a token or logins, or the address 127.0.0.1.",
         )
-    return serve_http(app, listener, address, what=_WHAT, tls=tls)
+    return serve_http(app, listener, address, what=_WHAT, tls=tls, proxies=proxies)

@@ -25,6 +25,10 @@ class AdminSettings:
     logins: Mapping[str, str] = field(default_factory=dict, repr=False)
     readers: frozenset[str] = frozenset()
 
+    def secrets_of(self, name: str) -> tuple[str, ...]:
+        """The token and the password that belong to a name now."""
+        return tuple(named[name] for named in (self.tokens, self.logins) if name in named)
+
     @property
     def local_only(self) -> bool:
         """Whether there is nothing to log in with."""

@@ -53,6 +53,9 @@ def registry_problems(config: Config) -> Sequence[Problem]:
             task=model.task,
             targets=model.explainable_targets,
             tier_reason=reason,
+            prevalence={
+                target.name: target.prevalence for target in model.manifest.targets if target.prevalence is not None
+            },
             lacks={method.name: lack.message for method in wished if (lack := method.why_not(model)) is not None},
         )
 

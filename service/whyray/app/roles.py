@@ -6,6 +6,7 @@ import logging
 import random
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import distributions
@@ -16,6 +17,7 @@ from celery import Celery
 from pydicom import Dataset
 
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.expected_counts import ExpectedCounts, by_threads
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from whyray.worklist import Keep, OwnWorklist, Performer
 
 _log = logging.getLogger("whyray.roles")
+_QUESTIONS_AT_A_TIME = 4
+"""To PACS about how much there is of a study; a silent one keeps a question for seconds."""
 
 
 def run_intake(path: Path, stop: threading.Event) -> None:
@@ -57,10 +61,12 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         with ProcessHeartbeat(
             context, "intake", on_reload=lambda config: listener.update(config.listener)
         ) as heartbeat:
-            heartbeat.note(
-                ae_title=context.config().listener.ae_title, port=listener.port, dicomweb_port=listener.dicomweb_port
-            )
-            _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
+            ports = {"port": listener.port, "tls_port": listener.tls_port, "dicomweb_port": listener.dicomweb_port}
+            heartbeat.note(ae_title=context.config().listener.ae_title, **ports)
+            if listener.port is not None:
+                _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
+            if listener.tls_port is not None:
+                _log.info("listening by TLS on port %d", listener.tls_port)
             if listener.dicomweb_port is not None:
                 _log.info("listening for STOW-RS on port %d", listener.dicomweb_port)
             performer = performer_of(context, own, listener.fetched, heartbeat.name)
@@ -126,7 +132,7 @@ def schedule_of(context: Context) -> Schedule:
         config=context.config,
         read_header=context.read_header,
         resolve_package=lambda reference: _resolve(context, reference),
-        ask_expected=_ask_expected,
+        expected=ExpectedCounts(_ask_expected, by_threads(_QUESTIONS_AT_A_TIME)),
     )
     return Schedule(
         catalog=context.catalog,
@@ -157,6 +163,7 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
         ae_title=destination.ae_title,
         host=destination.host,
         port=destination.port,
+        tls=destination.tls,
     )
     return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
 
@@ -255,6 +262,8 @@ def run_worker(path: Path) -> None:
     refuse_two_runtimes()
     import onnxruntime
 
+    # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     app, heartbeat, context = worker_app(path)
     providers = ", ".join(onnxruntime.get_available_providers())
     _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
@@ -297,7 +306,8 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: _known(context, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)
-    server = serve_admin(app, settings.address, settings.port)
+    tls = None if settings.tls is None else settings.tls.context()
+    server = serve_admin(app, settings.address, settings.port, tls=tls, proxies=settings.proxies)
     try:
         with ProcessHeartbeat(context, "admin") as heartbeat:
             heartbeat.note(url=server.url)

@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom import Dataset
+from sqlalchemy import exists, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from whyray.app.completion import Arrivals, Decision, decide
+from whyray.app.expected_counts import ExpectedCounts
 from whyray.base.errors import DecodeError, WhyRayError
-from whyray.catalog import Catalog, Instance, Study, events, jobs, studies
+from whyray.base.failures import logged, typed_error
+from whyray.catalog import Catalog, Event, Instance, Study, events, jobs, studies
 from whyray.config import Config, Route
 from whyray.routing import RouteMatch, Series, routes_for
 
 _log = logging.getLogger("whyray.routing")
+_MOST_FAILURES = 3
+"""Looks at a study that fail for no known reason, before it is set aside."""
 
 ReadHeader = Callable[[str], Dataset]
 """Storage key → data set without pixel data."""
 ResolvePackage = Callable[[str], str]
 """A route's `NAME@PREFIX` → 'NAME@VERSION'. Raises NotFound."""
-AskExpected = Callable[[Config, Route, str, Sequence[str]], int | None]
-"""Config, route, Study and Series Instance UIDs → what the PACS says there should be; None if it does not say."""
 
 
 @dataclass
@@ -34,10 +38,10 @@ class StudyRouter:
     config: Callable[[], Config]
     read_header: ReadHeader
     resolve_package: ResolvePackage
-    ask_expected: AskExpected
+    expected: ExpectedCounts
     _headers: dict[str, Dataset] = field(default_factory=dict)
-    _asked: dict[tuple[str, str, int], int | None] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
+    _failures: dict[int, int] = field(default_factory=dict)
 
     def step(self) -> int:
         """Route what can be routed now; says how many jobs were created."""
@@ -47,25 +51,37 @@ class StudyRouter:
         for study_id in waiting:
             try:
                 created += self._study(study_id)
-            except WhyRayError as error:
+                self._failures.pop(study_id, None)
+            except Exception as error:  # whatever it was, the other studies go on
+                if isinstance(error, SQLAlchemyError) and typed_error(error).retriable:
+                    raise  # the catalog is away, for all of them
                 self._refuse(study_id, error)
         if not waiting:
             self._headers.clear()
-            self._asked.clear()
+            self.expected.forget()
             self._told.clear()
+            self._failures.clear()
         return created
 
-    def _refuse(self, study_id: int, error: WhyRayError) -> None:
+    def _again(self, study_id: int, error: Exception) -> bool:
+        """Whether a study that fails for no reason that we know is looked at again: twice, and no more."""
+        if isinstance(error, WhyRayError):
+            return error.retriable
+        self._failures[study_id] = self._failures.get(study_id, 0) + 1
+        return self._failures[study_id] < _MOST_FAILURES
+
+    def _refuse(self, study_id: int, error: Exception) -> None:
+        again, typed = self._again(study_id, error), logged(_log, error, "routing a study")
+        words = f"{typed.code}: {typed.message}"
         with self.catalog.begin() as session:
             study = session.get(Study, study_id)
             if study is None:
                 return
-            words = f"{error.code}: {error.message}"
-            if not error.retriable:
+            if again:
+                studies.describe(session, study_id, words)
+            else:
                 studies.settle(session, study_id, study.received_sequence, words)
                 self._event(session, study, "error", "study.refused", words)
-            else:
-                studies.describe(session, study_id, words)
 
     def _study(self, study_id: int) -> int:
         config, now = self.config(), self.catalog.clock()
@@ -83,7 +99,10 @@ class StudyRouter:
         waits, created = [], 0
         for match in routing.matches:
             taken = {series_uid: grouped[series_uid] for series_uid in match.series}
-            expected = self._expected(config, match.route, uid, match.series, received_sequence)
+            answered, expected = self.expected.of(config, match.route, uid, match.series, received_sequence)
+            if not answered and now - study.opened_at < match.route.complete.at_most:
+                waits.append(f"{match.route.name}: waiting for the PACS to say how much there is")
+                continue
             decision, words = decide(match.route.complete, _arrivals(study, match.route, grouped, taken, expected), now)
             if decision is Decision.WAIT:
                 waits.append(f"{match.route.name}: {words}")
@@ -120,31 +139,24 @@ class StudyRouter:
             self._tell_once(study, f"{route}: {attributes}", "study.undecided", words)
 
     def _tell_once(self, study: Study, what: str, kind: events.EventKind, message: str) -> None:
+        """Enter an event once while the study is open, whichever process looks at it, and however often."""
         if (study.study_instance_uid, what) in self._told:
             return
         self._told.add((study.study_instance_uid, what))
+        told = exists().where(
+            Event.study_instance_uid == study.study_instance_uid,
+            Event.kind == kind,
+            Event.message == message,
+            Event.at >= study.opened_at,
+        )
         with self.catalog.begin() as session:
-            self._event(session, study, "warning", kind, message)
+            if not session.scalar(select(told)):
+                self._event(session, study, "warning", kind, message)
 
     def _header(self, instance: Instance) -> Dataset:
         if instance.key not in self._headers:
             self._headers[instance.key] = self.read_header(instance.key)
         return self._headers[instance.key]
-
-    def _expected(
-        self, config: Config, route: Route, uid: str, series: Sequence[str], received_sequence: int
-    ) -> int | None:
-        if route.complete.expect is None:
-            return None
-        asked = (uid, route.name, received_sequence)
-        if asked not in self._asked:
-            try:
-                self._asked[asked] = self.ask_expected(config, route, uid, series)
-            except WhyRayError as error:
-                # a PACS that can't be asked must not hold up its own study: quiet time and the ceiling decide
-                _log.warning("study %s: expected count unknown: %s", uid, error.message)
-                self._asked[asked] = None
-        return self._asked[asked]
 
     def _unmatched(self, study_id: int, received_sequence: int, config: Config, now: datetime) -> int:
         keep = config.otherwise.keep
@@ -156,8 +168,8 @@ class StudyRouter:
         return 0
 
     def _skipped(self, study: Study, route: Route, words: str) -> None:
-        with self.catalog.begin() as session:
-            self._event(session, study, "warning", "study.skipped", f"{route.name}: {words}; not processed")
+        what = f"{route.name}: skipped at {study.received_sequence}"
+        self._tell_once(study, what, "study.skipped", f"{route.name}: {words}; not processed")
 
     def _create(self, study_id: int, match: RouteMatch, taken: Mapping[str, Sequence[Instance]], words: str) -> int:
         created, route = 0, match.route

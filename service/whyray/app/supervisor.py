@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import platform
@@ -16,14 +15,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whyray.app.child_process import end_with_parent
 from whyray.app.embedded_redis import EmbeddedRedis
 from whyray.app.ended_role import ROLE_OF_SUPERVISOR, enter_end
 from whyray.app.kept_config import STATE_OF_SUPERVISOR
+from whyray.app.state_lock import StateLock
 from whyray.base.errors import RoleLost, WhyRayError
 from whyray.config import Config
 
 _log = logging.getLogger("whyray.app.supervisor")
-_PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT = 30.0
 _TOLD_BY_ITSELF = (0, 2)
 """Exit codes of a role that ended in good order, or has entered its own error."""
@@ -34,6 +34,8 @@ _STEADY_AFTER = 60.0
 
 def how_ended(code: int) -> str:
     """What an exit code of a process says: a signal's name, or what WhyRay itself means by it."""
+    if code == -signal.SIGALRM:
+        return "was ended by the kernel's timer, since the job in hand ran past its time and let nothing else run"
     if code < 0:
         try:
             return f"was ended by {signal.Signals(-code).name}"
@@ -42,12 +44,6 @@ def how_ended(code: int) -> str:
     if code == STALLED:
         return "ended itself, since the job in hand did not come back from native code"
     return f"ended with code {code}"
-
-
-def _die_with_parent() -> None:
-    # an orphaned role would hold the port that the next `serve` wants
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -102,17 +98,22 @@ class Supervisor:
         self.log = log
         self.in_force = in_force
         self._redis_starts = Starts()
+        self._lock = None if in_force is None else StateLock(in_force.state)
 
     def start(self) -> None:
         """Start Redis, where it is ours, and all roles.
 
         Raises
         ------
+        ConfigError
+            If another supervisor runs on this state folder.
         ResourceExhausted
             If Redis does not answer.
         OSError
             If a process can't be started.
         """
+        if self._lock is not None:
+            self._lock.take()
         if self.redis is not None:
             self._redis_starts.started = time.monotonic()
             self.redis.start()
@@ -183,7 +184,7 @@ class Supervisor:
             log = stack.enter_context(self.log.open("ab")) if self.log else None
             role.process = subprocess.Popen(
                 [*self.command, *role.arguments, "--config", str(self.config)],
-                preexec_fn=_die_with_parent,
+                preexec_fn=end_with_parent,
                 env=os.environ | self._environment(role),
                 stdout=log,
                 stderr=log,
@@ -211,6 +212,8 @@ class Supervisor:
             role.process = None
         if self.redis is not None:
             self.redis.stop()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def supervisor_of(config_path: Path, config: Config, *, log: Path | None = None) -> Supervisor:

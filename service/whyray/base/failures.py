@@ -17,7 +17,8 @@ from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, Reso
 _HERE = Path(__file__).resolve().parents[1]
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 _DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError"}
-"""Classes of `sqlalchemy.exc`: the database is away, locked or full. Those of a wrong statement are not among them."""
+"""Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them."""
+_DATABASE_LIBRARIES = ("sqlalchemy", "psycopg", "sqlite3")
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""
 _READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
@@ -80,11 +81,11 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
             advice="The instance is damaged: correct the element where it was made.",
             in_service="Then send it again.",
         )
-    if _is_of(error, "sqlalchemy", _DATABASE):
-        if _is_full(error):
+    if (outage := _outage_of_database(error)) is not None:
+        if _is_full(outage):
             return ResourceExhausted(f"{head}the disk of the catalog is full{doing}")
         return PeerUnreachable(
-            f"{head}the catalog can't be reached or is locked ({type(error).__name__}){doing}",
+            f"{head}the catalog can't be reached or is locked ({type(outage).__name__}){doing}",
             advice="Check that the database runs, and the catalog's url.",
         )
     if _is_of(error, "redis", _QUEUE) or _is_of(error, "kombu", _QUEUE):
@@ -144,6 +145,20 @@ def is_shortage(error: OSError) -> bool:
 
 def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
+
+
+def _outage_of_database(error: BaseException) -> BaseException | None:
+    """The outage that this is, or that it follows from: a session whose connection broke raises other classes later."""
+    if not any(_is_of(error, package, {*_DATABASE, "Error", "SQLAlchemyError"}) for package in _DATABASE_LIBRARIES):
+        return None
+    chain: BaseException | None = error
+    while chain is not None:
+        if getattr(chain, "connection_invalidated", False):
+            return chain
+        if any(_is_of(chain, package, _DATABASE) for package in _DATABASE_LIBRARIES):
+            return chain
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 def _is_full(error: BaseException) -> bool:

@@ -37,10 +37,32 @@ class MeasurementRecord(_Record):
     source: str = ""
 
 
+class TrustRecord(_Record):
+    """How far an explanation can be trusted, in words: the level's name, at most one sentence why, and how many of
+    radiologists' marks such maps met before."""
+
+    level: Literal["reliable", "caution", "not_shown"]
+    name: str
+    sentence: str | None = None
+    record: str | None = None
+
+
+class AgreementRecord(_Record):
+    """How far several maps of a finding point at the same places: overlap of their strongest tenths, 0..1."""
+
+    value: float
+    by_chance: float
+    methods: tuple[str, ...] = ()
+
+
 class CardRecord(_Record):
-    """The measured quality of an explanation, and one sentence for each thing that is not green."""
+    """The measured quality of an explanation, and one sentence for each thing that is not green.
+
+    `trust` says it in a reader's words; None in what earlier versions wrote.
+    """
 
     grade: GradeName
+    trust: TrustRecord | None = None
     reasons: tuple[str, ...] = ()
     measurements: tuple[MeasurementRecord, ...] = ()
 
@@ -50,6 +72,8 @@ class ExplanationRecord(_Record):
 
     Attributes
     ----------
+    title
+        What the method is called for people; None in what earlier versions wrote.
     part
         Which map of an explanation that has several; None for the explanation as a whole.
     drift_numbers
@@ -59,6 +83,7 @@ class ExplanationRecord(_Record):
     """
 
     method: str
+    title: str | None = None
     part: str | None = None
     withheld: bool
     quality: CardRecord
@@ -98,6 +123,8 @@ class FindingRecord(_Record):
         As in `whyray.results.Finding`.
     explanations, typed_explanations
         Heatmaps, and explanations that are more, or other, than a map.
+    agreement
+        Of its maps; None where no two could be compared, and in what early versions wrote.
     refused
         Methods that could not explain it, and why.
     images
@@ -115,6 +142,7 @@ class FindingRecord(_Record):
     unit: str | None = None
     explanations: tuple[ExplanationRecord, ...] = ()
     typed_explanations: tuple[ExplanationRecord, ...] = ()
+    agreement: AgreementRecord | None = None
     refused: Mapping[str, str] = Field(default_factory=dict)
     package: PackageRecord
     study: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -24,13 +25,14 @@ class HttpServer:
     port: int
     _server: uvicorn.Server
     _thread: threading.Thread
+    _scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Where a client on this machine finds it."""
         anywhere = self.address in ("0.0.0.0", "::")
         host = "127.0.0.1" if anywhere else self.address
-        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        return f"{self._scheme}://[{host}]:{self.port}/" if ":" in host else f"{self._scheme}://{host}:{self.port}/"
 
     @property
     def alive(self) -> bool:
@@ -66,14 +68,23 @@ def listen(address: str, port: int, *, what: str) -> socket.socket:
 
 
 def serve_http(
-    app: Any, listener: socket.socket, address: str, *, what: str, tls: tuple[Path, Path] | None = None
+    app: Any,
+    listener: socket.socket,
+    address: str,
+    *,
+    what: str,
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    proxies: Sequence[str] = (),
 ) -> HttpServer:
     """Serve on a listening socket, and return once connections are accepted.
 
     Parameters
     ----------
     tls
-        PEM files of certificate chain and key. Without them, put a proxy that speaks TLS in front.
+        Gives the TLS context of a new connection. Without it, put a proxy that speaks TLS in front.
+    proxies
+        Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are, not even
+        this machine's own.
 
     Raises
     ------
@@ -85,16 +96,30 @@ def serve_http(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         lifespan="off",
         timeout_graceful_shutdown=5,
-        ssl_certfile=None if tls is None else tls[0],
-        ssl_keyfile=None if tls is None else tls[1],
     )
+    if tls is not None:
+        config.load()
+        config.ssl = _renewing(tls)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=what, daemon=True)
     thread.start()
     _wait_until_started(server, thread, what)
-    return HttpServer(address, listener.getsockname()[1], server, thread)
+    return HttpServer(address, listener.getsockname()[1], server, thread, "http" if tls is None else "https")
+
+
+def _renewing(tls: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """uvicorn keeps one context for good: this one hands each connection over to the context in force."""
+    context = tls()
+
+    def renew(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = tls()
+
+    context.sni_callback = renew
+    return context
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread, what: str) -> None:

@@ -148,27 +148,26 @@ def destination_states(session: Session, configured: Iterable[str]) -> tuple[Des
     """Every destination that is configured or has deliveries."""
     named = list(configured)
     tallies = deliveries.tally(session)
-    times = {
-        name: (queued, sent)
-        for name, queued, sent in session.execute(
-            select(
-                Delivery.destination,
-                func.min(Delivery.created_at).filter(Delivery.state == DeliveryState.QUEUED),
-                func.max(Delivery.sent_at),
-            ).group_by(Delivery.destination)
-        )
-    }
     return tuple(
         DestinationState(
             destination=name,
             configured=name in named,
             states=tallies.get(name, {}),
-            oldest_queued_at=times.get(name, (None, None))[0],
-            last_sent_at=times.get(name, (None, None))[1],
+            oldest_queued_at=_oldest_queued_at(session, name),
+            last_sent_at=_last_sent_at(session, name),
             last_error=_last_error(session, name),
         )
         for name in dict.fromkeys([*named, *sorted(tallies)])
     )
+
+
+def _oldest_queued_at(session: Session, destination: str) -> datetime | None:
+    of_queued = (Delivery.destination == destination, Delivery.state == DeliveryState.QUEUED)
+    return session.scalar(select(func.min(Delivery.created_at)).where(*of_queued))
+
+
+def _last_sent_at(session: Session, destination: str) -> datetime | None:
+    return session.scalar(select(func.max(Delivery.sent_at)).where(Delivery.destination == destination))
 
 
 def _last_error(session: Session, destination: str) -> ErrorWords | None:

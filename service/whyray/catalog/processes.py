@@ -67,6 +67,11 @@ def gone(session: Session, name: str) -> None:
     session.execute(delete(Process).where(Process.name == name))
 
 
+def forget(session: Session, before: datetime) -> None:
+    """Forget roles that have been silent since then: of machines that are gone, or processes that were killed."""
+    session.execute(delete(Process).where(Process.seen_at < before))
+
+
 def all_processes(session: Session) -> list[Process]:
     """All roles ever seen and not ended in good order, newest sign of life first."""
     return list(session.scalars(select(Process).order_by(Process.seen_at.desc())))

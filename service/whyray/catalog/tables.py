@@ -167,6 +167,9 @@ class Job(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "route", "package", "input_digest"),
         Index("ix_jobs_due", "state", "priority", "created_at"),
+        Index("ix_jobs_created", "created_at", "id"),
+        Index("ix_jobs_study_state", "study_id", "state"),
+        Index("ix_jobs_state_created", "state", "created_at", "id"),
     )
 
 
@@ -225,6 +228,10 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("result_id", "destination"),
         Index("ix_deliveries_due", "destination", "state", "priority", "created_at"),
+        Index("ix_deliveries_created", "created_at", "result_id", "destination"),
+        Index("ix_deliveries_state_created", "state", "created_at", "result_id", "destination"),
+        Index("ix_deliveries_sent", "destination", "sent_at"),
+        Index("ix_deliveries_commitment", "state", "commitment_asked_at"),
     )
 
 

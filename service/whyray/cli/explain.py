@@ -15,6 +15,14 @@ WITHHELD = 3
 """Exit code where all was made and the evaluation of an explanation withholds it."""
 
 
+class Reader(StrEnum):
+    """Who pages are made for."""
+
+    radiologist = "radiologist"
+    scientist = "scientist"
+    administrator = "administrator"
+
+
 class Device(StrEnum):
     """Where the model runs."""
 
@@ -54,6 +62,21 @@ def explain(
             "--target", "-t", help="Target to explain, or 'all', or 'present'; may be repeated. [default: present]"
         ),
     ] = None,
+    audience: Annotated[
+        Reader | None,
+        typer.Option(
+            help="Who the pages are for: radiologist, scientist (with every measurement) or administrator (the first "
+            "page alone). [default: by the methods]",
+            show_default=False,
+        ),
+    ] = None,
+    prevalence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="TARGET=SHARE, how common a finding is where the images come from, e.g. 'Lung Opacity=2%'; may be "
+            "repeated. Its probability and threshold are moved there from the prevalence that the package states."
+        ),
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,9 +113,9 @@ def explain(
     """
     from whyray.base.errors import NotFound
     from whyray.base.shown import shown_path
-    from whyray.cli.parameters import method_requests
+    from whyray.cli.parameters import method_requests, prevalences
     from whyray.cli.screen import print_report, progress_bar
-    from whyray.config import DEFAULT_KINDS, load_config, result_kinds
+    from whyray.config import DEFAULT_KINDS, load_config, reader_of, result_kinds
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
     from whyray.jobs.explanation_request import ExplanationRequest
@@ -117,10 +140,13 @@ def explain(
     for name in target or ():
         if name not in ("all", "present"):
             model.target_index(name)
+    shares = prevalences(prevalence or ())
+    model.at_prevalence(shares)
     wish = ExplanationRequest(
         methods=methods,
         targets="present" if not target or target == ["present"] else "all" if "all" in target else tuple(target),
         seed=seed or 0,
+        prevalence=shares,
         language=language,
         phrases=site.templates.folder if site else None,
     )
@@ -135,6 +161,7 @@ def explain(
             progress=progress,
             language=language,
             kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
+            audience=audience.value if audience else reader_of(method or ()),
         )
     print_report(report, out)
     if report.refused:

@@ -69,6 +69,11 @@ def show(
     console.print(f"{model.identity}  {manifest.title}", style="bold", markup=False)
     console.print(f"{manifest.manufacturer}; licence {manifest.licence}; sha256 {model.package.digest}", markup=False)
     console.print(f"{manifest.intended_use}\nTier {model.tier}; targets: {', '.join(model.targets)}", markup=False)
+    stated = ", ".join(
+        f"{target.name} {100 * target.prevalence:.3g} %" for target in manifest.targets if target.prevalence is not None
+    )
+    if stated:
+        console.print(f"Probabilities hold for these prevalences, which a route may set: {stated}", markup=False)
     if model.targets:
         preferred = preferred_map(model)
         console.print(f"Map for radiologists: {preferred.method or 'none'}: {preferred.because}.", markup=False)
@@ -177,6 +182,32 @@ def _first_line(method: AnyMethod) -> Text:
 
 def _defaults(method: AnyMethod) -> str:
     return parameter_text({name: field.default for name, field in method.Parameters.model_fields.items()})
+
+
+@app.command()
+def init(
+    graph: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; model.yaml beside the graph by default.")
+    ] = None,
+) -> None:
+    """Write a manifest for an ONNX file, as far as the file says what it is; the rest is left to be filled in.
+
+    What only the model's maker knows is empty, and the package is refused until it is there. Then `whyray package
+    onboard` installs and measures it. Example: `whyray package init my-model.onnx`.
+    Exit code 2: the file is no graph that takes an image, or there is a manifest already.
+    """
+    from whyray.base.errors import PackageError
+    from whyray.packages import MANIFEST, draft_manifest
+
+    path = out or graph.with_name(MANIFEST)
+    if path.exists():
+        raise PackageError(f"{path} is there already", advice="Name another file with --out.")
+    text = draft_manifest(graph)
+    path.write_text(text, "utf-8")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{path}: fill in what is empty, then", markup=False)
+    console.print(f"whyray package onboard {graph} --manifest {path} --images FOLDER --out packages/", markup=False)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`--param METHOD.NAME=VALUE`: parameters of explanation methods from the command line."""
+"""`--param METHOD.NAME=VALUE` and `--prevalence TARGET=SHARE`: what the command line gives methods and targets."""
 
 from __future__ import annotations
 
@@ -54,6 +54,22 @@ def _parsed(text: str) -> tuple[str, str, object]:
         return method, parameter, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--param {text}: the value can't be read", advice=_SHAPE) from error
+
+
+def prevalences(texts: Iterable[str]) -> dict[str, float]:
+    """Target → share (0..1) of 'TARGET=2%'; ConfigError where one is not written so."""
+    from whyray.config import parse_share
+
+    shares = {}
+    for text in texts:
+        name, equals, share = text.rpartition("=")
+        try:
+            shares[name.strip()] = parse_share(share)
+        except ValueError as error:
+            raise ConfigError(f"--prevalence {text}: {error}", advice="Write e.g. 'Lung Opacity=2%'.") from None
+        if not (equals and name.strip()):
+            raise ConfigError(f"--prevalence {text} names no target", advice="Write e.g. 'Lung Opacity=2%'.")
+    return shares
 
 
 def parameter_text(given: Mapping[str, object]) -> str:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
+from typing import Annotated
+
+import typer
 
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
+
+
+def _for_its_own_user_alone() -> None:
+    """What the service writes holds patients' images and names: nobody else on this machine reads it."""
+    os.umask(0o077)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -20,23 +30,38 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
+def serve(
+    file: Annotated[
+        Path | None, typer.Argument(help="The configuration file; as --config.", show_default=False)
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Each role is a process of its own and is started again when it ends; `whyray status` tells why it did. Stop with
-    Ctrl-C or SIGTERM.
+    Tells first where the admin page is, then each role as it begins to work. Each is a process of its own and is
+    started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
 
-    Example: `whyray serve --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
+    Example: `whyray serve /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
     obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.app.context import Context
+    from whyray.app.readiness import ROLES, admin_url, tell_when_ready
     from whyray.app.supervisor import supervisor_of
 
-    context = Context.open(config)  # faults of the file are told once, here, not by every role
-    supervisor = supervisor_of(config, context.config())
-    context.close()
+    _for_its_own_user_alone()
+    path = file or config
+    context = Context.open(path)  # faults of the file are told once, here, not by every role
+    typer.echo(f"admin page: {admin_url(context.config())}")
+    supervisor = supervisor_of(path, context.config())
     stop = _stop_on_signals()
+    started = context.catalog.clock()
+
+    def tell() -> None:
+        tell_when_ready(context.catalog, ROLES, started, stop, typer.echo)
+        context.close()
+
     supervisor.start()
+    threading.Thread(target=tell, name="ready", daemon=True).start()
     supervisor.watch(stop)
 
 
@@ -50,6 +75,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("intake", config):
         from whyray.app.roles import run_intake
 
@@ -66,6 +92,7 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("worker", config):
         from whyray.app.roles import run_worker
 
@@ -82,6 +109,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("delivery", config):
         from whyray.app.roles import run_delivery
 
@@ -98,6 +126,7 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """
     from whyray.app.ended_role import telling_why
 
+    _for_its_own_user_alone()
     with telling_why("admin", config):
         from whyray.app.roles import run_admin
 

@@ -15,7 +15,7 @@ from whyray.base.shown import shown_path
 from whyray.imaging import passed_over
 from whyray.jobs.files import Report, sorted_files
 
-GRADES = {"green": "green", "amber": "yellow", "red": "red"}
+_LEVELS = {"reliable": "green", "caution": "yellow", "not_shown": "red"}
 NOTICE = "Not for diagnostic use."
 
 
@@ -47,11 +47,6 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     return list(files.images)
 
 
-def grade_text(grade: str | None) -> str:
-    """A grade in its colour; a dash where there is none."""
-    return "–" if grade is None else f"[{GRADES.get(grade, 'white')}]{grade}[/]"
-
-
 def number(value: object) -> str:
     """A figure as people read it; a dash where there is none."""
     return f"{value:.3g}" if isinstance(value, int | float) else "–"
@@ -62,14 +57,24 @@ def print_report(report: Report, out: Path) -> None:
     console = Console()
     several = len(report.images) > 1
     table = Table(title=f"{report.package}", caption=NOTICE)
-    for name in (*(["image"] if several else []), "finding", "present", "probability", "value", "method", "quality"):
+    for name in (
+        *(["image"] if several else []),
+        "finding",
+        "present",
+        "probability",
+        "value",
+        "explained by",
+        "explanation",
+    ):
         table.add_column(name, justify="right" if name in ("probability", "value") else "left", overflow="fold")
     for finding in report.findings:
         maps = [explanation for explanation in finding["explanations"] if explanation["part"] is None]
         for index, explanation in enumerate([*maps, *finding["typed_explanations"]] or [None]):
             cells = _finding_cells(finding, several) if index == 0 else [""] * (4 + several)
-            table.add_row(*cells, explanation["method"] if explanation else "–", _quality(explanation))
+            table.add_row(*cells, explanation["title"] if explanation else "–", _trust(explanation))
     console.print(table)
+    for words in _sentences(report):
+        console.print(words, highlight=False, markup=False)
     for unanswered in report.no_statement:
         reasons = ", ".join(unanswered["reasons"]).replace("_", " ")
         console.print(f"no statement: {unanswered['words']} ({reasons})", highlight=False, markup=False, style="red")
@@ -100,7 +105,17 @@ def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
     ]
 
 
-def _quality(explanation: dict[str, Any] | None) -> str:
+def _trust(explanation: dict[str, Any] | None) -> str:
     if explanation is None:
         return "–"
-    return grade_text(explanation["quality"]["grade"]) + (" (withheld)" if explanation["withheld"] else "")
+    trust = explanation["quality"]["trust"]
+    return f"[{_LEVELS[trust['level']]}]{trust['name']}[/]"
+
+
+def _sentences(report: Report) -> Iterator[str]:
+    """How far what is shown can be trusted, and why; what is withheld is told apart."""
+    for finding in report.findings:
+        for explanation in (*finding["explanations"], *finding["typed_explanations"]):
+            sentence = explanation["quality"]["trust"]["sentence"]
+            if sentence and not explanation["withheld"] and explanation.get("part") is None:
+                yield f"{explanation['title']} of {finding['finding']}: {sentence}"

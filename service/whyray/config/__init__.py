@@ -17,6 +17,7 @@ from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
 from whyray.config.network import (
     AssociationTimeouts,
+    CallerTls,
     Destination,
     DicomDestination,
     DicomPeer,
@@ -25,12 +26,14 @@ from whyray.config.network import (
     Informed,
     Listener,
     ListenerLimits,
+    ListenerTls,
     Peer,
     Retry,
 )
 from whyray.config.problems import Problem, config_error
 from whyray.config.routes import (
     DEFAULT_KINDS,
+    Audience,
     Budget,
     Completion,
     ExpectedCount,
@@ -42,6 +45,7 @@ from whyray.config.routes import (
     Route,
     Send,
     TargetRequest,
+    reader_of,
     result_kinds,
 )
 from whyray.config.schema import config_schema
@@ -49,7 +53,7 @@ from whyray.config.secrets import Secret
 from whyray.config.services import Login
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
-from whyray.config.values import format_duration, format_size, parse_duration, parse_size
+from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
 from whyray.config.worklists import Orders, Task, Worklist
 
 __all__ = [
@@ -62,7 +66,9 @@ __all__ = [
     "AssociationTimeouts",
     "Attribute",
     "AttributePath",
+    "Audience",
     "Budget",
+    "CallerTls",
     "Catalog",
     "Clause",
     "Completion",
@@ -78,6 +84,7 @@ __all__ = [
     "Informed",
     "Listener",
     "ListenerLimits",
+    "ListenerTls",
     "Login",
     "MethodFacts",
     "MethodRequest",
@@ -110,15 +117,18 @@ __all__ = [
     "config_schema",
     "example_config",
     "format_duration",
+    "format_share",
     "format_size",
     "keyword_of",
     "load_config",
     "parse_attribute",
     "parse_condition",
     "parse_duration",
+    "parse_share",
     "parse_size",
     "pattern_validator",
     "read_config",
     "read_yaml",
+    "reader_of",
     "result_kinds",
 ]

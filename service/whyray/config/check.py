@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -66,6 +66,8 @@ class PackageFacts:
     tier_reason: str | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
     """What it lacks (an artefact, a companion) for methods, by name."""
+    prevalence: Mapping[str, float] = field(default_factory=dict)
+    """Targets whose prevalence the package states, and so lets a route set; 0..1."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -149,6 +151,26 @@ def _of_route(
                 words = ", ".join(map(str, packages))
                 suggestion = did_you_mean(name, sorted(targets), what="targets are")
                 yield Problem((*place, "targets", position), f"{words} has no target '{name}'", None, suggestion)
+        yield from _of_prevalence(route, (*place, "prevalence"), packages, targets)
+
+
+def _of_prevalence(
+    route: Route, place: Place, packages: Sequence[PackageFacts], targets: Set[str]
+) -> Iterator[Problem]:
+    for name in route.prevalence:
+        if name not in targets:
+            suggestion = did_you_mean(name, sorted(targets), what="targets are")
+            yield Problem((*place, name), f"{', '.join(map(str, packages))} has no target '{name}'", None, suggestion)
+        for package in packages:
+            if name in package.targets and name not in package.prevalence:
+                words = f"{package} does not state for which prevalence its probability of '{name}' holds"
+                stated = ", ".join(package.prevalence)
+                yield Problem(
+                    (*place, name),
+                    f"{words}, so it can't be moved to another",
+                    None,
+                    f"it states one for {stated}" if stated else "leave it out: its probabilities stay as they are",
+                )
 
 
 def _own_companion(method: MethodFacts, requested: MethodRequest) -> bool:

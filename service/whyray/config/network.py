@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -21,10 +22,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydicom.uid import UID_dictionary
 
+from whyray.base.tls import Renewed, client_context, server_context
 from whyray.config.base import OneOrMore, Section
 from whyray.config.problems import nearest
 from whyray.config.secrets import SecretValue
-from whyray.config.services import Login, WebUrl
+from whyray.config.services import Login, WebTls, WebUrl
 from whyray.config.values import AETitle, Count, Duration, FolderPath, Port, Size
 from whyray.config.worklists import Orders
 
@@ -115,6 +117,61 @@ DicomSyntax = Annotated[
 WebSyntax = Annotated[str, AfterValidator(_sendable(("ExplicitVRLittleEndian", *COMPRESSED))), _SYNTAX_SCHEMA]
 
 
+class ListenerTls(Section):
+    """DICOM over TLS 1.2 or 1.3 (PS3.15 annex B.9), on a port of its own. Files are read anew when they change."""
+
+    port: Port = 2762
+    """TCP port; 2762 is the one registered for it."""
+    certificate: FolderPath
+    """PEM file of the certificate chain, own certificate first."""
+    key: FolderPath
+    """PEM file of its private key."""
+    authorities: FolderPath | None = None
+    """PEM file of the authorities whose certificates peers must show; without it peers show none."""
+    revoked: FolderPath | None = None
+    """PEM file of revocation lists of these authorities."""
+    only: bool = False
+    """Don't listen on the plain port."""
+
+    def context(self) -> Renewed:
+        """What gives each connection its context. Raises ConfigError."""
+        return Renewed(
+            lambda: server_context(self.certificate, self.key, authorities=self.authorities, revoked=self.revoked),
+            (self.certificate, self.key, self.authorities, self.revoked),
+        )
+
+    @model_validator(mode="after")
+    def _lists_of_somebody(self) -> ListenerTls:
+        if self.revoked is not None and self.authorities is None:
+            raise PydanticCustomError("tls", "`revoked` needs `authorities`: no certificate is asked for without them")
+        return self
+
+
+class CallerTls(Section):
+    """How to call by TLS. Files are read for each association."""
+
+    authorities: FolderPath | None = None
+    """PEM file of the authorities to trust instead of the system's."""
+    certificate: FolderPath | None = None
+    """PEM file of the certificate chain to show, where the peer asks for one."""
+    key: FolderPath | None = None
+    """PEM file of its private key, where it is not in the same file."""
+    revoked: FolderPath | None = None
+    """PEM file of revocation lists of the authorities."""
+    check_host: bool = True
+    """The certificate must name `host`."""
+
+    def context(self) -> ssl.SSLContext:
+        """What a caller needs, from the files as they are now. Raises ConfigError."""
+        return client_context(
+            authorities=self.authorities,
+            certificate=self.certificate,
+            key=self.key,
+            revoked=self.revoked,
+            check_host=self.check_host,
+        )
+
+
 class Peer(Section):
     """One AE that may open associations; `PACS_MAIN: 10.0.0.5` is short for `PACS_MAIN: {address: 10.0.0.5}`."""
 
@@ -124,6 +181,8 @@ class Peer(Section):
     """Where it may call from: an IP address, a network (10.0.0.0/24), a host name, `any`, or a list of these."""
     port: Port | None = None
     """TCP port on which it listens at the first of these addresses, if it wants storage commitment reported there."""
+    tls: bool = False
+    """It has to come by TLS."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Peer:
@@ -167,7 +226,7 @@ def is_loopback(host: str) -> bool:
 
 
 class DicomWebListener(Section):
-    """STOW-RS beside C-STORE: POST to /dicom-web/studies. Beyond this machine, put a proxy that speaks TLS in front."""
+    """STOW-RS beside C-STORE: POST to /dicom-web/studies. Beyond this machine, give it `tls`, or a proxy in front."""
 
     address: Host = "127.0.0.1"
     """Local address to listen on. Any other than this machine's own needs tokens."""
@@ -178,6 +237,8 @@ class DicomWebListener(Section):
     this machine may. Re-read while running."""
     worklist: Orders | None = None
     """WhyRay's own UPS-RS worklist at /dicom-web/workitems, into which others put work for it; off where left out."""
+    tls: WebTls | None = None
+    """HTTPS; plain where left out."""
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> DicomWebListener:
@@ -236,6 +297,8 @@ class Listener(Section):
     """Limits and time-outs; re-read while running, for new associations."""
     dicomweb: DicomWebListener | None = None
     """STOW-RS, by HTTP; off where left out."""
+    tls: ListenerTls | None = None
+    """DICOM over TLS; off where left out. Its port and `only` take effect at the next start."""
 
     @model_validator(mode="after")
     def _openness_is_explicit(self) -> Listener:
@@ -293,6 +356,8 @@ class DicomPeer(Section):
     """Largest PDU that WhyRay accepts from it; 0B means no limit."""
     timeouts: AssociationTimeouts = AssociationTimeouts()
     """Time-outs."""
+    tls: CallerTls | None = None
+    """Call it by TLS; plain where left out."""
 
 
 class Informed(DicomPeer):

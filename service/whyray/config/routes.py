@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from whyray.base.errors import ConfigError
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
-from whyray.config.values import Duration, format_duration, parse_duration
+from whyray.config.values import Duration, Share, format_duration, parse_duration
 
 ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf", "cine"]
 DEFAULT_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "sr")
@@ -47,6 +47,8 @@ def result_kinds(names: Sequence[str]) -> tuple[ResultKind, ...]:
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
+Audience = Literal["radiologist", "scientist", "administrator"]
+"""Who pages are made for."""
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
 _METHOD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
@@ -75,6 +77,17 @@ class MethodRequest:
 
     name: str
     parameters: Mapping[str, object]
+
+
+_FOR_SCIENTISTS = {"scientist", "all", "tcav", "rcv", "unit-report"}
+"""Groups for scientists, and methods whose explanations have no page for others."""
+
+
+def reader_of(methods: Sequence[str]) -> Audience:
+    """Who pages are for that are explained by these methods or groups of them."""
+    if _FOR_SCIENTISTS & set(methods):
+        return "scientist"
+    return "administrator" if list(methods) == ["administrator"] else "radiologist"
 
 
 @dataclass(frozen=True)
@@ -321,8 +334,17 @@ class Route(Section):
     that hit most boxes when it was onboarded, or else for what its answer is the sum of, or else for Grad-CAM (`whyray
     package show` says which and why); `radiologist`, `scientist`, `administrator` and `all` for those methods that suit
     them and that the package can give, the preferred map first."""
+    audience: Audience | None = None
+    """Who the pages are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, and
+    pages with every measurement, units, TCAV), `administrator` (what was found, alone). Left out: `scientist` where
+    `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names that alone, else
+    `radiologist`."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
+    prevalence: dict[str, Share] = Field(default_factory=dict)
+    """How common findings are among the images of this route: `{target: 2%}`. Probabilities and thresholds of these
+    targets are moved from the prevalence that the package states (`whyray package show`) to this one, so that they hold
+    here; who is called present stays the same. Only for targets whose prevalence the package states."""
     send: Send | None = None
     """Where results go; without it they stay in WhyRay and on its admin page."""
     priority: Priority = "routine"
@@ -339,6 +361,11 @@ class Route(Section):
     """Run only where a worklist asks for it, never because images came."""
     enabled: bool = True
     """A route that is false here is read and checked but never matches."""
+
+    @property
+    def reader(self) -> Audience:
+        """Who the pages are for, where the route doesn't say it too."""
+        return self.audience or reader_of([method.name for method in self.explain])
 
     @model_validator(mode="after")
     def _each_once(self) -> Route:

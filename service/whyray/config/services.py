@@ -8,8 +8,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from whyray.base.tls import Renewed, server_context
 from whyray.config.base import Section
 from whyray.config.secrets import SecretValue
+from whyray.config.values import FolderPath
 
 _WEB_URL = re.compile(r"https?://[^/@\s]+(/[^\s?#]*)?")
 
@@ -22,6 +24,19 @@ def _check_web_url(url: str) -> str:
 
 
 WebUrl = Annotated[str, AfterValidator(_check_web_url), WithJsonSchema({"type": "string", "format": "uri"})]
+
+
+class WebTls(Section):
+    """HTTPS by TLS 1.2 or 1.3. Files are read anew when they change."""
+
+    certificate: FolderPath
+    """PEM file of the certificate chain, own certificate first."""
+    key: FolderPath
+    """PEM file of its private key."""
+
+    def context(self) -> Renewed:
+        """What gives each connection its context. Raises ConfigError."""
+        return Renewed(lambda: server_context(self.certificate, self.key), (self.certificate, self.key))
 
 
 class Login(Section):

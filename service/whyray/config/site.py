@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from whyray.config.base import Section
 from whyray.config.network import Host, Retry, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
-from whyray.config.services import Login
-from whyray.config.values import Count, Duration, FolderPath, Port
+from whyray.config.services import Login, WebTls
+from whyray.config.values import Count, Duration, FolderPath, Port, Size
 
 
 class Storage(Section):
@@ -54,6 +54,10 @@ class Admin(Section):
     """Bearer token for the API."""
     logins: tuple[AdminLogin, ...] = ()
     """Who may log in to the page."""
+    tls: WebTls | None = None
+    """HTTPS; plain where left out."""
+    proxies: tuple[Host, ...] = ()
+    """Addresses of proxies in front of it, whose X-Forwarded-For and X-Forwarded-Proto are believed; no one else's."""
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Admin:
@@ -70,14 +74,16 @@ class Admin(Section):
 
 
 class Retention(Section):
-    """How long things are kept after the study's last job has ended."""
+    """How long things are kept. Nothing goes that is not yet worked on, delivered, or committed to where asked."""
 
     source: Duration = timedelta(days=7)
-    """Instances received."""
+    """Instances received, counted from the last one and from the end of the study's last job."""
     results: Duration = timedelta(days=30)
-    """Results, counted from their delivery."""
+    """Results, counted from the end of their job and from their delivery."""
     events: Duration = timedelta(days=365)
-    """Rows about jobs, deliveries and events."""
+    """Events, and the numbers that drift is told by."""
+    purge_below: Size = 0
+    """While less than this is free for storage, instances of finished studies go before their time, oldest first."""
 
 
 class Packages(Section):

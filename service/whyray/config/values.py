@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,6 +27,7 @@ _SIZE_UNITS = {
     "TiB": 2**40,
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", re.ASCII)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?) ?(%?)", re.ASCII)
 _UID_ROOT = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
 _LONGEST_DURATION = timedelta(weeks=5200)
 
@@ -79,6 +81,26 @@ def parse_size(text: str) -> int:
     return int(whole + fraction) * unit // int(10 ** len(fraction))
 
 
+def parse_share(text: str) -> float:
+    """A share between 0 and 1, neither end: '2%', '0.5 %' or '0.02'.
+
+    Raises
+    ------
+    ValueError
+        If the text is none; a number of 1 or more without its % is refused, since nobody knows what it means.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    value = float(match.group(1)) / (100 if match.group(2) else 1) if match else math.nan
+    if not 0 < value < 1:
+        raise ValueError("a share lies between 0 and 100 %, e.g. 2% or 0.02")
+    return value
+
+
+def format_share(share: float) -> str:
+    """The share in percent, e.g. '2%'; `parse_share` reads it back to nine digits."""
+    return f"{100 * share:.9g}%"
+
+
 def format_size(size: int) -> str:
     """The size with the largest binary unit that divides it, e.g. '2GiB'; `parse_size` reads it back exactly."""
     for name in ("TiB", "GiB", "MiB", "KiB"):
@@ -102,6 +124,14 @@ def _read_size(value: object, info: ValidationInfo) -> object:
     if isinstance(value, str):
         return _or_custom_error("size", parse_size, value)
     raise PydanticCustomError("size", "a size needs a unit, e.g. 500MB or 2GiB")
+
+
+def _read_share(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value:f}"
+    if isinstance(value, str):
+        return _or_custom_error("share", parse_share, value)
+    raise PydanticCustomError("share", "a share is written 2% or 0.02")
 
 
 def _or_custom_error(kind: str, parse: Callable[[str], object], text: str) -> object:
@@ -166,6 +196,20 @@ Size = Annotated[
     Field(ge=0),
     PlainSerializer(format_size, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?([kKMGT]i?)?B$", "title": "size"}),
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_read_share),
+    PlainSerializer(format_share, return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\d+(\.\d+)? ?%?$"},
+                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            ],
+            "title": "share",
+        }
+    ),
 ]
 AETitle = Annotated[
     str,

@@ -81,6 +81,7 @@ def association(
             contexts=list(contexts),
             ae_title=peer.ae_title,
             max_pdu=peer.max_pdu,
+            tls_args=None if peer.tls is None else ae.by_tls(peer.tls.context(), peer.host),
             evt_handlers=[(evt.EVT_CONN_OPEN, opened), *(handlers or [])],
         )
     except OSError as error:

@@ -57,6 +57,21 @@ class RequestingAE(AE):  # type: ignore[misc]  # pynetdicom has no types
         made.socket = _Connecting(self, made.socket)
         return made
 
+    def by_tls(self, context: ssl.SSLContext, host: str) -> tuple[ssl.SSLContext, str]:
+        """What pynetdicom takes as `tls_args`."""
+        ae = self
+
+        class Shaking(ssl.SSLSocket):
+            def connect(self, address: Any, /) -> None:
+                try:
+                    super().connect(address)
+                except OSError as error:
+                    ae.failure = error
+                    raise
+
+        context.sslsocket_class = Shaking
+        return context, host
+
 
 class _Connecting(socket.socket):
     def __init__(self, ae: RequestingAE, plain: socket.socket) -> None:

@@ -25,11 +25,11 @@ from pydicom.uid import (
 from rich.console import Console
 from rich.live import Live
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from whyray.app.context import Context
+from whyray.app.readiness import ROLES, roles_at_work
 from whyray.app.supervisor import supervisor_of
-from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, processes, sqlite_url
+from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, sqlite_url
 from whyray.demo.archive import ArchivePacs
 from whyray.demo.orthanc import find_orthanc
 from whyray.demo.orthanc_pacs import OrthancPacs
@@ -88,6 +88,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     place.work.mkdir(parents=True)
     whyray_port, admin_port = _free_port(0), _free_port(admin_port)
     with ExitStack() as stack, _ending() as end:
+        console.print(f"admin page: [bold]http://127.0.0.1:{admin_port}/[/]")
         console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
         peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
         stack.callback(peer.stop)
@@ -104,7 +105,8 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         stack.callback(end.set)
         catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
         stack.callback(catalog.close)
-        if not _wait(lambda: _alive(catalog), end, 120):
+        started = catalog.clock()
+        if not _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120):
             console.print(f"[red]WhyRay did not start: see {place.out / 'whyray.log'}[/]")
             return 1
         studies = demo_studies(place.work / "studies")
@@ -113,14 +115,13 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         console.print(f"sent {len(studies)} studies into the PACS by C-STORE; it routes them to WhyRay")
         complete = _follow(console, catalog, peer, studies, end, within)
         _save(place, catalog, peer, studies)
-        print_results(console, catalog)
+        print_results(console, catalog, studies)
         console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")
         missing = _missing(catalog, peer, studies)
         for words in missing:
             console.print(f"[red]missing[/] {words}")
         if once:
             return 0 if complete and not missing else 1
-        console.print(f"admin page: [bold]http://127.0.0.1:{admin_port}/[/]")
         if peer.web_url:
             console.print(f"the PACS's own page: {peer.web_url}")
         console.print("Ctrl-C ends the demo.")
@@ -168,16 +169,6 @@ def _wait(condition: Callable[[], bool], end: threading.Event, within: float) ->
             return True
         end.wait(0.2)
     return False
-
-
-def _alive(catalog: Catalog) -> bool:
-    try:
-        with catalog.read() as session:
-            return {"intake", "worker", "delivery", "admin"} <= {
-                process.role for process in processes.all_processes(session)
-            }
-    except OperationalError:
-        return False
 
 
 def _follow(

@@ -35,28 +35,32 @@ def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
     return table
 
 
-def print_results(console: Console, catalog: Catalog) -> None:
-    """Every explanation with its grade, and why it is not green."""
+def print_results(console: Console, catalog: Catalog, studies: Sequence[DemoStudy]) -> None:
+    """Every explanation with the study that it is of, and how far it can be trusted."""
+    titles = {study.study_instance_uid: study.title for study in studies}
     table = Table(title="results", caption=NOTICE, expand=True)
-    for name in ("package", "finding", "probability", "ml", "method", "quality"):
+    for name in ("study", "package", "finding", "probability", "ml", "explained by"):
         table.add_column(name, overflow="fold")
-    table.add_column("why not green", ratio=1, overflow="fold")
+    table.add_column("how far to trust the explanation", ratio=1, overflow="fold")
     with catalog.read() as session:
         for job in session.scalars(select(Job).order_by(Job.created_at)):
+            title = titles.get(job.study.study_instance_uid, "–")
             if job.state is JobState.FAILED:
-                table.add_row(job.package, "[red]failed[/]", "", "", "", "", f"{job.error_message} {job.error_advice}")
+                words = f"{job.error_message} {job.error_advice}"
+                table.add_row(title, job.package, "[red]failed[/]", "", "", "", words)
             for finding in job.finding_records:
                 for explanation in finding.all_explanations:
                     if explanation.part is not None:
                         continue
+                    trust = explanation.quality.trust
                     table.add_row(
+                        title,
                         job.package,
                         finding.finding,
                         _number(finding.probability),
                         _number(finding.value),
-                        explanation.method,
-                        explanation.quality.grade + (" (withheld)" if explanation.withheld else ""),
-                        "; ".join(explanation.quality.reasons[:1]),
+                        explanation.title or explanation.method,
+                        "–" if trust is None else trust.sentence or trust.name,
                     )
     console.print(table)
 

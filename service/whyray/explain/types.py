@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model: T0 its answers alone, T1 inner activations from the same graph, T2 gradients."""
@@ -59,3 +62,25 @@ class Heatmap:
     layer: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What the method is called for people."""
+        from whyray.explain.registry import method_title  # late: methods are made of heatmaps
+
+        return method_title(self.method)
+
+    def plot(self, image: NDArray[Any] | None = None) -> Figure:
+        """A matplotlib figure of the map, over `image` (its shape, or the model's input) where one is given.
+
+        Of a volume the slice that counts most. `heatmap.plot(x).savefig("why.png")`.
+        """
+        from whyray.explain.figure import heatmap_figure
+
+        return heatmap_figure(self, image)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from whyray.explain.figure import heatmap_html
+
+        return heatmap_html(self)

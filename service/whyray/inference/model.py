@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,14 +11,14 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.errors import ArtefactMissing, ModelOutputError
+from whyray.base.errors import ArtefactMissing, ModelOutputError, PackageError
 from whyray.inference.answers import probabilities, refuse_no_probabilities
 from whyray.inference.gradient_backends import GradientBackends
 from whyray.inference.network import Network, read_network
 from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
 from whyray.inference.session import RuntimeOptions
-from whyray.packages import CompanionRole, Manifest, Package, TargetSpec, find_package, read_package
+from whyray.packages import CompanionRole, Manifest, Package, TargetSpec, at_prevalence, find_package, read_package
 from whyray.packages.onboarding_report import Tier, read_report, tier_in
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ class Model:
         What runs the network: answers, inner activations, batches, and what they cost.
     gradients
         Gradients of the network, and the tier that follows.
+    as_stated
+        The model as its package states it; another one where this answers for prevalences that a site set.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Model:
         self.options = options
         self._search = tuple(search)
         self._changed = changed
+        self.as_stated: Model = self
         self._companions: dict[str, Model] = {}
         self._once: dict[Hashable, Any] = {}
 
@@ -176,6 +180,41 @@ class Model:
         if named not in self._companions:
             self._companions[named] = load_package(named, search=self._search, options=self.options)
         return self._companions[named]
+
+    def at_prevalence(self, prevalence: Mapping[str, float]) -> Model:
+        """The same model with probabilities and thresholds for these prevalences (target → 0..1, neither end).
+
+        It shares network, session and gradients with this one, and is made once for the same prevalences. Logits, and
+        so all explanations of them, are the same.
+
+        Raises
+        ------
+        ModelOutputError
+            If the package has no such target.
+        PackageError
+            If it states no prevalence for one, so that nobody knows what to move from.
+        """
+        if not prevalence:
+            return self
+        for name in prevalence:
+            if self.manifest.targets[self.target_index(name)].prevalence is None:
+                stated = [target.name for target in self.manifest.targets if target.prevalence is not None]
+                raise PackageError(
+                    f"{self.identity} states no prevalence for {name!r}, so its probability can't be moved to another",
+                    advice=f"It states one for {', '.join(stated) or 'no target'}; leave the others out.",
+                )
+        return self.once(("prevalence", tuple(sorted(prevalence.items()))), lambda: self._moved(prevalence))
+
+    def _moved(self, prevalence: Mapping[str, float]) -> Model:
+        targets = tuple(
+            at_prevalence(target, prevalence[target.name]) if target.name in prevalence else target
+            for target in self.manifest.targets
+        )
+        manifest = self.manifest.model_copy(update={"targets": targets})
+        moved = Model(replace(self.package, manifest=manifest), self.options, self._search, changed=self._changed)
+        moved.network, moved.session, moved.gradients = self.network, self.session, self.gradients
+        moved.as_stated, moved._companions = self.as_stated, self._companions
+        return moved
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""

@@ -35,7 +35,7 @@ class Rejection:
 
 
 def rejection(
-    listener: Listener, *, called: str, calling: str, address: str, in_use: int, resolve: Resolve
+    listener: Listener, *, called: str, calling: str, address: str, in_use: int, resolve: Resolve, by_tls: bool = False
 ) -> Rejection | None:
     """Why this association may not be, or None if it may. `in_use` counts the associations that are open."""
     if called != listener.ae_title:
@@ -47,6 +47,8 @@ def rejection(
         return Rejection(1, 1, 3, "listener.peers does not name it")
     if peer is not None and not peer.admits(address, resolve):
         return Rejection(1, 1, 3, f"listener.peers does not allow it to call from {address}")
+    if peer is not None and peer.tls and not by_tls:
+        return Rejection(1, 1, 1, "listener.peers wants it to come by TLS")
     if in_use >= listener.limits.max_associations:
         return Rejection(2, 3, 2, f"{in_use} associations are open, as many as listener.limits allows")
     return None

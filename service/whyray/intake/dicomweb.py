@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from whyray.base.errors import ConfigError
+from whyray.base.guess_brake import GuessBrake
 from whyray.base.http_server import HttpServer, listen, serve_http
 from whyray.config import DicomWebListener, Listener
 from whyray.intake.accept import preferred
@@ -79,13 +80,15 @@ def start_dicomweb(
             f"everybody who reaches {settings.address} could send by STOW-RS",
             advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
         )
-    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT)
+    tls = None if settings.tls is None else settings.tls.context()
+    return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT, tls=tls)
 
 
 class _Service:
     def __init__(self, listener: Callable[[], Listener], receiver: InstanceReceiver, begin: Begin) -> None:
         self._listener, self._receiver, self._begin = listener, receiver, begin
         self._in_use = 0
+        self._brake = GuessBrake(receiver.catalog.clock)
         self._lock = threading.Lock()
 
     def app(self, more: MoreRoutes) -> Starlette:
@@ -95,8 +98,13 @@ class _Service:
     async def _admit(self, request: Request) -> str | Response:
         sender = _sender(request, self._listener().dicomweb)
         if isinstance(sender, Response):
-            words = bytes(sender.body).decode()
             address = request.client.host if request.client else "unknown"
+            if sender.status_code == HTTPStatus.UNAUTHORIZED:
+                if self._brake.blocked(address):
+                    sender = _refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute")
+                elif "authorization" in request.headers:
+                    self._brake.failed(address)
+            words = bytes(sender.body).decode()
             await run_in_threadpool(self._receiver.rejected, "somebody", address, words, what="DICOMweb request")
         return sender
 

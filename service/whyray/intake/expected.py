@@ -10,6 +10,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from whyray.base.errors import PeerRefused, PeerUnreachable
+from whyray.config import CallerTls
 
 _PENDING = (0xFF00, 0xFF01)
 
@@ -23,6 +24,7 @@ class Peer:
     host: str
     port: int
     timeout: float = 5.0
+    tls: CallerTls | None = None
 
 
 def expected_instances(
@@ -40,7 +42,8 @@ def expected_instances(
     ae = AE(ae_title=peer.calling_ae)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout
     ae.add_requested_context(StudyRootQueryRetrieveInformationModelFind)
-    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title)
+    tls = None if peer.tls is None else (peer.tls.context(), peer.host)
+    association = ae.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=tls)
     if not association.is_established:
         if association.is_rejected:
             raise PeerRefused(f"{peer.ae_title} at {peer.host}:{peer.port} rejected the association for C-FIND")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,11 +63,16 @@ class StorageScp:
         self._ae.maximum_associations = _NO_LIMIT  # counted in _on_requested, where probes don't count
         self._ae.add_supported_context(Verification)
         self._apply_limits()
-        self._server = self._serve(listener)
+        tls = listener.tls
+        self._server = None if tls is not None and tls.only else self._serve(listener, listener.port)
+        self._tls_server: IntakeServer | None = None
+        self._dicomweb = None
         try:
+            if tls is not None:
+                self._tls_server = self._serve(listener, tls.port, tls.context())
             self._dicomweb = start_dicomweb(lambda: self._listener, receiver, self._begin, web_routes)
         except BaseException:
-            self._server.shutdown()
+            self._shut()
             raise
 
     @property
@@ -75,9 +81,14 @@ class StorageScp:
         return self._dicomweb.port if self._dicomweb is not None else None
 
     @property
-    def port(self) -> int:
-        """The TCP port: the configured one, or the free one that was found for port 0."""
-        return int(self._server.server_address[1])
+    def port(self) -> int | None:
+        """The plain TCP port: the configured one, or the one found for port 0; None where TLS alone is wanted."""
+        return int(self._server.server_address[1]) if self._server is not None else None
+
+    @property
+    def tls_port(self) -> int | None:
+        """The TCP port of DICOM over TLS; None where it is off."""
+        return int(self._tls_server.server_address[1]) if self._tls_server is not None else None
 
     @property
     def associations(self) -> int:
@@ -91,7 +102,7 @@ class StorageScp:
         return StoreRequest(replace(self._receiver, routed=False), self._begin, sender, study_uid)
 
     def update(self, listener: Listener) -> None:
-        """Obey a new configuration; associations that are open go on. Address and port of STOW-RS stay as they are.
+        """Obey a new configuration; associations that are open go on. Address and port of STOW-RS and TLS stay.
 
         Raises
         ------
@@ -99,8 +110,8 @@ class StorageScp:
             If the new address or port can't be listened on; then the old configuration stays in force.
         """
         old = self._listener
-        if (listener.address, listener.port) != (old.address, old.port):
-            former, self._server = self._server, self._serve(listener)
+        if self._server is not None and (listener.address, listener.port) != (old.address, old.port):
+            former, self._server = self._server, self._serve(listener, listener.port)
             former.shutdown()
         self._listener = listener
         self._apply_limits()
@@ -110,8 +121,7 @@ class StorageScp:
         if self._stopped:
             return
         self._stopped = True
-        self._server.stopping = True
-        self._server.shutdown()
+        self._shut()
         deadline = time.monotonic() + grace
         while self.associations and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -121,6 +131,12 @@ class StorageScp:
         self._ae.shutdown()
         self._receiver.batch_writer.close()
 
+    def _shut(self) -> None:
+        for server in (self._server, self._tls_server):
+            if server is not None:
+                server.stopping = True
+                server.shutdown()
+
     def _apply_limits(self) -> None:
         limits = self._listener.limits
         self._ae.maximum_pdu_size = limits.max_pdu
@@ -128,7 +144,7 @@ class StorageScp:
         self._ae.dimse_timeout = limits.dimse_timeout.total_seconds()
         self._ae.network_timeout = limits.network_timeout.total_seconds()
 
-    def _serve(self, listener: Listener) -> IntakeServer:
+    def _serve(self, listener: Listener, port: int, tls: Callable[[], ssl.SSLContext] | None = None) -> IntakeServer:
         handlers = [
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_SOP_COMMON, _on_sop_common),
@@ -139,7 +155,7 @@ class StorageScp:
         ]
         try:
             server: IntakeServer = self._ae.make_server(
-                (listener.address, listener.port),
+                (listener.address, port),
                 evt_handlers=handlers,
                 server_class=IntakeServer,
                 begin=self._begin,
@@ -147,10 +163,11 @@ class StorageScp:
                 rejected=self._receiver.rejected,
                 stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
                 most_connections=lambda: self._listener.limits.max_associations * _CONNECTIONS_PER_ASSOCIATION,
+                tls=tls,
             )
         except OSError as error:
             raise ConfigError(
-                f"can't listen on {listener.address} port {listener.port}: {error.strerror}",
+                f"can't listen on {listener.address} port {port}: {error.strerror}",
                 advice="Another program may have this port; name a free one in listener.port.",
             ) from error
         self._ae._servers.append(server)
@@ -182,6 +199,7 @@ class StorageScp:
             called=str(request.called_ae_title).strip(),
             calling=calling,
             address=address,
+            by_tls=isinstance(association.dul.socket.socket, ssl.SSLSocket),
             in_use=self.associations,
             resolve=self._resolve,
         )

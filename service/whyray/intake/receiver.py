@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
@@ -73,7 +74,10 @@ class InstanceReceiver:
             raise
 
     def _keep(self, incoming: IncomingInstance, identity: Identity, calling_ae: str) -> Received:
-        own = self.is_own(identity.header)
+        try:
+            own = self.is_own(identity.header)
+        except SQLAlchemyError as error:  # the catalog knows what WhyRay made
+            raise catalog_down(f"the catalog could not be asked: {type(error).__name__}") from error
         try:
             stored = incoming.commit()
         except ResourceExhausted as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -43,7 +46,10 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     stall
         Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
     most_connections
-        Connections beyond this number are closed at once, associations or not.
+        So many may be open, associations or not. One more takes the place of the oldest that has not asked for an
+        association yet, or is closed at once where there is none: silent peers shut nobody out.
+    tls
+        Gives the TLS context of a new connection; plain where left out.
     """
 
     request_queue_size = 128
@@ -57,10 +63,12 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         rejected: Ended,
         stall: Callable[[], float],
         most_connections: Callable[[], int],
+        tls: Callable[[], ssl.SSLContext] | None = None,
         **options: Any,
     ) -> None:
-        self.begin, self.ended, self._stall, self._most_connections = begin, ended, stall, most_connections
-        self.rejected, self.stopping = rejected, False
+        self.begin, self.ended, self.stall, self._most_connections = begin, ended, stall, most_connections
+        self.rejected, self.tls, self.stopping = rejected, tls, False
+        self._shaking, self._lock = 0, threading.Lock()
         super().__init__(*arguments, request_handler=_Connection, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -68,20 +76,53 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         connection, address = super().get_request()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.settimeout(self._stall())
+        connection.settimeout(self.stall())
         return connection, address
 
     def verify_request(self, _request: Any, address: Any) -> bool:
-        """Whether there is room for one more connection."""
-        most = self._most_connections()
-        if len(self.active_associations) < most:
+        """Whether there is room for one more connection, or room was made."""
+        most, layers = self._most_connections(), [waiting.upper_layer for waiting in self.active_associations]
+        layers = [layer for layer in layers if not layer.is_over]
+        if len(layers) + self._shaking < most:
             return True
         words = f"{most} connections are open, four for each of listener.limits.max_associations"
-        self.ended("unknown", str(address[0]), words)
-        return False
+        silent = min((layer for layer in layers if layer.awaits_request), key=lambda layer: layer.opened, default=None)
+        if silent is None:
+            self.ended("unknown", str(address[0]), words)
+            return False
+        silent.make_room(f"it asked for no association, and made room for another: {words}")
+        return True
+
+    @contextmanager
+    def handshake(self) -> Iterator[None]:
+        """Count a connection that is not an association yet."""
+        with self._lock:
+            self._shaking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._shaking -= 1
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
+    request: socket.socket
+
+    def handle(self) -> None:
+        """Make an association of the connection, after the TLS handshake where there is one."""
+        if self.server.tls is not None:
+            # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
+            self.request.settimeout(self.server.ae.acse_timeout)
+            try:
+                with self.server.handshake():
+                    self.request = self.server.tls().wrap_socket(self.request, server_side=True)
+            except OSError as error:  # ssl.SSLError is one
+                self.server.ended("unknown", str(self.client_address[0]), f"no TLS: {_reason(error)}")
+                self.request.close()
+                return
+            self.request.settimeout(self.server.stall())
+        super().handle()
+
     def _create_association(self) -> Any:
         association = super()._create_association()
         for event, handler in _LOGGING:  # a formatted dump of every PDU
@@ -89,13 +130,26 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
         association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
         # pynetdicom reads 4 KiB at a time
-        association.dul.socket.recv = partial(receive, association.dul.socket, self.server.ae.maximum_pdu_size)
+        association.dul.socket.recv = partial(
+            receive, association.dul.socket, self.server.ae.maximum_pdu_size, layer.remaining
+        )
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
         return association
 
 
-def receive(connection: Any, max_pdu: int, count: int) -> bytearray:
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the peer's certificate is refused ({error.verify_message})"
+    if isinstance(error, TimeoutError):
+        return "the peer did not take part in the handshake in time"
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else "the peer closed the connection"
+
+
+def receive(connection: Any, max_pdu: int, remaining: Callable[[], float], count: int) -> bytearray:
     """Read `count` bytes, or fewer if the peer closes the connection; memory grows with what comes, not with `count`.
+
+    `remaining` gives the seconds that the peer still has for them.
 
     Raises
     ------
@@ -104,12 +158,19 @@ def receive(connection: Any, max_pdu: int, count: int) -> bytearray:
     """
     if max_pdu and count > max(max_pdu, _SMALLEST_LIMIT):
         raise OSError(f"a PDU of {count} bytes was announced, {max_pdu} are allowed")
-    received = bytearray()
-    while len(received) < count:
-        piece = connection.socket.recv(min(count - len(received), _PIECE))
-        if not piece:
-            break
-        received += piece
+    received, stall = bytearray(), connection.socket.gettimeout()
+    try:
+        while len(received) < count:
+            left = remaining()
+            if left <= 0:
+                raise TimeoutError
+            connection.socket.settimeout(left if stall is None else min(stall, left))
+            piece = connection.socket.recv(min(count - len(received), _PIECE))
+            if not piece:
+                break
+            received += piece
+    finally:
+        connection.socket.settimeout(stall)
     return received
 
 

@@ -20,6 +20,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0
 _FRAGMENTED = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _DEEPEST = 64
+_MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
 
 class Buffer(Protocol):
@@ -188,15 +189,20 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
     Raises
     ------
     NotWhole
-        If the deflated stream is damaged or ends too early.
+        If the deflated stream is damaged, ends too early, or inflates to more than 512 MB and more than 50 times its
+        own size: whoever reads pixels later has all of it in memory.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    kept = bytearray()
+    kept, size = bytearray(), 0
+    most = max(_MOST_INFLATED, _HIGHEST_RATIO * (len(data) - start))
     try:
         for piece in _slices(data, start):
             while piece:
                 inflated = inflater.decompress(piece, 1 << 20)
                 kept += inflated[: keep - len(kept)]
+                size += len(inflated)
+                if size > most:
+                    raise NotWhole(f"deflated: it inflates to more than {most >> 20} MB")
                 piece = inflater.unconsumed_tail
             if inflater.eof:
                 break

@@ -7,7 +7,9 @@ pynetdicom writes tracebacks of what a stranger sent and lets threads die of it.
 from __future__ import annotations
 
 import logging
+import socket
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -35,6 +37,10 @@ _AWAITING_REQUEST = "Sta2"
 _AT_WORK = ("Sta3", "Sta6", "Sta7", "Sta10")
 _SOURCES = {0: "the service user", 2: "the service provider"}
 _NO_PEER = "unknown"
+_NO_REQUEST = "no association was requested within listener.limits.acse_timeout"
+_FOR_EVER = float("inf")
+_SLOWEST = 64 << 10
+"""Bytes a second."""
 _log = logging.getLogger("whyray.intake")
 
 
@@ -43,6 +49,8 @@ class UpperLayer:
 
     def __init__(self, association: Any, ended: Ended, rejected: Ended) -> None:
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
+        self.opened = self._begun = time.monotonic()
+        self._length = 0
         self._calling = _NO_PEER
         self._over = False
         self.dul_machine = _Machine(association.dul, self)
@@ -55,6 +63,34 @@ class UpperLayer:
             self._over = True
             self._ended(self._calling, self._address(), words)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._over
+
+    @property
+    def awaits_request(self) -> bool:
+        """Whether the peer has not yet asked for an association."""
+        return self._association.requestor.primitive is None
+
+    def make_room(self, words: str) -> None:
+        """Close the connection, from another thread."""
+        self.end(words)
+        with suppress(OSError, AttributeError):  # it may be gone by itself
+            self._dul.socket.socket.shutdown(socket.SHUT_RDWR)
+
+    def remaining(self) -> float:
+        """The seconds that the peer has for the rest of what it sends, however it spaces the bytes.
+
+        A request for an association has to be there within `acse_timeout` of the connection, any other PDU within
+        `dimse_timeout` of its beginning and a second for each 64 KiB of it.
+        """
+        now = time.monotonic()
+        if self.awaits_request:
+            return float(self.opened + (self._association.acse_timeout or _FOR_EVER) - now)
+        allowed = (self._association.dimse_timeout or _FOR_EVER) + self._length / _SLOWEST
+        return float(self._begun + allowed - now)
+
     def _address(self) -> str:
         address = self._association.requestor.address_info
         return str(address.address) if address else _NO_PEER
@@ -66,6 +102,7 @@ class UpperLayer:
     def read(self) -> None:
         """Take one PDU from the socket, and put its event and itself where the state machine looks for them."""
         dul = self._dul
+        self._begun, self._length = time.monotonic(), 0
         try:
             head = bytes(dul.socket.recv(6))
             if len(head) < 6:
@@ -75,9 +112,10 @@ class UpperLayer:
             if not _REQUEST <= kind <= _ABORT:
                 self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
                 return
+            self._length = length
             body = bytes(dul.socket.recv(length))
         except TimeoutError:
-            self.end("the peer stopped in the middle of a PDU")
+            self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
             dul.event_queue.put("Evt17")
             return
         except OSError as error:
@@ -126,7 +164,7 @@ class UpperLayer:
     def before(self, event: str, state: str, action: str | None) -> None:
         """Called for each event, before the state machine acts on it."""
         if event == "Evt18" and state == _AWAITING_REQUEST:
-            self.end("no association was requested within listener.limits.acse_timeout")
+            self.end(_NO_REQUEST)
         elif event == "Evt17" and state in _AT_WORK:
             self.end("the connection was lost")
         elif event == "Evt15":

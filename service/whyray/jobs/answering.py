@@ -19,16 +19,34 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
-from whyray.explain import ExplainedImage, Structure, explained_image
-from whyray.imaging import ModelInput, SourceImage, scores_to_source, structures_of_study, to_model, to_source
+from whyray.explain import Context, ExplainedImage, Structure, explained_image
+from whyray.explain.anatomy import anatomy_in
+from whyray.imaging import (
+    ModelInput,
+    SourceImage,
+    mask_to_source,
+    scores_to_source,
+    structures_of_study,
+    to_model,
+    to_source,
+)
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
 from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
+from whyray.packages import TargetSpec
 from whyray.quality import ScopeCheck
-from whyray.results import Answer, Finding, FramesExplained, PackageIdentity, invalid_attributes
+from whyray.results import (
+    Answer,
+    Finding,
+    FramesExplained,
+    PackageIdentity,
+    Prevalence,
+    StructureInSource,
+    invalid_attributes,
+)
 
 _SHARE_OF_ANSWERS = 0.1
 """Of the progress; explaining takes the rest."""
@@ -82,6 +100,8 @@ def answer_images(
         If none of the images suits it, with the reason for each.
     ModelOutputError
         If the model answers with what its manifest does not promise.
+    PackageError
+        If the package answers nothing itself, or a prevalence is requested that it does not state one for.
     Cancelled
         If `progress` says so.
     """
@@ -96,10 +116,11 @@ def answer_images(
             f"{model.identity} is an {model.task}: it stands beside other packages and answers nothing itself",
             advice="Run the package beside which it stands.",
         )
+    model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
     answers: list[Answer] = []
     for frames in _by_instance(fitting):
         part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
-        scope, findings, explained = _findings_of_frames(frames, model, request, segmentations, part)
+        scope, findings, explained, anatomies = _findings_of_frames(frames, model, request, segmentations, part)
         answers += [
             Answer(
                 package=identity(model),
@@ -111,9 +132,10 @@ def answer_images(
                 supersedes=tuple(supersedes),
                 frames_explained=explained,
                 scope=scope,
+                anatomy=anatomy,
                 device_uid=device_uid or user_device_uid(),
             )
-            for image, image_findings in zip(frames, findings, strict=True)
+            for image, image_findings, anatomy in zip(frames, findings, anatomies, strict=True)
         ]
     return answers
 
@@ -141,8 +163,9 @@ def _findings_of_frames(
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
-) -> tuple[ScopeCheck, list[tuple[Finding, ...]], FramesExplained | None]:
-    """All frames answered, then those with the clearest answers explained; which these are, where not all are.
+) -> tuple[ScopeCheck, list[tuple[Finding, ...]], FramesExplained | None, list[tuple[StructureInSource, ...]]]:
+    """All frames answered, then those with the clearest answers explained; which these are, where not all are; and the
+    anatomy of those.
 
     Before, whether the frames are such as the package was made for: where they are not, there are no findings.
     """
@@ -160,7 +183,7 @@ def _findings_of_frames(
             with activity(f"comparing with ordinary images{place}"), _named_by_study(frame):
                 checks.append(scope_of_frame(frame, prepared.picture, prepared.given, prepared.anatomy))
             if len(frames) == 1 and checks[0].refused:
-                return checks[0], [()], None
+                return checks[0], [()], None, [()]
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"):
@@ -168,17 +191,19 @@ def _findings_of_frames(
         lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
     if scope.refused:
-        return scope, [()] * len(frames), None
+        return scope, [()] * len(frames), None, [()] * len(frames)
     explained = _clearest(answered, request)
     findings = list(answered)
+    anatomies: list[tuple[StructureInSource, ...]] = [()] * len(frames)
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
         prepared = lone or _prepared(frames[index], model, segmentations)
         findings[index] = _explained(prepared, answered[index], request, scope, part)
+        anatomies[index] = _anatomy(prepared)
     if len(explained) == len(frames):
-        return scope, findings, None
+        return scope, findings, None, anatomies
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
-    return scope, findings, FramesExplained(numbers, len(frames))
+    return scope, findings, FramesExplained(numbers, len(frames)), anatomies
 
 
 def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest) -> list[int]:
@@ -222,6 +247,7 @@ def _explained(
             present=finding.present,
             probability=finding.probability,
             value=finding.value,
+            prevalence=finding.prevalence,
             mask=finding.mask,
             maps=tuple(said.maps.get(finding.target.name, ())),
             told=tuple(said.told.get(finding.target.name, ())),
@@ -229,6 +255,25 @@ def _explained(
             agreement=said.agreement.get(finding.target.name),
         )
         for finding in findings
+    )
+
+
+def _anatomy(prepared: _Prepared) -> tuple[StructureInSource, ...]:
+    """Structures by which pages say where something lies, lungs in thirds: of the study, or of the package that finds
+    them; none where neither knows any, and none of a segmentation, whose segments say where they are."""
+    if prepared.picture.model.task == "segmentation":
+        return ()
+    structures = anatomy_in(
+        prepared.picture.model, prepared.picture, context=Context(structures=prepared.anatomy), zones=True
+    )
+    return tuple(
+        StructureInSource(
+            structure.name,
+            mask_to_source(structure.mask, prepared.given.grid, prepared.image)[0],
+            structure.code,
+            structure.laterality,
+        )
+        for structure in structures
     )
 
 
@@ -272,6 +317,7 @@ def _named_by_study(image: SourceImage) -> Iterator[None]:
 def _scores(prepared: _Prepared) -> list[Finding]:
     model, values = prepared.picture.model, _predict(prepared)
     regression = model.manifest.task == "regression"
+    stated = {target.name: target.prevalence for target in model.as_stated.manifest.targets}
     findings = []
     for target, value in zip(model.manifest.targets, values, strict=True):
         number = float(value)
@@ -281,9 +327,14 @@ def _scores(prepared: _Prepared) -> list[Finding]:
                 present=number >= target.threshold,
                 probability=None if regression else number,
                 value=number if regression else None,
+                prevalence=_prevalence(target, stated[target.name]),
             )
         )
     return findings
+
+
+def _prevalence(target: TargetSpec, stated: float | None) -> Prevalence | None:
+    return None if stated is None or target.prevalence is None else Prevalence(target.prevalence, stated)
 
 
 def _segments(prepared: _Prepared) -> list[Finding]:

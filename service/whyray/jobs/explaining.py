@@ -191,6 +191,7 @@ class _Work:
             allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
             others=others,
             scope=self.scope,
+            context=self.context,
             progress=progress,
         )
         in_source = self._in_source(heatmap, card)

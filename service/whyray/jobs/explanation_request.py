@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,8 @@ class ExplanationRequest:
         targets, only frames with a finding, where there are any. All are answered. None: no limit.
     most_forwards
         At most so many forward passes for the quality card of one explanation; None: what suits the model.
+    prevalence
+        How common findings are where the images come from: target → 0..1; of targets of other packages as well.
     language, phrases
         Language of explanations in words, and the folder of a site's templates.
     """
@@ -44,5 +46,6 @@ class ExplanationRequest:
     most_frames: int | None = MOST_FRAMES
     most_forwards: int | None = None
     seed: int = 0
+    prevalence: Mapping[str, float] = field(default_factory=dict)
     language: str = "en"
     phrases: Path | None = None

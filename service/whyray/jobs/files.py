@@ -16,7 +16,7 @@ import whyray
 from whyray.base.errors import DecodeError, ImageError
 from whyray.base.failures import activity
 from whyray.base.shown import shown_path
-from whyray.config import DEFAULT_KINDS, ResultKind
+from whyray.config import DEFAULT_KINDS, Audience, ResultKind
 from whyray.imaging import (
     SEGMENTATIONS,
     WRAPPED,
@@ -180,6 +180,7 @@ def explain_files(
     progress: Progress,
     language: str = "en",
     kinds: Sequence[ResultKind] = DEFAULT_KINDS,
+    audience: Audience = "radiologist",
 ) -> Report:
     """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
 
@@ -210,12 +211,13 @@ def explain_files(
     )
     progress(0.92, "writing the results")
     written: list[str] = []
+    wording = templates.wording(language)
     findings: list[dict[str, Any]] = []
-    for group, results in grouped_results(answers, kinds, templates, language=language):
+    for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
         for result in results:
             with activity(f"writing {result.description}"):
                 written += _write(result, out)
-        findings += [finding for answer in group for finding in describe(answer, results)]
+        findings += [finding for answer in group for finding in describe(answer, results, wording)]
     report = Report(
         package=model.identity,
         digest=model.package.digest,
@@ -231,7 +233,7 @@ def explain_files(
             }
             for answer in answers
         ),
-        notes=told + _notes(answers, templates.wording(language)),
+        notes=told + _notes(answers, wording),
         findings=tuple(findings),
         refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
         withheld=tuple(_withheld(findings)),
@@ -298,7 +300,7 @@ def _withheld(findings: Iterable[dict[str, Any]]) -> Iterable[str]:
     for finding in findings:
         for explanation in (*finding["explanations"], *finding["typed_explanations"]):
             if explanation["withheld"] and not explanation.get("part"):
-                yield f"{explanation['method']} of {finding['finding']}: {'; '.join(explanation['quality']['reasons'])}"
+                yield f"{explanation['title']} of {finding['finding']}: {explanation['quality']['trust']['sentence']}"
 
 
 def _write(result: Result, out: Path) -> list[str]:

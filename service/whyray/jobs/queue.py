@@ -14,7 +14,7 @@ from kombu import Queue
 from whyray.base.errors import PeerUnreachable
 
 _PATIENCE = 2.0
-"""Seconds: a sign of life must not wait longer for a broker that is silent."""
+"""Seconds: nothing waits longer for a broker that is silent."""
 RUN_JOB = "whyray.run_job"
 QUEUES = {0: "whyray.stat", 1: "whyray.urgent", 2: "whyray.routine"}
 
@@ -33,7 +33,13 @@ def celery_app(redis_url: str) -> Celery:
         task_acks_late=False,
         worker_prefetch_multiplier=1,
         # BRPOP takes from the first queue that has a message: stat before urgent before routine
-        broker_transport_options={"queue_order_strategy": "priority", "socket_keepalive": True},
+        broker_transport_options={
+            "queue_order_strategy": "priority",
+            "socket_keepalive": True,
+            # longer than BRPOP waits, short enough that routing goes on beside a broker that hangs
+            "socket_timeout": _PATIENCE,
+            "socket_connect_timeout": _PATIENCE,
+        },
         broker_connection_retry_on_startup=True,
         task_queues=[Queue(name) for name in QUEUES.values()],
         task_default_queue=QUEUES[2],
@@ -81,5 +87,5 @@ def backlog(redis_url: str) -> int:
     redis.exceptions.RedisError
         If the broker can't be reached.
     """
-    with redis.from_url(_plain(redis_url)) as client:
+    with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
         return sum(int(client.llen(name)) for name in QUEUES.values())

@@ -16,6 +16,7 @@ def request_of(route: Route, phrases: Path | None = None) -> ExplanationRequest:
         most=route.targets.count if route.targets.rule == "top" else None,
         most_frames=route.budget.frames,
         most_forwards=route.budget.quality_forwards,
+        prevalence=route.prevalence,
         language=route.language,
         phrases=phrases,
     )

@@ -139,6 +139,7 @@ def _work(
             language=route.language,
             uid_root=config.uid_root,
             previous=order.previous,
+            audience=route.reader,
         )
     )
     destinations = () if route.send is None or route.dry_run else route.send.to

@@ -132,7 +132,8 @@ def localisation(
         best = max(baselines, key=lambda name: float(baselines[name].of(metric, rows).mean()))
         difference = own.of(metric, rows) - baselines[best].of(metric, rows)
         ahead[metric] = Lead(baseline=best, difference=mean_figure(difference, patients, seed))
-    hit, centre = own.of(HIT_RATE, rows), baselines[CENTRE].of(HIT_RATE, rows)
+    hit = own.of(HIT_RATE, rows)
+    blind = {name: scores.of(HIT_RATE, rows) for name, scores in baselines.items()}
     return MethodLocalisation(
         hits=int(hit.sum()),
         boxes=len(rows),
@@ -151,7 +152,9 @@ def localisation(
             str(name): TargetHits(
                 boxes=int((names == name).sum()),
                 hits=int(hit[names == name].sum()),
-                centre_prior_hits=int(centre[names == name].sum()),
+                centre_prior_hits=int(blind[CENTRE][names == name].sum()),
+                usual_place_hits=int(blind[USUAL_PLACE][names == name].sum()),
+                lung_brightness_hits=int(blind[BRIGHTNESS][names == name].sum()) if BRIGHTNESS in blind else None,
             )
             for name in sorted(set(names.tolist()))
         },

@@ -43,6 +43,7 @@ from whyray.onboarding.onboarding_page import page, picture
 from whyray.packages import find_artefact, write_artefact
 from whyray.quality import (
     Budget,
+    Grade,
     alike,
     assess,
     known_answers,
@@ -333,7 +334,9 @@ def _method(
         try:
             heatmap = heatmaps(model, image, target=[question.target], method=name, **parameters)[0]
             seconds, forwards = time.perf_counter() - started, model.session.forwards - before
-            grade = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed).grade
+            # whether such maps lie right is what is found out here: the card is asked whether they are faithful
+            card = assess(model, image, heatmap, budget=Budget(repeats=False), seed=seed)
+            grade = card.answers.get("model", Grade.RED)
         except Exception as error:  # of this method alone: the others are measured
             if ends_all(error):
                 raise

@@ -10,6 +10,7 @@ from whyray.packages.artefacts import (
     require_artefact,
     write_artefact,
 )
+from whyray.packages.draft import draft_manifest
 from whyray.packages.install import copy_package, install_package
 from whyray.packages.manifest import (
     WITHOUT_TARGETS,
@@ -28,6 +29,7 @@ from whyray.packages.manifest import (
     TargetSpec,
 )
 from whyray.packages.package import MANIFEST, ONBOARDING, Package, package_digest, read_manifest, read_package
+from whyray.packages.prior_shift import at_prevalence, shift_between
 from whyray.packages.registry import BUNDLED, PackageEntry, find_package, list_packages
 from whyray.packages.subgraphs import graphs, reads, rename_reads, tensors, with_dense_constants
 
@@ -54,7 +56,9 @@ __all__ = [
     "ScopeSpec",
     "TargetSpec",
     "artefact_paths",
+    "at_prevalence",
     "copy_package",
+    "draft_manifest",
     "find_artefact",
     "find_package",
     "graph_digest",
@@ -68,6 +72,7 @@ __all__ = [
     "reads",
     "rename_reads",
     "require_artefact",
+    "shift_between",
     "tensors",
     "with_dense_constants",
     "write_artefact",

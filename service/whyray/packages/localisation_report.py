@@ -65,12 +65,28 @@ class Lead(_Frozen):
         return self.difference.low > 0
 
 
+def _blind(centre: int, usual_place: int | None, lung_brightness: int | None) -> dict[str, int]:
+    measured = {
+        "the centre of the image": centre,
+        "the place where most boxes of others lie": usual_place,
+        "the brightest place in the lungs": lung_brightness,
+    }
+    return {name: hits for name, hits in measured.items() if hits is not None}
+
+
 class TargetHits(_Frozen):
-    """Hits of one target's marked findings."""
+    """Hits of one target's marked findings, and those of blind guesses; None where a guess was not measured."""
 
     boxes: int
     hits: int
     centre_prior_hits: int
+    usual_place_hits: int | None = None
+    lung_brightness_hits: int | None = None
+
+    @property
+    def blind_hits(self) -> dict[str, int]:
+        """How many of them are hit without knowing the model, by the place looked at, in words, where measured."""
+        return _blind(self.centre_prior_hits, self.usual_place_hits, self.lung_brightness_hits)
 
 
 class MethodLocalisation(_Frozen):
@@ -128,12 +144,25 @@ class MethodLocalisation(_Frozen):
     @property
     def blind_hits(self) -> dict[str, int]:
         """How many findings are hit without knowing the model, by the place looked at, in words, where measured."""
-        measured = {
-            "the centre of the image": self.centre_prior_hits,
-            "the place where most boxes of others lie": self.usual_place_hits,
-            "the brightest place in the lungs": self.lung_brightness_hits,
-        }
-        return {name: hits for name, hits in measured.items() if hits is not None}
+        return _blind(self.centre_prior_hits, self.usual_place_hits, self.lung_brightness_hits)
+
+    def hits_of(self, target: str) -> TargetHits | None:
+        """The hits of one target; None where none of its findings was marked, or not all guesses are known for it.
+
+        Reports of earlier versions know only the centre's hits by target: enough where all marks are of this one.
+        """
+        own = self.targets.get(target)
+        if own is None or own.blind_hits.keys() >= self.blind_hits.keys():
+            return own
+        if len(self.targets) > 1:
+            return None
+        return TargetHits(
+            boxes=self.boxes,
+            hits=self.hits,
+            centre_prior_hits=self.centre_prior_hits,
+            usual_place_hits=self.usual_place_hits,
+            lung_brightness_hits=self.lung_brightness_hits,
+        )
 
 
 def localisation_in(report: Mapping[str, Any] | None, package: Package) -> dict[str, MethodLocalisation]:

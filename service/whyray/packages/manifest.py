@@ -118,6 +118,8 @@ class TargetSpec(_Strict):
 
     `threshold`: the finding is reported as present at this probability or above (for a regression: at this value).
     `calibration` (a, b): the probability shown is sigmoid(a * logit + b) (Platt 1999), fitted on held-out data.
+    `prevalence`: the share (0..1, neither end) of images with the finding among those that the calibration was fitted
+    on, which its probabilities hold for; a site whose own differs may set it in a route. Not stated: nobody may.
     `background`: a segmentation class that is never reported or explained.
     """
 
@@ -126,8 +128,17 @@ class TargetSpec(_Strict):
     anatomy: CodedConcept | None = None
     threshold: float = 0.5
     calibration: tuple[float, float] | None = None
+    prevalence: float | None = Field(default=None, gt=0, lt=1)
     unit: CodedConcept | None = None
     background: bool = False
+
+    @model_validator(mode="after")
+    def _prevalence_of_a_calibration(self) -> TargetSpec:
+        if self.prevalence is not None and self.calibration is None:
+            raise ValueError(
+                f"target {self.name!r} states a prevalence without a calibration: say for which its probabilities hold"
+            )
+        return self
 
 
 class ConceptSpec(_Strict):
@@ -223,6 +234,7 @@ class ScopeSpec(_Strict):
 CompanionRole = Literal["autoencoder", "anatomy", "captioner", "scope"]
 WITHOUT_TARGETS = frozenset({"autoencoder", "captioner"})
 """Tasks of packages that answer nothing themselves: they stand beside others as companions, and no route runs them."""
+_ANSWERS_FINDINGS = ("classification", "multi-label")
 SUMS_EVIDENCE = ("classification", "multi-label", "regression")
 """Tasks whose answer can be a sum over the image: one number a target."""
 
@@ -274,6 +286,8 @@ class Manifest(_Strict):
             raise ValueError("a captioner has a section caption, and names the artefacts decoder and vocabulary")
         if len(set(names)) != len(names):
             raise ValueError("target names must be unique")
+        if any(target.prevalence is not None for target in self.targets) and self.task not in _ANSWERS_FINDINGS:
+            raise ValueError(f"a prevalence is of findings that are there or not, and this is a {self.task}")
         if self.evidence is not None:
             if self.task not in SUMS_EVIDENCE:
                 raise ValueError(f"evidence is for {', '.join(SUMS_EVIDENCE)}, and this is a {self.task}")

@@ -25,8 +25,10 @@ from whyray.explain import (
     method_named,
 )
 from whyray.explain.anatomy import LEAST_INSIDE, attention, map_of, partition, speaks_for
+from whyray.quality.answer import answer_against_threshold
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.fidelity import fidelity
+from whyray.quality.record import record_of
 from whyray.quality.typed import Question, assesses
 
 SUMS_TO = 1e-3
@@ -62,6 +64,8 @@ def regions(explanation: RegionShares, question: Question) -> Iterator[Measureme
         for measurement in _of_its_map(explanation, question):
             spent += measurement.forwards
             yield measurement
+        yield from answer_against_threshold(question.case)
+        yield record_of(question.model, str(explanation.of), explanation.target)
     for measurement in _against_chance(explanation, question):
         spent += measurement.forwards
         yield measurement

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.explain import Case, ExplainedImage, Heatmap, Progress, explained_image
+from whyray.explain import NOTHING, Case, Context, ExplainedImage, Heatmap, Progress, explained_image
 from whyray.inference import Model
 from whyray.quality.anatomy import inside_anatomy
+from whyray.quality.answer import answer_against_threshold
 from whyray.quality.budget import Budget
 from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.quality.case_space import case_distance
 from whyray.quality.complexity import complexity
 from whyray.quality.fidelity import completeness, fidelity
 from whyray.quality.known_answers import answers_as_known
-from whyray.quality.record import record_of, unknown_place
+from whyray.quality.record import record_of
 from whyray.quality.robustness import made_again, repeatability, stability, target_swap
 from whyray.quality.scope_check import ScopeCheck, scope_measured
 
@@ -36,6 +37,7 @@ def assess(
     allowed: BoolArray | None = None,
     others: Sequence[Heatmap] = (),
     scope: ScopeCheck | None = None,
+    context: Context = NOTHING,
     progress: Progress | None = None,
 ) -> QualityCard:
     """Measure how far a heatmap can be trusted.
@@ -43,8 +45,9 @@ def assess(
     `x` is the image that was explained, in the layout of the manifest or held; `valid` is False on padding; `allowed`
     is where the target may be looked for, if anatomy is known (`whyray.explain.anatomy.allowed_in`); `others` are
     maps of other targets by the same method, where they were made anyway; `scope` is what was measured of the image
-    before the model answered, None where nobody asked. The same seed gives the same card. Cards
-    of one image that is held share their random orders. `progress` is called between batches and may raise
+    before the model answered, None where nobody asked; `context` is what the method was given beside the image, so that
+    it can be asked again. The same seed gives the same card. Cards of one image that is held share their random orders.
+    `progress` is called between batches and may raise
     Cancelled.
     """
     health = map_health(heatmap.values, valid)
@@ -52,23 +55,29 @@ def assess(
         return QualityCard((health,))
     budget = budget or Budget.for_model(model)
     known = answers_as_known(model)
-    budget = replace(budget, forwards=max(budget.forwards - known.forwards, 1))
     case = Case(
-        model, explained_image(model, x), [model.target_index(heatmap.target)], progress=progress, words="quality"
+        model,
+        explained_image(model, x),
+        [model.target_index(heatmap.target)],
+        context=context,
+        progress=progress,
+        words="quality",
     )
-    faithful, null = fidelity(case, heatmap, budget, seed, valid)
-    measured = [health, known, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
+    again = made_again(case, heatmap, affordable=budget.forwards - known.forwards - budget.least)
+    budget = replace(budget, forwards=max(budget.forwards - known.forwards - again.forwards, 1))
+    faithful, null = fidelity(case, heatmap, budget, seed, valid, made_again=again.grade is Grade.GREEN)
+    measured = [health, known, again, *engine(heatmap, null.parity), *faithful, *completeness(heatmap)]
     measured += complexity(heatmap.values)
-    placed = [*inside_anatomy(heatmap, allowed, valid), *record_of(model, heatmap.method)]
-    measured += placed or [unknown_place()]
+    measured += inside_anatomy(heatmap, allowed, valid)
+    measured += answer_against_threshold(case)
+    measured.append(record_of(model, heatmap.method, heatmap.target, of=heatmap.parameters.get("of")))
     measured += [*scope_measured(scope), *case_distance(case)]
     measured += repeatability(case, heatmap, affordable=0)
-    left = budget.forwards - sum(measurement.forwards for measurement in measured)
-    measured += made_again(case, heatmap, affordable=left)
     if budget.repeats:
-        left = budget.forwards - sum(measurement.forwards for measurement in measured)
+        spent = known.forwards + again.forwards  # taken off the budget above
+        left = budget.forwards + spent - sum(measurement.forwards for measurement in measured)
         measured += target_swap(case, heatmap, others, affordable=left)
-        left = budget.forwards - sum(measurement.forwards for measurement in measured)
+        left = budget.forwards + spent - sum(measurement.forwards for measurement in measured)
         measured += stability(case, heatmap, np.random.default_rng(seed), affordable=left)
     return QualityCard(tuple(measured))
 

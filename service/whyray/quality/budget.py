@@ -29,6 +29,11 @@ class Budget:
     random_orders: int = 9
     repeats: bool = True
 
+    @property
+    def least(self) -> int:
+        """Forward passes that the curves of one map take with two random orders, fewer than which there never are."""
+        return 2 + 2 * (self.steps - 1) * 4
+
     @classmethod
     def for_model(cls, model: Model) -> Budget:
         """The default: 100 forward passes for an image, 36 for a volume, whose passes take as many times longer."""

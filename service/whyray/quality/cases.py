@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.statistics import evenly_spread
-from whyray.explain import Case, CaseMatches, filled, upsample
+from whyray.explain import Case, CaseMatches, explain, filled, method_named, upsample
 from whyray.explain.cases import (
     Metric,
     Search,
@@ -27,7 +28,7 @@ from whyray.inference import Model
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.case_space import NEIGHBOURS, correlation
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
-from whyray.quality.typed import Question, assesses
+from whyray.quality.typed import Question, assesses, told_again
 
 FOUND_GREEN, FOUND_RED = 0.99, 0.9
 FORETOLD = 0.5
@@ -52,6 +53,7 @@ def similar_cases(explanation: CaseMatches, question: Question) -> Iterator[Meas
     index = index_of(model, method=explanation.method)
     search = _search_in_force(explanation, index, model, target)
     rows = _rows(len(index))
+    yield told_again(_apart(explanation, question), "similarities")
     yield _finds_itself(search, rows)
     yield _foretold(search, index, target, rows)
     yield from randomised_neighbours(index)
@@ -79,6 +81,21 @@ def _search_in_force(explanation: CaseMatches, index: ReferenceIndex, model: Mod
     metric: Metric = "euclidean" if explanation.parameters["metric"] == "euclidean" else "cosine"
     weighting: Weighting = "contribution" if explanation.parameters["weighting"] == "contribution" else "none"
     return search_for(index, model, target, metric=metric, weighting=weighting)
+
+
+def _apart(told: CaseMatches, question: Question) -> float:
+    """1 where the method finds other references now, else the largest difference of a similarity."""
+    known = method_named(told.method).Parameters.model_fields
+    parameters: dict[str, Any] = {name: value for name, value in told.parameters.items() if name in known}
+    case = question.case
+    again = explain(
+        question.model, case.image, target=told.target, method=told.method, context=case.context, **parameters
+    )
+    assert isinstance(again, CaseMatches)
+    if [match.label for match in told.matches] != [match.label for match in again.matches]:
+        return 1.0
+    pairs = zip(told.matches, again.matches, strict=True)
+    return max((abs(one.similarity - other.similarity) for one, other in pairs), default=0.0)
 
 
 def _rows(count: int) -> NDArray[np.int64]:

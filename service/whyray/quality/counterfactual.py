@@ -188,6 +188,9 @@ def _random_regions(seen: _Seen) -> Iterator[Measurement]:
     chosen = np.unique(labels[told.changed]) if told.changed is not None else np.empty(0, int)
     others = np.setdiff1d(np.arange(count), chosen)
     if not len(others):
+        rule = "amber: all regions were replaced, so that there are no others to compare with"
+        own = abs(seen.end_logit - seen.start_logit)
+        yield Measurement("change against random", "sanity", own, None, Grade.AMBER, rule, "after Adebayo et al. 2018")
         return
     members = np.zeros((2 * DIRECTIONS, count), bool)
     rng = seen.question.rng()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from whyray.base.arrays import BoolArray
@@ -20,9 +22,12 @@ _RISE = "Petsiuk et al. 2018, section 4.2, against random orders"
 
 
 def fidelity(
-    case: Case, heatmap: Heatmap, budget: Budget, seed: int, valid: BoolArray | None
+    case: Case, heatmap: Heatmap, budget: Budget, seed: int, valid: BoolArray | None, *, made_again: bool = False
 ) -> tuple[list[Measurement], NullCurves]:
-    """Deletion and insertion of one map. Random orders and the edge map are run once for all maps of the image."""
+    """Deletion and insertion of one map. Random orders and the edge map are run once for all maps of the image.
+
+    `made_again`: whether the map is known to be what the method gives of this image.
+    """
     names = explainable(case.image)
     names = names if heatmap.target in names else (*names, heatmap.target)
     several = case.for_targets([case.model.target_index(name) for name in names])
@@ -41,18 +46,30 @@ def fidelity(
     order = order_by(perturbation.cells.means(heatmap.values), np.random.default_rng(seed))
     own = perturbation.curves([order], null.whole, null.gone)[0]
     cost = perturbation.forwards_per_order + (null.forwards if fresh else 0)
-    return _graded(own, null, names.index(heatmap.target), cost), null
+    return _graded(own, null, names.index(heatmap.target), cost, made_again), null
 
 
-def _graded(own: Curves, null: NullCurves, target: int, cost: int) -> list[Measurement]:
+def gap_against_random(
+    own: Curves, random: Sequence[Curves], target: int, made_again: bool = False
+) -> tuple[float, Grade]:
+    """How many standard deviations of random orders a map's insertion minus deletion lies above them, and the grade.
+
+    Red below BETTER; of a map that was made again amber, and red only where it is worse than random orders.
+    """
     # The reverse of a random order is a random order too, with the opposite gap: the mean is 0, and the spread is this.
-    spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in null.random])))
+    spread = float(np.sqrt(np.mean([curves.gap[target] ** 2 for curves in random])))
+    beyond = float(own.gap[target]) / spread if spread > 0 else 0.0
+    if beyond >= BETTER:
+        return beyond, Grade.GREEN
+    return beyond, Grade.AMBER if made_again and beyond >= 0 else Grade.RED
+
+
+def _graded(own: Curves, null: NullCurves, target: int, cost: int, made_again: bool) -> list[Measurement]:
+    beyond, grade = gap_against_random(own, null.random, target, made_again)
     gap, edges = float(own.gap[target]), float(null.edges.gap[target])
-    beyond = gap / spread if spread > 0 else 0.0
-    grade = Grade.GREEN if beyond >= BETTER else Grade.RED
     rule = (
         f"{beyond:.1f} standard deviations better than {len(null.random)} random orders, the edge map {edges:.3g}; "
-        f"green from {BETTER:g}, red below"
+        f"green from {BETTER:g}, red below{' 0' if made_again else ''}"
     )
     deletion, insertion = (
         float(np.mean([getattr(curves, name)[target] for curves in null.random])) for name in ("deletion", "insertion")

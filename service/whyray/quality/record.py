@@ -1,47 +1,69 @@
-"""Whether maps of this package and method proved right before: hits of boxes that readers drew, against baselines."""
+"""Whether such maps of this package proved right before: hits of what readers marked, against blind guesses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from whyray.base.errors import PackageError
 from whyray.inference import Model
-from whyray.packages.localisation_report import FEWEST_BOXES, MethodLocalisation, localisation_in
+from whyray.packages.localisation_report import FEWEST_BOXES, localisation_in
 from whyray.quality.card import Grade, Measurement
 
 SURE = 0.05
 NAME = "maps that hit what readers marked"
+UNKNOWN = "marks that such maps were compared with"
 _SOURCE = "Zhang et al. 2018, section 4.2 (pointing game), measured at onboarding"
 
 
-def record_of(model: Model, method: str) -> list[Measurement]:
-    """What the onboarding report says of this method's maps; nothing where no site marked findings for it.
+def record_of(model: Model, method: str, target: str, *, of: object = None) -> Measurement:
+    """What the onboarding report says of this method's maps of this target; `of`: the method of the map that they are
+    made of, where they are made of another.
 
-    Green where the hits are more than the best of the baselines would have by chance (one-sided binomial test), red
-    where they are fewer, amber between.
+    Green where the hits are more than the best of the blind guesses would have by chance (one-sided binomial test), red
+    where they are fewer, amber between. Amber, too, where fewer than 20 marked findings of this target were compared
+    with maps made like this one: nothing is green of which nothing is known. What is known of other findings says
+    nothing for this one, but maps that hit less than a blind guess wherever they were looked at are red.
     """
     try:
         measured = localisation_in(model.report(), model.package).get(method)
     except PackageError:  # said where the preferred map is: here it is no record
-        return []
-    return [] if measured is None or measured.boxes < FEWEST_BOXES else [_graded(measured)]
+        return _unknown(0, target)
+    if measured is None or measured.parameters.get("of") != of:
+        return _unknown(0, target)
+    own = measured.hits_of(target)
+    if own is not None and own.boxes >= FEWEST_BOXES:
+        return _graded(own.hits, own.boxes, own.blind_hits, f"maps of {target} by this package hit")
+    if measured.boxes >= FEWEST_BOXES:
+        overall = _graded(
+            measured.hits, measured.boxes, measured.blind_hits, "maps of other findings of this package hit"
+        )
+        if overall.grade is Grade.RED:
+            return overall
+    return _unknown(0 if own is None else own.boxes, target)
 
 
-def _graded(measured: MethodLocalisation) -> Measurement:
+def _graded(hits: int, boxes: int, blind_hits: Mapping[str, int], words: str) -> Measurement:
     from scipy.stats import binomtest  # late: few cards ask for it, and workers run all day
 
-    hits, boxes = measured.hits, measured.boxes
-    name, best = max(measured.blind_hits.items(), key=lambda blind: blind[1])
+    name, best = max(blind_hits.items(), key=lambda blind: blind[1])
     chance = min(max(best / boxes, 1e-6), 1 - 1e-6)
     more = binomtest(hits, boxes, chance, alternative="greater").pvalue < SURE
     fewer = binomtest(hits, boxes, chance, alternative="less").pvalue < SURE
     grade = Grade.GREEN if more else Grade.RED if fewer else Grade.AMBER
     rule = (
-        f"maps of this package hit {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
+        f"{words} {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
         "red where it is less"
     )
     return Measurement(NAME, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)
 
 
-def unknown_place() -> Measurement:
-    """Amber: neither where such a finding can lie nor whether this package's maps proved right is known."""
-    rule = "amber: neither where such a finding lies nor whether this package's maps proved right is known"
-    return Measurement("place of such a finding", "anatomy", 0.0, None, Grade.AMBER, rule, "WhyRay")
+def _unknown(boxes: int, target: str) -> Measurement:
+    """Amber; the number is how many marked findings of this target were compared with such maps."""
+    said = (
+        "no radiologist's marks were compared with such maps of this package"
+        if boxes == 0
+        else f"only {boxes} marked findings of {target} were compared with such maps of this package"
+    )
+    return Measurement(
+        UNKNOWN, "record", float(boxes), float(FEWEST_BOXES), Grade.AMBER, f"amber: {said}", "WhyRay: onboarding"
+    )

@@ -62,23 +62,23 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
     )
 
 
-def made_again(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Measurement]:
+def made_again(case: Case, heatmap: Heatmap, *, affordable: int) -> Measurement:
     """Whether the method, asked again about this image and target, gives this map: one of another image does not.
 
-    Of methods that need nothing beside model and image, where `affordable` forward passes allow it.
+    Amber where that would take more than `affordable` forward passes, or fails: what nobody made again may be any map.
     """
-    method, cost = method_named(heatmap.method), cost_of(heatmap)
-    if method.kind != "attribution map" or getattr(method, "companion", None) is not None or cost > affordable:
-        return
+    cost = cost_of(heatmap)
+    if cost > affordable:
+        return _not_made_again(cost, affordable, "it would take more forward passes than the card may cost")
     try:
         again = _again(case, heatmap).values
-    except Exception as error:  # what can't be made again is not this map's fault: the method said why when it was made
+    except Exception as error:  # of the making: it says nothing against the map, and nothing for it
         if ends_all(error):
             raise
-        return
+        return _not_made_again(cost, affordable, "the method gave no map this time")
     scale = max(float(np.abs(again).max()), 1e-12)
     gap = float(np.abs(again - heatmap.values).max()) / scale if again.shape == heatmap.values.shape else 1.0
-    yield Measurement(
+    return Measurement(
         "made again",
         "sanity",
         gap,
@@ -87,6 +87,13 @@ def made_again(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[Mea
         f"largest difference to the map that the method gives now, of its maximum; red above {AGAIN:g}",
         "WhyRay: a map of another image, target or model is none of this one",
         cost,
+    )
+
+
+def _not_made_again(cost: int, affordable: int, because: str) -> Measurement:
+    rule = f"amber: forward passes of making the map again; {because}, so that it may be that of another image"
+    return Measurement(
+        "passes to make it again", "sanity", float(cost), float(max(affordable, 0)), Grade.AMBER, rule, "WhyRay"
     )
 
 
@@ -147,6 +154,8 @@ def repeatability(case: Case, heatmap: Heatmap, *, affordable: int) -> Iterator[
 
 
 def _again(case: Case, heatmap: Heatmap, *, target: str | None = None, **changes: object) -> Heatmap:
-    parameters: dict[str, Any] = {**heatmap.parameters, **changes}
-    only = heatmaps(case.model, case.image, target=[target or heatmap.target], method=heatmap.method, **parameters)
-    return only[0]
+    known = method_named(heatmap.method).Parameters.model_fields
+    given = {name: value for name, value in heatmap.parameters.items() if name in known}
+    parameters: dict[str, Any] = {**given, **changes}
+    names = [target or heatmap.target]
+    return heatmaps(case.model, case.image, target=names, method=heatmap.method, context=case.context, **parameters)[0]

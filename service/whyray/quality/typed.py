@@ -13,10 +13,12 @@ from whyray.base.errors import ExplanationError
 from whyray.explain import Case, Context, ExplainedImage, Progress, TypedExplanation, explained_image
 from whyray.inference import Model
 from whyray.quality.budget import Budget
-from whyray.quality.card import Measurement, QualityCard
+from whyray.quality.card import Grade, Measurement, QualityCard
 from whyray.quality.case_space import case_distance
 from whyray.quality.known_answers import answers_as_known
 from whyray.quality.scope_check import ScopeCheck, scope_measured
+
+TOLD_AGAIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Question:
     def rng(self) -> np.random.Generator:
         """A generator that the same seed starts alike."""
         return np.random.default_rng(self.seed)
+
+
+def told_again(gap: float, what: str) -> Measurement:
+    """Red where what was told differs from what is so now, by a `gap` of 0..1 in `what`: it is of another image."""
+    grade = Grade.GREEN if gap <= TOLD_AGAIN else Grade.RED
+    rule = f"largest difference of {what} to what the method says now; red above {TOLD_AGAIN:g}"
+    return Measurement("told again", "sanity", gap, 0.0, grade, rule, "WhyRay: what is told of another image differs")
 
 
 Assessor = Callable[[Any, Question], Iterable[Measurement]]

@@ -1,4 +1,4 @@
-"""Pictures for readers: the image as a viewer shows it, and pages of explanations without their time."""
+"""Pictures for readers: the image as a viewer shows it, and pages of explanations."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from whyray.base.errors import ImageError
 from whyray.imaging import SourceImage
-from whyray.results.page import text_size_of
 
 LONGEST_SIDE = 1400
 _GAP = 8
-_AROUND_MADE = (2.75, 1.25)
-"""From where to where above the last line of a page its time stands, in heights of its letters."""
 
 
 def plain_picture(image: SourceImage, frames: Sequence[int]) -> bytes:
@@ -52,26 +48,10 @@ def _tile(image: SourceImage, index: int, longest: int) -> Image.Image:
     return tile.resize((max(1, round(tile.width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
 
 
-def without_time(page: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The page (rows, columns, 3) with the line that says when it was made painted over: a date may name a patient.
-
-    That line is the last but one of every page; below it stands that it is not for diagnostic use.
-    """
-    background = page[-1, 0]
-    written = np.flatnonzero((page != background).any(axis=(1, 2)))
-    if not len(written):
-        return page
-    bottom, size = int(written[-1]) + 1, text_size_of(page.shape[1])
-    start, end = (max(0, bottom - round(share * size)) for share in _AROUND_MADE)
-    painted = page.copy()
-    painted[start:end] = background
-    return painted
-
-
 def blinded_page(png: bytes) -> bytes:
-    """A page of results as PNG, without its time and without anything but pixels."""
+    """A page of results as PNG, without anything but pixels; these bear neither a name nor a date."""
     with Image.open(io.BytesIO(png)) as picture:
-        return _png(Image.fromarray(without_time(np.asarray(picture.convert("RGB")))))
+        return _png(picture.convert("RGB"))
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -8,6 +8,7 @@ from whyray.results.answer import (
     GradedExplanation,
     MapInSource,
     PackageIdentity,
+    Prevalence,
     Result,
     StructureInSource,
     shown_maps,
@@ -19,7 +20,7 @@ from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
 from whyray.results.kinds import EVERY_KIND
-from whyray.results.page.pages import frames_explained_words
+from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
 from whyray.results.report import EarlierResult
@@ -36,6 +37,7 @@ __all__ = [
     "GradedExplanation",
     "MapInSource",
     "PackageIdentity",
+    "Prevalence",
     "Result",
     "ResultKind",
     "StructureInSource",

@@ -16,7 +16,7 @@ from whyray.base.coded_concept import CodedConcept
 from whyray.config import ResultKind
 from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import ModelGrid, SourceImage
-from whyray.packages import TargetSpec
+from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
 
 
@@ -102,6 +102,27 @@ class GradedExplanation:
 
 
 @dataclass(frozen=True)
+class Prevalence:
+    """How common a finding is taken to be (0..1): that which its probability holds for, and that of the package.
+
+    They differ where a route, or the command line, sets another than the package states.
+    """
+
+    value: float
+    stated: float
+
+    @property
+    def is_set(self) -> bool:
+        """Whether another is set than the package states."""
+        return self.value != self.stated
+
+    @property
+    def shift(self) -> float:
+        """What was added to the log odds of the package's own probability."""
+        return shift_between(self.stated, self.value)
+
+
+@dataclass(frozen=True)
 class Finding:
     """The answer about one target.
 
@@ -113,6 +134,8 @@ class Finding:
     present: bool
     probability: float | None
     value: float | None = None
+    prevalence: Prevalence | None = None
+    """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
     told: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -168,6 +191,8 @@ class Answer:
     """Of one frame of many: which of them are explained, where not all are."""
     scope: ScopeCheck | None = None
     """Whether the image is one that the package was made for; where it is refused, there are no findings."""
+    anatomy: tuple[StructureInSource, ...] = ()
+    """Structures of the image by which pages say where something lies; none where nothing is known of them."""
     device_uid: str = field(kw_only=True)
 
 
@@ -196,11 +221,11 @@ def no_statement(answer: Answer) -> bool:
 
 
 def by_probability(findings: Iterable[Finding]) -> list[Finding]:
-    """What is present before what is absent, then by probability or value, the highest first."""
+    """What is present before what is absent, then by probability, the highest first, then by value."""
 
-    def order(finding: Finding) -> tuple[bool, float]:
+    def order(finding: Finding) -> tuple[bool, bool, float]:
         number = finding.value if finding.probability is None else finding.probability
-        return not finding.present, -(number or 0.0)
+        return not finding.present, finding.probability is None, -(number or 0.0)
 
     return sorted(findings, key=order)
 

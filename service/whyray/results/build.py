@@ -7,11 +7,11 @@ from typing import Any
 
 from pydicom import Dataset
 
-from whyray.config import ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, Result, shown_maps, shown_told
+from whyray.config import Audience, ResultKind
+from whyray.results.answer import Answer, Finding, MapInSource, Result, no_statement, shown_maps, shown_told
 from whyray.results.blending import blending
 from whyray.results.consistency import refuse_inconsistent
-from whyray.results.drawing import Drawing, Drawn, in_reading_order
+from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
 from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
@@ -32,6 +32,7 @@ from whyray.results.segmentation import (
     structure_segments,
 )
 from whyray.results.segmentation_frames import Form
+from whyray.results.series import SEPARATOR
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 from whyray.results.wording import Wording
@@ -40,6 +41,8 @@ CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
 NO_STATEMENT = "no statement: unlike the images that the package was made for"
 """Description of the page of an image that nothing is said of."""
+SUMMARY = "what was found"
+"""Description of the first page."""
 
 
 def build_results(
@@ -50,6 +53,7 @@ def build_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
     run: Run | None = None,
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
@@ -69,6 +73,8 @@ def build_results(
         An organisation's UID root; None for 2.25 UIDs.
     previous
         What the catalog knows of the results named in `answer.supersedes`, for the report's predecessors.
+    audience
+        Who the pages are for.
     run
         Where the answer is one of several of a run, whose pages share a series.
 
@@ -85,7 +91,7 @@ def build_results(
     refuse_inconsistent(answer)
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
-    options = [sorted(kinds), list(previous), *([] if run is None else [run])]
+    options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
     uids = uid_source(
         answer,
         templates.version,
@@ -94,7 +100,8 @@ def build_results(
         options,
         None if run is None else run.key,
     )
-    builder = _Builder(answer, templates, uids, wording, page_wording, pages_before=0 if run is None else run.pages)
+    pages_before = 0 if run is None else run.pages
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience, pages_before=pages_before)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
 
@@ -109,6 +116,7 @@ class _Builder:
         uids: UidSource,
         wording: Wording,
         page_wording: Wording,
+        audience: Audience,
         *,
         pages_before: int,
     ) -> None:
@@ -119,7 +127,7 @@ class _Builder:
         self.page_wording = page_wording
         self.shown = shown_maps(answer)
         self.told = shown_told(answer)
-        self._drawing = Drawing(answer, templates, page_wording)
+        self._drawing = Drawing(answer, templates, page_wording, audience)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
         self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
@@ -130,9 +138,9 @@ class _Builder:
         self._captures = pages_before
 
     def captures(self) -> list[Result]:
-        """Pages: of each shown map, of segments without a map, and notices of what is not shown; in reading order."""
-        made = self._no_statement()
-        for drawn in in_reading_order(self._drawing.drawn(self.templates.layout)):
+        """Pages: what was found; of each shown map, of segments without a map, and notices of what is not shown."""
+        made = [self._summary()]
+        for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
             if drawn.about == "map":
@@ -167,21 +175,20 @@ class _Builder:
             )
         return made
 
-    def _no_statement(self) -> list[Result]:
-        page = self._drawing.no_statement(self.templates.layout)
-        if page is None:
-            return []
+    def _summary(self) -> Result:
+        page = self._drawing.summary(self.templates.layout)
+        name = NO_STATEMENT if no_statement(self.answer) else SUMMARY
         self._captures += 1
         dataset = secondary_capture(
             self.answer,
             self.templates,
             self.uids,
             [page],
-            key=["no statement"],
+            key=["summary"],
             instance_number=self._captures,
-            description=NO_STATEMENT,
+            description=f"AI Summary {SEPARATOR} {name}",
         )
-        return [Result("sc", dataset, None, None, NO_STATEMENT, page.picture)]
+        return Result("sc", dataset, None, None, name, page.picture)
 
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all segments of a segmentation package."""

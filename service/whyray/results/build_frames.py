@@ -9,10 +9,10 @@ from typing import Any
 
 from pydicom import Dataset
 
-from whyray.config import ResultKind
+from whyray.config import Audience, ResultKind
 from whyray.results.answer import Answer, MapInSource, Result, no_statement
 from whyray.results.blending import blending
-from whyray.results.build import CINE_FRAME_TIME, build_results
+from whyray.results.build import CINE_FRAME_TIME, SUMMARY, build_results
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
@@ -33,11 +33,12 @@ from whyray.results.frame_stack import (
 from whyray.results.key_objects import key_objects
 from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
 from whyray.results.multi_frame import frame_label
-from whyray.results.page import legible_wording, on_paper, sheets
+from whyray.results.page import Summarised, legible_wording, on_paper, sheets, summary_page
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.secondary_capture import secondary_capture
+from whyray.results.series import SEPARATOR
 from whyray.results.softcopy import rescale_of
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
@@ -53,12 +54,13 @@ def build_run_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
 ) -> list[Result]:
     """All results of a run: of the frames of one multi-frame instance together, of every other image by itself.
 
     Parameters and errors as for `build_results`.
     """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous}
+    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
     return [result for _, results in grouped_results(answers, kinds, templates, **options) for result in results]
 
 
@@ -70,12 +72,13 @@ def grouped_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
 ) -> Iterator[tuple[list[Answer], list[Result]]]:
     """The results of a run, each time with the answers that they are about: one, or those of an instance's frames.
 
     Parameters and errors as for `build_results`.
     """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous}
+    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
     groups = by_instance(answers)
     key, pages = fingerprint([fingerprint(answer) for answer in answers]) if len(groups) > 1 else "", 0
     for group in groups:
@@ -98,6 +101,7 @@ def build_frame_results(
     language: str = "en",
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
+    audience: Audience = "radiologist",
     run: Run | None = None,
 ) -> list[Result]:
     """All results about frames of one multi-frame instance: one series a kind, whose objects hold the frames in order.
@@ -111,8 +115,8 @@ def build_frame_results(
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     version = f"{language}/{page_wording.language.value}"
-    options = [sorted(kinds), list(previous), *([] if run is None else [run])]
-    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options, run)
+    options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
+    builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options, audience, run)
     return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames")
 
 
@@ -128,6 +132,7 @@ class _FrameBuilder:
         version: str,
         uid_root: str | None,
         options: Sequence[object],
+        audience: Audience,
         run: Run | None,
     ) -> None:
         self.answers = answers
@@ -145,14 +150,16 @@ class _FrameBuilder:
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
         self.layout = templates.layout.model_copy(update={"page": page.model_copy(update={"width_at_most": narrow})})
-        self.drawings = [Drawing(answer, templates, page_wording) for answer in self.explained]
+        self.drawings = [Drawing(answer, templates, page_wording, audience) for answer in self.explained]
         self.maps_shown = stacked_maps(self.explained)
         self.objects = FrameObjects()
 
     def captures(self) -> list[Result]:
-        """Pages: one object for each map or other explanation, a page a frame."""
+        """Pages: what was found on all frames; one object for each map or other explanation, a page a frame."""
         stacks = page_stacks(self.drawings, self.layout)
-        return [self._captured(stack, number) for number, stack in enumerate(stacks, start=self._pages_before + 1)]
+        first = self._pages_before + 1
+        pages = [self._captured(stack, number) for number, stack in enumerate(stacks, start=first + 1)]
+        return [self._summary(first), *pages]
 
     def cines(self) -> list[Result]:
         """The steps of each counterfactual of a frame that has some."""
@@ -185,6 +192,27 @@ class _FrameBuilder:
                 )
             )
         return made
+
+    def _summary(self, instance_number: int) -> Result:
+        page = summary_page(self.whole, self.layout, self.page_wording, shown_in=self._shown_in())
+        dataset = secondary_capture(
+            self.whole,
+            self.templates,
+            self.uids,
+            [page],
+            key=["summary"],
+            instance_number=instance_number,
+            description=f"AI Summary {SEPARATOR} {SUMMARY}",
+        )
+        return Result("sc", dataset, None, None, SUMMARY, page.picture)
+
+    def _shown_in(self) -> list[Summarised]:
+        """Of each finding, the frame where it is clearest: an explained one, where one is."""
+        best = []
+        for index in range(len(self.whole.findings)):
+            clearest = max(self.explained or self.answers, key=lambda answer: clearness(answer.findings[index]))
+            best.append(Summarised(clearest, clearest.findings[index]))
+        return best
 
     def _captured(self, stack: PageStack, instance_number: int) -> Result:
         answers = [self.explained[place] for place in stack.places]
@@ -332,7 +360,7 @@ class _FrameBuilder:
         layout: Layout = on_paper(self.layout)
         drawn = [one for drawing in self.drawings for one in drawing.drawn(layout)]
         printed = (page for one in drawn for page in one.pages)
-        pictures = sheets(self.whole, printed, layout, self.page_wording)
+        pictures = sheets(self.whole, printed, layout, self.page_wording, shown_in=self._shown_in())
         made_of = [[frame_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
         key = str(made_of) + str([[one.finding.target.name, one.key] for one in drawn])
         dataset = encapsulated_pdf(self.whole, self.templates, self.uids, pictures, self.page_wording, key=key)

@@ -11,22 +11,28 @@ import numpy as np
 from pydantic import BaseModel
 
 from whyray.base.finding_record import SCHEMA_VERSION
-from whyray.explain import CHANCE
+from whyray.explain import CHANCE, method_title
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
 from whyray.results.image_notes import plain_notes
+from whyray.results.trust import method_title_in, trust_of
+from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
-def describe(answer: Answer, results: Sequence[Result] | None = None) -> list[dict[str, Any]]:
+def describe(
+    answer: Answer, results: Sequence[Result] | None = None, wording: Wording | None = None
+) -> list[dict[str, Any]]:
     """One JSON-able dictionary for each finding: numbers, explanations with their quality, what is missing and why,
     and what a reader must know of how the image was read.
 
     It holds no pixel values, no patient attributes and no maps. Where the `results` made of this answer are
     given, each finding names its own, since several images of a study have findings of the same name.
     Of one frame of a multi-frame instance, `frame` is its number; `frames_explained` are the numbers of those that are
-    explained, where not all are.
+    explained, where not all are. How far each explanation can be trusted is said in the language of `wording`, in
+    English where none is given.
     """
-    return [_finding(answer, finding, results) for finding in answer.findings]
+    return [_finding(answer, finding, results, wording) for finding in answer.findings]
 
 
 def describe_no_statement(answer: Answer) -> dict[str, Any] | None:
@@ -46,7 +52,9 @@ def describe_no_statement(answer: Answer) -> dict[str, Any] | None:
     }
 
 
-def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None) -> dict[str, Any]:
+def _finding(
+    answer: Answer, finding: Finding, results: Sequence[Result] | None, wording: Wording | None
+) -> dict[str, Any]:
     package = answer.package
     target = finding.target
     left_out = answer.frames_explained
@@ -59,10 +67,11 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
         "present": finding.present,
         "probability": _number(finding.probability),
         "threshold": target.threshold,
+        "prevalence": _prevalence(finding),
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,
-        "explanations": [_map(heatmap) for heatmap in finding.maps],
-        "typed_explanations": [_told(graded) for graded in finding.told],
+        "explanations": [_map(heatmap, wording) for heatmap in finding.maps],
+        "typed_explanations": [_told(graded, wording) for graded in finding.told],
         "refused": dict(finding.refused),
         "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
@@ -76,20 +85,29 @@ def _finding(answer: Answer, finding: Finding, results: Sequence[Result] | None)
     }
 
 
+def _prevalence(finding: Finding) -> dict[str, float] | None:
+    """That which the probability holds for, the package's own, and what their difference added to the log odds."""
+    prevalence = finding.prevalence
+    if prevalence is None:
+        return None
+    return {"value": prevalence.value, "stated": prevalence.stated, "log_odds_added": prevalence.shift}
+
+
 def _uids_about(finding: str, results: Sequence[Result]) -> list[str]:
     return [str(result.dataset.SOPInstanceUID) for result in results if result.finding == finding]
 
 
-def _map(heatmap: MapInSource) -> dict[str, Any]:
+def _map(heatmap: MapInSource, wording: Wording | None) -> dict[str, Any]:
     made: dict[str, Any] = {
         "method": heatmap.method,
+        "title": _title(heatmap.method, wording),
         "part": heatmap.part,
         "layer": heatmap.layer,
         "parameters": _plain(heatmap.parameters),
         "unit": heatmap.unit,
         "signed": heatmap.signed,
         "withheld": heatmap.card.withheld,
-        "quality": _card(heatmap.card),
+        "quality": _card(heatmap.card, wording),
         "drift_numbers": _finite(_case_distance(heatmap.card)),
     }
     if not heatmap.card.withheld:
@@ -100,15 +118,16 @@ def _map(heatmap: MapInSource) -> dict[str, Any]:
     return made
 
 
-def _told(graded: GradedExplanation) -> dict[str, Any]:
+def _told(graded: GradedExplanation, wording: Wording | None) -> dict[str, Any]:
     """All of an explanation but its arrays; of one that is withheld, nothing but why."""
     explanation = graded.explanation
     made: dict[str, Any] = {
         "method": graded.method,
+        "title": _title(graded.method, wording),
         "type": type(explanation).__name__,
         "parameters": _plain(explanation.parameters),
         "withheld": graded.card.withheld,
-        "quality": _card(graded.card),
+        "quality": _card(graded.card, wording),
     }
     if not graded.card.withheld:
         made["drift_numbers"] = _finite(explanation.drift_numbers)
@@ -149,8 +168,14 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
     return {measure: float(number) for measure, number in numbers.items() if math.isfinite(number)}
 
 
-def _card(card: QualityCard) -> dict[str, Any]:
+def _title(method: str, wording: Wording | None) -> str:
+    return method_title(method) if wording is None else method_title_in(method, wording)
+
+
+def _card(card: QualityCard, wording: Wording | None) -> dict[str, Any]:
+    trust = trust_of(card.grade, card.measurements, TrustWords() if wording is None else wording.trust)
     return {
+        "trust": {"level": trust.level.value, "name": trust.name, "sentence": trust.sentence, "record": trust.record},
         "grade": card.grade.value,
         "reasons": list(card.reasons),
         "forwards": card.forwards,

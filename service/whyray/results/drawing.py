@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from whyray.config import Audience
 from whyray.quality import Grade, worst_of
 from whyray.results.answer import (
     Answer,
@@ -13,7 +14,6 @@ from whyray.results.answer import (
     GradedExplanation,
     MapInSource,
     by_probability,
-    no_statement,
     shown_maps,
     shown_told,
 )
@@ -21,10 +21,12 @@ from whyray.results.page import (
     Page,
     cine_pages,
     comparisons,
+    map_details,
     map_pages,
     mask_pages,
-    no_statement_page,
     notice_page,
+    summary_page,
+    told_details,
     told_pages,
 )
 from whyray.results.portray import Look, Portrayal, portray
@@ -41,6 +43,7 @@ _KINDS_OF_PAGES = {
     "told": "AI Explanation",
     "compared": "AI Comparison",
     "cine": "AI Steps",
+    "details": "AI Details",
 }
 
 
@@ -48,7 +51,7 @@ _KINDS_OF_PAGES = {
 class Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "compared", "cine"]
+    about: Literal["map", "segment", "notice", "told", "cine", "compared", "details"]
     finding: Finding
     method: str | None
     key: str
@@ -63,19 +66,14 @@ class Drawn:
         return f"{_KINDS_OF_PAGES.get(self.about, 'AI Page')} {SEPARATOR} {self.description}"
 
 
-def in_reading_order(drawn: Iterable[Drawn]) -> list[Drawn]:
-    """The most probable finding first; comparisons, which are about several, last."""
-    listed = list(drawn)
-    ranked = by_probability({one.finding.target.name: one.finding for one in listed}.values())
-    names = [finding.target.name for finding in ranked]
-    return sorted(listed, key=lambda one: (one.about == "compared", names.index(one.finding.target.name)))
-
-
 class Drawing:
     """Draws the pages of one answer, and portrays what is not a heatmap, for pages and report alike."""
 
-    def __init__(self, answer: Answer, templates: Templates, page_wording: Wording) -> None:
+    def __init__(
+        self, answer: Answer, templates: Templates, page_wording: Wording, audience: Audience = "radiologist"
+    ) -> None:
         self.answer = answer
+        self.audience = audience
         self.page_wording = page_wording
         self._templates = templates
         self._maps = shown_maps(answer)
@@ -90,52 +88,65 @@ class Drawing:
             self._portrayed[place] = (layout, made)  # the layout is kept: another must not get its id
         return self._portrayed[place][1]
 
-    def drawn(self, layout: Layout) -> Iterator[Drawn]:
-        """Pages of each shown map, of segments without a map, and notices of what is not shown.
+    def summary(self, layout: Layout) -> Page:
+        """The first page: what was found; of an image that nothing is said of, that and why."""
+        return summary_page(self.answer, layout, self.page_wording)
 
-        None of an image that nothing is said of: see `no_statement`.
+    def drawn(self, layout: Layout) -> Iterator[Drawn]:
+        """Pages of findings, those that were found first, by probability: of maps, segments and other explanations, and
+        notices of what is not shown; then comparisons, then details.
+
+        Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
-        wording, answer = self.page_wording, self.answer
-        for finding in answer.findings:
-            name = finding.target.name
-            shown = [heatmap for one, heatmap in self._maps if one is finding]
-            for heatmap in shown:
-                pages = map_pages(answer, finding, heatmap, layout, wording)
-                yield Drawn(
-                    "map",
-                    finding,
-                    heatmap.method,
-                    map_key(heatmap),
-                    f"{name} by {heatmap.name}",
-                    pages,
-                    heatmap.card.grade,
-                )
-            for one in (graded for of, graded in self._told if of is finding):
-                yield from self._of_told(finding, one, layout)
-            if not shown and finding.mask is not None:
-                pages = mask_pages(answer, finding, finding.mask, layout, wording)
-                yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-            withheld: list[MapInSource | GradedExplanation] = [
-                graded for graded in finding.told if graded.card.withheld
-            ]
-            withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
-            if withheld or (finding.refused and finding.present and not shown):
-                page = notice_page(answer, finding, withheld, layout, wording)
-                yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
-        yield from self._side_by_side(layout)
+        if self.audience != "administrator":
+            for finding in by_probability(self.answer.findings):
+                yield from self._of_finding(finding, layout)
+            yield from self._side_by_side(layout)
+        if layout.details == "always" or (layout.details == "by_audience" and self.audience == "scientist"):
+            for finding in by_probability(self.answer.findings):
+                yield from self._details(finding, layout)
 
     def cines(self, layout: Layout) -> Iterator[Drawn]:
         """The steps of each explanation that has some: frames of one thing, whatever the layout says of volumes."""
         for finding, told in self._told:
             portrayal = self.portrayal(finding, told, self.page_wording, layout)
-            if portrayal.cine:
+            plain = portrayal.plain
+            if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
                 frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
                 words = f"{finding.target.name}: {told.method}, frames"
                 yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
 
-    def no_statement(self, layout: Layout) -> Page | None:
-        """The page that says that nothing is said of this image; None where the package answers."""
-        return no_statement_page(self.answer, layout, self.page_wording) if no_statement(self.answer) else None
+    def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
+        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        shown = [heatmap for one, heatmap in self._maps if one is finding]
+        for heatmap in shown:
+            if heatmap.part is not None and self.audience != "scientist":
+                continue  # what an explanation's own page shows
+            pages = map_pages(answer, finding, heatmap, layout, wording)
+            about = f"{name} by {heatmap.name}"
+            yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
+        for one in (graded for of, graded in self._told if of is finding):
+            yield from self._of_told(finding, one, layout)
+        if not any(heatmap.part is None for heatmap in shown) and finding.mask is not None:
+            pages = mask_pages(answer, finding, finding.mask, layout, wording)
+            yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+        withheld: list[MapInSource | GradedExplanation] = [graded for graded in finding.told if graded.card.withheld]
+        withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
+        if withheld or (finding.refused and finding.present and not shown):
+            page = notice_page(answer, finding, withheld, layout, wording)
+            yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
+
+    def _details(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
+        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        for heatmap in (heatmap for one, heatmap in self._maps if one is finding):
+            page = map_details(answer, finding, heatmap, layout, wording)
+            about, key = f"{name} by {heatmap.name}, details", f"details {map_key(heatmap)}"
+            yield Drawn("details", finding, heatmap.method, key, about, [page], heatmap.card.grade)
+        for told in (graded for of, graded in self._told if of is finding):
+            portrayal = self.portrayal(finding, told, wording, layout)
+            page = told_details(answer, finding, told, portrayal, layout, wording)
+            about, key = f"{name}: {told.method}, details", f"details {told_key(told)}"
+            yield Drawn("details", finding, told.method, key, about, [page], told.card.grade)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):

@@ -15,6 +15,9 @@ from whyray.results.page import Page
 from whyray.results.template_layout import Layout
 from whyray.results.uids import map_key, told_key
 
+_LAST = {"compared": 1, "details": 2}
+"""Pages that stand behind those of findings."""
+
 
 @dataclass(frozen=True, eq=False)
 class _FramePage:
@@ -138,6 +141,11 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
             target = drawn.finding.target.name
             if drawn.about == "notice":
                 notices.append((_FramePage(place, drawn, drawn.pages[0]), _withheld(drawing.answer, target)))
+            elif drawn.about == "details":
+                of = drawn.key.removeprefix("details ")
+                name = names.get(("map", target, of)) or names["told", target, of]
+                page = _FramePage(place, drawn, drawn.pages[0], drawn.grade)
+                stacks.setdefault(("details", name), []).append(page)
             else:
                 name = names.get((drawn.about, target, drawn.key)) or _other_name(drawn)
                 page = _FramePage(place, drawn, drawn.pages[0], grades.get((drawn.about, name)))
@@ -154,7 +162,7 @@ def page_stacks(drawings: Sequence[Drawing], layout: Layout) -> list[PageStack]:
     for finding in by_probability(stack.finding for stack in made):
         clearest.setdefault(finding.target.name, finding)
     order = list(clearest)
-    made.sort(key=lambda stack: (stack.about == "compared", order.index(stack.finding.target.name)))
+    made.sort(key=lambda stack: (_LAST.get(stack.about, 0), order.index(stack.finding.target.name)))
     return made
 
 

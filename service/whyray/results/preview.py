@@ -14,7 +14,17 @@ from whyray.imaging import SourceFrame, SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, MapInSource, PackageIdentity
-from whyray.results.page import Page, legible_wording, map_pages, mask_pages, notice_page, on_paper, sheets
+from whyray.results.page import (
+    Page,
+    legible_wording,
+    map_details,
+    map_pages,
+    mask_pages,
+    notice_page,
+    on_paper,
+    sheets,
+    summary_page,
+)
 from whyray.results.page.overlay import Picture
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
@@ -43,6 +53,8 @@ def _in_one_language(
 ) -> Iterator[tuple[str, Picture]]:
     film, series = _answer(planar), _answer(volume)
     finding = film.findings[0]
+    yield "summary", summary_page(film, layout, wording).picture
+    yield "details", map_details(film, finding, finding.maps[1], layout, wording).picture
     for name, answer, heatmap in (
         ("overlay", film, finding.maps[0]),
         ("overlay-signed-low-reliability", film, finding.maps[1]),

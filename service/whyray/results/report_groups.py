@@ -25,12 +25,13 @@ from whyray.results.measured import value_concept, value_unit
 from whyray.results.multi_frame import frame_label
 from whyray.results.outlines import largest_outline
 from whyray.results.page.key_slices import key_slices
-from whyray.results.reasons import reasons_in
+from whyray.results.prevalence import prevalence_words
 from whyray.results.references import frames_of_instances
 from whyray.results.report_told import ShownTold, by_structure, row_item
 from whyray.results.side import side_concept, site_of
 from whyray.results.template_objects import Concepts
 from whyray.results.templates import Templates
+from whyray.results.trust import agreement_in, method_title_in, trust_in
 from whyray.results.uids import UidSource, map_key, told_key
 from whyray.results.wording import Wording
 
@@ -220,6 +221,10 @@ class _Writer:
         if finding.probability is not None:
             made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
             threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, 100 * target.threshold, PERCENT))
+            words = prevalence_words(self.answer, finding, self.wording)
+            if finding.prevalence is not None and words is not None:
+                said = [sr.text("HAS PROPERTIES", _COMMENT, words)]
+                made.append(sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, said))
         if finding.value is not None:
             made.append(
                 sr.number(
@@ -229,6 +234,9 @@ class _Writer:
                     value_unit(self.answer, finding),
                 )
             )
+        if finding.agreement is not None:
+            said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
+            made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
         verdict = concepts.present if finding.present else concepts.absent
         made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
         return made
@@ -243,13 +251,18 @@ class _Writer:
         ]
 
     def _quality(self, graded: MapInSource | GradedExplanation) -> list[Dataset]:
-        """The quality card: overall grade, and below it every measurement with how it was judged.
+        """The quality card: overall grade, below it every measurement and how it was judged; what it means to a reader.
 
         Below and not beside it: viewers draw the numbers of a group over the image, and these are not the reader's.
         """
         grade = getattr(self.concepts.grades, graded.card.grade.value)
         measured = [self._measurement(one, graded.method) for one in graded.card.measurements]
-        return [sr.code("CONTAINS", self.concepts.quality_grade, grade, [*self._method(graded), *measured])]
+        trust = trust_in(graded.card, self.wording)
+        said = [trust.sentence or trust.badge, *([trust.record] if trust.record else [])]
+        return [
+            sr.code("CONTAINS", self.concepts.quality_grade, grade, [*self._method(graded), *measured]),
+            *(sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(said)),
+        ]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
         name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
@@ -276,11 +289,11 @@ class _Writer:
             for graded_explanation in graded
             if graded_explanation.card.withheld and not _is_part(graded_explanation)
         ):
-            because = self.wording.withheld_because.format(method=withheld.method)
-            why = f"{because} {'; '.join(reasons_in(withheld.card, self.wording))}"
+            because = self.wording.withheld_because.format(method=method_title_in(withheld.method, self.wording))
+            why = f"{because} {trust_in(withheld.card, self.wording).sentence}"
             made += [sr.text("CONTAINS", self.concepts.withheld, why), *self._quality(withheld)]
         for method, reason in finding.refused.items():
-            why = self.wording.refused_because.format(method=method, reason=reason)
+            why = self.wording.refused_because.format(method=method_title_in(method, self.wording), reason=reason)
             made.append(sr.text("CONTAINS", self.concepts.refused, why))
         if notice is not None:
             made.append(self._result(self.concepts.withheld, notice))

@@ -41,10 +41,12 @@ class ColourMaps(Strict):
 
 
 class Opacity(Strict):
-    """Clear below `from` (share of the maximum), linear to `top` at the maximum."""
+    """Clear below `from` (share of the maximum), linear to `top` at the maximum; outside the region of a finding
+    `around` times that."""
 
     start: float = Field(alias="from", ge=0, lt=1)
     top: float = Field(gt=0, le=1)
+    around: float = Field(default=0.3, ge=0, le=1)
 
 
 class Contour(Strict):
@@ -102,6 +104,10 @@ class Layout(Strict):
     colours: Colours
     fonts: Fonts
     segmentation: SegmentationLayout
+    finding: Literal["beside", "overlay"] = "beside"
+    """A finding's page: the original beside the overlay, or the overlay alone."""
+    details: Literal["by_audience", "always", "never"] = "by_audience"
+    """Pages with every measurement: for scientists, for everyone, for nobody."""
     compare: tuple[Literal["methods", "targets"], ...] = ()
     """Pages more, side by side: the methods of each finding, the findings of each method."""
     paper: Paper

@@ -73,12 +73,19 @@ class Concepts(Strict):
     segment_category: Concept
     probability: Concept
     threshold: Concept
+    agreement: Concept = CodedConcept(
+        value="agreement", scheme="99WHYRAY", meaning="Agreement of the explanations' maps"
+    )
+    prevalence: Concept = CodedConcept(
+        value="prevalence", scheme="99WHYRAY", meaning="Prevalence that the probability holds for"
+    )
     area: Concept
     volume: Concept
     value: Concept
     present: Concept
     absent: Concept
     quality_grade: Concept
+    trust: Concept = CodedConcept(value="trust", scheme="99WHYRAY", meaning="How far the explanation can be trusted")
     grades: Grades
     withheld: Concept
     refused: Concept

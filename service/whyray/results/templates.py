@@ -21,6 +21,16 @@ from whyray.results.template_objects import Concepts, Equipment, SeriesTemplates
 from whyray.results.wording import Wording
 from whyray.results.yaml_file import read_template
 
+__all__ = [
+    "Concepts",
+    "Layout",
+    "Templates",
+    "Wording",
+    "load_templates",
+    "template_schema",
+    "template_schemas",
+]
+
 _FILES: dict[str, type[BaseModel]] = {
     "series.yaml": SeriesTemplates,
     "equipment.yaml": Equipment,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from whyray.explain import method_title
+from whyray.explain import CHANCE, Agreement, method_title
 from whyray.quality import QUESTIONS, Grade, QualityCard
-from whyray.results.templates import Wording
+from whyray.results.trust_words import TrustWords
+from whyray.results.wording import Wording
 
 
 class TrustLevel(StrEnum):
@@ -40,12 +41,15 @@ class Trust:
         What the badge of a page says: "Explanation: use with caution".
     sentence
         One whole sentence why ("Use with caution: …"); None where there is nothing to say.
+    record
+        How many of radiologists' marks such maps of the package met before; None where nobody marked any for them.
     """
 
     level: TrustLevel
     name: str
     badge: str
     sentence: str | None
+    record: str | None = None
 
 
 class Measured(Protocol):
@@ -65,19 +69,29 @@ class Measured(Protocol):
 
 def trust_in(card: QualityCard, wording: Wording) -> Trust:
     """The level of a card and at most one sentence why: the worst of what failed, in the language of `wording`."""
-    return trust_of(card.grade, card.measurements, wording)
+    return trust_of(card.grade, card.measurements, wording.trust)
 
 
-def trust_of(grade: str, measurements: Sequence[Measured], wording: Wording) -> Trust:
-    """As `trust_in`, of a card as the catalog keeps it (`whyray.base.finding_record.CardRecord`)."""
-    words, level = wording.trust, _LEVELS[Grade(grade)]
+def trust_of(grade: str, measurements: Sequence[Measured], words: TrustWords) -> Trust:
+    """As `trust_in`, of a card as the catalog keeps it too (`whyray.base.finding_record.CardRecord`)."""
+    level = _LEVELS[Grade(grade)]
     name: str = getattr(words.levels, level.value)
     badge = words.badge.format(level=name)
+    record = _record(measurements, words)
     if level is TrustLevel.RELIABLE:
-        return Trust(level, name, badge, _proved(measurements, wording))
+        return Trust(level, name, badge, record, record)
     because: str = getattr(words.because, _worst_reason(grade, measurements))
     sentence = words.sentence.format(level=name[:1].upper() + name[1:], because=because)
-    return Trust(level, name, badge, sentence)
+    return Trust(level, name, badge, sentence, record)
+
+
+def agreement_in(agreement: Agreement, wording: Wording) -> str:
+    """How far the maps of one finding point at the same places, in a sentence."""
+    return wording.trust.agreement.format(
+        value=f"{agreement.value:.0%}",
+        chance=f"{CHANCE:.0%}",
+        methods=", ".join(method_title_in(method, wording) for method in agreement.methods),
+    )
 
 
 def method_title_in(method: str, wording: Wording) -> str:
@@ -86,13 +100,13 @@ def method_title_in(method: str, wording: Wording) -> str:
 
 
 _RECORD = "maps that hit what readers marked"
+_MARKS = "marks that such maps were compared with"
 
 
-def _proved(measurements: Sequence[Measured], wording: Wording) -> str | None:
-    """What is known of such maps where all is well; None where nobody marked findings for them."""
+def _record(measurements: Sequence[Measured], words: TrustWords) -> str | None:
     for measured in measurements:
         if measured.name == _RECORD and measured.value is not None and measured.baseline is not None:
-            return wording.trust.reliable.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
+            return words.record.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
     return None
 
 
@@ -110,6 +124,8 @@ def _worst_reason(grade: str, measurements: Sequence[Measured]) -> str:
 
 def _reason(measured: Measured) -> str:
     shown = measured.grade != Grade.RED
+    if measured.name == _MARKS and measured.value:
+        return "few_marks"
     said = REASONS.get(measured.name) or _BY_ASPECT.get(measured.aspect, "unfaithful")
     return said if isinstance(said, str) else said[0] if shown else said[1]
 
@@ -118,7 +134,7 @@ _QUESTIONS = {"image": 0, "place": 1, "model": 2}
 _TOLD_FIRST: Mapping[str, int] = {
     aspect: _QUESTIONS[question] for question, aspects in QUESTIONS.items() for aspect in aspects
 }
-_NOT_KNOWN = {"image_unknown", "no_marks"}
+_NOT_KNOWN = {"image_unknown", "no_marks", "few_marks", "not_repeated"}
 Reason = str | tuple[str, str]
 """A name in TrustReasons; or two, where the explanation is shown and where it isn't."""
 _BY_ASPECT: Mapping[str, Reason] = {
@@ -142,7 +158,8 @@ REASONS: Mapping[str, Reason] = {
     # the place
     "share inside anatomy": ("partly_outside", "outside"),
     "strongest place inside anatomy": "peak_outside",
-    "place of such a finding": "no_marks",
+    "answer against its threshold": ("hardly_seen", "not_seen"),
+    _MARKS: "no_marks",
     _RECORD: ("no_better_than_guess", "worse_than_guess"),
     # the map and the model
     "map health": "nothing_highlighted",
@@ -175,6 +192,8 @@ REASONS: Mapping[str, Reason] = {
     "neighbours with the head's weights shuffled": "same_without_training",
     "target-swap similarity": "same_for_another",
     "made again": "not_reproduced",
+    "passes to make it again": "not_repeated",
+    "told again": "not_reproduced",
     "stability under noise": "moved",
     "stability under 1-pixel shift": "moved",
     "same units under noise": "varies",

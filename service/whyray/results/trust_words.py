@@ -31,8 +31,11 @@ class TrustReasons(Strict):
     outside: Plain = "the highlighted area lies mostly where this finding cannot be"
     peak_outside: Plain = "the most highlighted spot lies where this finding cannot be"
     no_marks: Plain = "no radiologist's marks were compared with such maps of this package"
+    few_marks: Plain = "too few radiologists' marks of this finding were compared with such maps of this package"
     no_better_than_guess: Plain = "such maps of this package met radiologists' marks hardly more often than a guess"
     worse_than_guess: Plain = "such maps of this package met radiologists' marks less often than a guess"
+    hardly_seen: Plain = "the model hardly sees this finding here"
+    not_seen: Plain = "the model does not see this finding here, so there is nothing to highlight"
     nothing_highlighted: Plain = "the method highlighted nothing"
     highlighted_not_used: Plain = "changing the highlighted area changes the answer no more than changing another area"
     named_not_used: Plain = "what it names counts for the answer hardly more than other things do"
@@ -44,6 +47,7 @@ class TrustReasons(Strict):
     same_without_training: Plain = "it would look nearly the same if the model had learned nothing"
     same_for_another: Plain = "the explanation of another finding looks nearly the same"
     not_reproduced: Plain = "it could not be reproduced from this image"
+    not_repeated: Plain = "it was not made a second time to see that it belongs to this image"
     moved: Plain = "the highlighted area moved when the image was changed slightly"
     varies: Plain = "it differs from one calculation to the next"
     unfaithful: Plain = "it could not be shown that it follows what the model did"
@@ -72,15 +76,19 @@ class TrustReasons(Strict):
 class TrustWords(Strict):
     """Words for how far an explanation can be trusted.
 
-    `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason, `reliable` what is
-    said where maps of the package proved right before: `value` of radiologists' marks were hit, `baseline` by the best
-    guess that knows nothing of the image.
+    `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason; `record` says how
+    many of radiologists' marks such maps of the package met (`value`), and the best guess that knows nothing of the
+    image (`baseline`); `agreement` how far several maps of one finding point at the same places (`value`, by chance
+    `chance`).
     """
 
     levels: TrustLevelNames = TrustLevelNames()
     badge: Annotated[str, with_fields("level")] = "Explanation: {level}"
     sentence: Annotated[str, with_fields("level", "because")] = "{level}: {because}."
-    reliable: Annotated[str, with_fields("value", "baseline")] = (
+    record: Annotated[str, with_fields("value", "baseline")] = (
         "Such maps of this package met {value} of radiologists' marks; a guess meets {baseline}."
+    )
+    agreement: Annotated[str, with_fields("value", "chance", "methods")] = (
+        "The strongest places of {methods} overlap by {value}; by chance {chance}."
     )
     because: TrustReasons = TrustReasons()

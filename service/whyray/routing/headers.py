@@ -6,21 +6,33 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from whyray.base.errors import DecodeError
 from whyray.routing.match import Series
 
 _OF_NONSENSE = (AttributeError, IndexError, RecursionError, TypeError, UnicodeError, struct.error, zlib.error)
 """What pydicom also raises on bytes that are no data set, or one that is nested too deep or not whole."""
+_LARGEST_VALUE = 1 << 20
+"""A value that is longer stays in the file: no route asks for it, and it may be as large as memory."""
+_PIXELS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_PIECE = 1 << 16
+_MOST_INFLATED = 16 << 20
+"""Of a deflated file, so much is looked at: a few kilobytes may stand for gigabytes."""
 
 
 def read_header(file: Path | BinaryIO, *, called: str | None = None) -> Dataset:
     """The attributes of a DICOM file, without its pixel data; `called` names it in errors instead of its path.
+
+    Memory is bounded: values of more than 1 MB are not read, and of a deflated file the first 16 MB alone.
 
     Raises
     ------
@@ -28,13 +40,35 @@ def read_header(file: Path | BinaryIO, *, called: str | None = None) -> Dataset:
         If it is no DICOM file.
     """
     try:
-        return dcmread(file, stop_before_pixels=True)
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                return _read(opened)
+        return _read(file)
     except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, *_OF_NONSENSE) as error:
         raise DecodeError(
             f"{called or file}: expected a DICOM file (PS3.10), found one that can't be parsed "
             f"({type(error).__name__})",
             advice="Name .dcm files or a folder that holds some.",
         ) from error
+
+
+def _read(file: BinaryIO) -> Dataset:
+    start = file.tell()
+    read_preamble(file, force=False)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(start)
+        return dcmread(file, stop_before_pixels=True, defer_size=_LARGEST_VALUE)
+    inflated = BytesIO()
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while inflated.tell() < _MOST_INFLATED and not inflater.eof and (piece := file.read(_PIECE)):
+        inflated.write(inflater.decompress(piece, _MOST_INFLATED - inflated.tell()))
+    inflated.seek(0)
+    return read_dataset(inflated, False, True, stop_when=_is_pixels, defer_size=_LARGEST_VALUE)
+
+
+def _is_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag in _PIXELS
 
 
 def series_of(headers: Iterable[Dataset]) -> list[Series]:

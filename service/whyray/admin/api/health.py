@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.admin.backend import Backend, Using
 from whyray.admin.schemas import Health
+from whyray.catalog import processes
 
 router = APIRouter(tags=["health"])
 _log = logging.getLogger(__name__)
@@ -25,9 +27,21 @@ def alive() -> str:
 
 @router.get("/readyz", summary="Can this process do its work?", responses={503: {"model": Health}})
 def ready(backend: Using) -> Health:
-    """Whether catalog and storage answer; needs no log-in and tells nothing else."""
-    health = Health(catalog=_catalog_answers(backend), storage=_storage_answers(backend), ready=False)
-    health = health.model_copy(update={"ready": health.catalog and health.storage})
+    """Whether catalog, storage and queue answer, and the configuration file is obeyed; tells nothing else.
+
+    Needs no log-in. A file that is refused makes nothing unready: the configuration of before stays in force.
+    """
+    storage, details = _storage_answers(backend), _details_of_roles(backend)
+    catalog = details is not None
+    queue = catalog and not any("hindrance" in detail for detail in details or ())
+    configuration = catalog and not any("config_refused" in detail for detail in details or ())
+    health = Health(
+        ready=catalog and storage and queue,
+        catalog=catalog,
+        storage=storage,
+        queue=queue,
+        configuration=configuration,
+    )
     return health if health.ready else JSONResponse(health.model_dump(), 503)  # type: ignore[return-value]
 
 
@@ -38,14 +52,16 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _catalog_answers(backend: Backend) -> bool:
+def _details_of_roles(backend: Backend) -> list[dict[str, Any]] | None:
+    """What the roles that run say of themselves; None where the catalog does not answer."""
     try:
         with backend.catalog.read() as session:
             session.execute(text("SELECT 1 FROM studies WHERE 1 = 0"))
+            now = backend.catalog.clock()
+            return [row.detail for row in processes.all_processes(session) if processes.is_alive(row, now)]
     except SQLAlchemyError as error:
         _log.warning("the catalog does not answer: %s", type(error).__name__)
-        return False
-    return True
+        return None
 
 
 def _storage_answers(backend: Backend) -> bool:

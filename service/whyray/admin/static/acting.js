@@ -1,7 +1,7 @@
 // Buttons that act: ask where many things are concerned, do it, say what came of it, show the new state.
 
 import { Problem, post } from "./api.js";
-import { facts, fullUid, grade, h, percent } from "./dom.js";
+import { facts, fullUid, h, percent, trust } from "./dom.js";
 import { verdict } from "./verdict.js";
 
 let afterwards = () => {};
@@ -78,9 +78,9 @@ export function enlarge(result) {
     h("img", { src: result.picture, alt: described(result) }),
     h("div", {},
       h("p", {}, h("strong", {}, result.finding ?? "No single finding"), " ", percent(result.probability)),
-      h("p", {}, "Quality ", grade(result.grade)),
+      h("p", {}, "Explanation: ", trust(result)),
       result.reasons.length ? h("ul", {}, result.reasons.map((each) => h("li", {}, each))) : null,
-      facts([["Method", result.method], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
+      facts([["Method", result.title], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
         ["Object", fullUid(result.sop_instance_uid)], ["Made", new Date(result.created_at).toLocaleString()],
         ["Revision", result.superseded ? "superseded by a newer one" : "current"]]),
       h("p", {}, h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
@@ -89,7 +89,7 @@ export function enlarge(result) {
   document.getElementById("large").showModal();
 }
 
-const described = (result) => `Overlay: ${result.finding ?? "answer"}, ${percent(result.probability)}, ${result.method ?? "no method"}, quality ${result.grade ?? "not graded"}`;
+const described = (result) => `Overlay: ${result.finding ?? "answer"}, ${percent(result.probability)}, ${result.title ?? "no method"}, explanation ${result.trust?.name ?? result.grade ?? "not graded"}`;
 
 export function gallery(results) {
   const pictured = results.filter((each) => each.picture);
@@ -99,7 +99,7 @@ export function gallery(results) {
       h("img", { src: `${each.picture}?width=480`, alt: "", loading: "lazy" })),
     h("div", { class: "words" },
       h("p", {}, h("strong", {}, each.finding ?? each.description), " ", percent(each.probability)),
-      h("p", {}, grade(each.grade), " ", h("span", { class: "quiet" }, each.method ?? each.kind), each.superseded ? [" ", chip_superseded()] : null)))));
+      h("p", {}, trust(each), " ", h("span", { class: "quiet" }, each.title ?? each.kind), each.superseded ? [" ", chip_superseded()] : null)))));
 }
 
 const chip_superseded = () => h("span", { class: "chip superseded", "data-mark": "↻" }, "superseded");

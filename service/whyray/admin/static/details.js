@@ -1,7 +1,7 @@
 // One job, one study: all that came of it.
 
 import { actions, enlarge, gallery } from "./acting.js";
-import { age, bytes, chip, facts, fullUid, grade, h, panel, percent, table } from "./dom.js";
+import { age, bytes, chip, facts, fullUid, h, panel, percent, table, trust } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
 
@@ -21,8 +21,8 @@ export const job = (id) => ({
     ...it.unanswered.map(unanswered),
     panel(h("h2", {}, "Overlays"), gallery(it.results)),
     ...explanations(it),
-    panel(table("Findings", ["Finding", "Probability", "Present", "Explanation's quality", "Reasons"], it.findings.map((each) => [
-      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", grade(each.grade),
+    panel(table("Findings", ["Finding", "Probability", "Present", "Explanation", "Why"], it.findings.map((each) => [
+      named(each), probability(each), each.present === null ? "–" : each.present ? "yes" : "no", [trust(each), agreement(each)],
       each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
     ]), { empty: "No findings yet." })),
     it.results.some((each) => !each.picture) ? panel(objects(it.results.filter((each) => !each.picture))) : null,
@@ -44,11 +44,11 @@ const SHOWN = { shown: "match", withheld: "red", refused: "stopped" };
 // One panel a type of interpretability: what is shown, withheld or refused, and why.
 function explanations(it) {
   return [...new Set(it.explanations.map((each) => each.type))].map((type) => panel(
-    table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Quality", "Reasons", "Measured", "Pictures"], it.explanations.filter((each) => each.type === type).map((each) => [
+    table(type[0].toUpperCase() + type.slice(1), ["Finding", "Method", "State", "Explanation", "Why", "Measured", "Pictures"], it.explanations.filter((each) => each.type === type).map((each) => [
       named({ ...each, name: each.finding }),
-      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.method), each.part ? h("div", { class: "quiet" }, each.part) : null],
-      chip(SHOWN[each.state], each.state), grade(each.grade),
-      each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
+      [h("a", { href: `#methods/${each.method}`, "data-key": `why-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.title), each.part ? h("div", { class: "quiet" }, each.part) : null],
+      chip(SHOWN[each.state], each.state), trust(each),
+      each.trust ? said(each.trust) : each.reasons.length ? h("ul", {}, each.reasons.map((one) => h("li", {}, one))) : "–",
       each.measurements.length ? h("details", {}, h("summary", { "data-key": `measured-${each.finding}-${each.frame}-${each.method}-${each.part}` }, each.measurements.length === 1 ? "1 measurement" : `${each.measurements.length} measurements`), h("ul", {}, each.measurements.map((one) => h("li", {}, measurement(one))))) : "–",
       pictures(it, each),
     ]))));
@@ -59,8 +59,16 @@ const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${
 function pictures(it, each) {
   const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
   if (each.state !== "shown" || pictured.length === 0) return "–";
-  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.method}`, onclick: () => enlarge(one) },
+  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.title}`, onclick: () => enlarge(one) },
     h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
+}
+
+// Why, and how many of radiologists' marks such maps of the package met before.
+const said = (trust) => (trust.sentence === null ? "–" : [trust.sentence, trust.record && trust.record !== trust.sentence ? h("div", { class: "quiet" }, trust.record) : null]);
+
+function agreement(each) {
+  if (!each.agreement) return null;
+  return h("div", { class: "quiet" }, `Its ${each.agreement.methods.length} maps agree by ${percent(each.agreement.value)}; by chance ${percent(each.agreement.by_chance)}.`);
 }
 
 // Of a multi-frame image, findings are told apart by their frames.

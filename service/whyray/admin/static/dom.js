@@ -15,12 +15,18 @@ export function h(tag, props = {}, ...children) {
 const MARKS = {
   failed: "✕", error: "✕", red: "✕", gone: "✕", refused: "✕", waiting: "◷", warning: "!", amber: "!", receiving: "◷",
   done: "✓", sent: "✓", committed: "✓", green: "✓", alive: "✓", match: "✓", running: "▶", sending: "▶", working: "▶",
+  reliable: "✓", caution: "!", not_shown: "✕",
   queued: "·", info: "·", cancelled: "–", cancelling: "–", superseded: "↻", stopped: "–", unrouted: "·",
 };
 
 export const chip = (word, text = word) => h("span", { class: `chip ${word}`, "data-mark": MARKS[word] ?? "·" }, text);
 
-export const grade = (word) => (word ? chip(word) : h("span", { class: "quiet" }, "–"));
+// How far an explanation of each grade can be trusted, as it is called where nothing else was written.
+export const LEVELS = { green: "reliable", amber: "use with caution", red: "not shown" };
+
+export const grade = (word) => (word ? chip(word, LEVELS[word]) : h("span", { class: "quiet" }, "–"));
+
+export const trust = (each) => (each.trust ? chip(each.trust.level, each.trust.name) : grade(each.grade));
 
 export function uid(text, href) {
   const short = text.length > 24 ? `${text.slice(0, 8)}…${text.slice(-12)}` : text;

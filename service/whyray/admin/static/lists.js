@@ -2,7 +2,7 @@
 
 import { bulk, gallery } from "./acting.js";
 import { get, query } from "./api.js";
-import { age, chip, h, table, uid } from "./dom.js";
+import { age, chip, h, LEVELS, table, trust, uid } from "./dom.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
@@ -36,7 +36,7 @@ function field({ name, label, choices }, params, go) {
 
 // Out of reach, only "all" and what is chosen are offered; the page says so itself that it has no connection.
 function offered(select, choices, value) {
-  const option = (each) => h("option", { value: each, selected: each === value }, each);
+  const option = (each) => h("option", { value: each, selected: each === value }, LEVELS[each] ?? each);
   if (value) select.append(option(value));
   get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map(option)), () => {});
   return select;
@@ -81,12 +81,12 @@ export const studies = list({
 
 export const results = list({
   title: "Results", path: "results", limit: 48,
-  filters: [{ name: "grade", label: "Quality grade", choices: "grades" }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", choices: "result_kinds" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "grade", label: "Explanation", choices: "grades" }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", choices: "result_kinds" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => [gallery(items), objects(items.filter((each) => !each.picture))],
 });
 
-export const objects = (items) => (items.length === 0 ? null : table("Objects without a picture of their own", ["Object", "Description", "Finding", "Quality", "Study", "Made", "File"], items.map((each) => [
-  each.kind.toUpperCase(), each.description, each.finding ?? "–", each.grade ? chip(each.grade) : "–",
+export const objects = (items) => (items.length === 0 ? null : table("Objects without a picture of their own", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
+  each.kind.toUpperCase(), each.description, each.finding ?? "–", trust(each),
   uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM"),
 ])));
 

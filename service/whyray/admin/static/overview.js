@@ -36,7 +36,7 @@ function attention(items) {
   if (items.length === 0) return h("p", { class: "allwell" }, "Nothing is stuck.");
   return h("ul", { class: "attention" }, items.map((each) => h("li", { class: each.severity },
     h("div", {},
-      h("h3", {}, chip(each.severity), " ", each.title, each.since ? [" · since ", age(each.since)] : null),
+      h("h3", {}, chip(each.severity), " ", each.title, each.since ? [" · began ", age(each.since)] : null),
       h("p", {}, each.message),
       h("p", {}, h("strong", {}, "What to do: "), each.advice)),
     h("div", { class: "buttons" },
@@ -53,8 +53,14 @@ function destinations(rows) {
   ]), { empty: "No destinations." });
 }
 
+// In the words of `whyray status`.
+function standing(each) {
+  if (each.alive) return each.error ? chip("warning", "hindered") : chip("alive");
+  return chip("gone", each.error ? "ended" : "lost");
+}
+
 function processes(rows) {
   return table("Processes", ["Process", "Role", "State", "Last sign of life", "Started"], rows.map((each) => [
-    h("span", { class: "uid" }, each.name), each.role, [chip(each.alive ? "alive" : "gone"), each.error ? [" ", `${each.error.code}: ${each.error.message}`] : null], age(each.seen_at), age(each.started_at),
+    h("span", { class: "uid" }, each.name), each.role, [standing(each), each.error ? [" ", `${each.error.code}: ${each.error.message}`] : null], age(each.seen_at), age(each.started_at),
   ]), { empty: "No process has shown a sign of life." });
 }

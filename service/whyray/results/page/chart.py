@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from whyray.results.page.layout import shortened
 from whyray.results.page.overlay import Picture
+from whyray.results.page.text import LEADING, LEAST_TEXT, fitted
 from whyray.results.page.typeface import typeface
 from whyray.results.template_layout import Layout
 from whyray.results.template_parts import Colour
 
+_MOST_TEXT = 30
+"""Height of the largest letters of a chart."""
 _FOR, _AGAINST, _NEUTRAL = (213, 94, 0), (86, 180, 233), (150, 150, 150)
 # Okabe and Ito's colours, distinct for colour-blind readers too.
 _GROUPS: tuple[Colour, ...] = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (150, 150, 150))
@@ -38,14 +40,19 @@ class Points:
     name: str
 
 
-def bar_chart(bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Layout) -> Picture:
-    """Horizontal bars from a zero line, from top to bottom as given; `size` is (width, height) of the picture.
+def bar_chart(
+    bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Layout, *, numbers: bool = True
+) -> Picture:
+    """Horizontal bars from a zero line, from top to bottom as given; `size` is (width, height) of the picture, which is
+    higher where bars need it.
 
-    Positive bars and negative ones have two colours; an interval is a line through the bar's end.
+    Positive bars and negative ones have two colours; an interval is a line through the bar's end. `numbers`: the
+    ends of the scale are written below it.
     """
-    canvas, draw = _canvas(size, layout)
     width, height = size
-    text = max(11, min(height // (2 * len(bars) + 4), width // 28))
+    text = max(LEAST_TEXT, min(height // (2 * len(bars) + 4), width // 28, _MOST_TEXT))
+    height = max(height, (2 * len(bars) + 3) * text)
+    canvas, draw = _canvas((width, height), layout)
     labels = min(round(width * 0.38), max((_long(draw, bar.label, text, layout) for bar in bars), default=0) + text)
     notes = min(round(width * 0.3), max((_long(draw, bar.note, text, layout) for bar in bars), default=0) + text)
     left, right = labels + text, width - notes - text
@@ -72,12 +79,31 @@ def bar_chart(bars: Sequence[Bar], unit: str, size: tuple[int, int], layout: Lay
         _write(draw, (labels, middle), bar.label, text, layout, anchor="rm", room=labels - text // 2, ink=ink)
         _write(draw, (right + text // 2, middle), bar.note, text, layout, anchor="lm", room=notes, ink=ink)
     draw.line((across(0.0), text, across(0.0), height - 2 * text), fill=layout.colours.faint, width=1)
-    for value in (low, high):
+    for value in (low, high) if numbers else ():
         _write(
             draw, (across(value), height - text), f"{value:.3g}", text, layout, anchor="mm", ink=layout.colours.faint
         )
     middle = (left + right) / 2
     _write(draw, (middle, height - text), unit, text, layout, anchor="mm", room=(right - left) // 2)
+    return np.asarray(canvas)
+
+
+def scale_chart(value: float, limit: float, ends: tuple[str, str], size: tuple[int, int], layout: Layout) -> Picture:
+    """A place on a scale of 0 to 100 that is ordinary up to `limit`: a band whose last part is striped, and a mark."""
+    canvas, draw = _canvas(size, layout)
+    width, height = size
+    text = max(LEAST_TEXT, min(width // 34, _MOST_TEXT))
+    left, right, middle = 2 * text, width - 2 * text, height / 2
+    at, edge = (left + share / 100 * (right - left) for share in (value, limit))
+    draw.rectangle((left, middle - text, right, middle + text), outline=layout.colours.faint, width=2)
+    draw.rectangle((left, middle - text, edge, middle + text), fill=_NEUTRAL)
+    for start in range(round(edge), right, 8):
+        draw.line((start, middle - text, start, middle + text), fill=layout.colours.amber, width=3)
+    mark = [(at, middle - text), (at - 0.8 * text, middle - 2.4 * text), (at + 0.8 * text, middle - 2.4 * text)]
+    draw.polygon(mark, fill=layout.colours.text)
+    draw.line((at, middle - text, at, middle + text), fill=layout.colours.text, width=5)
+    _write(draw, (left, middle + 2 * text), ends[0], text, layout, anchor="lm", room=width / 2 - 2 * text)
+    _write(draw, (right, middle + 2 * text), ends[1], text, layout, anchor="rm", room=width / 2 - 2 * text)
     return np.asarray(canvas)
 
 
@@ -92,7 +118,7 @@ def scatter_chart(
     """Groups of points in colours of their own, and one place marked by a cross; `axes` are words for x and y."""
     canvas, draw = _canvas(size, layout)
     width, height = size
-    text = max(12, width // 34)
+    text = max(LEAST_TEXT, min(width // 34, _MOST_TEXT))
     box = (2 * text, text * (2 + len(groups)), width - text, height - 3 * text)
     every = np.concatenate([group.places for group in groups] + [np.asarray([here], np.float32)])
     low, high = every.min(axis=0), every.max(axis=0)
@@ -146,7 +172,7 @@ def curve_chart(
     """Values at equal steps, some of them marked and named, and a level as a dashed line; 0..1 where values allow."""
     canvas, draw = _canvas(size, layout)
     width, height = size
-    text = max(12, width // 34)
+    text = max(LEAST_TEXT, min(width // 34, _MOST_TEXT))
     box = (5 * text, text, width - text, height - 4 * text)
     ends = [*values, *([level[0]] if level else [])]
     low, high = _range(ends)
@@ -202,11 +228,13 @@ def _write(
     room: float | None = None,
     ink: Colour | None = None,
 ) -> None:
-    """Words at a place; where there is not enough room, smaller, and at last cut after a word."""
+    """Words at a place; where there is not enough room, smaller, and then in several lines about the place."""
     if not words:
         return
-    words = "".join(character if character.isprintable() else " " for character in words)
-    font = typeface(layout.fonts, words, size)
-    if room is not None:
-        words, font = shortened(words, size, room, layout)
-    draw.text(place, words, font=font, fill=ink or layout.colours.text, anchor=anchor)
+    lines = fitted(words, size, 1e6 if room is None else room, layout, least=min(size, LEAST_TEXT))
+    across, down = place
+    step = LEADING * lines.size
+    for number, line in enumerate(lines.lines):
+        font = typeface(layout.fonts, line, lines.size)
+        middle = down + (number - (len(lines.lines) - 1) / 2) * step
+        draw.text((across, middle), line, font=font, fill=ink or layout.colours.text, anchor=anchor)

@@ -11,11 +11,11 @@ from whyray.imaging import frame_orientation
 from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
 from whyray.results.page.key_slices import key_slices
-from whyray.results.page.layout import ColourBar, Page, Panel, Words, compose, panel_size
+from whyray.results.page.layout import ColourBar, Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.overlay import dimmed_where_unseen, plain, with_heatmap
-from whyray.results.page.pages import legend_of_answer, quality_words, scale_bar, subtitle_of, title_of
+from whyray.results.page.said import foot_of, scale_bar, title_of
 from whyray.results.template_layout import Layout
-from whyray.results.template_parts import Colour
+from whyray.results.trust import method_title_in, trust_in
 from whyray.results.wording import Wording
 
 _MOST_COLUMNS = 4
@@ -46,18 +46,18 @@ def comparisons(
     if "methods" in layout.compare:
         for finding in answer.findings:
             pairs = [(one, heatmap) for one, heatmap in shown if one is finding][:_MOST_MAPS]
-            withheld = [heatmap.name for heatmap in finding.maps if heatmap.card.withheld]
+            withheld = [_method(heatmap, wording) for heatmap in finding.maps if heatmap.card.withheld]
             if len(pairs) > 1:
-                title, subtitle = title_of(answer, finding), subtitle_of(answer, finding, wording)
-                words = (title, f"{wording.compare.methods}  ·  {subtitle}")
-                page = _page(answer, pairs, [heatmap.name for _, heatmap in pairs], words, withheld, layout, wording)
+                words = (title_of(answer, finding, wording), wording.compare.methods)
+                titles = [_method(heatmap, wording) for _, heatmap in pairs]
+                page = _page(answer, pairs, titles, words, withheld, layout, wording)
                 made.append(Comparison("methods", finding, tuple(heatmap for _, heatmap in pairs), None, page))
     if "targets" in layout.compare:
         for name in dict.fromkeys(heatmap.name for _, heatmap in shown):
             pairs = [(one, heatmap) for one, heatmap in shown if heatmap.name == name][:_MOST_MAPS]
             if len(pairs) > 1:
-                words = (answer.package.title, wording.compare.targets.format(method=name))
-                captions = [title_of(answer, finding) for finding, _ in pairs]
+                words = (answer.package.title, wording.compare.targets.format(method=_method(pairs[0][1], wording)))
+                captions = [title_of(answer, finding, wording) for finding, _ in pairs]
                 page = _page(answer, pairs, captions, words, (), layout, wording)
                 maps = tuple(heatmap for _, heatmap in pairs)
                 made.append(Comparison("targets", pairs[0][0], maps, pairs[0][1].method, page))
@@ -89,7 +89,7 @@ def _page(
         top = float(np.abs(heatmap.values).max(initial=0.0))
         seen = dimmed_where_unseen(background, heatmap.covered[index])
         picture = with_heatmap(seen, heatmap.values[index], heatmap.region[index], top, layout, signed=heatmap.signed)
-        warned = f"{caption} · {wording.low_reliability}" if heatmap.card.grade is Grade.AMBER else caption
+        warned = f"{caption} · {trust_in(heatmap.card, wording).name}" if heatmap.card.grade is Grade.AMBER else caption
         panels.append(Panel(index, True, picture, warned, orientation))
     words = Words(
         title=title[0],
@@ -117,13 +117,18 @@ def _legend(
     withheld: Sequence[str],
     layout: Layout,
     wording: Wording,
-) -> list[tuple[str, Colour]]:
+) -> list[Line]:
     colours = layout.colours
-    lines: list[tuple[str, Colour]] = [(wording.compare.scale, colours.text)]
+    lines = [Line(wording.compare.scale, colours.text)]
     for (_, heatmap), caption in zip(pairs, captions, strict=True):
         top = float(np.abs(heatmap.values).max(initial=0.0))
-        quality = quality_words(heatmap.card, wording)
-        words = f"{caption}: {top:.3g} {heatmap.unit}  ·  {wording.quality}: {quality}"
-        lines.append((words, getattr(colours, heatmap.card.grade.value)))
-    lines += [(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
-    return [*lines, *legend_of_answer(answer, layout, wording)]
+        trust = trust_in(heatmap.card, wording)
+        words = f"{caption}: {top:.3g} {heatmap.unit}  ·  {trust.sentence or trust.badge}"
+        lines.append(Line(words, colours.text))
+    lines += [Line(wording.compare.left_out.format(name=name), colours.red) for name in withheld]
+    return [*lines, *foot_of(answer, layout, wording, scaled=True)]
+
+
+def _method(heatmap: MapInSource, wording: Wording) -> str:
+    title = method_title_in(heatmap.method, wording)
+    return title if heatmap.part is None else f"{title}: {heatmap.part}"

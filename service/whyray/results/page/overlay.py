@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.results.page.typeface import typeface
+from whyray.results.page.text import LEAST_TEXT, draw_lines, fitted
 from whyray.results.template_layout import Layout
 from whyray.results.template_parts import Colour
 
@@ -54,6 +54,28 @@ def with_heatmap(
     return with_outline(np.rint(blended).astype(np.uint8), region, layout.contour.colour, layout.contour.width)
 
 
+def with_finding(background: Picture, values: FloatArray, region: BoolArray, top: float, layout: Layout) -> Picture:
+    """What speaks for a finding over a picture: in colour inside its region, faint about it, and the region outlined.
+
+    Parameters
+    ----------
+    background
+        (height, width, 3), from `plain`.
+    values, region
+        (rows, columns) of the source frame; what is negative speaks against the finding and is not drawn.
+    top
+        The value at the end of the colour scale, which begins at 0.
+    """
+    size = (background.shape[1], background.shape[0])
+    scaled = np.clip(_resize(values, size) / top, 0, 1) if top > 0 else np.zeros(background.shape[:2], np.float32)
+    start, end = layout.opacity.start, layout.opacity.top
+    inside = _resize_mask(region, size)
+    share = np.clip((scaled - start) / (1 - start), 0, 1)
+    alpha = (np.where(inside, share, share * layout.opacity.around) * end)[..., np.newaxis]
+    blended = background * (1 - alpha) + map_colours(scaled, layout, signed=False) * alpha
+    return with_outline(np.rint(blended).astype(np.uint8), region, layout.contour.colour, layout.contour.width)
+
+
 def with_mask(background: Picture, mask: BoolArray, layout: Layout) -> Picture:
     """A mask as a tint with an outline over a picture."""
     inside = _resize_mask(mask, (background.shape[1], background.shape[0]))
@@ -63,11 +85,21 @@ def with_mask(background: Picture, mask: BoolArray, layout: Layout) -> Picture:
 
 
 def with_outline(background: Picture, region: BoolArray, colour: Colour, width: int) -> Picture:
-    """The outline of a region, drawn inside it so that it never hides what is not part of it."""
+    """The outline of a region, drawn inside it, between two dark lines of half its width.
+
+    By its colour it stays apart from the heat for most readers; by the dark lines for those who see no colours, and on
+    grey paper.
+    """
     inside = _resize_mask(region, (background.shape[1], background.shape[0]))
-    outline = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
     drawn = background.copy()
-    drawn[outline] = colour
+    if not inside.any():
+        return drawn
+    dark = max(1, width // 2)
+    core = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
+    within = inside & ~ndimage.binary_erosion(inside, iterations=width + dark, border_value=1)
+    about = ndimage.binary_dilation(inside, iterations=dark) & ~inside
+    drawn[within | about] = 0
+    drawn[core] = colour
     return drawn
 
 
@@ -83,22 +115,10 @@ def with_strip(background: Picture, words: str, layout: Layout) -> Picture:
     """Words on a strip across the top of a picture, as large as its width allows: what nobody may overlook."""
     image = Image.fromarray(background)
     draw = ImageDraw.Draw(image)
-    room = image.width - 8
-    size = max(10, image.width // 18)
-    font = typeface(layout.fonts, words, size, bold=True)
-    while size > 9 and draw.textlength(words, font=font) > room:
-        size -= 1
-        font = typeface(layout.fonts, words, size, bold=True)
-    lines: list[str] = []
-    for piece in words.split(" "):
-        if lines and draw.textlength(f"{lines[-1]} {piece}", font=font) <= room:
-            lines[-1] += f" {piece}"
-        else:
-            lines.append(piece)
-    draw.rectangle((0, 0, image.width, round(size * (0.3 + 1.2 * len(lines)))), fill=layout.colours.amber)
-    for number, line in enumerate(lines):
-        middle = (image.width / 2, size * (0.75 + 1.2 * number))
-        draw.text(middle, line, font=font, fill=(0, 0, 0), anchor="mm")
+    lines = fitted(words, max(LEAST_TEXT, image.width // 18), image.width - 8, layout, bold=True)
+    edge = round(0.2 * lines.size)
+    draw.rectangle((0, 0, image.width, lines.height + 2 * edge), fill=layout.colours.amber)
+    draw_lines(draw, (image.width / 2, edge), lines, (0, 0, 0), layout, at="m")
     return np.asarray(image)
 
 
@@ -116,7 +136,8 @@ def _resize(values: FloatArray, size: Size) -> NDArray[np.float32]:
 
 
 def _resize_mask(mask: BoolArray, size: Size) -> BoolArray:
-    share = _resize_share(mask, size)
+    grows = size[0] >= mask.shape[1] and size[1] >= mask.shape[0]
+    share = _resize(mask.astype(np.float32), size) if grows else _resize_share(mask, size)
     # A region too thin for any page pixel to be half inside stays visible.
     return share >= 0.5 if (share >= 0.5).any() else share > 0
 

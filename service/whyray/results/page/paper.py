@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from whyray.results.answer import Answer
 from whyray.results.carried import identity
-from whyray.results.page.layout import Page, text_size_of
+from whyray.results.header import local_time
+from whyray.results.page.layout import Page
 from whyray.results.page.overlay import Picture
-from whyray.results.page.pages import overview_page
+from whyray.results.page.summary import Summarised, summary_page
+from whyray.results.page.text import text_size_of
 from whyray.results.page.typeface import legible, typeface
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
@@ -22,12 +24,19 @@ def on_paper(layout: Layout) -> Layout:
     return layout.model_copy(update={"colours": layout.paper.colours})
 
 
-def sheets(answer: Answer, pages: Iterable[Page], layout: Layout, wording: Wording) -> list[Picture]:
-    """The overview of all findings, then the pages, each below the words that say whose it is.
+def sheets(
+    answer: Answer,
+    pages: Iterable[Page],
+    layout: Layout,
+    wording: Wording,
+    *,
+    shown_in: Sequence[Summarised] | None = None,
+) -> list[Picture]:
+    """What was found, then the pages, each below the words that say whose it is.
 
-    `layout` is the one of `on_paper`, in which the pages were drawn too.
+    `layout` is the one of `on_paper`, in which the pages were drawn too; `shown_in` as for `summary_page`.
     """
-    every = [overview_page(answer, layout, wording), *pages]
+    every = [summary_page(answer, layout, wording, shown_in=shown_in), *pages]
     return [_headed(page.picture, _whose(answer, layout, wording), layout) for page in every]
 
 
@@ -38,6 +47,7 @@ def _whose(answer: Answer, layout: Layout, wording: Wording) -> list[str]:
         wording.study.format(
             date=_date(identity(header, "StudyDate")), accession=identity(header, "AccessionNumber") or "?"
         ),
+        wording.made.format(time=local_time(answer).strftime("%Y-%m-%d %H:%M:%S %z").strip()),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,9 +14,11 @@ from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_outline
 from whyray.results.page.typeface import typeface
-from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
+from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, portrays
 from whyray.results.wording import RegionWords
 
+_NAMED = 0.1
+"""Share from which on a structure is named in a sentence."""
 _PERCENT = ucum("%", "Percent")
 
 
@@ -23,18 +26,44 @@ _PERCENT = ucum("%", "Percent")
 def region_shares(explanation: RegionShares, look: Look) -> Portrayal:
     """One page: numbered outlines over the image beside bars; each structure's rows refer to its segment."""
     words = look.wording.regions
-    width = (look.layout.page.width_at_most - 3 * look.layout.page.margin) // 2
     numbers = {region.structure.name: number for number, region in enumerate(explanation.regions, start=1)}
-    figures = [*_outlines(explanation, look, width, numbers)]
-    size = (width, figures[0].picture.shape[0]) if figures else (width, round(width * 0.8))
-    figures.append(Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words)))
+
+    @cache
+    def outlined() -> tuple[list[Figure], tuple[int, int]]:
+        """The outlines, and the size of a chart beside them."""
+        width = (look.layout.page.width_at_most - 3 * look.layout.page.margin) // 2
+        outlines = _outlines(explanation, look, width, numbers)
+        return outlines, (width, outlines[0].picture.shape[0] if outlines else round(width * 0.8))
+
+    def figures() -> list[Figure]:
+        outlines, size = outlined()
+        return [*outlines, Figure(_bars(explanation, look, size, numbers), _chart_caption(explanation, words))]
+
     return Portrayal(
         headline=_headline(explanation, words),
         rows=_whole(explanation, look) + tuple(row for region in explanation.regions for row in _rows(region, look)),
-        figures=tuple(figures),
         columns=2,
         lines=tuple(_lines(explanation, words)),
+        draw_figures=figures,
+        draw_plain=lambda: _plain(explanation, look, *outlined()),
     )
+
+
+def _plain(explanation: RegionShares, look: Look, outlined: Sequence[Figure], size: tuple[int, int]) -> Plain:
+    """The outlines, and bars with the share of each structure; where the two largest parts come from."""
+    words, types = look.wording.regions, look.wording.pages.types
+    largest = [region for region in explanation.regions if region.share >= _NAMED][:2] or explanation.regions[:1]
+    numbers = {region.structure.name: number for number, region in enumerate(explanation.regions, start=1)}
+    bars = [
+        Bar(f"{numbers[region.structure.name]} {_name(region, words)}", region.share, note=f"{region.share:.0%}")
+        for region in explanation.regions
+    ]
+    bars.append(Bar(types.elsewhere, explanation.outside, note=f"{explanation.outside:.0%}"))
+    chart = Figure(bar_chart(bars, "", size, look.layout, numbers=False), types.regions_chart)
+    sentences = [types.regions.format(names=", ".join(_name(region, words) for region in largest))]
+    if explanation.flagged:
+        sentences.append(words.flag + ".")
+    return Plain(tuple(sentences), (*outlined, chart), 2)
 
 
 def _name(region: RegionShare, words: RegionWords) -> str:

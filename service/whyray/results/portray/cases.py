@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -15,10 +16,12 @@ from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
 from whyray.results.page.typeface import typeface
 from whyray.results.portray.over_image import over_image, strongest_slice
-from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
 from whyray.results.wording import CaseWords
 
 _MOST_COLUMNS = 6
+_SHOWN, _PLAIN_COLUMNS = 5, 3
+"""Cases on a radiologist's page, and pictures in a row of it."""
 _DRAWN = 3
 """Prototypes that get pictures; all get a bar and a row."""
 
@@ -52,10 +55,30 @@ def _references(explanation: CaseMatches, look: Look) -> Portrayal:
                 for contrast in explanation.contrasts
             ),
         ),
-        figures=_montage(explanation, look) if pictured else _bars(explanation, look),
+        draw_figures=lambda: _montage(explanation, look) if pictured else _bars(explanation, look),
         columns=_columns(explanation) if pictured else 1,
         lines=(*lines, words.order),
+        draw_plain=lambda: _plain_references(explanation, look, pictured=pictured),
     )
+
+
+def _plain_references(explanation: CaseMatches, look: Look, *, pictured: bool) -> Plain:
+    """This image and its most similar cases, each with its outcome."""
+    words, cases = look.wording.pages.types, explanation.matches[:_SHOWN]
+    known = [case.known for case in cases if case.known is not None]
+    sentence = words.cases.format(count=sum(known), known=len(known)) if known else words.cases_unknown
+    if not pictured:
+        return Plain((sentence,), _bars(explanation, look))
+    side = _side(_PLAIN_COLUMNS, look)
+    here = () if explanation.display is None else (Figure(_flat(explanation.display, side), words.this_image),)
+    return Plain((sentence,), (*here, *(_outcome(case, number, side, look) for number, case in enumerate(cases, 1))), 3)
+
+
+def _outcome(case: CaseMatch, number: int, side: int, look: Look) -> Figure:
+    words = look.wording.pages.types
+    outcome = words.outcome_unknown if case.known is None else words.had if case.known else words.had_not
+    picture = np.zeros((side, side, 3), np.uint8) if case.picture is None else grey(case.picture, (side, side))
+    return Figure(picture, f"{words.case.format(number=number)}: {outcome}", case.synthetic)
 
 
 def _columns(explanation: CaseMatches) -> int:
@@ -139,6 +162,28 @@ def _row(case: CaseMatch, name: str, explanation: CaseMatches, look: Look) -> Ro
 def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
     words, drawn = look.wording.cases, explanation.matches[:_DRAWN]
     columns = 1 + len(drawn)
+    sums = [("Bias", explanation.base), ("Logit", explanation.total)]
+    return Portrayal(
+        headline=words.prototypes.format(shown=len(explanation.matches), total=explanation.reference_count),
+        rows=(
+            *(_prototype_row(prototype, look) for prototype in explanation.matches),
+            *(Row(look.own(name), value, NO_UNITS) for name, value in sums if value is not None),
+        ),
+        columns=columns,
+        lines=tuple(
+            f"{prototype.label}: "
+            f"{words.term.format(similarity=f'{prototype.similarity:.2f}', weight=f'{prototype.weight or 0:+.2f}')}"
+            f" = {_contribution(prototype):+.2f}  ·  {_known(prototype, words)}"
+            for prototype in drawn
+        ),
+        draw_figures=lambda: _prototype_figures(explanation, drawn, columns, look),
+        draw_plain=lambda: _plain_prototypes(explanation, look),
+    )
+
+
+def _prototype_figures(explanation: CaseMatches, drawn: Sequence[CaseMatch], columns: int, look: Look) -> list[Figure]:
+    """Bars of all, then for some where the image is like them, and what they look like."""
+    words = look.wording.cases
     side = _side(max(columns, 3), look)
     bars = [
         Bar(
@@ -158,22 +203,22 @@ def _prototypes(explanation: CaseMatches, look: Look) -> Portrayal:
                 for prototype, picture in pictures
             ),
         ]
-    sums = [("Bias", explanation.base), ("Logit", explanation.total)]
-    return Portrayal(
-        headline=words.prototypes.format(shown=len(explanation.matches), total=explanation.reference_count),
-        rows=(
-            *(_prototype_row(prototype, look) for prototype in explanation.matches),
-            *(Row(look.own(name), value, NO_UNITS) for name, value in sums if value is not None),
-        ),
-        figures=tuple(figures),
-        columns=columns,
-        lines=tuple(
-            f"{prototype.label}: "
-            f"{words.term.format(similarity=f'{prototype.similarity:.2f}', weight=f'{prototype.weight or 0:+.2f}')}"
-            f" = {_contribution(prototype):+.2f}  ·  {_known(prototype, words)}"
-            for prototype in explanation.matches[:_DRAWN]
-        ),
-    )
+    return figures
+
+
+def _plain_prototypes(explanation: CaseMatches, look: Look) -> Plain:
+    """Where this image is like each of the examples that counted most, and these where they have pictures."""
+    words, drawn = look.wording.pages.types, explanation.matches[:_DRAWN]
+    side = _side(max(len(drawn), 2), look)
+    places, pictures = [], []
+    for number, prototype in enumerate(drawn, start=1):
+        name = words.typical.format(number=number)
+        place = _resembles(prototype, explanation, side, look)
+        if place is not None:
+            places.append(replace(place, caption=look.wording.cases.resembles.format(label=name)))
+        if prototype.picture is not None:
+            pictures.append(Figure(grey(prototype.picture, (side, side)), name, prototype.synthetic))
+    return Plain((words.typical_speaks,), (*places, *pictures), max(len(places), len(pictures), 1))
 
 
 def _resembles(prototype: CaseMatch, explanation: CaseMatches, side: int, look: Look) -> Figure | None:

@@ -6,11 +6,13 @@ from whyray.explain import ConceptScore, ConceptScores, Intervention
 from whyray.results.coding import NO_UNITS
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
-from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, portrays
+from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, portrays
 from whyray.results.wording import ConceptWords
 
 _DRAWN = 14
 """Concepts that get a bar, the heaviest; all get a row in the report."""
+_PLAIN, _NAMED = 8, 3
+"""Concepts with a bar on a radiologist's page, and those that a sentence names, on either side."""
 _LEAST_PROBABLE = 0.001
 _INTERVENTIONS = 3
 """Lines on the page; all are in the report."""
@@ -28,9 +30,27 @@ def concept_scores(explanation: ConceptScores, look: Look) -> Portrayal:
             *_sums(explanation, look),
             *(_intervention(intervention, look) for intervention in explanation.interventions),
         ),
-        figures=(Figure(_bars(explanation, look), words.chart_parts if learned else words.chart_changes),),
+        draw_figures=lambda: (Figure(_bars(explanation, look), words.chart_parts if learned else words.chart_changes),),
         lines=tuple(_lines(explanation, words)),
+        draw_plain=lambda: _plain(explanation, look) if learned else None,
     )
+
+
+def _plain(explanation: ConceptScores, look: Look) -> Plain:
+    """Which concepts speak for the answer and which against it, of those that can be relied on."""
+    words, page = look.wording.pages.types, look.layout.page
+    reliable = [concept for concept in explanation.concepts if concept.reliable]
+    named = (
+        (words.speak_for, [concept.name for concept in reliable if concept.score > 0]),
+        (words.speak_against, [concept.name for concept in reliable if concept.score < 0]),
+    )
+    sentences = [sentence.format(names=", ".join(names[:_NAMED])) for sentence, names in named if names]
+    if not sentences:
+        return Plain((look.wording.concepts.none_reliable + ".",))
+    bars = [Bar(concept.name, concept.score) for concept in reliable[:_PLAIN]]
+    width = page.width_at_most - 2 * page.margin
+    chart = bar_chart(bars, "", (width, (len(bars) + 2) * width // 30), look.layout, numbers=False)
+    return Plain(tuple(sentences), (Figure(chart, words.concepts),))
 
 
 def _headline(explanation: ConceptScores, words: ConceptWords) -> str:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Counterfactual
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import curve_chart
-from whyray.results.page.overlay import Picture, plain, with_heatmap
-from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.page.overlay import Picture, plain, with_heatmap, with_outline
+from whyray.results.page.said import percent
+from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
 from whyray.results.wording import CounterfactualWords
 
 _COLUMNS = 2
 _OUTLINED = 0.1
 """Share of the image that is outlined in the difference: where it is largest."""
+_SEEN, _SEEN_IN = 0.04, 0.99
+"""A change can be seen where at least one in a hundred places differs by so much of the displayed range."""
+_SMOOTHED = 0.02
+"""Width of the blur, in the picture's longer side, before a difference is outlined."""
 _CINE = 512
 """Pixels along a side of the cine's pictures: more than a decoder draws, and a tenth of a full page's bytes."""
 _SHARES = {"area", "refined", "shift"}
@@ -45,19 +51,22 @@ def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
     difference = explanation.difference if place is None else explanation.difference[place]
     before, after = explanation.answers[explanation.start], explanation.answers[explanation.end]
     start, end = frames[explanation.start], frames[explanation.end]
-    figures = (
-        Figure(grey(start, (side, side)), words.before.format(value=_number(before)), explanation.synthetic),
-        Figure(grey(end, (side, side)), words.after.format(value=_number(after)), True),
-        Figure(_change(start, difference, side, look), words.difference, True),
-        Figure(_curve(explanation, look, (side, side)), words.curve),
-    )
+
+    def figures() -> tuple[Figure, ...]:
+        return (
+            Figure(grey(start, (side, side)), words.before.format(value=_number(before)), explanation.synthetic),
+            Figure(grey(end, (side, side)), words.after.format(value=_number(after)), True),
+            Figure(_change(start, difference, side, look), words.difference, True),
+            Figure(_curve(explanation, look, (side, side)), words.curve),
+        )
+
     return Portrayal(
         headline=_headline(explanation, words),
         rows=_rows(explanation, look),
-        figures=figures,
         columns=_COLUMNS,
         lines=_lines(explanation, words),
-        cine=tuple(
+        draw_figures=figures,
+        draw_cine=lambda: tuple(
             Figure(
                 grey(frame, (_CINE, _CINE)),
                 words.frame.format(value=_number(answer)),
@@ -65,7 +74,39 @@ def counterfactual(explanation: Counterfactual, look: Look) -> Portrayal:
             )
             for index, (frame, answer) in enumerate(zip(frames, explanation.answers, strict=True))
         ),
+        draw_plain=lambda: _plain(explanation, look, (start, end), difference, place),
     )
+
+
+def _plain(
+    explanation: Counterfactual,
+    look: Look,
+    pair: tuple[FloatArray, FloatArray],
+    difference: FloatArray,
+    place: int | None,
+) -> Plain:
+    """Before and after at the same size, so that they can be flicked between, the changed place outlined in both.
+
+    Held back where the change is too faint to be seen.
+    """
+    words, page, layout = look.wording.pages.types, look.layout.page, look.layout
+    before, after = (percent(explanation.answers[step], look.wording) for step in (explanation.start, explanation.end))
+    sentence = (words.flipped if explanation.flipped else words.not_flipped).format(before=before, after=after)
+    strength = np.abs(difference)
+    if float(np.quantile(strength, _SEEN_IN)) < _SEEN:
+        return Plain((sentence, words.unseen_change), shown=False)
+    changed = explanation.changed if place is None or explanation.changed is None else explanation.changed[place]
+    region = _largest(strength) if changed is None else changed
+    side = (page.width_at_most - 3 * page.margin) // 2
+    drawn = [
+        _in_square(with_outline(plain(one, _fitting(one, side)), region, layout.contour.colour, layout.contour.width))
+        for one in pair
+    ]
+    figures = (
+        Figure(drawn[0], f"{words.before}: {before}", explanation.synthetic),
+        Figure(drawn[1], f"{words.after}: {after}", True),
+    )
+    return Plain((sentence,), figures, 2)
 
 
 def _slice(explanation: Counterfactual) -> int | None:
@@ -129,16 +170,31 @@ def _evidence(name: str, value: float, look: Look, unit: CodedConcept) -> Row:
 
 def _change(start: FloatArray, difference: FloatArray, side: int, look: Look) -> Picture:
     """The difference over the unchanged picture, in the colours of signed maps, its largest parts outlined."""
-    rows, columns = start.shape
-    scale = side / max(rows, columns)
-    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     strength = np.abs(difference)
-    top = float(strength.max())
-    region = strength > max(float(np.quantile(strength, 1 - _OUTLINED)), 0.02 * top, 1e-6)
-    drawn = with_heatmap(plain(start, size), difference, region, max(top, 1e-6), look.layout, signed=True)
+    size, top = _fitting(start, side), max(float(strength.max()), 1e-6)
+    return _in_square(with_heatmap(plain(start, size), difference, _largest(strength), top, look.layout, signed=True))
+
+
+def _largest(strength: FloatArray) -> BoolArray:
+    """Where a difference is largest: what is outlined of one that may lie anywhere."""
+    strength = ndimage.gaussian_filter(strength, _SMOOTHED * max(strength.shape))  # places, not single pixels
+    least = max(float(np.quantile(strength, 1 - _OUTLINED)), 0.02 * float(strength.max()), 1e-6)
+    return np.asarray(strength > least)
+
+
+def _fitting(picture: FloatArray, side: int) -> tuple[int, int]:
+    """(width, height) of a picture whose longer side is `side` pixels."""
+    rows, columns = picture.shape
+    scale = side / max(rows, columns)
+    return max(1, round(columns * scale)), max(1, round(rows * scale))
+
+
+def _in_square(picture: Picture) -> Picture:
+    height, width = picture.shape[:2]
+    side = max(height, width)
     canvas = np.zeros((side, side, 3), np.uint8)
-    above, left = (side - size[1]) // 2, (side - size[0]) // 2
-    canvas[above : above + size[1], left : left + size[0]] = drawn
+    above, left = (side - height) // 2, (side - width) // 2
+    canvas[above : above + height, left : left + width] = picture
     return canvas
 
 

@@ -8,7 +8,7 @@ from whyray.results.portray.portrayal import Look, Portrayal, Row, portrays
 
 @portrays(Narrative)
 def narrative(explanation: Narrative, look: Look) -> Portrayal:
-    """TEXT items and lines; never a page of its own: words stand beside a map."""
+    """TEXT items and lines, which stand beside a map: never a page of words alone."""
     rows = [Row(look.own("Narrative of the explanation"), explanation.text)]
     rows += [
         Row(look.own(f"Basis of sentence {number}"), _basis(sentence))

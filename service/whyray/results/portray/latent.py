@@ -7,8 +7,8 @@ import numpy as np
 from whyray.explain import LatentPosition
 from whyray.explain.latent import ENOUGH
 from whyray.results.coding import NO_UNITS, PERCENT
-from whyray.results.page.chart import Bar, Points, bar_chart, scatter_chart
-from whyray.results.portray.portrayal import Figure, Look, Portrayal, Row, grey, portrays
+from whyray.results.page.chart import Bar, Points, bar_chart, scale_chart, scatter_chart
+from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
 from whyray.results.wording import LatentWords
 
 _UNUSUAL = 95.0
@@ -21,10 +21,12 @@ def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
     page = look.layout.page
     side = (page.width_at_most - 3 * page.margin) // 2
     drawn = explanation.trustworthiness >= ENOUGH
-    figures = [Figure(_bars(explanation, look, (side, side)), words.distances)]
-    if drawn:
+
+    def figures() -> list[Figure]:
+        bars = Figure(_bars(explanation, look, (side, side)), words.distances)
         caption = words.plot.format(count=len(explanation.references), plane=explanation.plane)
-        figures.insert(0, Figure(_scatter(explanation, look, (side, side)), caption))
+        return [Figure(_scatter(explanation, look, (side, side)), caption), bars] if drawn else [bars]
+
     lines = [words.trust.format(value=f"{explanation.trustworthiness:.2f}")]
     if not drawn:
         lines = [words.no_plot.format(value=f"{explanation.trustworthiness:.2f}")]
@@ -36,11 +38,22 @@ def latent_position(explanation: LatentPosition, look: Look) -> Portrayal:
     return Portrayal(
         headline=words.headline.format(value=f"{explanation.percentile:.0f}", distance=explanation.distance_is),
         rows=_rows(explanation, look),
-        figures=tuple(figures),
-        columns=len(figures),
+        columns=1 + drawn,
         lines=tuple(lines),
-        cine=_cine(explanation, look),
+        draw_figures=figures,
+        draw_cine=lambda: _cine(explanation, look),
+        draw_plain=lambda: _plain(explanation, look),
     )
+
+
+def _plain(explanation: LatentPosition, look: Look) -> Plain:
+    """Whether the image is an ordinary one for the model, on a scale."""
+    words, page = look.wording.pages.types, look.layout.page
+    unusual = explanation.percentile > _UNUSUAL
+    size = (page.width_at_most - 2 * page.margin, 260)
+    chart = scale_chart(explanation.percentile, _UNUSUAL, (words.ordinary, words.rare), size, look.layout)
+    nearer = words.nearer.format(value=f"{explanation.percentile:.0f}")
+    return Plain((words.unusual if unusual else words.usual, nearer), (Figure(chart, words.likeness),))
 
 
 def _scatter(

@@ -5,8 +5,9 @@ One file a kind; each registers a function for its type of explanation. Pages an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,6 +54,19 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """What a reader is shown who has five seconds and no legend: figures in rows of `columns`, and few sentences.
+
+    `shown` is False where the figures are held back, since nobody could see in them what they are to show.
+    """
+
+    sentences: tuple[str, ...]
+    figures: tuple[Figure, ...] = ()
+    columns: int = 1
+    shown: bool = True
+
+
+@dataclass(frozen=True)
 class Portrayal:
     """All that results say of one explanation.
 
@@ -62,20 +76,37 @@ class Portrayal:
         One line that sums it up, below the page's title.
     rows
         For the report.
-    figures
-        For one page, in rows of `columns`; none where there is nothing to draw.
+    columns
+        Figures in a row.
     lines
-        For the page's legend.
-    cine
-        Frames of equal size for a multi-frame capture that viewers play; empty for none.
+        For the legend of the page with details.
+    draw_figures, draw_cine, draw_plain
+        Draw what the properties of these names hold, when it is first asked for: reports need no pictures, and hardly
+        any reader needs all.
     """
 
     headline: str
     rows: tuple[Row, ...]
-    figures: tuple[Figure, ...] = ()
     columns: int = 1
     lines: tuple[str, ...] = ()
-    cine: tuple[Figure, ...] = ()
+    draw_figures: Callable[[], Sequence[Figure]] = tuple
+    draw_cine: Callable[[], Sequence[Figure]] = tuple
+    draw_plain: Callable[[], Plain | None] = lambda: None
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        """For the page with details, in rows of `columns`; none where there is nothing to draw."""
+        return tuple(self.draw_figures())
+
+    @cached_property
+    def cine(self) -> tuple[Figure, ...]:
+        """Frames of equal size for a multi-frame capture that viewers play; empty for none."""
+        return tuple(self.draw_cine())
+
+    @cached_property
+    def plain(self) -> Plain | None:
+        """For a radiologist's page; None of an explanation that only scientists read."""
+        return self.draw_plain()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from whyray.base.arrays import FloatArray
@@ -25,6 +27,26 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
     side = (look.layout.page.width_at_most - (_COLUMNS + 1) * look.layout.page.margin) // _COLUMNS
     drawn = explanation.units[:_DRAWN]
     bars = [Bar(_name(unit, words), unit.contribution, note=f"{unit.ablation:+.2f}") for unit in explanation.units]
+
+    def figures() -> list[Figure]:
+        return _figures(explanation, bars, drawn, side, look)
+
+    headline = words.headline.format(
+        shown=len(explanation.units), total=explanation.unit_count, layer=explanation.units[0].layer
+    )
+    return Portrayal(
+        headline=headline,
+        rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
+        columns=_COLUMNS,
+        lines=tuple(f"{_name(unit, words)}: {_detail(unit, words)}" for unit in drawn),
+        draw_figures=figures,
+    )
+
+
+def _figures(
+    explanation: UnitReport, bars: Sequence[Bar], drawn: Sequence[UnitEffect], side: int, look: Look
+) -> list[Figure]:
+    words = look.wording.units
     figures = [Figure(bar_chart(bars, words.contribution, (side, side), look.layout), words.chart)]
     for unit in drawn:
         if unit.activation_map is not None and explanation.display is not None:
@@ -33,16 +55,7 @@ def unit_report(explanation: UnitReport, look: Look) -> Portrayal:
         if unit.patches is not None:
             caption = words.patches.format(unit=unit.unit)
             figures.append(Figure(_tiles(unit.patches, side), caption, unit.synthetic))
-    headline = words.headline.format(
-        shown=len(explanation.units), total=explanation.unit_count, layer=explanation.units[0].layer
-    )
-    return Portrayal(
-        headline=headline,
-        rows=tuple(_row_of(unit, look) for unit in explanation.units) + _sums(explanation, look),
-        figures=tuple(figures),
-        columns=_COLUMNS,
-        lines=tuple(f"{_name(unit, words)}: {_detail(unit, words)}" for unit in drawn),
-    )
+    return figures
 
 
 def _name(unit: UnitEffect, words: UnitWords) -> str:

@@ -1,0 +1,56 @@
+"""When all roles of a machine work, and where its admin page is: what `whyray serve` and the demo tell."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from whyray.catalog import Catalog, processes
+from whyray.config import Config
+
+ROLES = frozenset({"intake", "worker", "delivery", "admin"})
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+
+def admin_url(config: Config) -> str:
+    """Where a browser on this machine finds the admin page."""
+    address = _EVERYWHERE.get(str(config.admin.address), str(config.admin.address))
+    scheme = "http" if config.admin.tls is None else "https"
+    return f"{scheme}://{address}:{config.admin.port}/"
+
+
+def roles_at_work(catalog: Catalog, since: datetime) -> frozenset[str]:
+    """Roles of this machine that have shown a sign of life since then, and that nothing keeps from their work.
+
+    None while the catalog can't be read.
+    """
+    try:
+        with catalog.read() as session:
+            return frozenset(
+                process.role
+                for process in processes.all_processes(session)
+                if process.seen_at >= since
+                and platform.node() in process.name
+                and processes.why_ended(process) is None
+                and processes.hindrance(process) is None
+            )
+    except SQLAlchemyError:
+        return frozenset()
+
+
+def tell_when_ready(
+    catalog: Catalog, roles: Collection[str], since: datetime, stop: threading.Event, tell: Callable[[str], None]
+) -> None:
+    """Name each role once it works, until all do or `stop` is set; asks the catalog twice a second."""
+    waiting = set(roles)
+    while waiting and not stop.is_set():
+        ready = sorted(waiting & roles_at_work(catalog, since))
+        waiting -= set(ready)
+        if ready:
+            tell(f"ready: {', '.join(ready)}" + (f"; waiting for {', '.join(sorted(waiting))}" if waiting else ""))
+        if waiting:
+            stop.wait(0.5)

@@ -1,0 +1,135 @@
+"""The manifest of an ONNX file, as far as the file says it; the rest is empty, and refused until it is filled in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from whyray.base.errors import PackageError
+
+_LAYOUTS = {4: ("planar", "NCHW"), 5: ("volume", "NCDHW")}
+_MOST_CHANNELS = 4
+_ACTIVATIONS = frozenset({"Sigmoid", "Softmax", "LogSoftmax"})
+
+
+def draft_manifest(graph: Path) -> str:
+    """Text of a `model.yaml` for this graph: names, shapes and the number of targets are the graph's.
+
+    What only its maker knows (task, how images were scaled and fitted, what the targets are called, licence, intended
+    use) is empty: nothing is guessed that would answer wrongly without a word. A package is refused until it is there.
+
+    Raises
+    ------
+    PackageError
+        If the file is no ONNX graph, or has no input that an image could be, or no output.
+    """
+    proto = _loaded(graph)
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = {value.name: _shape(value) for value in proto.graph.input if value.name not in constants}
+    images = {name: shape for name, shape in inputs.items() if len(shape) in _LAYOUTS}
+    if not images or not proto.graph.output:
+        found = ", ".join(f"{name} {shape}" for name, shape in inputs.items()) or "none"
+        raise PackageError(
+            f"{graph}: expected an input (N, C, rows, columns) or (N, C, slices, rows, columns), found {found}",
+            advice="Export the model so that it takes an image, or a volume.",
+        )
+    image, shape = next(iter(images.items()))
+    output = proto.graph.output[0]
+    return "\n".join(
+        [
+            "# Made from the graph by `whyray package init`. Fill in what is empty; docs/packages.md explains it.",
+            f"name: {_name_of(graph)}",
+            "version: 1.0.0",
+            "title:                       # what people read, e.g. Lung opacity on a frontal chest radiograph",
+            "manufacturer:                # who answers for the model",
+            *_task(output, len(shape)),
+            f"graph: {graph.name}",
+            "licence:                     # of the weights, e.g. Apache-2.0",
+            "intended_use:                # on which images, for what, and for what not",
+            *_input(image, shape),
+            *_others([name for name in inputs if name != image]),
+            *_output(proto, output),
+            "targets:                     # in the order of the output's channels",
+            *_targets(output, len(shape)),
+            "",
+        ]
+    )
+
+
+def _loaded(graph: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        proto = onnx.load(graph, load_external_data=False)
+    except (DecodeError, OSError, ValueError) as error:
+        raise PackageError(f"{graph}: not a readable ONNX graph: {error}", advice="Export the model again.") from error
+    return proto
+
+
+def _shape(value: Any) -> list[int | None]:
+    """Sizes by axis; None where the graph leaves one open."""
+    return [size.dim_value or None for size in value.type.tensor_type.shape.dim]
+
+
+def _name_of(graph: Path) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", graph.stem.lower()).strip("-")
+    return plain or "model"
+
+
+def _task(output: Any, rank: int) -> list[str]:
+    if len(_shape(output)) == rank:
+        return ["task: segmentation"]
+    return ["task:                        # multi-label, classification (one of several) or regression"]
+
+
+def _input(name: str, shape: list[int | None]) -> list[str]:
+    kind, layout = _LAYOUTS[len(shape)]
+    channels, sizes = shape[1], shape[2:]
+    last = shape[-1]
+    if (
+        len(shape) == 4
+        and last is not None
+        and last <= _MOST_CHANNELS
+        and (channels is None or channels > _MOST_CHANNELS)
+    ):
+        layout, channels, sizes = "NHWC", last, shape[1:3]
+    size = (
+        f"[{', '.join(map(str, sizes))}]" if None not in sizes else "# left open: the size of training, [rows, columns]"
+    )
+    return [
+        "input:",
+        f"  name: {name}",
+        f"  layout: {layout}",
+        f"  kind: {kind}",
+        f"  shape: {size}",
+        f"  channels: {channels or ''}",
+        "  fit:                       # as in training: pad (keeps the aspect ratio), stretch or crop",
+        "  intensity:                 # as in training: {source: voi} is 0..1 as displayed; or HU in a window",
+        "  modalities: []             # e.g. [CR, DX]; empty takes any",
+    ]
+
+
+def _others(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return ["  others:", *(f"    {name}: {{value: , meaning: }}  # the same for every patient" for name in names)]
+
+
+def _output(proto: Any, output: Any) -> list[str]:
+    made_by = next((node.op_type for node in proto.graph.node if output.name in node.output), "")
+    if made_by in _ACTIVATIONS:
+        activation = f"none           # the graph itself ends in {made_by}; what lies before is explained"
+    else:
+        activation = "               # what makes probabilities of it: sigmoid, softmax, or none for a regression"
+    return ["output:", f"  name: {output.name}", f"  activation: {activation}"]
+
+
+def _targets(output: Any, rank: int) -> list[str]:
+    shape = _shape(output)
+    count = (shape[1] if len(shape) > 1 else None) or 1
+    names = [f"  - name:                    # what channel {number} says" for number in range(count)]
+    if len(shape) == rank:
+        names[0] += "; where it is what belongs to no segment, add background: true"
+    return names

@@ -1,0 +1,137 @@
+"""Pages with every number, for scientists: measurements with baseline and threshold, parameters, digest, scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from whyray.imaging import frame_orientation
+from whyray.quality import QualityCard
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
+from whyray.results.page.key_slices import key_slices
+from whyray.results.page.layout import ColourBar, Line, Page, Panel, Words, compose, panel_size
+from whyray.results.page.marks import badge_of
+from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap
+from whyray.results.page.said import about_words, foot_of, probability_of, scale_bar
+from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, one_line, wrapped
+from whyray.results.page.told import figure_panels
+from whyray.results.portray import Portrayal
+from whyray.results.reasons import reasons_in
+from whyray.results.template_layout import Layout
+from whyray.results.trust import trust_in
+from whyray.results.wording import Wording
+
+_COLUMNS = (0.3, 0.1, 0.1, 0.1, 0.4)
+"""Widths of the table's columns, in its own."""
+
+
+def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> Page:
+    """All that was measured of a map, beside the whole map with its colour scale; of a volume on its clearest slice."""
+    top = float(np.abs(heatmap.values).max(initial=0.0))
+    ends = (wording.negative, wording.positive) if heatmap.signed else ("", "")
+    index = 0 if answer.image.kind == "planar" else key_slices(heatmap.values, heatmap.region, layout)[0]
+    frame = answer.image.frames[index]
+    size = panel_size(frame.shape, frame.pixel_aspect, 2, layout)
+    seen = dimmed_where_unseen(plain(answer.image.display[index], size), heatmap.covered[index])
+    picture = with_heatmap(seen, heatmap.values[index], heatmap.region[index], top, layout, signed=heatmap.signed)
+    orientation = frame_orientation(frame, answer.image.headers[frame.sop_instance_uid])
+    caption = wording.overlay.format(method=heatmap.name)
+    if answer.image.kind == "volume":
+        caption += " · " + wording.slice.format(number=index + 1, total=len(answer.image.frames))
+    panel = Panel(index, True, picture, caption, orientation, scale_bar(frame, size))
+    scope = wording.scale_planar if answer.image.kind == "planar" else wording.scale_volume
+    method = [wording.method.format(method=heatmap.name)]
+    if heatmap.layer:
+        method.append(wording.layer.format(layer=heatmap.layer))
+    method += [wording.unit.format(unit=heatmap.unit), scope]
+    lines = [
+        "  ·  ".join(method),
+        wording.region.format(rule=wording.region_rules.get(heatmap.region_rule, heatmap.region_rule)),
+    ]
+    words = _words(answer, finding, heatmap.name, heatmap.card, lines, heatmap.parameters, layout, wording)
+    bar = ColourBar(top, heatmap.signed, heatmap.unit, ends)
+    return _with_table(compose(words, [panel], 1, bar, layout), heatmap.card, layout, wording)
+
+
+def told_details(
+    answer: Answer, finding: Finding, told: GradedExplanation, portrayal: Portrayal, layout: Layout, wording: Wording
+) -> Page:
+    """All that was measured of an explanation that is not a heatmap, with its figures as they were made."""
+    words = _words(
+        answer,
+        finding,
+        told.method,
+        told.card,
+        [portrayal.headline, *portrayal.lines],
+        told.explanation.parameters,
+        layout,
+        wording,
+    )
+    panels = figure_panels(portrayal.figures, layout, wording)
+    return _with_table(compose(words, panels, portrayal.columns, None, layout), told.card, layout, wording)
+
+
+def _words(
+    answer: Answer,
+    finding: Finding,
+    method: str,
+    card: QualityCard,
+    lines: list[str],
+    parameters: Mapping[str, object],
+    layout: Layout,
+    wording: Wording,
+) -> Words:
+    colours, words = layout.colours, wording.pages
+    told = ", ".join(f"{name} = {value}" for name, value in parameters.items())
+    grade = getattr(wording.grades, card.grade.value)
+    said = [
+        *lines,
+        f"{wording.quality}: {grade}  ·  {'; '.join(reasons_in(card, wording)) or wording.no_concerns}",
+        *([words.parameters.format(parameters=told)] if told else []),
+        words.digest.format(digest=answer.package.digest),
+    ]
+    return Words(
+        title=words.details.format(name=finding.target.name, method=method),
+        subtitle=about_words(answer, finding, wording),
+        badge=badge_of(trust_in(card, wording)),
+        banner=None,
+        legend=[*(Line(line, colours.text, 0.9) for line in said), *foot_of(answer, layout, wording)],
+        probability=probability_of(finding, wording),
+    )
+
+
+def _with_table(page: Page, card: QualityCard, layout: Layout, wording: Wording) -> Page:
+    """The page with a table of all measurements below it."""
+    return Page(np.concatenate([page.picture, _table(card, page.picture.shape[1], layout, wording)]), page.panels)
+
+
+def _table(card: QualityCard, width: int, layout: Layout, wording: Wording) -> Picture:
+    words, margin, colours = wording.pages, layout.page.margin, layout.colours
+    room = width - 2 * margin
+    rows = [(words.measurement, words.value, words.baseline, words.grade, words.rule)]
+    for one in card.measurements:
+        baseline = "" if one.baseline is None else f"{one.baseline:.3g}"
+        name = wording.measured.names.get(one.name, one.name)
+        rows.append((name, f"{one.value:.3g}", baseline, getattr(wording.grades, one.grade.value), one.rule))
+    cells = [
+        [
+            Lines(tuple(wrapped(one_line(text), share * room - LEAST_TEXT, LEAST_TEXT, layout)), LEAST_TEXT)
+            for text, share in zip(row, _COLUMNS, strict=True)
+        ]
+        for row in rows
+    ]
+    heights = [max(cell.height for cell in row) + LEAST_TEXT // 2 for row in cells]
+    canvas = Image.new("RGB", (width, sum(heights) + margin), colours.background)
+    draw = ImageDraw.Draw(canvas)
+    top = 0
+    for number, (row, height) in enumerate(zip(cells, heights, strict=True)):
+        left: float = margin
+        for cell, share in zip(row, _COLUMNS, strict=True):
+            ink = colours.text if number else colours.faint
+            draw_lines(draw, (left, top), cell, ink, layout)
+            left += share * room
+        top += height
+        draw.line((margin, top - LEAST_TEXT // 4, width - margin, top - LEAST_TEXT // 4), fill=colours.faint)
+    return np.asarray(canvas)

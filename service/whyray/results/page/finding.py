@@ -1,0 +1,202 @@
+"""The page of a finding: its image beside what explains it, and three sentences: what, where, how far to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from whyray.base.arrays import BoolArray
+from whyray.imaging import SourceImage, frame_orientation
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
+from whyray.results.page.key_slices import key_slices
+from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
+from whyray.results.page.marks import badge_not_shown, badge_of
+from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
+from whyray.results.page.said import about_words, foot_of, number_of, probability_of, scale_bar, title_of
+from whyray.results.place import place_in_words
+from whyray.results.template_layout import Layout
+from whyray.results.trust import method_title_in, trust_in
+from whyray.results.wording import Wording
+
+SENTENCE = 1.2
+"""Letters of the sentences that are read first, in those of the text."""
+Overlaid = Callable[[Picture, int], Picture]
+"""From the picture of a frame, and its index, to the same picture with something laid over it."""
+
+
+def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> list[Page]:
+    """The pages of one explanation: the image beside what speaks for the finding; of a volume its key slices.
+
+    One page for a planar image or a montage; one a key slice, in the order of the slices, for `series` and
+    `multiframe`.
+    """
+    trust = trust_in(heatmap.card, wording)
+    words = Words(
+        title=finding.target.name,
+        subtitle=about_words(answer, finding, wording),
+        badge=badge_of(trust),
+        banner=None,
+        legend=[
+            *_sentences(
+                (
+                    what_words(answer, finding, wording),
+                    where_words(answer, finding, heatmap, wording),
+                    trust.sentence or "",
+                ),
+                layout,
+            ),
+            *([] if heatmap.covered.all() else [Line(wording.unseen, layout.colours.faint)]),
+            *foot_of(answer, layout, wording, scaled=True),
+        ],
+        probability=probability_of(finding, wording),
+    )
+    slices = shown_slices(answer.image, heatmap.values, heatmap.region, layout)
+    return _pages(answer.image, slices, words, wording.pages.highlighted, overlay_of(heatmap, layout), layout, wording)
+
+
+def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
+    """Lays what speaks for the finding over the picture of a frame, the region outlined."""
+    top = float(heatmap.values.max(initial=0.0))
+
+    def overlaid(background: Picture, index: int) -> Picture:
+        seen = dimmed_where_unseen(background, heatmap.covered[index])
+        return with_finding(seen, heatmap.values[index], heatmap.region[index], top, layout)
+
+    return overlaid
+
+
+def shown_slices(image: SourceImage, values: np.ndarray, region: BoolArray, layout: Layout) -> list[int]:
+    """Which frames a page shows: the one of a planar image, of a volume its key slices in their order."""
+    return [0] if image.kind == "planar" else sorted(key_slices(values, region, layout))
+
+
+def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
+    """The pages of a segment: how large it is, where it lies, and its outline; of a volume on its key slices."""
+    place = place_in_words(answer, finding, mask, wording)
+    words = Words(
+        title=title_of(answer, finding, wording),
+        subtitle=about_words(answer, finding, wording),
+        badge=None,
+        banner=None,
+        legend=[
+            *_sentences(
+                (
+                    wording.segment_found if finding.present else wording.segment_empty,
+                    wording.pages.segment_lies.format(place=place) if place else "",
+                ),
+                layout,
+            ),
+            *foot_of(answer, layout, wording, scaled=True),
+        ],
+    )
+    slices = shown_slices(answer.image, mask.astype(np.float32), mask, layout)
+    caption = wording.pages.outlined.format(name=finding.target.name)
+    return _pages(
+        answer.image, slices, words, caption, lambda at, index: with_mask(at, mask[index], layout), layout, wording
+    )
+
+
+def notice_page(
+    answer: Answer,
+    finding: Finding,
+    withheld: Sequence[MapInSource | GradedExplanation],
+    layout: Layout,
+    wording: Wording,
+) -> Page:
+    """A page without any picture: the finding, and why its explanations are not shown."""
+    colours = layout.colours
+    explained: list[MapInSource | GradedExplanation] = [*finding.maps, *finding.told]
+    shown = any(not graded.card.withheld for graded in explained)
+    sentences = list(dict.fromkeys(_why_withheld(graded, wording, named=shown) for graded in withheld))
+    lines = [Line(sentence, colours.text, SENTENCE) for sentence in sentences]
+    if withheld:
+        lines.append(Line(wording.pages.finding_stands, colours.text, SENTENCE))
+    for method, reason in finding.refused.items():
+        lines.append(
+            Line(wording.refused_because.format(method=method_title_in(method, wording), reason=reason), colours.text)
+        )
+    words = Words(
+        title=finding.target.name,
+        subtitle=about_words(answer, finding, wording),
+        badge=badge_not_shown(wording),
+        banner=None,
+        legend=[
+            Line(wording.withheld if withheld else wording.refused, colours.text, SENTENCE, bold=True),
+            *lines,
+            *foot_of(answer, layout, wording),
+        ],
+        probability=probability_of(finding, wording),
+    )
+    return compose(words, [], 1, None, layout)
+
+
+def _why_withheld(graded: MapInSource | GradedExplanation, wording: Wording, *, named: bool) -> str:
+    """Why it is not shown; `named`: with its method, since other explanations of the finding are shown."""
+    sentence = trust_in(graded.card, wording).sentence or ""
+    return f"{method_title_in(graded.method, wording)}  ·  {sentence}" if named else sentence
+
+
+def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """That the finding was found or not, or what was measured."""
+    name, words = finding.target.name, wording.pages
+    if finding.probability is None and finding.mask is None:
+        return words.measured.format(name=name, value=number_of(answer, finding, wording))
+    return (words.found if finding.present else words.not_reached).format(name=name)
+
+
+def where_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
+    """Where what speaks for the finding lies."""
+    place = place_in_words(answer, finding, heatmap.region, wording)
+    return wording.pages.lies.format(place=place) if place else wording.pages.nowhere
+
+
+def _sentences(sentences: Sequence[str], layout: Layout) -> list[Line]:
+    return [Line(sentence, layout.colours.text, SENTENCE) for sentence in sentences if sentence]
+
+
+def _pages(
+    image: SourceImage,
+    slices: Sequence[int],
+    words: Words,
+    caption: str,
+    overlaid: Overlaid,
+    layout: Layout,
+    wording: Wording,
+) -> list[Page]:
+    montage = image.kind == "volume" and layout.volume.pages == "montage" and len(slices) > 1
+    alone = montage or layout.finding == "overlay"
+    columns = (3 if len(slices) > 4 else 2) if montage else 1 if alone else 2
+    frame = image.frames[0]
+    high = layout.page.panel_height_at_most // -(-len(slices) // columns) if montage else None
+    size = panel_size(frame.shape, frame.pixel_aspect, columns, layout, highest=high)
+    panels = [_panels(image, index, size, caption, overlaid, wording, alone=alone) for index in slices]
+    if montage:
+        return [compose(words, [panel for pair in panels for panel in pair], columns, None, layout)]
+    return [compose(words, pair, columns, None, layout) for pair in panels]
+
+
+def _panels(
+    image: SourceImage,
+    index: int,
+    size: tuple[int, int],
+    caption: str,
+    overlaid: Overlaid,
+    wording: Wording,
+    *,
+    alone: bool,
+) -> list[Panel]:
+    frame = image.frames[index]
+    header = image.headers[frame.sop_instance_uid]
+    background = plain(image.display[index], size)
+    orientation, bar = frame_orientation(frame, header), scale_bar(frame, size)
+    if image.kind == "planar":
+        captions = (wording.original, caption)
+    else:
+        place = wording.slice.format(number=index + 1, total=len(image.frames))
+        captions = (f"{wording.original} · {place}", place if alone else caption)
+    original = [] if alone else [Panel(index, False, background, captions[0], orientation, bar)]
+    return [
+        *original,
+        Panel(index, True, overlaid(background, index), captions[1], orientation, bar if alone else None),
+    ]

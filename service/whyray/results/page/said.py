@@ -1,0 +1,116 @@
+"""What pages say in words: of a finding, of its number, and at their foot."""
+
+from __future__ import annotations
+
+import math
+
+from whyray.imaging import SourceFrame, SourceImage
+from whyray.results.answer import Answer, Finding, FramesExplained
+from whyray.results.image_notes import one_line
+from whyray.results.measured import value_unit
+from whyray.results.multi_frame import functional_value
+from whyray.results.page.layout import Line
+from whyray.results.page.marks import Probability
+from whyray.results.prevalence import prevalence_words
+from whyray.results.template_layout import Layout
+from whyray.results.wording import Wording
+
+FOOT = 0.9
+"""Letters of a page's foot, in those of its text."""
+
+
+def percent(value: float, wording: Wording) -> str:
+    """A share of 0..1 as whole percents, with a decimal below ten; 'below 1 %' where that would read as nothing."""
+    words, hundredth = wording.pages, 100 * value
+    if 0 < hundredth < 1:
+        return words.below_one
+    return words.percent.format(value=f"{hundredth:.1f}" if 0 < hundredth < 9.95 else f"{hundredth:.0f}")
+
+
+def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """The finding's probability, or its value with its unit; empty where it has neither."""
+    if finding.probability is not None:
+        return percent(finding.probability, wording)
+    if finding.value is not None:
+        unit = value_unit(answer, finding).value
+        return f"{finding.value:.4g} {'' if unit == '1' else unit.replace('mm2', 'mm²')}".rstrip()
+    return ""
+
+
+def title_of(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """The finding with its number."""
+    return f"{finding.target.name}   {number_of(answer, finding, wording)}".rstrip()
+
+
+def probability_of(finding: Finding, wording: Wording) -> Probability | None:
+    """The finding's probability as a bar; None where it has none."""
+    if finding.probability is None:
+        return None
+    threshold = finding.target.threshold
+    called = wording.pages.threshold.format(value=percent(threshold, wording))
+    return Probability(finding.probability, threshold, percent(finding.probability, wording), called)
+
+
+def is_called(finding: Finding) -> bool:
+    """Whether it belongs to what was found: present, or a number that is told in any case."""
+    return finding.present or (finding.probability is None and finding.mask is None and finding.value is not None)
+
+
+def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
+    """Which frame of a multi-frame instance the page is about, and the prevalence that a route set; often neither."""
+    image, said = answer.image, []
+    if image.multi_frame_instance is not None and len(image.frames) == 1:
+        total = int(image.header.NumberOfFrames)
+        said.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))
+    if finding.prevalence is not None and finding.prevalence.is_set:
+        said.append(prevalence_words(answer, finding, wording) or "")
+    return "  ·  ".join(said)
+
+
+def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = False) -> list[Line]:
+    """What every page says at its foot: how the image was read, package and version, and what it is not for.
+
+    `scaled`: the page shows a bar of length.
+    """
+    package, colours = answer.package, layout.colours
+    noted = [one_line(answer.image.notes, wording.notes)]
+    if answer.frames_explained is not None:
+        noted.append(frames_explained_words(answer.frames_explained, wording))
+    if answer.revision > 1:
+        noted.append(wording.revision.format(number=answer.revision))
+    told = [wording.pages.package.format(title=package.title, version=package.version)]
+    if scaled and _is_at_detector(answer.image):
+        told.append(wording.detector_plane)
+    return [
+        Line("", colours.text, 0.3),
+        *(Line(words, colours.amber, FOOT) for words in noted if words),
+        Line("  ·  ".join(told), colours.faint, FOOT),
+        Line(wording.not_for_diagnosis, colours.red, FOOT),
+    ]
+
+
+def frames_explained_words(explained: FramesExplained, wording: Wording) -> str:
+    """Which frames of a multi-frame instance are explained, and that the others are not."""
+    return wording.frames_explained.format(
+        count=len(explained.numbers), total=explained.answered, numbers=explained.ranges
+    )
+
+
+def scale_bar(frame: SourceFrame, size: tuple[int, int]) -> tuple[int, str] | None:
+    """A bar of 1, 2 or 5 times a power of ten mm, at most a third of the panel's width."""
+    if frame.spacing is None or frame.spacing[1] <= 0:
+        return None
+    millimetres_per_pixel = frame.spacing[1] * frame.shape[1] / size[0]
+    room = millimetres_per_pixel * size[0] / 3
+    power = 10.0 ** math.floor(math.log10(room))
+    length = max(step * power for step in (1, 2, 5) if step * power <= room)
+    text = f"{length / 10:g} cm" if length >= 10 else f"{length:g} mm"
+    return round(length / millimetres_per_pixel), text
+
+
+def _is_at_detector(image: SourceImage) -> bool:
+    """Whether the source's spacing is that of the detector, which the patient's organs are nearer than."""
+    frame = image.frames[0]
+    header = image.headers[frame.sop_instance_uid]
+    written = functional_value(header, frame.frame_number, "PixelMeasuresSequence", "PixelSpacing")
+    return frame.spacing is not None and not written

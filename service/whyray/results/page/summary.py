@@ -1,0 +1,206 @@
+"""The first page of an answer: what was found, where, how far its explanation is to be trusted; and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, by_probability
+from whyray.results.page.finding import SENTENCE, overlay_of
+from whyray.results.page.key_slices import key_slices
+from whyray.results.page.layout import Line, Page, Words, compose
+from whyray.results.page.marks import draw_level, draw_probability
+from whyray.results.page.overlay import Picture, plain, with_mask
+from whyray.results.page.said import foot_of, is_called, number_of, probability_of
+from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
+from whyray.results.place import place_in_words
+from whyray.results.prevalence import prevalence_words
+from whyray.results.template_layout import Layout
+from whyray.results.trust import TrustLevel, method_title_in, trust_in
+from whyray.results.wording import Wording
+
+MOST_FINDINGS = 6
+"""Findings that get a line of their own; the others are named."""
+_WIDTH = 1500
+_THUMBNAIL = 8.5
+"""Side of a thumbnail, in letters of the text."""
+_BAR_AT = 0.62
+"""Where the bars of probability begin, in the page's width."""
+
+
+@dataclass(frozen=True)
+class Summarised:
+    """A finding, and the answer with the image that shows it best."""
+
+    answer: Answer
+    finding: Finding
+
+
+def summary_page(
+    answer: Answer, layout: Layout, wording: Wording, *, shown_in: Sequence[Summarised] | None = None
+) -> Page:
+    """What was found, a line each; what was looked for and not found; what could not be done.
+
+    Parameters
+    ----------
+    shown_in
+        Where each finding is shown, in the order of `answer.findings`; left out, in the answer itself.
+    """
+    if answer.scope is not None and answer.scope.refused:
+        return no_statement_page(answer, layout, wording)
+    best = {id(finding): one for finding, one in zip(answer.findings, shown_in or (), strict=False)}
+    ordered = [best.get(id(finding), Summarised(answer, finding)) for finding in by_probability(answer.findings)]
+    called = [one for one in ordered if is_called(one.finding)]
+    width = min(_WIDTH, layout.page.width_at_most)
+    text_size = text_size_of(width)
+    above = Words(wording.pages.summary, answer.package.title, None, None, ())
+    head = compose(above, [], 1, None, layout, width=width).picture
+    rows = [_row(one, width, text_size, layout, wording) for one in called[:MOST_FINDINGS]]
+    below = compose(
+        Words("", "", None, None, _lines(answer, called, ordered, layout, wording)), [], 1, None, layout, width=width
+    ).picture
+    return Page(np.concatenate([head, *rows, below]), ())
+
+
+def no_statement_page(answer: Answer, layout: Layout, wording: Wording) -> Page:
+    """A page without any picture, finding or number: that nothing is said of this image, and why."""
+    first, *why = no_statement_words(answer, wording)
+    words = Words(
+        title=answer.package.title,
+        subtitle="",
+        badge=None,
+        banner=None,
+        legend=[
+            Line(first, layout.colours.text, 1.5, bold=True),
+            *(Line(line, layout.colours.text, SENTENCE) for line in why),
+            *foot_of(answer, layout, wording),
+        ],
+    )
+    return compose(words, [], 1, None, layout)
+
+
+def no_statement_words(answer: Answer, wording: Wording) -> list[str]:
+    """That nothing is said of the image, then why, a sentence each; empty of an image that is answered about."""
+    if answer.scope is None or not answer.scope.refused:
+        return []
+    return [wording.scope.none, *(wording.scope.sentence(reason) for reason in answer.scope.reasons)]
+
+
+def _lines(
+    answer: Answer, called: Sequence[Summarised], ordered: Sequence[Summarised], layout: Layout, wording: Wording
+) -> list[Line]:
+    """Below the findings: more of them, what was not found, what could not be done, and the foot."""
+    words, ink = wording.pages, layout.colours.text
+    lines = [] if called else [Line(words.nothing, ink, 1.5, bold=True)]
+    more = [
+        f"{one.finding.target.name} {number_of(one.answer, one.finding, wording)}".strip()
+        for one in called[MOST_FINDINGS:]
+    ]
+    if more:
+        lines.append(Line(words.more.format(count=len(more), names=", ".join(more)), ink, SENTENCE, bold=True))
+    absent = [one.finding.target.name for one in ordered if not is_called(one.finding)]
+    if absent:
+        lines.append(Line(words.not_found.format(names=", ".join(absent)), ink, SENTENCE))
+    moved = dict.fromkeys(
+        f"{one.finding.target.name}: {prevalence_words(one.answer, one.finding, wording)}"
+        for one in called
+        if one.finding.prevalence is not None and one.finding.prevalence.is_set
+    )
+    lines += [Line(prevalence, ink) for prevalence in moved]
+    refused = dict.fromkeys(
+        f"{method_title_in(method, wording)} ({reason.rstrip('. ')})"
+        for one in ordered
+        for method, reason in one.finding.refused.items()
+    )
+    lines += [Line(words.could_not.format(what=what), ink) for what in refused]
+    return [*lines, *foot_of(answer, layout, wording)]
+
+
+def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: Wording) -> Picture:
+    """Thumbnail, name, place and number of a finding, and how far its explanation is to be trusted."""
+    margin, finding = layout.page.margin, one.finding
+    side = round(_THUMBNAIL * text_size)
+    left = margin + side + margin
+    bar_left = round(_BAR_AT * width)
+    level, sentence, place = _told(one, wording)
+    probability = probability_of(finding, wording)
+    name = fitted(
+        finding.target.name, round(1.5 * text_size), bar_left - left - margin, layout, bold=True, least=text_size
+    )
+    size = round(1.15 * text_size)
+    where = Lines(tuple(wrapped(one_line(place), bar_left - left - margin, size, layout)), size) if place else None
+    mark = 0 if level is None else round(1.3 * text_size)
+    said = Lines(tuple(wrapped(one_line(sentence), width - left - mark - 2 * margin, size, layout)), size)
+    high = name.height + (0 if where is None else where.height)
+    high = max(high, round(3.4 * text_size)) + round(0.4 * text_size)
+    height = max(side, high + said.height) + margin
+    canvas = Image.new("RGB", (width, height), layout.colours.background)
+    draw = ImageDraw.Draw(canvas)
+    draw.line((margin, 0, width - margin, 0), fill=layout.colours.faint, width=1)
+    top = margin // 2
+    canvas.paste(Image.fromarray(_thumbnail(one, side, layout)), (margin, top))
+    end = draw_lines(draw, (left, top), name, layout.colours.text, layout)
+    if where is not None:
+        draw_lines(draw, (left, end), where, layout.colours.text, layout)
+    if probability is not None:
+        box = (bar_left, top, width - margin, top + 3.4 * text_size)
+        draw_probability(draw, probability, box, text_size, layout)
+    else:
+        number = fitted(
+            number_of(one.answer, finding, wording), round(1.3 * text_size), width - bar_left, layout, bold=True
+        )
+        draw_lines(draw, (bar_left, top), number, layout.colours.text, layout)
+    if level is not None:
+        draw_level(draw, level, (left, top + high, left + text_size, top + high + text_size), layout)
+    draw_lines(draw, (left + mark, top + high - 0.1 * text_size), said, layout.colours.text, layout)
+    return np.asarray(canvas)
+
+
+def _told(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str, str]:
+    """The level of the finding's first explanation, the sentence about it, and where the finding is seen."""
+    finding = one.finding
+    explained: list[MapInSource | GradedExplanation] = [*finding.maps, *finding.told]
+    shown = next((graded for graded in explained if not graded.card.withheld), None)
+    heatmap = _shown_map(finding)
+    region = heatmap.region if heatmap is not None else finding.mask
+    place = "" if region is None else place_in_words(one.answer, finding, region, wording)
+    if explained:
+        trust = trust_in((shown or explained[0]).card, wording)
+        return trust.level, trust.sentence or trust.badge + ".", place
+    if finding.refused:
+        return TrustLevel.NOT_SHOWN, wording.pages.no_explanation, place
+    return None, "" if finding.mask is not None else wording.pages.not_explained, place
+
+
+def _shown_map(finding: Finding) -> MapInSource | None:
+    return next((heatmap for heatmap in finding.maps if not heatmap.card.withheld), None)
+
+
+def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
+    """The clearest frame with what explains the finding, or its segment; the bare image where nothing may be shown."""
+    image, finding, heatmap = one.answer.image, one.finding, _shown_map(one.finding)
+    index = 0
+    if image.kind == "volume" and heatmap is not None:
+        index = key_slices(heatmap.values, heatmap.region, layout)[0]
+    elif image.kind == "volume" and finding.mask is not None:
+        index = key_slices(finding.mask.astype(np.float32), finding.mask, layout)[0]
+    elif image.kind == "volume":
+        index = len(image.frames) // 2
+    rows, columns = image.shape[1:]
+    high = rows * image.frames[index].pixel_aspect
+    scale = side / max(columns, high)
+    background = plain(image.display[index], (max(1, round(columns * scale)), max(1, round(high * scale))))
+    small = layout.model_copy(update={"contour": layout.contour.model_copy(update={"width": 2})})
+    if heatmap is not None:
+        picture = overlay_of(heatmap, small)(background, index)
+    elif finding.mask is not None:
+        picture = with_mask(background, finding.mask[index], small)
+    else:
+        picture = background
+    canvas = np.full((side, side, 3), layout.colours.background, np.uint8)
+    above, left = (side - picture.shape[0]) // 2, (side - picture.shape[1]) // 2
+    canvas[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas

@@ -1,0 +1,102 @@
+"""Where something lies, in a radiologist's words: by anatomy where it is known, else by the parts of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from whyray.base.arrays import BoolArray
+from whyray.explain import RegionShares
+from whyray.imaging import frame_orientation
+from whyray.results.answer import Answer, Finding, StructureInSource
+from whyray.results.wording import PlaceWords, Wording
+
+_PART = 0.1
+"""Share of a region from which on a part that lies by itself is named."""
+_NAMED_TOO = 0.3
+"""Share of a part from which on a structure is named."""
+_MOST_NAMED = 3
+_ONE_SIDE = 0.75
+"""Share from which on a region lies on one side."""
+
+
+def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording: Wording) -> str:
+    """Where a region lies: 'right lower zone and left lower zone', or 'patient's left, upper third of the image'.
+
+    Sides are the patient's where anatomy or the image's orientation tells them. Empty of an empty region.
+
+    Parameters
+    ----------
+    region
+        (frames, rows, columns) of the source.
+    """
+    if not region.any():
+        return ""
+    structures = _structures(answer, finding)
+    if structures:
+        within = np.any([structure.mask for structure in structures], axis=0)
+        if (region & within).sum() * 2 >= region.sum():
+            return _by_anatomy(structures, region, wording)
+        return wording.pages.place.outside.format(place=_by_image(answer, region, wording.pages.place))
+    return _by_image(answer, region, wording.pages.place)
+
+
+def _structures(answer: Answer, finding: Finding) -> Sequence[StructureInSource]:
+    """The anatomy of the image; else that of an explanation by anatomy."""
+    if answer.anatomy:
+        return answer.anatomy
+    return next(
+        (
+            told.structures
+            for told in finding.told
+            if isinstance(told.explanation, RegionShares) and not told.card.withheld
+        ),
+        (),
+    )
+
+
+def _by_anatomy(structures: Sequence[StructureInSource], region: BoolArray, wording: Wording) -> str:
+    """The structures in which the parts of the region lie, the largest part first, each by its own: of two parts on
+    either side both are named, however different their sizes."""
+    labels, count = ndimage.label(region, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    names: list[str] = []
+    for part in np.argsort(-sizes, kind="stable"):
+        if sizes[part] < _PART * region.sum() or len(names) >= _MOST_NAMED:
+            break
+        inside = labels == part + 1
+        shares = sorted(
+            ((float((inside & structure.mask).sum()) / sizes[part], structure.name) for structure in structures),
+            reverse=True,
+        )
+        names += [name for share, name in shares if share >= _NAMED_TOO] or [shares[0][1]]
+    told = [wording.regions.names.get(name, name) for name in dict.fromkeys(names)][:_MOST_NAMED]
+    first, last = ", ".join(told[:-1]), told[-1]
+    return wording.pages.place.both.format(first=first, second=last) if first else last
+
+
+def _by_image(answer: Answer, region: BoolArray, words: PlaceWords) -> str:
+    image = answer.image
+    flat = np.asarray(region.any(axis=0))
+    thirds = [int(part.sum()) for part in np.array_split(flat, 3, axis=0)]
+    third = (words.upper, words.middle, words.lower)[int(np.argmax(thirds))]
+    middle = flat.shape[1] // 2
+    left_share = float(flat[:, :middle].sum()) / float(flat.sum())
+    frame = image.frames[0]
+    orientation = frame_orientation(frame, image.headers[frame.sop_instance_uid])
+    to_right = orientation[0][:1] if orientation else ""
+    sides = {
+        "L": (words.patient_right, words.patient_left),
+        "R": (words.patient_left, words.patient_right),
+    }.get(to_right, (words.left, words.right))
+    side = sides[0] if left_share >= _ONE_SIDE else sides[1] if left_share <= 1 - _ONE_SIDE else words.across
+    place = words.side_and_third.format(side=side, third=third)
+    if image.kind == "planar":
+        return place
+    slices, total = np.flatnonzero(region.reshape(len(region), -1).any(axis=1)) + 1, len(region)
+    first, last = int(slices[0]), int(slices[-1])
+    if first == last:
+        return words.side_and_third.format(side=words.one_slice.format(number=first, total=total), third=place)
+    return words.side_and_third.format(side=words.slices.format(first=first, last=last, total=total), third=place)

@@ -1,0 +1,62 @@
+"""What a database that goes away in the middle of anything amounts to."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from itertools import count
+
+from sqlalchemy import create_engine, text
+
+from catalog.conftest import Postgres
+from catalog.rows import job, result
+from whyray.base.failures import typed_error
+from whyray.catalog import Catalog, events, jobs
+
+
+def test_whatever_a_terminated_backend_raises_is_an_outage_that_passes(
+    postgres: Postgres, postgres_catalog: Catalog
+) -> None:
+    over = threading.Event()
+
+    def terminate() -> None:
+        engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            while not over.is_set():
+                connection.execute(text("SELECT pg_sleep(random() * 0.1)"))
+                connection.execute(
+                    text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+                )
+        engine.dispose()
+
+    def look() -> None:
+        for _ in range(40):
+            try:
+                number = next(numbers)
+                with postgres_catalog.begin() as session:
+                    made = job(session, study=number)
+                with postgres_catalog.begin() as session:
+                    jobs.claim(session, made.id, "me", postgres_catalog.clock(), most_attempts=3)
+                with postgres_catalog.begin() as session:
+                    jobs.finish(session, made.id, "me", [result(str(number), "pacs")], [], postgres_catalog.clock())
+                outcomes["done"] += 1
+            except Exception as error:
+                outcomes[f"{type(error).__module__}.{type(error).__name__}"] += 1
+                wrong.extend([error] if not typed_error(error).retriable else [])
+
+    numbers = count(1)
+    outcomes: Counter[str] = Counter()
+    wrong: list[Exception] = []
+    killer = threading.Thread(target=terminate)
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    killer.start()
+    for looker in lookers:
+        looker.start()
+    for looker in lookers:
+        looker.join()
+    over.set()
+    killer.join()
+    assert wrong == []
+    assert len(outcomes) > 1
+    with postgres_catalog.begin() as session:
+        events.record(session, postgres_catalog.clock(), "info", "job.created", "afterwards")

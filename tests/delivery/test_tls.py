@@ -1,0 +1,97 @@
+"""DICOM over TLS out of WhyRay: whom it trusts and what it shows, with dcmtk's storescp and Orthanc as peers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from certificates import Authority
+from peers import free_port, until
+from whyray.base.errors import PeerUnreachable
+from whyray.config import CallerTls, DicomDestination
+from whyray.delivery import Caller, echo
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "hospital", "hospital")
+
+
+@contextmanager
+def storescp(shown: tuple[Path, Path], trusted: Path) -> Iterator[int]:
+    """dcmtk's storescp by TLS, which asks for a certificate; its port."""
+    program = shutil.which("storescp")
+    if program is None:
+        pytest.skip("storescp is not installed: apt-get install dcmtk")
+    port = free_port()
+    told = ["-aet", "PACS", "--ignore", "+tls", str(shown[1]), str(shown[0]), "+cf", str(trusted), str(port)]
+    peer = subprocess.Popen([program, *told], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        peer.terminate()
+        peer.wait()
+
+
+def pacs(port: int, **tls: object) -> DicomDestination:
+    return DicomDestination(ae_title="PACS", host="127.0.0.1", port=port, tls=CallerTls(**tls))  # type: ignore[arg-type]
+
+
+def answers(destination: DicomDestination) -> Callable[[], bool]:
+    def asked() -> bool:
+        try:
+            echo(destination, Caller())
+        except PeerUnreachable:
+            return False
+        return True
+
+    return asked
+
+
+def test_a_peer_of_the_hospital_is_reached_by_tls_with_both_certificates_checked(hospital: Authority) -> None:
+    certificate, key = hospital.signs("whyray")
+    with storescp(hospital.signs("pacs"), hospital.file) as port:
+        until(answers(pacs(port, authorities=hospital.file, certificate=certificate, key=key)))
+        with pytest.raises(PeerUnreachable):
+            echo(pacs(port, authorities=hospital.file), Caller())
+
+
+@pytest.mark.parametrize(
+    ("whose", "why"),
+    [
+        ("another authority's", "not trusted"),
+        ("expired", "certificate has expired"),
+        ("revoked", "certificate revoked"),
+        ("another host's", "IP address mismatch"),
+    ],
+)
+def test_a_peer_that_can_not_show_who_it_is_gets_nothing(
+    hospital: Authority, whose: str, why: str, tmp_path: Path
+) -> None:
+    certificate, key = hospital.signs("whyray")
+    stolen = hospital.signs("stolen")
+    shown = {
+        "another authority's": lambda: Authority(tmp_path / "other", "other").signs("pacs"),
+        "expired": lambda: hospital.signs("pacs", expired=True),
+        "revoked": lambda: stolen,
+        "another host's": lambda: hospital.signs("pacs", host="10.0.0.9"),
+    }[whose]()
+    trusting = {"authorities": hospital.file, "certificate": certificate, "key": key}
+    lax = {"check_host": False} if whose == "another host's" else {}
+    with storescp(shown, hospital.file) as port:
+        checked = pacs(port, revoked=hospital.revokes(stolen[0]), **trusting)
+
+        def said() -> str:
+            with pytest.raises(PeerUnreachable) as refused:
+                echo(checked, Caller())
+            return refused.value.message
+
+        until(lambda: "refused after" not in said(), what="storescp listens")
+        assert why in said()
+        if lax:
+            assert answers(pacs(port, **trusting, **lax))()

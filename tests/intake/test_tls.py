@@ -1,0 +1,179 @@
+"""DICOM over TLS into WhyRay: who shows what, with dcmtk's storescu as the peer."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from certificates import Authority
+from intake.conftest import Running
+from intake.scu import encode, small, uid
+from intake.web import BOUNDARY, multipart, part10
+from peers import until
+from whyray.base.errors import ConfigError
+from whyray.config import DicomWebListener, ListenerTls, Peer
+from whyray.config.services import WebTls
+
+Listen = Callable[..., Running]
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "hospital", "hospital")
+
+
+def settings(hospital: Authority, *, mutual: bool = True, **more: object) -> ListenerTls:
+    certificate, key = hospital.signs("whyray")
+    authorities = {"authorities": hospital.file} if mutual else {}
+    return ListenerTls.model_construct(
+        **{"certificate": certificate, "key": key, "authorities": None, "revoked": None, "only": False, "port": 0}
+        | authorities
+        | more
+    )
+
+
+def send(running: Running, trusted: Path, shown: tuple[Path, Path] | None, file: Path, *profile: str) -> int:
+    """The exit code of storescu, which sends a file by TLS."""
+    program = shutil.which("storescu")
+    if program is None:
+        pytest.skip("storescu is not installed: apt-get install dcmtk")
+    with_certificate = ["+tla"] if shown is None else ["+tls", str(shown[1]), str(shown[0])]
+    told = [*with_certificate, *profile, "+cf", str(trusted), "-aec", "WHYRAY", "127.0.0.1", str(running.scp.tls_port)]
+    return subprocess.run([program, *told, str(file)], capture_output=True, timeout=60, check=False).returncode
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "film.dcm"
+    path.write_bytes(part10(small(1)))
+    return path
+
+
+@pytest.mark.parametrize("profile", ["+py", "+px"])
+def test_a_peer_with_a_certificate_of_the_hospital_sends_by_tls(
+    listen: Listen, hospital: Authority, film: Path, profile: str
+) -> None:
+    running = listen(tls=settings(hospital))
+    assert send(running, hospital.file, hospital.signs("modality"), film, profile) == 0
+    assert [instance.sop_instance_uid for instance in running.instances()] == [uid("1", 1)]
+    with running.sender() as sender:
+        assert sender.store(encode(small(2)), uid("1", 2)).Status == 0, "the plain port goes on beside it"
+
+
+@pytest.mark.parametrize("whose", ["another authority's", "expired", "revoked", "none"])
+def test_a_peer_with_the_wrong_certificate_or_none_is_refused_with_an_event(
+    listen: Listen, hospital: Authority, film: Path, whose: str, tmp_path: Path
+) -> None:
+    revoked = hospital.signs("stolen")
+    shown = {
+        "another authority's": Authority(tmp_path / "other", "other").signs("modality"),
+        "expired": hospital.signs("old", expired=True),
+        "revoked": revoked,
+        "none": None,
+    }[whose]
+    running = listen(tls=settings(hospital, revoked=hospital.revokes(revoked[0])))
+    assert send(running, hospital.file, shown, film) != 0
+    until(lambda: running.events("intake.aborted"))
+    assert "no TLS" in running.events("intake.aborted")[0].message
+    assert running.instances() == []
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_plain_dicom_and_old_tls_on_the_port_of_tls_are_refused_with_an_event(
+    listen: Listen, hospital: Authority
+) -> None:
+    running = listen(tls=settings(hospital, mutual=False))
+    port = running.scp.tls_port
+    assert port is not None
+    with socket.create_connection(("127.0.0.1", port)) as plain:
+        plain.sendall(b"\x01\x00\x00\x00\x00\xcd\x00\x01")
+        plain.settimeout(20)
+        with suppress(ConnectionResetError):
+            plain.recv(100)
+    until(lambda: running.events("intake.aborted"))
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", port)) as outdated, pytest.raises(OSError):
+        old.wrap_socket(outdated)
+
+
+def test_a_peer_that_has_to_come_by_tls_is_rejected_without(listen: Listen, hospital: Authority, film: Path) -> None:
+    peers = {"STORESCU": Peer(address="127.0.0.1", tls=True)}
+    running = listen(tls=settings(hospital), peers=peers)
+    program = shutil.which("storescu")
+    if program is None:
+        pytest.skip("storescu is not installed: apt-get install dcmtk")
+    plain = [program, "-aec", "WHYRAY", "127.0.0.1", str(running.port), str(film)]
+    assert subprocess.run(plain, capture_output=True, timeout=60, check=False).returncode != 0
+    assert "by TLS" in running.events("intake.rejected")[0].message
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+def test_where_tls_alone_is_wanted_no_plain_port_is_open(listen: Listen, hospital: Authority, film: Path) -> None:
+    running = listen(tls=settings(hospital, only=True))
+    assert running.scp.port is None
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(listen: Listen, hospital: Authority, tmp_path: Path) -> None:
+    made = settings(hospital, mutual=False)
+    running = listen(tls=made)
+
+    def serial() -> int:
+        trusting = ssl.create_default_context(cafile=str(hospital.file))
+        plain = socket.create_connection(("127.0.0.1", running.scp.tls_port))
+        with trusting.wrap_socket(plain, server_hostname="127.0.0.1") as encrypted:
+            return int(str((encrypted.getpeercert() or {})["serialNumber"]), 16)
+
+    before = serial()
+    hospital.signs("whyray")  # in the same files
+    assert serial() != before
+    made.certificate.write_text("half written")
+    after = serial()
+    assert after != before
+
+
+def test_a_peer_that_never_shakes_hands_holds_nobody_up(listen: Listen, hospital: Authority, film: Path) -> None:
+    running = listen(tls=settings(hospital), limits={"acse_timeout": timedelta(seconds=1)})
+    assert running.scp.tls_port is not None
+    with socket.create_connection(("127.0.0.1", running.scp.tls_port)):
+        assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+        until(lambda: running.events("intake.aborted"))
+    assert "did not take part in the handshake in time" in running.events("intake.aborted")[0].message
+
+
+def test_stow_rs_by_https_shows_a_renewed_certificate_without_a_restart(
+    listen: Listen, hospital: Authority, film: Path
+) -> None:
+    certificate, key = hospital.signs("whyray")
+    web = DicomWebListener.model_construct(
+        address="127.0.0.1", port=0, tokens={}, worklist=None, tls=WebTls(certificate=certificate, key=key)
+    )
+    running = listen(dicomweb=web)
+    where = f"https://127.0.0.1:{running.scp.dicomweb_port}/dicom-web/studies"
+    trusting = ssl.create_default_context(cafile=str(hospital.file))
+    kind = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'}
+    assert httpx.post(where, content=multipart(film.read_bytes()), headers=kind, verify=trusting).status_code == 200
+    other = Authority(hospital.folder, "other")
+    other.signs("whyray")  # in the same files
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(where, verify=trusting)
+    assert httpx.get(where, verify=ssl.create_default_context(cafile=str(other.file))).status_code == 405
+
+
+def test_a_file_that_is_no_certificate_is_named_and_what_to_do(listen: Listen, hospital: Authority) -> None:
+    made = settings(hospital)
+    made.key.write_text("no key")
+    with pytest.raises(ConfigError, match="can't be used for TLS"):
+        listen(tls=made)

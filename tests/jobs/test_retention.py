@@ -1,0 +1,112 @@
+"""What is removed when, and what never is."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+
+from site_under_test import Site, film
+from whyray.app.retention import Retention
+from whyray.catalog import Delivery, DeliveryState, Event, Instance, JobState, ResultRow, Study, jobs
+from whyray.jobs.worker import run_job
+
+DAY = 24 * 3600
+
+
+def retention_of(site: Site) -> Retention:
+    return Retention(site.catalog, site.storage, lambda: site.config)
+
+
+def a_delivered_study(site: Site) -> str:
+    """Received, worked on and sent; its UID."""
+    uid = site.receive([film(1)])
+    site.router().step()
+    run_job(site.jobs()[0].id, "worker-1", site.tools())
+    deliver(site)
+    return uid
+
+
+def deliver(site: Site) -> None:
+    with site.catalog.begin() as session:
+        for delivery in session.scalars(select(Delivery)):
+            delivery.state, delivery.sent_at = DeliveryState.SENT, site.clock()
+
+
+def kept(site: Site) -> tuple[int, int, int]:
+    """How many studies, instances and results the catalog has; the storage has the bytes of just these."""
+    with site.catalog.read() as session:
+        counts = tuple(session.scalar(select(func.count(row.id))) or 0 for row in (Study, Instance, ResultRow))
+        known = {*session.scalars(select(Instance.key)), *session.scalars(select(ResultRow.key))}
+        known |= {key for key in session.scalars(select(ResultRow.picture_key)) if key}
+    files = {path.relative_to(site.storage.root).as_posix() for path in site.storage.root.rglob("*") if path.is_file()}
+    assert files == known
+    return counts  # type: ignore[return-value]
+
+
+def test_instances_go_after_their_own_time_results_after_theirs_and_then_the_study(site: Site) -> None:
+    site.configure(retention={"source": "7d", "results": "30d"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    _, _, results = kept(site)
+    assert results
+    today = 0
+    for day, left in ((6, (1, 1, results)), (8, (1, 0, results)), (29, (1, 0, results)), (31, (0, 0, 0))):
+        site.clock.tick((day - today) * DAY)
+        today = day
+        retention.step()
+        assert kept(site) == left
+    with site.catalog.read() as session:
+        told = list(session.scalars(select(Event.message).where(Event.kind == "retention.removed")))
+    assert [words.partition(",")[0] for words in told] == ["1 studies' instances", "1 jobs' results", "1 studies"]
+
+
+def test_results_may_go_before_the_instances_they_were_made_of(site: Site) -> None:
+    site.configure(retention={"source": "30d", "results": "7d"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    site.clock.tick(8 * DAY)
+    retention.step()
+    assert kept(site) == (1, 1, 0)
+    assert site.router().step() == 0
+
+
+def test_what_a_destination_has_not_committed_to_keep_stays_whatever_its_age(site: Site) -> None:
+    pacs = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104, "storage_commitment": True}
+    site.configure(
+        destinations={"pacs": pacs, "archive": {"ae_title": "A", "host": "127.0.0.1", "port": 105}},
+        retention={"source": "7d", "results": "7d"},
+    )
+    retention = retention_of(site)
+    a_delivered_study(site)
+    before = kept(site)
+    site.clock.tick(60 * DAY)
+    retention.step()
+    assert kept(site) == before
+    with site.catalog.begin() as session:
+        for delivery in session.scalars(select(Delivery)):
+            delivery.state = DeliveryState.COMMITTED
+    retention.step()
+    assert kept(site) == (0, 0, 0)
+
+
+def test_a_disk_that_runs_short_costs_the_oldest_finished_studies_their_instances(site: Site) -> None:
+    site.configure(retention={"purge_below": "1000000TB"})
+    retention = retention_of(site)
+    a_delivered_study(site)
+    unfinished = site.receive([film(7, study="unfinished", series="unfinished")], released=False)
+    _, _, results = kept(site)
+    retention.step()
+    assert kept(site) == (2, 1, results)
+    with site.catalog.read() as session:
+        row = session.scalars(select(Study).where(Study.study_instance_uid != unfinished)).one()
+    assert row.note == "instances removed: the disk ran short (retention.purge_below)"
+
+
+def test_a_job_that_is_retried_after_its_instances_went_says_so(site: Site) -> None:
+    retention = retention_of(site)
+    a_delivered_study(site)
+    site.clock.tick(8 * DAY)
+    retention.step()
+    with site.catalog.begin() as session:
+        jobs.retry(session, site.jobs()[0].id, site.clock(), actor="ada")
+    assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.FAILED
+    assert "are no longer in the catalog" in (site.jobs()[0].error_message or "")

@@ -1,0 +1,81 @@
+"""`whyray package init`: what an ONNX file says of itself, and what it can't say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from onnx import TensorProto, helper, save
+
+from planted import planted_package
+from whyray.base.errors import PackageError
+from whyray.packages import draft_manifest, install_package, read_manifest
+
+FILLED = {
+    **{"title": "A model", "manufacturer": "A clinic", "licence": "MIT", "intended_use": "Tests only."},
+    "task": "multi-label",
+}
+
+
+def graph(path: Path, shape: list[int | str], outputs: list[int | str], *, ending: str = "Identity") -> Path:
+    """A graph of the right form; it is read and never run."""
+    made = helper.make_graph(
+        [helper.make_node(ending, ["image"], ["said"])],
+        "form",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("said", TensorProto.FLOAT, outputs)],
+    )
+    save(helper.make_model(made), path)
+    return path
+
+
+def test_a_draft_is_refused_until_it_is_filled_in_and_then_installed(tmp_path: Path) -> None:
+    onnx_file = planted_package(tmp_path) / "model.onnx"
+    draft = tmp_path / "model.yaml"
+    draft.write_text(draft_manifest(onnx_file))
+    with pytest.raises(PackageError) as refused:
+        read_manifest(draft)
+    for key in (*FILLED, "targets.0.name", "input.shape", "input.fit", "input.intensity", "output.activation"):
+        assert key in refused.value.message
+    content = yaml.safe_load(draft.read_text()) | FILLED
+    content["targets"][0]["name"] = "Bright spot"
+    content["input"] |= {"shape": [64, 64], "fit": "pad", "intensity": {"source": "voi"}}
+    content["output"]["activation"] = "sigmoid"
+    draft.write_text(yaml.safe_dump(content))
+    assert install_package(onnx_file, draft, tmp_path / "out") == tmp_path / "out" / "model" / "1.0.0"
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "ending", "said"),
+    [
+        ([1, 3, 320, 256], [1, 5], "Identity", ("NCHW", "planar", [320, 256], 3, None, None, 5)),
+        (["n", 299, 299, 3], ["n", 2], "Softmax", ("NHWC", "planar", [299, 299], 3, None, "none", 2)),
+        ([1, 1, "h", "w"], [1, 1], "Sigmoid", ("NCHW", "planar", None, 1, None, "none", 1)),
+        (
+            [1, 1, 32, 64, 64],
+            [1, 4, 32, 64, 64],
+            "Identity",
+            ("NCDHW", "volume", [32, 64, 64], 1, "segmentation", None, 4),
+        ),
+    ],
+)
+def test_names_shapes_and_the_number_of_targets_are_the_graphs(
+    tmp_path: Path, shape: list[int | str], outputs: list[int | str], ending: str, said: tuple[object, ...]
+) -> None:
+    draft = yaml.safe_load(draft_manifest(graph(tmp_path / "My Model (2).onnx", shape, outputs, ending=ending)))
+    given = draft["input"]
+    assert draft["name"] == "my-model-2"
+    assert (given["name"], draft["output"]["name"]) == ("image", "said")
+    assert said == (
+        *(given["layout"], given["kind"], given["shape"], given["channels"]),
+        *(draft["task"], draft["output"]["activation"], len(draft["targets"])),
+    )
+
+
+def test_what_takes_no_image_is_refused_with_what_it_takes(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="found image"):
+        draft_manifest(graph(tmp_path / "table.onnx", [1, 12], [1, 2]))
+    (tmp_path / "no.onnx").write_bytes(b"not a graph")
+    with pytest.raises(PackageError, match="not a readable ONNX graph"):
+        draft_manifest(tmp_path / "no.onnx")
