@@ -143,14 +143,17 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
     failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])
     results = build_results(answer, FOUR_KINDS, templates)
-    assert [result.kind for result in results] == ["sc", "sr"]
+    summary, page, _ = results
+    assert [result.kind for result in results] == ["sc", "sc", "sr"]
+    assert (summary.finding, page.finding) == (None, "Cardiomegaly")
     (group,) = groups_of(results[-1].dataset)
     assert group.ContentTemplateSequence[0].TemplateIdentifier == "1501"
     said, notice = children(group, "Explanation withheld")
     assert "Grad-CAM failed its quality checks" in said.TextValue
     assert "Not shown: " in said.TextValue
-    assert value(children(group, "Deletion AUC")[0]) == 0.21
-    assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == results[0].dataset.SOPInstanceUID
+    (grade,) = children(group, "Quality grade of the explanation")
+    assert value(children(grade, "Deletion AUC")[0]) == 0.21
+    assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == page.dataset.SOPInstanceUID
     assert not children(group, "Visual explanation")
     assert value(children(group, "Certainty of Finding")[0]) == 80.0
     grades = children(group, "Quality grade of the explanation")
