@@ -15,7 +15,7 @@ from whyray.quality.answer import SILENT, SPOKEN
 RIGHT = 0.2
 """IoU by Otsu from which a map is called right."""
 CHOSEN = "folds 0–2, on which the thresholds were chosen"
-APART = "folds 3 and 4, apart"
+APART = "folds 3 and 4"
 BOOTSTRAPS = 2000
 _ORDER = {"red": 0.0, "amber": 1.0, "green": 2.0}
 

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
+from whyray.app.stop_signals import set_by_signals
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 
 def _for_its_own_user_alone() -> None:
     """What the service writes holds patients' images and names: nobody else on this machine reads it."""
     os.umask(0o077)
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for ending_signal in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending_signal, handle)
-    return stop
 
 
 def serve(
@@ -53,7 +41,7 @@ def serve(
     context = Context.open(path)  # faults of the file are told once, here, not by every role
     typer.echo(f"admin page: {admin_url(context.config())}")
     supervisor = supervisor_of(path, context.config())
-    stop = _stop_on_signals()
+    stop = set_by_signals()
     started = context.catalog.clock()
 
     def tell() -> None:
@@ -79,7 +67,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("intake", config):
         from whyray.app.roles import run_intake
 
-        run_intake(config, _stop_on_signals())
+        run_intake(config, set_by_signals())
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -113,7 +101,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("delivery", config):
         from whyray.app.roles import run_delivery
 
-        run_delivery(config, _stop_on_signals())
+        run_delivery(config, set_by_signals())
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -130,4 +118,4 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     with telling_why("admin", config):
         from whyray.app.roles import run_admin
 
-        run_admin(config, _stop_on_signals())
+        run_admin(config, set_by_signals())

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import (
@@ -28,6 +27,7 @@ from sqlalchemy import select
 
 from whyray.app.context import Context
 from whyray.app.readiness import ROLES, roles_at_work
+from whyray.app.stop_signals import ENDING, setting
 from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, sqlite_url
 from whyray.demo.archive import ArchivePacs
@@ -141,11 +141,7 @@ def _pacs(folder: Path, wanted: str, whyray: Modality) -> DemoPacs:
 def _ending() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that everything is stopped in order."""
     end = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        end.set()
-
-    former = {signal_number: signal.signal(signal_number, handle) for signal_number in (signal.SIGINT, signal.SIGTERM)}
+    former = {signal_number: signal.signal(signal_number, setting(end)) for signal_number in ENDING}
     try:
         yield end
     finally:
