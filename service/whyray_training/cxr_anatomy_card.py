@@ -7,6 +7,7 @@ from typing import Any
 
 from whyray_training.figures import with_interval
 from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
+from whyray_training.other_patients_card import anatomy_section
 
 VERSION = "1.0.0"
 CODES = {
@@ -57,6 +58,7 @@ def anatomy_card(metrics: dict[str, Any]) -> str:
     template = Path(__file__).with_name("cxr_anatomy_card.md").read_text(encoding="utf-8")
     return template.format(
         version=VERSION,
+        others=anatomy_section(metrics),
         rows=rows,
         areas=areas,
         data=metrics["data"],

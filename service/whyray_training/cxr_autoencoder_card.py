@@ -8,6 +8,7 @@ from typing import Any
 from whyray_training.cxr_autoencoder_net import SIZE
 from whyray_training.figures import with_interval
 from whyray_training.film_input import film_input
+from whyray_training.other_patients_card import autoencoder_section
 
 VERSION = "1.0.0"
 _ROWS = {
@@ -55,6 +56,7 @@ def autoencoder_card(metrics: dict[str, Any]) -> str:
     template = Path(__file__).with_name("cxr_autoencoder_card.md").read_text(encoding="utf-8")
     return template.format(
         version=VERSION,
+        others=autoencoder_section(metrics),
         seed=metrics["seed"],
         folds=metrics["folds"],
         recipe=metrics["recipe"],

@@ -7,7 +7,7 @@ Shih et al., Radiology: Artificial Intelligence 2019; soft labels: jrzech/reprod
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,12 @@ class BoxedRadiographs:
     def __len__(self) -> int:
         return len(self.images)
 
+    def take(self, rows: NDArray[np.int64]) -> BoxedRadiographs:
+        """These rows, in this order."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "boxes"}
+        boxes = tuple(self.boxes[row] for row in rows)
+        return BoxedRadiographs(**{name: values[rows] for name, values in parts.items()}, boxes=boxes)
+
     def marked(self, row: int, source: str, findings: tuple[str, ...]) -> BoolArray:
         """(512, 512): inside any box of `source` for one of `findings` in the image `row`."""
         inside = np.zeros((SIDE, SIDE), bool)
@@ -59,7 +65,7 @@ class BoxedRadiographs:
 
 def load_boxed_radiographs(data: Path, limit: int | None = None) -> BoxedRadiographs:
     """`nih-cxr` and `nih-cxr-boxes`; with `limit`, so many of each, of every kind. Raises OSError where missing."""
-    boxes = _boxes(data / "nih-cxr-boxes" / "boxes.csv")
+    boxes = read_boxes(data / "nih-cxr-boxes" / "boxes.csv")
     rows: list[tuple[str, dict[str, str]]] = []
     for folder in FOLDERS:
         with (data / folder / "labels.csv").open(newline="") as file:
@@ -102,7 +108,8 @@ def _of_every_kind(
     return [rows[index] for index in np.argsort(turns, kind="stable")]
 
 
-def _boxes(path: Path) -> dict[str, dict[tuple[str, str], tuple[Box, ...]]]:
+def read_boxes(path: Path) -> dict[str, dict[tuple[str, str], tuple[Box, ...]]]:
+    """By image, source and finding what boxes.csv marks."""
     boxes: dict[str, dict[tuple[str, str], tuple[Box, ...]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):

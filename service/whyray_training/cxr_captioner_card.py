@@ -8,6 +8,7 @@ from typing import Any
 from whyray_training.cxr_captions import MENTIONS, Phrasebook
 from whyray_training.figures import with_interval
 from whyray_training.film_input import film_input
+from whyray_training.other_patients_card import captioner_section
 
 VERSION = "1.0.0"
 
@@ -44,6 +45,7 @@ def captioner_card(metrics: dict[str, Any]) -> str:
     image, package = metrics["the image"], metrics["package"]
     return template.format(
         version=VERSION,
+        others=captioner_section(metrics),
         rows="\n".join(
             (
                 _row("held out", "answers", metrics["held out"]),

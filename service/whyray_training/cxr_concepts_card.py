@@ -9,8 +9,11 @@ from whyray_training.cxr_card import CODES
 from whyray_training.cxr_data import FINDINGS
 from whyray_training.figures import with_interval
 from whyray_training.film_input import SCOPE_COMPANION, film_input, film_scope
+from whyray_training.other_patients_card import abnormal_section, confirmed, not_told_words
 
 VERSION = "1.0.0"
+RELIED_ON = 0.7
+"""AUC from which a concept is relied on."""
 
 
 def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +27,8 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
         "graph": "model.onnx",
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
-        "intended_use": "Demonstration of a concept bottleneck on a frontal chest radiograph. Not for diagnostic use.",
+        "intended_use": "Demonstration of a concept bottleneck on a frontal chest radiograph. Not for diagnostic use."
+        + not_told_words(metrics),
         "input": film_input(),
         "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "embedding"},
         "targets": [
@@ -46,7 +50,7 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                     "name": finding,
                     "code": dict(zip(("value", "scheme", "meaning"), CODES[finding], strict=True)),
                     "threshold": metrics["concepts"][finding]["threshold"],
-                    "held_out_auc": metrics["concepts"][finding]["auc"]["value"],
+                    "held_out_auc": _known(metrics, finding),
                 }
                 for finding in FINDINGS
             ],
@@ -56,24 +60,33 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def abnormal_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
+    others = metrics.get("other_patients", {"concepts": {}, "targets": {}})
+    of_others = others["concepts"]
     rows = [
-        f"| {name} | {figures['positives']} | {with_interval(figures['auc'])} | {figures['ece']:.3f} "
+        f"| {name} | {figures['positives']} | {confirmed(figures['auc'], of_others.get(name))} | {figures['ece']:.3f} "
         f"| {figures['threshold']:.3f} | {metrics['head_weights'][name]:.2f} "
-        f"| {'yes' if figures['auc']['value'] >= 0.7 else 'no'} |"
+        f"| {'yes' if _known(metrics, name) >= RELIED_ON else 'no'} |"
         for name, figures in metrics["concepts"].items()
     ]
     template = Path(__file__).with_name("cxr_concepts_card.md").read_text(encoding="utf-8")
-    reliable = sum(figures["auc"]["value"] >= 0.7 for figures in metrics["concepts"].values())
+    reliable = sum(_known(metrics, name) >= RELIED_ON for name in metrics["concepts"])
     return template.format(
         version=VERSION,
+        others=abnormal_section(metrics),
         rows="\n".join(rows),
-        auc=with_interval(metrics["auc"]),
+        auc=confirmed(metrics["auc"], others["targets"].get("Abnormal")),
         black=with_interval(metrics["black_box_auc"]),
         gain=with_interval(metrics["gain_over_black_box"]),
-        small=with_interval(metrics["at_64_pixels"]),
+        small=confirmed(metrics["at_64_pixels"], others["targets"].get("Abnormal")),
         reliable=reliable,
         m=metrics,
         recipe=metrics["recipe"],
         data=metrics["data"],
         parity=metrics["onnx_parity"],
     )
+
+
+def _known(metrics: dict[str, Any], finding: str) -> float:
+    """The AUC of a concept on other patients; of one too rare there, that of the cross-validation."""
+    others = metrics.get("other_patients", {"concepts": {}})["concepts"]
+    return float(others.get(finding, metrics["concepts"][finding])["auc"]["value"])

@@ -16,6 +16,7 @@ from whyray_training.cxr_measure import SPECIFICITY
 from whyray_training.cxr_prototypes_net import TARGETS
 from whyray_training.figures import with_interval
 from whyray_training.film_input import SCOPE_COMPANION, film_scope
+from whyray_training.other_patients_card import confirmed, not_told_words, prototypes_section
 
 VERSION = "1.0.0"
 _CODES = {
@@ -76,7 +77,8 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
         "graph": "model.onnx",
         "card": "MODEL_CARD.md",
         "licence": "Apache-2.0",
-        "intended_use": "Demonstration of explanations by prototypes. Not for diagnostic use.",
+        "intended_use": "Demonstration of explanations by prototypes. Not for diagnostic use."
+        + not_told_words(metrics),
         "input": chest["input"],
         "output": {"name": "logits", "activation": "sigmoid", "features": "features", "embedding": "similarities"},
         "targets": [
@@ -97,8 +99,10 @@ def prototypes_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def prototypes_card(metrics: dict[str, Any]) -> str:
     """MODEL_CARD.md: every figure in it comes from `metrics`."""
+    others = metrics.get("other_patients", {"targets": {}})["targets"]
     rows = [
-        f"| {name} | {measured['positives']} | {with_interval(measured['auc'])} | {measured['linear_auc']:.3f} "
+        f"| {name} | {measured['positives']} | {confirmed(measured['auc'], others.get(name))} "
+        f"| {measured['linear_auc']:.3f} "
         f"| {with_interval(measured['loss_to_linear'])} | {measured['disturbed_auc']:.3f} "
         f"| {measured['threshold']:.3f} | {measured['sensitivity']:.2f} "
         f"| {measured['specificity']:.2f} | {measured['ece']:.3f} |"
@@ -106,12 +110,13 @@ def prototypes_card(metrics: dict[str, Any]) -> str:
     ]
     shipped = metrics["shipped_weights_at_64_pixels"]
     small = [
-        f"| {name} | {measured['positives']} | {with_interval(measured['auc'])} |"
+        f"| {name} | {measured['positives']} | {confirmed(measured['auc'], others.get(name))} |"
         for name, measured in shipped["targets"].items()
     ]
     template = Path(__file__).with_name("cxr_prototypes_card.md").read_text(encoding="utf-8")
     return template.format(
         version=VERSION,
+        others=prototypes_section(metrics),
         folds=metrics["folds"],
         seed=metrics["seed"],
         rows="\n".join(rows),

@@ -27,7 +27,7 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--window-size=1440,1000",
 )
-WITHIN = 240.0
+WITHIN = 60.0
 
 
 def start(chromium: str, chromedriver: str, profile: Path, flags: Sequence[str] = ()) -> webdriver.Chrome:

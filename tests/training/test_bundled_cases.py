@@ -16,7 +16,7 @@ from whyray.explain.latent import index_of
 from whyray.explain.latent.traversal import traversal
 from whyray.imaging import read_images, to_model
 from whyray.inference import Model, RuntimeOptions, load_package
-from whyray.packages import read_artefact
+from whyray.packages import BUNDLED, graph_digest, read_artefact
 from whyray.quality import QualityCard, assess_typed
 
 
@@ -120,3 +120,14 @@ def test_prototypes_of_a_real_radiograph_add_up_and_are_not_withheld(prototypes:
     assert total == pytest.approx(told.total, abs=1e-3)
     assert all(each.synthetic and each.known is not None for each in told.matches)
     assert not card_of(prototypes, x, told).withheld
+
+
+def test_artefacts_name_the_graph_of_the_autoencoder_that_comes_along() -> None:
+    """Otherwise nothing is drawn by them, silently: make the index again (whyray_training.reference_index)."""
+    drawn_by = f"cxr-autoencoder@1.0.0 {graph_digest(load_package('cxr-autoencoder'))[:12]}"
+    named = {
+        str(path.relative_to(BUNDLED)): read_artefact(path).facts.details.get("autoencoder")
+        for path in BUNDLED.glob("*/*/*.npz")
+    }
+    assert {path: name for path, name in named.items() if name not in (None, drawn_by)} == {}
+    assert drawn_by in named.values()

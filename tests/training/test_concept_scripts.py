@@ -87,7 +87,7 @@ def test_the_script_of_the_concept_package_writes_one_from_a_few_images(shared_d
 
 def test_the_script_of_the_concepts_writes_them_from_a_few_images(shared_data: Path, tmp_path: Path) -> None:
     package = tmp_path / "cxr-findings" / "1.0.0"
-    shutil.copytree(BUNDLED / "cxr-findings" / "1.0.0", package)
+    shutil.copytree(BUNDLED / "cxr-findings" / "1.0.0", package, ignore=shutil.ignore_patterns("onboarding"))
     _run(
         cxr_concepts.main,
         *("--data", shared_data, "--package", package, "--limit", 40, "--threads", 1, "--day", "2026-01-02"),

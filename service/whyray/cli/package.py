@@ -212,7 +212,9 @@ def init(
 
 @app.command()
 def check(reference: Reference, folder: Folder = None) -> None:
-    """Read a package, load its graph and run it once; say what of it is explained.
+    """Read a package, load its graph and run it once; say what of it is explained, and what it lacks beside it.
+
+    Of a companion (scope, anatomy, autoencoder) that is missing it says what that means for readers, and how to add it.
 
     Example: `whyray package check ./packages/my-model/1.0.0`. Exit code 0: it is in order, perhaps with warnings;
     1: something is wrong with it; 2: there is no such package.
@@ -221,12 +223,12 @@ def check(reference: Reference, folder: Folder = None) -> None:
     from whyray.packages import find_package
 
     path = find_package(reference, folder or ())
-    checked = checked_package(path)
+    checked = checked_package(path, search=folder or ())
     console = Console(highlight=False, soft_wrap=True)
     for finding in checked.findings:
         console.print(finding.severity, style="red" if finding.severity == "error" else "yellow", end=" ")
         console.print(f"{finding.message}\n  {finding.advice}", markup=False)
-    for line in checked.explained:
+    for line in (*checked.explained, *checked.beside):
         console.print(line, markup=False)
     if any(finding.severity == "error" for finding in checked.findings):
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,11 @@ class GradientBackends:
     def proof(self, engine: str, converter: TwinConverter, prove: Callable[[], str]) -> str:
         """Why the gradients of an engine are not believed; empty where they are. Kept with what was compiled."""
         return self._cache.proof(engine, converter.name, self._session.providers, prove)
+
+    @property
+    def proofs(self) -> Sequence[Mapping[str, Any]]:
+        """What was proven of this network's gradients so far, as an onboarding report keeps it."""
+        return tuple(self._cache.proofs)
 
     # --- the whole network ------------------------------------------------------------------------------------------
     def twin(self, method: str) -> Twin:

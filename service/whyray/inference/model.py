@@ -19,7 +19,7 @@ from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
 from whyray.inference.session import RuntimeOptions
 from whyray.packages import CompanionRole, Manifest, Package, TargetSpec, at_prevalence, find_package, read_package
-from whyray.packages.onboarding_report import Tier, read_report, tier_in
+from whyray.packages.onboarding_report import Tier, proofs_in, read_report, tier_in
 
 T = TypeVar("T")
 
@@ -106,7 +106,12 @@ class Model:
     @cached_property
     def gradients(self) -> GradientBackends:
         """Gradients of the network. Of a network whose weights were changed, no report and no cache is believed."""
-        cache = PackageCache(self.package.digest, self.options.cache, original=self._changed is None)
+        cache = PackageCache(
+            self.package.digest,
+            self.options.cache,
+            original=self._changed is None,
+            reported=lambda: proofs_in(self.report()),
+        )
         return GradientBackends(self.network, self.session, cache)
 
     # --- tiers ------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from whyray.inference.cache import CompiledCache
 from whyray.inference.gradient_proof import PROOF
@@ -17,13 +18,24 @@ class PackageCache:
     """The cache of one package. Of a network whose weights were changed nothing is kept, and no proof is asked for.
 
     `digest` is the package's; `folder` where things are kept, None to keep nothing; `original` whether the network is
-    the package's own.
+    the package's own; `reported` gives the proofs that the package's onboarding report names (see `proofs`).
     """
 
-    def __init__(self, digest: str, folder: Path | None, *, original: bool = True) -> None:
+    def __init__(
+        self,
+        digest: str,
+        folder: Path | None,
+        *,
+        original: bool = True,
+        reported: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+    ) -> None:
         self._digest = digest
         self._original = original
+        self._reported = reported
         self._cache = CompiledCache(folder if original else None)
+        self.proofs: list[Mapping[str, Any]] = []
+        """What was proven here, in words that a report can keep: engine, converter, providers, and the versions of all
+        that decides whether an engine is believed."""
 
     def fetch(self, kind: str, made_of: Mapping[str, str], make: Callable[[], bytes]) -> bytes:
         """What `make` gives, from the cache where this package's was made before from the same things."""
@@ -36,12 +48,22 @@ class PackageCache:
     def proof(self, engine: str, converter: str, providers: Sequence[str], prove: Callable[[], str]) -> str:
         """Why the gradients of an engine are not believed, as `prove` says, or as it said before of this package.
 
-        A network whose weights were changed keeps the proof of the original: it is made by the same operators.
+        A network whose weights were changed keeps the proof of the original: it is made by the same operators. What
+        the onboarding report of this very package proved by the same converter, on the same providers, with the same
+        versions of all that decides it, is not proven again.
         """
         if not self._original:
             return ""
         made_of = {"engine": engine, "converter": converter, "providers": " ".join(providers)}
-        return self.judged("proof", made_of, prove)
+        # Of WhyRay the number PROOF tells: a new version that judges as before shall not make every site prove again.
+        versions = {name: number for name, number in _judges().items() if name != "whyray"}
+        claim = {**made_of, "versions": versions}
+        if claim in self.proofs:
+            return ""
+        reason = "" if claim in self._reported() else self.judged("proof", made_of, prove)
+        if not reason:
+            self.proofs.append(claim)
+        return reason
 
 
 def installed_version(distribution: str) -> str:

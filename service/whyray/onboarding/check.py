@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ import numpy as np
 from whyray.base.errors import WhyRayError
 from whyray.inference import WITHOUT_MAPS, Model, RuntimeOptions, cast_to
 from whyray.inference.local_evidence import refuse_false_evidence
+from whyray.onboarding.companion_check import missing_companions, unnamed_companions
 from whyray.packages import read_package
 
 
@@ -30,19 +31,25 @@ class PackageCheck:
 
     findings: tuple[Finding, ...]
     explained: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    """Companions that the package could have and does not name: what that means, and how one is added."""
 
 
-def check_package(folder: Path, options: RuntimeOptions | None = None) -> list[Finding]:
-    """Read the package, load its graph and run it on noise; an empty list means that all is well."""
-    return list(checked_package(folder, options).findings)
+def check_package(folder: Path, options: RuntimeOptions | None = None, search: Iterable[Path] = ()) -> list[Finding]:
+    """Read the package, load its graph and run it on noise; an empty list means that all is well.
+
+    `search` names folders in which companions are looked for, beside the bundled ones.
+    """
+    return list(checked_package(folder, options, search).findings)
 
 
-def checked_package(folder: Path, options: RuntimeOptions | None = None) -> PackageCheck:
-    """As `check_package`, with the tensors that explanations are made of."""
+def checked_package(folder: Path, options: RuntimeOptions | None = None, search: Iterable[Path] = ()) -> PackageCheck:
+    """As `check_package`, with the tensors that explanations are made of, and what could stand beside the package."""
     findings: list[Finding] = []
     try:
-        model = Model(read_package(folder), options or RuntimeOptions())
+        model = Model(read_package(folder), options or RuntimeOptions(), search)
         findings += _about_the_folder(model)
+        findings += _about_companions(model)
         x = np.random.default_rng(0).uniform(0, 1, model.network.input_shape).astype(np.float32)
         model.predict(x)
         findings += _about_the_graph(model)
@@ -57,7 +64,7 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None) -> Pack
                     "Export it with a dynamic batch.",
                 )
             )
-        return PackageCheck(tuple(findings), tuple(_explained(model)))
+        return PackageCheck(tuple(findings), tuple(_explained(model)), tuple(unnamed_companions(model)))
     except WhyRayError as error:
         own = error.advice if error.advice != error.default_advice else _WHAT_TO_DO
         return PackageCheck((*findings, Finding("error", str(error), own)), ())
@@ -87,6 +94,14 @@ def _about_the_folder(model: Model) -> list[Finding]:
             Finding("warning", "not onboarded: tiers and metrics are not measured", "Run `whyray package onboard`.")
         )
     return findings
+
+
+def _about_companions(model: Model) -> list[Finding]:
+    """Without its scope a package says nothing of any image: an error. The others cost explanations."""
+    return [
+        Finding("error" if role == "scope" else "warning", message, advice)
+        for role, message, advice in missing_companions(model)
+    ]
 
 
 def _about_the_graph(model: Model) -> list[Finding]:

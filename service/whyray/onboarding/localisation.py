@@ -174,9 +174,12 @@ def average_precision(values: FloatArray, truth: BoolArray) -> float:
 
     A map that says nothing reaches the share of places that are marked.
     """
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(truth.ravel(), values.ravel()))
+    order = np.argsort(values, axis=None, kind="stable")[::-1]
+    ranked = values.ravel()[order]
+    shared = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # the last place of each threshold
+    marked = np.cumsum(truth.ravel()[order])[shared]
+    gained = np.diff(marked, prepend=0) / marked[-1]
+    return float((gained * marked / (shared + 1)).sum())
 
 
 def intersection_over_union(values: FloatArray, truth: BoolArray, signed: bool = False) -> float:

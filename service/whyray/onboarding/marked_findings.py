@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from whyray.base.statistics import evenly_spread
-from whyray.explain import Heatmap, Method, checked_parameters, heatmaps
+from whyray.explain import Heatmap, Method, checked_parameters, heatmaps, method_named
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.onboarding.localisation import MarkedFinding, Scores, baseline_scores, localisation
@@ -27,13 +27,29 @@ class MarkedFindings:
         findings: Sequence[MarkedFinding],
         seed: int,
         progress: Callable[[str], None] = lambda _: None,
+        *,
+        held_out: Mapping[str, Model] | None = None,
+        forwards: int = MOST_FORWARDS,
     ) -> None:
         self._model = model
+        self._held_out = held_out
+        self._forwards = forwards
         self._findings = tuple(findings)
         self._seed = seed
         self._progress = progress
         self._baselines: dict[str, Scores] = {}
         self.measured: dict[str, MethodLocalisation] = {}
+        self.maps: Mapping[tuple[int, str], Heatmap] = {}
+        """Maps of the method measured last, by image number and target."""
+
+        self._just_measured: (
+            tuple[str, dict[str, Any], MethodLocalisation, Mapping[tuple[int, str], Heatmap]] | None
+        ) = None
+
+    @property
+    def by_held_out(self) -> bool:
+        """Whether maps are of models that had not seen the patient."""
+        return self._held_out is not None
 
     def __len__(self) -> int:
         return len(self._findings)
@@ -41,23 +57,33 @@ class MarkedFindings:
     def measure(
         self, method: Method, parameters: Mapping[str, Any], made: Mapping[tuple[int, str], Heatmap]
     ) -> MethodLocalisation | None:
-        """What the method's maps reach; None without marked findings. `made`: maps by image number and target."""
+        """What the method's maps reach; None without marked findings.
+
+        `made`: maps of the package by image number and target; those of held-out models are made here.
+        """
+        if self._just_measured is not None and self._just_measured[:2] == (method.name, dict(parameters)):
+            _, _, figures, self.maps = self._just_measured
+            self.measured[method.name], self._just_measured = figures, None
+            return figures
+        self.maps = {}
         if not self._findings:
             return None
         if not self._baselines:
             self._baselines = baseline_scores(self._model, self._findings, self._seed, self._told("baselines"))
-        cost = max(1, method.cost(checked_parameters(method.name, parameters)))
-        rows = evenly_spread(len(self), max(1, MOST_FORWARDS // cost)).tolist()
+        rows = evenly_spread(len(self), max(1, self._forwards // _cost(method, parameters))).tolist()
         told, maps = self._told(method.name), {}
         for place, row in enumerate(rows):
             told(place)
             finding = self._findings[row]
-            heatmap = made.get((finding.image, finding.target)) or self._map(finding, method.name, parameters)
+            own = None if self.by_held_out else made.get((finding.image, finding.target))
+            heatmap = own or self._map(finding, method.name, parameters)
             if heatmap is not None:
                 maps[row] = heatmap
         if not maps:
             return None
+        self.maps = {(self._findings[row].image, self._findings[row].target): heatmap for row, heatmap in maps.items()}
         figures = localisation(self._findings, maps, rows, self._baselines, self._seed, parameters)
+        figures = figures.model_copy(update={"held_out": self.by_held_out})
         self.measured[method.name] = figures
         return figures
 
@@ -72,12 +98,15 @@ class MarkedFindings:
         for source in sources if len(self) >= FEWEST_BOXES else ():
             figures = self.measure(method, {**parameters, "of": source}, {})
             if figures is not None:
-                told[source] = figures
-        return next(iter(best_first(told)), None)
+                told[source] = figures, self.maps
+        best = next(iter(best_first({source: figures for source, (figures, _) in told.items()})), None)
+        self._just_measured = None if best is None else (method.name, {**parameters, "of": best}, *told[best])
+        return best
 
     def _map(self, finding: MarkedFinding, method: str, parameters: Mapping[str, Any]) -> Heatmap | None:
+        model = self._model if self._held_out is None else self._held_out[finding.patient]
         try:
-            return heatmaps(self._model, finding.x, target=[finding.target], method=method, **parameters)[0]
+            return heatmaps(model, finding.x, target=[finding.target], method=method, **parameters)[0]
         except Exception as error:  # of this map alone: it counts as missed
             if ends_all(error):
                 raise
@@ -86,3 +115,10 @@ class MarkedFindings:
 
     def _told(self, what: str) -> Callable[[int], None]:
         return lambda number: self._progress(f"{what} against boxes: finding {number + 1} of {len(self)}")
+
+
+def _cost(method: Method, parameters: Mapping[str, Any]) -> int:
+    """Forward passes of one map; of one that is made of another's, those of the other, where it is named."""
+    of = parameters.get("of")
+    source = method if of is None else method_named(str(of))
+    return max(1, source.cost(checked_parameters(source.name, parameters if of is None else {})))

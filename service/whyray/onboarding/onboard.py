@@ -32,12 +32,11 @@ from whyray.explain import (
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.inference import Model
 from whyray.inference.local_evidence import refuse_false_evidence
-from whyray.onboarding.batch_measuring import measure_batches
 from whyray.onboarding.calibration import calibration
 from whyray.onboarding.compared_maps import ComparedMaps
-from whyray.onboarding.gradient_comparison import compare_gradients, compare_heads
+from whyray.onboarding.engine_measuring import about_model, measured_engines
 from whyray.onboarding.localisation import MarkedFinding
-from whyray.onboarding.marked_findings import MarkedFindings
+from whyray.onboarding.marked_findings import MOST_FORWARDS, MarkedFindings
 from whyray.onboarding.normal_maps import keep_normal_maps
 from whyray.onboarding.onboarding_page import page, picture
 from whyray.packages import find_artefact, write_artefact
@@ -110,6 +109,10 @@ def onboard(
     seed: int = 0,
     made: date | None = None,
     progress: Progress | None = None,
+    held_out: Mapping[str, Model] | None = None,
+    contrasted: Sequence[str] = (),
+    forwards: int = MOST_FORWARDS,
+    this_machine: bool = True,
 ) -> dict[str, Any]:
     """Measure tier, parity, batch, time and the maps' quality of a package; write and return the report.
 
@@ -120,6 +123,13 @@ def onboard(
     made. Artefacts are made on the day `made` (today). Writes `onboarding/report.json`,
     `report.html` and pictures into the package's folder, embeddings, and with `keep_images` images as references for
     expected-gradients; without, no pixel of an image is kept.
+
+    `held_out` gives by patient a model of the same recipe whose weights had not seen that patient: where maps point,
+    and how far methods agree, is then told by these, and marks of other patients are left out. Without it, it is for
+    the caller to know whether the package learned from the images. `contrasted` names the methods whose maps of images
+    without findings are kept; empty takes all that are cheap enough. `forwards` bounds the passes for the marked
+    findings of one method. Without `this_machine`, batches and compiled gradients are not measured: what is given to
+    others says nothing of their machines.
     Raises PackageError where the package does not run, or no image is given.
     """
     made = made or date.today()
@@ -147,7 +157,8 @@ def onboard(
     ):
         stale.unlink(missing_ok=True)  # an earlier report would be believed, or refused, meanwhile
     model.gradients.prove_on(model.network.checked_input(given[0].x))
-    report = _about(model, given) | _engines(model, model.network.checked_input(given[0].x), chosen)
+    x = model.network.checked_input(given[0].x)
+    report = about_model(model, x, len(given)) | (measured_engines(model, x, chosen) if this_machine else {})
     if evidence_gap is not None:
         report["local evidence"] = {"largest gap of a sum": evidence_gap}
     if keep_images:
@@ -169,7 +180,9 @@ def onboard(
             progress(step[0], len(chosen), words)
 
     compared = ComparedMaps(model)
-    findings = MarkedFindings(model, _marked(given, localised), seed, told)
+    findings = MarkedFindings(
+        model, _marked(given, localised, held_out), seed, told, held_out=held_out, forwards=forwards
+    )
     # Made once for all methods: converting and verifying twins of a large graph takes longer than most maps.
     changed = tuple(randomised(model, np.random.default_rng(seed)))
     # Maps that are made of another method's come last: they are made of the one that points best.
@@ -179,6 +192,7 @@ def onboard(
         if method.name == NORMAL_CONTRAST:
             normals = [image.x for image in given if image.labels and not any(image.labels.values())]
             known = sources or [source for source in heatmap_methods() if source.name == preferred_map(model).of]
+            known = [source for source in known if not contrasted or source.name in contrasted]
             kept_maps = keep_normal_maps(model, normals, known, made, told)
             report |= {"normal maps": list(kept_maps)} if kept_maps else {}
         told(method.name)
@@ -190,6 +204,7 @@ def onboard(
         report["methods"][method.name] = {"tier": method.tier, "deliverable": method.deliverable, **entry}
     agreed = compared.measured(seed)
     report |= {} if agreed is None else {"agreement": agreed}
+    report["proofs"] = [dict(proof) for proof in model.gradients.proofs]
     if progress is not None:
         progress(len(chosen), len(chosen), "done")
     (folder / "report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -227,8 +242,12 @@ def _spread(images: Sequence[OnboardingImage], most: int) -> list[OnboardingImag
     return [images[index] for index in evenly_spread(len(images), most)]
 
 
-def _marked(images: Sequence[OnboardingImage], most: int) -> list[MarkedFinding]:
-    marked = [(number, image) for number, image in enumerate(images) if image.truth]
+def _marked(images: Sequence[OnboardingImage], most: int, held_out: Mapping[str, Model] | None) -> list[MarkedFinding]:
+    marked = [
+        (number, image)
+        for number, image in enumerate(images)
+        if image.truth and (held_out is None or image.patient in held_out)
+    ]
     return [
         MarkedFinding(image.patient or f"image {number}", number, image.x, target, truth)
         for number, image in (marked[place] for place in evenly_spread(len(marked), most))
@@ -261,44 +280,6 @@ def _calibration(model: Model, images: Sequence[OnboardingImage], seed: int) -> 
         )
     answers = np.concatenate([model.predict(image.x) for image in images])
     return calibration(model.targets, answers, labels, seed)
-
-
-def _about(model: Model, images: Sequence[OnboardingImage]) -> dict[str, Any]:
-    x = model.network.checked_input(images[0].x)
-    varied = np.concatenate([x, x * 0.5, np.flip(x, axis=-1)])
-    started = time.perf_counter()
-    for _ in range(3):
-        run = model.session.run(x)
-    seconds = (time.perf_counter() - started) / 3
-    head = model.network.head
-    return {
-        "package": model.manifest.name,
-        "version": model.manifest.version,
-        "digest": model.package.digest,
-        "tier": model.gradients.measured_tier(),
-        "why not higher": model.gradients.tier_reason,
-        "explained tensor": model.network.logits_name,
-        "activation": model.network.form.activation,
-        "features": model.network.features_name,
-        "features shape": None if run.features is None else [int(size) for size in run.features.shape[1:]],
-        "head": "none in closed form" if head is None else head.kind,
-        "grad-cam comes with the answer": bool(run.grad_cams),
-        "several items in one pass": model.session.batchable(varied),
-        "providers": list(model.session.providers),
-        "images": len(images),
-        "seconds for one forward pass": round(seconds, 5),
-    }
-
-
-def _engines(model: Model, x: FloatArray, chosen: Sequence[Method]) -> dict[str, Any]:
-    """What speed and memory say: batches, and gradients compiled where that wins. Only what `chosen` methods use."""
-    engines: dict[str, Any] = {"batch": measure_batches(model, x), "compiled": {}}
-    if any(method.tier == "T2" for method in chosen) and model.gradients.measured_tier() == "T2":
-        engines["compiled"]["input gradient"] = compare_gradients(model, x)
-    closed = model.network.head is not None and model.network.head.kind != "positional"
-    if any(method.tier == "T1" for method in chosen) and model.network.features_name is not None and not closed:
-        engines["compiled"]["head gradient"] = compare_heads(model, x)
-    return engines
 
 
 def _method(
@@ -352,9 +333,9 @@ def _method(
     shown = model.network.checked_input(answered[0].x) if keep_images else None
     (folder / f"{name}.png").write_bytes(picture(shown, maps[0]))
     made = {(question.image, question.target): heatmap for question, heatmap in zip(answered, maps, strict=True)}
-    if method.kind == "attribution map" and method.deliverable:
-        compared.add(made)
     located = findings.measure(method, parameters, made)
+    if method.kind == "attribution map" and method.deliverable:
+        compared.add(findings.maps if findings.by_held_out else made)
     return {
         "parameters": dict(maps[0].parameters),
         "seconds": round(float(np.median(spent)), 5),

@@ -107,6 +107,8 @@ class MethodLocalisation(_Frozen):
         Marked findings of which the method made no map; they count as missed.
     complete
         Whether all marked findings were measured; of a dear method a part of them is.
+    held_out
+        Whether maps are known to be of weights that had not seen the patient. False where nobody told.
     images, patients
         How many the findings come from. Where nobody says whose an image is, it counts as a patient of its own.
     parameters
@@ -126,6 +128,7 @@ class MethodLocalisation(_Frozen):
     lung_brightness_hits: int | None = None
     refused: int = 0
     complete: bool = True
+    held_out: bool = False
     images: int
     patients: int
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -139,7 +142,8 @@ class MethodLocalisation(_Frozen):
         """One sentence for people: what was hit, and what a map that knows nothing hits."""
         (first, its_hits), *others = self.blind_hits.items()
         blind = ", ".join([f"{first} hits {its_hits}", *(f"{name} {hits}" for name, hits in others)])
-        return f"maps of this package hit {self.hits} of {self.boxes} boxed findings; {blind}"
+        whose = " of patients it had not learned from" if self.held_out else ""
+        return f"maps of this package hit {self.hits} of {self.boxes} boxed findings{whose}; {blind}"
 
     @property
     def blind_hits(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from whyray.base.errors import PackageError
@@ -36,3 +37,12 @@ def tier_in(report: dict[str, Any], package: Package) -> Tier:
     if tier not in ("T0", "T1", "T2"):
         raise PackageError(f"{package.report}: tier {tier!r} is none of T0, T1, T2", advice="Onboard it again.")
     return cast(Tier, tier)
+
+
+def proofs_in(report: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    """Engines whose gradients a report says were proven: engine, converter, providers, and versions of what judged.
+
+    Empty without a report, and of one that an earlier version wrote.
+    """
+    proofs = None if report is None else report.get("proofs")
+    return proofs if isinstance(proofs, list) else ()

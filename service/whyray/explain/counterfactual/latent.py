@@ -13,6 +13,7 @@ from whyray.base.errors import ArtefactMissing, WhyRayError
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
 from whyray.inference import Autoencoder, Model
+from whyray.packages import graph_digest
 
 
 class LatentSpace:
@@ -41,8 +42,11 @@ class LatentSpace:
 
     @property
     def identity(self) -> str:
-        """The autoencoder's NAME@VERSION and digest, for the parameters of an explanation."""
-        return f"{self.autoencoder.model.identity} {self.autoencoder.model.package.digest[:12]}"
+        """The autoencoder's NAME@VERSION and the digest of its graph, for the parameters of an explanation.
+
+        Of the graph, not of the package: a card that is written anew draws the same pictures.
+        """
+        return f"{self.autoencoder.model.identity} {graph_digest(self.autoencoder.model)[:12]}"
 
     def encode(self, pictures: FloatArray) -> FloatArray:
         """(N, D) latents."""
