@@ -10,7 +10,7 @@ REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools on
 BENCH ?= test-artefacts/bench.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit bench trust clean help
+.PHONY: demo test lint types unit bench sizes trust clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,6 +50,9 @@ unit: $(VENV)/installed-dev ## all tests
 bench: $(VENV)/installed-dev ## speed, side by side with peers
 	WHYRAY_BENCH_OUT=$(BENCH) $(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)
 	@echo "for docs/performance.md: $(BIN)/python tests/benchmarks/table.py $(BENCH) docs/performance.md"
+
+sizes: $(VENV)/installed-dev ## objects, series and MB of results, into docs/viewers.md
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/benchmarks/result_sizes.py docs/viewers.md
 
 trust: $(VENV)/installed-dev ## what grades are worth: the battery, into docs/trust.md (WHYRAY_TEST_DATA names the radiographs)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m trust.battery $(TRUST)

@@ -30,7 +30,7 @@ def made() -> dict[str, list[Dataset]]:
     shipped = load_templates()
     volume = shipped.layout.volume.model_copy(update={"pages": "multiframe"})
     templates = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"volume": volume}))
-    (pages,) = build_results(answer_about(image_named("tilted CT, Japanese")), ["sc"], templates)
+    _, pages = build_results(answer_about(image_named("tilted CT, Japanese")), ["sc"], templates)
     found["sc"].append(pages.dataset)
     for_segments = shipped.layout.segmentation.model_copy(update={"fractional": True, "label_maps": True})
     other = dataclasses.replace(shipped, layout=shipped.layout.model_copy(update={"segmentation": for_segments}))

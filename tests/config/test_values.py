@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from whyray.base.errors import ConfigError
 from whyray.config import (
     Config,
     PackageReference,
@@ -28,6 +29,7 @@ from whyray.config import (
     parse_share,
     parse_size,
     read_config,
+    result_kinds,
 )
 
 SCHEMA = jsonschema.Draft202012Validator(config_schema())
@@ -160,3 +162,9 @@ def test_the_schema_accepts_the_example_and_what_the_example_means() -> None:
 def test_the_schema_refuses_what_the_reader_refuses(wrong: dict[str, object]) -> None:
     assert list(SCHEMA.iter_errors(wrong))
     assert read_config(yaml.safe_dump(wrong), folder=Path("/etc"), environ={})[0] is None
+
+
+def test_kinds_of_results_are_named_once_each_and_in_their_order_and_others_are_refused() -> None:
+    assert result_kinds(["sr", "pm", "sr", "sc"]) == ("sc", "pm", "sr")
+    with pytest.raises(ConfigError, match="no kind of result 'pmm'"):
+        result_kinds(["pmm"])

@@ -85,8 +85,9 @@ def test_the_admin_page_tells_findings_on_frames_apart_and_lists_a_finding_once(
     assert sorted(each.frame for each in detail.explanations if each.frame is not None) == [4, 5]
     assert [(each.name, each.frame) for each in line.present] == [(detail.findings[0].name, detail.findings[0].frame)]
     pictured = [each for each in detail.results if each.picture is not None]
-    assert len(pictured) == 1
-    assert all(pictured[0].sop_instance_uid in each.results for each in detail.explanations)
+    assert len(pictured) == 2, "what was found, and the pages of the frames"
+    (explained,) = [each for each in pictured if each.method is not None]
+    assert all(explained.sop_instance_uid in each.results for each in detail.explanations)
 
 
 def test_a_still_beside_a_cine_in_its_series_has_results_of_its_own(clips: Site) -> None:
@@ -97,7 +98,7 @@ def test_a_still_beside_a_cine_in_its_series_has_results_of_its_own(clips: Site)
     still.file_meta.MediaStorageSOPInstanceUID = still.SOPInstanceUID
     finished(clips, [cine(), still])
     results = results_of(clips)
-    assert {kind: len(rows) for kind, rows in results.items()} == dict.fromkeys(KINDS_OF_A_MAP, 2)
+    assert {kind: len(rows) for kind, rows in results.items()} == {**dict.fromkeys(KINDS_OF_A_MAP, 2), "sc": 4}
     series = {dataset.SeriesInstanceUID for rows in results.values() for _, dataset in rows}
     assert len(series) == 2 * len(KINDS_OF_A_MAP) - 1, "the pages of a run are one series"
 
@@ -108,5 +109,5 @@ def test_frames_without_a_finding_are_explained_where_no_frame_has_one(clips: Si
     job = finished(clips, [empty])
     assert not any(each["present"] for each in job.findings)
     assert sum(bool(each["explanations"]) for each in job.findings) == 2
-    (_, pages) = next(page for page in results_of(clips)["sc"] if page[0].method)
+    pages = next(page for _, page in results_of(clips)["sc"] if "NumberOfFrames" in page)
     assert pages.NumberOfFrames == 2

@@ -71,7 +71,7 @@ def test_a_doubled_message_does_nothing(site: Site) -> None:
     job_id = queued(site)
     run_job(job_id, "worker-1", site.tools())
     assert run_job(job_id, "worker-2", site.tools()) is None
-    assert len(rows(site, ResultRow)) == 4
+    assert len(rows(site, ResultRow)) == 5
 
 
 def test_doing_a_job_twice_makes_the_same_objects_once(site: Site) -> None:

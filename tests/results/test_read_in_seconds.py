@@ -253,6 +253,24 @@ def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates
     assert said in texts, "on the page of the finding"
 
 
+def test_of_what_was_not_found_no_page_says_that_the_model_sees_it(templates, film, written):
+    heatmap = a_map(film, blob(film, (0, 80, 130)))
+    answer = answer_about(film, [Finding(NODULE, present=False, probability=0.1, maps=(heatmap,))])
+    words = " ".join(one.text for one in written(lambda: build_results(answer, ["sc"], templates)))
+    assert "Nodule was not found; highlighted is what came nearest" in words
+    assert "Where that is: patient's left, middle third." in words
+    assert "sees it" not in words
+
+
+def test_names_are_written_as_people_write_them(templates, film, written):
+    named = CARDIOMEGALY.model_copy(update={"name": "Pleural_Thickening"})
+    answer = with_grade(film, Grade.GREEN)
+    answer = replace(answer, findings=(replace(answer.findings[0], target=named), *answer.findings[1:]))
+    texts = written(lambda: build_results(answer, ["sc"], templates, audience="scientist"))
+    assert not [one.text for one in texts if "_" in one.text]
+    assert "Pleural Thickening was found." in [one.text for one in texts]
+
+
 def test_no_finding_is_said_calmly(templates, film, written):
     answer = answer_about(film, [Finding(NODULE, present=False, probability=0.1)])
     texts = [one.text for one in written(lambda: summary_page(answer, templates.layout, templates.wording("en")))]

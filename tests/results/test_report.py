@@ -56,8 +56,12 @@ def test_each_finding_has_a_group_with_code_probability_and_verdict(image, templ
     cardiomegaly, nodule, _ = groups_of(report_of(answer_about(image), templates))
     code = children(cardiomegaly, "Finding")[0].ConceptCodeSequence[0]
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("8186001", "SCT")
-    assert value(children(cardiomegaly, "Certainty of Finding")[0]) == 82.0
-    assert value(children(cardiomegaly, "Decision threshold of the model")[0]) == 40.0
+    (certainty,) = children(cardiomegaly, "Certainty of Finding")
+    assert value(certainty) == 82.0
+    (verdict,) = children(cardiomegaly, "Cardiomegaly")
+    assert value(children(verdict, "Decision threshold of the model")[0]) == 40.0
+    shown = [meaning(each) for each in cardiomegaly.ContentSequence if each.ValueType == "NUM"]
+    assert shown == ["Certainty of Finding"], "viewers draw the numbers of a group over the image"
     assert children(cardiomegaly, "Cardiomegaly")[0].ConceptCodeSequence[0].CodeMeaning == "Present"
     assert children(nodule, "Nodule")[0].ConceptCodeSequence[0].CodeMeaning == "Absent"
     assert children(cardiomegaly, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Heart"
@@ -124,10 +128,11 @@ def test_everything_that_the_report_speaks_of_is_listed_as_evidence_and_nothing_
 
 def test_the_quality_card_is_written_as_measurements_with_how_they_were_judged(image, templates):
     group = groups_of(report_of(answer_about(image), templates))[0]
-    assert children(group, "Quality grade of the explanation")[0].ConceptCodeSequence[0].CodeValue == "green"
+    (grade,) = children(group, "Quality grade of the explanation")
+    assert grade.ConceptCodeSequence[0].CodeValue == "green"
     (trust,) = children(group, "How far the explanation can be trusted")
     assert trust.TextValue == "Explanation: reliable"
-    (deletion,) = children(group, "Deletion AUC")
+    (deletion,) = children(grade, "Deletion AUC")
     assert value(deletion) == 0.21
     (judged,) = children(deletion, "Comment")
     for part in ("grad-cam: green", "below random orders", "Petsiuk 2018", "baseline 0.34"):
@@ -138,14 +143,17 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
     failed = a_map(image, blob(image, centre_of(image)), grade=Grade.RED)
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.8, maps=(failed,))])
     results = build_results(answer, FOUR_KINDS, templates)
-    assert [result.kind for result in results] == ["sc", "sr"]
+    summary, page, _ = results
+    assert [result.kind for result in results] == ["sc", "sc", "sr"]
+    assert (summary.finding, page.finding) == (None, "Cardiomegaly")
     (group,) = groups_of(results[-1].dataset)
     assert group.ContentTemplateSequence[0].TemplateIdentifier == "1501"
     said, notice = children(group, "Explanation withheld")
     assert "Grad-CAM failed its quality checks" in said.TextValue
     assert "Not shown: " in said.TextValue
-    assert value(children(group, "Deletion AUC")[0]) == 0.21
-    assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == results[0].dataset.SOPInstanceUID
+    (grade,) = children(group, "Quality grade of the explanation")
+    assert value(children(grade, "Deletion AUC")[0]) == 0.21
+    assert notice.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == page.dataset.SOPInstanceUID
     assert not children(group, "Visual explanation")
     assert value(children(group, "Certainty of Finding")[0]) == 80.0
     grades = children(group, "Quality grade of the explanation")

@@ -217,10 +217,10 @@ class _Writer:
 
     def _values(self, finding: Finding) -> list[Dataset]:
         target, concepts = finding.target, self.concepts
-        made = []
+        made, threshold = [], []
         if finding.probability is not None:
             made.append(sr.number("CONTAINS", concepts.probability, 100 * finding.probability, PERCENT))
-            made.append(sr.number("CONTAINS", concepts.threshold, 100 * target.threshold, PERCENT))
+            threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, 100 * target.threshold, PERCENT))
             words = prevalence_words(self.answer, finding, self.wording)
             if finding.prevalence is not None and words is not None:
                 said = [sr.text("HAS PROPERTIES", _COMMENT, words)]
@@ -238,7 +238,7 @@ class _Writer:
             said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
             made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
         verdict = concepts.present if finding.present else concepts.absent
-        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict))
+        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
         return made
 
     def _explanation(self, explained: Explained) -> list[Dataset]:
@@ -251,13 +251,18 @@ class _Writer:
         ]
 
     def _quality(self, graded: MapInSource | GradedExplanation) -> list[Dataset]:
-        """The quality card: overall grade, what it means to a reader, then every measurement with how it was judged."""
+        """The quality card: overall grade, below it every measurement and how it was judged; what it means to a reader.
+
+        Below and not beside it: viewers draw the numbers of a group over the image, and these are not the reader's.
+        """
         grade = getattr(self.concepts.grades, graded.card.grade.value)
-        made = [sr.code("CONTAINS", self.concepts.quality_grade, grade, self._method(graded))]
+        measured = [self._measurement(one, graded.method) for one in graded.card.measurements]
         trust = trust_in(graded.card, self.wording)
         said = [trust.sentence or trust.badge, *([trust.record] if trust.record else [])]
-        made += [sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(said)]
-        return made + [self._measurement(one, graded.method) for one in graded.card.measurements]
+        return [
+            sr.code("CONTAINS", self.concepts.quality_grade, grade, [*self._method(graded), *measured]),
+            *(sr.text("CONTAINS", self.concepts.trust, sentence) for sentence in dict.fromkeys(said)),
+        ]
 
     def _measurement(self, one: Measurement, method: str) -> Dataset:
         name = self.concepts.measurements.get(one.name) or own(one.name, self.scheme)
@@ -266,7 +271,7 @@ class _Writer:
             judged += f"; baseline {one.baseline:.6g}"
         grade = getattr(self.concepts.grades, one.grade.value)
         return sr.number(
-            "CONTAINS",
+            "HAS PROPERTIES",
             name,
             one.value,
             NO_UNITS,

@@ -272,9 +272,11 @@ class PageWords(Strict):
     )
     measured: Annotated[str, with_fields("name", "value")] = "{name}: {value}."
     lies: Annotated[str, with_fields("place")] = "Where the model sees it: {place}."
+    nearest_lies: Annotated[str, with_fields("place")] = "Where that is: {place}."
     segment_lies: Annotated[str, with_fields("place")] = "Where it lies: {place}."
     nowhere: Plain = "No place in the image speaks for it."
     highlighted: Plain = "Highlighted: where the model sees it"
+    nearest: Plain = "Highlighted: what came nearest"
     outlined: Annotated[str, with_fields("name")] = "Outlined: {name}"
     package: Annotated[str, with_fields("title", "version")] = "{title}, version {version}"
     details: Annotated[str, with_fields("name", "method")] = "Details: {name}, {method}"

@@ -14,7 +14,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import ColourBar, Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.marks import badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_heatmap
-from whyray.results.page.said import about_words, foot_of, probability_of, scale_bar
+from whyray.results.page.said import about_words, foot_of, name_of, probability_of, scale_bar
 from whyray.results.page.text import LEAST_TEXT, Lines, draw_lines, one_line, wrapped
 from whyray.results.page.told import figure_panels
 from whyray.results.portray import Portrayal
@@ -93,7 +93,7 @@ def _words(
         words.digest.format(digest=answer.package.digest),
     ]
     return Words(
-        title=words.details.format(name=finding.target.name, method=method),
+        title=words.details.format(name=name_of(finding), method=method),
         subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust_in(card, wording)),
         banner=None,

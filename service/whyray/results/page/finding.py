@@ -13,7 +13,16 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
-from whyray.results.page.said import about_words, foot_of, number_of, probability_of, scale_bar, title_of
+from whyray.results.page.said import (
+    about_words,
+    foot_of,
+    is_called,
+    name_of,
+    number_of,
+    probability_of,
+    scale_bar,
+    title_of,
+)
 from whyray.results.place import place_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import method_title_in, trust_in
@@ -33,7 +42,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
     """
     trust = trust_in(heatmap.card, wording)
     words = Words(
-        title=finding.target.name,
+        title=name_of(finding),
         subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust),
         banner=None,
@@ -52,7 +61,8 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
         probability=probability_of(finding, wording),
     )
     slices = shown_slices(answer.image, heatmap.values, heatmap.region, layout)
-    return _pages(answer.image, slices, words, wording.pages.highlighted, overlay_of(heatmap, layout), layout, wording)
+    caption = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
+    return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
 
 
 def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
@@ -91,7 +101,7 @@ def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout
         ],
     )
     slices = shown_slices(answer.image, mask.astype(np.float32), mask, layout)
-    caption = wording.pages.outlined.format(name=finding.target.name)
+    caption = wording.pages.outlined.format(name=name_of(finding))
     return _pages(
         answer.image, slices, words, caption, lambda at, index: with_mask(at, mask[index], layout), layout, wording
     )
@@ -117,7 +127,7 @@ def notice_page(
             Line(wording.refused_because.format(method=method_title_in(method, wording), reason=reason), colours.text)
         )
     words = Words(
-        title=finding.target.name,
+        title=name_of(finding),
         subtitle=about_words(answer, finding, wording),
         badge=badge_not_shown(wording),
         banner=None,
@@ -139,7 +149,7 @@ def _why_withheld(graded: MapInSource | GradedExplanation, wording: Wording, *, 
 
 def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
     """That the finding was found or not, or what was measured."""
-    name, words = finding.target.name, wording.pages
+    name, words = name_of(finding), wording.pages
     if finding.probability is None and finding.mask is None:
         return words.measured.format(name=name, value=number_of(answer, finding, wording))
     return (words.found if finding.present else words.not_reached).format(name=name)
@@ -148,7 +158,8 @@ def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
 def where_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
     """Where what speaks for the finding lies."""
     place = place_in_words(answer, finding, heatmap.region, wording)
-    return wording.pages.lies.format(place=place) if place else wording.pages.nowhere
+    lies = wording.pages.lies if is_called(finding) else wording.pages.nearest_lies
+    return lies.format(place=place) if place else wording.pages.nowhere
 
 
 def _sentences(sentences: Sequence[str], layout: Layout) -> list[Line]:

@@ -27,6 +27,11 @@ def percent(value: float, wording: Wording) -> str:
     return words.percent.format(value=f"{hundredth:.1f}" if 0 < hundredth < 9.95 else f"{hundredth:.0f}")
 
 
+def name_of(finding: Finding) -> str:
+    """The finding's name as people write it: packages may name targets with underscores."""
+    return finding.target.name.replace("_", " ")
+
+
 def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     """The finding's probability, or its value with its unit; empty where it has neither."""
     if finding.probability is not None:
@@ -39,7 +44,7 @@ def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:
 
 def title_of(answer: Answer, finding: Finding, wording: Wording) -> str:
     """The finding with its number."""
-    return f"{finding.target.name}   {number_of(answer, finding, wording)}".rstrip()
+    return f"{name_of(finding)}   {number_of(answer, finding, wording)}".rstrip()
 
 
 def probability_of(finding: Finding, wording: Wording) -> Probability | None:

@@ -14,7 +14,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Words, compose
 from whyray.results.page.marks import draw_level, draw_probability
 from whyray.results.page.overlay import Picture, plain, with_mask
-from whyray.results.page.said import foot_of, is_called, number_of, probability_of
+from whyray.results.page.said import foot_of, is_called, name_of, number_of, probability_of
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
@@ -96,16 +96,16 @@ def _lines(
     words, ink = wording.pages, layout.colours.text
     lines = [] if called else [Line(words.nothing, ink, 1.5, bold=True)]
     more = [
-        f"{one.finding.target.name} {number_of(one.answer, one.finding, wording)}".strip()
+        f"{name_of(one.finding)} {number_of(one.answer, one.finding, wording)}".strip()
         for one in called[MOST_FINDINGS:]
     ]
     if more:
         lines.append(Line(words.more.format(count=len(more), names=", ".join(more)), ink, SENTENCE, bold=True))
-    absent = [one.finding.target.name for one in ordered if not is_called(one.finding)]
+    absent = [name_of(one.finding) for one in ordered if not is_called(one.finding)]
     if absent:
         lines.append(Line(words.not_found.format(names=", ".join(absent)), ink, SENTENCE))
     moved = dict.fromkeys(
-        f"{one.finding.target.name}: {prevalence_words(one.answer, one.finding, wording)}"
+        f"{name_of(one.finding)}: {prevalence_words(one.answer, one.finding, wording)}"
         for one in called
         if one.finding.prevalence is not None and one.finding.prevalence.is_set
     )
@@ -128,7 +128,7 @@ def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: W
     level, sentence, place = _told(one, wording)
     probability = probability_of(finding, wording)
     name = fitted(
-        finding.target.name, round(1.5 * text_size), bar_left - left - margin, layout, bold=True, least=text_size
+        name_of(finding), round(1.5 * text_size), bar_left - left - margin, layout, bold=True, least=text_size
     )
     size = round(1.15 * text_size)
     where = Lines(tuple(wrapped(one_line(place), bar_left - left - margin, size, layout)), size) if place else None

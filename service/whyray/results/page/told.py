@@ -12,7 +12,7 @@ from whyray.results.page.finding import SENTENCE
 from whyray.results.page.layout import Line, Page, Panel, Words, compose
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import with_strip
-from whyray.results.page.said import about_words, foot_of, probability_of
+from whyray.results.page.said import about_words, foot_of, name_of, probability_of
 from whyray.results.portray import Figure, Portrayal
 from whyray.results.template_layout import Layout
 from whyray.results.trust import trust_in
@@ -79,7 +79,7 @@ def _words(
     trust = trust_in(told.card, wording)
     said = [*sentences[: SENTENCES - 1], *([trust.sentence] if trust.sentence else [])]
     return Words(
-        title=finding.target.name,
+        title=name_of(finding),
         subtitle=about_words(answer, finding, wording),
         badge=badge_of(trust),
         banner=None,
