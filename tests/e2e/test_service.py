@@ -69,9 +69,9 @@ def _a_dead_destination_does_not_hold_up_the_living_one(running: Running, archiv
     send(running, film(folder, "first", patient=JAPANESE))
     running.wait_for(
         lambda: (
-            [each.state for each in running.deliveries() if each.destination == "archive"] == [DeliveryState.SENT] * 4
+            [each.state for each in running.deliveries() if each.destination == "archive"] == [DeliveryState.SENT] * 5
         ),
-        what="four results in the archive",
+        what="five results in the archive: what was found, its page, region, map and report",
     )
     assert set(archive.files()) == {each.sop_instance_uid for each in running.results()}
     waiting = [each for each in running.deliveries() if each.destination == "dead"]
@@ -110,7 +110,7 @@ def _late_instances_replace_the_earlier_results_visibly(running: Running, archiv
     assert any(each.state is JobState.SUPERSEDED for each in running.jobs())
     fresh = [each for each in running.results() if each.sop_instance_uid not in earlier]
     assert fresh
-    assert sum(each.superseded for each in running.results()) == 4
+    assert sum(each.superseded for each in running.results()) == 5
     running.wait_for(lambda: {each.sop_instance_uid for each in fresh} <= set(archive.files()), what="delivery")
 
 

@@ -78,7 +78,7 @@ def test_ordered_work_is_done_once_though_the_performer_is_killed_in_between(
         wanted = {each.ReferencedSOPInstanceUID for each in output.ReferencedSOPSequence}
         assert wanted <= there, "what the workitem names can be fetched where it says"
         named |= wanted
-    assert len(named) == len(service.results()) == 4
+    assert len(named) == len(service.results()) == 5
 
 
 def _runs(pid: int) -> bool:
