@@ -37,7 +37,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A page, a segmentation, a heatmap and a report."""
     folder = tmp_path_factory.mktemp("results")
     film = synthetic.radiograph(np.add.outer(np.arange(60), np.arange(50)) * 8, study="delivery/compression")
-    made = build_results(answer_about(image_of([film])), ["sc", "seg", "pm", "sr"], load_templates())
+    built = build_results(answer_about(image_of([film])), ["sc", "seg", "pm", "sr"], load_templates())
+    made = [each for each in built if each.kind != "sc" or each.finding]
     paths = [folder / f"{number}-{each.kind}.dcm" for number, each in enumerate(made)]
     for path, each in zip(paths, made, strict=True):
         path.write_bytes(encode(each.dataset))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from local_evidence import evidence_package, loaded
 from whyray.config.routes import EXPLANATION_GROUPS
 from whyray.explain import AUDIENCES, GROUPS, expanded, method_named, methods, preferred_map, why_not
 from whyray.inference import Model, load_package
+from whyray.packages import find_package
 from whyray.packages.localisation_report import Figure, Lead, MapFigures, MethodLocalisation, TargetHits
 
 
@@ -113,7 +115,10 @@ def test_where_nothing_was_measured_that_is_said_and_evidence_comes_before_grad_
     own = preferred_map(loaded(evidence_package(tmp_path)))
     assert own.method == "local-evidence"
     assert own.because.startswith("nothing was measured against boxes at onboarding")
-    usual = preferred_map(load_package("cxr-abnormal"))
+    never_onboarded = shutil.copytree(
+        find_package("cxr-abnormal"), tmp_path / "cxr-abnormal", ignore=shutil.ignore_patterns("onboarding")
+    )
+    usual = preferred_map(load_package(never_onboarded))
     assert usual.method == "grad-cam"
     assert "nobody knows whether this map points at the right place" in usual.because
 

@@ -60,6 +60,12 @@ class Case:
         """The first result of a kind; of pages the first about a finding."""
         return next(result for result in self.results if result.kind == kind and (kind != "sc" or result.finding))
 
+    @property
+    def first_page(self) -> Result:
+        """The page that a viewer opens with: what was found."""
+        pages = [result for result in self.results if result.kind == "sc"]
+        return min(pages, key=lambda page: int(page.dataset.InstanceNumber))
+
     def store(self, archive_url: str) -> Mapping[str, str]:
         """Store all instances in an Orthanc; SOP Instance UID → Orthanc's identifier."""
         stored = {}

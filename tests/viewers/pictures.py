@@ -30,6 +30,11 @@ def fitted(picture: Picture, rows: int, columns: int) -> tuple[Picture, tuple[sl
     return np.asarray(resized), (slice(top, top + height), slice(left, left + width))
 
 
+LIKE_TEXT = 0.88
+"""Likeness above which a page is the one that was drawn: its letters are thin, and a window scales them in its own way
+(0.917 was seen of the right page)."""
+
+
 def likeness(window: Picture, picture: Picture) -> float:
     """Correlation of the middle two thirds, where viewers write no text, with the picture fitted into the window."""
     expected, (rows, columns) = fitted(picture, *window.shape[:2])

@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from peers import until
 from viewers.cases import Case
 from viewers.conftest import Archive
-from viewers.pictures import Picture, decoded, likeness
+from viewers.pictures import LIKE_TEXT, Picture, decoded, likeness
 
 _WITHIN = 60.0
 _BORDER = 10
@@ -79,7 +79,7 @@ def test_orthanc_previews_a_segmentation_only_where_its_columns_come_in_eights(
 def test_orthancs_web_viewer_shows_the_page(
     window: webdriver.Chrome, archive: Archive, web_viewer: str, head_ct: Case, artefacts: Path
 ) -> None:
-    page = head_ct.of("sc")
+    page = head_ct.first_page
     shown = _opened(window, web_viewer, archive.series(page.dataset.SOPInstanceUID), page.picture, artefacts, "sc")
     assert likeness(shown, page.picture[:, ::-1]) < 0.8, "a mirrored page would not pass"
 
@@ -87,7 +87,7 @@ def test_orthancs_web_viewer_shows_the_page(
 def test_orthancs_web_viewer_shows_the_page_about_a_radiograph(
     window: webdriver.Chrome, archive: Archive, web_viewer: str, chest: Case, artefacts: Path
 ) -> None:
-    page = chest.of("sc")
+    page = chest.first_page
     _opened(window, web_viewer, archive.series(page.dataset.SOPInstanceUID), page.picture, artefacts, "chest-sc")
 
 
@@ -112,7 +112,7 @@ def _opened(
     def seen() -> list[Picture]:
         found = window.find_elements(By.CSS_SELECTOR, "#dicomImage canvas")
         shown = decoded(found[0].screenshot_as_png) if found else None
-        return [shown] if shown is not None and likeness(shown, picture) > 0.97 else []
+        return [shown] if shown is not None and likeness(shown, picture) > LIKE_TEXT else []
 
     (shown,) = until(seen, what="the result's picture in the web viewer", deadline=_WITHIN)
     window.save_screenshot(str(artefacts / f"orthanc-web-viewer-{name}.png"))
