@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 NOT_AT_RUN_TIME = {"whyray_docs", "whyray_training"}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax, read once for all tests."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def modules() -> dict[str, Path]:
     """Every module of ours by its dotted name."""
     named = {}
@@ -46,7 +54,7 @@ MODULES = modules()
 
 def imported(name: str, path: Path, *, when_loaded: bool = False) -> Iterator[str]:
     """Modules of ours that a module imports: all of them, or those alone that are imported as soon as it is."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in _statements(tree, when_loaded=when_loaded):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("whyray"))
@@ -142,7 +150,7 @@ def test_what_a_room_gives_is_imported_from_its_face() -> None:
     past = [
         f"{module} imports {node.module}"
         for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ImportFrom) and node.module in MODULES and module.split(".")[0] == "whyray"
         if (room := room_of(node.module)) in behind and room != room_of(module)
         if node.module in behind[room] and MODULES[node.module].name != "__init__.py"
@@ -165,7 +173,7 @@ def test_a_room_knows_nothing_of_what_is_not_its_business(room: str, never: set[
         f"{module} imports {name}"
         for module, path in MODULES.items()
         if room_of(module) == room
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         for name in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)

@@ -33,7 +33,7 @@ def test_compressed_pages_have_the_same_pixels_and_identity(compression, pages, 
 
 
 def test_what_has_no_such_compression_stays_as_it_is(tilted_image, templates):
-    for result in build_results(answer_about(tilted_image), FOUR_KINDS, templates)[1:]:
+    for result in build_results(answer_about(tilted_image), FOUR_KINDS, templates)[2:]:
         file = encode(result.dataset)
         assert compressed(file, "jpeg-ls") == file
         if result.kind == "sr":

@@ -79,8 +79,8 @@ def test_a_map_without_frame_of_reference_gets_one_that_it_shares_with_no_other_
     segmentation, heatmap = (
         result.dataset for result in build_results(lit_at(dx_image, (0, 1, 1)), ["seg", "pm"], templates)
     )
-    assert "FrameOfReferenceUID" not in segmentation
-    assert heatmap.FrameOfReferenceUID.startswith("2.25.")
+    for result in (segmentation, heatmap):
+        assert result.FrameOfReferenceUID.startswith("2.25.")
     shared = heatmap.SharedFunctionalGroupsSequence[0]
     # Patient Orientation L\F: rows run to the patient's left (+x), columns to the feet (-z)
     assert list(shared.PlaneOrientationSequence[0].ImageOrientationPatient) == [1, 0, 0, 0, 0, -1]

@@ -125,7 +125,7 @@ def test_key_objects_name_the_slice_with_the_highest_attribution_first(templates
     centre = (6, 20, 20)
     each = a_map(image, blob(image, centre, 0.3))
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
-    page, selection = build_results(answer, ["sc", "ko"], templates)
+    _, page, selection = build_results(answer, ["sc", "ko"], templates)
     text, *images = selection.dataset.ContentSequence
     assert text.TextValue.startswith("Cardiomegaly 0.82: Method: grad-cam. Not for diagnostic use")
     named = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in images]
@@ -140,7 +140,7 @@ def test_highdicom_reads_which_slices_were_selected_and_finds_their_series(sourc
     image = image_named(source)
     each = a_map(image, blob(image, (6, 20, 20), 0.3))
     answer = answer_about(image, [Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(each,))])
-    page, selection = build_results(answer, ["sc", "ko"], templates)
+    _, page, selection = build_results(answer, ["sc", "ko"], templates)
     document = highdicom.ko.KeyObjectSelectionDocument.from_dataset(read(encode(selection.dataset)))
     assert document.content[0].ContinuityOfContent == "SEPARATE"
     first, *_, last = document.content.get_references()

@@ -87,6 +87,8 @@ OPTIONAL = {
     "finding",
     "details",
     "scope",
+    "base",
+    "packages",
 }
 """Keys that a file may leave out: pages side by side, and words in a language for findings, measurements, rules."""
 
@@ -117,7 +119,12 @@ def test_there_is_a_schema_for_each_file_and_for_no_other():
 
 def test_everything_that_is_wrong_is_told_at_once_with_file_and_line(tmp_path):
     (tmp_path / "wording").mkdir()
-    series = (SHIPPED / "series.yaml").read_text("utf-8").replace("9001", "first").replace("9002", "second")
+    series = (
+        (SHIPPED / "series.yaml")
+        .read_text("utf-8")
+        .replace("number: 1,", "number: first,")
+        .replace("number: 2,", "number: second,")
+    )
     (tmp_path / "series.yaml").write_text(series, "utf-8")
     german = (SHIPPED / "wording/de.yaml").read_text("utf-8").replace("{rule}", "{regel}")
     (tmp_path / "wording/de.yaml").write_text(german, "utf-8")

@@ -98,7 +98,7 @@ def test_a_workitem_is_claimed_worked_on_told_of_and_completed_with_its_results(
             each.sop_instance_uid: (each.series_instance_uid, "PACS") for each in session.scalars(select(ResultRow))
         }
     assert named == made
-    assert len(made) == 2
+    assert len(made) == 3
 
 
 def test_a_priority_of_the_workitem_is_that_of_its_jobs(site: Site, served: Served, performer: MakePerformer) -> None:
