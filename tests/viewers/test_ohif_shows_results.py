@@ -26,7 +26,7 @@ def test_ohif_shows_the_overlay_page_as_it_was_drawn(ohif: Ohif, head_ct: Case) 
         lambda window: likeness(window, page.picture) > LIKE_TEXT, "the result's picture"
     )
     ohif.keep("ohif-sc")
-    assert likeness(shown, page.picture[:, ::-1]) < 0.8, "a mirrored page would not pass"
+    assert likeness(shown, page.picture[:, ::-1]) < 0.6, "a mirrored page would not pass"
 
 
 def test_ohif_shows_the_page_in_its_colours_after_the_segmentation(ohif: Ohif, head_ct: Case) -> None:

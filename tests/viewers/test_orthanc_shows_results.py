@@ -81,7 +81,7 @@ def test_orthancs_web_viewer_shows_the_page(
 ) -> None:
     page = head_ct.first_page
     shown = _opened(window, web_viewer, archive.series(page.dataset.SOPInstanceUID), page.picture, artefacts, "sc")
-    assert likeness(shown, page.picture[:, ::-1]) < 0.8, "a mirrored page would not pass"
+    assert likeness(shown, page.picture[:, ::-1]) < 0.6, "a mirrored page would not pass"
 
 
 def test_orthancs_web_viewer_shows_the_page_about_a_radiograph(
