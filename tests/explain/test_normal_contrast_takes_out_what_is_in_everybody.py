@@ -103,7 +103,7 @@ def test_onboarding_makes_the_references_finds_that_the_contrast_hits_more_and_p
         box[tuple(slice(each * CELL, (each + 1) * CELL) for each in place)] = True
         images.append(OnboardingImage(film(100 + seed, place), {"bright": box}, {"bright": True}))
     only = ["local-evidence", "normal-contrast", "occlusion"]
-    report = onboard(model, images, only=only, explained=1, made=DAY)
+    report = onboard(model, images, only=only, explained=1, made=DAY, this_machine=False)
     assert report["normal maps"] == ["local-evidence"]  # occlusion is too dear for every study
     agreed = report["agreement"]
     assert agreed["methods"] == ["local-evidence", "normal-contrast", "occlusion"]

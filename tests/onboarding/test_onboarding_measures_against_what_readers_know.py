@@ -146,7 +146,7 @@ def test_what_a_site_knows_of_its_images_comes_into_report_and_page(tmp_path: Pa
         OnboardingImage(nets.image("plain", seed).numpy(), truth if seed % 2 else {}, {"one": seed % 3 == 0})
         for seed in range(24)
     ]
-    report = onboard(model, images, only=["layer-cam", "expected-gradients"], explained=8)
+    report = onboard(model, images, only=["layer-cam", "expected-gradients"], explained=8, this_machine=False)
     found = report["methods"]["layer-cam"]
     assert sum(found["grades"].values()) == 8
     assert found["localisation"]["boxes"] == 12  # all that are marked, however few are explained for cards
@@ -171,14 +171,14 @@ def test_marks_and_images_that_do_not_fit_are_refused_before_anything_is_measure
     tmp_path: Path, image: OnboardingImage, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        onboard(fresh(tmp_path), [image], only=["layer-cam"])
+        onboard(fresh(tmp_path), [image], only=["layer-cam"], this_machine=False)
     assert not (tmp_path / "plain" / "1.0.0" / "onboarding").exists()
 
 
 def test_a_case_unlike_the_onboarding_images_is_said_to_be_so_on_its_card(tmp_path: Path) -> None:
     model = fresh(tmp_path)
     images = [nets.image("plain", seed).numpy() for seed in range(1, 13)]
-    onboard(model, images, only=["layer-cam"], explained=1)
+    onboard(model, images, only=["layer-cam"], explained=1, this_machine=False)
 
     def distance(x: np.ndarray) -> object:
         card = assess(model, x, explain(model, x, target="one", method="occlusion"))
@@ -196,7 +196,7 @@ def test_without_a_report_or_with_few_images_no_card_speaks_of_distance(tmp_path
     for _ in range(2):
         card = assess(model, x, explain(model, x, target="one", method="layer-cam"))
         assert not [each for each in card.measurements if each.aspect == "case"]
-        onboard(model, [x, -x], only=["layer-cam"])
+        onboard(model, [x, -x], only=["layer-cam"], this_machine=False)
 
 
 def test_expected_gradients_take_the_onboarding_images_as_references(tmp_path: Path) -> None:
@@ -204,12 +204,12 @@ def test_expected_gradients_take_the_onboarding_images_as_references(tmp_path: P
     x, other = (nets.image("plain", seed).numpy() for seed in (1, 2))
     with pytest.raises(ExplanationError, match="no images from onboarding"):
         explain(model, x, target="one", method="expected-gradients")
-    onboard(model, [x, other], only=["layer-cam"])
+    onboard(model, [x, other], only=["layer-cam"], this_machine=False)
     # The image itself is no reference: with one other, these are integrated gradients from that other.
     found = explain(model, x, target="one", method="expected-gradients", samples=64)
     gain = float((model.logits(x) - model.logits(other))[0, 0])
     assert found.values.sum() == pytest.approx(gain, rel=0.05)
-    onboard(model, [x], only=["layer-cam"])
+    onboard(model, [x], only=["layer-cam"], this_machine=False)
     with pytest.raises(ExplanationError, match="is the only reference"):
         explain(model, x, target="one", method="expected-gradients")
 
@@ -218,7 +218,13 @@ def test_no_pixel_of_an_image_is_kept_where_that_is_the_wish(tmp_path: Path) -> 
     from PIL import Image
 
     model = fresh(tmp_path)
-    onboard(model, [nets.image("plain", seed).numpy() for seed in range(3)], only=["layer-cam"], keep_images=False)
+    onboard(
+        model,
+        [nets.image("plain", seed).numpy() for seed in range(3)],
+        only=["layer-cam"],
+        keep_images=False,
+        this_machine=False,
+    )
     folder = model.package.folder / "onboarding"
     # the known answers are logits of pictures that are made by rule
     kept = {"report.json", "report.html", "layer-cam.png", "known-answers.npz"}
