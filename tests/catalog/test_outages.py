@@ -23,8 +23,12 @@ def test_whatever_a_terminated_backend_raises_is_an_outage_that_passes(
     def terminate() -> None:
         engine = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
+            before = -1
             while not over.is_set():
-                connection.execute(text("SELECT pg_sleep(random() * 0.2)"))
+                connection.execute(text("SELECT pg_sleep(random() * 0.1)"))
+                if outcomes["done"] == before:
+                    continue  # something gets through between two interruptions, however busy the machine is
+                before = outcomes["done"]
                 connection.execute(
                     text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
                 )
@@ -55,7 +59,7 @@ def test_whatever_a_terminated_backend_raises_is_an_outage_that_passes(
         looker.start()
     try:
         # enough of both to have met a connection at every step; which come how often is chance
-        until(lambda: outcomes["done"] >= 10 and outcomes.total() - outcomes["done"] >= 30, deadline=120)
+        until(lambda: outcomes["done"] >= 10 and outcomes.total() - outcomes["done"] >= 10, deadline=120)
     finally:
         over.set()
         for thread in (*lookers, killer):
