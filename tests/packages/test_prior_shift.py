@@ -32,7 +32,8 @@ def test_there_and_back_is_the_same(stated: float, other: float, logit: float) -
     spec = target(stated)
     back = at_prevalence(at_prevalence(spec, other), stated)
     assert answered(back, logit) == pytest.approx(answered(spec, logit), rel=1e-9)
-    assert back.threshold == pytest.approx(spec.threshold, rel=1e-9)
+    # on the way it may lie at 1 - 1e-8, of which a float keeps eight digits
+    assert back.threshold == pytest.approx(spec.threshold, rel=1e-6)
 
 
 @settings(max_examples=50)
