@@ -6,7 +6,6 @@ that is shipped, with other weights. They are for measuring maps alone: calibrat
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +24,7 @@ from whyray_training.cxr_local_net import INPUT_SIZE, Head, LocalEvidence
 from whyray_training.cxr_local_views import frozen_networks
 from whyray_training.cxr_opacity import NAMES
 from whyray_training.cxr_regions import finding_fields
-from whyray_training.onboarding_radiographs import ROWS
+from whyray_training.onboarding_radiographs import write_fold_rows
 from whyray_training.package import export_graph, write_package
 
 
@@ -66,10 +65,7 @@ def main(
         card = f"# {manifest['name']}\n\nFor measuring maps alone: taught without the patients of fold {fold}.\n"
         write_package(folder, manifest, {"fold": fold, "onnx_parity": parity}, card)
     fold_of = patient_folds(radiographs.patients, metrics["folds"], metrics["seed"])
-    with (out / ROWS).open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("image", "patient", "fold"))
-        table.writerows(zip(radiographs.names, radiographs.patients, fold_of, strict=True))
+    write_fold_rows(out, radiographs, fold_of)
     Console().print(f"{len(kept) - 1} packages in {out}")
 
 

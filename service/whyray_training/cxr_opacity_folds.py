@@ -6,7 +6,6 @@ all; each of these has not seen one fold.
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated
@@ -26,9 +25,8 @@ from whyray_training.cxr_opacity import HEADS, NAMES, answering, judged, kept_he
 from whyray_training.cxr_opacity_card import opacity_manifest
 from whyray_training.cxr_opacity_measure import scaling_and_threshold
 from whyray_training.cxr_opacity_truth import opacity_truth
+from whyray_training.onboarding_radiographs import write_fold_rows
 from whyray_training.package import export_graph, write_package
-
-ROWS = "fold-rows.csv"
 
 
 def main(
@@ -73,10 +71,7 @@ def main(
         write_package(folder, manifest, figures, card)
         folders.append(folder)
     known_answers.main(folders)
-    with (out / ROWS).open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(("image", "patient", "fold"))
-        table.writerows(zip(radiographs.names, radiographs.patients, fold_of, strict=True))
+    write_fold_rows(out, radiographs, fold_of)
     Console().print(f"{len(folders)} packages in {out}")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from whyray.inference import Model
 from whyray.onboarding import OnboardingImage
 from whyray.onboarding.images import Known, onboarding_images
 from whyray.packages import MANIFEST
-from whyray_training.cxr_boxed_data import NO_FINDING, Box, read_boxes
+from whyray_training.cxr_boxed_data import NO_FINDING, Box, BoxedRadiographs, read_boxes
 from whyray_training.cxr_local_findings_fit import OPAQUE
 
 FoldRows = dict[str, int]
@@ -83,6 +86,14 @@ def fold_rows(folder: Path) -> FoldRows:
         if fold_of.setdefault(row["patient"], int(row["fold"])) != int(row["fold"]):
             raise ValueError(f"{folder}: a patient is in two folds")
     return fold_of
+
+
+def write_fold_rows(folder: Path, radiographs: BoxedRadiographs, fold_of: NDArray[np.int64]) -> None:
+    """Write fold-rows.csv; `fold_of` (N,) gives the fold whose weights have not seen the patient of a radiograph."""
+    with (folder / ROWS).open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("image", "patient", "fold"))
+        table.writerows(zip(radiographs.names, radiographs.patients, fold_of, strict=True))
 
 
 def heads_of(folder: Path, name: str) -> dict[int, Path]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select, true
 from sqlalchemy.orm import Session
 
 from whyray.catalog import (
@@ -130,7 +130,7 @@ class Retention:
         """Below the free space that is wanted, remove instances of settled studies before their time, oldest first."""
         wanted = self.config().retention.purge_below
         while self.storage.free_bytes() < wanted:
-            if not self._instances(Study.id.is_not(None), asked, "the disk ran short (retention.purge_below)"):
+            if not self._instances(true(), asked, "the disk ran short (retention.purge_below)"):
                 return
 
     def _tell(self, session: Session, count: int, what: str, files: int) -> None:
