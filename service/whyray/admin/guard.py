@@ -19,8 +19,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whyray.admin.problems import problem
-from whyray.admin.sessions import Sessions, holder_of
+from whyray.admin.sessions import Sessions
 from whyray.admin.settings import AdminSettings
+from whyray.base.given_secrets import holder_of
 from whyray.base.guess_brake import GuessBrake
 
 COOKIE = "whyray_session"

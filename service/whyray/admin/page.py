@@ -13,8 +13,9 @@ from starlette.templating import Jinja2Templates
 import whyray
 from whyray.admin.backend import Actor, Using
 from whyray.admin.guard import COOKIE, address_of, too_many_guesses
-from whyray.admin.sessions import LASTING, Sessions, holder_of, user_of
+from whyray.admin.sessions import LASTING, Sessions, user_of
 from whyray.admin.settings import AdminSettings
+from whyray.base.given_secrets import holder_of
 from whyray.base.guess_brake import GuessBrake
 from whyray.catalog import events
 

@@ -1,4 +1,4 @@
-"""Who is asking: access tokens compared in constant time, and sessions kept in memory."""
+"""Who is asking by a password, and the sessions that log-ins open, kept in memory."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from whyray.base.given_secrets import same_secret
 from whyray.base.sources import Clock
 
 LASTING = timedelta(hours=12)
@@ -16,24 +17,10 @@ LASTING = timedelta(hours=12)
 _MOST_SESSIONS = 1000
 
 
-def holder_of(token: str, tokens: Mapping[str, str]) -> str | None:
-    """The name whose token this is, or None. Takes the same time whether and wherever it is wrong."""
-    holder = None
-    for name, expected in tokens.items():
-        if _same(token, expected):
-            holder = name
-    return holder
-
-
 def user_of(name: str, password: str, logins: Mapping[str, str]) -> str | None:
     """The user of this name if the password is theirs, or None. An unknown name takes as long as a known one."""
-    right = _same(password, logins.get(name, secrets.token_hex(16)))
+    right = same_secret(password, logins.get(name, secrets.token_hex(16)))
     return name if right and name in logins else None
-
-
-def _same(given: str, expected: str) -> bool:
-    # digests first: compare_digest leaks lengths otherwise
-    return secrets.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.encode()).digest())
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import ipaddress
 import json
 import re
-import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from whyray.base.errors import ConfigError
+from whyray.base.given_secrets import holder_of
 from whyray.base.guess_brake import GuessBrake
 from whyray.base.http_server import HttpServer, listen, serve_http
 from whyray.config import DicomWebListener, Listener
@@ -174,7 +173,7 @@ def _sender(request: Request, settings: DicomWebListener | None) -> str | Respon
     if settings.tokens:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         given = {name: secret.reveal() for name, secret in settings.tokens.items()}
-        name = _holder(token.strip(), given) if scheme.lower() == "bearer" else None
+        name = holder_of(token.strip(), given) if scheme.lower() == "bearer" else None
         if name is not None:
             return name
         challenge = {"WWW-Authenticate": 'Bearer realm="WhyRay"'}
@@ -185,15 +184,6 @@ def _sender(request: Request, settings: DicomWebListener | None) -> str | Respon
     if request.client is None or proxied or host not in _LOCAL_NAMES or not _is_local(request.client.host):
         return _refusal(HTTPStatus.FORBIDDEN, "without tokens, only direct clients on this machine may send")
     return LOCAL_SENDER
-
-
-def _holder(token: str, tokens: Mapping[str, str]) -> str | None:
-    holder = None
-    digest = hashlib.sha256(token.encode()).digest()
-    for name, expected in tokens.items():  # all of them, in the same time
-        if secrets.compare_digest(digest, hashlib.sha256(expected.encode()).digest()):
-            holder = name
-    return holder
 
 
 def _is_local(host: str) -> bool:
