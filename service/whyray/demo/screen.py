@@ -40,8 +40,9 @@ def print_results(console: Console, catalog: Catalog, studies: Sequence[DemoStud
     titles = {study.study_instance_uid: study.title for study in studies}
     table = Table(title="results", caption=NOTICE, expand=True)
     for name in ("study", "package", "finding", "probability", "ml", "explained by"):
-        table.add_column(name, overflow="fold")
-    table.add_column("how far to trust the explanation", ratio=1, overflow="fold")
+        kept_whole = name in ("package", "probability", "ml")
+        table.add_column(name, overflow="fold", no_wrap=kept_whole, ratio=None if kept_whole else 2)
+    table.add_column("how far to trust the explanation", ratio=4, overflow="fold")
     with catalog.read() as session:
         for job in session.scalars(select(Job).order_by(Job.created_at)):
             title = titles.get(job.study.study_instance_uid, "–")
