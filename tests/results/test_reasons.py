@@ -24,9 +24,9 @@ _BY_FORMAT = {
     "NAME": {
         "answer against its threshold",
         "answers as when it was onboarded",
-        "maps that hit what readers marked",
     },
-    "UNKNOWN": {"marks that such maps were compared with"},
+    "RECORD": {"maps that hit what readers marked"},
+    "NO_RECORD": {"marks that such maps were compared with"},
     "DIFFERING": {"answers that differ between images"},
     "measured.name": set(),  # the same measurement, with what it cost this time
     "f'stability under {name}'": {"stability under noise", "stability under 1-pixel shift"},

@@ -14,7 +14,7 @@ from whyray.explain import Context, Heatmap, RegionShares, explain
 from whyray.inference import Model
 from whyray.packages.localisation_report import MethodLocalisation, TargetHits
 from whyray.quality import Grade, assess, assess_typed
-from whyray.quality.record import NAME, UNKNOWN, record_of
+from whyray.quality.record import NO_RECORD, RECORD, record_of
 
 
 class Reported:
@@ -64,18 +64,18 @@ def test_what_the_packages_maps_hit_before_counts_against_what_knows_no_model(
 def test_a_record_of_one_finding_says_nothing_of_another() -> None:
     model = Reported(cam=localisation_of({"Opacity": GOOD, "Nodule": TargetHits(boxes=3, hits=3, centre_prior_hits=0)}))
     few = Reported(cam=localisation_of({"Opacity": GOOD, "Mass": GOOD.model_copy(update={"boxes": 19, "hits": 19})}))
-    assert record(model, "cam", "Opacity") == (NAME, Grade.GREEN)
-    assert record(model, "cam", "Mass") == (UNKNOWN, Grade.AMBER)
-    assert record(few, "cam", "Mass") == (UNKNOWN, Grade.AMBER)
+    assert record(model, "cam", "Opacity") == (RECORD, Grade.GREEN)
+    assert record(model, "cam", "Mass") == (NO_RECORD, Grade.AMBER)
+    assert record(few, "cam", "Mass") == (NO_RECORD, Grade.AMBER)
     assert record_of(few, "cam", "Mass").value == 19  # type: ignore[arg-type]
 
 
 def test_a_record_of_one_method_says_nothing_of_another_nor_of_maps_made_of_other_maps() -> None:
     narrowed = localisation_of({"Mass": GOOD}, of="grad-cam")
     model = Reported(grad_cam=localisation_of({"Mass": GOOD}), anatomy_constrained=narrowed)
-    assert record(model, "rise", "Mass") == (UNKNOWN, Grade.AMBER)
-    assert record(model, "anatomy-constrained", "Mass", of="grad-cam") == (NAME, Grade.GREEN)
-    assert record(model, "anatomy-constrained", "Mass", of="rise") == (UNKNOWN, Grade.AMBER)
+    assert record(model, "rise", "Mass") == (NO_RECORD, Grade.AMBER)
+    assert record(model, "anatomy-constrained", "Mass", of="grad-cam") == (RECORD, Grade.GREEN)
+    assert record(model, "anatomy-constrained", "Mass", of="rise") == (NO_RECORD, Grade.AMBER)
 
 
 def test_where_nobody_marked_anything_that_is_said_and_the_number_is_none() -> None:
@@ -86,15 +86,15 @@ def test_where_nobody_marked_anything_that_is_said_and_the_number_is_none() -> N
 
 def test_maps_that_hit_less_than_a_blind_guess_wherever_they_were_looked_at_are_no_better_for_other_findings() -> None:
     worse = localisation_of({"Opacity": GOOD.model_copy(update={"hits": 2})})
-    assert record(Reported(cam=worse), "cam", "Mass") == (NAME, Grade.RED)
+    assert record(Reported(cam=worse), "cam", "Mass") == (RECORD, Grade.RED)
 
 
 def test_an_earlier_report_counts_where_all_its_marks_are_of_this_finding_alone() -> None:
     early = {"boxes": 58, "hits": 40, "centre_prior_hits": 14}
     one = localisation_of({"Opacity": GOOD}).model_copy(update={"targets": {"Opacity": TargetHits(**early)}})
     two = one.model_copy(update={"targets": {name: TargetHits(**early) for name in ("Opacity", "Mass")}})
-    assert record(Reported(cam=one), "cam", "Opacity") == (NAME, Grade.GREEN)
-    assert record(Reported(cam=two), "cam", "Opacity") == (UNKNOWN, Grade.AMBER)
+    assert record(Reported(cam=one), "cam", "Opacity") == (RECORD, Grade.GREEN)
+    assert record(Reported(cam=two), "cam", "Opacity") == (NO_RECORD, Grade.AMBER)
 
 
 @pytest.fixture
@@ -126,4 +126,4 @@ def test_a_diffuse_map_of_a_finding_without_a_record_is_not_green(model: Model) 
     onboarded_with(model.package.folder, {"grad-cam": localisation_of({"another finding": GOOD})})
     card = assess(model, image, heatmap, allowed=np.ones(heatmap.values.shape, bool))
     assert card.grade is not Grade.GREEN
-    assert UNKNOWN in {measured.name for measured in card.concerns}
+    assert NO_RECORD in {measured.name for measured in card.concerns}

@@ -9,24 +9,22 @@ from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from whyray.base.local_url import local_url
 from whyray.catalog import Catalog, processes
 from whyray.config import Config
 
 ROLES = frozenset({"intake", "worker", "delivery", "admin"})
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
 def admin_url(config: Config) -> str:
     """Where a browser on this machine finds the admin page."""
-    address = _EVERYWHERE.get(str(config.admin.address), str(config.admin.address))
-    scheme = "http" if config.admin.tls is None else "https"
-    return f"{scheme}://{address}:{config.admin.port}/"
+    return local_url(config.admin.address, config.admin.port, tls=config.admin.tls is not None)
 
 
 def roles_at_work(catalog: Catalog, since: datetime) -> frozenset[str]:
     """Roles of this machine that have shown a sign of life since then, and that nothing keeps from their work.
 
-    None while the catalog can't be read.
+    Empty while the catalog can't be read.
     """
     try:
         with catalog.read() as session:

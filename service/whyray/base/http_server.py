@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from whyray.base.errors import ConfigError, ResourceExhausted
+from whyray.base.local_url import local_url
 
 _BACKLOG = 128
 _START_WITHIN = 30.0
@@ -25,14 +26,12 @@ class HttpServer:
     port: int
     _server: uvicorn.Server
     _thread: threading.Thread
-    _scheme: str = "http"
+    _tls: bool = False
 
     @property
     def url(self) -> str:
         """Where a client on this machine finds it."""
-        anywhere = self.address in ("0.0.0.0", "::")
-        host = "127.0.0.1" if anywhere else self.address
-        return f"{self._scheme}://[{host}]:{self.port}/" if ":" in host else f"{self._scheme}://{host}:{self.port}/"
+        return local_url(self.address, self.port, tls=self._tls)
 
     @property
     def alive(self) -> bool:
@@ -108,7 +107,7 @@ def serve_http(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=what, daemon=True)
     thread.start()
     _wait_until_started(server, thread, what)
-    return HttpServer(address, listener.getsockname()[1], server, thread, "http" if tls is None else "https")
+    return HttpServer(address, listener.getsockname()[1], server, thread, tls is not None)
 
 
 def _renewing(tls: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

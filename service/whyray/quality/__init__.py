@@ -7,6 +7,7 @@ from whyray.quality.card import QUESTIONS, Aspect, Grade, Measurement, QualityCa
 from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
+from whyray.quality.record import NO_RECORD, RECORD
 from whyray.quality.region import salient_region
 from whyray.quality.scope import SCOPE, check_scope, odds_against
 from whyray.quality.scope_check import ScopeCheck, ScopeReason
@@ -16,7 +17,9 @@ ASSESSORS = (anatomy, cases, concepts, counterfactual, language, latent, units)
 
 __all__ = [
     "NEIGHBOURS",
+    "NO_RECORD",
     "QUESTIONS",
+    "RECORD",
     "SCOPE",
     "Aspect",
     "Budget",

@@ -10,8 +10,9 @@ from whyray.packages.localisation_report import FEWEST_BOXES, localisation_in
 from whyray.quality.card import Grade, Measurement
 
 SURE = 0.05
-NAME = "maps that hit what readers marked"
-UNKNOWN = "marks that such maps were compared with"
+RECORD = "maps that hit what readers marked"
+NO_RECORD = "marks that such maps were compared with"
+"""Names of the measurement: where such maps were compared with marks, and where too few or none were."""
 _SOURCE = "Zhang et al. 2018, section 4.2 (pointing game), measured at onboarding"
 
 
@@ -54,7 +55,7 @@ def _graded(hits: int, boxes: int, blind_hits: Mapping[str, int], words: str) ->
         f"{words} {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
         "red where it is less"
     )
-    return Measurement(NAME, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)
+    return Measurement(RECORD, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)
 
 
 def _unknown(boxes: int, target: str) -> Measurement:
@@ -65,5 +66,5 @@ def _unknown(boxes: int, target: str) -> Measurement:
         else f"only {boxes} marked findings of {target} were compared with such maps of this package"
     )
     return Measurement(
-        UNKNOWN, "record", float(boxes), float(FEWEST_BOXES), Grade.AMBER, f"amber: {said}", "WhyRay: onboarding"
+        NO_RECORD, "record", float(boxes), float(FEWEST_BOXES), Grade.AMBER, f"amber: {said}", "WhyRay: onboarding"
     )

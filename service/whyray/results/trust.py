@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from whyray.explain import CHANCE, Agreement, method_title
-from whyray.quality import QUESTIONS, Grade, QualityCard
+from whyray.quality import NO_RECORD, QUESTIONS, RECORD, Grade, QualityCard
 from whyray.results.trust_words import TrustWords
 from whyray.results.wording import Wording
 
@@ -99,13 +99,9 @@ def method_title_in(method: str, wording: Wording) -> str:
     return wording.method_titles.get(method) or method_title(method)
 
 
-_RECORD = "maps that hit what readers marked"
-_MARKS = "marks that such maps were compared with"
-
-
 def _record(measurements: Sequence[Measured], words: TrustWords) -> str | None:
     for measured in measurements:
-        if measured.name == _RECORD and measured.value is not None and measured.baseline is not None:
+        if measured.name == RECORD and measured.value is not None and measured.baseline is not None:
             return words.record.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
     return None
 
@@ -124,7 +120,7 @@ def _worst_reason(grade: str, measurements: Sequence[Measured]) -> str:
 
 def _reason(measured: Measured) -> str:
     shown = measured.grade != Grade.RED
-    if measured.name == _MARKS and measured.value:
+    if measured.name == NO_RECORD and measured.value:
         return "few_marks"
     said = REASONS.get(measured.name) or _BY_ASPECT.get(measured.aspect, "unfaithful")
     return said if isinstance(said, str) else said[0] if shown else said[1]
@@ -159,8 +155,8 @@ REASONS: Mapping[str, Reason] = {
     "share inside anatomy": ("partly_outside", "outside"),
     "strongest place inside anatomy": "peak_outside",
     "answer against its threshold": ("hardly_seen", "not_seen"),
-    _MARKS: "no_marks",
-    _RECORD: ("no_better_than_guess", "worse_than_guess"),
+    NO_RECORD: "no_marks",
+    RECORD: ("no_better_than_guess", "worse_than_guess"),
     # the map and the model
     "map health": "nothing_highlighted",
     "insertion - deletion AUC": "highlighted_not_used",
