@@ -144,6 +144,11 @@ class Finding:
     agreement: Agreement | None = None
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
 
+    @property
+    def explanations(self) -> tuple[MapInSource | GradedExplanation, ...]:
+        """All that explains it, maps first."""
+        return (*self.maps, *self.told)
+
 
 @dataclass(frozen=True)
 class FramesExplained:

@@ -116,8 +116,7 @@ def notice_page(
 ) -> Page:
     """A page without any picture: the finding, and why its explanations are not shown."""
     colours = layout.colours
-    explained: list[MapInSource | GradedExplanation] = [*finding.maps, *finding.told]
-    shown = any(not graded.card.withheld for graded in explained)
+    shown = any(not graded.card.withheld for graded in finding.explanations)
     sentences = list(dict.fromkeys(_why_withheld(graded, wording, named=shown) for graded in withheld))
     lines = [Line(sentence, colours.text, SENTENCE) for sentence in sentences]
     if withheld:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, by_probability
+from whyray.results.answer import Answer, Finding, MapInSource, by_probability
 from whyray.results.page.finding import SENTENCE, overlay_of
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Words, compose
@@ -162,13 +162,12 @@ def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: W
 def _told(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str, str]:
     """The level of the finding's first explanation, the sentence about it, and where the finding is seen."""
     finding = one.finding
-    explained: list[MapInSource | GradedExplanation] = [*finding.maps, *finding.told]
-    shown = next((graded for graded in explained if not graded.card.withheld), None)
+    shown = next((graded for graded in finding.explanations if not graded.card.withheld), None)
     heatmap = _shown_map(finding)
     region = heatmap.region if heatmap is not None else finding.mask
     place = "" if region is None else place_in_words(one.answer, finding, region, wording)
-    if explained:
-        trust = trust_in((shown or explained[0]).card, wording)
+    if finding.explanations:
+        trust = trust_in((shown or finding.explanations[0]).card, wording)
         return trust.level, trust.sentence or trust.badge + ".", place
     if finding.refused:
         return TrustLevel.NOT_SHOWN, wording.pages.no_explanation, place
