@@ -243,6 +243,30 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
     assert "patient's left, upper third" in texts
 
 
+def test_where_heatmaps_are_withheld_the_first_page_calls_nothing_else_reliable_and_shows_no_place(
+    templates, film, written
+):
+    """Maps that are part of a counterfactual stood in their stead: a place outside the lungs, called reliable."""
+    withheld = a_map(film, blob(film, (0, 80, 130)), grade=Grade.RED, aspect="anatomy")
+    part = replace(a_map(film, blob(film, (0, 220, 10)), method="latent-shift"), part="difference")
+    told = told_about("latent-position", Grade.GREEN, film).findings[0].told
+    bare = Finding(CARDIOMEGALY, present=True, probability=0.82)
+    misleading = replace(bare, maps=(withheld, part), told=told)
+    pages = {}
+
+    def draw(name, finding):
+        return lambda: pages.update(
+            {name: summary_page(answer_about(film, [finding]), templates.layout, templates.wording("en"))}
+        )
+
+    words = " ".join(one.text for one in written(draw("misleading", misleading)))
+    assert "Not shown: " in words
+    assert "reliable" not in words
+    assert "third" not in words
+    written(draw("withheld", replace(bare, maps=(withheld,))))
+    assert np.array_equal(pages["misleading"].picture, pages["withheld"].picture)
+
+
 def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates, film, written):
     answer = with_grade(film, Grade.GREEN)
     moved = replace(answer.findings[0], prevalence=Prevalence(0.02, 0.12))

@@ -145,9 +145,14 @@ class Finding:
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
 
     @property
+    def heatmaps(self) -> tuple[MapInSource, ...]:
+        """Maps that explain it by themselves; those that are part of another explanation say what that one means."""
+        return tuple(heatmap for heatmap in self.maps if heatmap.part is None)
+
+    @property
     def explanations(self) -> tuple[MapInSource | GradedExplanation, ...]:
-        """All that explains it, maps first."""
-        return (*self.maps, *self.told)
+        """All that explains it, heatmaps first."""
+        return (*self.heatmaps, *self.told)
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ class Drawing:
         if not any(heatmap.part is None for heatmap in shown) and finding.mask is not None:
             pages = mask_pages(answer, finding, finding.mask, layout, wording)
             yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
-        withheld: list[MapInSource | GradedExplanation] = [graded for graded in finding.told if graded.card.withheld]
-        withheld += [heatmap for heatmap in finding.maps if heatmap.card.withheld and heatmap.part is None]
+        explained: tuple[MapInSource | GradedExplanation, ...] = (*finding.told, *finding.heatmaps)
+        withheld = [graded for graded in explained if graded.card.withheld]
         if withheld or (finding.refused and finding.present and not shown):
             page = notice_page(answer, finding, withheld, layout, wording)
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])

@@ -160,14 +160,19 @@ def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: W
 
 
 def _told(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str, str]:
-    """The level of the finding's first explanation, the sentence about it, and where the finding is seen."""
+    """The level of what explains the finding, the sentence about it, and where the finding is seen.
+
+    Where there are heatmaps, they decide, for they would say where it is: another explanation that is reliable is none
+    of the place.
+    """
     finding = one.finding
-    shown = next((graded for graded in finding.explanations if not graded.card.withheld), None)
+    explained = finding.heatmaps or finding.explanations
     heatmap = _shown_map(finding)
     region = heatmap.region if heatmap is not None else finding.mask
     place = "" if region is None else place_in_words(one.answer, finding, region, wording)
-    if finding.explanations:
-        trust = trust_in((shown or finding.explanations[0]).card, wording)
+    if explained:
+        shown = next((graded for graded in explained if not graded.card.withheld), explained[0])
+        trust = trust_in(shown.card, wording)
         return trust.level, trust.sentence or trust.badge + ".", place
     if finding.refused:
         return TrustLevel.NOT_SHOWN, wording.pages.no_explanation, place
@@ -175,7 +180,7 @@ def _told(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str, st
 
 
 def _shown_map(finding: Finding) -> MapInSource | None:
-    return next((heatmap for heatmap in finding.maps if not heatmap.card.withheld), None)
+    return next((heatmap for heatmap in finding.heatmaps if not heatmap.card.withheld), None)
 
 
 def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
