@@ -359,3 +359,37 @@ def test_the_shipped_words_of_every_language_are_complete():
     for wording in wordings.values():
         for part in (wording.pages, wording.pages.place, wording.pages.types):
             assert part.model_fields_set == set(type(part).model_fields)
+
+
+@pytest.mark.parametrize("method", ["latent-shift", "prototypes"])
+def test_maps_that_are_part_of_an_explanation_go_to_scientists_alone(method, templates):
+    """Everybody's SEG, PM and presentation states held the difference map of a counterfactual."""
+    answer = told_about(method)
+    assert any(heatmap.part for heatmap in answer.findings[0].maps)
+    kinds = ["sc", "seg", "pm", "sr", "gsps", "blend", "ko"]
+    made = {
+        audience: build_results(answer, kinds, templates, audience=audience)
+        for audience in ("radiologist", "administrator", "scientist")
+    }
+    for audience in ("radiologist", "administrator"):
+        assert {one.method for one in made[audience] if one.kind in ("pm", "gsps", "blend", "ko")} == {"grad-cam"}
+        (regions,) = [one.dataset for one in made[audience] if one.description.startswith("salient regions")]
+        assert len(regions.SegmentSequence) == 1
+    assert {one.method for one in made["scientist"] if one.kind == "pm"} == {"grad-cam", method}
+    drawn = {audience: _outlines(results) for audience, results in made.items()}
+    assert drawn["radiologist"] == drawn["administrator"] == 1, "viewers draw every outline that a report holds"
+    assert drawn["scientist"] > 1
+    numbers = {audience: _measurements(results) for audience, results in made.items()}
+    assert numbers["radiologist"] == numbers["scientist"], "the report keeps every measurement"
+
+
+def _report(results):
+    return next(one.dataset for one in results if one.kind == "sr")
+
+
+def _outlines(results) -> int:
+    return sum(element.keyword == "GraphicType" for element in _report(results).iterall())
+
+
+def _measurements(results) -> list[float]:
+    return sorted(float(element.value) for element in _report(results).iterall() if element.keyword == "NumericValue")

@@ -14,7 +14,8 @@ from whyray.results.answer import (
     shown_maps,
 )
 from whyray.results.build import build_results
-from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
+from whyray.results.build_frames import build_frame_results
+from whyray.results.build_run import build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture

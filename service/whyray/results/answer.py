@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
-from whyray.config import ResultKind
+from whyray.config import Audience, ResultKind
 from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec, shift_between
@@ -183,6 +183,35 @@ class FramesExplained:
 
 
 @dataclass(frozen=True)
+class ImageInStudy:
+    """Which of the images of a study that were answered together an answer is about.
+
+    Attributes
+    ----------
+    side
+        R or L of a part that is one of a pair; else empty.
+    view
+        As in View Position (0018,5101), e.g. PA or MLO; empty where the header names none.
+    number, total
+        Its place among them, from 1, and how many there are.
+    alone
+        Whether no other image has the same side and view.
+    """
+
+    side: str
+    view: str
+    number: int
+    total: int
+    alone: bool
+
+    @property
+    def label(self) -> str:
+        """Short, and the same in every language: 'R MLO', or '2 of 3'."""
+        named = [part for part in (self.side, self.view) if part]
+        return " ".join(named if self.alone else [*named, f"{self.number} of {self.total}"])
+
+
+@dataclass(frozen=True)
 class Answer:
     """All findings of one run, and what the results need to say where they come from.
 
@@ -203,7 +232,14 @@ class Answer:
     """Whether the image is one that the package was made for; where it is refused, there are no findings."""
     anatomy: tuple[StructureInSource, ...] = ()
     """Structures of the image by which pages say where something lies; none where nothing is known of them."""
+    in_study: ImageInStudy | None = None
+    """Where several images of a study were answered together, which of them this answer is about."""
     device_uid: str = field(kw_only=True)
+
+
+PageKind = Literal["summary", "map", "segment", "notice", "told", "cine", "compared", "details"]
+"""What a page shows: what was found, a map, a segment, why nothing is shown, another explanation, its steps, several
+maps side by side, or every measurement."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +259,8 @@ class Result:
     picture: NDArray[np.uint8] | None = None
     grade: Grade | None = None
     """Of the explanation that it shows; of several frames' that of the worst of them."""
+    page: PageKind | None = None
+    """What it shows, of pages."""
 
 
 def no_statement(answer: Answer) -> bool:
@@ -251,6 +289,17 @@ def named_findings(answer: Answer) -> list[Finding]:
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
     """All maps that may be shown, with their findings, in the answer's order."""
     return [(finding, heatmap) for finding in answer.findings for heatmap in finding.maps if not heatmap.card.withheld]
+
+
+def maps_for(answer: Answer, audience: Audience) -> list[tuple[Finding, MapInSource]]:
+    """Maps that have regions, maps and states of their own: those that explain a finding by themselves, for scientists
+    those too that are part of another explanation, which others see on that explanation's page."""
+    return [(finding, heatmap) for finding, heatmap in shown_maps(answer) if is_for(heatmap, audience)]
+
+
+def is_for(heatmap: MapInSource, audience: Audience) -> bool:
+    """Whether a map that may be shown is for these readers by itself."""
+    return heatmap.part is None or audience == "scientist"
 
 
 def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from whyray.config import Audience
 from whyray.quality import Grade, worst_of
@@ -13,6 +12,7 @@ from whyray.results.answer import (
     Finding,
     GradedExplanation,
     MapInSource,
+    PageKind,
     by_probability,
     shown_maps,
     shown_told,
@@ -51,7 +51,7 @@ _KINDS_OF_PAGES = {
 class Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "cine", "compared", "details"]
+    about: PageKind
     finding: Finding
     method: str | None
     key: str

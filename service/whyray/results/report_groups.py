@@ -48,6 +48,8 @@ class Explained:
     region: tuple[Dataset, int] | None
     """The Segmentation and the number of its segment."""
     pages: tuple[Dataset, ...]
+    drawn: bool = True
+    """Whether its outline is drawn on the source: viewers show every one that a report holds."""
 
     def objects(self) -> list[Dataset]:
         """All objects that the report refers to."""
@@ -90,7 +92,7 @@ def finding_groups(
 
 
 def _outlined(shown: Sequence[Explained]) -> list[Explained]:
-    return [explained for explained in shown if explained.map.region.any()]
+    return [explained for explained in shown if explained.drawn and explained.map.region.any()]
 
 
 @dataclass(frozen=True)

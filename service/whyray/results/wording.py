@@ -215,6 +215,21 @@ class PlaceWords(Strict):
     slices: Annotated[str, with_fields("first", "last", "total")] = "slices {first} to {last} of {total}"
 
 
+class StudyWords(Strict):
+    """Which image of a study something is seen on. `views` by View Position (0018,5101); one left out is said by its
+    abbreviation."""
+
+    views: dict[str, Plain] = Field(default_factory=dict)
+    view: Annotated[str, with_fields("view")] = "{view} view"
+    numbered: Annotated[str, with_fields("number", "total")] = "image {number} of {total}"
+    right: Plain = "right"
+    left: Plain = "left"
+    on_side: Annotated[str, with_fields("name", "side")] = "{name} ({side})"
+    on_image: Annotated[str, with_fields("image", "said")] = "{image}: {said}"
+    found: Plain = "found"
+    absent: Plain = "not found"
+
+
 class TypeWords(Strict):
     """Plain sentences about explanations that are not heatmaps."""
 
@@ -288,6 +303,7 @@ class PageWords(Strict):
     parameters: Annotated[str, with_fields("parameters")] = "Parameters: {parameters}"
     digest: Annotated[str, with_fields("digest")] = "Digest of the package: {digest}"
     place: PlaceWords = PlaceWords()
+    study: StudyWords = StudyWords()
     types: TypeWords = TypeWords()
 
 
