@@ -18,7 +18,16 @@ from results.test_told import told_about
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade
-from whyray.results import Answer, Finding, Prevalence, StructureInSource, Templates, build_results, load_templates
+from whyray.results import (
+    Answer,
+    Finding,
+    Prevalence,
+    Refusal,
+    StructureInSource,
+    Templates,
+    build_results,
+    load_templates,
+)
 from whyray.results.page import on_paper, summary_page
 from whyray.results.page.text import LEAST_TEXT
 from whyray.results.place import place_in_words
@@ -230,7 +239,9 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
         Finding(TargetSpec(name=f"Finding {number}", threshold=0.2), present=True, probability=0.3 + number / 20)
         for number in range(9)
     ]
-    findings[4] = replace(findings[4], maps=(heatmap,), refused={"lrp": "the model has no gradients."})
+    findings[4] = replace(
+        findings[4], maps=(heatmap,), refused={"lrp": Refusal("model", "the model has no gradients.")}
+    )
     findings.append(Finding(NODULE, present=False, probability=0.1))
     answer = answer_about(film, findings)
     texts = [one.text for one in written(lambda: summary_page(answer, templates.layout, templates.wording("en")))]
@@ -238,7 +249,8 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
     assert "and 3 more: Finding 2 40 %, Finding 1 35 %, Finding 0 30 %" in texts
     assert "Looked for and not found: Nodule." in texts
     assert any(
-        text.startswith("Could not be done: ") and text.endswith("(the model has no gradients).") for text in texts
+        text.startswith("Could not be done: ") and text.endswith("(this model does not give what the method needs).")
+        for text in texts
     )
     assert "patient's left, upper third" in texts
 

@@ -24,6 +24,7 @@ from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
+from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
@@ -39,6 +40,7 @@ __all__ = [
     "MapInSource",
     "PackageIdentity",
     "Prevalence",
+    "Refusal",
     "Result",
     "ResultKind",
     "StructureInSource",

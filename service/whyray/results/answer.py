@@ -18,6 +18,7 @@ from whyray.explain import Agreement, TypedExplanation
 from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
+from whyray.results.refusal import Refusal
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ class Finding:
     """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
     told: tuple[GradedExplanation, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Methods that could not explain this answer, and why, for the SR and the report."""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Methods that could not explain this answer, and why."""
     mask: BoolArray | None = None
     agreement: Agreement | None = None
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""

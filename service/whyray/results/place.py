@@ -11,7 +11,8 @@ from whyray.base.arrays import BoolArray
 from whyray.explain import RegionShares
 from whyray.imaging import frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
-from whyray.results.wording import PlaceWords, Wording
+from whyray.results.page_words import PlaceWords
+from whyray.results.wording import Wording
 
 _PART = 0.1
 """Share of a region from which on a part that lies by itself is named."""

@@ -55,6 +55,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
                 ),
                 layout,
             ),
+            *([Line(trust.record, layout.colours.text)] if trust.record and trust.record != trust.sentence else []),
             *([] if heatmap.covered.all() else [Line(wording.unseen, layout.colours.faint)]),
             *foot_of(answer, layout, wording, scaled=True),
         ],
@@ -121,7 +122,8 @@ def notice_page(
     lines = [Line(sentence, colours.text, SENTENCE) for sentence in sentences]
     if withheld:
         lines.append(Line(wording.pages.finding_stands, colours.text, SENTENCE))
-    for method, reason in finding.refused.items():
+    for method, refusal in finding.refused.items():
+        reason = wording.refusals.clause(refusal)
         lines.append(
             Line(wording.refused_because.format(method=method_title_in(method, wording), reason=reason), colours.text)
         )

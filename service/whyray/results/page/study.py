@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from whyray.results.answer import Answer, Finding, by_probability, no_statement
 from whyray.results.page.layout import Page
 from whyray.results.page.said import is_called, name_of
-from whyray.results.page.summary import Summarised, SummaryRow, no_statement_words, place_of, summary_of
+from whyray.results.page.summary import Summarised, SummaryRow, no_statement_words, place_of, refusals_of, summary_of
 from whyray.results.study_images import image_in_words, side_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
@@ -79,7 +79,7 @@ def study_page(answer: Answer, parts: Sequence[StudyPart], layout: Layout, wordi
         (method, reason, image_in_words(part.answer.in_study, wording))
         for part in parts
         for one in part.shown
-        for method, reason in one.finding.refused.items()
+        for method, reason in refusals_of(one, wording)
     ]
     everywhere = {
         (method, reason)

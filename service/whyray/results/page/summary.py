@@ -81,7 +81,7 @@ def summary_page(
     rows = [SummaryRow(name_of(one.finding), one, (place_of(one, wording),)) for one in ordered]
     absent = [row.name for row in rows if not row.is_called]
     called = [row for row in rows if row.is_called]
-    refused = [(*each, None) for one in ordered for each in one.finding.refused.items()]
+    refused = [(*each, None) for one in ordered for each in refusals_of(one, wording)]
     return summary_of(answer, called, absent, refused, (), layout, wording)
 
 
@@ -141,6 +141,11 @@ def no_statement_words(answer: Answer, wording: Wording) -> list[str]:
     return [wording.scope.none, *(wording.scope.sentence(reason) for reason in answer.scope.reasons)]
 
 
+def refusals_of(one: Summarised, wording: Wording) -> list[tuple[str, str]]:
+    """Methods that could not explain the finding, and why, in words."""
+    return [(method, wording.refusals.clause(refusal)) for method, refusal in one.finding.refused.items()]
+
+
 def place_of(one: Summarised, wording: Wording) -> str:
     """Where the finding is seen: by its heatmap or its segment; empty where neither may tell."""
     heatmap = _shown_map(one.finding)
@@ -182,7 +187,7 @@ def _lines(
 
 
 def _refusal(method: str, reason: str, image: str | None, wording: Wording) -> str:
-    said = f"{method_title_in(method, wording)} ({reason.rstrip('. ')})"
+    said = f"{method_title_in(method, wording)} ({reason})"
     return said if image is None else wording.pages.study.on_image.format(image=image, said=said)
 
 
