@@ -128,7 +128,7 @@ def test_every_language_has_words_for_every_rule_of_a_region(language: str, sign
     assert rule in load_templates().wording(language).region_rules
 
 
-@pytest.mark.parametrize("language", ("en", *LANGUAGES))
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
 def test_no_reason_why_a_method_could_not_explain_lacks_a_translation(language: str) -> None:
     """They were the errors' own words: English in every language, with paths of files."""
     words, english = (load_templates().wording(each).refusals for each in (language, "en"))

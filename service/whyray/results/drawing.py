@@ -14,6 +14,7 @@ from whyray.results.answer import (
     MapInSource,
     PageKind,
     by_probability,
+    is_for,
     shown_maps,
     shown_told,
 )
@@ -98,6 +99,7 @@ class Drawing:
 
         Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
+        self._said: set[str] = set()
         if self.audience != "administrator":
             for finding in by_probability(self.answer.findings):
                 yield from self._of_finding(finding, layout)
@@ -119,20 +121,23 @@ class Drawing:
     def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
         wording, answer, name = self.page_wording, self.answer, finding.target.name
         shown = [heatmap for one, heatmap in self._maps if one is finding]
+        if finding.mask is not None and (finding.present or self.audience == "scientist"):
+            pages = mask_pages(answer, finding, finding.mask, layout, wording)
+            yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
         for heatmap in shown:
-            if heatmap.part is not None and self.audience != "scientist":
+            if not is_for(heatmap, self.audience):
                 continue  # what an explanation's own page shows
             pages = map_pages(answer, finding, heatmap, layout, wording)
             about = f"{name} by {heatmap.name}"
             yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
-        for one in (graded for of, graded in self._told if of is finding):
-            yield from self._of_told(finding, one, layout)
-        if not any(heatmap.part is None for heatmap in shown) and finding.mask is not None:
-            pages = mask_pages(answer, finding, finding.mask, layout, wording)
-            yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+        drawn = [page for of, one in self._told if of is finding for page in self._of_told(finding, one, layout)]
+        yield from drawn
         explained: tuple[MapInSource | GradedExplanation, ...] = (*finding.told, *finding.heatmaps)
+        if finding.mask is not None and self.audience != "scientist":
+            explained = finding.told  # of a segment's maps its own page says why they are not shown
         withheld = [graded for graded in explained if graded.card.withheld]
-        if withheld or (finding.refused and finding.present and not shown):
+        silent = finding.present and finding.mask is None and not shown and not drawn
+        if withheld or (finding.refused and silent):
             page = notice_page(answer, finding, withheld, layout, wording)
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
 
@@ -159,6 +164,10 @@ class Drawing:
     def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)
         words = f"{finding.target.name}: {told.method}"
+        about_image = "" if portrayal.plain is None else portrayal.plain.about_image
+        if about_image in self._said:
+            return  # the image is what it is, whatever the finding
+        self._said |= {about_image} if about_image else set()
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)

@@ -95,6 +95,7 @@ class TypeWords(Strict):
     ordinary: Plain = "ordinary"
     rare: Plain = "unusual"
     regions: Annotated[str, with_fields("names")] = "What speaks for it lies mainly here: {names}."
+    regions_places: Plain = "Places by number"
     regions_chart: Plain = "How much of the answer comes from where"
     elsewhere: Plain = "elsewhere"
 

@@ -69,7 +69,7 @@ class TrustReasons(Strict):
     text_disagrees: Plain = "the text and the model's answer differ"
     text_without_image: Plain = "the text does not depend on the image"
     unusual_not_told: Plain = "this method does not dependably tell unusual images from usual ones"
-    plot_rough: Plain = "the plot shows only roughly how far cases lie apart"
+    plot_rough: Plain = "how unusual an image is can be told only roughly"
     units_unknown: Plain = "it is not known what most of the named parts of the model detect"
 
 

@@ -29,8 +29,9 @@ def percent(value: float, wording: Wording) -> str:
 
 
 def name_of(finding: Finding) -> str:
-    """The finding's name as people write it: packages may name targets with underscores."""
-    return finding.target.name.replace("_", " ")
+    """The finding's name as people write it: packages may name targets with underscores, and in small letters."""
+    name = finding.target.name.replace("_", " ")
+    return name[:1].upper() + name[1:]
 
 
 def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -60,10 +61,14 @@ def _plain(explanation: RegionShares, look: Look, outlined: Sequence[Figure], si
     ]
     bars.append(Bar(types.elsewhere, explanation.outside, note=f"{explanation.outside:.0%}"))
     chart = Figure(bar_chart(bars, "", size, look.layout, numbers=False), types.regions_chart)
-    sentences = [types.regions.format(names=", ".join(_name(region, words) for region in largest))]
+    named = [_name(region, words) for region in largest]
+    if explanation.outside > largest[0].share:
+        named.insert(0, types.elsewhere)
+    sentences = [types.regions.format(names=", ".join(named))]
     if explanation.flagged:
         sentences.append(words.flag + ".")
-    return Plain(tuple(sentences), (*outlined, chart), 2)
+    places = tuple(replace(outlines, caption=types.regions_places) for outlines in outlined)
+    return Plain(tuple(sentences), (*places, chart), 2)
 
 
 def _name(region: RegionShare, words: RegionWords) -> str:

@@ -215,7 +215,8 @@ def _plain_prototypes(explanation: CaseMatches, look: Look) -> Plain:
         name = words.typical.format(number=number)
         place = _resembles(prototype, explanation, side, look)
         if place is not None:
-            places.append(replace(place, caption=look.wording.cases.resembles.format(label=name)))
+            said = look.wording.cases.resembles.format(label=name)
+            places.append(replace(place, caption=said[:1].upper() + said[1:]))
         if prototype.picture is not None:
             pictures.append(Figure(grey(prototype.picture, (side, side)), name, prototype.synthetic))
     return Plain((words.typical_speaks,), (*places, *pictures), max(len(places), len(pictures), 1))
