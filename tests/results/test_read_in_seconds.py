@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from results.sources import tilted_planes
 from results.test_told import told_about
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
-from whyray.quality import Grade
+from whyray.quality import Grade, ScopeCheck, ScopeReason
 from whyray.results import (
     Answer,
     Finding,
@@ -31,6 +32,7 @@ from whyray.results import (
 from whyray.results.page import on_paper, summary_page
 from whyray.results.page.text import LEAST_TEXT
 from whyray.results.place import place_in_words
+from whyray.results.refusal import RefusalReason
 from whyray.results.template_layout import Layout
 
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
@@ -405,3 +407,73 @@ def _outlines(results) -> int:
 
 def _measurements(results) -> list[float]:
     return sorted(float(element.value) for element in _report(results).iterall() if element.keyword == "NumericValue")
+
+
+def small(templates: Templates) -> Templates:
+    """The same pages on small paper, for what is asked of their words: letters are as large as on large paper."""
+    page = templates.layout.page.model_copy(
+        update={"width_at_most": 1100, "panel_at_least": 240, "panel_height_at_most": 300}
+    )
+    return replace(
+        templates, layout=templates.layout.model_copy(update={"page": page, "compare": ("methods", "targets")})
+    )
+
+
+def every_kind(film: SourceImage) -> list[Answer]:
+    """Answers whose pages are of all kinds together."""
+    planes = tilted_planes()
+    head = image_of(synthetic.slices(synthetic.volume_of(planes, synthetic.ball((3, -4, 0), 14)), planes))
+    lit, dim = (a_map(head, blob(head, (5, 20, 30), 0.25), grade=grade) for grade in (Grade.AMBER, Grade.RED))
+    segment = Finding(CARDIOMEGALY, present=True, probability=None, value=61.5, mask=lit.values > 0.4, maps=(lit,))
+    volume = answer_about(head, [segment, replace(segment, target=NODULE, maps=(dim,))])
+    refused = {method: Refusal(reason, "/srv") for method, reason in zip(TYPES, get_args(RefusalReason), strict=False)}
+    moved = replace(with_grade(film, Grade.GREEN).findings[0], prevalence=Prevalence(0.02, 0.12), refused=refused)
+    two = (moved, replace(moved, target=NODULE, maps=(a_map(film, blob(film, (0, 200, 40)), method="lime"),)))
+    several = [replace(answer_about(film, two), revision=2), replace(with_grade(film, Grade.RED), revision=2)]
+    silent = replace(with_grade(film, Grade.RED), findings=(), scope=ScopeCheck(reasons=get_args(ScopeReason)))
+    told = [told_about(method, Grade.AMBER) for method in [*TYPES, "tcav", "unit-report"]]
+    alone = [replace(one, findings=(replace(one.findings[0], maps=()),)) for one in told]
+    return [volume, *several, silent, *alone]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_kind_of_page_is_legible_in_every_language(language, templates, film, written):
+    """Whole, large enough at half its size, apart from its ground: for all readers, pages, charts and captions."""
+    on_small = small(templates)
+    shown: set[str | None] = set()
+    texts = []
+    for answer in every_kind(film):
+        results = []
+        texts += written(
+            lambda answer=answer, results=results: results.extend(
+                build_results(answer, ["sc"], on_small, language=language, audience="scientist")
+            )
+        )
+        shown |= {one.page for one in results}
+    assert shown == {"summary", "map", "segment", "notice", "told", "compared", "details"}
+    colours = templates.layout.colours
+    for one in texts:
+        assert "…" not in one.text, one
+        assert one.size >= LEAST_TEXT, one
+        ground = colours.amber if one.colour == (0, 0, 0) else colours.background
+        assert contrast(one.colour, ground) >= 4.5, one
+    assert not any(word in one.text for one in texts for word in ("/srv", "_"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reader_has_few_words_in_every_language(language, templates, film, written):
+    on_small = small(templates)
+    for kind, results in (
+        ("what was found", lambda answer: [summary_page(answer, on_small.layout, on_small.wording(language))]),
+        ("page of a finding", lambda answer: build_results(answer, ["sc"], on_small, language=language)),
+    ):
+        answer = with_grade(film, Grade.AMBER)
+        texts = [one.text for one in written(lambda answer=answer, results=results: results(answer))]
+        if kind != "what was found":
+            first = written(lambda answer=answer: summary_page(answer, on_small.layout, on_small.wording(language)))
+            texts = texts[len(first) :]
+        words = re.findall(r"[^\W\d_]{2,}", " ".join(texts))
+        letters = sum(len(word) for word in words)
+        most = round(1.3 * MOST_WORDS[kind])
+        assert len(words) <= most, words
+        assert letters <= 6 * most, words

@@ -93,12 +93,12 @@ def test_pages_of_a_study_follow_finding_by_finding_and_name_their_image(templat
     assert [page.InstanceNumber for page in pages] == list(range(1, 8))
     assert [page.ImageComments for page in pages] == [
         "AI Summary · what was found",
-        "AI Overlay · Effusion by grad-cam, PA",
-        "AI Overlay · Effusion by grad-cam, LL",
-        "AI Overlay · Mass by grad-cam, PA",
-        "AI Details · Effusion by grad-cam, details, PA",
-        "AI Details · Effusion by grad-cam, details, LL",
-        "AI Details · Mass by grad-cam, details, PA",
+        "AI Overlay · Effusion by Grad-CAM, PA",
+        "AI Overlay · Effusion by Grad-CAM, LL",
+        "AI Overlay · Mass by Grad-CAM, PA",
+        "AI Details · Effusion by Grad-CAM, details, PA",
+        "AI Details · Effusion by Grad-CAM, details, LL",
+        "AI Details · Mass by Grad-CAM, details, PA",
     ]
     assert len({page.SeriesInstanceUID for page in pages}) == len({page.SeriesDescription for page in pages}) == 1
     assert len({page.SOPInstanceUID for page in pages}) == 7

@@ -31,8 +31,8 @@ from whyray.config.network import (
     Retry,
 )
 from whyray.config.problems import Problem, config_error
+from whyray.config.result_kinds import DEFAULT_KINDS, KIND_TITLES, ResultKind, kind_title, result_kinds
 from whyray.config.routes import (
-    DEFAULT_KINDS,
     Audience,
     Budget,
     Completion,
@@ -41,12 +41,10 @@ from whyray.config.routes import (
     Otherwise,
     PackageReference,
     Priority,
-    ResultKind,
     Route,
     Send,
     TargetRequest,
     reader_of,
-    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -59,6 +57,7 @@ from whyray.config.worklists import Orders, Task, Worklist
 __all__ = [
     "DATES",
     "DEFAULT_KINDS",
+    "KIND_TITLES",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -120,6 +119,7 @@ __all__ = [
     "format_share",
     "format_size",
     "keyword_of",
+    "kind_title",
     "load_config",
     "parse_attribute",
     "parse_condition",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -19,30 +19,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from whyray.base.errors import ConfigError
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
+from whyray.config.result_kinds import DEFAULT_KINDS, ResultKind
 from whyray.config.values import Duration, Share, format_duration, parse_duration
-
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf", "cine"]
-DEFAULT_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "sr")
-"""What is made and sent where nobody says otherwise: the kinds that common viewers open (docs/viewers.md)."""
-
-
-def result_kinds(names: Sequence[str]) -> tuple[ResultKind, ...]:
-    """The kinds of result that these names stand for.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such kind.
-    """
-    known = get_args(ResultKind)
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"there is no kind of result {name!r}", advice=f"There are {', '.join(known)}.")
-    return tuple(kind for kind in known if kind in names)
-
 
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""

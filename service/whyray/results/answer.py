@@ -14,7 +14,7 @@ from pydicom import Dataset
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.config import Audience, ResultKind
-from whyray.explain import Agreement, TypedExplanation
+from whyray.explain import Agreement, TypedExplanation, method_title
 from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
@@ -72,6 +72,12 @@ class MapInSource:
     def name(self) -> str:
         """The method, and which of its maps."""
         return self.method if self.part is None else f"{self.method}: {self.part}"
+
+    @property
+    def title(self) -> str:
+        """The same as people call it."""
+        title = method_title(self.method)
+        return title if self.part is None else f"{title}: {self.part}"
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,12 @@ class Finding:
     mask: BoolArray | None = None
     agreement: Agreement | None = None
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
+
+    @property
+    def name(self) -> str:
+        """As people write it: packages may name targets with underscores, and in small letters."""
+        name = self.target.name.replace("_", " ")
+        return name[:1].upper() + name[1:]
 
     @property
     def heatmaps(self) -> tuple[MapInSource, ...]:

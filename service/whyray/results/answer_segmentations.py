@@ -87,7 +87,7 @@ class AnswerSegmentations:
             )
             for number, finding in enumerate(masked, start=1):
                 self.masks[finding.target.name] = (dataset, number)
-            description = "segments " + ", ".join(finding.target.name for finding in masked)
+            description = "segments " + ", ".join(finding.name for finding in masked)
             made.append(Result("seg", dataset, None, None, description))
         return made
 
@@ -130,4 +130,4 @@ class AnswerSegmentations:
 
 
 def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
-    return ", ".join(dict.fromkeys(finding.target.name for finding, _ in shown))
+    return ", ".join(dict.fromkeys(finding.name for finding, _ in shown))

@@ -181,7 +181,7 @@ class _Builder:
         for number, (finding, heatmap) in enumerate(self.shown, start=1):
             dataset = parametric_map(self.answer, self.templates, self.uids, finding, heatmap, instance_number=number)
             self._heatmaps[finding.target.name, map_key(heatmap)] = dataset
-            description = f"heatmap of {finding.target.name} by {heatmap.name}"
+            description = f"heatmap of {finding.name} by {heatmap.title}"
             made.append(
                 Result("pm", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )
@@ -234,7 +234,7 @@ class _Builder:
             dataset = presentation_state(
                 self.answer, self.templates, self.uids, finding, heatmap, self.wording, instance_number=number
             )
-            description = f"outline of {finding.target.name} by {heatmap.method}"
+            description = f"outline of {finding.name} by {heatmap.title}"
             made.append(
                 Result("gsps", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )
@@ -248,7 +248,7 @@ class _Builder:
             dataset = blending(
                 self.answer, self.templates, self.uids, finding, attribution, heatmap, instance_number=number
             )
-            description = f"heatmap of {finding.target.name} by {attribution.name} in colour"
+            description = f"heatmap of {finding.name} by {attribution.title} in colour"
             made.append(
                 Result(
                     "blend", dataset, finding.target.name, attribution.method, description, grade=attribution.card.grade
@@ -264,7 +264,7 @@ class _Builder:
             dataset = key_objects(
                 self.answer, self.templates, self.uids, finding, heatmap, self.wording, pages, instance_number=number
             )
-            description = f"key slices of {finding.target.name} by {heatmap.method}"
+            description = f"key slices of {finding.name} by {heatmap.title}"
             made.append(
                 Result("ko", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )

@@ -192,7 +192,7 @@ class _FrameBuilder:
             )
             self.objects.heatmaps[stack.name] = dataset
             self.objects.enter_frames(dataset, answers)
-            description = f"heatmap of {stack.finding.target.name} by {stack.map.name}, {_frames_in_words(answers)}"
+            description = f"heatmap of {stack.finding.name} by {stack.map.title}, {_frames_in_words(answers)}"
             made.append(_of_map("pm", dataset, stack, description))
         return made
 
@@ -249,7 +249,7 @@ class _FrameBuilder:
                     part=str(part) if part else None,
                 )
                 frames = _frames_in_words([self.explained[stack.places[index]] for index in indices])
-                description = f"outline of {stack.finding.target.name} by {stack.map.method}, {frames}"
+                description = f"outline of {stack.finding.name} by {stack.map.title}, {frames}"
                 made.append(_of_map("gsps", dataset, stack, description))
         return made
 
@@ -266,7 +266,7 @@ class _FrameBuilder:
                 self.objects.heatmaps[stack.name],
                 instance_number=number,
             )
-            description = f"heatmap of {stack.finding.target.name} by {stack.map.name} in colour"
+            description = f"heatmap of {stack.finding.name} by {stack.map.title} in colour"
             made.append(_of_map("blend", dataset, stack, description))
         return made
 
@@ -287,7 +287,7 @@ class _FrameBuilder:
                 pages,
                 instance_number=number,
             )
-            description = f"key frames of {stack.finding.target.name} by {stack.map.method}"
+            description = f"key frames of {stack.finding.name} by {stack.map.title}"
             made.append(_of_map("ko", dataset, stack, description))
         return made
 

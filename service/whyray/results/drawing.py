@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from whyray.config import Audience
+from whyray.explain import method_title
 from whyray.quality import Grade, worst_of
 from whyray.results.answer import (
     Answer,
@@ -115,11 +116,11 @@ class Drawing:
             plain = portrayal.plain
             if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
                 frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-                words = f"{finding.target.name}: {told.method}, frames"
+                words = f"{finding.name}: {method_title(told.method)}, frames"
                 yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
 
     def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
-        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        wording, answer, name = self.page_wording, self.answer, finding.name
         shown = [heatmap for one, heatmap in self._maps if one is finding]
         if finding.mask is not None and (finding.present or self.audience == "scientist"):
             pages = mask_pages(answer, finding, finding.mask, layout, wording)
@@ -128,7 +129,7 @@ class Drawing:
             if not is_for(heatmap, self.audience):
                 continue  # what an explanation's own page shows
             pages = map_pages(answer, finding, heatmap, layout, wording)
-            about = f"{name} by {heatmap.name}"
+            about = f"{name} by {heatmap.title}"
             yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
         drawn = [page for of, one in self._told if of is finding for page in self._of_told(finding, one, layout)]
         yield from drawn
@@ -142,28 +143,28 @@ class Drawing:
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
 
     def _details(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
-        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        wording, answer, name = self.page_wording, self.answer, finding.name
         for heatmap in (heatmap for one, heatmap in self._maps if one is finding):
             page = map_details(answer, finding, heatmap, layout, wording)
-            about, key = f"{name} by {heatmap.name}, details", f"details {map_key(heatmap)}"
+            about, key = f"{name} by {heatmap.title}, details", f"details {map_key(heatmap)}"
             yield Drawn("details", finding, heatmap.method, key, about, [page], heatmap.card.grade)
         for told in (graded for of, graded in self._told if of is finding):
             portrayal = self.portrayal(finding, told, wording, layout)
             page = told_details(answer, finding, told, portrayal, layout, wording)
-            about, key = f"{name}: {told.method}, details", f"details {told_key(told)}"
+            about, key = f"{name}: {method_title(told.method)}, details", f"details {told_key(told)}"
             yield Drawn("details", finding, told.method, key, about, [page], told.card.grade)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):
             key = f"{comparison.kind} {map_keys(comparison.maps)}"
-            about = comparison.finding.target.name if comparison.kind == "methods" else str(comparison.method)
+            about = comparison.finding.name if comparison.kind == "methods" else method_title(str(comparison.method))
             description = f"{about}: {comparison.kind} side by side"
             grade = worst_of(one.card.grade for one in comparison.maps)
             yield Drawn("compared", comparison.finding, comparison.method, key, description, [comparison.page], grade)
 
     def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)
-        words = f"{finding.target.name}: {told.method}"
+        words = f"{finding.name}: {method_title(told.method)}"
         about_image = "" if portrayal.plain is None else portrayal.plain.about_image
         if about_image in self._said:
             return  # the image is what it is, whatever the finding

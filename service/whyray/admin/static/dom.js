@@ -12,6 +12,10 @@ export function h(tag, props = {}, ...children) {
   return node;
 }
 
+// As people write it: names of findings may hold underscores, descriptions begin with a small letter.
+export const spoken = (name) => name.replaceAll("_", " ");
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 const MARKS = {
   failed: "✕", error: "✕", red: "✕", gone: "✕", refused: "✕", waiting: "◷", warning: "!", amber: "!", receiving: "◷",
   done: "✓", sent: "✓", committed: "✓", green: "✓", alive: "✓", match: "✓", running: "▶", sending: "▶", working: "▶",

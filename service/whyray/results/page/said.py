@@ -29,9 +29,8 @@ def percent(value: float, wording: Wording) -> str:
 
 
 def name_of(finding: Finding) -> str:
-    """The finding's name as people write it: packages may name targets with underscores, and in small letters."""
-    name = finding.target.name.replace("_", " ")
-    return name[:1].upper() + name[1:]
+    """The finding's name as people write it."""
+    return finding.name
 
 
 def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:

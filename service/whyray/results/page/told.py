@@ -58,7 +58,7 @@ def cine_pages(
 
 
 def figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -> list[Panel]:
-    """Figures on canvases of one size, so that they stand in rows; above synthetic ones a strip that says so, which hides
+    """Figures on canvases of one size, so that they stand in rows; above synthetic ones a strip that says so, and hides
     nothing of them."""
     height = max((figure.picture.shape[0] for figure in figures), default=0)
     width = max((figure.picture.shape[1] for figure in figures), default=0)

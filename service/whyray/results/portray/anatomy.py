@@ -14,6 +14,7 @@ from whyray.results.answer import StructureInSource
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_outline
+from whyray.results.page.text import LEAST_TEXT
 from whyray.results.page.typeface import typeface
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, portrays
 from whyray.results.wording import RegionWords
@@ -191,7 +192,7 @@ def _drawn(
             places.append((str(numbers.get(structure.name, "")), at[1] * room[0], at[0] * room[1]))
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
-    font = typeface(layout.fonts, "0", max(14, room[0] // 24), bold=True)
+    font = typeface(layout.fonts, "0", max(LEAST_TEXT, room[0] // 24), bold=True)
     for number, x, y in places:
         draw.text(
             (x, y), number, font=font, fill=layout.colours.text, anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0)
