@@ -12,24 +12,20 @@ from whyray.config.conditions import (
     parse_condition,
     pattern_validator,
 )
-from whyray.config.lines import read_yaml
-from whyray.config.load import example_config, load_config, read_config
-from whyray.config.model import Config
-from whyray.config.network import (
+from whyray.config.destinations import (
     AssociationTimeouts,
     CallerTls,
     Destination,
     DicomDestination,
     DicomPeer,
     DicomWebDestination,
-    DicomWebListener,
     Informed,
-    Listener,
-    ListenerLimits,
-    ListenerTls,
-    Peer,
     Retry,
 )
+from whyray.config.lines import read_yaml
+from whyray.config.load import example_config, load_config, read_config
+from whyray.config.model import Config
+from whyray.config.network import DicomWebListener, Listener, ListenerLimits, ListenerTls, Peer
 from whyray.config.problems import Problem, config_error
 from whyray.config.result_kinds import DEFAULT_KINDS, KIND_TITLES, ResultKind, kind_title, result_kinds
 from whyray.config.routes import (

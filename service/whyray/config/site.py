@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from whyray.config.base import Section
-from whyray.config.network import Host, Retry, is_loopback
+from whyray.config.destinations import Retry
+from whyray.config.network import Host, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
 from whyray.config.services import Login, WebTls
 from whyray.config.values import Count, Duration, FolderPath, Port, Size
