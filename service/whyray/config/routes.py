@@ -315,8 +315,9 @@ class Route(Section):
     package show` says which and why); `radiologist`, `scientist`, `administrator` and `all` for those methods that suit
     them and that the package can give, the preferred map first."""
     audience: Audience | None = None
-    """Who the pages are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, and
-    pages with every measurement, units, TCAV), `administrator` (what was found, alone). Left out: `scientist` where
+    """Who results are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, pages
+    with every measurement, units, TCAV, and regions and maps of the parts of an explanation, such as the difference of
+    a counterfactual), `administrator` (what was found, alone). Reports hold every measurement for all. Left out: `scientist` where
     `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names that alone, else
     `radiologist`."""
     targets: Targets = TargetRequest("present")
