@@ -16,6 +16,7 @@ import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, image_of
 from results.sources import tilted_planes
 from results.test_told import told_about
+from whyray.explain import method_title
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, ScopeCheck, ScopeReason
@@ -218,7 +219,7 @@ def test_what_only_scientists_understand_is_on_their_pages_alone(method, templat
         ]
         for audience in ("radiologist", "scientist")
     }
-    assert made == {"radiologist": [], "scientist": [f"Cardiomegaly: {method}, details"]}
+    assert made == {"radiologist": [], "scientist": [f"Cardiomegaly: {method_title(method)}, details"]}
 
 
 def test_scientists_get_every_measurement_with_baseline_and_rule(templates, film, written):
@@ -428,7 +429,7 @@ def every_kind(film: SourceImage) -> list[Answer]:
     volume = answer_about(head, [segment, replace(segment, target=NODULE, maps=(dim,))])
     refused = {method: Refusal(reason, "/srv") for method, reason in zip(TYPES, get_args(RefusalReason), strict=False)}
     moved = replace(with_grade(film, Grade.GREEN).findings[0], prevalence=Prevalence(0.02, 0.12), refused=refused)
-    two = (moved, replace(moved, target=NODULE, maps=(a_map(film, blob(film, (0, 200, 40)), method="lime"),)))
+    two = (moved, replace(moved, target=NODULE, maps=(a_map(film, blob(film, (0, 200, 40))),)))
     several = [replace(answer_about(film, two), revision=2), replace(with_grade(film, Grade.RED), revision=2)]
     silent = replace(with_grade(film, Grade.RED), findings=(), scope=ScopeCheck(reasons=get_args(ScopeReason)))
     told = [told_about(method, Grade.AMBER) for method in [*TYPES, "tcav", "unit-report"]]
