@@ -317,9 +317,9 @@ class Route(Section):
     audience: Audience | None = None
     """Who results are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, pages
     with every measurement, units, TCAV, and regions and maps of the parts of an explanation, such as the difference of
-    a counterfactual), `administrator` (what was found, alone). Reports hold every measurement for all. Left out: `scientist` where
-    `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names that alone, else
-    `radiologist`."""
+    a counterfactual), `administrator` (what was found, alone). Reports hold every measurement for all. Left out:
+    `scientist` where `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names
+    that alone, else `radiologist`."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     prevalence: dict[str, Share] = Field(default_factory=dict)
