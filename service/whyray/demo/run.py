@@ -47,6 +47,8 @@ _KINDS: dict[str, str] = {
     Comprehensive3DSRStorage: "sr",
 }
 
+ENDED_EARLY = "Ended before the results were back."
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -106,7 +108,11 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
         stack.callback(catalog.close)
         started = catalog.clock()
-        if not _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120):
+        ready = _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120)
+        if end.is_set():
+            console.print(ENDED_EARLY)
+            return 1
+        if not ready:
             console.print(f"[red]WhyRay did not start: see {place.out / 'whyray.log'}[/]")
             return 1
         studies = demo_studies(place.work / "studies")
@@ -114,6 +120,9 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
             peer.store(study.paths)
         console.print(f"sent {len(studies)} studies into the PACS by C-STORE; it routes them to WhyRay")
         complete = _follow(console, catalog, peer, studies, end, within)
+        if end.is_set():
+            console.print(ENDED_EARLY)
+            return 1
         _save(place, catalog, peer, studies)
         print_results(console, catalog, studies)
         console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")

@@ -49,6 +49,8 @@ def print_results(console: Console, catalog: Catalog, studies: Sequence[DemoStud
             if job.state is JobState.FAILED:
                 words = f"{job.error_message} {job.error_advice}"
                 table.add_row(title, job.package, "[red]failed[/]", "", "", "", words)
+            for unanswered in job.no_statement or ():
+                table.add_row(title, job.package, *["–"] * 4, str(unanswered["words"]))
             for finding in job.finding_records:
                 for explanation in finding.all_explanations:
                     if explanation.part is not None:
