@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from chaos.faults import FAULTS, of_kinds
-from chaos.report import as_json, as_markdown
+from chaos.report import as_json, as_markdown, merged, put_into
 from chaos.run import Plan, run
 
 _TOLD = """
@@ -56,6 +56,8 @@ def _arguments() -> argparse.Namespace:
         "--waiting", type=int, default=12, metavar="N", help="studies on their way at a time (%(default)s)"
     )
     parser.add_argument("--peers", action="store_true", help="kill Orthanc and two storescp instead, and compare")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="JSON", help="reports of former runs, into --page")
+    parser.add_argument("--page", type=Path, default=Path("docs/reliability.md"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("test-artefacts/chaos"), help="folder of the reports")
     return parser.parse_args()
 
@@ -63,6 +65,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """The exit code."""
     told = _arguments()
+    if told.merge:
+        put_into(told.page, merged(told.merge), "faults")
+        return 0
     told.out.mkdir(parents=True, exist_ok=True)
     if told.peers:
         from chaos.peers_killed import compared
@@ -90,7 +95,7 @@ def main() -> int:
     outcome = run(plan, folder / "run", _say)
     name = f"{plan.database}-{plan.seed}"
     (told.out / f"{name}.json").write_text(as_json(outcome))
-    words = as_markdown([outcome])
+    words = as_markdown(outcome)
     (told.out / f"{name}.md").write_text(words)
     sys.stdout.write(words + "\n")
     _say(f"log of the service: {outcome.log}; reports: {told.out}/{name}.json and .md")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from chaos.faults import FAULTS
@@ -30,6 +31,7 @@ def as_json(outcome: Outcome) -> str:
         "tally": {
             key: sorted(value) if isinstance(value, set) else value for key, value in dataclasses.asdict(tally).items()
         },
+        "words": counted(outcome),
         "faults": [dataclasses.asdict(each) for each in outcome.struck],
     }
     return json.dumps(content, indent=1)
@@ -58,12 +60,24 @@ def table(struck: Sequence[Struck]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(outcomes: Sequence[Outcome]) -> str:
-    """The table of these runs together, and what was counted in each."""
-    parts = [table([each for outcome in outcomes for each in outcome.struck]), ""]
-    for outcome in outcomes:
-        parts += [counted(outcome), ""]
-    return "\n".join(parts)
+def as_markdown(outcome: Outcome) -> str:
+    """The table of a run, and what was counted."""
+    return f"{table(outcome.struck)}\n\n{counted(outcome)}\n"
+
+
+def merged(reports: Sequence[Path]) -> str:
+    """One table of several runs, by their JSON reports, and what was counted in each."""
+    read = [json.loads(path.read_text()) for path in reports]
+    struck = [Struck(**each) for report in read for each in report["faults"]]
+    return "\n\n".join([table(struck), *(report["words"] for report in read)])
+
+
+def put_into(page: Path, words: str, name: str) -> None:
+    """Replace what stands between the comments `chaos: NAME` and `chaos: end` of a page."""
+    begin, end = f"<!-- chaos: {name} -->", "<!-- chaos: end -->"
+    text = page.read_text()
+    start = text.index(begin) + len(begin)
+    page.write_text(f"{text[:start]}\n{words.strip()}\n{text[text.index(end, start) :]}")
 
 
 def counted(outcome: Outcome) -> str:
@@ -75,8 +89,9 @@ def counted(outcome: Outcome) -> str:
         f"(load of the machine {outcome.load:.0f}); {tally.studies} studies, {tally.acknowledged} instances "
         f"acknowledged, {tally.processed} processed, {tally.delivered} results delivered; lost {len(tally.lost)}, not "
         f"processed {len(tally.unprocessed)}, not delivered {len(tally.undelivered)}, doubled {len(tally.doubled)}, "
-        f"condemned without reason {len(tally.condemned)}; {tally.sent_again} objects were sent more than once by the "
-        f"same UID; {tally.failed_by_the_archives_word} deliveries refused for good by the archive, and sent by hand's retry. "
+        f"condemned without reason {len(tally.condemned)}; {tally.sent_again} objects were sent more than "
+        f"once by the same UID; {tally.failed_by_the_archives_word} deliveries refused for good by the "
+        f"archive, and sent by hand's retry. "
         f"Peak memory: {memory}.",
     ]
     lines += [f"{name}: done {seconds:.0f} s after its last instance." for name, seconds in outcome.large.items()]
@@ -85,9 +100,9 @@ def counted(outcome: Outcome) -> str:
             "Meant to fail: " + "; ".join(f"{what} × {n}" for what, n in sorted(tally.meant_to_fail.items())) + "."
         )
     for what, why in outcome.passed.items():
-        lines.append(f"Not made every time: {what} ({why}).")
+        lines.append(f"Never made: {what} ({why}).")
     lines += [f"Without {lack}." for lack in outcome.lacking]
     for title in ("lost", "unprocessed", "undelivered", "doubled", "condemned"):
         found = getattr(tally, title)
-        lines += [f"- {title}: {each}" for each in found[:20]]
+        lines += [f"* {title}: {each}" for each in found[:20]]
     return "\n".join(lines)

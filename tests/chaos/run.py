@@ -173,10 +173,10 @@ def _send_large(plan: Plan, hospital: Hospital, ledger: Ledger) -> list[threadin
 
 def _drawn(plan: Plan, chance: random.Random) -> Iterator[Fault]:
     if plan.each_once:
-        yield from itertools.islice(itertools.cycle(plan.faults), plan.number)
+        yield from plan.faults
         return
     weights = [each.weight for each in plan.faults]
-    for _ in range(plan.number):
+    while True:
         yield chance.choices(list(plan.faults), weights)[0]
 
 
@@ -185,14 +185,13 @@ def _strike(
 ) -> tuple[list[Struck], dict[str, str]]:
     struck: list[Struck] = []
     passed: dict[str, str] = {}
-    for number, kind in enumerate(_drawn(plan, chance), start=1):
-        if time.monotonic() - begun > plan.minutes * 60:
-            say(f"the time is over after {number - 1} draws")
+    for draw, kind in enumerate(_drawn(plan, chance)):
+        if len(struck) >= plan.number or draw >= 20 * plan.number or time.monotonic() - begun > plan.minutes * 60:
             break
         time.sleep(chance.uniform(0.1, 1.0) * plan.gap)  # the random moment itself
         if scene.hospital.serve.ended:
             scene.hospital.serve.launch()
-        if number % _BREATH == 0:
+        if struck and len(struck) % _BREATH == 0:
             before = len(watch.done_at)
             _until(lambda before=before: len(watch.done_at) > before, 90, lambda: None)
         began = time.monotonic() - begun
@@ -203,7 +202,7 @@ def _strike(
             continue
         struck.append(Struck(kind.name, detail, began, time.monotonic() - begun))
         say(f"{began:7.1f} s  {kind.name}  {detail}")
-    return struck, passed
+    return struck, {name: why for name, why in passed.items() if not any(each.name == name for each in struck)}
 
 
 def _drain(hospital: Hospital, watch: Watch, within: float, failed: list[tuple[str, str]]) -> bool:
