@@ -38,7 +38,7 @@ class Tally:
     undelivered: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     condemned: list[str] = field(default_factory=list)
-    meant_to_fail: Counter[str] = field(default_factory=Counter)
+    meant_to_fail: dict[str, int] = field(default_factory=dict)
     """What became of poison and of studies for bad models."""
     failed_by_the_archives_word: int = 0
     """Deliveries that the archive had refused for good; an administrator's retry sent them."""
@@ -158,15 +158,19 @@ def _acknowledged(tally: Tally, ledger: Ledger, kept: dict[str, list[Instance]],
 
 def _meant_to_fail(tally: Tally, kind: str, name: str, acknowledged: bool, jobs: list[Job]) -> None:
     if not acknowledged:
-        tally.meant_to_fail[f"{kind}: refused at the door"] += 1
+        _add(tally, f"{kind}: refused at the door")
         return
     for job in jobs:
-        tally.meant_to_fail[f"{kind}: {job.state.value} {job.error_code or ''}".strip()] += 1
+        _add(tally, f"{kind}: {job.state.value} {job.error_code or ''}".strip())
         named = job.state is JobState.FAILED and job.error_code in BY_DESIGN[kind]
         if not named and not (kind == "poison" and job.state is JobState.DONE):
             tally.condemned.append(f"{kind} ({name}): {job.state.value} {job.error_code}: {job.error_message}")
     if not jobs:
         tally.unprocessed.append(f"{kind} ({name}): acknowledged, and no job says what is wrong with it")
+
+
+def _add(tally: Tally, what: str) -> None:
+    tally.meant_to_fail[what] = tally.meant_to_fail.get(what, 0) + 1
 
 
 def _arrived(
