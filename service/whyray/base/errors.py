@@ -185,9 +185,7 @@ class NativeCrash(PermanentError):  # noqa: N818
     """Native code, of a decoder or of what runs the model, ended the process that worked on a job."""
 
     correctable = True
-    default_advice = (
-        "Try the study with `whyray explain`, and report it to the package's author; then retry."
-    )
+    default_advice = "Try the study with `whyray explain`, and report it to the package's author; then retry."
 
 
 class ProcessKilled(RetriableError):  # noqa: N818
