@@ -19,6 +19,9 @@ _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFI
 _DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError"}
 """Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them."""
 _DATABASE_LIBRARIES = ("sqlalchemy", "psycopg", "sqlite3")
+_NATIVE = ("builtins", "onnxruntime", "torch")
+"""Where classes come from that ONNX Runtime and torch raise."""
+_NO_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "can't allocate memory", "out of memory")
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""
 _READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
@@ -67,11 +70,11 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     advice
         What to do about a defect, where that depends on who is told.
     """
-    if isinstance(error, WhyRayError):
+    if isinstance(error, WhyRayError) and not _is_want_of_memory(error):
         return error
     head = f"{subject}: " if subject else ""
     doing = f" while {words}" if (words := activity_of(error)) else ""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_want_of_memory(error):
         return ResourceExhausted(f"{head}not enough memory{doing}")
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         return ResourceExhausted(f"{head}{errno.errorcode[error.errno]}{doing}")
@@ -97,6 +100,16 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     if isinstance(error, OSError) and error.errno is not None:
         name += f" {errno.errorcode.get(error.errno, error.errno)}"
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def _is_want_of_memory(error: BaseException) -> bool:
+    """Whether a library of native code says by its text alone, here or further back, that memory ran out."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if type(chain).__module__.partition(".")[0] in _NATIVE and any(words in str(chain) for words in _NO_MEMORY):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def _damaged_element(error: BaseException) -> str | None:

@@ -82,7 +82,7 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     _for_its_own_user_alone()
     with telling_why("worker", config):
-        from whyray.app.roles import run_worker
+        from whyray.app.worker_role import run_worker
 
         run_worker(config)
 
@@ -119,3 +119,14 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
         from whyray.app.roles import run_admin
 
         run_admin(config, set_by_signals())
+
+
+def job_process(
+    connection: Annotated[int, typer.Argument(help="The number of the file that leads to the worker.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Work on a worker's jobs: started by `whyray worker`, not by hand."""
+    _for_its_own_user_alone()
+    from whyray.app.job_program import run_job_program
+
+    run_job_program(config, connection)

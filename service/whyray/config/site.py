@@ -112,5 +112,8 @@ class Workers(Section):
     """With cuda, a worker that can't load CUDA refuses to start."""
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Threads of each worker; all cores shared among the workers where left out."""
+    memory: Annotated[Size, Field(ge=1 << 30)] | None = None
+    """What the process of a worker's jobs may hold; a job that takes more is ended. Four fifths of the machine's
+    memory, shared among the workers, where left out."""
     retry: Retry = Retry(attempts=5, delay=timedelta(seconds=30), ceiling=timedelta(minutes=15))
     """What to do after a job's failure that may pass."""

@@ -95,6 +95,7 @@ class InstanceReceiver:
             calling_ae=calling_ae,
             own_result=own,
             routed=self.routed,
+            header=identity.kept,
         )
         try:
             arrival = self.batch_writer.enter(received)

@@ -41,6 +41,7 @@ def celery_app(redis_url: str) -> Celery:
             "socket_connect_timeout": _PATIENCE,
         },
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: meanwhile jobs are taken from the catalog
         task_queues=[Queue(name) for name in QUEUES.values()],
         task_default_queue=QUEUES[2],
         task_serializer="json",
