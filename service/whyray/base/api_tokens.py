@@ -1,7 +1,7 @@
 """API tokens: `whyray_ID_SECRET`. The ID is no secret and finds the row; of the whole only a digest is kept.
 
-A secret of 256 random bits can't be guessed or tried out, so that one round of SHA-256 keeps it as well as any slow hash
-would; a slow one, at each request, would let strangers keep the processors busy.
+A secret of 256 random bits can't be guessed or tried out, so that one round of SHA-256 keeps it as well as any slow
+hash would; a slow one, at each request, would let strangers keep the processors busy.
 """
 
 from __future__ import annotations

@@ -57,11 +57,11 @@ class Admin(Section):
     """Let in every program on this very machine as an administrator, without a log-in. Whoever else works on it, and
     whatever runs there, is let in too."""
     token: SecretValue | None = None
-    """A bearer token with all an administrator's rights, from the environment or a file, for where secrets are given so;
-    better are those of `whyray account token add`, which have scopes and an end, and of which digests alone are kept."""
+    """A bearer token with all an administrator's rights, from the environment or a file, for where secrets are given
+    so. Better are those of `whyray account token add`: they have scopes and an end, and digests alone are kept."""
     logins: tuple[AdminLogin, ...] = ()
-    """Log-ins whose passwords come from the environment or files, for where secrets are given so; better are accounts
-    (`whyray account add`), of whose passwords hashes alone are kept."""
+    """Log-ins whose passwords come from the environment or files, for where secrets are given so. Better are accounts
+    (`whyray account add`): of their passwords hashes alone are kept."""
     oidc: Oidc | None = None
     """Single sign-on; none where left out."""
     tls: WebTls | None = None

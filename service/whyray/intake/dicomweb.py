@@ -14,6 +14,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -96,7 +97,10 @@ class _Service:
         return Starlette(routes=[*routes, *more(self._admit)])
 
     async def _admit(self, request: Request) -> str | Response:
-        sender = await run_in_threadpool(self._sender, request)
+        try:
+            sender = await run_in_threadpool(self._sender, request)
+        except SQLAlchemyError:
+            return _later("the catalog, which knows the tokens, does not answer")
         if isinstance(sender, Response):
             address = request.client.host if request.client else "unknown"
             if sender.status_code == HTTPStatus.UNAUTHORIZED:
