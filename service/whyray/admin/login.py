@@ -97,13 +97,13 @@ def router(entrance: Entrance, sign_on: SignOn, templates: Jinja2Templates) -> A
         return response
 
     @pages.get("/login/oidc/back")
-    def come_back(request: Request, state: str = "", code: str = "", error: str = "") -> Response:
+    def come_back(request: Request, state: str = "", code: str = "", error: str = "", iss: str = "") -> Response:
         """From the provider."""
         address = address_of(request)
         if entrance.brake.blocked(address):
             return too_many_guesses()
         try:
-            known = sign_on.complete(request.cookies.get(sign_on.cookie, ""), state, code, error)
+            known = sign_on.complete(request.cookies.get(sign_on.cookie, ""), state, code, error, iss)
         except WhyRayError as refused:
             entrance.brake.failed(address)
             entrance.kept_out(f"by {sign_on.what} from {address}: {refused.message}")

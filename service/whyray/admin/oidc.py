@@ -24,6 +24,7 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ValidationError
 
 from whyray.base.errors import AccessRefused, PeerUnreachable
+from whyray.base.sources import Clock
 from whyray.base.tls import client_context
 from whyray.config import Oidc, may_be_asked
 
@@ -65,8 +66,8 @@ class Said:
 class Provider:
     """One provider, by the configuration. What it says of itself is read once, its keys anew where one is not known."""
 
-    def __init__(self, oidc: Oidc) -> None:
-        self.oidc = oidc
+    def __init__(self, oidc: Oidc, clock: Clock) -> None:
+        self.oidc, self._clock = oidc, clock
         verify: ssl.SSLContext | bool = True if oidc.ca_file is None else client_context(authorities=oidc.ca_file)
         self._http = httpx.Client(timeout=_PATIENCE, verify=verify, follow_redirects=False)
         self._metadata: Metadata | None = None
@@ -162,7 +163,7 @@ class Provider:
             except InvalidKeyIdError:  # it may have taken a new key since
                 token = jwt.decode(answer.id_token, self._key_set(anew=True), registry=registry)
             claims = CodeIDToken(token.claims, token.header, options, params)
-            claims.validate(leeway=_CLOCKS_DIFFER_BY)
+            claims.validate(int(self._clock().timestamp()), _CLOCKS_DIFFER_BY)
         except (JoseError, ValueError) as error:
             # the error's own words may quote the token
             raise _odd(f"its ID token is not believed ({type(error).__name__}: {_claim(error)})") from None

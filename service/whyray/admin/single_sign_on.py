@@ -87,8 +87,8 @@ class SignOn:
             self._under_way[state] = kept
         return where, browser
 
-    def complete(self, browser: str, state: str, code: str, error: str) -> Known:
-        """Who came back with this state and code.
+    def complete(self, browser: str, state: str, code: str, error: str, issuer: str) -> Known:
+        """Who came back with this state and code; `issuer` is what RFC 9207 adds, empty where the provider does not.
 
         Raises
         ------
@@ -110,6 +110,8 @@ class SignOn:
             raise AccessRefused("the log-in did not begin here, or too long ago", advice="Begin it anew.")
         if error or not code:
             raise AccessRefused("the provider did not log anybody in", advice="Begin it anew.")
+        if issuer and issuer != self._asked(oidc).metadata().issuer:
+            raise AccessRefused("another provider answered than was asked", advice="Begin it anew.")
         said = self._asked(oidc).exchange(code, began.nonce, began.verifier)
         identity = self._identity(oidc, said.claims)
         return Known(identity, _shown(said.claims["sub"]), began.following, began.stamp, oidc.session, said.id_token)
@@ -141,7 +143,7 @@ class SignOn:
 
         of, now = oidc.model_dump_json(), self._clock()
         if self._provider is None or self._provider[0] != of or self._provider[1] <= now:
-            self._provider = (of, now + _ASK_ANEW, Provider(oidc))
+            self._provider = (of, now + _ASK_ANEW, Provider(oidc, self._clock))
         return self._provider[2]
 
     def _identity(self, oidc: Oidc, claims: Any) -> Identity:
