@@ -6,6 +6,9 @@ packages=(orthanc orthanc-dicomweb orthanc-webviewer dcmtk dicom3tools default-j
 # the viewer OHIF, from its npm package (48 MB, once)
 python3 "$(dirname "$0")/viewers/ohif_package.py" || echo "Going on without OHIF; the tests that need it are skipped by name."
 
+# the OpenID provider oidc-provider, from its npm packages (4 MB, once)
+python3 "$(dirname "$0")/admin/oidc_provider.py" || echo "Going on without oidc-provider; the tests that need it are skipped by name."
+
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

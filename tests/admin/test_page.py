@@ -31,7 +31,7 @@ from whyray.explain import Kind
 TOKEN = "0123456789abcdef0123"
 VIEWS = (
     *("overview", "studies", "jobs", "results", "deliveries", "events", "routes", "packages", "methods"),
-    *("destinations", "feedback", "drift", "reader-studies"),
+    *("destinations", "feedback", "drift", "reader-studies", "accounts"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from pydicom import Dataset
 
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.ended_role import ROLE_OF_SUPERVISOR
 from whyray.app.expected_counts import ExpectedCounts, by_threads
+from whyray.app.first_start import first_start_words
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
@@ -187,6 +190,8 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     from whyray.admin import create_app, serve_admin, tools_of
 
     context = Context.open(path)
+    if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
+        print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: _known(context, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)

@@ -233,6 +233,13 @@ class NotFound(PermanentError):  # noqa: N818
     default_advice = "List what exists: `whyray status`, `whyray package list`."
 
 
+class AccessRefused(PermanentError):  # noqa: N818
+    """Somebody is not let in."""
+
+    correctable = True
+    default_advice = "Try again; if it stays so, an administrator finds the reason among the events."
+
+
 class TransitionError(PermanentError):
     """A state change that the transition table doesn't allow."""
 

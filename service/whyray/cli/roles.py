@@ -26,13 +26,15 @@ def serve(
 ) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Tells first where the admin page is, then each role as it begins to work. Each is a process of its own and is
-    started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
+    Tells first where the admin page is, and a link that makes the first administrator where there is no account (in a
+    file that it names, where the output is no terminal); then each role as it begins to work. Each is a process of
+    its own and is started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
 
     Example: `whyray serve /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
     obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
     """
     from whyray.app.context import Context
+    from whyray.app.first_start import first_start_words
     from whyray.app.readiness import ROLES, admin_url, tell_when_ready
     from whyray.app.supervisor import supervisor_of
 
@@ -40,6 +42,8 @@ def serve(
     path = file or config
     context = Context.open(path)  # faults of the file are told once, here, not by every role
     typer.echo(f"admin page: {admin_url(context.config())}")
+    if (words := first_start_words(context)) is not None:
+        typer.echo(words)
     supervisor = supervisor_of(path, context.config())
     stop = set_by_signals()
     started = context.catalog.clock()

@@ -229,12 +229,15 @@ class DicomWebListener(Section):
     """STOW-RS beside C-STORE: POST to /dicom-web/studies. Beyond this machine, give it `tls`, or a proxy in front."""
 
     address: Host = "127.0.0.1"
-    """Local address to listen on. Any other than this machine's own needs tokens."""
+    """Local address to listen on. Any other than this machine's own needs `tokens` or `api_tokens`."""
     port: Port = 8081
     """TCP port."""
     tokens: dict[AETitle, SecretValue] = Field(default_factory=dict)
-    """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, only clients on
-    this machine may. Re-read while running."""
+    """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, and without
+    `api_tokens`, only clients on this machine may. Re-read while running."""
+    api_tokens: bool = False
+    """Who has an API token with the scope `stow` (`whyray account token add`) may send too, under the token's name;
+    nobody without a token. Re-read while running."""
     worklist: Orders | None = None
     """WhyRay's own UPS-RS worklist at /dicom-web/workitems, into which others put work for it; off where left out."""
     tls: WebTls | None = None
@@ -242,11 +245,11 @@ class DicomWebListener(Section):
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> DicomWebListener:
-        if not self.tokens and not is_loopback(self.address):
+        if self.open_to_this_machine and not is_loopback(self.address):
             raise PydanticCustomError(
                 "dicomweb",
                 "everybody who reaches {address} could send",
-                {"address": self.address, "suggestion": "give it tokens, or address: 127.0.0.1"},
+                {"address": self.address, "suggestion": "give it tokens, api_tokens: true, or address: 127.0.0.1"},
             )
         for name, token in self.tokens.items():
             # an empty one was not read: the file is checked without its secrets
@@ -257,6 +260,11 @@ class DicomWebListener(Section):
                     {"name": name, "least": _SHORTEST_TOKEN, "suggestion": "make one with `openssl rand -hex 32`"},
                 )
         return self
+
+    @property
+    def open_to_this_machine(self) -> bool:
+        """Whether clients on this very machine need no token."""
+        return not self.tokens and not self.api_tokens
 
 
 class ListenerLimits(Section):

@@ -26,6 +26,7 @@ from rich.live import Live
 from sqlalchemy import select
 
 from whyray.app.context import Context
+from whyray.app.first_start import demo_link
 from whyray.app.readiness import ROLES, roles_at_work
 from whyray.app.stop_signals import ENDING, setting
 from whyray.app.supervisor import supervisor_of
@@ -90,7 +91,6 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     place.work.mkdir(parents=True)
     whyray_port, admin_port = _free_port(0), _free_port(admin_port)
     with ExitStack() as stack, _ending() as end:
-        console.print(f"admin page: [bold]http://127.0.0.1:{admin_port}/[/]")
         console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
         peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
         stack.callback(peer.stop)
@@ -98,6 +98,8 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         write_config(place.config, whyray_port, admin_port, peer)
         context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
+        link = demo_link(context.catalog, context.config())
+        console.print(f"admin page, with a link that logs in: [bold]{link}[/]", soft_wrap=True)
         context.close()
         supervisor = supervisor_of(place.config, context.config(), log=place.out / "whyray.log")
         supervisor.start()
