@@ -27,7 +27,7 @@ from sqlalchemy import select
 
 from whyray.app.context import Context
 from whyray.app.first_start import demo_link
-from whyray.app.readiness import ROLES, roles_at_work
+from whyray.app.readiness import ROLES, tell_when_ready
 from whyray.app.stop_signals import ENDING, setting
 from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, sqlite_url
@@ -47,6 +47,9 @@ _KINDS: dict[str, str] = {
     ParametricMapStorage: "pm",
     Comprehensive3DSRStorage: "sr",
 }
+
+START_WITHIN = 300.0
+"""Seconds until the roles work: a few, and minutes on a machine that is busy with other things."""
 
 ENDED_EARLY = "Ended before the results were back."
 
@@ -110,7 +113,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
         stack.callback(catalog.close)
         started = catalog.clock()
-        ready = _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120)
+        ready = tell_when_ready(catalog, ROLES, started, end, console.print, within=START_WITHIN)
         if end.is_set():
             console.print(ENDED_EARLY)
             return 1
