@@ -42,7 +42,8 @@ def test_ctrl_c_ends_the_demo_at_any_time_without_talk_of_a_defect(tmp_path: Pat
         call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as demo:
         assert demo.stdout is not None
-        assert demo.stdout.readline().startswith("admin page: http://127.0.0.1:")
+        first = demo.stdout.readline()
+        assert first.startswith("admin page, with a link that logs in: http://127.0.0.1:")
         os.killpg(demo.pid, signal.SIGINT)
         said = demo.stdout.read()
         assert demo.wait(120) == 1
