@@ -30,8 +30,10 @@ def serve(
     file that it names, where the output is no terminal); then each role as it begins to work. Each is a process of
     its own and is started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
 
-    Example: `whyray serve /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray serve /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.context import Context
     from whyray.app.first_start import first_start_words
@@ -62,8 +64,10 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     One of several roles, each for a machine of its own; `whyray serve` runs all on one.
 
-    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -79,8 +83,10 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Start as many as there are GPUs; all share one catalog, storage and Redis.
 
-    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -96,8 +102,10 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     A destination that is down holds up no other.
 
-    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -113,8 +121,10 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Where it listens is in the section `admin` of the configuration.
 
-    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 

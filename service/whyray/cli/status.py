@@ -27,10 +27,13 @@ def status(
 ) -> None:
     """Show roles, what stands where, and what needs attention, as the admin page does but for drift.
 
-    Nothing is started or changed, and no package is loaded: fit for health checks. Examples: `whyray status`,
-    `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq .attention`.
-    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog can't
-    be read.
+    Nothing is started or changed, and no package is loaded: fit for health checks.
+
+    Examples: `whyray status`, `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq
+    .attention`.
+
+    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog
+    can't be read.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError

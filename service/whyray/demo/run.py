@@ -27,7 +27,7 @@ from sqlalchemy import select
 
 from whyray.app.context import Context
 from whyray.app.first_start import demo_link
-from whyray.app.readiness import ROLES, roles_at_work
+from whyray.app.readiness import ROLES, tell_when_ready
 from whyray.app.stop_signals import ENDING, setting
 from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, sqlite_url
@@ -47,6 +47,9 @@ _KINDS: dict[str, str] = {
     ParametricMapStorage: "pm",
     Comprehensive3DSRStorage: "sr",
 }
+
+START_WITHIN = 300.0
+"""Seconds until the roles work: a few, and minutes on a machine that is busy with other things."""
 
 ENDED_EARLY = "Ended before the results were back."
 
@@ -91,16 +94,16 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     place.work.mkdir(parents=True)
     whyray_port, admin_port = _free_port(0), _free_port(admin_port)
     with ExitStack() as stack, _ending() as end:
-        console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
         peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
-        stack.callback(peer.stop)
-        peer.start()
-        console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         write_config(place.config, whyray_port, admin_port, peer)
         context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
         link = demo_link(context.catalog, context.config())
-        console.print(f"admin page, with a link that logs in: [bold]{link}[/]", soft_wrap=True)
         context.close()
+        console.print(f"admin page, with a link that logs in: [bold]{link}[/]", soft_wrap=True)
+        console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
+        stack.callback(peer.stop)
+        peer.start()
+        console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
         supervisor = supervisor_of(place.config, context.config(), log=place.out / "whyray.log")
         supervisor.start()
         watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
@@ -110,7 +113,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
         stack.callback(catalog.close)
         started = catalog.clock()
-        ready = _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120)
+        ready = tell_when_ready(catalog, ROLES, started, end, console.print, within=START_WITHIN)
         if end.is_set():
             console.print(ENDED_EARLY)
             return 1
