@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from pynetdicom._handlers import (
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from whyray.intake.door import Door
 from whyray.intake.incoming_instance import Begin, ObjectReceiver
 from whyray.intake.upper_layer import Ended, UpperLayer
 
@@ -45,9 +47,10 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         Who is told of associations that the upper layer itself rejects.
     stall
         Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
-    most_connections
-        So many may be open, associations or not. One more takes the place of the oldest that has not asked for an
-        association yet, or is closed at once where there is none: silent peers shut nobody out.
+    door
+        Who may connect, and who gives way where there are many: silent peers shut nobody out.
+    turned_away
+        Who is told of connections that no peer may make, by address and in words.
     tls
         Gives the TLS context of a new connection; plain where left out.
     """
@@ -62,13 +65,15 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         ended: Ended,
         rejected: Ended,
         stall: Callable[[], float],
-        most_connections: Callable[[], int],
+        door: Door,
+        turned_away: Callable[[str, str], None],
         tls: Callable[[], ssl.SSLContext] | None = None,
         **options: Any,
     ) -> None:
-        self.begin, self.ended, self.stall, self._most_connections = begin, ended, stall, most_connections
-        self.rejected, self.tls, self.stopping = rejected, tls, False
-        self._shaking, self._lock = 0, threading.Lock()
+        self.begin, self.ended, self.stall, self.door = begin, ended, stall, door
+        self.rejected, self.turned_away, self.tls, self.stopping = rejected, turned_away, tls, False
+        self._shaking: set[_Handshake] = set()
+        self._lock = threading.Lock()
         super().__init__(*arguments, request_handler=_Connection, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -81,28 +86,41 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
 
     def verify_request(self, _request: Any, address: Any) -> bool:
         """Whether there is room for one more connection, or room was made."""
-        most, layers = self._most_connections(), [waiting.upper_layer for waiting in self.active_associations]
-        layers = [layer for layer in layers if not layer.is_over]
-        if len(layers) + self._shaking < most:
-            return True
-        words = f"{most} connections are open, four for each of listener.limits.max_associations"
-        silent = min((layer for layer in layers if layer.awaits_request), key=lambda layer: layer.opened, default=None)
-        if silent is None:
+        layers = [waiting.upper_layer for waiting in self.active_associations]
+        with self._lock:
+            connections = [*(layer for layer in layers if not layer.is_over), *self._shaking]
+        words = self.door.refusal(str(address[0]), connections)
+        if words is not None:
             self.ended("unknown", str(address[0]), words)
-            return False
-        silent.make_room(f"it asked for no association, and made room for another: {words}")
-        return True
+        return words is None
 
     @contextmanager
-    def handshake(self) -> Iterator[None]:
+    def handshake(self, connection: socket.socket, address: str) -> Iterator[None]:
         """Count a connection that is not an association yet."""
+        handshake = _Handshake(connection, address, self.ended)
         with self._lock:
-            self._shaking += 1
+            self._shaking.add(handshake)
         try:
             yield
         finally:
             with self._lock:
-                self._shaking -= 1
+                self._shaking.discard(handshake)
+
+
+class _Handshake:
+    """A connection whose TLS handshake is not over; one of `door.Connection`."""
+
+    awaits_request = True
+
+    def __init__(self, connection: socket.socket, address: str, ended: Ended) -> None:
+        self.opened, self.address = time.monotonic(), address
+        self._connection, self._ended = connection, ended
+
+    def make_room(self, words: str) -> None:
+        """Close it."""
+        self._ended("unknown", self.address, words)
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
@@ -110,14 +128,19 @@ class _Connection(RequestHandler):  # type: ignore[misc]
 
     def handle(self) -> None:
         """Make an association of the connection, after the TLS handshake where there is one."""
+        address = str(self.client_address[0])
+        if not self.server.door.admits(address):
+            self.server.turned_away(address, "listener.peers allows nobody to call from there")
+            self.request.close()
+            return
         if self.server.tls is not None:
             # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
             self.request.settimeout(self.server.ae.acse_timeout)
             try:
-                with self.server.handshake():
+                with self.server.handshake(self.request, address):
                     self.request = self.server.tls().wrap_socket(self.request, server_side=True)
             except OSError as error:  # ssl.SSLError is one
-                self.server.ended("unknown", str(self.client_address[0]), f"no TLS: {_reason(error)}")
+                self.server.ended("unknown", address, f"no TLS: {_reason(error)}")
                 self.request.close()
                 return
             self.request.settimeout(self.server.stall())

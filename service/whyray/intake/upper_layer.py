@@ -69,6 +69,11 @@ class UpperLayer:
         return self._over
 
     @property
+    def address(self) -> str:
+        """The peer's IP address."""
+        return self._address()
+
+    @property
     def awaits_request(self) -> bool:
         """Whether the peer has not yet asked for an association."""
         return self._association.requestor.primitive is None
