@@ -6,8 +6,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,7 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     ) -> None:
         self.begin, self.ended, self.stall, self.door = begin, ended, stall, door
         self.rejected, self.turned_away, self.tls, self.stopping = rejected, turned_away, tls, False
-        self._shaking: set[_Handshake] = set()
+        self._connections: dict[socket.socket, UpperLayer | _Arrived] = {}
         self._lock = threading.Lock()
         super().__init__(*arguments, request_handler=_Connection, **options)
 
@@ -84,33 +84,39 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         connection.settimeout(self.stall())
         return connection, address
 
-    def verify_request(self, _request: Any, address: Any) -> bool:
+    def verify_request(self, request: Any, address: Any) -> bool:
         """Whether there is room for one more connection, or room was made."""
-        layers = [waiting.upper_layer for waiting in self.active_associations]
         with self._lock:
-            connections = [*(layer for layer in layers if not layer.is_over), *self._shaking]
+            self._connections = {key: one for key, one in self._connections.items() if not one.is_over}
+            connections = list(self._connections.values())
         words = self.door.refusal(str(address[0]), connections)
         if words is not None:
             self.ended("unknown", str(address[0]), words)
-        return words is None
+            return False
+        # before its thread begins, so that none of many at once is overlooked
+        self.count(request, _Arrived(request, str(address[0]), self.ended))
+        return True
 
-    @contextmanager
-    def handshake(self, connection: socket.socket, address: str) -> Iterator[None]:
-        """Count a connection that is not an association yet."""
-        handshake = _Handshake(connection, address, self.ended)
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection for which there is no room, or of which nothing could be made."""
+        self.forget(request)
+        super().shutdown_request(request)
+
+    def count(self, connection: socket.socket, what: UpperLayer | _Arrived) -> None:
+        """Count a connection, as what has become of it."""
         with self._lock:
-            self._shaking.add(handshake)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._shaking.discard(handshake)
+            self._connections[connection] = what
+
+    def forget(self, connection: socket.socket) -> None:
+        """Count a connection no more: it is closed."""
+        with self._lock:
+            self._connections.pop(connection, None)
 
 
-class _Handshake:
-    """A connection whose TLS handshake is not over; one of `door.Connection`."""
+class _Arrived:
+    """A connection that is no association yet, or is in its TLS handshake; one of `door.Connection`."""
 
-    awaits_request = True
+    awaits_request, is_over = True, False
 
     def __init__(self, connection: socket.socket, address: str, ended: Ended) -> None:
         self.opened, self.address = time.monotonic(), address
@@ -118,6 +124,7 @@ class _Handshake:
 
     def make_room(self, words: str) -> None:
         """Close it."""
+        self.is_over = True
         self._ended("unknown", self.address, words)
         with suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
@@ -125,22 +132,25 @@ class _Handshake:
 
 class _Connection(RequestHandler):  # type: ignore[misc]
     request: socket.socket
+    _arrived: socket.socket
+    """As it was accepted, before any TLS."""
 
     def handle(self) -> None:
         """Make an association of the connection, after the TLS handshake where there is one."""
-        address = str(self.client_address[0])
+        address, self._arrived = str(self.client_address[0]), self.request
         if not self.server.door.admits(address):
             self.server.turned_away(address, "listener.peers allows nobody to call from there")
+            self.server.forget(self._arrived)
             self.request.close()
             return
         if self.server.tls is not None:
             # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
             self.request.settimeout(self.server.ae.acse_timeout)
             try:
-                with self.server.handshake(self.request, address):
-                    self.request = self.server.tls().wrap_socket(self.request, server_side=True)
+                self.request = self.server.tls().wrap_socket(self.request, server_side=True)
             except OSError as error:  # ssl.SSLError is one
                 self.server.ended("unknown", address, f"no TLS: {_reason(error)}")
+                self.server.forget(self._arrived)
                 self.request.close()
                 return
             self.request.settimeout(self.server.stall())
@@ -151,6 +161,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
+        self.server.count(self._arrived, layer)
         association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
         # pynetdicom reads 4 KiB at a time
         association.dul.socket.recv = partial(
