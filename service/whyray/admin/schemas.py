@@ -1,4 +1,4 @@
-"""What the HTTP API answers with. No field carries a patient's name or identifier: kept headers are for routing alone."""
+"""What the HTTP API answers with. No field carries a patient's name or identifier: kept headers are for routing."""
 
 from __future__ import annotations
 
