@@ -137,6 +137,11 @@ def test_a_log_in_is_an_event_and_logging_out_ends_the_session(secured: Scene, s
     assert stranger.get("/api/v1/overview", cookies=kept).status_code == 401
 
 
+def test_a_body_that_no_form_has_is_refused_even_before_the_log_in(stranger: TestClient) -> None:
+    answer = stranger.post("/login", content=b"1" * (2 << 20))
+    assert (answer.status_code, answer.json()["code"]) == (413, "BodyTooLarge")
+
+
 def test_a_session_ends_by_itself(secured: Scene, stranger: TestClient) -> None:
     log_in(stranger)
     secured.now += timedelta(hours=11)

@@ -184,7 +184,7 @@ def test_a_worker_that_can_not_have_the_gpu_asked_for_refuses_to_start_and_statu
     assert "does not run: ConfigError: workers.device" in cli("status", "--config", site).everything
 
 
-def test_a_worker_whose_queue_does_not_answer_is_told_as_one_that_can_not_work(cli: Cli, site: Path) -> None:
+def test_a_worker_whose_queue_does_not_answer_is_told_as_hindered(cli: Cli, site: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         site.write_text(
@@ -197,7 +197,7 @@ def test_a_worker_whose_queue_does_not_answer_is_told_as_one_that_can_not_work(c
             with context.catalog.read() as session:
                 found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
         context.close()
-    assert f"{heartbeat.name} can't work: PeerUnreachable: the queue does not answer" in said
+    assert f"{heartbeat.name} hindered: PeerUnreachable: the queue does not answer" in said
     (told,) = [each for each in found if each.kind.startswith("process.")]
     assert (told.kind, told.severity) == ("process.hindered", "error")
     assert "Redis" in told.advice

@@ -155,6 +155,31 @@ def test_an_instance_that_is_too_large_is_refused_and_the_next_one_kept(listen: 
     assert len(running.files()) == 1
 
 
+def test_one_instance_that_declares_to_be_too_large_is_refused_before_it_comes(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb(), limits={"max_instance_size": 1000})
+    answer = post(running, bytes(4 << 20), content_type="application/dicom")
+    assert answer.status_code == 413
+    assert "max_instance_size" in answer.text
+
+
+@pytest.mark.parametrize("not_one", [".", "..", "1..2", "1.2."])
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_what_is_no_uid_is_refused_at_each_door(web: Running, keyword: str, not_one: str) -> None:
+    data = small(1)
+    setattr(data, keyword, not_one)
+    assert post(web, multipart(part10(data))).status_code == 409
+    with web.sender() as sender:
+        assert sender.store(encode(data), uid("1", 1)).Status != 0x0000
+    assert web.instances() == []
+
+
+@pytest.mark.parametrize("not_one", ["%2e", "1..2", "1.2."])
+def test_what_is_no_uid_is_refused_in_the_path(web: Running, not_one: str) -> None:
+    answer = post(web, multipart(part10(small(1))), study=not_one)
+    assert answer.status_code in (400, 404, 405)
+    assert web.instances() == []
+
+
 def test_a_full_disk_is_answered_with_later(listen: Listen) -> None:
     running = listen(dicomweb=dicomweb(), limits={"min_free_disk": 1 << 62})
     response = post(running, multipart(part10(small(1))))

@@ -8,10 +8,12 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 import whyray
 from whyray.admin import login, metrics, page, problems
 from whyray.admin.api import ROUTERS, health
+from whyray.admin.api.site import MOST_BYTES
 from whyray.admin.backend import Backend
 from whyray.admin.conditional import ConditionalJson
 from whyray.admin.entrance import Entrance
@@ -19,6 +21,7 @@ from whyray.admin.guard import Guard
 from whyray.admin.settings import check, settings_of
 from whyray.admin.single_sign_on import SignOn
 from whyray.admin.site import ResultStore, Tools, site_of
+from whyray.base.body_limit import BodyLimit
 from whyray.catalog import Catalog
 from whyray.config import Config
 
@@ -42,6 +45,21 @@ _TAGS = [
     {"name": "accounts", "description": "Who asks, and who may come in."},
     {"name": "health", "description": "Probes and metrics."},
 ]
+
+
+_AROUND = 1 << 20
+"""Bytes of a body without files, or around them."""
+
+
+def _largest_body(path: str) -> int:
+    """Bytes: files come to the test of routes alone."""
+    return MOST_BYTES + _AROUND if path == "/api/v1/routes/test" else _AROUND
+
+
+def _too_large(most: int) -> ASGIApp:
+    return problems.problem(
+        413, "BodyTooLarge", f"the body is larger than {most} bytes", "Send less at a time: fewer or smaller files."
+    )
 
 
 def create_app(
@@ -82,6 +100,7 @@ def create_app(
         redirect_slashes=False,
         middleware=[
             Middleware(Guard, entrance=entrance),
+            Middleware(BodyLimit, most=_largest_body, refusal=_too_large),
             Middleware(ConditionalJson),
         ],
     )

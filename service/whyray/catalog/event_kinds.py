@@ -38,6 +38,7 @@ EventKind = Literal[
     "intake.disk-low",
     "intake.fault",
     "intake.invalid-uid",
+    "intake.limit",
     "intake.mismatch",
     "intake.not-understood",
     "intake.rejected",
@@ -101,6 +102,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "intake.disk-low": ("error", "an instance was answered with 0xA700: less disk is free than `min_free_disk`"),
     "intake.fault": ("warning", "an instance was answered with 0x0110: a defect of WhyRay; the log says where"),
     "intake.invalid-uid": ("warning", "an instance was refused: the command names no valid SOP Instance UID"),
+    "intake.limit": (
+        "warning",
+        "a cap of `listener.limits` began to turn peers away; told anew once it has let one in",
+    ),
     "intake.mismatch": ("warning", "an instance was refused: command and data set name different instances"),
     "intake.not-understood": ("warning", "an instance was refused: its data set can't be read"),
     "intake.rejected": ("warning", "an association, or a request by STOW-RS, was rejected: whose and why"),

@@ -190,6 +190,11 @@ class Peer(Section):
             raise PydanticCustomError("address", "with a port, the first address is that of one host")
         return self
 
+    @property
+    def named_address(self) -> bool:
+        """Whether it may not call from just anywhere."""
+        return ANY_ADDRESS not in self.address
+
     def admits(self, address: str, resolve: Callable[[str], frozenset[str]] = lambda _: frozenset()) -> bool:
         """Whether a connection from this IP address may be this peer.
 
@@ -272,6 +277,12 @@ class ListenerLimits(Section):
 
     max_associations: Count = 50
     """Associations at the same time; one more is rejected as 'local limit exceeded'."""
+    max_per_address: Count | None = None
+    """Of these from one address; three quarters of `max_associations` where left out."""
+    max_per_ae_title: Count | None = None
+    """Of these from one calling AE title; three quarters of `max_associations` where left out."""
+    reserved_for_peers: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Of these kept for AE titles that `peers` names, where others are let in too; a fifth where left out."""
     max_pdu: Size = 128 * 1024
     """Largest PDU that is accepted; 0B means no limit."""
     acse_timeout: Duration = timedelta(seconds=30)
@@ -284,6 +295,25 @@ class ListenerLimits(Section):
     """A larger instance is refused with status A702 before it fills the disk."""
     min_free_disk: Size = 2 * 1024**3
     """Below this free space on the storage folder, instances are refused with status A700 ('out of resources')."""
+
+    @property
+    def of_an_address(self) -> int:
+        """Associations that one address may have."""
+        return self._share_of_one if self.max_per_address is None else self.max_per_address
+
+    @property
+    def of_an_ae_title(self) -> int:
+        """Associations that one calling AE title may have."""
+        return self._share_of_one if self.max_per_ae_title is None else self.max_per_ae_title
+
+    @property
+    def reserve(self) -> int:
+        """Associations that AE titles which no peer has may not take."""
+        return self.max_associations // 5 if self.reserved_for_peers is None else self.reserved_for_peers
+
+    @property
+    def _share_of_one(self) -> int:
+        return -(-3 * self.max_associations // 4)
 
 
 class Listener(Section):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from whyray.base.errors import ConfigError
 from whyray.base.given_secrets import holder_of
 from whyray.base.guess_brake import GuessBrake
 from whyray.base.http_server import HttpServer, listen, serve_http
+from whyray.base.uids import is_uid
 from whyray.catalog import api_tokens
 from whyray.config import Listener
 from whyray.intake.accept import preferred
@@ -38,8 +38,9 @@ from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 PATH = "/dicom-web/studies"
 LOCAL_SENDER = "STOW-RS"
 """The calling AE that the catalog names where there are no tokens, and so no names."""
+_FILE_META = 2 << 20
+"""Bytes that a file may have before its data set."""
 _WHAT = "DICOMweb listener"
-_UID = re.compile(r"[0-9.]{1,64}")
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -142,8 +143,12 @@ class _Service:
         if isinstance(form, Response):
             return form
         study = request.path_params.get("study")
-        if study is not None and not _UID.fullmatch(study):
+        if study is not None and not is_uid(study):
             return _refusal(HTTPStatus.BAD_REQUEST, "the study in the path is not a UID")
+        most, declared = listener.limits.max_instance_size, request.headers.get("content-length", "")
+        if form.boundary is None and not form.gzip and declared.isdigit() and int(declared) > most + _FILE_META:
+            words = f"an instance of more than {most} bytes (listener.limits.max_instance_size) is not taken"
+            return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
         if self._in_use >= listener.limits.max_associations:
             return _later("as many requests run as listener.limits allows")
         self._in_use += 1

@@ -17,6 +17,7 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from whyray.base.uids import is_uid
 from whyray.catalog import headers
 from whyray.intake.structure import NotWhole, Truncated, check_whole, inflate
 
@@ -33,8 +34,6 @@ _WANTED = [
     _LAST,  # Series Instance UID
 ]
 _KEPT_OF_DEFLATED = 16 << 20
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_LONGEST_UID = 64
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 
@@ -121,7 +120,7 @@ def _uid(header: Dataset, keyword: str) -> str:
     text = str(value).strip() if value else ""
     if not text:
         raise NotUnderstood(f"{keyword} is missing")
-    if len(text) > _LONGEST_UID or not _UID.fullmatch(text):
+    if not is_uid(text):
         raise NotUnderstood(f"{keyword} is not a UID")
     return text
 

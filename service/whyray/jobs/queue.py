@@ -71,7 +71,7 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     except redis.RedisError as error:
         return PeerUnreachable(
             f"the queue does not answer ({type(error).__name__})",
-            advice="Check that Redis runs, and `queue.url`; jobs wait until it answers.",
+            advice="Check that Redis runs, and `queue.url`; meanwhile workers take jobs from the catalog.",
         )
     return None
 
