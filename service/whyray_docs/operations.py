@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,8 +51,9 @@ def with_tables(page: str) -> str:
     """The page with its tables as the code has them, each between its two marks."""
     for name, table in TABLES.items():
         begin, end = f"<!-- {name}: made by whyray_docs.operations -->", f"<!-- end of {name} -->"
-        made = f"{begin}\n{table()}\n{end}"
-        page = re.sub(re.escape(begin) + r".*?" + re.escape(end), lambda _, made=made: made, page, flags=re.DOTALL)
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = f"{before}{begin}\n{table()}\n{end}{after}"
     return page
 
 
