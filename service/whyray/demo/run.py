@@ -88,7 +88,8 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     console, place = Console(highlight=False), _Place(out.resolve())
     if not console.is_terminal:
         console.width = 140
-    logging.getLogger("whyray.app.supervisor").setLevel(logging.WARNING)
+    for telling in ("whyray.app.supervisor", "whyray.events"):  # what they tell is in whyray.log or on the screen
+        logging.getLogger(telling).setLevel(logging.WARNING)
     for old in (place.work, place.out / "dicom", place.out / "pictures"):
         shutil.rmtree(old, ignore_errors=True)
     place.work.mkdir(parents=True)
