@@ -10,7 +10,7 @@ REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools on
 BENCH ?= test-artefacts/bench.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit bench sizes trust clean help
+.PHONY: demo test lint types unit bench sizes trust chaos clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -56,6 +56,9 @@ sizes: $(VENV)/installed-dev ## objects, series and MB of results, into docs/vie
 
 trust: $(VENV)/installed-dev ## what grades are worth: the battery, into docs/trust.md (WHYRAY_TEST_DATA names the radiographs)
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m trust.battery $(TRUST)
+
+chaos: apt $(VENV)/installed-dev ## faults by the hundred on a whole service, and the count (CHAOS='--help' tells more)
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -11,7 +11,15 @@ import pytest
 pytest_plugins = ["peers"]  # real peers: Orthanc, storescp, Redis
 
 
-LONGEST_FIRST = ("e2e/test_demo", "e2e/test_kill", "e2e/", "training/", "results/test_report_validity", "viewers/")
+LONGEST_FIRST = (
+    "e2e/test_demo",
+    "e2e/test_kill",
+    "chaos/",
+    "e2e/",
+    "training/",
+    "results/test_report_validity",
+    "viewers/",
+)
 """Files that take longest; begun first, so that no process works on one of them alone at the end of a run."""
 
 

@@ -59,7 +59,7 @@ class Running:
         content = {
             "state": str(self.folder / "state"),
             "listener": listener | self.config.get("listener", {}),
-            "admin": {"address": "127.0.0.1", "port": self.admin_port},
+            "admin": {"address": "127.0.0.1", "port": self.admin_port, "local_access": True},
             **{key: value for key, value in self.config.items() if key != "listener"},
         }
         fresh = self.path.with_suffix(".new")

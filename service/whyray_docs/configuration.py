@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whyray.config import config_schema
+from whyray_docs.marks import with_part
 
 _BEGIN = "<!-- reference: made by whyray_docs.configuration, do not edit -->"
 _END = "<!-- end of reference -->"
@@ -30,11 +31,7 @@ def with_reference(page: str) -> str:
     ValueError
         If the page lacks the marks.
     """
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the marks {_BEGIN} and {_END}")
-    return f"{before}{_BEGIN}\n{reference_markdown()}{_END}{after}"
+    return with_part(page, _BEGIN, _END, reference_markdown())
 
 
 def _sections(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from pydicom import Dataset
@@ -133,17 +134,18 @@ def _accepted() -> str:
 
 def _rejections() -> str:
     listener = Listener(peers={"KNOWN": "10.0.0.5"})  # type: ignore[dict-item]  # the short form, as in the file
-    cases = (
-        ("the called AE title is not WhyRay's", "OTHER", "KNOWN", "10.0.0.5", 0),
-        ("the calling AE title is not among `listener.peers`", "WHYRAY", "STRANGER", "10.0.0.5", 0),
-        ("the peer calls from an address that `listener.peers` does not give it", "WHYRAY", "KNOWN", "10.0.0.6", 0),
-        ("`listener.limits.max_associations` are open", "WHYRAY", "KNOWN", "10.0.0.5", 10**6),
+    known = {"called": "WHYRAY", "calling": "KNOWN", "address": "10.0.0.5", "in_use": 0}
+    cases: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("the called AE title is not WhyRay's", {"called": "OTHER"}),
+        ("the calling AE title is not among `listener.peers`", {"calling": "STRANGER"}),
+        ("the peer calls from an address that `listener.peers` does not give it", {"address": "10.0.0.6"}),
+        ("`listener.limits.max_associations` are open", {"in_use": 10**6}),
+        ("`listener.limits.max_per_address` of them are the address's own", {"of_address": 10**6}),
+        ("`listener.limits.max_per_ae_title` of them are the calling AE title's own", {"of_title": 10**6}),
     )
     rows = []
-    for when, called, calling, address, in_use in cases:
-        refused = rejection(
-            listener, called=called, calling=calling, address=address, in_use=in_use, resolve=lambda _: frozenset()
-        )
+    for when, given in cases:
+        refused = rejection(listener, **{**known, **given}, resolve=lambda _: frozenset())
         assert refused is not None
         rows.append((str(refused.result), str(refused.source), str(refused.reason), when))
     return _table(("result", "source", "reason", "when"), rows)

@@ -110,7 +110,10 @@ def test_a_browser_is_sent_to_the_log_in_form_and_back_to_where_it_was(stranger:
     assert (answer.status_code, answer.headers["location"]) == (303, "/api/docs")
 
 
-@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil"])
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/\t/evil.example", "/\n/evil.example"],
+)
 def test_logging_in_never_leads_to_another_site(stranger: TestClient, elsewhere: str) -> None:
     answer = stranger.post("/login", data={"user": "ada", "password": PASSWORD, "next": elsewhere})
     assert answer.headers["location"] == "/"
@@ -135,6 +138,11 @@ def test_a_log_in_is_an_event_and_logging_out_ends_the_session(secured: Scene, s
     assert stranger.get("/api/v1/events", params={"kind": "admin.login"}).json()["items"][0]["actor"] == "ada"
     assert stranger.post("/logout").status_code == 303
     assert stranger.get("/api/v1/overview", cookies=kept).status_code == 401
+
+
+def test_a_body_that_no_form_has_is_refused_even_before_the_log_in(stranger: TestClient) -> None:
+    answer = stranger.post("/login", content=b"1" * (2 << 20))
+    assert (answer.status_code, answer.json()["code"]) == (413, "BodyTooLarge")
 
 
 def test_a_session_ends_by_itself(secured: Scene, stranger: TestClient) -> None:

@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification
 from sqlalchemy import event
 from sqlalchemy.exc import DataError
 
-from admin.scene import CONFIG, FINDINGS, GRADES, READY, Scene, config_of
+from admin.scene import FINDINGS, GRADES, LOCAL, READY, Scene, config_of
 from synthetic import radiograph, write
 from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs, processes
 
@@ -289,7 +289,7 @@ def test_packages_are_listed_with_their_model_card_and_broken_ones_with_their_pr
 ) -> None:
     (tmp_path / "torn" / "1.0.0").mkdir(parents=True)
     (tmp_path / "torn" / "1.0.0" / "model.yaml").write_text("name: torn\n")
-    scene.config = config_of(CONFIG + f"packages: {{folders: ['{tmp_path}']}}\n", scene.folder)
+    scene.config = config_of(LOCAL + f"packages: {{folders: ['{tmp_path}']}}\n", scene.folder)
     packages = {each["name"]: each for each in get(client, "packages")}
     assert "version" in packages["torn"]["problem"]
     for each in packages.values():
@@ -345,7 +345,7 @@ def test_a_destination_is_asked_and_the_asking_is_an_event(scene: Scene, client:
     server = peer.start_server(("127.0.0.1", 0), block=False)
     try:
         port = server.socket.getsockname()[1]
-        here = CONFIG.replace("host: 10.0.0.5,", f"host: 127.0.0.1, port: {port},")
+        here = LOCAL.replace("host: 10.0.0.5,", f"host: 127.0.0.1, port: {port},")
         scene.config = config_of(here, scene.folder)
         answered = client.post("/api/v1/destinations/pacs/echo").json()
     finally:

@@ -41,12 +41,30 @@ def test_roles_are_named_as_they_begin_to_work_until_all_do(catalog: Catalog) ->
 
     def tell(words: str) -> None:
         told.append(words)
-        works(catalog, "worker")
+        if words.startswith("ready"):
+            works(catalog, "worker")
 
     for role in ROLES - {"worker"}:
         works(catalog, role)
-    tell_when_ready(catalog, ROLES, NOW, threading.Event(), tell)
-    assert told == ["ready: admin, delivery, intake; waiting for worker", "ready: worker"]
+    assert tell_when_ready(catalog, ROLES, NOW, threading.Event(), tell)
+    assert told == [
+        "starting: admin, delivery, intake, worker",
+        "ready: admin, delivery, intake; waiting for worker",
+        "ready: worker",
+    ]
+
+
+def test_what_takes_long_is_told_until_it_is_there_or_time_is_up(catalog: Catalog) -> None:
+    told: list[str] = []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        if words.startswith("still"):
+            works(catalog, "worker")
+
+    assert tell_when_ready(catalog, ["worker"], NOW, threading.Event(), tell, remind=0)
+    assert told == ["starting: worker", "still waiting for worker (0 s)", "ready: worker"]
+    assert not tell_when_ready(catalog, ["intake"], NOW, threading.Event(), tell, within=0)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from peers import until
 from whyray.app.embedded_redis import EmbeddedRedis
-from whyray.app.roles import refuse_two_runtimes
+from whyray.app.job_program import refuse_two_runtimes
 from whyray.app.supervisor import Role, Supervisor
 from whyray.base.errors import ConfigError
 

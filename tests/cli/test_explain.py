@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from cli.conftest import Cli
 from dciodvfy import errors_of
@@ -248,6 +249,57 @@ def test_a_volume_is_explained(cli: Cli, tmp_path: Path) -> None:
     assert cli("explain", tmp_path / "scan", "-p", package, "-o", "out").code == 0
     (image,) = report_in(tmp_path / "out").images
     assert (image.kind, image.shape) == ("volume", [12, 40, 36])
+
+
+def test_a_nifti_volume_is_explained_as_the_series_that_it_was(cli: Cli, tmp_path: Path) -> None:
+    name = "scan.nii.gz"
+    package = planted_package(
+        tmp_path / "packages",
+        name="planted-volume",
+        kind="volume",
+        shape=(16, 32, 32),
+        spacing=(2.0, 1.0, 1.0),
+        window=(-350.0, 1300.0),
+    )
+    planes = stack(12, (40, 36), distance=2.0, rotation=(10.0, -5.0, 20.0), centre=(30.0, -20.0, 50.0))
+    values = volume_of(planes, ball((31.0, -20.0, 50.0), 6.0))
+    write(slices(values, planes), tmp_path / "scan")
+    rows, columns = planes[0].spacing
+    steps = [np.multiply(planes[0].row, columns), np.multiply(planes[0].column, rows)]
+    steps += [np.subtract(planes[1].position, planes[0].position), np.asarray(planes[0].position)]
+    affine = np.diag([-1.0, -1, 1, 1]) @ np.vstack([np.column_stack(steps), [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(values.transpose(2, 1, 0), affine), tmp_path / name)
+
+    cli("explain", tmp_path / name, "-p", package, "-o", "none").refused("ImageError", name, "--modality CT")
+    named = cli("explain", tmp_path / "scan", "--modality", "CT", "-p", package, "-o", "none")
+    named.refused("ImageError", "no NIfTI volume", "Leave --modality out")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / name).rename(tmp_path / "folder" / name)
+    said = cli("explain", tmp_path / "folder", "--modality", "CT", "-p", package, "-o", "nifti", "--as", "seg")
+    assert said.code == 0, said.everything
+    assert "taken as CT of nobody, placed by its sform" in said.everything
+    assert cli("explain", tmp_path / "scan", "-p", package, "-o", "dicom", "--as", "seg").code == 0
+    one, other = (report_in(tmp_path / folder).findings[0] for folder in ("nifti", "dicom"))
+    assert one.probability == pytest.approx(other.probability, rel=1e-4)
+    marked = {folder: next((tmp_path / folder / "dicom").glob("seg-*.dcm")) for folder in ("nifti", "dicom")}
+    assert errors_of(marked["nifti"].read_bytes()) == []
+    centres = [_centre(dcmread(path)) for path in marked.values()]
+    np.testing.assert_allclose(centres[0], centres[1], atol=0.05)
+    np.testing.assert_allclose(centres[0], (31.0, -20.0, 50.0), atol=3.0)
+    assert not dcmread(marked["nifti"]).PatientName
+
+
+def _centre(segmentation: Dataset) -> np.ndarray:
+    """Of a segmentation's marked pixels, in mm of the patient, by its own functional groups."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    orientation = np.asarray(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
+    spacing = np.asarray(shared.PixelMeasuresSequence[0].PixelSpacing, float)
+    places = []
+    for frame, groups in zip(segmentation.pixel_array, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        corner = np.asarray(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        for row, column in np.argwhere(frame):
+            places.append(corner + orientation[0] * column * spacing[1] + orientation[1] * row * spacing[0])
+    return np.mean(places, axis=0)
 
 
 @pytest.mark.parametrize("name", ["film.png", "film.jpg"])

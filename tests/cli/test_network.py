@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from cli.conftest import Cli
 from peers import StoreScpFactory, free_port
 from synthetic import LATIN, radiograph, write
-from whyray.catalog import Catalog, processes, sqlite_url
+from whyray import admin
+from whyray.catalog import Catalog, JobState, processes, sqlite_url
+from whyray.cli import status
 
 
 def film(folder: Path, **options: object) -> Path:
@@ -130,6 +133,7 @@ def test_status_with_living_roles_is_good_in_words_in_json_and_in_silence(
     words = cli("status", "--config", site)
     assert words.code == 0
     assert "alive" in words.out
+    assert "Nothing is stuck." in words.out
     silent = cli("status", "--quiet", "--config", site)
     assert (silent.code, silent.out, silent.err) == (0, "", "")
     found = json.loads(cli("status", "--json", "--config", site).out)
@@ -143,7 +147,26 @@ def test_a_lost_role_is_exit_code_1_even_in_silence(cli: Cli, site: Path, catalo
         processes.seen(session, "worker@gone:2", "worker", catalog.clock() - 3 * processes.ALIVE, {})
     silent = cli("status", "--quiet", "--config", site)
     assert (silent.code, silent.out) == (1, "")
-    assert "lost" in cli("status", "--config", site).out
+    told = cli("status", "--config", site).everything
+    assert "lost" in told
+    assert "What to do: " in told
+
+
+def test_status_and_the_page_call_things_alike() -> None:
+    """Of what both show, the page's first view has the words."""
+    page = (Path(admin.__file__).parent / "static" / "overview.js").read_text("utf-8")
+    terminal = Path(status.__file__).read_text("utf-8")
+    for words in ("Processes", "Needs attention", "Nothing is stuck.", "What to do: ", "hindered", "ended", "lost"):
+        assert words in page, words
+        assert words in terminal, words
+    assert "last sign of life" in page.lower()
+    assert "last sign of life" in terminal
+    tiles = set(re.findall(r'tile\("(?:jobs|studies) (\w+)"', page))
+    assert tiles >= {"queued", "running", "waiting", "failed", "done", "receiving"}
+    assert tiles <= {state.value for state in JobState} | {"receiving"}
+    assert [status._ago(seconds) for seconds in (2, 80, 4000, 7200, 200000)] == [
+        "now", "80 s ago", "67 min ago", "2 h ago", "2 d ago",
+    ]  # fmt: skip
 
 
 def test_a_catalog_that_cannot_be_read_is_told_in_two_lines(cli: Cli, site: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def test_orthanc_keeps_its_studies_over_a_restart(orthanc: OrthancFactory) -> No
     server = orthanc(ae_title="KEEPER", modalities={"OTHER": Modality("OTHER", "127.0.0.1", 11199)})
     server.upload([Path(str(get_testdata_file("CT_small.dcm")))])
     held = server.instances()
+    assert server._process is not None
+    assert os.getpgid(server._process.pid) != os.getpgid(0), "Ctrl-C would end it before those who use it"
     server.stop()
     server.start()
     assert server.instances() == held

@@ -116,6 +116,14 @@ def test_run_lengths_of_another_count_of_pixels_are_refused_by_name(rows: int, t
     assert f"Rows (0028,0010) {rows}" in words
 
 
+def test_a_frame_of_a_few_bytes_that_claims_gigabytes_is_refused_by_its_header(tmp_path: Path) -> None:
+    data = compressed(JPEG2000Lossless)
+    frame = bytearray(frame_of(data))
+    frame[8:16] = struct.pack(">2L", 65535, 65535)
+    claims = read(data, tmp_path, Rows=65535, Columns=65535, PixelData=encapsulate([bytes(frame)]))
+    assert f"the data set claims 4294836225 samples of a compressed frame of {len(frame)} bytes" in words_of(claims)
+
+
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless], ids=lambda uid: uid.name)
 def test_fewer_bits_stored_than_the_frame_has_are_refused_and_more_are_noted(syntax: UID, tmp_path: Path) -> None:
     assert "Bits Stored (0028,0101) 10" in words_of(read(compressed(syntax), tmp_path, BitsStored=10, HighBit=9))

@@ -116,6 +116,7 @@ def test_a_peer_that_has_to_come_by_tls_is_rejected_without(listen: Listen, hosp
         pytest.skip("storescu is not installed: apt-get install dcmtk")
     plain = [program, "-aec", "WHYRAY", "127.0.0.1", str(running.port), str(film)]
     assert subprocess.run(plain, capture_output=True, timeout=60, check=False).returncode != 0
+    until(lambda: running.events("intake.rejected"))
     assert "by TLS" in running.events("intake.rejected")[0].message
     assert send(running, hospital.file, hospital.signs("modality"), film) == 0
 

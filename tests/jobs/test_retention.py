@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from site_under_test import Site, film
 from whyray.app.retention import Retention
-from whyray.catalog import Delivery, DeliveryState, Event, Instance, JobState, ResultRow, Study, jobs
+from whyray.catalog import Delivery, DeliveryState, Event, Instance, JobState, ResultRow, Study, jobs, processes
 from whyray.jobs.worker import run_job
 
 DAY = 24 * 3600
@@ -110,3 +110,18 @@ def test_a_job_that_is_retried_after_its_instances_went_says_so(site: Site) -> N
         jobs.retry(session, site.jobs()[0].id, site.clock(), actor="ada")
     assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.FAILED
     assert "are no longer in the catalog" in (site.jobs()[0].error_message or "")
+
+
+def test_a_process_that_was_silent_for_a_week_is_no_longer_looked_for(site: Site) -> None:
+    with site.catalog.begin() as session:
+        processes.seen(session, "worker@gone:1", "worker", site.clock(), {})
+    retention = retention_of(site)
+    site.clock.tick(6 * DAY)
+    retention.step()
+    with site.catalog.begin() as session:
+        assert [row.name for row in processes.all_processes(session)] == ["worker@gone:1"]
+        processes.seen(session, "worker@here:2", "worker", site.clock(), {})
+    site.clock.tick(2 * DAY)
+    retention.step()
+    with site.catalog.read() as session:
+        assert [row.name for row in processes.all_processes(session)] == ["worker@here:2"]

@@ -13,6 +13,7 @@ from planted import planted_package
 from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
+from whyray.jobs import attempt as attempts
 from whyray.jobs import worker
 from whyray.jobs.worker import run_job
 from whyray.results import EVERY_KIND
@@ -253,7 +254,7 @@ def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(
     job_id = queued(site)
     told = threading.Event()
 
-    class Beat(worker.Heartbeat):
+    class Beat(attempts.Heartbeat):
         def progress(self, done: float, words: str) -> None:
             if not told.is_set():
                 with site.catalog.begin() as session:
@@ -263,7 +264,7 @@ def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(
                 self._end.wait(0.01)
             super().progress(done, words)
 
-    monkeypatch.setattr(worker, "Heartbeat", lambda *given, **options: Beat(*given, every=0.01, **options))
+    monkeypatch.setattr(attempts, "Heartbeat", lambda *given, **options: Beat(*given, every=0.01, **options))
     assert run_job(job_id, "worker-1", site.tools()) is JobState.CANCELLED
     assert not rows(site, Delivery)
 
@@ -271,12 +272,12 @@ def test_a_cancel_stops_the_work_at_its_next_step_and_delivers_nothing(
 def test_a_job_that_runs_too_long_is_stopped_and_says_where_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = queued(site)
 
-    class Late(worker.Heartbeat):
+    class Late(attempts.Heartbeat):
         def progress(self, done: float, words: str) -> None:
             self._started -= 10_000
             super().progress(done, words)
 
-    monkeypatch.setattr(worker, "Heartbeat", Late)
+    monkeypatch.setattr(attempts, "Heartbeat", Late)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
     assert site.jobs()[0].error_code == "TimeLimit"
 

@@ -76,6 +76,8 @@ def test_bodies_that_are_no_workitem_are_refused_without_quoting_them(served: Se
         assert "Doe" not in answer.text
     wrong = httpx.post(f"{served.url}/workitems", content=b"<a/>", headers={**headers, "Content-Type": "text/xml"})
     assert wrong.status_code == 400
+    large = httpx.post(f"{served.url}/workitems", content=b" " * ((4 << 20) + 1), headers=headers)
+    assert large.status_code == 413
 
 
 def test_the_same_uid_twice_is_a_conflict_and_changes_nothing(served: Served) -> None:

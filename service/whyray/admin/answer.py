@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Answer(BaseModel):
-    """A value that is only read. No field of any carries a patient's name or identifier: the catalog has none."""
+    """A value that is only read. No field of any carries a patient's name or identifier."""
 
     model_config = ConfigDict(frozen=True)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 import whyray
-from whyray.admin import metrics, page, problems
+from whyray.admin import login, metrics, page, problems
 from whyray.admin.api import ROUTERS, health
+from whyray.admin.api.site import MOST_BYTES
 from whyray.admin.backend import Backend
 from whyray.admin.conditional import ConditionalJson
+from whyray.admin.entrance import Entrance
 from whyray.admin.guard import Guard
-from whyray.admin.sessions import Sessions
 from whyray.admin.settings import check, settings_of
+from whyray.admin.single_sign_on import SignOn
 from whyray.admin.site import ResultStore, Tools, site_of
-from whyray.base.failures import logged
-from whyray.base.guess_brake import GuessBrake
-from whyray.catalog import Catalog, events
+from whyray.base.body_limit import BodyLimit
+from whyray.catalog import Catalog
 from whyray.config import Config
-
-_log = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 What WhyRay does, and what is stuck; the same actions as on the admin page and the command line.
@@ -44,8 +42,24 @@ _TAGS = [
     {"name": "feedback", "description": "What radiologists say of results."},
     {"name": "drift", "description": "Probabilities, attributions and quality over time."},
     {"name": "reader studies", "description": "Cases read with and without explanation: the form, and its progress."},
+    {"name": "accounts", "description": "Who asks, and who may come in."},
     {"name": "health", "description": "Probes and metrics."},
 ]
+
+
+_AROUND = 1 << 20
+"""Bytes of a body without files, or around them."""
+
+
+def _largest_body(path: str) -> int:
+    """Bytes: files come to the test of routes alone."""
+    return MOST_BYTES + _AROUND if path == "/api/v1/routes/test" else _AROUND
+
+
+def _too_large(most: int) -> ASGIApp:
+    return problems.problem(
+        413, "BodyTooLarge", f"the body is larger than {most} bytes", "Send less at a time: fewer or smaller files."
+    )
 
 
 def create_app(
@@ -72,15 +86,8 @@ def create_app(
         If a token or password is too short.
     """
     check(settings_of(config_source()))
-    sessions, brake = Sessions(catalog.clock), GuessBrake(catalog.clock)
-
-    def failed(address: str, what: str) -> None:
-        try:
-            with catalog.begin() as session:
-                events.record(session, catalog.clock(), "warning", "admin.login-failed", f"{what} from {address}")
-        except SQLAlchemyError as error:
-            logged(_log, error, "a failed log-in could not be entered")
-
+    entrance = Entrance(catalog, lambda: settings_of(config_source()))
+    templates = page.page_templates()
     app = FastAPI(
         title="WhyRay admin API",
         version=whyray.__version__,
@@ -90,10 +97,10 @@ def create_app(
         # FastAPI's own pages load scripts from elsewhere; /api/docs is ours
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         middleware=[
-            Middleware(
-                Guard, settings=lambda: settings_of(config_source()), sessions=sessions, brake=brake, failed=failed
-            ),
+            Middleware(Guard, entrance=entrance),
+            Middleware(BodyLimit, most=_largest_body, refusal=_too_large),
             Middleware(ConditionalJson),
         ],
     )
@@ -107,6 +114,7 @@ def create_app(
     for router in ROUTERS:
         app.include_router(router, prefix="/api/v1", responses=problems.RESPONSES)
     app.include_router(health.router)
-    app.include_router(page.router(lambda: settings_of(config_source()), sessions, brake, failed))
+    app.include_router(page.router(templates))
+    app.include_router(login.router(entrance, SignOn(entrance), templates))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     return app

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from whyray.admin.drift_watch import DriftWatch
+from whyray.admin.identity import Identity
 from whyray.admin.site import ResultStore, Site, Tools
 from whyray.catalog import Catalog
 
@@ -36,8 +37,13 @@ def _backend(request: Request) -> Backend:
     return backend
 
 
+def _identity(request: Request) -> Identity:
+    identity: Identity = request.state.identity
+    return identity
+
+
 def _actor(request: Request) -> str:
-    return str(getattr(request.state, "actor", "anonymous"))
+    return _identity(request).name
 
 
 @dataclass(frozen=True)
@@ -50,4 +56,5 @@ class Paging:
 
 Using = Annotated[Backend, Depends(_backend)]
 Actor = Annotated[str, Depends(_actor)]
+Asking = Annotated[Identity, Depends(_identity)]
 Paged = Annotated[Paging, Depends()]

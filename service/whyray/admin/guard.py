@@ -1,36 +1,37 @@
-"""The gate in front of every request: host name, origin, token or session; and the headers of every response.
+"""The gate in front of every request: host name, origin, who asks, what they may do; and the headers of responses.
 
-With tokens or logins: `Authorization: Bearer …`, or the session cookie of the log-in form. Without: only direct clients
-on this machine. A page of another site can neither read (DNS rebinding: without a log-in, the Host header must name
-this machine) nor act (the Origin and Sec-Fetch-Site headers that browsers send are checked on everything that is not
-GET or HEAD).
+Who asks is known by `Authorization: Bearer …` or by the session's cookie; with `local_access`, by being on this
+machine. What an operation needs is written in `whyray.admin.operations`; what is not there is closed. A page of another
+site can neither read (DNS rebinding: without a log-in, the Host header must name this machine) nor act (the Origin and
+Sec-Fetch-Site headers that browsers send are checked on everything that is not GET or HEAD).
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import logging
 from urllib.parse import quote, urlsplit
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whyray.admin.entrance import Entrance
+from whyray.admin.identity import LOCAL, Identity
+from whyray.admin.operations import Needed, needed
 from whyray.admin.problems import problem
-from whyray.admin.sessions import Sessions
-from whyray.admin.settings import AdminSettings
-from whyray.base.given_secrets import holder_of
-from whyray.base.guess_brake import GuessBrake
+from whyray.base.failures import logged
+from whyray.base.roles import Right
 
 COOKIE = "whyray_session"
-_OPEN = ("/healthz", "/readyz", "/login")
-_OF_READERS = ("/reading", "/api/v1/reading", "/static", "/login", "/logout")
-"""All that somebody with the role of a reader can reach, with what lies below."""
+_PROBES = ("/healthz", "/readyz")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_log = logging.getLogger(__name__)
 
 _CONTENT_SECURITY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -39,21 +40,10 @@ _CONTENT_SECURITY = (
 
 
 class Guard:
-    """ASGI middleware; puts the name of who is asking into `scope['state']['actor']`."""
+    """ASGI middleware; puts who is asking into `scope['state']['identity']`."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        settings: Callable[[], AdminSettings],
-        sessions: Sessions,
-        brake: GuessBrake,
-        failed: Callable[[str, str], None],
-    ) -> None:
-        self._app = app
-        self._settings = settings
-        self._sessions = sessions
-        self._brake = brake
-        self._failed = failed
+    def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
+        self._app, self._entrance = app, entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request through, or answer it here."""
@@ -67,41 +57,34 @@ class Guard:
                 _protect(MutableHeaders(scope=message), scope["path"])
             await send(message)
 
-        request = Request(scope)
-        refusal = self._refusal(request)
-        if getattr(request.state, "guessed", False):
-            await run_in_threadpool(self._failed, address_of(request), "a bearer token")
+        refusal = await run_in_threadpool(self._refusal, Request(scope))
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        path = request.url.path
-        if path in ("/healthz", "/readyz"):
+        path, wanted = request.scope["path"], needed(request.scope)
+        if path in _PROBES and wanted.open:
             return None
-        settings = self._settings()
         if request.method not in _SAFE_METHODS and _from_elsewhere(request):
             return problem(
                 403, "CrossSiteRefused", "the request came from a page of another site", "Act on the admin page itself."
             )
-        return _admit_local(request) if settings.local_only else self._admit_holder(request, path, settings)
-
-    def _admit_holder(self, request: Request, path: str, settings: AdminSettings) -> Response | None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            address = address_of(request)
-            actor = holder_of(token.strip(), settings.tokens)
-            if actor is None:  # the right one passes, whoever else guesses from the same address
-                if self._brake.blocked(address):
-                    return too_many_guesses()
-                self._brake.failed(address)
-                request.state.guessed = True
-        else:
-            actor = self._sessions.actor(request.cookies.get(COOKIE, ""), settings.secrets_of)
-        if actor is not None:
-            request.state.actor = actor
-            return _keep_to_readings(request, path) if actor in settings.readers else None
-        if path in _OPEN or path.startswith("/static/"):
+        if self._entrance.settings().local_only:
+            refusal = _not_local(request)
+            request.state.identity = LOCAL
+            return refusal or _not_allowed(request, LOCAL, wanted)
+        try:
+            identity = self._who(request)
+        except SQLAlchemyError as error:
+            typed = logged(_log, error, "who asks could not be looked up")
+            return problem(503, typed.code, typed.message, typed.advice)
+        if isinstance(identity, Response):
+            return identity
+        if identity is not None:
+            request.state.identity = identity
+            return _not_allowed(request, identity, wanted)
+        if wanted.open:
             return None
-        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        if _is_browser(request):
             return RedirectResponse(f"/login?next={quote(path)}", 303)
         return problem(
             401,
@@ -111,40 +94,73 @@ class Guard:
             {"WWW-Authenticate": 'Bearer realm="WhyRay"'},
         )
 
+    def _who(self, request: Request) -> Identity | Response | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return self._entrance.by_cookie(request.cookies.get(COOKIE, ""))
+        identity = self._entrance.by_bearer(token.strip())
+        if identity is None:  # the right one passes, whoever else guesses from the same address
+            address, brake = address_of(request), self._entrance.brake
+            if brake.blocked(address):
+                return too_many_guesses()
+            brake.failed(address)
+            self._entrance.kept_out(f"a bearer token from {address}")
+        return identity
+
+
+def _not_allowed(request: Request, identity: Identity, wanted: Needed) -> Response | None:
+    """What somebody is told who may not do this; None if they may."""
+    if wanted.rights and all(identity.may(right) for right in wanted.rights):
+        return None
+    if identity.may(Right.QUEUE) and not wanted.rights:
+        advice = "See the API reference at /api/docs."
+        if wanted.other_methods:
+            return problem(405, "HttpError", "Method Not Allowed", advice, {"Allow": ", ".join(wanted.other_methods)})
+        return problem(404, "HttpError", "Not Found", advice)
+    if identity.may(Right.READING) and not identity.may(Right.QUEUE):
+        if _is_browser(request):
+            return RedirectResponse("/reading", 303)
+        return problem(
+            403,
+            "ReadersOnly",
+            "readers see their reader studies and nothing else",
+            "Go to /reading, or log in as another.",
+        )
+    rights = ", ".join(sorted(right for right in wanted.rights if not identity.may(right)))
+    return problem(
+        403,
+        "RoleRefused",
+        f"{identity.kind} has not the right that this needs: {rights or 'queue'}",
+        "docs/security.md says which role or scope may do what; ask an administrator for it.",
+    )
+
+
+def _is_browser(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
+
 
 def address_of(request: Request) -> str:
     """The peer's IP address; forwarding headers count where the configuration names the proxy that may set them."""
     return request.client.host if request.client is not None else "unknown"
 
 
-def _keep_to_readings(request: Request, path: str) -> Response | None:
-    if any(path == prefix or path.startswith(f"{prefix}/") for prefix in _OF_READERS):
-        return None
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/reading", 303)
-    return problem(
-        403, "ReadersOnly", "readers see their reader studies and nothing else", "Go to /reading, or log in as another."
-    )
-
-
-def _admit_local(request: Request) -> Response | None:
+def _not_local(request: Request) -> Response | None:
     name = urlsplit("//" + request.headers.get("host", "")).hostname or ""
     if name not in _LOOPBACK_NAMES:
         return problem(
             403,
             "HostRefused",
             "without a log-in, this endpoint is known under the names of this machine alone",
-            "Ask for localhost, or configure a token or logins in the admin section.",
+            "Ask for localhost, or take local_access out of the admin section and log in.",
         )
     proxied = any(name in request.headers for name in _PROXY_HEADERS)
     if request.client is None or proxied or not _is_loopback(request.client.host):
         return problem(
             403,
             "LocalOnly",
-            "neither token nor logins are configured, so that only direct clients on this machine are let in",
-            "Configure a token or logins in the admin section, then log in.",
+            "with local_access, only direct clients on this machine are let in",
+            "Take local_access out of the admin section, then log in.",
         )
-    request.state.actor = "local"
     return None
 
 

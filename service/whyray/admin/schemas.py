@@ -1,4 +1,4 @@
-"""What the HTTP API answers with. No field carries a patient's name or identifier: the catalog has none."""
+"""What the HTTP API answers with. No field carries a patient's name or identifier: kept headers are for routing."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class ProcessOut(Answer):
     alive: bool
     started_at: datetime
     seen_at: datetime
-    error: ErrorOut | None = Field(description="Why it could not start, or ended, or can't work.")
+    error: ErrorOut | None = Field(description="Why it could not start, or ended, or what hinders it.")
     detail: dict[str, Any]
 
 

@@ -28,7 +28,7 @@ def serve_admin(
     Parameters
     ----------
     address
-        Local IP address or name. Any other than this machine's own needs a token or logins.
+        Local IP address or name. With `local_access`, one of this machine's own.
     port
         TCP port; 0 takes a free one.
     tls
@@ -45,7 +45,7 @@ def serve_admin(
     if app.state.local_only() and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         listener.close()
         raise ConfigError(
-            f"the admin endpoint on {address} has neither token nor logins",
-            advice="Give the admin section a token or logins, or the address 127.0.0.1.",
+            f"the admin endpoint on {address} would be open to everybody: it asks for neither token nor logins",
+            advice="Take local_access out of the admin section, or give it the address 127.0.0.1.",
         )
     return serve_http(app, listener, address, what=_WHAT, tls=tls, proxies=proxies)

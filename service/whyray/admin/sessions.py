@@ -1,69 +1,73 @@
-"""Who is asking by a password, and the sessions that log-ins open, kept in memory."""
+"""The sessions that log-ins open, kept in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
-from whyray.base.given_secrets import same_secret
+from whyray.admin.identity import Identity
 from whyray.base.sources import Clock
 
 LASTING = timedelta(hours=12)
 """How long a log-in by the form lasts."""
 _MOST_SESSIONS = 1000
-
-
-def user_of(name: str, password: str, logins: Mapping[str, str]) -> str | None:
-    """The user of this name if the password is theirs, or None. An unknown name takes as long as a known one."""
-    right = same_secret(password, logins.get(name, secrets.token_hex(16)))
-    return name if right and name in logins else None
+Origin = Literal["configuration", "account", "oidc"]
+"""Where it is written who may come in."""
 
 
 @dataclass(frozen=True)
-class _Session:
-    actor: str
-    secret: bytes
+class Session:
+    """One log-in."""
+
+    identity: Identity
+    origin: Origin
     until: datetime
+    secret: bytes
+    """Digest of what it was opened with: it ends with that."""
+    id_token: str | None = None
+    """Of a log-in by OpenID Connect, to log out there too."""
+
+    def opened_with(self, secret: str) -> bool:
+        """Whether it was opened with this."""
+        return secrets.compare_digest(self.secret, _digest(secret))
 
 
 class Sessions:
-    """Sessions opened by the log-in form: ended by time, a restart, or a change of the secret that opened them.
+    """Sessions, ended by time, a restart, or a change of what opened them. Of what opens them, digests are kept."""
 
-    Only digests of keys and secrets are kept.
-    """
-
-    def __init__(self, clock: Clock, lasting: timedelta = LASTING) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lasting = lasting
-        self._open: dict[bytes, _Session] = {}
+        self._open: dict[bytes, Session] = {}
         self._lock = threading.Lock()
 
-    def start(self, actor: str, secret: str) -> str:
-        """Open a session for who gave this password or token; gives the value of its cookie."""
+    def start(
+        self,
+        identity: Identity,
+        origin: Origin,
+        secret: str,
+        *,
+        lasting: timedelta = LASTING,
+        id_token: str | None = None,
+    ) -> str:
+        """Open a session for who came in by this password, token or hash; gives the value of its cookie."""
         key = secrets.token_urlsafe(32)
         now = self._clock()
         with self._lock:
             self._open = {digest: session for digest, session in self._open.items() if session.until > now}
             while len(self._open) >= _MOST_SESSIONS:
                 del self._open[next(iter(self._open))]
-            self._open[_digest(key)] = _Session(actor, _digest(secret), now + self._lasting)
+            self._open[_digest(key)] = Session(identity, origin, now + lasting, _digest(secret), id_token)
         return key
 
-    def actor(self, key: str, secrets_of: Callable[[str], Sequence[str]]) -> str | None:
-        """Who opened this session, or None if it is not open.
-
-        `secrets_of` gives the password and token that a name has now: a session outlives neither.
-        """
+    def find(self, key: str) -> Session | None:
+        """The session of this cookie, or None if it is not open."""
         with self._lock:
             session = self._open.get(_digest(key))
-        if session is None or session.until <= self._clock():
-            return None
-        kept = any(secrets.compare_digest(session.secret, _digest(secret)) for secret in secrets_of(session.actor))
-        return session.actor if kept else None
+        return session if session is not None and session.until > self._clock() else None
 
     def end(self, key: str) -> None:
         """Close a session."""

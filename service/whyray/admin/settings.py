@@ -1,4 +1,4 @@
-"""Who may enter the admin endpoint."""
+"""Who may enter the admin endpoint, as far as the configuration says it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from whyray.base.errors import ConfigError
-from whyray.config import Config
+from whyray.base.roles import Role
+from whyray.config import Config, Oidc
 
 _SHORTEST_TOKEN = 16
 _SHORTEST_PASSWORD = 8
@@ -14,25 +15,31 @@ _SHORTEST_PASSWORD = 8
 
 @dataclass(frozen=True)
 class AdminSettings:
-    """Access to the admin endpoint. There is no default password.
+    """What the configuration says of access to the admin endpoint; accounts and API tokens are in the catalog.
 
     `tokens` and `logins` are secrets by the name under which their holders' actions are audited: a token stands alone,
-    a password needs its user's name. Where both are empty, only clients on this very machine are let in. `readers` are
-    the users among the logins who see reader studies and nothing else.
+    a password needs its user's name. `roles` are those of the logins. With `local_only`, direct clients on this very
+    machine are let in without a log-in, and nobody else.
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     logins: Mapping[str, str] = field(default_factory=dict, repr=False)
-    readers: frozenset[str] = frozenset()
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    oidc: Oidc | None = None
+    local_only: bool = False
 
     def secrets_of(self, name: str) -> tuple[str, ...]:
         """The token and the password that belong to a name now."""
         return tuple(named[name] for named in (self.tokens, self.logins) if name in named)
 
+    def role_of(self, name: str) -> Role:
+        """What a name of the configuration is; tokens are administrators."""
+        return self.roles.get(name, "administrator")
+
     @property
-    def local_only(self) -> bool:
-        """Whether there is nothing to log in with."""
-        return not self.tokens and not self.logins
+    def names_somebody(self) -> bool:
+        """Whether anybody can log in by the configuration alone."""
+        return bool(self.tokens or self.logins or self.oidc or self.local_only)
 
 
 def settings_of(config: Config) -> AdminSettings:
@@ -41,7 +48,9 @@ def settings_of(config: Config) -> AdminSettings:
     return AdminSettings(
         tokens={} if admin.token is None else {"token": admin.token.reveal()},
         logins={login.user: login.password.reveal() for login in admin.logins},
-        readers=frozenset(login.user for login in admin.logins if login.role == "reader"),
+        roles={login.user: login.role for login in admin.logins},
+        oidc=admin.oidc,
+        local_only=admin.local_access,
     )
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.errors import WhyRayError
 from whyray.base.shown import shown_path
-from whyray.catalog import Catalog, events, processes
+from whyray.catalog import Catalog, events, headers, processes
 from whyray.config import Config, ConfigSource, Problem, config_error
-from whyray.routing import read_header
+from whyray.routing import read_header, read_header_and_bytes
 from whyray.storage import FolderStorage, Storage
 
 _log = logging.getLogger("whyray.config")
@@ -65,7 +66,9 @@ class Context:
         return config.redis_url or embedded_url(config.state)
 
     def read_header(self, key: str) -> Dataset:
-        """The attributes of a stored instance, without its pixel data.
+        """The attributes of a stored instance, without its pixel data: as kept in the catalog, else from its file.
+
+        What came before headers were kept is kept now, so that its file is read once.
 
         Raises
         ------
@@ -74,8 +77,17 @@ class Context:
         NotFound
             If storage has no such bytes.
         """
+        called = f"the stored instance {key}"
+        with self.catalog.read() as session:
+            kept = headers.kept(session, key)
+        if kept is not None:
+            return read_header(BytesIO(kept), called=called)
         with self.storage.open(key) as file:
-            return read_header(file, called=f"the stored instance {key}")
+            header, content = read_header_and_bytes(file, headers.LARGEST, called=called)
+        if content is not None:
+            with self.catalog.begin() as session:
+                headers.keep(session, key, content)
+        return header
 
     def close(self) -> None:
         """Close the catalog."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from whyray.app.child_process import end_with_parent
+from whyray.base.child_process import end_with_parent
 from whyray.base.errors import ConfigError, ResourceExhausted
 
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes on Linux

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import threading
+import time
 from collections.abc import Callable, Collection
 from datetime import datetime
 
@@ -41,14 +43,32 @@ def roles_at_work(catalog: Catalog, since: datetime) -> frozenset[str]:
 
 
 def tell_when_ready(
-    catalog: Catalog, roles: Collection[str], since: datetime, stop: threading.Event, tell: Callable[[str], None]
-) -> None:
-    """Name each role once it works, until all do or `stop` is set; asks the catalog twice a second."""
+    catalog: Catalog,
+    roles: Collection[str],
+    since: datetime,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+    *,
+    within: float = math.inf,
+    remind: float = 15.0,
+) -> bool:
+    """Name each role once it works, and after `remind` seconds of silence those that are still awaited.
+
+    Returns whether all work; without waiting longer once `stop` is set or `within` seconds have passed.
+    """
     waiting = set(roles)
-    while waiting and not stop.is_set():
+    tell(f"starting: {', '.join(sorted(waiting))}")
+    begun = told = time.monotonic()
+    while waiting and not stop.is_set() and time.monotonic() - begun < within:
         ready = sorted(waiting & roles_at_work(catalog, since))
         waiting -= set(ready)
+        awaited = f"waiting for {', '.join(sorted(waiting))}"
         if ready:
-            tell(f"ready: {', '.join(ready)}" + (f"; waiting for {', '.join(sorted(waiting))}" if waiting else ""))
+            tell(f"ready: {', '.join(ready)}" + (f"; {awaited}" if waiting else ""))
+            told = time.monotonic()
+        elif time.monotonic() - told >= remind:
+            tell(f"still {awaited} ({round(time.monotonic() - begun)} s)")
+            told = time.monotonic()
         if waiting:
             stop.wait(0.5)
+    return not waiting

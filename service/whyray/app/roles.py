@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-import random
-import sys
+import os
 import threading
-import warnings
 from collections.abc import Sequence
-from functools import lru_cache
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celery import Celery
 from pydicom import Dataset
 
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.ended_role import ROLE_OF_SUPERVISOR
 from whyray.app.expected_counts import ExpectedCounts, by_threads
+from whyray.app.first_start import first_start_words
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
-from whyray.base.errors import ConfigError, PackageError
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
-from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance, send
+from whyray.jobs.queue import backlog, celery_app, send
 
 if TYPE_CHECKING:
     from whyray.worklist import Keep, OwnWorklist, Performer
@@ -168,115 +164,6 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
     return expected_instances(peer, study_uid, expect.level, tuple(series_uids))
 
 
-def worker_app(path: Path) -> tuple[Celery, ProcessHeartbeat, Context]:
-    """The Celery app whose task runs one job, with what it needs kept between jobs."""
-    from whyray.inference import Model, RuntimeOptions, load_package
-    from whyray.jobs.worker import Tools, run_job
-    from whyray.results import Templates, load_templates
-
-    context = Context.open(path)
-    workers = context.config().workers
-    options = RuntimeOptions(
-        device=workers.device,
-        intra_op_threads=workers.threads,
-        artefacts=(context.config().artefact_folder,),
-        cache=context.config().state / "compiled",
-    )
-    heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
-    loaded: dict[str, Model] = {}
-
-    def model(package: str) -> Model:
-        current = load_package(package, search=context.config().packages.folders, options=options)
-        kept = loaded.get(package)
-        if kept is None or kept.package.digest != current.package.digest:
-            loaded[package] = kept = current
-        return kept
-
-    @lru_cache(maxsize=2)
-    def templates_in(folder: Path | None) -> Templates:
-        return load_templates(folder)
-
-    tools = Tools(
-        catalog=context.catalog,
-        storage=context.storage,
-        config=context.config,
-        model=model,
-        templates=lambda: templates_in(context.config().templates.folder),
-        rng=random.Random(),
-    )
-    app = celery_app(context.redis_url)
-
-    @app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
-    def run(job_id: str) -> None:
-        run_job(job_id, heartbeat.name, tools)
-
-    return app, heartbeat, context
-
-
-def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
-    """Refuse an installation that holds ONNX Runtime twice: the CPU one would win without a word.
-
-    Raises
-    ------
-    ConfigError
-        If both distributions are installed on `path` (sys.path by default).
-    """
-    places = list(sys.path if path is None else path)
-    names = {str(distribution.metadata["Name"]).lower() for distribution in distributions(path=places)}
-    if {"onnxruntime", "onnxruntime-gpu"} <= names:
-        raise ConfigError(
-            "onnxruntime and onnxruntime-gpu are both installed, so the GPU would not be used",
-            advice="pip uninstall --yes onnxruntime onnxruntime-gpu, then install one: '.[cpu]' or '.[gpu]'.",
-        )
-
-
-def refuse_missing_gpu(device: str) -> None:
-    """Refuse to work slowly, without a word, where CUDA was asked for and does not load.
-
-    Raises
-    ------
-    ConfigError
-        If `device` is 'cuda' and ONNX Runtime can't use it.
-    """
-    if device != "cuda":
-        return
-    from onnx import TensorProto, helper
-
-    from whyray.inference import RuntimeOptions, open_session
-
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
-    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    try:
-        open_session(probe.SerializeToString(), RuntimeOptions(device="cuda"), name="workers.device")
-    except PackageError as error:
-        raise ConfigError(error.message, advice=error.advice) from error
-
-
-def run_worker(path: Path) -> None:
-    """Take jobs from the queue, one at a time, until told to stop.
-
-    The pool is `solo`: sessions of ONNX Runtime and torch don't survive a fork, and a worker has one GPU. The Celery
-    worker handles SIGTERM itself: it ends the job in hand, then stops.
-    """
-    refuse_two_runtimes()
-    import onnxruntime
-
-    # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
-    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-    app, heartbeat, context = worker_app(path)
-    providers = ", ".join(onnxruntime.get_available_providers())
-    _log.info("ONNX Runtime %s with %s", onnxruntime.__version__, providers)
-    try:
-        refuse_missing_gpu(context.config().workers.device)
-        with heartbeat:
-            heartbeat.note(providers=providers, device=context.config().workers.device)
-            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
-            app.worker_main(["--quiet", "worker", *options, f"--hostname={heartbeat.name}", "--loglevel=INFO"])
-    finally:
-        context.close()
-
-
 def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results until told to stop."""
     from whyray.delivery import Caller, DeliveryService
@@ -303,6 +190,8 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     from whyray.admin import create_app, serve_admin, tools_of
 
     context = Context.open(path)
+    if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
+        print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
     settings = context.config().admin
     tools = tools_of(context.config, known=lambda uid: _known(context, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import signal
 import subprocess
 import sys
 import threading
@@ -15,11 +14,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whyray.app.child_process import end_with_parent
 from whyray.app.embedded_redis import EmbeddedRedis
 from whyray.app.ended_role import ROLE_OF_SUPERVISOR, enter_end
 from whyray.app.kept_config import STATE_OF_SUPERVISOR
 from whyray.app.state_lock import StateLock
+from whyray.base.child_process import end_with_parent, how_ended
 from whyray.base.errors import RoleLost, WhyRayError
 from whyray.config import Config
 
@@ -27,23 +26,7 @@ _log = logging.getLogger("whyray.app.supervisor")
 _LONGEST_WAIT = 30.0
 _TOLD_BY_ITSELF = (0, 2)
 """Exit codes of a role that ended in good order, or has entered its own error."""
-STALLED = 70
-"""Exit code of a worker that a job has hung."""
 _STEADY_AFTER = 60.0
-
-
-def how_ended(code: int) -> str:
-    """What an exit code of a process says: a signal's name, or what WhyRay itself means by it."""
-    if code == -signal.SIGALRM:
-        return "was ended by the kernel's timer, since the job in hand ran past its time and let nothing else run"
-    if code < 0:
-        try:
-            return f"was ended by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"was ended by signal {-code}"
-    if code == STALLED:
-        return "ended itself, since the job in hand did not come back from native code"
-    return f"ended with code {code}"
 
 
 @dataclass

@@ -175,10 +175,23 @@ class LeaseLost(RetriableError):  # noqa: N818
 
 
 class WorkerLost(PermanentError):  # noqa: N818
-    """Worker after worker died in the same job: killed for memory, a fault in native code, or a stall."""
+    """Worker after worker was lost in the same job: killed, or cut off from the catalog."""
 
     correctable = True
-    default_advice = "Look at the worker's log and the memory that the package needs; then retry the job."
+    default_advice = "Look at the workers' logs for how they ended; then retry the job."
+
+
+class NativeCrash(PermanentError):  # noqa: N818
+    """Native code, of a decoder or of what runs the model, ended the process that worked on a job."""
+
+    correctable = True
+    default_advice = "Try the study with `whyray explain`, and report it to the package's author; then retry."
+
+
+class ProcessKilled(RetriableError):  # noqa: N818
+    """Somebody ended the process that worked on a job, and it was not for want of memory."""
+
+    default_advice = "Find out who ends processes on this machine."
 
 
 class RoleLost(RetriableError):  # noqa: N818
@@ -220,6 +233,13 @@ class NotFound(PermanentError):  # noqa: N818
     default_advice = "List what exists: `whyray status`, `whyray package list`."
 
 
+class AccessRefused(PermanentError):  # noqa: N818
+    """Somebody is not let in."""
+
+    correctable = True
+    default_advice = "Try again; if it stays so, an administrator finds the reason among the events."
+
+
 class TransitionError(PermanentError):
     """A state change that the transition table doesn't allow."""
 
@@ -233,6 +253,14 @@ def uncorrectable_codes() -> frozenset[str]:
     A code that no class has, as of an earlier version, is not among them.
     """
     return frozenset(kind.__name__ for kind in _kinds(WhyRayError) if not kind.correctable)
+
+
+def error_named(code: str, message: str, *, advice: str, in_service: str = "") -> WhyRayError:
+    """The error that another process has told by its code; an InternalError where no class has that name."""
+    kind = next((kind for kind in _kinds(WhyRayError) if kind.__name__ == code), InternalError)
+    error = kind(message, advice=advice)
+    error.in_service = in_service
+    return error
 
 
 def _kinds(kind: type[WhyRayError]) -> Iterator[type[WhyRayError]]:

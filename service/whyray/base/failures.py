@@ -16,9 +16,15 @@ from whyray.base.errors import DecodeError, InternalError, PeerUnreachable, Reso
 
 _HERE = Path(__file__).resolve().parents[1]
 _SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
-_DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError"}
-"""Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them."""
+_DATABASE = {"OperationalError", "InterfaceError", "DisconnectionError", "TimeoutError", "InternalError"}
+"""Classes of the libraries below: the database is away, locked or full. Those of a wrong statement are none of them.
+
+InternalError is psycopg's of a connection that was ended between two answers: it gets one more than it asked for.
+"""
 _DATABASE_LIBRARIES = ("sqlalchemy", "psycopg", "sqlite3")
+_NATIVE = ("builtins", "onnxruntime", "torch")
+"""Where classes come from that ONNX Runtime and torch raise."""
+_NO_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "can't allocate memory", "out of memory")
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""
 _READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
@@ -67,11 +73,11 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     advice
         What to do about a defect, where that depends on who is told.
     """
-    if isinstance(error, WhyRayError):
+    if isinstance(error, WhyRayError) and not _is_want_of_memory(error):
         return error
     head = f"{subject}: " if subject else ""
     doing = f" while {words}" if (words := activity_of(error)) else ""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_want_of_memory(error):
         return ResourceExhausted(f"{head}not enough memory{doing}")
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         return ResourceExhausted(f"{head}{errno.errorcode[error.errno]}{doing}")
@@ -97,6 +103,16 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     if isinstance(error, OSError) and error.errno is not None:
         name += f" {errno.errorcode.get(error.errno, error.errno)}"
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
+
+
+def _is_want_of_memory(error: BaseException) -> bool:
+    """Whether a library of native code says by its text alone, here or further back, that memory ran out."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if type(chain).__module__.partition(".")[0] in _NATIVE and any(words in str(chain) for words in _NO_MEMORY):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
 
 
 def _damaged_element(error: BaseException) -> str | None:
@@ -147,8 +163,19 @@ def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
 
 
+def _raised_in(error: BaseException) -> str:
+    """The package whose code raised this; empty for what was never raised."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
+
+
 def _outage_of_database(error: BaseException) -> BaseException | None:
-    """The outage that this is, or that it follows from: a session whose connection broke raises other classes later."""
+    """The outage that this is, or that it follows from: a session whose connection broke raises other classes later.
+
+    A library's own assertion is one too: what it holds of a connection is no longer so when that ends halfway.
+    """
+    if isinstance(error, AssertionError):
+        return error if _raised_in(error) in _DATABASE_LIBRARIES else None
     if not any(_is_of(error, package, {*_DATABASE, "Error", "SQLAlchemyError"}) for package in _DATABASE_LIBRARIES):
         return None
     chain: BaseException | None = error

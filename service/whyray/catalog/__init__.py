@@ -9,11 +9,15 @@ Use the modules as namespaces, within one transaction::
 """
 
 from whyray.catalog import (
+    accounts,
     announcements,
+    api_tokens,
     deliveries,
     drift,
+    entry_links,
     events,
     feedback,
+    headers,
     installation,
     jobs,
     keys,
@@ -21,6 +25,7 @@ from whyray.catalog import (
     studies,
     workitems,
 )
+from whyray.catalog.account_tables import Account, ApiToken, EntryLink
 from whyray.catalog.database import Catalog, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
@@ -72,7 +77,9 @@ __all__ = [
     "REFERENCE",
     "STUDY_STATE",
     "WORKITEM_TRANSITIONS",
+    "Account",
     "Announcement",
+    "ApiToken",
     "Arrival",
     "Base",
     "Catalog",
@@ -80,6 +87,7 @@ __all__ = [
     "DeliveryState",
     "DriftSample",
     "DriftSeries",
+    "EntryLink",
     "Event",
     "EventKind",
     "Feedback",
@@ -106,12 +114,16 @@ __all__ = [
     "Workitem",
     "WorkitemStage",
     "WorkitemState",
+    "accounts",
     "announcements",
+    "api_tokens",
     "deliveries",
     "delivery_sources",
     "drift",
+    "entry_links",
     "events",
     "feedback",
+    "headers",
     "installation",
     "job_sources",
     "jobs",

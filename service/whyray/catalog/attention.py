@@ -131,7 +131,7 @@ def _hindered(session: Session, now: datetime) -> list[Attention]:
         Attention(
             severity="error",
             kind="process.hindered",
-            title=f"{', '.join(sorted(row.name for row in hindered))} can't work: {code}",
+            title=f"{', '.join(sorted(row.name for row in hindered))} hindered: {code}",
             message=message,
             advice=advice,
             count=len(hindered),

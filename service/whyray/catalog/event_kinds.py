@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 EventKind = Literal[
+    "account.added",
+    "account.password",
+    "account.removed",
+    "account.role",
+    "account.token-added",
+    "account.token-revoked",
     "admin.bulk-cancel",
     "admin.bulk-retry",
     "admin.cancel",
@@ -12,6 +18,7 @@ EventKind = Literal[
     "admin.echo",
     "admin.login",
     "admin.login-failed",
+    "admin.logout",
     "admin.retry",
     "announcement.failed",
     "config.refused",
@@ -31,6 +38,7 @@ EventKind = Literal[
     "intake.disk-low",
     "intake.fault",
     "intake.invalid-uid",
+    "intake.limit",
     "intake.mismatch",
     "intake.not-understood",
     "intake.rejected",
@@ -58,13 +66,23 @@ EventKind = Literal[
 ]
 
 EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
+    "account.added": ("info", "an account was made: its name and role"),
+    "account.password": ("info", "an account was given another password, which ends its sessions"),
+    "account.removed": ("info", "an account was removed, which ends its sessions"),
+    "account.role": ("info", "an account was given another role"),
+    "account.token-added": ("info", "an API token was made: its name, id, scopes and end"),
+    "account.token-revoked": ("info", "an API token was revoked"),
     "admin.bulk-cancel": ("info", "an administrator cancelled many jobs, deliveries or announcements at once"),
     "admin.bulk-retry": ("info", "an administrator queued many again at once"),
     "admin.cancel": ("info", "an administrator cancelled a job, a delivery or an announcement"),
     "admin.download": ("info", "somebody took a result as a DICOM file, which carries the patient's identity"),
     "admin.echo": ("info", "an administrator asked a destination whether it answers (C-ECHO)"),
     "admin.login": ("info", "somebody logged in"),
-    "admin.login-failed": ("warning", "a wrong password or token was given: from which address, for which account"),
+    "admin.login-failed": (
+        "warning",
+        "somebody was not let in: by which means, from which address, for which account, and why",
+    ),
+    "admin.logout": ("info", "somebody logged out"),
     "admin.retry": ("info", "an administrator queued a job, a delivery or an announcement again"),
     "announcement.failed": ("error", "an AE could not be told of arrivals, and is not asked again"),
     "config.refused": ("error", "the configuration file can't be obeyed; an older configuration is in force"),
@@ -84,6 +102,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "intake.disk-low": ("error", "an instance was answered with 0xA700: less disk is free than `min_free_disk`"),
     "intake.fault": ("warning", "an instance was answered with 0x0110: a defect of WhyRay; the log says where"),
     "intake.invalid-uid": ("warning", "an instance was refused: the command names no valid SOP Instance UID"),
+    "intake.limit": (
+        "warning",
+        "a cap of `listener.limits` began to turn peers away; told anew once it has let one in",
+    ),
     "intake.mismatch": ("warning", "an instance was refused: command and data set name different instances"),
     "intake.not-understood": ("warning", "an instance was refused: its data set can't be read"),
     "intake.rejected": ("warning", "an association, or a request by STOW-RS, was rejected: whose and why"),

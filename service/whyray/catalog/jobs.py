@@ -340,6 +340,23 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
     return jobs
 
 
+def next_claimable(session: Session, now: datetime, *, waiting_for: timedelta | None = None) -> str | None:
+    """The most urgent job that `claim` would give now; None if there is none.
+
+    Parameters
+    ----------
+    waiting_for
+        Leave out what has had its message, or was created, less than so long ago.
+    """
+    queued: ColumnElement[bool] = Job.state == JobState.QUEUED
+    abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
+    if waiting_for is not None:
+        queued &= func.coalesce(Job.dispatched_at, Job.created_at) <= now - waiting_for
+        abandoned &= Job.lease_until <= now - waiting_for
+    claimable = select(Job.id).where(queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
+    return session.scalar(claimable.limit(1))
+
+
 def undispatch(session: Session, job_ids: Sequence[str]) -> None:
     """Take back that a message was sent: the broker did not take it."""
     session.execute(update(Job).where(Job.id.in_(job_ids)).values(dispatched_at=None))

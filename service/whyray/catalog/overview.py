@@ -35,7 +35,7 @@ class RoleState:
     started_at: datetime
     seen_at: datetime
     error: ErrorWords | None
-    """Why it could not start, or ended, or can't work though it runs; None where nobody knows of anything."""
+    """Why it could not start, or ended, or what hinders it though it runs; None where nobody knows of anything."""
     detail: dict[str, Any]
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, case, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from whyray.catalog import events
+from whyray.catalog import events, headers
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
@@ -53,6 +53,8 @@ class Received:
     own_result: bool = False
     routed: bool = True
     """False for what a worklist had fetched: no route is asked about it, the workitem names its own."""
+    header: bytes | None = field(default=None, repr=False)
+    """As `catalog.headers` keeps it, of the first instance of a series; None where it is too large."""
 
 
 class Arrival(StrEnum):
@@ -79,7 +81,10 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     series = session.scalar(
         select(Series).where(Series.study_id == study.id, Series.series_instance_uid == received.series_instance_uid)
     )
+    header = None
     if series is None:
+        if received.header is not None and not received.own_result:
+            header = headers.compressed(received.header)
         series = Series(study=study, series_instance_uid=received.series_instance_uid, modality=received.modality)
         session.add(series)
     session.add(
@@ -96,6 +101,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             received_at=now,
             own_result=received.own_result,
             routed=received.routed,
+            header=header,
         )
     )
     if not received.routed:

@@ -1,6 +1,7 @@
 """The catalog's tables. The catalog is the truth: what is not in here did not happen.
 
-It holds UIDs, states and figures; no patient name, identifier or birth date is ever written to it.
+It holds UIDs, states and figures. Who the patient is stands in `KeptHeader` alone, which routing reads and nobody
+shows.
 """
 
 from __future__ import annotations
@@ -10,7 +11,19 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -119,8 +132,17 @@ class Instance(Base):
     routed: Mapped[bool] = mapped_column(default=True)
     """False for what was fetched for a workitem alone: no route is asked about it, unless a PACS sends it too."""
     series: Mapped[Series] = relationship(back_populates="instances")
+    header: Mapped[KeptHeader | None] = relationship(cascade="all, delete-orphan", passive_deletes=True)
 
     __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), UniqueConstraint("sop_instance_uid", "variant"))
+
+
+class KeptHeader(Base):
+    """What precedes the pixel data of an instance, as its file has it, compressed by zlib; see `catalog.headers`."""
+
+    __tablename__ = "kept_headers"
+    instance_id: Mapped[int] = mapped_column(ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Job(Base):

@@ -170,8 +170,9 @@ def fit(
 def show(reference: Reference, folder: Folder = None, config: Config = None) -> None:
     """Show the concepts that a package knows, how well it knows them, and where they come from.
 
-    Example: `whyray concepts show cxr-findings`. Exit code 0: it has concepts. 2: it has none; the advice says how to
-    make them.
+    Example: `whyray concepts show cxr-findings`.
+
+    Exit code 0: it has concepts. 2: it has none; the advice says how to make them.
     """
     from rich.console import Console
 

@@ -21,7 +21,10 @@ def check(
 ) -> None:
     """Tell everything that is wrong with the file, with line numbers and suggestions.
 
-    Packages and methods that routes ask for are looked up, too. Example: `whyray config check whyray.yaml`.
+    Packages and methods that routes ask for are looked up, too.
+
+    Example: `whyray config check whyray.yaml`.
+
     Exit code 0: `whyray serve` can obey it; 2: something is wrong.
     """
     from whyray.app.checked_config import load_checked_config

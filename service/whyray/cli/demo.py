@@ -25,6 +25,7 @@ def demo(
     Everything runs on this machine and listens on loopback only; Ctrl-C ends it.
 
     Examples: `whyray demo`, `whyray demo --once --out results/`.
+
     Exit code 0: with --once, every expected result came back into the PACS; 1: some did not.
     """
     from whyray.demo.run import run_demo

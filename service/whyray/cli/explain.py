@@ -23,6 +23,14 @@ class Reader(StrEnum):
     administrator = "administrator"
 
 
+class Modality(StrEnum):
+    """What a NIfTI volume is taken as."""
+
+    CT = "CT"
+    MR = "MR"
+    PT = "PT"
+
+
 class Device(StrEnum):
     """Where the model runs."""
 
@@ -34,13 +42,23 @@ class Device(StrEnum):
 def explain(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="DICOM files of one study, 8- or 16-bit grey PNG or JPEG pictures, or folders of either."),
+        typer.Argument(
+            help="DICOM files of one study, 8- or 16-bit grey PNG or JPEG pictures, NIfTI volumes, or folders of these."
+        ),
     ],
     package: Annotated[
         str,
         typer.Option("--package", "-p", help="NAME, NAME@VERSION, or a package folder. See `whyray package list`."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for dicom/, pictures/ and report.json.")],
+    modality: Annotated[
+        Modality | None,
+        typer.Option(
+            help="What the values of a NIfTI volume are, since it does not say so itself: CT (Hounsfield units), MR or "
+            "PT. Needed for NIfTI, and for nothing else.",
+            show_default=False,
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,6 +125,7 @@ def explain(
     * `whyray explain chest.dcm --package cxr-findings --out out/`
     * `whyray explain chest.dcm -p cxr-findings -m radiologist -o out/` (what suits a reader; `-m all`: everything)
     * `whyray explain chest.png -p cxr-findings -m grad-cam -m rise --param rise.masks=500 -t Effusion -o out/`
+    * `whyray explain head.nii.gz --modality CT -p head-ct-tissue -o out/` (left and right by the file's own affine)
 
     Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
     1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
@@ -162,6 +181,7 @@ def explain(
             language=language,
             kinds=result_kinds(kind) if kind else DEFAULT_KINDS,
             audience=audience.value if audience else reader_of(method or ()),
+            modality=modality.value if modality else None,
         )
     print_report(report, out)
     if report.refused:

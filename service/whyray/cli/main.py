@@ -15,7 +15,20 @@ import whyray
 from whyray.base.errors import InternalError, PermanentError, WhyRayError
 from whyray.base.failures import activity_of, typed_error
 from whyray.base.shown import shown_path
-from whyray.cli import concepts, config, demo, explain, package, reader_study, roles, route, send, status, template
+from whyray.cli import (
+    account,
+    concepts,
+    config,
+    demo,
+    explain,
+    package,
+    reader_study,
+    roles,
+    route,
+    send,
+    status,
+    template,
+)
 
 app = typer.Typer(
     name="whyray",
@@ -40,8 +53,10 @@ app.command(rich_help_panel="Run")(roles.intake)
 app.command(rich_help_panel="Run")(roles.worker)
 app.command(rich_help_panel="Run")(roles.delivery)
 app.command(rich_help_panel="Run")(roles.admin)
+app.command("job-process", hidden=True)(roles.job_process)
 app.command(rich_help_panel="Run")(status.status)
 app.add_typer(config.app, name="config", rich_help_panel="Set up")
+app.add_typer(account.app, name="account", rich_help_panel="Set up")
 app.add_typer(route.app, name="route", rich_help_panel="Set up")
 app.add_typer(package.app, name="package", rich_help_panel="Set up")
 app.add_typer(concepts.app, name="concepts", rich_help_panel="Set up")

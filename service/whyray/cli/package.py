@@ -34,7 +34,9 @@ app.command(name="index")(index_package)
 def list_(folder: Folder = None) -> None:
     """List all packages: the bundled ones and those in the folders named.
 
-    A broken package is listed with what is wrong with it. Example: `whyray package list --folder /srv/packages`
+    A broken package is listed with what is wrong with it.
+
+    Example: `whyray package list --folder /srv/packages`
     """
     from whyray.packages import list_packages
 
@@ -57,6 +59,7 @@ def show(
     """Show what a package says of itself, its model's tier, which map a radiologist gets and why, and what explains it.
 
     Parameters are those that the method would run with: the package's own preference before the paper's default.
+
     Example: `whyray package show cxr-findings --no-card`
     """
     from rich.markdown import Markdown
@@ -194,7 +197,10 @@ def init(
     """Write a manifest for an ONNX file, as far as the file says what it is; the rest is left to be filled in.
 
     What only the model's maker knows is empty, and the package is refused until it is there. Then `whyray package
-    onboard` installs and measures it. Example: `whyray package init my-model.onnx`.
+    onboard` installs and measures it.
+
+    Example: `whyray package init my-model.onnx`.
+
     Exit code 2: the file is no graph that takes an image, or there is a manifest already.
     """
     from whyray.base.errors import PackageError
@@ -214,10 +220,12 @@ def init(
 def check(reference: Reference, folder: Folder = None) -> None:
     """Read a package, load its graph and run it once; say what of it is explained, and what it lacks beside it.
 
-    Of a companion (scope, anatomy, autoencoder) that is missing it says what that means for readers, and how to add it.
+    Of a companion (scope, anatomy, autoencoder) that is missing it says what that means for readers, and how to add
+    it.
 
-    Example: `whyray package check ./packages/my-model/1.0.0`. Exit code 0: it is in order, perhaps with warnings;
-    1: something is wrong with it; 2: there is no such package.
+    Example: `whyray package check ./packages/my-model/1.0.0`.
+
+    Exit code 0: it is in order, perhaps with warnings; 1: something is wrong with it; 2: there is no such package.
     """
     from whyray.onboarding import checked_package
     from whyray.packages import find_package

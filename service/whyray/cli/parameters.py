@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import yaml
-
 from whyray.base.errors import ConfigError
 
 _SHAPE = "Write METHOD.NAME=VALUE, e.g. --param rise.masks=500; `whyray package methods METHOD` shows the names."
@@ -46,6 +44,8 @@ def method_requests(
 
 
 def _parsed(text: str) -> tuple[str, str, object]:
+    import yaml  # late: asking for help needs none
+
     place, equals, value = text.partition("=")
     method, dot, parameter = place.strip().partition(".")
     if not (equals and dot and method and parameter):

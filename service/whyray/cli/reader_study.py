@@ -145,8 +145,11 @@ def import_(
 ) -> None:
     """Take a kit into the catalog, for the form on the admin page; it stays closed until `whyray study open`.
 
-    Log-ins are those of the configuration's admin section; give readers `role: reader`, and they see nothing but their
-    study. Example: `whyray study import kit/ --reader R1=ada --reader R2=grace`.
+    Log-ins are those of the configuration's admin section; give readers `role: reader`, and they see nothing but
+    their study.
+
+    Example: `whyray study import kit/ --reader R1=ada --reader R2=grace`.
+
     Exit code 0: it is there; 2: it could not be taken.
     """
     from whyray.reader_study import read_kit
@@ -177,7 +180,9 @@ def _assigned(given: list[str]) -> dict[str, str]:
 def open_(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Let readers in.
 
-    Example: `whyray study open reader-study`. Exit code 0: it is open; 2: there is no such study.
+    Example: `whyray study open reader-study`.
+
+    Exit code 0: it is open; 2: there is no such study.
     """
     from whyray.reader_study.register import open_study
 
@@ -189,7 +194,9 @@ def open_(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 def close(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Let readers in no more; their answers stay.
 
-    Example: `whyray study close reader-study`. Exit code 0: it is closed; 2: there is no such study.
+    Example: `whyray study close reader-study`.
+
+    Exit code 0: it is closed; 2: there is no such study.
     """
     from whyray.reader_study.register import close_study
 
@@ -201,7 +208,9 @@ def close(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Show how far each reader is; what they answered stays unseen.
 
-    Example: `whyray study show reader-study`. Exit code 0: every reader is through; 1: some are not; 2: no such study.
+    Example: `whyray study show reader-study`.
+
+    Exit code 0: every reader is through; 1: some are not; 2: no such study.
     """
     from whyray.reader_study.register import find, is_open, progress
 
@@ -237,9 +246,11 @@ def analyse(
 ) -> None:
     """Say what the answers show: accuracy, confidence, time, agreement and reliance, with and without explanation.
 
-    Differences come with 95 % intervals by bootstrap over readers and cases. Answers are written by place (R1, R2, …),
-    so that they can be analysed elsewhere.
+    Differences come with 95 % intervals by bootstrap over readers and cases. Answers are written by place (R1, R2,
+    …), so that they can be analysed elsewhere.
+
     Example: `whyray study analyse reader-study --truth kit.truth.json -o report/`.
+
     Exit code 0: every reader is through; 1: answers are missing; 2: there is nothing to analyse.
     """
     from whyray.reader_study import analyse as analyse_answers

@@ -26,13 +26,17 @@ def serve(
 ) -> None:
     """Run all roles of this machine, with an embedded Redis where the configuration names none.
 
-    Tells first where the admin page is, then each role as it begins to work. Each is a process of its own and is
-    started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
+    Tells first where the admin page is, and a link that makes the first administrator where there is no account (in a
+    file that it names, where the output is no terminal); then each role as it begins to work. Each is a process of
+    its own and is started again when it ends; `whyray status` tells why it did. Stop with Ctrl-C or SIGTERM.
 
-    Example: `whyray serve /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray serve /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.context import Context
+    from whyray.app.first_start import first_start_words
     from whyray.app.readiness import ROLES, admin_url, tell_when_ready
     from whyray.app.supervisor import supervisor_of
 
@@ -40,6 +44,8 @@ def serve(
     path = file or config
     context = Context.open(path)  # faults of the file are told once, here, not by every role
     typer.echo(f"admin page: {admin_url(context.config())}")
+    if (words := first_start_words(context)) is not None:
+        typer.echo(words)
     supervisor = supervisor_of(path, context.config())
     stop = set_by_signals()
     started = context.catalog.clock()
@@ -58,8 +64,10 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     One of several roles, each for a machine of its own; `whyray serve` runs all on one.
 
-    Example: `whyray intake --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray intake --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -75,14 +83,16 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Start as many as there are GPUs; all share one catalog, storage and Redis.
 
-    Example: `whyray worker --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray worker --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
     _for_its_own_user_alone()
     with telling_why("worker", config):
-        from whyray.app.roles import run_worker
+        from whyray.app.worker_role import run_worker
 
         run_worker(config)
 
@@ -92,8 +102,10 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     A destination that is down holds up no other.
 
-    Example: `whyray delivery --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray delivery --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -109,8 +121,10 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Where it listens is in the section `admin` of the configuration.
 
-    Example: `whyray admin --config /etc/whyray/whyray.yaml`. Exit code 2: the configuration can't be
-    obeyed, and none that was in force before is kept; or the role can't do its work, for the reason told.
+    Example: `whyray admin --config /etc/whyray/whyray.yaml`.
+
+    Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
+    its work, for the reason told.
     """
     from whyray.app.ended_role import telling_why
 
@@ -119,3 +133,14 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
         from whyray.app.roles import run_admin
 
         run_admin(config, set_by_signals())
+
+
+def job_process(
+    connection: Annotated[int, typer.Argument(help="The number of the file that leads to the worker.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Work on a worker's jobs: started by `whyray worker`, not by hand."""
+    _for_its_own_user_alone()
+    from whyray.app.job_program import run_job_program
+
+    run_job_program(config, connection)

@@ -29,10 +29,12 @@ def try_files(
 ) -> None:
     """Show for each series which routes match, and for the others the clause that refused and what was found.
 
-    Nothing is sent and nothing is run. Of a route that asks for a group (`explain: radiologist`), the methods that it
-    stands for are told in their order, and why the map is the one that it is.
-    Example: `whyray route test chest.dcm --config whyray.yaml`.
-    A file that can't be read, or that the service would not store, is told and left out.
+    Nothing is sent and nothing is run. Of a route that asks for a group (`explain: radiologist`), the methods that
+    it stands for are told in their order, and why the map is the one that it is.
+
+    Example: `whyray route test chest.dcm --config whyray.yaml`. A file that can't be read, or that the service
+    would not store, is told and left out.
+
     Exit code 0: some route takes something; 1: none does; 2: no file can be read, or the configuration can't be.
     """
     from whyray.base.errors import DecodeError

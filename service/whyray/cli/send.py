@@ -18,7 +18,9 @@ def send(
 ) -> None:
     """Send files by C-STORE, as they are, and tell the peer's own status for each that it did not take.
 
-    Example: `whyray send study/ WHYRAY@127.0.0.1:11112`. Exit code 0: all were taken; 1: some were not.
+    Example: `whyray send study/ WHYRAY@127.0.0.1:11112`.
+
+    Exit code 0: all were taken; 1: some were not.
     """
     from whyray.cli.screen import progress_bar
     from whyray.delivery import Caller, parse_peer, send_files

@@ -27,10 +27,13 @@ def status(
 ) -> None:
     """Show roles, what stands where, and what needs attention, as the admin page does but for drift.
 
-    Nothing is started or changed, and no package is loaded: fit for health checks. Examples: `whyray status`,
-    `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq .attention`.
-    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog can't
-    be read.
+    Nothing is started or changed, and no package is loaded: fit for health checks.
+
+    Examples: `whyray status`, `whyray status --quiet || systemctl restart whyray`, `whyray status --json | jq
+    .attention`.
+
+    Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog
+    can't be read.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
@@ -128,25 +131,39 @@ def _state_words(role: RoleState) -> str:
 
 
 def _print(console: Console, installation: Overview | None) -> None:
+    """In the words of the admin page's first view."""
     if installation is None or not installation.roles:
         console.print("no role runs: start `whyray serve`")
     if installation is None:
         return
-    roles = Table(title="roles")
-    for name in ("role", "process", "seen", "state"):
+    roles = Table(title="Processes")
+    for name in ("role", "process", "state", "last sign of life"):
         roles.add_column(name, overflow="fold")
     for role in installation.roles:
-        words = _state_words(role)
-        roles.add_row(role.role, role.name, f"{_silent_for(role, installation.at):.0f} s ago", words)
+        roles.add_row(role.role, role.name, _state_words(role), _ago(_silent_for(role, installation.at)))
     console.print(roles)
-    tallies = Table(title="work")
+    tallies = Table(title="Work")
     for name in ("what", "state", "number"):
         tallies.add_column(name, overflow="fold")
     for what, state, number in _tallies(installation):
         tallies.add_row(what, state, str(number))
     console.print(tallies)
+    console.print("Needs attention", style="bold")
+    if not installation.attention:
+        console.print("Nothing is stuck.")
     for item in installation.attention:
         style = "red" if item.severity == "error" else "yellow"
-        words = ": ".join(filter(None, (item.title, item.message)))
+        began = "" if item.since is None else f" (began {_ago((installation.at - item.since).total_seconds())})"
+        words = ": ".join(filter(None, (item.title + began, item.message)))
         console.print(words, style=style, markup=False, soft_wrap=True)
-        console.print(f"  {item.advice}", markup=False, soft_wrap=True)
+        console.print(f"  What to do: {item.advice}", markup=False, soft_wrap=True)
+
+
+def _ago(seconds: float) -> str:
+    """As the page says it (`span` in dom.js)."""
+    if seconds < 5:
+        return "now"
+    for length, most, unit in ((1, 90, "s"), (60, 5400, "min"), (3600, 129600, "h")):
+        if seconds < most:
+            return f"{round(seconds / length)} {unit} ago"
+    return f"{round(seconds / 86400)} d ago"

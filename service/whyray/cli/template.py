@@ -19,7 +19,10 @@ def check(folder: Folder = None) -> None:
     """Tell everything that is wrong with a folder of templates, with file and line.
 
     Languages that no installed font can write are named, too: their pages would be in English.
-    Example: `whyray template check /etc/whyray/templates`. Exit code 0: in order; 2: something is wrong.
+
+    Example: `whyray template check /etc/whyray/templates`.
+
+    Exit code 0: in order; 2: something is wrong.
     """
     from whyray.results import load_templates
     from whyray.results.page import illegible_languages
@@ -37,7 +40,9 @@ def preview(
 ) -> None:
     """Draw every kind of page in every language, as PNG, about an image that exists nowhere.
 
-    Example: `whyray template preview pages/ /etc/whyray/templates`. Exit code 0: drawn; 2: the templates are wrong.
+    Example: `whyray template preview pages/ /etc/whyray/templates`.
+
+    Exit code 0: drawn; 2: the templates are wrong.
     """
     from PIL import Image
 
@@ -61,6 +66,7 @@ def schema(
     """Print the JSON Schema of a template file, for editors that complete and check while you type.
 
     Without a file, one object with the schema of each.
+
     Example: `whyray template schema layout.yaml > layout.schema.json`
     """
     from whyray.results import template_schema, template_schemas

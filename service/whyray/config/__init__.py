@@ -45,6 +45,7 @@ from whyray.config.routes import (
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
 from whyray.config.services import Login
+from whyray.config.single_sign_on import Oidc, may_be_asked
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
 from whyray.config.source import ConfigSource, Reload
 from whyray.config.values import format_duration, format_share, format_size, parse_duration, parse_share, parse_size
@@ -84,6 +85,7 @@ __all__ = [
     "MethodFacts",
     "MethodRequest",
     "Not",
+    "Oidc",
     "Orders",
     "Otherwise",
     "PackageFacts",
@@ -117,6 +119,7 @@ __all__ = [
     "keyword_of",
     "kind_title",
     "load_config",
+    "may_be_asked",
     "parse_attribute",
     "parse_condition",
     "parse_duration",

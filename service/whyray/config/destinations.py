@@ -115,9 +115,9 @@ class DicomDestination(DicomPeer):
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
         TRANSFER_SYNTAXES["ImplicitVRLittleEndian"],
     )
-    """What to propose, preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for pages,
-    seg and pm DeflatedExplicitVRLittleEndian; for everything ExplicitVRLittleEndian and ImplicitVRLittleEndian. A
-    result goes in the first that the peer accepts; nothing is lost by any of them."""
+    """What to propose, preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for seg and
+    pm DeflatedExplicitVRLittleEndian; for everything ExplicitVRLittleEndian and ImplicitVRLittleEndian. A result goes
+    in the first that the peer accepts; nothing is lost by any of them."""
     associations: Count = 1
     """Associations to it at the same time."""
     retry: Retry = Retry()
@@ -151,7 +151,7 @@ class DicomWebDestination(Section):
         TRANSFER_SYNTAXES["JPEGLSLossless"],
         TRANSFER_SYNTAXES["ExplicitVRLittleEndian"],
     )
-    """Preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for pages, seg and pm
+    """Preferred first: for pages (sc, cine) JPEGLSLossless, JPEG2000Lossless, RLELossless; for seg and pm
     DeflatedExplicitVRLittleEndian; for everything ExplicitVRLittleEndian. What the service refuses compressed is sent
     uncompressed."""
     retry: Retry = Retry()

@@ -21,7 +21,7 @@ from whyray.config.schema import choices_at
 _LONGEST_FOUND = 60
 _OWN_WORDS = ("condition", "reference", "name")
 """Types of errors whose message is left as it is."""
-_SECRET_KEYS = frozenset({"token", "password", "login", "logins"})
+_SECRET_KEYS = frozenset({"token", "password", "login", "logins", "client_secret"})
 """Under these keys nothing that was found is printed: a person may have written a secret at the wrong place."""
 _EMPTY_LIST = "at least one item is needed"
 

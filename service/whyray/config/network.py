@@ -161,6 +161,11 @@ class Peer(Section):
             raise PydanticCustomError("address", "with a port, the first address is that of one host")
         return self
 
+    @property
+    def named_address(self) -> bool:
+        """Whether it may not call from just anywhere."""
+        return ANY_ADDRESS not in self.address
+
     def admits(self, address: str, resolve: Callable[[str], frozenset[str]] = lambda _: frozenset()) -> bool:
         """Whether a connection from this IP address may be this peer.
 
@@ -200,12 +205,15 @@ class DicomWebListener(Section):
     """STOW-RS beside C-STORE: POST to /dicom-web/studies. Beyond this machine, give it `tls`, or a proxy in front."""
 
     address: Host = "127.0.0.1"
-    """Local address to listen on. Any other than this machine's own needs tokens."""
+    """Local address to listen on. Any other than this machine's own needs `tokens` or `api_tokens`."""
     port: Port = 8081
     """TCP port."""
     tokens: dict[AETitle, SecretValue] = Field(default_factory=dict)
-    """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, only clients on
-    this machine may. Re-read while running."""
+    """Who may send: a name of your choice, shown as the calling AE → its bearer token. Without any, and without
+    `api_tokens`, only clients on this machine may. Re-read while running."""
+    api_tokens: bool = False
+    """Who has an API token with the scope `stow` (`whyray account token add`) may send too, under the token's name;
+    nobody without a token. Re-read while running."""
     worklist: Orders | None = None
     """WhyRay's own UPS-RS worklist at /dicom-web/workitems, into which others put work for it; off where left out."""
     tls: WebTls | None = None
@@ -213,11 +221,11 @@ class DicomWebListener(Section):
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> DicomWebListener:
-        if not self.tokens and not is_loopback(self.address):
+        if self.open_to_this_machine and not is_loopback(self.address):
             raise PydanticCustomError(
                 "dicomweb",
                 "everybody who reaches {address} could send",
-                {"address": self.address, "suggestion": "give it tokens, or address: 127.0.0.1"},
+                {"address": self.address, "suggestion": "give it tokens, api_tokens: true, or address: 127.0.0.1"},
             )
         for name, token in self.tokens.items():
             # an empty one was not read: the file is checked without its secrets
@@ -229,12 +237,23 @@ class DicomWebListener(Section):
                 )
         return self
 
+    @property
+    def open_to_this_machine(self) -> bool:
+        """Whether clients on this very machine need no token."""
+        return not self.tokens and not self.api_tokens
+
 
 class ListenerLimits(Section):
     """What the listener bears before it says 'later' or aborts."""
 
     max_associations: Count = 50
     """Associations at the same time; one more is rejected as 'local limit exceeded'."""
+    max_per_address: Count | None = None
+    """Of these from one address; three quarters of `max_associations` where left out."""
+    max_per_ae_title: Count | None = None
+    """Of these from one calling AE title; three quarters of `max_associations` where left out."""
+    reserved_for_peers: Annotated[int, Field(ge=0, strict=True)] | None = None
+    """Of these kept for AE titles that `peers` names, where others are let in too; a fifth where left out."""
     max_pdu: Size = 128 * 1024
     """Largest PDU that is accepted; 0B means no limit."""
     acse_timeout: Duration = timedelta(seconds=30)
@@ -247,6 +266,25 @@ class ListenerLimits(Section):
     """A larger instance is refused with status A702 before it fills the disk."""
     min_free_disk: Size = 2 * 1024**3
     """Below this free space on the storage folder, instances are refused with status A700 ('out of resources')."""
+
+    @property
+    def of_an_address(self) -> int:
+        """Associations that one address may have."""
+        return self._share_of_one if self.max_per_address is None else self.max_per_address
+
+    @property
+    def of_an_ae_title(self) -> int:
+        """Associations that one calling AE title may have."""
+        return self._share_of_one if self.max_per_ae_title is None else self.max_per_ae_title
+
+    @property
+    def reserve(self) -> int:
+        """Associations that AE titles which no peer has may not take."""
+        return self.max_associations // 5 if self.reserved_for_peers is None else self.reserved_for_peers
+
+    @property
+    def _share_of_one(self) -> int:
+        return -(-3 * self.max_associations // 4)
 
 
 class Listener(Section):

@@ -8,11 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from whyray.base.roles import Role
 from whyray.config.base import Section
 from whyray.config.destinations import Retry
 from whyray.config.network import Host, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
 from whyray.config.services import Login, WebTls
+from whyray.config.single_sign_on import Oidc
 from whyray.config.values import Count, Duration, FolderPath, Port, Size
 
 
@@ -40,21 +42,29 @@ class Queue(Section):
 class AdminLogin(Login):
     """Who may log in to the page, and as what."""
 
-    role: Literal["administrator", "reader"] = "administrator"
-    """An administrator sees everything; a reader the reader studies in which this name has a place, nothing else."""
+    role: Role = "administrator"
+    """What it may do: see docs/security.md. A reader sees the reader studies in which this name has a place, nothing
+    else."""
 
 
 class Admin(Section):
-    """HTTP API and web page."""
+    """HTTP API and web page. Accounts are made by `whyray account add`, not here."""
 
     address: Host = "127.0.0.1"
-    """Local address to listen on. Any other than this machine's own needs a token or logins."""
+    """Local address to listen on."""
     port: Port = 8080
     """TCP port."""
+    local_access: bool = False
+    """Let in every program on this very machine as an administrator, without a log-in. Whoever else works on it, and
+    whatever runs there, is let in too."""
     token: SecretValue | None = None
-    """Bearer token for the API."""
+    """A bearer token with all an administrator's rights, from the environment or a file, for where secrets are given
+    so. Better are those of `whyray account token add`: they have scopes and an end, and digests alone are kept."""
     logins: tuple[AdminLogin, ...] = ()
-    """Who may log in to the page."""
+    """Log-ins whose passwords come from the environment or files, for where secrets are given so. Better are accounts
+    (`whyray account add`): of their passwords hashes alone are kept."""
+    oidc: Oidc | None = None
+    """Single sign-on; none where left out."""
     tls: WebTls | None = None
     """HTTPS; plain where left out."""
     proxies: tuple[Host, ...] = ()
@@ -62,11 +72,17 @@ class Admin(Section):
 
     @model_validator(mode="after")
     def _closed_to_strangers(self) -> Admin:
-        if not self.token and not self.logins and not is_loopback(self.address):
+        if self.local_access and not is_loopback(self.address):
             raise PydanticCustomError(
                 "admin",
-                "the admin page would be open to everybody who reaches {address}",
-                {"address": self.address, "suggestion": "give it a token or logins, or address: 127.0.0.1"},
+                "with local_access the admin page would be open to everybody who reaches {address}",
+                {"address": self.address, "suggestion": "take local_access out, or write address: 127.0.0.1"},
+            )
+        if self.local_access and (self.token or self.logins or self.oidc):
+            raise PydanticCustomError(
+                "admin",
+                "with local_access nobody on this machine needs to log in, and nobody else is let in",
+                {"suggestion": "take local_access out, or token, logins and oidc"},
             )
         users = [login.user for login in self.logins]
         if len(set(users)) != len(users):
@@ -113,5 +129,8 @@ class Workers(Section):
     """With cuda, a worker that can't load CUDA refuses to start."""
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
     """Threads of each worker; all cores shared among the workers where left out."""
+    memory: Annotated[Size, Field(ge=1 << 30)] | None = None
+    """What the process of a worker's jobs may hold; a job that takes more is ended. Four fifths of the machine's
+    memory, shared among the workers, where left out."""
     retry: Retry = Retry(attempts=5, delay=timedelta(seconds=30), ceiling=timedelta(minutes=15))
     """What to do after a job's failure that may pass."""

@@ -215,6 +215,7 @@ def secrets_of(config: Config) -> tuple[Secret, ...]:
     """All secrets of a configuration."""
     secrets: list[Secret | None] = [config.catalog.url, config.queue.url, config.admin.token]
     secrets += [login.password for login in config.admin.logins]
+    secrets += [config.admin.oidc.client_secret] if config.admin.oidc is not None else []
     if config.listener.dicomweb is not None:
         secrets += config.listener.dicomweb.tokens.values()
     for worklist in config.worklists.values():

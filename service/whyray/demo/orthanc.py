@@ -93,6 +93,7 @@ class OrthancServer:
             self._process = subprocess.Popen(
                 [program, str(configuration)], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env=environment, cwd=self.folder,
+                start_new_session=True,  # Ctrl-C in the terminal is for who started it, who stops it in order
             )  # fmt: skip
         until = time.monotonic() + deadline
         while not self._answers():

@@ -26,7 +26,8 @@ from rich.live import Live
 from sqlalchemy import select
 
 from whyray.app.context import Context
-from whyray.app.readiness import ROLES, roles_at_work
+from whyray.app.first_start import demo_link
+from whyray.app.readiness import ROLES, tell_when_ready
 from whyray.app.stop_signals import ENDING, setting
 from whyray.app.supervisor import supervisor_of
 from whyray.catalog import Catalog, Delivery, DeliveryState, Job, JobState, ResultRow, Study, sqlite_url
@@ -46,6 +47,11 @@ _KINDS: dict[str, str] = {
     ParametricMapStorage: "pm",
     Comprehensive3DSRStorage: "sr",
 }
+
+START_WITHIN = 300.0
+"""Seconds until the roles work: a few, and minutes on a machine that is busy with other things."""
+
+ENDED_EARLY = "Ended before the results were back."
 
 
 @dataclass(frozen=True)
@@ -82,21 +88,23 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     console, place = Console(highlight=False), _Place(out.resolve())
     if not console.is_terminal:
         console.width = 140
-    logging.getLogger("whyray.app.supervisor").setLevel(logging.WARNING)
+    for telling in ("whyray.app.supervisor", "whyray.events"):  # what they tell is in whyray.log or on the screen
+        logging.getLogger(telling).setLevel(logging.WARNING)
     for old in (place.work, place.out / "dicom", place.out / "pictures"):
         shutil.rmtree(old, ignore_errors=True)
     place.work.mkdir(parents=True)
     whyray_port, admin_port = _free_port(0), _free_port(admin_port)
     with ExitStack() as stack, _ending() as end:
-        console.print(f"admin page: [bold]http://127.0.0.1:{admin_port}/[/]")
-        console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
         peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
+        write_config(place.config, whyray_port, admin_port, peer)
+        context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
+        link = demo_link(context.catalog, context.config())
+        context.close()
+        console.print(f"admin page, with a link that logs in: [bold]{link}[/]", soft_wrap=True)
+        console.print(f"[bold]WhyRay demo.[/] {NOTICE}")
         stack.callback(peer.stop)
         peer.start()
         console.print(f"PACS: {peer.name}, {peer.ae_title} on {peer.host}:{peer.dicom_port}")
-        write_config(place.config, whyray_port, admin_port, peer)
-        context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
-        context.close()
         supervisor = supervisor_of(place.config, context.config(), log=place.out / "whyray.log")
         supervisor.start()
         watcher = threading.Thread(target=supervisor.watch, args=(end,), daemon=True)
@@ -106,7 +114,11 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
         catalog = Catalog(sqlite_url(place.work / "state" / "catalog.sqlite"))
         stack.callback(catalog.close)
         started = catalog.clock()
-        if not _wait(lambda: roles_at_work(catalog, started) >= ROLES, end, 120):
+        ready = tell_when_ready(catalog, ROLES, started, end, console.print, within=START_WITHIN)
+        if end.is_set():
+            console.print(ENDED_EARLY)
+            return 1
+        if not ready:
             console.print(f"[red]WhyRay did not start: see {place.out / 'whyray.log'}[/]")
             return 1
         studies = demo_studies(place.work / "studies")
@@ -114,6 +126,9 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
             peer.store(study.paths)
         console.print(f"sent {len(studies)} studies into the PACS by C-STORE; it routes them to WhyRay")
         complete = _follow(console, catalog, peer, studies, end, within)
+        if end.is_set():
+            console.print(ENDED_EARLY)
+            return 1
         _save(place, catalog, peer, studies)
         print_results(console, catalog, studies)
         console.print(f"DICOM objects: {place.out / 'dicom'}   pictures: {place.out / 'pictures'}")

@@ -36,19 +36,19 @@ def progress_table(catalog: Catalog, studies: Sequence[DemoStudy]) -> Table:
 
 
 def print_results(console: Console, catalog: Catalog, studies: Sequence[DemoStudy]) -> None:
-    """Every explanation with the study that it is of, and how far it can be trusted."""
+    """One line for each explanation of each answer, with the study that it is of and how far it can be trusted."""
     titles = {study.study_instance_uid: study.title for study in studies}
-    table = Table(title="results", caption=NOTICE, expand=True)
-    for name in ("study", "package", "finding", "probability", "ml", "explained by"):
-        kept_whole = name in ("package", "probability", "ml")
-        table.add_column(name, overflow="fold", no_wrap=kept_whole, ratio=None if kept_whole else 2)
-    table.add_column("how far to trust the explanation", ratio=4, overflow="fold")
+    why = "Why an explanation is not shown, or to be used with caution, stands on its page."
+    table = Table(title="results", caption=f"{NOTICE} {why}")
+    for name in ("study", "package", "finding", "answer", "explained by", "explanation"):
+        table.add_column(name, overflow="fold")
     with catalog.read() as session:
         for job in session.scalars(select(Job).order_by(Job.created_at)):
             title = titles.get(job.study.study_instance_uid, "–")
             if job.state is JobState.FAILED:
-                words = f"{job.error_message} {job.error_advice}"
-                table.add_row(title, job.package, "[red]failed[/]", "", "", "", words)
+                table.add_row(title, job.package, "[red]failed[/]", "–", "–", f"{job.error_message} {job.error_advice}")
+            for _ in job.no_statement or ():
+                table.add_row(title, job.package, "no statement", "–", "–", "not an image it was made for")
             for finding in job.finding_records:
                 for explanation in finding.all_explanations:
                     if explanation.part is not None:
@@ -58,13 +58,15 @@ def print_results(console: Console, catalog: Catalog, studies: Sequence[DemoStud
                         title,
                         job.package,
                         finding.finding,
-                        _number(finding.probability),
-                        _number(finding.value),
+                        _answer(finding.probability, finding.value),
                         explanation.title or explanation.method,
-                        "–" if trust is None else trust.sentence or trust.name,
+                        "–" if trust is None else trust.name,
                     )
     console.print(table)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+def _answer(probability: float | None, millilitres: float | None) -> str:
+    """A probability, or the volume that a segmentation gives."""
+    if probability is not None:
+        return f"{probability:.2f}"
+    return "–" if millilitres is None else f"{millilitres:,.0f} ml"

@@ -21,6 +21,8 @@ _FINDINGS = [
 ]
 """Of the nine types all but concept learning, which needs a package that answers through concepts."""
 
+_CHEST = {"Modality": {"in": ["CR", "DX"]}, "BodyPartExamined": {"contains": "chest"}}
+
 
 def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None:
     """Write the configuration of a service on these ports beside that PACS."""
@@ -42,7 +44,7 @@ def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None
         },
         "routes": [
             {
-                "name": "chest radiographs",
+                "name": "radiographs, whatever they show",  # the package itself says nothing of what is no chest
                 "when": {"Modality": {"in": ["CR", "DX"]}},
                 "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
                 "run": "cxr-findings@1",
@@ -53,7 +55,7 @@ def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None
             },
             {
                 "name": "chest radiographs, lung opacity",
-                "when": {"Modality": {"in": ["CR", "DX"]}},
+                "when": _CHEST,
                 "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
                 "run": "cxr-opacity@1",
                 "explain": "preferred",
@@ -62,7 +64,7 @@ def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None
             },
             {
                 "name": "chest radiographs, by concepts",
-                "when": {"Modality": {"in": ["CR", "DX"]}},
+                "when": _CHEST,
                 "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
                 "run": "cxr-abnormal@1",
                 "explain": "concept-bottleneck",
@@ -70,7 +72,7 @@ def write_config(path: Path, port: int, admin_port: int, pacs: DemoPacs) -> None
             },
             {
                 "name": "chest radiographs, by prototypes",
-                "when": {"Modality": {"in": ["CR", "DX"]}},
+                "when": _CHEST,
                 "complete": {"on_release": True, "quiet_for": "2s", "at_most": "5m"},
                 "run": "cxr-prototypes@1",
                 "explain": "prototypes",

@@ -1,8 +1,8 @@
-"""The studies that the demo sends: a real chest radiograph, plain and compressed, and the procedural head CT."""
+"""The studies that the demo sends: two real radiographs, a chest and a leg, and the procedural head CT."""
 
 from __future__ import annotations
 
-import uuid
+import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,14 @@ from whyray.demo.phantom import Scan, write_phantom
 KINDS = ("sc", "seg", "sr")
 """What each study is expected to bring back."""
 
-_NAMESPACE = uuid.UUID("c1a3b8c6-8f0b-4f2b-9a0e-95a3f6c7d2e1")
+WITHOUT_STATEMENT = ("sc", "sr")
+"""What comes back where nothing is said of a study: a page and a report that say so."""
+
+CHEST = "RG1_UNCR.dcm"
+"""PA chest with several masses: CR, MONOCHROME1, 1955 × 1841, 15 bits, no usable pixel spacing; uncompressed."""
+
+LEG = "RG3_J2KR.dcm"
+"""Non-ossifying fibroma of a distal tibia: CR, 1760 × 1760, JPEG 2000 lossless. No bundled package is made for it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ def demo_studies(out: Path, *, scan: Scan | None = None) -> list[DemoStudy]:
         If pydicom-data is not installed.
     """
     return [
-        _chest(out / "chest", "RG1_UNCR.dcm", "Chest radiograph", "chest", renamed=False),
-        _chest(out / "chest-j2k", "RG1_J2KR.dcm", "Chest radiograph, JPEG 2000", "chest-j2k", renamed=True),
+        _radiograph(out, "chest", "Chest radiograph", CHEST, KINDS),
+        _radiograph(out, "leg", "Leg radiograph", LEG, WITHOUT_STATEMENT),
         _head(out / "head", scan or Scan()),
     ]
 
@@ -70,21 +77,12 @@ def sample(name: str) -> Path:
     return path
 
 
-def _chest(folder: Path, source: str, title: str, name: str, *, renamed: bool) -> DemoStudy:
-    """A study of one instance of RG1 (PA chest, MONOCHROME1, 1955 × 1841, 15 bits, no usable pixel spacing).
-
-    The compressed copies belong to the study and series of the plain one: sent as they are they would be one study, so
-    they are `renamed`, deterministically.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    data = dcmread(sample(source))
-    if renamed:
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(data, keyword, f"2.25.{uuid.uuid5(_NAMESPACE, str(data[keyword].value)).int}")
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    path = folder / source
-    data.save_as(path)
-    return DemoStudy(name, title, str(data.StudyInstanceUID), (path,), "cxr-findings")
+def _radiograph(out: Path, name: str, title: str, source: str, kinds: tuple[str, ...]) -> DemoStudy:
+    path = out / name / source
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(sample(source), path)
+    uid = str(dcmread(path, stop_before_pixels=True).StudyInstanceUID)
+    return DemoStudy(name, title, uid, (path,), "cxr-findings", kinds)
 
 
 def _head(folder: Path, scan: Scan) -> DemoStudy:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from whyray.explain.types import Heatmap
 
 
+NOT_EVALUATED = "not evaluated, not for diagnostic use"
+
+
 def heatmap_figure(heatmap: Heatmap, image: NDArray[Any] | None) -> Figure:
     """The map with its colour scale, over the image where one is given; of a volume the slice that counts most.
 
@@ -48,10 +51,15 @@ def heatmap_figure(heatmap: Heatmap, image: NDArray[Any] | None) -> Figure:
 
 def heatmap_html(heatmap: Heatmap) -> str:
     """What a notebook shows of a map: its picture, and what it is; not graded, which the caption says."""
+    words = f"{heatmap.target} by {heatmap.title}, in {heatmap.unit}; {NOT_EVALUATED}"
+    return figure_html(heatmap_figure(heatmap, None), words)
+
+
+def figure_html(figure: Figure, words: str) -> str:
+    """A figure with its caption, in one piece of HTML."""
     stream = io.BytesIO()
-    heatmap_figure(heatmap, None).savefig(stream, format="png", dpi=80)
+    figure.savefig(stream, format="png", dpi=80)
     picture = base64.b64encode(stream.getvalue()).decode("ascii")
-    words = f"{heatmap.target} by {heatmap.title}, in {heatmap.unit}; not evaluated, not for diagnostic use"
     return (
         f'<figure><img alt="{html.escape(words)}" src="data:image/png;base64,{picture}">'
         f"<figcaption>{html.escape(words)}</figcaption></figure>"

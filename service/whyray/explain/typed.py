@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.nifti import GridInPatient, nifti_image
 from whyray.explain.types import Heatmap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from nibabel.nifti1 import Nifti1Image
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,10 @@ class MapPart:
     signed: bool
     unit: str
 
+    def to_nifti(self, grid: GridInPatient) -> Nifti1Image:
+        """The map of a volume as NIfTI, as `Heatmap.to_nifti`."""
+        return nifti_image(self.values, grid)
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -43,6 +53,10 @@ class Structure:
     code: CodedConcept | None = None
     laterality: CodedConcept | None = None
     allowed: bool | None = None
+
+    def to_nifti(self, grid: GridInPatient) -> Nifti1Image:
+        """The mask of a structure in a volume as NIfTI (uint8, 0 and 1), as `Heatmap.to_nifti`."""
+        return nifti_image(self.mask, grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +85,18 @@ class TypedExplanation:
     def structures(self) -> tuple[Structure, ...]:
         """Structures that results write as segments."""
         return ()
+
+    def plot(self) -> Figure:
+        """A matplotlib figure of what it says. Raises ExplanationError where it says it in words alone."""
+        from whyray.explain.typed_figure import typed_figure
+
+        return typed_figure(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        from whyray.explain.typed_figure import typed_html
+
+        return typed_html(self)
 
 
 # --- concept learning, concept attribution -------------------------------------------------------------------------

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.nifti import GridInPatient, nifti_image
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from nibabel.nifti1 import Nifti1Image
 
 Tier = Literal["T0", "T1", "T2"]
 """What a method needs of a model: T0 its answers alone, T1 inner activations from the same graph, T2 gradients."""
@@ -78,6 +81,16 @@ class Heatmap:
         from whyray.explain.figure import heatmap_figure
 
         return heatmap_figure(self, image)
+
+    def to_nifti(self, grid: GridInPatient) -> Nifti1Image:
+        """The map of a volume as NIfTI, in `unit`; `grid` is that of the model's input: `to_model(…).grid`.
+
+        It lies where the source lies: `nibabel.save(heatmap.to_nifti(given.grid), "why.nii.gz")`. Raises GeometryError
+        for a planar image, which has no place in the patient.
+        """
+        image = nifti_image(self.values, grid)
+        image.header["descrip"] = f"{self.target}, {self.method}, {self.unit}".encode("ascii", "replace")[:79]
+        return image
 
     def _repr_html_(self) -> str:
         """What a notebook shows of it."""

@@ -1,11 +1,13 @@
 """Instances → sorted images with geometry → model tensors, and every value back to its source pixel."""
 
+from whyray.base.nifti import nifti_image
 from whyray.imaging.attributes import attribute_name, decimal_number, decimal_numbers, written_value
 from whyray.imaging.back import mask_to_source, scores_to_source, to_source
 from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.instance import quiet
 from whyray.imaging.model_input import to_model
+from whyray.imaging.nifti import NIFTI_MODALITIES, is_nifti, wrap_nifti
 from whyray.imaging.notes import Note, NoteKind
 from whyray.imaging.orientation import DIRECTIONS, derived_orientation, frame_orientation, opposite, patient_orientation
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
@@ -25,6 +27,7 @@ from whyray.imaging.structures import (
 
 __all__ = [
     "DIRECTIONS",
+    "NIFTI_MODALITIES",
     "SEGMENTATIONS",
     "WRAPPED",
     "Code",
@@ -47,9 +50,11 @@ __all__ = [
     "frame_orientation",
     "frame_pixel_to_patient",
     "holder_of",
+    "is_nifti",
     "is_picture",
     "is_segmentation",
     "mask_to_source",
+    "nifti_image",
     "opposite",
     "other_object",
     "passed_over",
@@ -63,6 +68,7 @@ __all__ = [
     "to_model",
     "to_source",
     "voi_of",
+    "wrap_nifti",
     "wrap_picture",
     "written_value",
 ]

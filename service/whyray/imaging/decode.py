@@ -37,6 +37,13 @@ from whyray.imaging.stored_values import values_of_cells, values_of_codestream
 
 DECODABLE = JPEG_DCT | JPEG_LOSSLESS | JPEG_LS | JPEG_2000 | {RLELossless}
 
+LARGEST_FRAME = 1 << 30
+"""Samples of a compressed frame: sixteen times as many as the largest detectors have."""
+PLAUSIBLE_FRAME = 1 << 26
+"""Samples that a frame may unfold to however small it is: a few bytes of JPEG 2000 hold an image of one grey."""
+MOST_FROM_A_BYTE = 4096
+"""Samples that a larger frame may unfold to for each of its bytes."""
+
 RUST_PANIC = "PanicException"
 """What pylibjpeg-rle raises on damaged data: no Exception, and of a class that can't be imported."""
 
@@ -182,6 +189,7 @@ def _encapsulated(
         if number > len(frames):
             raise CodestreamError(f"there are {len(frames)} frames")
         codestream = b"".join(frames[number - 1])
+        _refuse_implausible(len(codestream), pixels)
         if syntax == RLELossless:
             values, own = _run_lengths(codestream, pixels)
         else:
@@ -189,6 +197,16 @@ def _encapsulated(
         return StoredFrame(values, notes + own)
 
     return frame
+
+
+def _refuse_implausible(length: int, pixels: PixelDescription) -> None:
+    """Refuse a large frame of next to nothing before a decoder asks for the memory that it claims."""
+    samples = pixels.rows * pixels.columns * pixels.samples
+    if samples > LARGEST_FRAME or samples > PLAUSIBLE_FRAME + MOST_FROM_A_BYTE * length:
+        raise CodestreamError(
+            f"the data set claims {samples} samples of a compressed frame of {length} bytes: at most {LARGEST_FRAME} "
+            f"are decoded, and {PLAUSIBLE_FRAME} and {MOST_FROM_A_BYTE} for each byte"
+        )
 
 
 def _run_lengths(codestream: bytes, pixels: PixelDescription) -> tuple[NDArray[Any], tuple[Note, ...]]:

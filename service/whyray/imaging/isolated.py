@@ -10,10 +10,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit
+
+from whyray.base.child_process import end_with_parent
 
 ERROR = b"error"
 
@@ -72,6 +76,7 @@ class IsolatedGdcm:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),  # one that hangs does not see that nobody asks
             )
         return self._child
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.errors import GeometryError
+from whyray.base.nifti import nifti_image
 from whyray.imaging.notes import Note
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from nibabel.nifti1 import Nifti1Image
+
 Affine = NDArray[np.float64]
+
+EVEN = 0.01
+"""mm. Slices that lie further from where an even stack would have them are no NIfTI volume."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,44 @@ class SourceImage:
     def header(self) -> Dataset:
         """The data set of the first frame's instance: study, series and patient level attributes."""
         return self.headers[self.frames[0].sop_instance_uid]
+
+    @property
+    def grid(self) -> ModelGrid:
+        """The frames' own grid; GeometryError for a planar image, and where the slices are not one even stack."""
+        affines = [frame.to_patient for frame in self.frames if frame.to_patient is not None]
+        if self.kind != "volume" or len(affines) != len(self.frames):
+            raise GeometryError("expected a volume, found a planar image: it has no grid in the patient")
+        places = np.array([affine[:3, 3] for affine in affines])
+        step = (places[-1] - places[0]) / (len(places) - 1)
+        even = places[0] + step * np.arange(len(places))[:, None]
+        turned = max(
+            float(np.abs(affine[:3, :2] - affines[0][:3, :2]).max()) * max(self.shape[1:]) for affine in affines
+        )
+        off = max(turned, float(np.linalg.norm(places - even, axis=1).max()))
+        if off > EVEN:
+            raise GeometryError(
+                f"expected slices that are one even stack, found some {off:.2g} mm from where they would be in one",
+                advice="Bring them to a grid first: `to_model` does, and its tensor has one.",
+            )
+        to_patient = np.eye(4)
+        to_patient[:3, :] = np.column_stack([step, affines[0][:3, 1], affines[0][:3, 0], places[0]])
+        return ModelGrid(self.shape, to_patient)
+
+    def to_nifti(self) -> Nifti1Image:
+        """The volume's values in modality units as NIfTI; GeometryError as `grid`."""
+        return nifti_image(self.modality, self.grid)
+
+    def plot(self, frame: int | None = None) -> Figure:
+        """A matplotlib figure of one frame as a viewer shows it, by its number from 0: the middle one by default."""
+        from matplotlib.figure import Figure  # late: the service draws without it
+
+        index = len(self.frames) // 2 if frame is None else frame
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.imshow(self.display[index], cmap="gray", vmin=0, vmax=1, aspect=self.frames[index].pixel_aspect)
+        axes.set_title(f"frame {index + 1} of {len(self.frames)}")
+        axes.set_axis_off()
+        return figure
 
     @property
     def multi_frame_instance(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -62,6 +63,19 @@ class Model:
     def identity(self) -> str:
         """`NAME@VERSION`, for messages and logs."""
         return f"{self.manifest.name}@{self.manifest.version}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the package is of and for. Nothing is loaded or run for it."""
+        wanted = self.manifest.input
+        rows = {
+            "package": f"{self.identity}: {self.manifest.title}",
+            "made for": self.manifest.intended_use,
+            "takes": f"{' or '.join(wanted.modalities) or 'any modality'}, {wanted.kind}, "
+            f"{' × '.join(map(str, wanted.shape))}, {wanted.channels} channel{'s' if wanted.channels > 1 else ''}",
+            "answers with": f"{self.task}: {', '.join(self.targets) or 'no targets'}",
+        }
+        body = "".join(f"<tr><th>{name}</th><td>{html.escape(words)}</td></tr>" for name, words in rows.items())
+        return f"<table>{body}</table><p>Not for diagnostic use.</p>"
 
     @property
     def task(self) -> str:

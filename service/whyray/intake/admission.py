@@ -26,18 +26,34 @@ Resolve = Callable[[str], frozenset[str]]
 
 @dataclass(frozen=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ: result, source and reason of PS3.8 table 9-21, and the reason in words."""
+    """An A-ASSOCIATE-RJ: result, source and reason of PS3.8 table 9-21, and the reason in words.
+
+    `cap` is the key of the limit that strikes, where one does: 'associations', (limit, whom it concerns).
+    """
 
     result: int
     source: int
     reason: int
     words: str
+    cap: str | tuple[str, str] | None = None
 
 
 def rejection(
-    listener: Listener, *, called: str, calling: str, address: str, in_use: int, resolve: Resolve, by_tls: bool = False
+    listener: Listener,
+    *,
+    called: str,
+    calling: str,
+    address: str,
+    in_use: int,
+    resolve: Resolve,
+    by_tls: bool = False,
+    of_address: int = 0,
+    of_title: int = 0,
 ) -> Rejection | None:
-    """Why this association may not be, or None if it may. `in_use` counts the associations that are open."""
+    """Why this association may not be, or None if it may.
+
+    `in_use` counts the associations that are open, `of_address` and `of_title` those of the same peer among them.
+    """
     if called != listener.ae_title:
         return Rejection(1, 1, 7, f"it called {called!r}, but this is {listener.ae_title!r}")
     if calling == NO_TITLE:
@@ -49,9 +65,28 @@ def rejection(
         return Rejection(1, 1, 3, f"listener.peers does not allow it to call from {address}")
     if peer is not None and peer.tls and not by_tls:
         return Rejection(1, 1, 1, "listener.peers wants it to come by TLS")
-    if in_use >= listener.limits.max_associations:
-        return Rejection(2, 3, 2, f"{in_use} associations are open, as many as listener.limits allows")
-    return None
+    return _too_many(listener, calling, address, in_use, of_address, of_title, named=peer is not None)
+
+
+def _too_many(
+    listener: Listener, calling: str, address: str, in_use: int, of_address: int, of_title: int, *, named: bool
+) -> Rejection | None:
+    limits = listener.limits
+    cap: str | tuple[str, str] = "associations"
+    if in_use >= limits.max_associations:
+        words = f"{in_use} associations are open, as many as listener.limits allows"
+    elif not named and listener.peers and in_use >= limits.max_associations - limits.reserve:
+        cap = "reserve"
+        words = f"{in_use} associations are open, and listener.limits keeps the other {limits.reserve} for named peers"
+    elif of_address >= limits.of_an_address:
+        cap = "address", address
+        words = f"{of_address} associations from {address} are open, as many as listener.limits.max_per_address allows"
+    elif of_title >= limits.of_an_ae_title:
+        cap = "AE title", calling
+        words = f"{of_title} associations of {calling} are open, as many as listener.limits.max_per_ae_title allows"
+    else:
+        return None
+    return Rejection(2, 3, 2, words, cap)
 
 
 class HostNames:
@@ -60,6 +95,10 @@ class HostNames:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._known: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def known(self, name: str) -> frozenset[str]:
+        """Return what was found when the name was last looked up, without asking anybody."""
+        return self._known.get(name, (0.0, frozenset()))[1]
 
     def __call__(self, name: str) -> frozenset[str]:
         """Return the IP addresses of a host name; none if it has none now."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from pydicom import Dataset
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +24,9 @@ from whyray.base.errors import ConfigError
 from whyray.base.given_secrets import holder_of
 from whyray.base.guess_brake import GuessBrake
 from whyray.base.http_server import HttpServer, listen, serve_http
-from whyray.config import DicomWebListener, Listener
+from whyray.base.uids import is_uid
+from whyray.catalog import api_tokens
+from whyray.config import Listener
 from whyray.intake.accept import preferred
 from whyray.intake.incoming_instance import Begin
 from whyray.intake.multipart import MalformedBody, MultipartReader
@@ -36,8 +38,9 @@ from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 PATH = "/dicom-web/studies"
 LOCAL_SENDER = "STOW-RS"
 """The calling AE that the catalog names where there are no tokens, and so no names."""
+_FILE_META = 2 << 20
+"""Bytes that a file may have before its data set."""
 _WHAT = "DICOMweb listener"
-_UID = re.compile(r"[0-9.]{1,64}")
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -73,11 +76,11 @@ def start_dicomweb(
     if settings is None:
         return None
     socket = listen(settings.address, settings.port, what=_WHAT)
-    if not settings.tokens and not ipaddress.ip_address(socket.getsockname()[0]).is_loopback:
+    if settings.open_to_this_machine and not ipaddress.ip_address(socket.getsockname()[0]).is_loopback:
         socket.close()
         raise ConfigError(
             f"everybody who reaches {settings.address} could send by STOW-RS",
-            advice="Give listener.dicomweb tokens, or the address 127.0.0.1.",
+            advice="Give listener.dicomweb tokens, api_tokens: true, or the address 127.0.0.1.",
         )
     tls = None if settings.tls is None else settings.tls.context()
     return serve_http(_Service(listener, receiver, begin).app(more), socket, settings.address, what=_WHAT, tls=tls)
@@ -95,7 +98,10 @@ class _Service:
         return Starlette(routes=[*routes, *more(self._admit)])
 
     async def _admit(self, request: Request) -> str | Response:
-        sender = _sender(request, self._listener().dicomweb)
+        try:
+            sender = await run_in_threadpool(self._sender, request)
+        except SQLAlchemyError:
+            return _later("the catalog, which knows the tokens, does not answer")
         if isinstance(sender, Response):
             address = request.client.host if request.client else "unknown"
             if sender.status_code == HTTPStatus.UNAUTHORIZED:
@@ -107,6 +113,27 @@ class _Service:
             await run_in_threadpool(self._receiver.rejected, "somebody", address, words, what="DICOMweb request")
         return sender
 
+    def _sender(self, request: Request) -> str | Response:
+        """Who sends: the name of the bearer token, or, where none is needed, this machine."""
+        settings = self._listener().dicomweb
+        if settings is None:
+            return _refusal(HTTPStatus.FORBIDDEN, "STOW-RS has been taken out of the configuration")
+        if settings.open_to_this_machine:
+            return _local_sender(request)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = {name: secret.reveal() for name, secret in settings.tokens.items()}
+        name = holder_of(token.strip(), given) if scheme.lower() == "bearer" else None
+        if name is None and settings.api_tokens and scheme.lower() == "bearer":
+            with self._receiver.catalog.read() as session:
+                row = api_tokens.holder(session, token.strip(), self._receiver.catalog.clock())
+            if row is not None and "stow" not in row.scopes:
+                return _refusal(HTTPStatus.FORBIDDEN, f"the {api_tokens.actor_of(row)} has not the scope stow")
+            name = None if row is None else row.name
+        if name is not None:
+            return name
+        challenge = {"WWW-Authenticate": 'Bearer realm="WhyRay"'}
+        return _refusal(HTTPStatus.UNAUTHORIZED, "a bearer token of listener.dicomweb is needed", challenge)
+
     async def _post(self, request: Request) -> Response:
         sender = await self._admit(request)
         if isinstance(sender, Response):
@@ -116,8 +143,12 @@ class _Service:
         if isinstance(form, Response):
             return form
         study = request.path_params.get("study")
-        if study is not None and not _UID.fullmatch(study):
+        if study is not None and not is_uid(study):
             return _refusal(HTTPStatus.BAD_REQUEST, "the study in the path is not a UID")
+        most, declared = listener.limits.max_instance_size, request.headers.get("content-length", "")
+        if form.boundary is None and not form.gzip and declared.isdigit() and int(declared) > most + _FILE_META:
+            words = f"an instance of more than {most} bytes (listener.limits.max_instance_size) is not taken"
+            return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)
         if self._in_use >= listener.limits.max_associations:
             return _later("as many requests run as listener.limits allows")
         self._in_use += 1
@@ -166,18 +197,7 @@ async def _pieces(request: Request, stall: float) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _sender(request: Request, settings: DicomWebListener | None) -> str | Response:
-    """Who sends: the name of the bearer token, or, where there are no tokens, this machine."""
-    if settings is None:
-        return _refusal(HTTPStatus.FORBIDDEN, "STOW-RS has been taken out of the configuration")
-    if settings.tokens:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        given = {name: secret.reveal() for name, secret in settings.tokens.items()}
-        name = holder_of(token.strip(), given) if scheme.lower() == "bearer" else None
-        if name is not None:
-            return name
-        challenge = {"WWW-Authenticate": 'Bearer realm="WhyRay"'}
-        return _refusal(HTTPStatus.UNAUTHORIZED, "a bearer token of listener.dicomweb is needed", challenge)
+def _local_sender(request: Request) -> str | Response:
     # the Host header must name this machine, so that no page of another site reaches it by DNS rebinding
     host = urlsplit("//" + request.headers.get("host", "")).hostname or ""
     proxied = any(header in request.headers for header in _PROXY_HEADERS)

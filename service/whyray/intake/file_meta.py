@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom.filereader import read_dataset
 
+from whyray.base.uids import is_uid
 from whyray.intake.header import NotUnderstood
 
 _PREFIX_END = 132
 _GROUP_LENGTH_END = _PREFIX_END + 12
 _LONGEST = 1 << 20
-_UID = re.compile(r"[0-9.]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def read_file_meta(head: bytes | bytearray) -> FileMeta | None:
     except Exception as error:  # pydicom raises what it likes on nonsense
         raise NotUnderstood(f"File Meta Information can't be read ({type(error).__name__})") from error
     for keyword, value in zip(_UIDS, values, strict=True):
-        if not _UID.fullmatch(value):
+        if not is_uid(value):
             raise NotUnderstood(f"{keyword} is missing or is not a UID")
     return FileMeta(values[0], values[1], values[2], end)
 

@@ -1,8 +1,12 @@
-"""What intake reads of a received data set: its UIDs, its modality, and who made it. Nothing of the patient is read."""
+"""What intake reads of a received data set: its UIDs, its modality, who made it, and where its header ends.
+
+Nothing of the patient is read: the header is kept for routing as it came.
+"""
 
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
@@ -13,6 +17,8 @@ from pydicom import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from whyray.base.uids import is_uid
+from whyray.catalog import headers
 from whyray.intake.structure import NotWhole, Truncated, check_whole, inflate
 
 _LAST = 0x0020000E
@@ -28,7 +34,6 @@ _WANTED = [
     _LAST,  # Series Instance UID
 ]
 _KEPT_OF_DEFLATED = 16 << 20
-_UID = re.compile(r"[0-9.]{1,64}")
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
 
@@ -46,6 +51,8 @@ class Identity:
     sop_class_uid: str
     modality: str | None
     header: Dataset
+    kept: bytes | None
+    """The file as far as the pixel data, which routing will read; None if that is too large."""
 
 
 def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
@@ -54,13 +61,13 @@ def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
     Raises
     ------
     NotUnderstood
-        If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or has others than digits
-        and dots (PS3.5 section 9.1).
+        If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or no digits between
+        single dots (PS3.5 section 9.1; a zero that leads a component is borne).
     """
     if path.stat().st_size <= start:
         raise NotUnderstood("the data set is empty")
     try:
-        header = _header(path, start, transfer_syntax_uid)
+        header, kept = _header(path, start, transfer_syntax_uid)
     except NotWhole as error:
         raise NotUnderstood(str(error)) from error
     except Exception as error:  # pydicom raises what it likes on nonsense
@@ -72,25 +79,36 @@ def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
         sop_class_uid=_uid(header, "SOPClassUID"),
         modality=_code(header.get("Modality")),
         header=header,
+        kept=kept,
     )
 
 
-def _header(path: Path, start: int, transfer_syntax_uid: str) -> Dataset:
+def _header(path: Path, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
     implicit, little = transfer_syntax_uid == ImplicitVRLittleEndian, transfer_syntax_uid != ExplicitVRBigEndian
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         begin: BinaryIO = file
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             inflated = inflate(data, start, keep=_KEPT_OF_DEFLATED)
             try:
-                check_whole(inflated, 0, implicit=implicit, little=little)
+                pixels = check_whole(inflated, 0, implicit=implicit, little=little)
             except Truncated:
                 if len(inflated) < _KEPT_OF_DEFLATED:
                     raise
+                pixels = None
             begin = BytesIO(inflated)
+            kept = None if pixels is None or pixels > headers.LARGEST else data[:start] + _deflated(inflated[:pixels])
         else:
-            check_whole(data, start, implicit=implicit, little=little)
+            pixels = check_whole(data, start, implicit=implicit, little=little)
+            kept = None if pixels > headers.LARGEST else data[:pixels]
             file.seek(start)
-        return read_dataset(begin, implicit, little, stop_when=_past_the_last, specific_tags=list(_WANTED))
+        header = read_dataset(begin, implicit, little, stop_when=_past_the_last, specific_tags=list(_WANTED))
+        return header, kept
+
+
+def _deflated(content: bytes) -> bytes:
+    """As PS3.5 section A.5 wants it: a raw deflated stream."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(content) + deflater.flush()
 
 
 def _past_the_last(tag: Any, _vr: str | None, _length: int) -> bool:
@@ -102,7 +120,7 @@ def _uid(header: Dataset, keyword: str) -> str:
     text = str(value).strip() if value else ""
     if not text:
         raise NotUnderstood(f"{keyword} is missing")
-    if not _UID.fullmatch(text):
+    if not is_uid(text):
         raise NotUnderstood(f"{keyword} is not a UID")
     return text
 

@@ -24,6 +24,7 @@ from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejec
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
+from whyray.intake.door import Caps, Door
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.intake.receiver import InstanceReceiver, on_released, on_store
 from whyray.intake.server import IntakeServer
@@ -31,7 +32,6 @@ from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
 
 _NO_LIMIT = 1_000_000
-_CONNECTIONS_PER_ASSOCIATION = 4
 _HTTP_GRACE = 5.0
 _log = logging.getLogger("whyray.intake")
 
@@ -54,7 +54,9 @@ class StorageScp:
         self._receiver = receiver
         self._storage = storage
         self._resolve = HostNames()
-        self._open: set[Any] = set()
+        self._caps = Caps(lambda words: receiver.note("warning", "intake.limit", words))
+        self._door = Door(lambda: self._listener, self._resolve, self._caps)
+        self._open: dict[Any, tuple[str, str]] = {}
         self._stopped = False
         self._lock = threading.Lock()
         self._ae = AE(ae_title=listener.ae_title)
@@ -93,9 +95,13 @@ class StorageScp:
     @property
     def associations(self) -> int:
         """How many associations are open."""
+        return len(self._peers())
+
+    def _peers(self) -> list[tuple[str, str]]:
+        """Calling AE title and address of each association that is open."""
         with self._lock:
-            self._open = {association for association in self._open if association.is_alive()}
-            return len(self._open)
+            self._open = {association: peer for association, peer in self._open.items() if association.is_alive()}
+            return list(self._open.values())
 
     def fetched(self, sender: str, study_uid: str) -> StoreRequest:
         """Where instances of a study go that WhyRay itself has asked `sender` for; no route is asked about them."""
@@ -162,7 +168,8 @@ class StorageScp:
                 ended=self._receiver.ended,
                 rejected=self._receiver.rejected,
                 stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
-                most_connections=lambda: self._listener.limits.max_associations * _CONNECTIONS_PER_ASSOCIATION,
+                door=self._door,
+                turned_away=self._receiver.turned_away,
                 tls=tls,
             )
         except OSError as error:
@@ -194,20 +201,30 @@ class StorageScp:
         association, request = event.assoc, event.assoc.requestor.primitive
         calling = str(request.calling_ae_title).strip()
         address = str(association.requestor.address_info.address)
+        peers = self._peers()
+        of_address = sum(where == address for _, where in peers)
+        of_title = sum(title == calling for title, _ in peers)
         refused = rejection(
             self._listener,
             called=str(request.called_ae_title).strip(),
             calling=calling,
             address=address,
             by_tls=isinstance(association.dul.socket.socket, ssl.SSLSocket),
-            in_use=self.associations,
+            in_use=len(peers),
             resolve=self._resolve,
+            of_address=of_address,
+            of_title=of_title,
         )
         if refused is not None:
             self._reject(association, refused, calling, address)
             return
+        limits = self._listener.limits
+        self._caps.look("associations", len(peers), limits.max_associations)
+        self._caps.look("reserve", len(peers), limits.max_associations - limits.reserve)
+        self._caps.look(("address", address), of_address, limits.of_an_address)
+        self._caps.look(("AE title", calling), of_title, limits.of_an_ae_title)
         with self._lock:
-            self._open.add(association)
+            self._open[association] = calling, address
         association.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
 
     def _reject(self, association: Any, refused: Rejection, calling: str, address: str) -> None:
@@ -215,6 +232,8 @@ class StorageScp:
         association.acse.send_reject(refused.result, refused.source, refused.reason)
         evt.trigger(association, evt.EVT_REJECTED, {})
         self._receiver.rejected(calling, address, refused.words)
+        if refused.cap is not None:
+            self._caps.strike(refused.cap, refused.words)
         association.kill()
 
 

@@ -95,6 +95,7 @@ class InstanceReceiver:
             calling_ae=calling_ae,
             own_result=own,
             routed=self.routed,
+            header=identity.kept,
         )
         try:
             arrival = self.batch_writer.enter(received)
@@ -116,6 +117,10 @@ class InstanceReceiver:
         """Log an association or request that was rejected, and enter it as an event."""
         who = _printable(calling_ae)
         self._say("warning", "intake.rejected", who, f"{what} from {who} at {address} rejected: {words}")
+
+    def turned_away(self, address: str, words: str) -> None:
+        """Log a connection that was closed before anything was asked for, and enter it as an event."""
+        self._say("warning", "intake.rejected", address, f"connection from {address} closed: {words}")
 
     def ended(self, calling_ae: str, address: str, words: str) -> None:
         """Log an association that ended otherwise than by a release or a rejection, and enter it as an event."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from pynetdicom._handlers import (
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from whyray.intake.door import Door
 from whyray.intake.incoming_instance import Begin, ObjectReceiver
 from whyray.intake.upper_layer import Ended, UpperLayer
 
@@ -45,9 +47,10 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         Who is told of associations that the upper layer itself rejects.
     stall
         Seconds that a peer may keep us waiting in the middle of a PDU, in either direction.
-    most_connections
-        So many may be open, associations or not. One more takes the place of the oldest that has not asked for an
-        association yet, or is closed at once where there is none: silent peers shut nobody out.
+    door
+        Who may connect, and who gives way where there are many: silent peers shut nobody out.
+    turned_away
+        Who is told of connections that no peer may make, by address and in words.
     tls
         Gives the TLS context of a new connection; plain where left out.
     """
@@ -62,13 +65,15 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         ended: Ended,
         rejected: Ended,
         stall: Callable[[], float],
-        most_connections: Callable[[], int],
+        door: Door,
+        turned_away: Callable[[str, str], None],
         tls: Callable[[], ssl.SSLContext] | None = None,
         **options: Any,
     ) -> None:
-        self.begin, self.ended, self.stall, self._most_connections = begin, ended, stall, most_connections
-        self.rejected, self.tls, self.stopping = rejected, tls, False
-        self._shaking, self._lock = 0, threading.Lock()
+        self.begin, self.ended, self.stall, self.door = begin, ended, stall, door
+        self.rejected, self.turned_away, self.tls, self.stopping = rejected, turned_away, tls, False
+        self._connections: dict[socket.socket, UpperLayer | _Arrived] = {}
+        self._lock = threading.Lock()
         super().__init__(*arguments, request_handler=_Connection, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -79,45 +84,73 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         connection.settimeout(self.stall())
         return connection, address
 
-    def verify_request(self, _request: Any, address: Any) -> bool:
+    def verify_request(self, request: Any, address: Any) -> bool:
         """Whether there is room for one more connection, or room was made."""
-        most, layers = self._most_connections(), [waiting.upper_layer for waiting in self.active_associations]
-        layers = [layer for layer in layers if not layer.is_over]
-        if len(layers) + self._shaking < most:
-            return True
-        words = f"{most} connections are open, four for each of listener.limits.max_associations"
-        silent = min((layer for layer in layers if layer.awaits_request), key=lambda layer: layer.opened, default=None)
-        if silent is None:
+        with self._lock:
+            self._connections = {key: one for key, one in self._connections.items() if not one.is_over}
+            connections = list(self._connections.values())
+        words = self.door.refusal(str(address[0]), connections)
+        if words is not None:
             self.ended("unknown", str(address[0]), words)
             return False
-        silent.make_room(f"it asked for no association, and made room for another: {words}")
+        # before its thread begins, so that none of many at once is overlooked
+        self.count(request, _Arrived(request, str(address[0]), self.ended))
         return True
 
-    @contextmanager
-    def handshake(self) -> Iterator[None]:
-        """Count a connection that is not an association yet."""
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection for which there is no room, or of which nothing could be made."""
+        self.forget(request)
+        super().shutdown_request(request)
+
+    def count(self, connection: socket.socket, what: UpperLayer | _Arrived) -> None:
+        """Count a connection, as what has become of it."""
         with self._lock:
-            self._shaking += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._shaking -= 1
+            self._connections[connection] = what
+
+    def forget(self, connection: socket.socket) -> None:
+        """Count a connection no more: it is closed."""
+        with self._lock:
+            self._connections.pop(connection, None)
+
+
+class _Arrived:
+    """A connection that is no association yet, or is in its TLS handshake; one of `door.Connection`."""
+
+    awaits_request, is_over = True, False
+
+    def __init__(self, connection: socket.socket, address: str, ended: Ended) -> None:
+        self.opened, self.address = time.monotonic(), address
+        self._connection, self._ended = connection, ended
+
+    def make_room(self, words: str) -> None:
+        """Close it."""
+        self.is_over = True
+        self._ended("unknown", self.address, words)
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
     request: socket.socket
+    _arrived: socket.socket
+    """As it was accepted, before any TLS."""
 
     def handle(self) -> None:
         """Make an association of the connection, after the TLS handshake where there is one."""
+        address, self._arrived = str(self.client_address[0]), self.request
+        if not self.server.door.admits(address):
+            self.server.turned_away(address, "listener.peers allows nobody to call from there")
+            self.server.forget(self._arrived)
+            self.request.close()
+            return
         if self.server.tls is not None:
             # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
             self.request.settimeout(self.server.ae.acse_timeout)
             try:
-                with self.server.handshake():
-                    self.request = self.server.tls().wrap_socket(self.request, server_side=True)
+                self.request = self.server.tls().wrap_socket(self.request, server_side=True)
             except OSError as error:  # ssl.SSLError is one
-                self.server.ended("unknown", str(self.client_address[0]), f"no TLS: {_reason(error)}")
+                self.server.ended("unknown", address, f"no TLS: {_reason(error)}")
+                self.server.forget(self._arrived)
                 self.request.close()
                 return
             self.request.settimeout(self.server.stall())
@@ -128,6 +161,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
+        self.server.count(self._arrived, layer)
         association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
         # pynetdicom reads 4 KiB at a time
         association.dul.socket.recv = partial(

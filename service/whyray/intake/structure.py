@@ -19,6 +19,7 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _FRAGMENTED = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
 _PIXEL_DATA = (0x7FE0, 0x0010)
+_PIXELS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), _PIXEL_DATA}
 _DEEPEST = 64
 _MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
@@ -47,8 +48,8 @@ class TooDeep(NotWhole):
     """Sequences within sequences beyond what any software can follow."""
 
 
-def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> None:
-    """Walk all elements from `start` to the end.
+def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> int:
+    """Walk all elements from `start` to the end; says where the first one with pixels begins, or else where they end.
 
     Up to 7 zero bytes after the last element are borne: some devices pad.
 
@@ -59,12 +60,14 @@ def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> No
         deeper than 64, whatever way their lengths are given in and whether they are declared as UN.
     """
     walk = _Walk(data, implicit=implicit, little=little)
-    position, end = start, len(data)
+    position, end, pixels = start, len(data), 0
     while end - position >= 8:
+        pixels = pixels or (position if walk.is_pixels(position) else 0)
         position = walk.element(position, implicit, 0, end)
     rest = data[position:end]
     if rest.strip(b"\x00"):
         raise Truncated(f"truncated: {len(rest)} bytes are left after the last whole element")
+    return pixels or end
 
 
 class _Walk:
@@ -76,6 +79,10 @@ class _Walk:
         self._tag = struct.Struct(order + "HH")
         self._explicit = struct.Struct(order + "HH2sH")
         self._length = struct.Struct(order + "I")
+
+    def is_pixels(self, position: int) -> bool:
+        """Whether an element with pixels begins here."""
+        return self._tag.unpack_from(self._data, position) in _PIXELS
 
     def element(self, position: int, implicit: bool, depth: int, end: int) -> int:
         """The position after the element at `position`, which may reach to `end`."""

@@ -66,7 +66,13 @@ class UpperLayer:
     @property
     def is_over(self) -> bool:
         """Whether it has ended, or is about to."""
-        return self._over
+        begun = self._association.ident is not None
+        return self._over or (begun and not self._association.is_alive())
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address."""
+        return self._address()
 
     @property
     def awaits_request(self) -> bool:

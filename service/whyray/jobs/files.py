@@ -22,11 +22,13 @@ from whyray.imaging import (
     WRAPPED,
     Refusal,
     counted,
+    is_nifti,
     is_picture,
     other_object,
     passed_over,
     read_images,
     sop_class_of,
+    wrap_nifti,
     wrap_picture,
 )
 from whyray.inference import Model
@@ -122,10 +124,11 @@ class SortedFiles:
     others: tuple[str, ...]
 
 
-def sorted_files(paths: Iterable[Path]) -> SortedFiles:
+def sorted_files(paths: Iterable[Path], *, volumes: bool = False) -> SortedFiles:
     """Tell images from what lies beside them: a DICOMDIR, reports, documents, presentation states, other files.
 
-    A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures.
+    A file that is named is taken as it is; of a folder, what is DICOM, or, where nothing is, PNG and JPEG pictures,
+    and, with `volumes`, NIfTI volumes.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def sorted_files(paths: Iterable[Path]) -> SortedFiles:
             continue
         inside = _files_in(path)
         taken = [file for file in inside if _claims_to_be_dicom(file)]
-        taken = taken or [file for file in inside if is_picture(file)]
+        taken = taken or [file for file in inside if is_picture(file) or (volumes and is_nifti(file))]
         files += taken
         others += [_kind_of_file(file) for file in inside if file not in set(taken)]
     for path in files:
@@ -155,11 +158,12 @@ def sorted_files(paths: Iterable[Path]) -> SortedFiles:
             images.append(path)
     if not images:
         kinds = [*others, *["Segmentation"] * len(segmentations)]
-        words = "no DICOM file, PNG or JPEG picture among the paths given"
+        words = f"no DICOM file, PNG or JPEG picture{' or NIfTI volume' * volumes} among the paths given"
         if kinds:
             number = f"{len(kinds)} file{'s' if len(kinds) > 1 else ''}"
             words = f"expected an image, found none in {number}: {counted(kinds)}"
-        raise ImageError(words, advice="Name DICOM files, PNG or JPEG pictures, or a folder that holds some.")
+        what = f"PNG or JPEG pictures,{' NIfTI volumes,' * volumes}"
+        raise ImageError(words, advice=f"Name DICOM files, {what} or a folder that holds some.")
     return SortedFiles(tuple(images), tuple(segmentations), tuple(others))
 
 
@@ -181,17 +185,26 @@ def explain_files(
     language: str = "en",
     kinds: Sequence[ResultKind] = DEFAULT_KINDS,
     audience: Audience = "radiologist",
+    modality: str | None = None,
 ) -> Report:
-    """Run `model` on files, DICOM or pictures, and on those in folders; write everything under `out`.
+    """Run `model` on files, DICOM, pictures or NIfTI, and on those in folders; write everything under `out`.
+
+    `modality` is that of the NIfTI volumes among them, which don't say it themselves.
 
     Raises
     ------
     ImageError, ModelOutputError
-        As `answer_images`.
+        As `answer_images`; ImageError where a modality is named and no file needs one.
     """
     progress(0.0, "reading the images")
-    given = sorted_files(paths)
-    sources, told, unreadable = _sources(given.images)
+    given = sorted_files(paths, volumes=True)
+    if modality is not None and not any(map(_is_volume, given.images)):
+        raise ImageError(
+            f"the modality {modality} is named, and no NIfTI volume among the files: DICOM says its own, and pictures "
+            "are taken as radiographs",
+            advice="Leave --modality out.",
+        )
+    sources, told, unreadable = _sources(given.images, modality)
     if (beside := passed_over(given.others)) is not None:
         told += (beside,)
     if unreadable and not sources:
@@ -251,8 +264,14 @@ def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes + [frames_explained_words(frames, wording) for frames in left_out]))
 
 
-def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:
-    """Instances, pictures wrapped as such; what is to be told of these; and those pictures that can't be taken."""
+def _is_volume(path: Path) -> bool:
+    return is_nifti(path) and not _claims_to_be_dicom(path)
+
+
+def _sources(
+    files: Iterable[Path], modality: str | None
+) -> tuple[list[Path | Dataset], tuple[str, ...], tuple[Refusal, ...]]:
+    """Instances, pictures and volumes wrapped as such; what is to be told of these; and those that can't be taken."""
     sources: list[Path | Dataset] = []
     notes: list[str] = []
     refused: list[Refusal] = []
@@ -261,6 +280,10 @@ def _sources(files: Iterable[Path]) -> tuple[list[Path | Dataset], tuple[str, ..
             if is_picture(path):
                 sources.append(wrap_picture(path))
                 notes.append(f"{shown_path(path.name)}: {WRAPPED}")
+            elif _is_volume(path):
+                wrapped = wrap_nifti(path, modality)
+                sources += wrapped.instances
+                notes.append(f"{shown_path(path.name)}: {wrapped.told}")
             else:
                 sources.append(path)
         except ImageError as error:

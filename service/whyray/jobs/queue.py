@@ -41,6 +41,7 @@ def celery_app(redis_url: str) -> Celery:
             "socket_connect_timeout": _PATIENCE,
         },
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: meanwhile jobs are taken from the catalog
         task_queues=[Queue(name) for name in QUEUES.values()],
         task_default_queue=QUEUES[2],
         task_serializer="json",
@@ -70,7 +71,7 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     except redis.RedisError as error:
         return PeerUnreachable(
             f"the queue does not answer ({type(error).__name__})",
-            advice="Check that Redis runs, and `queue.url`; jobs wait until it answers.",
+            advice="Check that Redis runs, and `queue.url`; meanwhile workers take jobs from the catalog.",
         )
     return None
 

@@ -1,28 +1,25 @@
-"""One attempt at one job: claim, run, store, finish. What a Celery message calls."""
+"""The work on one claimed job: read, answer, explain, store, enter as done."""
 
 from __future__ import annotations
 
 import io
-import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image
-from sqlalchemy.exc import SQLAlchemyError
 
-from whyray.base.errors import ImageError, InternalError, NotFound, WhyRayError
-from whyray.base.failures import logged, typed_error
+from whyray.base.errors import ImageError
 from whyray.base.finding_record import finding_records
-from whyray.base.retry import retry_after
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
-from whyray.config import DEFAULT_KINDS, Config, Route
+from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
+from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.jobs.route_request import request_of
 from whyray.results import (
     EarlierResult,
@@ -34,8 +31,6 @@ from whyray.results import (
     grouped_results,
 )
 from whyray.storage import Storage
-
-_log = logging.getLogger("whyray.worker")
 
 
 @dataclass(frozen=True)
@@ -66,48 +61,23 @@ class _Order:
 
 
 def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
-    """Make one attempt, if the job is there to be claimed; says the state reached, None if there was nothing to do.
+    """As `attempt`, with the work in this process: for who can be ended himself."""
+    return attempt(job_id, owner, tools.catalog, tools.config, tools.rng, partial(work_on, tools))
 
-    Never raises for what went wrong with the job: that is in the catalog.
+
+def work_on(tools: Tools, job_id: str, owner: str, progress: Progress) -> None:
+    """Answer, explain, store and enter as done what a claimed job asks for.
+
+    Raises whatever goes wrong.
     """
-    catalog, config = tools.catalog, tools.config()
-    with catalog.begin() as session:
-        job = jobs.claim(session, job_id, owner, catalog.clock(), most_attempts=config.workers.retry.attempts)
-    if job is None:
-        return None
-    _log.info("job %s: attempt %d, route %s, package %s", job_id, job.attempt, job.route, job.package)
-    try:
-        route = _route(config, job.route)
-        limit = route.budget.job_time.total_seconds()
-        with ExitStack() as files, Heartbeat(catalog, job_id, owner, limit=limit) as heartbeat:
-            _work(job_id, owner, tools, config, route, heartbeat.progress, files)
-    except Exception as error:  # the queue must go on, and the catalog must say why this job did not
-        typed = typed_error(error, f"job {job_id}")
-        if isinstance(typed, InternalError):
-            logged(_log, error, f"job {job_id}")
-        return _stop(tools, job, owner, typed)
-    _log.info("job %s: done", job_id)
-    return JobState.DONE
+    with ExitStack() as files:
+        _work_on(tools, job_id, owner, progress, files)
 
 
-def _stop(tools: Tools, job: Job, owner: str, error: WhyRayError) -> JobState | None:
-    wait = retry_after(error, job.attempt, tools.config().workers.retry, tools.rng)
-    try:
-        with tools.catalog.begin() as session:
-            state = jobs.stop(session, job.id, owner, error, tools.catalog.clock(), retry_after=wait)
-    except SQLAlchemyError as lost:
-        # its lease runs out by itself, and then it is taken up again
-        _log.error("job %s: %s: %s, and the catalog: %s", job.id, error.code, error.message, type(lost).__name__)
-        return None
-    _log.warning("job %s: %s: %s: %s", job.id, state.value, error.code, error.message)
-    return state
-
-
-def _work(
-    job_id: str, owner: str, tools: Tools, config: Config, route: Route, progress: Progress, files: ExitStack
-) -> None:
-    """Answer, explain and store; what is read stays open in `files`, for images give their pixels when asked for."""
-    order = _order(job_id, tools)
+def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: ExitStack) -> None:
+    """What is read stays open in `files`, for images give their pixels when asked for."""
+    config, order = tools.config(), _order(job_id, tools)
+    route = route_of(config, order.job.route)
     model = tools.model(order.job.package)
     progress(0.0, "reading the images")
     if not order.image_keys:
@@ -211,16 +181,6 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
     more = len(uids) - most
     named = ", ".join(uids[:most]) + (f" and {more} more" if more > 0 else "")
     return f"instance{'' if len(uids) == 1 else 's'} {named}"
-
-
-def _route(config: Config, name: str) -> Route:
-    for route in config.routes:
-        if route.name == name:
-            return route
-    raise NotFound(
-        f"the configuration has no route {name!r} any more",
-        advice="Put the route back and retry the job, or leave it: the study is routed anew when it comes again.",
-    )
 
 
 def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:

@@ -27,6 +27,12 @@ COMPRESSIONS: dict[str, str] = {
 """Names of compressions → transfer syntax UIDs."""
 
 _PAGES = frozenset({SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR})
+"""Classes of which the pixels are compressed. Deflated as a whole they would be smaller than by JPEG-LS, but archives
+give their frames to viewers as they lie, and OHIF 3.12 then shows none.
+
+In a palette of 256 colours they would be smaller by half, but OHIF 3.12 may draw such an image black, before it has
+fetched the colours (convertPALETTECOLOR of its dicom-image-loader waits for nobody).
+"""
 _DEFLATED = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE, ParametricMapStorage})
 """Classes of which the data set as a whole is deflated (PS3.5 A.5).
 
@@ -38,7 +44,7 @@ Float maps have no compression of their pixels (PS3.5 8.2). The one bit of binar
 def compressions_of(sop_class_uid: str) -> frozenset[str]:
     """The names of compressions that results of this SOP Class can have; none for those that are small anyway."""
     if sop_class_uid in _PAGES:
-        return frozenset(COMPRESSIONS)
+        return frozenset(COMPRESSIONS) - {"deflate"}
     return frozenset({"deflate"}) if sop_class_uid in _DEFLATED else frozenset()
 
 
@@ -67,7 +73,7 @@ def compressed(file: bytes, compression: str) -> bytes:
     if compression == "deflate":
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     else:
-        if compression == "jpeg-2000":
+        if compression == "jpeg-2000" and int(dataset.SamplesPerPixel) == 3:
             # The reversible colour transform, which multi-frame true colour demands: PS3.3 A.8.5.4 and PS3.5 8.2.4.
             dataset.PhotometricInterpretation = "YBR_RCT"
         dataset.compress(COMPRESSIONS[compression], generate_instance_uid=False)

@@ -52,6 +52,21 @@ def read_header(file: Path | BinaryIO, *, called: str | None = None) -> Dataset:
         ) from error
 
 
+def read_header_and_bytes(file: BinaryIO, most: int, *, called: str) -> tuple[Dataset, bytes | None]:
+    """As `read_header`, with the start of the file that gives the same header; None if that is more than `most` bytes.
+
+    Raises
+    ------
+    DecodeError
+        If it is no DICOM file.
+    """
+    start = file.tell()
+    header = read_header(file, called=called)
+    length = file.tell() - start
+    file.seek(start)
+    return header, file.read(length) if length <= most else None
+
+
 def _read(file: BinaryIO) -> Dataset:
     start = file.tell()
     read_preamble(file, force=False)

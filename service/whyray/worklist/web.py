@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -162,7 +163,7 @@ async def _body(request: Request, *, may_be_empty: bool = False) -> bytes:
     async for piece in request.stream():
         held += piece
         if len(held) > _LARGEST:
-            raise WorkitemInvalid(f"the body is larger than {_LARGEST} bytes")
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {_LARGEST} bytes")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _READABLE and not (may_be_empty and not held):
         raise WorkitemInvalid(f"send {_JSON}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +11,10 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
 from whyray.base.errors import WorkitemInvalid
+from whyray.base.uids import is_uid
 from whyray.catalog import WorkitemState
 from whyray.storage import Storage
 
-_UID = re.compile(r"[0-9.]{1,64}")
 _AT_CREATION = (
     "ScheduledProcedureStepPriority",
     "ProcedureStepLabel",
@@ -118,7 +117,7 @@ def uid_of(value: object, what: str) -> str:
         If it is none.
     """
     text = str(value or "")
-    if not _UID.fullmatch(text):
+    if not is_uid(text):
         raise WorkitemInvalid(f"the {what} is missing or no UID")
     return text
 

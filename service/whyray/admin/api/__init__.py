@@ -1,6 +1,7 @@
 """The HTTP API: one module for each kind of thing."""
 
 from whyray.admin.api import (
+    accounts,
     deliveries,
     drift,
     events,
@@ -25,6 +26,7 @@ ROUTERS = (
     feedback.router,
     drift.router,
     reading.router,
+    accounts.router,
 )
 
 __all__ = ["ROUTERS", "health"]

@@ -19,7 +19,7 @@ from whyray.catalog import events
 from whyray.catalog.overview import destination_states
 
 router = APIRouter(tags=["site"])
-_MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 30
 
 
 @router.get("/routes", summary="List routes")
@@ -47,9 +47,9 @@ def try_routes(
 def _save(files: list[UploadFile], folder: Path) -> list[Path]:
     # the client's own file names may name a patient: they are not used
     paths = []
-    if sum(file.size or 0 for file in files) > _MOST_BYTES:
+    if sum(file.size or 0 for file in files) > MOST_BYTES:
         raise ConfigError(
-            f"the files have more than {_MOST_BYTES >> 30} GiB together",
+            f"the files have more than {MOST_BYTES >> 30} GiB together",
             advice="One instance of each series is enough to try the routes.",
         )
     for number, upload in enumerate(files):

@@ -1,7 +1,7 @@
 // Buttons that act: ask where many things are concerned, do it, say what came of it, show the new state.
 
 import { Problem, post } from "./api.js";
-import { LEVELS, facts, fullUid, h, percent, sentence, spoken, trust } from "./dom.js";
+import { LEVELS, facts, fullUid, h, may, percent, sentence, spoken, trust } from "./dom.js";
 import { verdict } from "./verdict.js";
 
 let afterwards = () => {};
@@ -38,7 +38,7 @@ export async function doing(button, work) {
 const ING = { retry: "Retry", cancel: "Cancel" };
 
 export function actions(kind, row, name) {
-  return row.actions.map((action) => h("button", {
+  return !may("steer") ? [] : row.actions.map((action) => h("button", {
     type: "button", "data-key": `${action}-${row.id}`, "data-action": action, "aria-label": `${ING[action]} ${name}`,
     onclick: (event) => doing(event.currentTarget, async () => {
       if (action === "cancel" && !(await ask(`Cancel ${name}?`, "It can be retried later.", "Cancel it"))) return;
@@ -49,7 +49,7 @@ export function actions(kind, row, name) {
 }
 
 export function bulk(label, body) {
-  return h("button", {
+  return may("steer") && h("button", {
     type: "button", "data-key": `bulk-${JSON.stringify(body)}`, "data-bulk": body.action,
     onclick: (event) => doing(event.currentTarget, async () => {
       const { matched } = await post("bulk", { ...body, dry_run: true });
@@ -63,7 +63,7 @@ export function bulk(label, body) {
 }
 
 export function echo(name) {
-  return h("button", {
+  return !may("steer") ? "–" : h("button", {
     type: "button", "data-key": `echo-${name}`, "aria-label": `Ask ${name} whether it is there`,
     onclick: (event) => doing(event.currentTarget, async () => {
       const answer = await post(`destinations/${encodeURIComponent(name)}/echo`);
@@ -83,7 +83,7 @@ export function enlarge(result) {
       facts([["Method", result.title], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
         ["Object", fullUid(result.sop_instance_uid)], ["Made", new Date(result.created_at).toLocaleString()],
         ["Revision", result.superseded ? "superseded by a newer one" : "current"]]),
-      h("p", {}, h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
+      h("p", {}, may("identity") && h("a", { class: "button", href: result.dicom }, "DICOM file"), " ", h("a", { class: "button", href: `#jobs/${result.job_id}`, onclick: () => document.getElementById("large").close() }, "Job")),
       result.superseded ? null : verdict(result),
       h("p", { class: "notice-large" }, "Not for diagnostic use."))));
   document.getElementById("large").showModal();
@@ -97,6 +97,7 @@ const described = (result) => [result.kind_title, subject(result), result.findin
 
 export function gallery(results) {
   const pictured = results.filter((each) => each.picture);
+  if (pictured.length && !may("pictures")) return h("p", { class: "quiet" }, `${pictured.length} pictures, which this role does not see.`);
   if (pictured.length === 0) return h("p", { class: "quiet" }, "No pictures.");
   return h("ul", { class: "gallery" }, pictured.map((each) => h("li", {},
     h("button", { type: "button", "data-key": `pic-${each.sop_instance_uid}`, "aria-label": `Enlarge. ${described(each)}`, onclick: () => enlarge(each) },

@@ -1,5 +1,6 @@
 // The page: which view is shown (the URL's fragment), asked for anew every two seconds, drawn anew when it changed.
 
+import { accounts } from "./accounts.js";
 import { onActed } from "./acting.js";
 import { get, Problem } from "./api.js";
 import { job, study } from "./details.js";
@@ -11,7 +12,7 @@ import { overview } from "./overview.js";
 import { destinations, pack, packages, routes } from "./site.js";
 
 const EVERY = 2000;
-const LISTS = { overview, studies, jobs, results, deliveries, events, routes, packages, methods, destinations, feedback, drift, "reader-studies": readerStudies };
+const LISTS = { overview, studies, jobs, results, deliveries, events, routes, packages, methods, destinations, feedback, drift, "reader-studies": readerStudies, accounts };
 const DETAILS = { jobs: job, studies: study, packages: pack, methods: method, drift: series };
 
 let view = overview;

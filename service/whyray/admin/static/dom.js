@@ -16,6 +16,10 @@ export function h(tag, props = {}, ...children) {
 export const spoken = (name) => name.replaceAll("_", " ");
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
+// Whether who is logged in has a right: what they can't do is not offered. The server decides, whatever is offered.
+const RIGHTS = new Set((document.documentElement.dataset.rights ?? "").split(" "));
+export const may = (right) => RIGHTS.has(right);
+
 const MARKS = {
   failed: "✕", error: "✕", red: "✕", gone: "✕", refused: "✕", waiting: "◷", warning: "!", amber: "!", receiving: "◷",
   done: "✓", sent: "✓", committed: "✓", green: "✓", alive: "✓", match: "✓", running: "▶", sending: "▶", working: "▶",

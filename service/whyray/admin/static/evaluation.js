@@ -3,7 +3,7 @@
 import { doing, say } from "./acting.js";
 import { post, query } from "./api.js";
 import { dayChart, shareChart, weekChart } from "./chart.js";
-import { age, chip, facts, grade, h, panel, percent, table } from "./dom.js";
+import { age, chip, facts, grade, h, may, panel, percent, table } from "./dom.js";
 
 const number = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
 const STANDS = { learning: "info", steady: "done", watch: "warning", drift: "error" };
@@ -38,7 +38,7 @@ export const series = (id) => ({
 
 export const feedback = {
   title: "Feedback",
-  paths: (params) => [`feedback${query({ package: params.get("package") ?? "" })}`, `feedback/verdicts${query({ package: params.get("package") ?? "", limit: 50 })}`],
+  paths: (params) => [`feedback${query({ package: params.get("package") ?? "" })}`, ...(may("pictures") ? [`feedback/verdicts${query({ package: params.get("package") ?? "", limit: 50 })}`] : [])],
   body: ([sums, listed]) => [
     sums.weeks.length ? panel(h("h2", {}, "Verdicts by week"), weekChart(sums.weeks, "Verdicts"), h("p", { class: "legend" }, h("span", { class: "key accepted" }, "accepted"), " ", h("span", { class: "key rejected" }, "rejected"))) : null,
     panel(table("Verdicts by package, finding, method and grade", ["Package", "Finding", "Method", "Grade", "#Accepted", "#Rejected", "Share accepted, 95 % interval", "Why rejected"], sums.tallies.map((each) => [
@@ -46,7 +46,7 @@ export const feedback = {
       `${percent(each.share)} (${percent(each.low)} to ${percent(each.high)})`,
       Object.entries(each.reasons).map(([reason, count]) => h("div", {}, `${count} × ${sums.reasons[reason]}`)),
     ]), { empty: "Nobody has judged a result yet. Open a result and accept or reject it." })),
-    panel(table("Single verdicts", ["When", "Verdict", "Who", "Package", "Finding", "Method", "Reason", "Comment"], listed.items.map((each) => [
+    listed && panel(table("Single verdicts", ["When", "Verdict", "Who", "Package", "Finding", "Method", "Reason", "Comment"], listed.items.map((each) => [
       age(each.at), chip(each.verdict === "accept" ? "green" : "red", each.verdict === "accept" ? "accepted" : "rejected"), each.actor, each.package, each.target ?? "–", each.method ?? "–",
       each.reason ? sums.reasons[each.reason] : "–", each.comment ?? "–",
     ]), { empty: "None." })),

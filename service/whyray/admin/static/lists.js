@@ -2,7 +2,7 @@
 
 import { bulk, gallery } from "./acting.js";
 import { get, query } from "./api.js";
-import { LEVELS, age, chip, h, sentence, spoken, table, trust, uid } from "./dom.js";
+import { LEVELS, age, chip, h, may, sentence, spoken, table, trust, uid } from "./dom.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
@@ -82,12 +82,12 @@ export const studies = list({
 export const results = list({
   title: "Results", path: "results", limit: 48,
   filters: [{ name: "grade", label: "Explanation", choices: "grades" }, { name: "finding", label: "Finding" }, { name: "kind", label: "Kind", choices: "result_kinds" }, { name: "study", label: "Study Instance UID" }],
-  render: (items) => [gallery(items), objects(items.filter((each) => !each.picture))],
+  render: (items) => [gallery(items), objects(items.filter((each) => !each.picture || !may("pictures")))],
 });
 
-export const objects = (items) => (items.length === 0 ? null : table("Objects without a picture of their own", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
+export const objects = (items) => (items.length === 0 ? null : table(may("pictures") ? "Objects without a picture of their own" : "Objects", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
   each.kind_title, sentence(each.description), each.finding ? spoken(each.finding) : "–", trust(each),
-  uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM"),
+  uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), may("identity") ? h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM") : "–",
 ])));
 
 export const events = list({

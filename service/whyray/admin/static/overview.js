@@ -24,10 +24,10 @@ function tiles(now) {
   return h("dl", { class: "tiles" },
     tile("jobs queued", link("jobs?state=queued", now.jobs.queued)),
     tile("jobs running", link("jobs?state=running", now.jobs.running)),
-    tile("jobs to be tried again", link("jobs?state=waiting", now.jobs.waiting), now.jobs.waiting ? "warn" : null),
+    tile("jobs waiting", link("jobs?state=waiting", now.jobs.waiting), now.jobs.waiting ? "warn" : null),
     tile("jobs failed", link("jobs?state=failed", now.jobs.failed), now.jobs.failed ? "bad" : null),
     tile("jobs done", link("jobs?state=done", now.jobs.done)),
-    tile("studies arriving", link("studies?state=receiving", now.studies.receiving)),
+    tile("studies receiving", link("studies?state=receiving", now.studies.receiving)),
     tile("oldest queued", oldest ? age(oldest) : "–"),
     tile("storage free", bytes(now.storage_free_bytes)));
 }

@@ -2,11 +2,11 @@
 
 import { echo, say } from "./acting.js";
 import { Problem, post } from "./api.js";
-import { age, chip, facts, fullUid, h, panel, table, uid } from "./dom.js";
+import { age, chip, facts, fullUid, h, may, panel, table, uid } from "./dom.js";
 
 export const routes = {
   title: "Routes",
-  controls: () => tester(),
+  controls: () => (may("steer") ? tester() : h("span")),
   paths: () => ["routes"],
   body: ([items]) => [panel(table("Routes in force", ["Route", "When", "Complete", "Runs", "Explains", "Sends", "Priority"], items.map((each) => [
     [each.name, each.enabled ? "" : h("div", { class: "quiet" }, "not enabled"), each.dry_run ? h("div", { class: "quiet" }, "dry run: sends nothing") : ""],

@@ -1,0 +1,111 @@
+"""What the process of a worker's jobs runs: the models, kept between jobs, and what reads, explains and stores."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from importlib.metadata import distributions
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from whyray.app.context import Context
+from whyray.base.errors import ConfigError, PackageError
+from whyray.jobs.explanation_request import Progress
+from whyray.jobs.job_process import Order, take_orders
+from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
+
+
+def run_job_program(path: Path, connection: int) -> None:
+    """Do what the worker at the other end of a connection orders, until it is gone."""
+    take_orders(Connection(connection), partial(_opened, path))
+
+
+def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], None]]:
+    context = Context.open(path)
+    workers = context.config().workers
+    limit_this_process(memory_of_a_job(workers), workers.device)
+    refuse_two_runtimes()
+
+    import onnxruntime
+
+    from whyray.inference import Model, RuntimeOptions, load_package
+    from whyray.jobs.worker import Tools, work_on
+    from whyray.results import Templates, load_templates
+
+    refuse_missing_gpu(workers.device)
+    options = RuntimeOptions(
+        device=workers.device,
+        intra_op_threads=workers.threads,
+        artefacts=(context.config().artefact_folder,),
+        cache=context.config().state / "compiled",
+    )
+    loaded: dict[str, Model] = {}
+
+    def model(package: str) -> Model:
+        current = load_package(package, search=context.config().packages.folders, options=options)
+        kept = loaded.get(package)
+        if kept is None or kept.package.digest != current.package.digest:
+            loaded[package] = kept = current
+        return kept
+
+    @lru_cache(maxsize=2)
+    def templates_in(folder: Path | None) -> Templates:
+        return load_templates(folder)
+
+    tools = Tools(
+        catalog=context.catalog,
+        storage=context.storage,
+        config=context.config,
+        model=model,
+        templates=lambda: templates_in(context.config().templates.folder),
+        rng=random.Random(),
+    )
+
+    def work(order: Order, progress: Progress) -> None:
+        context.source.reload_if_changed()
+        work_on(tools, order.job_id, order.owner, progress)
+
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return {"onnxruntime": onnxruntime.__version__, "providers": providers}, work
+
+
+def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:
+    """Refuse an installation that holds ONNX Runtime twice: the CPU one would win without a word.
+
+    Raises
+    ------
+    ConfigError
+        If both distributions are installed on `path` (sys.path by default).
+    """
+    places = list(sys.path if path is None else path)
+    names = {str(distribution.metadata["Name"]).lower() for distribution in distributions(path=places)}
+    if {"onnxruntime", "onnxruntime-gpu"} <= names:
+        raise ConfigError(
+            "onnxruntime and onnxruntime-gpu are both installed, so the GPU would not be used",
+            advice="pip uninstall --yes onnxruntime onnxruntime-gpu, then install one: '.[cpu]' or '.[gpu]'.",
+        )
+
+
+def refuse_missing_gpu(device: str) -> None:
+    """Refuse to work slowly, without a word, where CUDA was asked for and does not load.
+
+    Raises
+    ------
+    ConfigError
+        If `device` is 'cuda' and ONNX Runtime can't use it.
+    """
+    if device != "cuda":
+        return
+    from onnx import TensorProto, helper
+
+    from whyray.inference import RuntimeOptions, open_session
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "probe", value[:1], value[1:])
+    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    try:
+        open_session(probe.SerializeToString(), RuntimeOptions(device="cuda"), name="workers.device")
+    except PackageError as error:
+        raise ConfigError(error.message, advice=error.advice) from error

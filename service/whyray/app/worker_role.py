@@ -1,0 +1,138 @@
+"""The worker: takes jobs from the queue, or from the catalog while the queue is away, and has them worked on."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import celery.worker.state
+from celery import Celery, bootsteps
+
+from whyray.app.context import Context, ProcessHeartbeat
+from whyray.base.errors import WhyRayError
+from whyray.jobs.attempt import attempt
+from whyray.jobs.job_process import JobProcess
+from whyray.jobs.memory_limit import memory_of_a_job
+from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance
+from whyray.jobs.standby import Standby
+
+_log = logging.getLogger("whyray.roles")
+
+
+@dataclass
+class Worker:
+    """One worker: its Celery app, its sign of life, and the process in which its jobs run."""
+
+    context: Context
+    app: Celery
+    heartbeat: ProcessHeartbeat
+    process: JobProcess
+    listening: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    failure: WhyRayError | None = None
+    """Why its jobs can't be worked on any more."""
+
+    def run_job(self, job_id: str) -> None:
+        """Make one attempt at a job; the caller holds `turn`.
+
+        A job is claimed only where something can work on it: a worker that has lost its GPU must not fail them all.
+        """
+        try:
+            self.process.ready()
+        except WhyRayError as error:
+            self.failure = error
+            celery.worker.state.should_stop = 2
+            return
+        context = self.context
+        attempt(job_id, self.heartbeat.name, context.catalog, context.config, self._rng, self.process.work)
+        self.process.start()  # where it died: it loads its libraries while nothing is to be done
+
+    _rng: random.Random = field(default_factory=random.Random)
+
+    @contextmanager
+    def standing_by(self) -> Iterator[None]:
+        """Take jobs from the catalog, too, while no message can bring them."""
+        url, stop = self.context.redis_url, threading.Event()
+        standby = Standby(self.context.catalog, self.listening.is_set, lambda: backlog(url), self.run_job, self.turn)
+        thread = threading.Thread(target=standby.run_until, args=[stop], name="standby")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def close(self) -> None:
+        """End the process of the jobs, and close the catalog."""
+        self.process.stop()
+        self.context.close()
+
+
+def open_worker(path: Path) -> Worker:
+    """A worker that has not started yet.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration can't be obeyed, and none that was in force before is kept.
+    """
+    context = Context.open(path)
+    heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
+    level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
+    program = (sys.executable, "-m", "whyray", "--log-level", level, "job-process", "--config", str(path))
+    process = JobProcess(program, memory=memory_of_a_job(context.config().workers))
+    worker = Worker(context, celery_app(context.redis_url), heartbeat, process)
+
+    class Listening(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+        """Knows whether the worker takes messages."""
+
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, parent: Any) -> None:  # noqa: ARG002
+            """The worker is connected."""
+            worker.listening.set()
+
+        def stop(self, parent: Any) -> None:  # noqa: ARG002
+            """The connection is lost, or the worker stops."""
+            worker.listening.clear()
+
+    worker.app.steps["consumer"].add(Listening)
+
+    @worker.app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
+    def run(job_id: str) -> None:
+        with worker.turn:
+            worker.run_job(job_id)
+
+    return worker
+
+
+def run_worker(path: Path) -> None:
+    """Take jobs, one at a time, until told to stop.
+
+    The pool is `solo`: what could need another process is in one of its own anyway. The Celery worker handles SIGTERM
+    itself: it lets the job in hand come to its end, then stops.
+    """
+    # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
+    warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+    worker = open_worker(path)
+    try:
+        worker.process.start()
+        detail = worker.process.ready()
+        _log.info("ONNX Runtime %s with %s", detail["onnxruntime"], detail["providers"])
+        with worker.heartbeat, worker.standing_by():
+            worker.heartbeat.note(providers=detail["providers"], device=worker.context.config().workers.device)
+            options = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+            name = f"--hostname={worker.heartbeat.name}"
+            worker.app.worker_main(["--quiet", "worker", *options, name, "--loglevel=INFO"])
+        if worker.failure is not None:
+            raise worker.failure
+    finally:
+        worker.close()

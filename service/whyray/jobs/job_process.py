@@ -1,0 +1,300 @@
+"""The process in which decoders and models run, and how a worker watches, stops and replaces it.
+
+Native code can crash, loop or eat memory, and then takes along whatever shares its process. So a worker claims jobs,
+keeps their leases and the time, and leaves the work to a process of its own, which is kept between jobs with all that
+it has loaded. When that one dies, one attempt at one job is lost, and the worker goes on with a new one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+from whyray.base.child_process import end_with_parent, how_ended
+from whyray.base.errors import (
+    Cancelled,
+    InternalError,
+    NativeCrash,
+    ProcessKilled,
+    ResourceExhausted,
+    WhyRayError,
+    error_named,
+)
+from whyray.base.failures import logged, typed_error
+from whyray.jobs.explanation_request import Progress
+from whyray.jobs.memory_limit import kills_for_memory, resident_memory
+
+GRACE = 5.0
+"""Seconds that work has, once it is to stop, to come to the end of a batch; then its process is ended."""
+LONGEST_START = 600.0
+"""Seconds that the process has to load its libraries."""
+_LOOK = 0.2
+_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS}
+_log = logging.getLogger("whyray.worker")
+
+
+@dataclass(frozen=True)
+class Order:
+    """To the process: work on this job, which `owner` has claimed."""
+
+    job_id: str
+    owner: str
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """To the process: come to an end."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """From the process: it takes orders. `detail` is what status shows of it."""
+
+    detail: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _At:
+    done: float
+    words: str
+
+
+@dataclass(frozen=True)
+class _Done:
+    """From the process: the job is done, and entered in the catalog."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """From the process: the job, or the start, went wrong."""
+
+    code: str
+    message: str
+    advice: str
+    in_service: str
+
+    @classmethod
+    def of(cls, error: WhyRayError) -> _Failed:
+        return cls(error.code, error.message, error.advice, error.in_service)
+
+    def error(self) -> WhyRayError:
+        return error_named(self.code, self.message, advice=self.advice, in_service=self.in_service)
+
+
+_Message = _Ready | _At | _Done | _Failed
+
+
+class JobProcess:
+    """A process that does what jobs ask for.
+
+    Parameters
+    ----------
+    command
+        What to run; the number of its end of the connection is appended. It has to call `take_orders`.
+    memory
+        Bytes that it may hold; it is ended above them.
+    """
+
+    def __init__(self, command: Sequence[str], *, memory: int) -> None:
+        self._command, self._memory = list(command), memory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[object, object] | None = None
+        self._detail: dict[str, str] | None = None
+        self._killed_before = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start it, if it does not run; `ready` waits for it."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.stop()
+        own, its = Pipe()
+        with its:
+            self._process = subprocess.Popen(
+                [*self._command, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
+                start_new_session=True,
+                preexec_fn=partial(end_with_parent, signal.SIGKILL),
+            )
+        self._connection, self._detail, self._killed_before = own, None, kills_for_memory()
+
+    def ready(self) -> dict[str, str]:
+        """Wait until it takes orders, having started it where it does not run; gives what it says of itself.
+
+        Raises
+        ------
+        WhyRayError
+            Why it can't work: of the class that it told, or ResourceExhausted if it ended without a word.
+        """
+        self.start()
+        assert self._connection is not None
+        deadline = time.monotonic() + LONGEST_START
+        while self._detail is None:
+            message = self._next(_LOOK)
+            if isinstance(message, _Failed):
+                self.stop()
+                raise message.error()
+            if isinstance(message, _Ready):
+                self._detail = message.detail
+            elif time.monotonic() > deadline:
+                self._kill()
+                raise ResourceExhausted(f"the process for jobs was not ready within {LONGEST_START:.0f} s")
+        return self._detail
+
+    def work(self, job_id: str, owner: str, progress: Progress) -> None:
+        """Have a claimed job worked on until it is done and entered.
+
+        Raises
+        ------
+        WhyRayError
+            What went wrong with it; what `progress` raised; or why the process ended in it.
+        """
+        self.ready()
+        assert self._connection is not None
+        at = _At(0.0, "starting")
+        try:
+            self._connection.send(Order(job_id, owner))
+        except OSError as error:
+            raise self._death(job_id, at) from error
+        while True:
+            try:
+                message = self._next(_LOOK)
+            except _Ended:
+                raise self._death(job_id, at) from None
+            if isinstance(message, _Done):
+                return
+            if isinstance(message, _Failed):
+                raise message.error()
+            at = message if isinstance(message, _At) else at
+            try:
+                progress(at.done, at.words)
+                self._check_memory(job_id, at)
+            except WhyRayError as error:
+                if self._wind_down(error):
+                    return
+                raise
+
+    def stop(self) -> None:
+        """End it."""
+        self._kill()
+
+    def _next(self, wait: float) -> object | None:
+        """The next message, or None if there was none in time."""
+        assert self._connection is not None
+        try:
+            return self._connection.recv() if self._connection.poll(wait) else None
+        except (EOFError, OSError) as error:
+            raise _Ended from error
+
+    def _check_memory(self, job_id: str, at: _At) -> None:
+        assert self._process is not None
+        held = resident_memory(self._process.pid)
+        if held > self._memory:
+            self._kill()
+            raise ResourceExhausted(
+                f"job {job_id}: its process held {held >> 20} MiB of memory, {self._memory >> 20} are allowed; it was "
+                f"at: {at.words}",
+                advice="Raise workers.memory, or give the machine more; ask for fewer frames or methods in the route.",
+            )
+
+    def _wind_down(self, error: WhyRayError) -> bool:
+        """Let the work come to its end, or end its process; says whether it was done after all."""
+        if self._process is None:
+            return False
+        assert self._connection is not None
+        deadline = time.monotonic() + GRACE
+        try:
+            self._connection.send(_Stop())
+            while (left := deadline - time.monotonic()) > 0:
+                message = self._next(left)
+                if isinstance(message, (_Done, _Failed)):
+                    return isinstance(message, _Done)
+        except (_Ended, OSError):
+            pass
+        _log.error("%s: the work did not come back; its process is ended", error.code)
+        error.message += "; it did not come back from there, and its process was ended"
+        self._kill()
+        return False
+
+    def _death(self, job_id: str, at: _At) -> WhyRayError:
+        """Why the process ended of itself in a job."""
+        assert self._process is not None
+        code = self._process.wait()
+        killed_before = self._killed_before
+        self._kill()
+        words = f"job {job_id}: the process in which it ran {how_ended(code)}; it was at: {at.words}"
+        _log.error("%s", words)
+        if code == -signal.SIGKILL and kills_for_memory() > killed_before:
+            return ResourceExhausted(f"{words}. The kernel ends processes where memory runs out, and did")
+        if code < 0 and -code not in _FAULTS:
+            return ProcessKilled(words)
+        return NativeCrash(words)
+
+    def _kill(self) -> None:
+        process, connection = self._process, self._connection
+        self._process = self._connection = self._detail = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            with suppress(ProcessLookupError):  # its own children, too: a decoder may be what hangs
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class _Ended(Exception):  # noqa: N818 - what happened
+    """The other side of the connection is gone."""
+
+
+def take_orders(
+    connection: Connection[object, object],
+    open_up: Callable[[], tuple[dict[str, str], Callable[[Order, Progress], None]]],
+) -> None:
+    """Be the process: open up, then do what is ordered, until the worker is gone.
+
+    `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        detail, work = open_up()
+    except Exception as error:  # told to who started this process, whatever it is
+        connection.send(_Failed.of(typed_error(error)))
+        return
+    with suppress(EOFError, BrokenPipeError):
+        connection.send(_Ready(detail))
+        while True:
+            order = connection.recv()
+            if isinstance(order, Order):  # a stop may come after the end of what it was for
+                connection.send(_answer(order, work, connection))
+
+
+def _answer(
+    order: Order, work: Callable[[Order, Progress], None], connection: Connection[object, object]
+) -> _Done | _Failed:
+    def progress(done: float, words: str) -> None:
+        connection.send(_At(done, words))
+        if connection.poll():
+            connection.recv()
+            raise Cancelled(f"job {order.job_id} is to stop")
+
+    try:
+        work(order, progress)
+    except Exception as error:  # the worker must go on, and the catalog must say why this job did not
+        typed = typed_error(error, f"job {order.job_id}")
+        if isinstance(typed, InternalError):
+            logged(_log, error, f"job {order.job_id}")
+        return _Failed.of(typed)
+    return _Done()

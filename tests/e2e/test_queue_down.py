@@ -1,0 +1,99 @@
+"""Work goes on while the queue is away: results, deliveries and intake, each thing exactly once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from peers import RedisServer, StoreScp, StoreScpFactory, until
+from planted import planted_package
+from running import Running
+from synthetic import radiograph, write
+from whyray.catalog import DeliveryState, Event, JobState
+from whyray.config import DicomDestination
+from whyray.delivery import Caller, send_files
+
+
+def send(running: Running, folder: Path, name: str) -> None:
+    pixels = np.full((64, 56), 300, np.uint16)
+    pixels[20:30, 30:40] = 4000
+    paths = write([radiograph(pixels, study=name, series=name)], folder / name)
+    peer = DicomDestination(ae_title="WHYRAY", host="127.0.0.1", port=running.port)
+    assert all(each.stored for each in send_files(paths, peer, caller=Caller("TESTS")))
+
+
+def all_delivered(running: Running, archive: StoreScp, studies: int) -> None:
+    running.wait_for(
+        lambda: (
+            len(running.jobs()) == studies
+            and all(job.state is JobState.DONE for job in running.jobs())
+            and all(delivery.state is DeliveryState.SENT for delivery in running.deliveries())
+        ),
+        what=f"{studies} studies answered and delivered",
+    )
+    assert [job.attempt for job in running.jobs()] == [1] * studies, "nothing was done twice"
+    assert len(running.results()) == studies
+    assert sorted(archive.files()) == sorted(result.sop_instance_uid for result in running.results())
+
+
+def test_studies_that_come_while_redis_is_down_hangs_or_forgets_are_answered_and_delivered_once(
+    serve: Callable[..., Running], storescp: StoreScpFactory, redis_server: Callable[[], RedisServer], tmp_path: Path
+) -> None:
+    """One service for all three, so that its start is paid for once."""
+    planted_package(tmp_path / "packages", shape=(64, 64), modalities=("CR", "DX"))
+    archive, server = storescp(ae_title="ARCHIVE"), redis_server()
+    retry = {"delay": "1s", "ceiling": "2s", "attempts": 100}
+    running = serve(
+        {
+            "queue": {"url": server.url},
+            "destinations": {
+                "archive": {"ae_title": "ARCHIVE", "host": archive.host, "port": archive.port, "retry": retry}
+            },
+            "packages": {"folders": [str(tmp_path / "packages")]},
+            "routes": [
+                {
+                    "name": "films",
+                    "when": {"Modality": "CR"},
+                    "complete": {"on_release": True, "quiet_for": "1s", "at_most": "5m"},
+                    "run": "planted",
+                    "send": {"to": ["archive"], "as": ["sr"]},
+                }
+            ],
+        }
+    )
+    send(running, tmp_path, "before")
+    all_delivered(running, archive, 1)
+
+    server.kill()
+    send(running, tmp_path, "down")
+    all_delivered(running, archive, 2)
+    server.start()
+    until(lambda: "the queue is back" in running.log.read_text(), what="the worker's return to the queue")
+
+    assert server._process is not None
+    os.kill(server._process.pid, signal.SIGSTOP)
+    try:
+        send(running, tmp_path, "hangs")
+        all_delivered(running, archive, 3)
+    finally:
+        os.kill(server._process.pid, signal.SIGCONT)
+    until(lambda: running.log.read_text().count("the queue is back") == 2, what="its return after a hang")
+
+    os.kill(_worker(running), signal.SIGSTOP)  # so that the message is still there to be lost
+    try:
+        send(running, tmp_path, "forgets")
+        with redis.from_url(server.url) as client:
+            until(lambda: client.dbsize() and client.flushall(), what="a message to forget")
+    finally:
+        os.kill(_worker(running), signal.SIGCONT)
+    all_delivered(running, archive, 4)
+    assert not [event for event in running.rows(Event) if event.severity == "error"]
+
+
+def _worker(running: Running) -> int:
+    return next(pid for role, pid in running.roles() if role == "worker")
