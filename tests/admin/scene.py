@@ -26,7 +26,7 @@ from whyray.explain import RegionShares
 from whyray.imaging import read_images
 from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
-from whyray.results import Answer, Finding, GradedExplanation, MapInSource, PackageIdentity, describe
+from whyray.results import Answer, Finding, GradedExplanation, MapInSource, PackageIdentity, Refusal, describe
 from whyray.storage import FolderStorage
 
 CONFIG = """
@@ -68,7 +68,7 @@ def _findings() -> list[dict[str, Any]]:
             card = QualityCard((measured,))
             maps = (MapInSource("grad-cam", empty, empty == 0, empty > 0, "none", False, "logit", card),)
         told = (_region_shares(name),) if name == "Cardiomegaly" else ()
-        refused = {"similar-cases": "no reference index"} if name == "Cardiomegaly" else {}
+        refused = {"similar-cases": Refusal("missing", "no reference index")} if name == "Cardiomegaly" else {}
         made.append(
             Finding(
                 TargetSpec(name=name), grade is not None, _PROBABILITIES[name], maps=maps, told=told, refused=refused

@@ -48,7 +48,7 @@ def test_pages_compare_what_may_be_shown_and_are_valid(name, templates, errors_o
     extra = results[len(plain) :]
     assert [each.description for each in extra] == [
         "Cardiomegaly: methods side by side",
-        "grad-cam: targets side by side",
+        "Grad-CAM: targets side by side",
     ]
     uids = {each.dataset.SOPInstanceUID for each in results}
     assert len(uids) == len(results)

@@ -14,7 +14,7 @@ from results.sources import SOURCES, image_named, read, tilted
 from results.test_validity import rich_answer
 from whyray.base.errors import ImageError
 from whyray.base.identity import EQUIPMENT_MANUFACTURER, EQUIPMENT_MODEL
-from whyray.results import EVERY_KIND, build_results, encode
+from whyray.results import EVERY_KIND, Refusal, build_results, encode
 from whyray.routing import is_own_result
 
 PATIENTS = {
@@ -151,7 +151,9 @@ def test_names_with_backslashes_and_line_breaks_stay_one_value(templates, errors
     image = image_named("tilted CT, Japanese")
     answer = answer_about(image)
     odd = answer.findings[0].target.model_copy(update={"name": "Mass\\nodule\n" + "long " * 20, "code": None})
-    odd_finding = replace(answer.findings[0], target=odd, refused={"lrp": "failed:\n\tout of memory"})
+    odd_finding = replace(
+        answer.findings[0], target=odd, refused={"lrp": Refusal("defect", "failed:\n\tout of memory")}
+    )
     answer = replace(answer, findings=(odd_finding, replace(odd_finding, maps=())))
     for result in build_results(answer, EVERY_KIND, templates):
         dataset = read(encode(result.dataset))

@@ -16,7 +16,7 @@ from results.sources import tilted_planes
 from results.test_validity import rich_answer
 from whyray.base.errors import ExplanationError
 from whyray.quality import Grade
-from whyray.results import Finding, build_results, write_picture
+from whyray.results import Finding, Refusal, build_results, write_picture
 from whyray.results.page import key_slices, legible_wording, map_pages, notice_page
 from whyray.results.page.text import wrapped
 
@@ -120,10 +120,16 @@ def test_a_page_is_the_same_whatever_a_withheld_map_holds(smooth_image, template
 
 
 def test_a_finding_that_no_method_could_explain_gets_a_page_that_says_why(smooth_image, templates, monkeypatch):
-    finding = Finding(NODULE, present=True, probability=0.8, refused={"lrp": "the model has no gradients"})
+    finding = Finding(
+        NODULE,
+        present=True,
+        probability=0.8,
+        refused={"lrp": Refusal("model", "the model has no gradients: /srv/model.onnx")},
+    )
     words = words_on(monkeypatch, lambda: build_results(answer_about(smooth_image, [finding]), ["sc"], templates))
     assert "No explanation possible" in words
-    assert "Layer-wise relevance propagation: the model has no gradients" in words
+    assert "Layer-wise relevance propagation: this model does not give what the method needs" in words
+    assert "model.onnx" not in words
 
 
 def test_low_values_are_clear_and_the_highest_are_half_transparent(smooth_image, templates):

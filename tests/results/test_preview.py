@@ -87,6 +87,7 @@ OPTIONAL = {
     "finding",
     "details",
     "scope",
+    "refusals",
     "base",
     "packages",
 }

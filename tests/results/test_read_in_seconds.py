@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import matplotlib
 import numpy as np
@@ -15,13 +16,24 @@ import synthetic
 from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, image_of
 from results.sources import tilted_planes
 from results.test_told import told_about
+from whyray.explain import method_title
 from whyray.imaging import SourceImage
 from whyray.packages import TargetSpec
-from whyray.quality import Grade
-from whyray.results import Answer, Finding, Prevalence, StructureInSource, Templates, build_results, load_templates
+from whyray.quality import Grade, ScopeCheck, ScopeReason
+from whyray.results import (
+    Answer,
+    Finding,
+    Prevalence,
+    Refusal,
+    StructureInSource,
+    Templates,
+    build_results,
+    load_templates,
+)
 from whyray.results.page import on_paper, summary_page
 from whyray.results.page.text import LEAST_TEXT
 from whyray.results.place import place_in_words
+from whyray.results.refusal import RefusalReason
 from whyray.results.template_layout import Layout
 
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
@@ -207,7 +219,7 @@ def test_what_only_scientists_understand_is_on_their_pages_alone(method, templat
         ]
         for audience in ("radiologist", "scientist")
     }
-    assert made == {"radiologist": [], "scientist": [f"Cardiomegaly: {method}, details"]}
+    assert made == {"radiologist": [], "scientist": [f"Cardiomegaly: {method_title(method)}, details"]}
 
 
 def test_scientists_get_every_measurement_with_baseline_and_rule(templates, film, written):
@@ -230,7 +242,9 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
         Finding(TargetSpec(name=f"Finding {number}", threshold=0.2), present=True, probability=0.3 + number / 20)
         for number in range(9)
     ]
-    findings[4] = replace(findings[4], maps=(heatmap,), refused={"lrp": "the model has no gradients."})
+    findings[4] = replace(
+        findings[4], maps=(heatmap,), refused={"lrp": Refusal("model", "the model has no gradients.")}
+    )
     findings.append(Finding(NODULE, present=False, probability=0.1))
     answer = answer_about(film, findings)
     texts = [one.text for one in written(lambda: summary_page(answer, templates.layout, templates.wording("en")))]
@@ -238,7 +252,8 @@ def test_the_first_page_says_what_was_found_by_probability_what_was_not_and_what
     assert "and 3 more: Finding 2 40 %, Finding 1 35 %, Finding 0 30 %" in texts
     assert "Looked for and not found: Nodule." in texts
     assert any(
-        text.startswith("Could not be done: ") and text.endswith("(the model has no gradients).") for text in texts
+        text.startswith("Could not be done: ") and text.endswith("(this model does not give what the method needs).")
+        for text in texts
     )
     assert "patient's left, upper third" in texts
 
@@ -359,3 +374,107 @@ def test_the_shipped_words_of_every_language_are_complete():
     for wording in wordings.values():
         for part in (wording.pages, wording.pages.place, wording.pages.types):
             assert part.model_fields_set == set(type(part).model_fields)
+
+
+@pytest.mark.parametrize("method", ["latent-shift", "prototypes"])
+def test_maps_that_are_part_of_an_explanation_go_to_scientists_alone(method, templates):
+    """Everybody's SEG, PM and presentation states held the difference map of a counterfactual."""
+    answer = told_about(method)
+    assert any(heatmap.part for heatmap in answer.findings[0].maps)
+    kinds = ["sc", "seg", "pm", "sr", "gsps", "blend", "ko"]
+    made = {
+        audience: build_results(answer, kinds, templates, audience=audience)
+        for audience in ("radiologist", "administrator", "scientist")
+    }
+    for audience in ("radiologist", "administrator"):
+        assert {one.method for one in made[audience] if one.kind in ("pm", "gsps", "blend", "ko")} == {"grad-cam"}
+        (regions,) = [one.dataset for one in made[audience] if one.description.startswith("salient regions")]
+        assert len(regions.SegmentSequence) == 1
+    assert {one.method for one in made["scientist"] if one.kind == "pm"} == {"grad-cam", method}
+    drawn = {audience: _outlines(results) for audience, results in made.items()}
+    assert drawn["radiologist"] == drawn["administrator"] == 1, "viewers draw every outline that a report holds"
+    assert drawn["scientist"] > 1
+    numbers = {audience: _measurements(results) for audience, results in made.items()}
+    assert numbers["radiologist"] == numbers["scientist"], "the report keeps every measurement"
+
+
+def _report(results):
+    return next(one.dataset for one in results if one.kind == "sr")
+
+
+def _outlines(results) -> int:
+    return sum(element.keyword == "GraphicType" for element in _report(results).iterall())
+
+
+def _measurements(results) -> list[float]:
+    return sorted(float(element.value) for element in _report(results).iterall() if element.keyword == "NumericValue")
+
+
+def small(templates: Templates) -> Templates:
+    """The same pages on small paper, for what is asked of their words: letters are as large as on large paper."""
+    page = templates.layout.page.model_copy(
+        update={"width_at_most": 1100, "panel_at_least": 240, "panel_height_at_most": 300}
+    )
+    return replace(
+        templates, layout=templates.layout.model_copy(update={"page": page, "compare": ("methods", "targets")})
+    )
+
+
+def every_kind(film: SourceImage) -> list[Answer]:
+    """Answers whose pages are of all kinds together."""
+    planes = tilted_planes()
+    head = image_of(synthetic.slices(synthetic.volume_of(planes, synthetic.ball((3, -4, 0), 14)), planes))
+    lit, dim = (a_map(head, blob(head, (5, 20, 30), 0.25), grade=grade) for grade in (Grade.AMBER, Grade.RED))
+    segment = Finding(CARDIOMEGALY, present=True, probability=None, value=61.5, mask=lit.values > 0.4, maps=(lit,))
+    volume = answer_about(head, [segment, replace(segment, target=NODULE, maps=(dim,))])
+    refused = {method: Refusal(reason, "/srv") for method, reason in zip(TYPES, get_args(RefusalReason), strict=False)}
+    moved = replace(with_grade(film, Grade.GREEN).findings[0], prevalence=Prevalence(0.02, 0.12), refused=refused)
+    two = (moved, replace(moved, target=NODULE, maps=(a_map(film, blob(film, (0, 200, 40))),)))
+    several = [replace(answer_about(film, two), revision=2), replace(with_grade(film, Grade.RED), revision=2)]
+    silent = replace(with_grade(film, Grade.RED), findings=(), scope=ScopeCheck(reasons=get_args(ScopeReason)))
+    told = [told_about(method, Grade.AMBER) for method in [*TYPES, "tcav", "unit-report"]]
+    alone = [replace(one, findings=(replace(one.findings[0], maps=()),)) for one in told]
+    return [volume, *several, silent, *alone]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_kind_of_page_is_legible_in_every_language(language, templates, film, written):
+    """Whole, large enough at half its size, apart from its ground: for all readers, pages, charts and captions."""
+    on_small = small(templates)
+    shown: set[str | None] = set()
+    texts = []
+    for answer in every_kind(film):
+        results = []
+        texts += written(
+            lambda answer=answer, results=results: results.extend(
+                build_results(answer, ["sc"], on_small, language=language, audience="scientist")
+            )
+        )
+        shown |= {one.page for one in results}
+    assert shown == {"summary", "map", "segment", "notice", "told", "compared", "details"}
+    colours = templates.layout.colours
+    for one in texts:
+        assert "…" not in one.text, one
+        assert one.size >= LEAST_TEXT, one
+        ground = colours.amber if one.colour == (0, 0, 0) else colours.background
+        assert contrast(one.colour, ground) >= 4.5, one
+    assert not any(word in one.text for one in texts for word in ("/srv", "_"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reader_has_few_words_in_every_language(language, templates, film, written):
+    on_small = small(templates)
+    for kind, results in (
+        ("what was found", lambda answer: [summary_page(answer, on_small.layout, on_small.wording(language))]),
+        ("page of a finding", lambda answer: build_results(answer, ["sc"], on_small, language=language)),
+    ):
+        answer = with_grade(film, Grade.AMBER)
+        texts = [one.text for one in written(lambda answer=answer, results=results: results(answer))]
+        if kind != "what was found":
+            first = written(lambda answer=answer: summary_page(answer, on_small.layout, on_small.wording(language)))
+            texts = texts[len(first) :]
+        words = re.findall(r"[^\W\d_]{2,}", " ".join(texts))
+        letters = sum(len(word) for word in words)
+        most = round(1.3 * MOST_WORDS[kind])
+        assert len(words) <= most, words
+        assert letters <= 6 * most, words

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import whyray.quality
+from whyray.base.errors import (
+    ArtefactMissing,
+    ConfigError,
+    ExplanationError,
+    GeometryError,
+    InternalError,
+    ModelOutputError,
+    PackageError,
+    TierMissing,
+)
 from whyray.quality import Grade, Measurement, QualityCard, salient_region
 from whyray.results import load_templates
 from whyray.results.reasons import reasons_in
+from whyray.results.refusal import Refusal, RefusalReason
 
 LANGUAGES = ("de", "es", "fr", "ja")
 _BY_FORMAT = {
@@ -114,3 +126,30 @@ def test_a_name_that_a_site_left_out_stays_as_it_is() -> None:
 def test_every_language_has_words_for_every_rule_of_a_region(language: str, signed: bool, peak: float) -> None:
     _, rule = salient_region(np.full((2, 2), peak, np.float32), None, signed)
     assert rule in load_templates().wording(language).region_rules
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_no_reason_why_a_method_could_not_explain_lacks_a_translation(language: str) -> None:
+    """They were the errors' own words: English in every language, with paths of files."""
+    words, english = (load_templates().wording(each).refusals for each in (language, "en"))
+    assert words.model_fields_set == set(get_args(RefusalReason))
+    for reason in get_args(RefusalReason):
+        said = words.clause(Refusal(reason, "/srv/model.onnx"))
+        assert said
+        assert "/" not in said
+        assert language == "en" or said != english.clause(Refusal(reason, ""))
+
+
+def test_every_error_that_a_method_may_raise_has_a_reason() -> None:
+    reasons = {
+        TierMissing("x"): "model",
+        ArtefactMissing("x"): "missing",
+        PackageError("x"): "missing",
+        ConfigError("x"): "settings",
+        GeometryError("x"): "image",
+        ModelOutputError("x"): "answer",
+        ExplanationError("x"): "no_result",
+        InternalError("x"): "defect",
+    }
+    assert {error: Refusal.of(error).reason for error in reasons} == reasons
+    assert set(reasons.values()) == set(get_args(RefusalReason))

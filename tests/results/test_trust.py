@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -53,18 +54,20 @@ def test_a_green_card_is_reliable_and_an_unmeasured_one_not_shown() -> None:
 
 
 def test_what_the_maps_of_the_package_met_is_said_where_all_is_well() -> None:
-    record = measured("maps that hit what readers marked", "record", Grade.GREEN, 0.59, 0.48)
+    record = replace(measured("maps that hit what readers marked", "record", Grade.GREEN, 34 / 58, 28 / 58), of=58)
     assert trust_in(card(record), ENGLISH).sentence == (
-        "Such maps of this package met 59% of radiologists' marks; a guess meets 48%."
+        "Such maps of this package hit 34 of 58 places that radiologists had marked; a guess hits 28."
     )
 
 
 def test_what_the_maps_of_the_package_met_is_said_of_those_that_are_doubted_too() -> None:
-    record = measured("maps that hit what readers marked", "record", Grade.GREEN, 0.59, 0.48)
+    record = replace(measured("maps that hit what readers marked", "record", Grade.GREEN, 34 / 58, 28 / 58), of=58)
     doubted = trust_in(card(record, measured("share inside anatomy", "anatomy", Grade.AMBER)), ENGLISH)
     assert doubted.sentence is not None
     assert "part of the highlighted area" in doubted.sentence
-    assert doubted.record == "Such maps of this package met 59% of radiologists' marks; a guess meets 48%."
+    assert (
+        doubted.record == "Such maps of this package hit 34 of 58 places that radiologists had marked; a guess hits 28."
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from results.answers import CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_about, blob, centre_of
 from results.sources import PLANAR, VOLUMES, image_named, read
 from whyray.quality import Grade
-from whyray.results import Finding, build_results, encode
+from whyray.results import Finding, Refusal, build_results, encode
 
 
 def test_dciodvfy_finds_no_error_in_any_object(any_image, templates, errors_of):
@@ -110,10 +110,15 @@ def rich_answer(image):
                     a_map(image, signed, method="integrated-gradients", signed=True),
                     a_map(image, lit, method="rise", grade=Grade.RED),
                 ),
-                refused={"lrp": "the model has no verified gradient engine"},
+                refused={"lrp": Refusal("model", "the model has no verified gradient engine")},
             ),
             Finding(NODULE, present=True, probability=0.7, maps=(a_map(image, lit, grade=Grade.RED),)),
-            Finding(_target("Effusion"), present=True, probability=0.6, refused={"grad-cam": "no spatial layer"}),
+            Finding(
+                _target("Effusion"),
+                present=True,
+                probability=0.6,
+                refused={"grad-cam": Refusal("model", "no spatial layer")},
+            ),
             Finding(_target("Age"), present=True, probability=None, value=61.5),
             Finding(_target("Heart segment"), present=True, probability=None, value=612.0, mask=lit > 0.4),
         ],

@@ -10,7 +10,7 @@ from whyray.results.page import Panel
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.layout import ColourBar, Line, Words, compose
 from whyray.results.page.marks import Badge, Probability
-from whyray.results.page.overlay import with_strip
+from whyray.results.page.overlay import strip
 from whyray.results.page.text import LEAST_TEXT, fitted, wrapped
 from whyray.results.page.typeface import typeface
 from whyray.results.trust import TrustLevel
@@ -71,5 +71,5 @@ def test_labels_of_charts_are_whole_and_as_large_as_other_text(templates, monkey
 
 def test_what_nobody_may_overlook_is_never_cut(monkeypatch):
     layout = load_templates(None).layout
-    said = words_on(monkeypatch, lambda: with_strip(np.zeros((400, 190, 3), np.uint8), LONG, layout))
+    said = words_on(monkeypatch, lambda: strip(190, LONG, layout))
     assert said.split() == LONG.split()

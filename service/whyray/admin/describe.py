@@ -8,7 +8,7 @@ from typing import Literal
 from pydicom.uid import UID
 
 from whyray.admin.explanation_schemas import AgreementOut, TrustOut
-from whyray.admin.explanations import explanations_of, is_about, trust_out
+from whyray.admin.explanations import explanations_of, is_about, title_of, trust_out
 from whyray.admin.schemas import (
     Action,
     DeliveryOut,
@@ -25,6 +25,7 @@ from whyray.admin.schemas import (
 from whyray.base.errors import uncorrectable_codes
 from whyray.base.finding_record import ExplanationRecord, FindingRecord
 from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, delivery_sources, job_sources
+from whyray.config import kind_title
 
 _LEVELS = ("reliable", "caution", "not_shown")
 _UNANSWERED = ("words", "reasons", "measurements", "images")
@@ -94,7 +95,7 @@ def _finding_out(finding: FindingRecord) -> FindingOut:
         else AgreementOut.model_validate(finding.agreement, from_attributes=True),
         reasons=[
             *_reasons(finding.all_explanations),
-            *(f"{method}: {why}" for method, why in finding.refused.items()),
+            *(f"{title_of(method)}: {why}" for method, why in finding.refused.items()),
         ],
     )
 
@@ -197,6 +198,7 @@ def result_out(row: ResultRow) -> ResultOut:
         job_id=row.job_id,
         package=row.job.package,
         kind=row.kind,
+        kind_title=kind_title(row.kind),
         finding=row.finding,
         probability=None if record is None else record.probability,
         method=row.method,
@@ -231,6 +233,7 @@ def delivery_out(row: Delivery) -> DeliveryOut:
         study_instance_uid=row.result.job.study.study_instance_uid,
         sop_instance_uid=row.result.sop_instance_uid,
         kind=row.result.kind,
+        kind_title=kind_title(row.result.kind),
         description=row.result.description,
         destination=row.destination,
         state=row.state,

@@ -31,7 +31,7 @@ class TrustOut(Answer):
     record: str | None = Field(
         None,
         description="How many of radiologists' marks such maps of the package met before.",
-        examples=["Such maps of this package met 59% of radiologists' marks; a guess meets 48%."],
+        examples=["Such maps of this package hit 34 of 58 places that radiologists had marked; a guess hits 28."],
     )
 
 

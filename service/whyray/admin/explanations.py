@@ -12,6 +12,13 @@ from whyray.catalog import Job, ResultRow
 UNKNOWN = "explanation"
 
 
+def title_of(method: str) -> str:
+    """What a method is called for people."""
+    from whyray.explain import method_title  # late: the list of methods is asked for by few pages, and loads for long
+
+    return method_title(method)
+
+
 def explanations_of(job: Job, kinds: Mapping[str, str]) -> list[ExplanationOut]:
     """All of them; `kinds` gives the type of each method, in the order in which types are shown."""
     order = {kind: number for number, kind in enumerate(dict.fromkeys(kinds.values()))}
@@ -54,7 +61,7 @@ def _of_finding(job: Job, finding: FindingRecord, kinds: Mapping[str, str]) -> I
             finding=finding.finding,
             frame=finding.frame,
             method=method,
-            title=method,
+            title=title_of(method),
             type=kinds.get(method, UNKNOWN),
             part=None,
             state="refused",

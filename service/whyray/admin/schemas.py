@@ -62,6 +62,7 @@ class DeliveryOut(Answer):
     study_instance_uid: str = Field(examples=[UID_EXAMPLE])
     sop_instance_uid: str = Field(examples=["2.25.1"])
     kind: str = Field(examples=["sc"])
+    kind_title: str = Field(description="What the kind is called for people.", examples=["Page"])
     description: str
     destination: str = Field(examples=["pacs"])
     state: DeliveryState
@@ -89,6 +90,7 @@ class ResultOut(Answer):
     job_id: str
     package: str = Field(examples=["cxr-findings@1.0.0"])
     kind: str = Field(examples=["sc"])
+    kind_title: str = Field(description="What the kind is called for people.", examples=["Page"])
     finding: str | None
     probability: float | None
     method: str | None = Field(examples=["grad-cam"])
@@ -335,6 +337,7 @@ class Choices(Answer):
     delivery_states: list[DeliveryState]
     study_states: list[StudyState]
     result_kinds: list[ResultKind]
+    kind_titles: dict[ResultKind, str] = Field(description="What the kinds of results are called for people.")
     grades: list[GradeName]
     severities: list[Severity]
 

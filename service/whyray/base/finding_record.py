@@ -26,7 +26,8 @@ class _Record(BaseModel):
 
 
 class MeasurementRecord(_Record):
-    """One metric of an explanation; see `whyray.quality.Measurement`. None where a number was not finite."""
+    """One metric of an explanation; see `whyray.quality.Measurement`. None where a number was not finite, or was not
+    kept yet."""
 
     name: str
     aspect: str
@@ -35,6 +36,7 @@ class MeasurementRecord(_Record):
     grade: GradeName = "red"
     rule: str = ""
     source: str = ""
+    of: int | None = None
 
 
 class TrustRecord(_Record):

@@ -12,27 +12,23 @@ from whyray.config.conditions import (
     parse_condition,
     pattern_validator,
 )
-from whyray.config.lines import read_yaml
-from whyray.config.load import example_config, load_config, read_config
-from whyray.config.model import Config
-from whyray.config.network import (
+from whyray.config.destinations import (
     AssociationTimeouts,
     CallerTls,
     Destination,
     DicomDestination,
     DicomPeer,
     DicomWebDestination,
-    DicomWebListener,
     Informed,
-    Listener,
-    ListenerLimits,
-    ListenerTls,
-    Peer,
     Retry,
 )
+from whyray.config.lines import read_yaml
+from whyray.config.load import example_config, load_config, read_config
+from whyray.config.model import Config
+from whyray.config.network import DicomWebListener, Listener, ListenerLimits, ListenerTls, Peer
 from whyray.config.problems import Problem, config_error
+from whyray.config.result_kinds import DEFAULT_KINDS, KIND_TITLES, ResultKind, kind_title, result_kinds
 from whyray.config.routes import (
-    DEFAULT_KINDS,
     Audience,
     Budget,
     Completion,
@@ -41,12 +37,10 @@ from whyray.config.routes import (
     Otherwise,
     PackageReference,
     Priority,
-    ResultKind,
     Route,
     Send,
     TargetRequest,
     reader_of,
-    result_kinds,
 )
 from whyray.config.schema import config_schema
 from whyray.config.secrets import Secret
@@ -60,6 +54,7 @@ from whyray.config.worklists import Orders, Task, Worklist
 __all__ = [
     "DATES",
     "DEFAULT_KINDS",
+    "KIND_TITLES",
     "NUMBERS",
     "Admin",
     "AllOf",
@@ -122,6 +117,7 @@ __all__ = [
     "format_share",
     "format_size",
     "keyword_of",
+    "kind_title",
     "load_config",
     "may_be_asked",
     "parse_attribute",

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from whyray.config.base import Section
+from whyray.config.destinations import Destination
 from whyray.config.lines import Document
-from whyray.config.network import Destination, Listener
+from whyray.config.network import Listener
 from whyray.config.problems import Place
 from whyray.config.references import reference_faults
 from whyray.config.routes import Otherwise, OtherwiseValue, Route

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -19,30 +19,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from whyray.base.errors import ConfigError
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
+from whyray.config.result_kinds import DEFAULT_KINDS, ResultKind
 from whyray.config.values import Duration, Share, format_duration, parse_duration
-
-ResultKind = Literal["sc", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf", "cine"]
-DEFAULT_KINDS: tuple[ResultKind, ...] = ("sc", "seg", "sr")
-"""What is made and sent where nobody says otherwise: the kinds that common viewers open (docs/viewers.md)."""
-
-
-def result_kinds(names: Sequence[str]) -> tuple[ResultKind, ...]:
-    """The kinds of result that these names stand for.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such kind.
-    """
-    known = get_args(ResultKind)
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"there is no kind of result {name!r}", advice=f"There are {', '.join(known)}.")
-    return tuple(kind for kind in known if kind in names)
-
 
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
@@ -335,10 +315,11 @@ class Route(Section):
     package show` says which and why); `radiologist`, `scientist`, `administrator` and `all` for those methods that suit
     them and that the package can give, the preferred map first."""
     audience: Audience | None = None
-    """Who the pages are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, and
-    pages with every measurement, units, TCAV), `administrator` (what was found, alone). Left out: `scientist` where
-    `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names that alone, else
-    `radiologist`."""
+    """Who results are for: `radiologist` (what was found, a page a finding, in plain words), `scientist` (these, pages
+    with every measurement, units, TCAV, and regions and maps of the parts of an explanation, such as the difference of
+    a counterfactual), `administrator` (what was found, alone). Reports hold every measurement for all. Left out:
+    `scientist` where `explain` names `scientist`, `all`, `tcav`, `rcv` or `unit-report`, `administrator` where it names
+    that alone, else `radiologist`."""
     targets: Targets = TargetRequest("present")
     """Which answers are explained: `present`, `all`, `top-N`, or a list of target names."""
     prevalence: dict[str, Share] = Field(default_factory=dict)

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from whyray.base.roles import Role
 from whyray.config.base import Section
-from whyray.config.network import Host, Retry, is_loopback
+from whyray.config.destinations import Retry
+from whyray.config.network import Host, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
 from whyray.config.services import Login, WebTls
 from whyray.config.single_sign_on import Oidc

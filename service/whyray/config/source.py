@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from whyray.base.errors import ConfigError
 from whyray.base.shown import shown_path
+from whyray.config.destinations import DicomWebDestination
 from whyray.config.load import read_config
 from whyray.config.model import Config
-from whyray.config.network import DicomWebDestination
 from whyray.config.problems import Place, Problem, config_error, dotted
 from whyray.config.secrets import Secret
 

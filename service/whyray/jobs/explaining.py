@@ -31,7 +31,7 @@ from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_s
 from whyray.inference import Model
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_region
-from whyray.results import GradedExplanation, MapInSource, StructureInSource
+from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource
 
 _log = logging.getLogger(__name__)
 _OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
@@ -44,7 +44,7 @@ class Explained:
 
     maps: dict[str, list[MapInSource]] = field(default_factory=dict)
     told: dict[str, list[GradedExplanation]] = field(default_factory=dict)
-    refused: dict[str, dict[str, str]] = field(default_factory=dict)
+    refused: dict[str, dict[str, Refusal]] = field(default_factory=dict)
     agreement: dict[str, Agreement] = field(default_factory=dict)
     """How far the maps of a target point at the same places, where two or more can be compared."""
 
@@ -176,9 +176,9 @@ class _Work:
         """Remember why there is no explanation of these targets; raises again what ends all of the work."""
         if ends_all(error):
             raise error
-        message = refusal_of(_log, error, method).message
+        refusal = Refusal.of(refusal_of(_log, error, method))
         for target in targets:
-            self.explained.refused.setdefault(target, {})[method] = message
+            self.explained.refused.setdefault(target, {})[method] = refusal
 
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
         card = assess(

@@ -44,7 +44,8 @@ class Measurement:
 
     `value` and `baseline` are in the metric's own unit (the baseline is what no explanation at all would reach, e.g.
     the mean over random orders); `rule` says in words how the grade follows; `source` names paper and section;
-    `forwards` is the cost in forward passes of the model.
+    `forwards` is the cost in forward passes of the model. Where value and baseline are shares of something that was
+    counted, `of` says how many.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Measurement:
     rule: str
     source: str
     forwards: int = 0
+    of: int | None = None
 
 
 @dataclass(frozen=True)

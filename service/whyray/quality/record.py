@@ -55,7 +55,7 @@ def _graded(hits: int, boxes: int, blind_hits: Mapping[str, int], words: str) ->
         f"{words} {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "
         "red where it is less"
     )
-    return Measurement(RECORD, "record", hits / boxes, best / boxes, grade, rule, _SOURCE)
+    return Measurement(RECORD, "record", hits / boxes, best / boxes, grade, rule, _SOURCE, of=boxes)
 
 
 def _unknown(boxes: int, target: str) -> Measurement:

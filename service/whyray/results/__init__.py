@@ -14,7 +14,8 @@ from whyray.results.answer import (
     shown_maps,
 )
 from whyray.results.build import build_results
-from whyray.results.build_frames import build_frame_results, build_run_results, grouped_results
+from whyray.results.build_frames import build_frame_results
+from whyray.results.build_run import build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
@@ -23,6 +24,7 @@ from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
 from whyray.results.preview import previews
+from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
@@ -38,6 +40,7 @@ __all__ = [
     "MapInSource",
     "PackageIdentity",
     "Prevalence",
+    "Refusal",
     "Result",
     "ResultKind",
     "StructureInSource",

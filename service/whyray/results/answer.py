@@ -13,11 +13,12 @@ from pydicom import Dataset
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
-from whyray.config import ResultKind
-from whyray.explain import Agreement, TypedExplanation
+from whyray.config import Audience, ResultKind
+from whyray.explain import Agreement, TypedExplanation, method_title
 from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
+from whyray.results.refusal import Refusal
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class MapInSource:
     def name(self) -> str:
         """The method, and which of its maps."""
         return self.method if self.part is None else f"{self.method}: {self.part}"
+
+    @property
+    def title(self) -> str:
+        """The same as people call it."""
+        title = method_title(self.method)
+        return title if self.part is None else f"{title}: {self.part}"
 
 
 @dataclass(frozen=True)
@@ -138,11 +145,17 @@ class Finding:
     """That which the probability holds for; None where the package states none."""
     maps: tuple[MapInSource, ...] = ()
     told: tuple[GradedExplanation, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Methods that could not explain this answer, and why, for the SR and the report."""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Methods that could not explain this answer, and why."""
     mask: BoolArray | None = None
     agreement: Agreement | None = None
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
+
+    @property
+    def name(self) -> str:
+        """As people write it: packages may name targets with underscores, and in small letters."""
+        name = self.target.name.replace("_", " ")
+        return name[:1].upper() + name[1:]
 
     @property
     def heatmaps(self) -> tuple[MapInSource, ...]:
@@ -183,6 +196,35 @@ class FramesExplained:
 
 
 @dataclass(frozen=True)
+class ImageInStudy:
+    """Which of the images of a study that were answered together an answer is about.
+
+    Attributes
+    ----------
+    side
+        R or L of a part that is one of a pair; else empty.
+    view
+        As in View Position (0018,5101), e.g. PA or MLO; empty where the header names none.
+    number, total
+        Its place among them, from 1, and how many there are.
+    alone
+        Whether no other image has the same side and view.
+    """
+
+    side: str
+    view: str
+    number: int
+    total: int
+    alone: bool
+
+    @property
+    def label(self) -> str:
+        """Short, and the same in every language: 'R MLO', or '2 of 3'."""
+        named = [part for part in (self.side, self.view) if part]
+        return " ".join(named if self.alone else [*named, f"{self.number} of {self.total}"])
+
+
+@dataclass(frozen=True)
 class Answer:
     """All findings of one run, and what the results need to say where they come from.
 
@@ -203,7 +245,14 @@ class Answer:
     """Whether the image is one that the package was made for; where it is refused, there are no findings."""
     anatomy: tuple[StructureInSource, ...] = ()
     """Structures of the image by which pages say where something lies; none where nothing is known of them."""
+    in_study: ImageInStudy | None = None
+    """Where several images of a study were answered together, which of them this answer is about."""
     device_uid: str = field(kw_only=True)
+
+
+PageKind = Literal["summary", "map", "segment", "notice", "told", "cine", "compared", "details"]
+"""What a page shows: what was found, a map, a segment, why nothing is shown, another explanation, its steps, several
+maps side by side, or every measurement."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +272,8 @@ class Result:
     picture: NDArray[np.uint8] | None = None
     grade: Grade | None = None
     """Of the explanation that it shows; of several frames' that of the worst of them."""
+    page: PageKind | None = None
+    """What it shows, of pages."""
 
 
 def no_statement(answer: Answer) -> bool:
@@ -251,6 +302,17 @@ def named_findings(answer: Answer) -> list[Finding]:
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
     """All maps that may be shown, with their findings, in the answer's order."""
     return [(finding, heatmap) for finding in answer.findings for heatmap in finding.maps if not heatmap.card.withheld]
+
+
+def maps_for(answer: Answer, audience: Audience) -> list[tuple[Finding, MapInSource]]:
+    """Maps that have regions, maps and states of their own: those that explain a finding by themselves, for scientists
+    those too that are part of another explanation, which others see on that explanation's page."""
+    return [(finding, heatmap) for finding, heatmap in shown_maps(answer) if is_for(heatmap, audience)]
+
+
+def is_for(heatmap: MapInSource, audience: Audience) -> bool:
+    """Whether a map that may be shown is for these readers by itself."""
+    return heatmap.part is None or audience == "scientist"
 
 
 def shown_told(answer: Answer) -> list[tuple[Finding, GradedExplanation]]:

@@ -8,13 +8,14 @@ from typing import Any
 from pydicom import Dataset
 
 from whyray.config import Audience, ResultKind
-from whyray.results.answer import Answer, Finding, MapInSource, Result, no_statement, shown_maps, shown_told
+from whyray.results.answer import Answer, Result, is_for, maps_for, shown_maps, shown_told
+from whyray.results.answer_segmentations import AnswerSegmentations
 from whyray.results.blending import blending
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
-from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
+from whyray.results.kinds import make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
@@ -22,27 +23,13 @@ from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
 from whyray.results.secondary_capture import secondary_capture, shown_in
-from whyray.results.segmentation import (
-    Segment,
-    attribution_segments,
-    can_be_label_map,
-    mask_segments,
-    region_segments,
-    segmentation,
-    structure_segments,
-)
-from whyray.results.segmentation_frames import Form
-from whyray.results.series import SEPARATOR
+from whyray.results.summary_capture import summary_capture
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
 from whyray.results.wording import Wording
 
 CINE_FRAME_TIME = 250.0
 """ms that a frame of a cine is shown."""
-NO_STATEMENT = "no statement: unlike the images that the package was made for"
-"""Description of the page of an image that nothing is said of."""
-SUMMARY = "what was found"
-"""Description of the first page."""
 
 
 def build_results(
@@ -54,7 +41,7 @@ def build_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
-    run: Run | None = None,
+    run: str | None = None,
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
@@ -76,7 +63,8 @@ def build_results(
     audience
         Who the pages are for.
     run
-        Where the answer is one of several of a run, whose pages share a series.
+        Where the answer is one of several of a study, what names them all: their pages share a series, and the first
+        page is about all of them (`build_run_results`).
 
     Raises
     ------
@@ -92,16 +80,9 @@ def build_results(
     refuse_unmakeable(kinds)
     wording, page_wording = templates.wording(language), legible_wording(templates, language)
     options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
-    uids = uid_source(
-        answer,
-        templates.version,
-        f"{language}/{page_wording.language.value}",
-        uid_root,
-        options,
-        None if run is None else run.key,
-    )
-    pages_before = 0 if run is None else run.pages
-    builder = _Builder(answer, templates, uids, wording, page_wording, audience, pages_before=pages_before)
+    version = f"{language}/{page_wording.language.value}"
+    uids = uid_source(answer, templates.version, version, uid_root, options, run)
+    builder = _Builder(answer, templates, uids, wording, page_wording, audience, is_alone=run is None)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
     return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
 
@@ -118,28 +99,29 @@ class _Builder:
         page_wording: Wording,
         audience: Audience,
         *,
-        pages_before: int,
+        is_alone: bool,
     ) -> None:
         self.answer = answer
         self.templates = templates
         self.uids = uids
         self.wording = wording
         self.page_wording = page_wording
-        self.shown = shown_maps(answer)
+        self.shown = maps_for(answer, audience)
         self.told = shown_told(answer)
         self._drawing = Drawing(answer, templates, page_wording, audience)
         self._pages: dict[tuple[str, str], list[Dataset]] = {}
-        self._regions: dict[tuple[str, str], tuple[Dataset, int]] = {}
         self._heatmaps: dict[tuple[str, str], Dataset] = {}
-        self._masks: dict[str, tuple[Dataset, int]] = {}
         self._notices: dict[str, Dataset] = {}
         self._told_pages: dict[tuple[str, str], list[Dataset]] = {}
-        self._structures: dict[str, tuple[Dataset, int]] = {}
-        self._captures = pages_before
+        self._segmentations = AnswerSegmentations(answer, templates, uids, self.shown, self.told)
+        self._audience = audience
+        self._is_alone = is_alone
+        self._captures = 0
 
     def captures(self) -> list[Result]:
-        """Pages: what was found; of each shown map, of segments without a map, and notices of what is not shown."""
-        made = [self._summary()]
+        """Pages: what was found, unless a run says that; of each shown map, of segments without a map, and notices of
+        what is not shown."""
+        made = [self._summary()] if self._is_alone else []
         for drawn in self._drawing.drawn(self.templates.layout):
             results = self._captured(drawn)
             name, datasets = drawn.finding.target.name, [result.dataset for result in results]
@@ -171,107 +153,27 @@ class _Builder:
             )
             self._told_pages.setdefault((name, drawn.key), []).append(dataset)
             made.append(
-                Result("cine", dataset, name, drawn.method, drawn.description, drawn.pages[0].picture, drawn.grade)
+                Result(
+                    "cine",
+                    dataset,
+                    name,
+                    drawn.method,
+                    drawn.description,
+                    drawn.pages[0].picture,
+                    drawn.grade,
+                    drawn.about,
+                )
             )
         return made
 
     def _summary(self) -> Result:
-        page = self._drawing.summary(self.templates.layout)
-        name = NO_STATEMENT if no_statement(self.answer) else SUMMARY
         self._captures += 1
-        dataset = secondary_capture(
-            self.answer,
-            self.templates,
-            self.uids,
-            [page],
-            key=["summary"],
-            instance_number=self._captures,
-            description=f"AI Summary {SEPARATOR} {name}",
-        )
-        return Result("sc", dataset, None, None, name, shown_in(dataset))
+        page = self._drawing.summary(self.templates.layout)
+        return summary_capture(self.answer, self.templates, self.uids, page)
 
     def segmentations(self) -> list[Result]:
-        """One object for all salient regions, one for all segments of a segmentation package."""
-        made = []
-        omit = self.templates.layout.segmentation.omit_empty_frames
-        regions = region_segments(self.templates, self.uids, self.shown)
-        if regions:
-            key = (
-                "regions"
-                + map_keys([heatmap for _, heatmap in self.shown])
-                + str([one.target.name for one, _ in self.shown])
-            )
-            dataset = segmentation(
-                self.answer,
-                self.templates,
-                self.uids,
-                regions,
-                series=self.templates.series.seg,
-                key=key,
-                omit_empty_frames=omit,
-                form=self._form(regions),
-            )
-            for number, (finding, heatmap) in enumerate(self.shown, start=1):
-                self._regions[finding.target.name, map_key(heatmap)] = (dataset, number)
-            made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.shown)))
-            if self.templates.layout.segmentation.fractional:
-                made.append(self._fractional(regions, key, omit))
-        made += self._structure_segmentation(omit)
-        masked = [finding for finding in self.answer.findings if finding.mask is not None]
-        if masked:
-            masks = mask_segments(self.answer, self.templates, self.uids, masked)
-            dataset = segmentation(
-                self.answer,
-                self.templates,
-                self.uids,
-                masks,
-                series=self.templates.series.segments,
-                key="segments" + str([finding.target.name for finding in masked]),
-                omit_empty_frames=omit,
-                form=self._form(masks),
-            )
-            for number, finding in enumerate(masked, start=1):
-                self._masks[finding.target.name] = (dataset, number)
-            description = "segments " + ", ".join(finding.target.name for finding in masked)
-            made.append(Result("seg", dataset, None, None, description))
-        return made
-
-    def _form(self, segments: Sequence[Segment]) -> Form:
-        return "LABELMAP" if self.templates.layout.segmentation.label_maps and can_be_label_map(segments) else "BINARY"
-
-    def _fractional(self, regions: Sequence[Segment], key: str, omit: bool) -> Result:
-        """The heatmaps as fractional segments, beside their regions."""
-        dataset = segmentation(
-            self.answer,
-            self.templates,
-            self.uids,
-            attribution_segments(self.uids, regions, self.shown),
-            series=self.templates.series.seg,
-            key=key,
-            omit_empty_frames=omit,
-            instance_number=2,
-            form="FRACTIONAL",
-        )
-        return Result("seg", dataset, None, None, "attribution of " + _names(self.shown))
-
-    def _structure_segmentation(self, omit: bool) -> list[Result]:
-        segments = structure_segments(self.templates, self.uids, self.told)
-        if not segments:
-            return []
-        names = [segment.label for segment in segments]
-        dataset = segmentation(
-            self.answer,
-            self.templates,
-            self.uids,
-            segments,
-            series=self.templates.series.segments,
-            key="structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures]),
-            omit_empty_frames=omit,
-            instance_number=2,
-            form=self._form(segments),
-        )
-        self._structures = {name: (dataset, number) for number, name in enumerate(names, start=1)}
-        return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]
+        """Salient regions, structures, and the segments of a segmentation package."""
+        return self._segmentations.all()
 
     def maps(self) -> list[Result]:
         """One Parametric Map for each shown heatmap."""
@@ -279,7 +181,7 @@ class _Builder:
         for number, (finding, heatmap) in enumerate(self.shown, start=1):
             dataset = parametric_map(self.answer, self.templates, self.uids, finding, heatmap, instance_number=number)
             self._heatmaps[finding.target.name, map_key(heatmap)] = dataset
-            description = f"heatmap of {finding.target.name} by {heatmap.name}"
+            description = f"heatmap of {finding.name} by {heatmap.title}"
             made.append(
                 Result("pm", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )
@@ -288,32 +190,30 @@ class _Builder:
     def report(self, previous: Sequence[EarlierResult]) -> Result:
         """The report, which refers to all results made before it."""
         explained: dict[str, list[Explained]] = {}
-        for finding, heatmap in self.shown:
+        for finding, heatmap in shown_maps(self.answer):
             place = (finding.target.name, map_key(heatmap))
+            region, captures = self._segmentations.regions.get(place), tuple(self._pages.get(place, ()))
+            drawn = is_for(heatmap, self._audience)
             explained.setdefault(finding.target.name, []).append(
-                Explained(
-                    heatmap, self._heatmaps.get(place), self._regions.get(place), tuple(self._pages.get(place, ()))
-                )
+                Explained(heatmap, self._heatmaps.get(place), region, captures, drawn)
             )
         told: dict[str, list[ShownTold]] = {}
         for finding, one in self.told:
             pages = self._told_pages.get((finding.target.name, told_key(one)), ())
-            used = {
-                structure.name: self._structures[structure.name]
-                for structure in one.structures
-                if structure.name in self._structures
-            }
+            structures = self._segmentations.structures
+            used = {each.name: structures[each.name] for each in one.structures if each.name in structures}
             shown = ShownTold(
                 one, self._drawing.portrayal(finding, one, self.wording, self.templates.layout), tuple(pages), used
             )
             told.setdefault(finding.target.name, []).append(shown)
-        evidence = Evidence(explained, self._masks, self._notices, told)
+        evidence = Evidence(explained, self._segmentations.masks, self._notices, told)
         made_of: list[list[Any]] = [
             [finding.target.name, map_keys(finding.maps), sorted(finding.refused)] for finding in self.answer.findings
         ]
         made_of += [[finding.target.name, told_key(one)] for finding in self.answer.findings for one in finding.told]
+        made = self._segmentations
         referenced = [
-            place for datasets in (self._pages, self._regions, self._heatmaps, self._masks) for place in datasets
+            place for datasets in (self._pages, made.regions, self._heatmaps, made.masks) for place in datasets
         ]
         dataset = report(
             self.answer,
@@ -334,7 +234,7 @@ class _Builder:
             dataset = presentation_state(
                 self.answer, self.templates, self.uids, finding, heatmap, self.wording, instance_number=number
             )
-            description = f"outline of {finding.target.name} by {heatmap.method}"
+            description = f"outline of {finding.name} by {heatmap.title}"
             made.append(
                 Result("gsps", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )
@@ -348,7 +248,7 @@ class _Builder:
             dataset = blending(
                 self.answer, self.templates, self.uids, finding, attribution, heatmap, instance_number=number
             )
-            description = f"heatmap of {finding.target.name} by {attribution.name} in colour"
+            description = f"heatmap of {finding.name} by {attribution.title} in colour"
             made.append(
                 Result(
                     "blend", dataset, finding.target.name, attribution.method, description, grade=attribution.card.grade
@@ -364,7 +264,7 @@ class _Builder:
             dataset = key_objects(
                 self.answer, self.templates, self.uids, finding, heatmap, self.wording, pages, instance_number=number
             )
-            description = f"key slices of {finding.target.name} by {heatmap.method}"
+            description = f"key slices of {finding.name} by {heatmap.title}"
             made.append(
                 Result("ko", dataset, finding.target.name, heatmap.method, description, grade=heatmap.card.grade)
             )
@@ -398,9 +298,6 @@ class _Builder:
                 description=drawn.title,
                 multi_frame=multi_frame,
             )
-            made.append(Result("sc", dataset, name, drawn.method, drawn.description, shown_in(dataset), drawn.grade))
+            picture, about = shown_in(dataset), drawn.about
+            made.append(Result("sc", dataset, name, drawn.method, drawn.description, picture, drawn.grade, about))
         return made
-
-
-def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
-    return ", ".join(dict.fromkeys(finding.target.name for finding, _ in shown))

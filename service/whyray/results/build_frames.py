@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from pydicom import Dataset
 
 from whyray.config import Audience, ResultKind
-from whyray.results.answer import Answer, MapInSource, Result, no_statement
+from whyray.results.answer import Answer, MapInSource, Result
 from whyray.results.blending import blending
-from whyray.results.build import CINE_FRAME_TIME, SUMMARY, build_results
+from whyray.results.build import CINE_FRAME_TIME
 from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing
 from whyray.results.encapsulated_pdf import encapsulated_pdf
-from whyray.results.fingerprint import fingerprint
 from whyray.results.frame_evidence import FrameObjects, explained_first
 from whyray.results.frame_pages import PageStack, frame_cines, page_stacks
 from whyray.results.frame_segments import FrameSegmentations
 from whyray.results.frame_stack import (
     StackedMap,
-    by_instance,
     clearness,
     frame_number,
     image_of_frames,
@@ -31,66 +29,19 @@ from whyray.results.frame_stack import (
     stacked_maps,
 )
 from whyray.results.key_objects import key_objects
-from whyray.results.kinds import Run, make_kinds, refuse_unmakeable
+from whyray.results.kinds import make_kinds, refuse_unmakeable
 from whyray.results.multi_frame import frame_label
-from whyray.results.page import Summarised, legible_wording, on_paper, sheets, summary_page
+from whyray.results.page import legible_wording, on_paper, sheets, summary_page
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.secondary_capture import secondary_capture, shown_in
-from whyray.results.series import SEPARATOR
 from whyray.results.softcopy import rescale_of
+from whyray.results.summary_capture import frames_summarised, summary_capture
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
 from whyray.results.uids import map_keys, told_key, uid_source
 from whyray.results.wording import Wording
-
-
-def build_run_results(
-    answers: Sequence[Answer],
-    kinds: Sequence[ResultKind],
-    templates: Templates,
-    *,
-    language: str = "en",
-    uid_root: str | None = None,
-    previous: Sequence[EarlierResult] = (),
-    audience: Audience = "radiologist",
-) -> list[Result]:
-    """All results of a run: of the frames of one multi-frame instance together, of every other image by itself.
-
-    Parameters and errors as for `build_results`.
-    """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
-    return [result for _, results in grouped_results(answers, kinds, templates, **options) for result in results]
-
-
-def grouped_results(
-    answers: Sequence[Answer],
-    kinds: Sequence[ResultKind],
-    templates: Templates,
-    *,
-    language: str = "en",
-    uid_root: str | None = None,
-    previous: Sequence[EarlierResult] = (),
-    audience: Audience = "radiologist",
-) -> Iterator[tuple[list[Answer], list[Result]]]:
-    """The results of a run, each time with the answers that they are about: one, or those of an instance's frames.
-
-    Parameters and errors as for `build_results`.
-    """
-    options: dict[str, Any] = {"language": language, "uid_root": uid_root, "previous": previous, "audience": audience}
-    groups = by_instance(answers)
-    key, pages = fingerprint([fingerprint(answer) for answer in answers]) if len(groups) > 1 else "", 0
-    for group in groups:
-        run = Run(key, pages) if key else None
-        if len(group) == 1:
-            made = build_results(group[0], kinds, templates, **options, run=run)
-        elif no_statement(group[0]):  # of all frames together: jobs decide on instances, not on frames
-            made = build_results(over_frames(group), kinds, templates, **options, run=run)
-        else:
-            made = build_frame_results(group, kinds, templates, **options, run=run)
-        pages += sum(result.kind == "sc" for result in made)
-        yield group, made
 
 
 def build_frame_results(
@@ -102,7 +53,7 @@ def build_frame_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
-    run: Run | None = None,
+    run: str | None = None,
 ) -> list[Result]:
     """All results about frames of one multi-frame instance: one series a kind, whose objects hold the frames in order.
 
@@ -133,7 +84,7 @@ class _FrameBuilder:
         uid_root: str | None,
         options: Sequence[object],
         audience: Audience,
-        run: Run | None,
+        run: str | None,
     ) -> None:
         self.answers = answers
         self.templates = templates
@@ -143,23 +94,22 @@ class _FrameBuilder:
         self.whole = over_frames(answers)
         explained = [frame_number(answer) for answer in self.explained]
         self._uids = [uid_source(answer, templates.version, version, uid_root, options) for answer in answers]
-        self._pages_before = 0 if run is None else run.pages
-        shared = None if run is None else run.key
-        uids = uid_source(self.whole, templates.version, version, uid_root, options, shared)
+        self._run = run
+        uids = uid_source(self.whole, templates.version, version, uid_root, options, run)
         self.uids = replace(uids, seed=json.dumps([uids.seed, explained, [one.seed for one in self._uids]]))
         page = templates.layout.page
         narrow = min(page.width_at_most, templates.layout.frames.width_at_most)
         self.layout = templates.layout.model_copy(update={"page": page.model_copy(update={"width_at_most": narrow})})
         self.drawings = [Drawing(answer, templates, page_wording, audience) for answer in self.explained]
-        self.maps_shown = stacked_maps(self.explained)
-        self.objects = FrameObjects()
+        self.maps_shown = stacked_maps(self.explained, audience)
+        self.objects = FrameObjects(audience)
 
     def captures(self) -> list[Result]:
-        """Pages: what was found on all frames; one object for each map or other explanation, a page a frame."""
+        """Pages: what was found on all frames, unless a run says that; one object for each map or other explanation, a
+        page a frame."""
         stacks = page_stacks(self.drawings, self.layout)
-        first = self._pages_before + 1
-        pages = [self._captured(stack, number) for number, stack in enumerate(stacks, start=first + 1)]
-        return [self._summary(first), *pages]
+        first = [] if self._run else [self._summary()]
+        return first + [self._captured(stack, number) for number, stack in enumerate(stacks, start=len(first) + 1)]
 
     def cines(self) -> list[Result]:
         """The steps of each counterfactual of a frame that has some."""
@@ -189,30 +139,15 @@ class _FrameBuilder:
                     f"{drawn.description}, {label}",
                     drawn.pages[0].picture,
                     cine.grade,
+                    "cine",
                 )
             )
         return made
 
-    def _summary(self, instance_number: int) -> Result:
-        page = summary_page(self.whole, self.layout, self.page_wording, shown_in=self._shown_in())
-        dataset = secondary_capture(
-            self.whole,
-            self.templates,
-            self.uids,
-            [page],
-            key=["summary"],
-            instance_number=instance_number,
-            description=f"AI Summary {SEPARATOR} {SUMMARY}",
-        )
-        return Result("sc", dataset, None, None, SUMMARY, shown_in(dataset))
-
-    def _shown_in(self) -> list[Summarised]:
-        """Of each finding, the frame where it is clearest: an explained one, where one is."""
-        best = []
-        for index in range(len(self.whole.findings)):
-            clearest = max(self.explained or self.answers, key=lambda answer: clearness(answer.findings[index]))
-            best.append(Summarised(clearest, clearest.findings[index]))
-        return best
+    def _summary(self) -> Result:
+        shown = frames_summarised(self.whole, self.answers)
+        page = summary_page(self.whole, self.layout, self.page_wording, shown_in=shown)
+        return summary_capture(self.whole, self.templates, self.uids, page)
 
     def _captured(self, stack: PageStack, instance_number: int) -> Result:
         answers = [self.explained[place] for place in stack.places]
@@ -239,6 +174,7 @@ class _FrameBuilder:
             description,
             pages[stack.clearest].picture if len(pages) > 1 else shown_in(dataset),
             stack.grade,
+            stack.kind,
         )
 
     def segmentations(self) -> list[Result]:
@@ -256,7 +192,7 @@ class _FrameBuilder:
             )
             self.objects.heatmaps[stack.name] = dataset
             self.objects.enter_frames(dataset, answers)
-            description = f"heatmap of {stack.finding.target.name} by {stack.map.name}, {_frames_in_words(answers)}"
+            description = f"heatmap of {stack.finding.name} by {stack.map.title}, {_frames_in_words(answers)}"
             made.append(_of_map("pm", dataset, stack, description))
         return made
 
@@ -313,7 +249,7 @@ class _FrameBuilder:
                     part=str(part) if part else None,
                 )
                 frames = _frames_in_words([self.explained[stack.places[index]] for index in indices])
-                description = f"outline of {stack.finding.target.name} by {stack.map.method}, {frames}"
+                description = f"outline of {stack.finding.name} by {stack.map.title}, {frames}"
                 made.append(_of_map("gsps", dataset, stack, description))
         return made
 
@@ -330,7 +266,7 @@ class _FrameBuilder:
                 self.objects.heatmaps[stack.name],
                 instance_number=number,
             )
-            description = f"heatmap of {stack.finding.target.name} by {stack.map.name} in colour"
+            description = f"heatmap of {stack.finding.name} by {stack.map.title} in colour"
             made.append(_of_map("blend", dataset, stack, description))
         return made
 
@@ -351,7 +287,7 @@ class _FrameBuilder:
                 pages,
                 instance_number=number,
             )
-            description = f"key frames of {stack.finding.target.name} by {stack.map.method}"
+            description = f"key frames of {stack.finding.name} by {stack.map.title}"
             made.append(_of_map("ko", dataset, stack, description))
         return made
 
@@ -360,7 +296,9 @@ class _FrameBuilder:
         layout: Layout = on_paper(self.layout)
         drawn = [one for drawing in self.drawings for one in drawing.drawn(layout)]
         printed = (page for one in drawn for page in one.pages)
-        pictures = sheets(self.whole, printed, layout, self.page_wording, shown_in=self._shown_in())
+        pictures = sheets(
+            self.whole, printed, layout, self.page_wording, shown_in=frames_summarised(self.whole, self.answers)
+        )
         made_of = [[frame_number(answer), *(finding.present for finding in answer.findings)] for answer in self.answers]
         key = str(made_of) + str([[one.finding.target.name, one.key] for one in drawn])
         dataset = encapsulated_pdf(self.whole, self.templates, self.uids, pictures, self.page_wording, key=key)

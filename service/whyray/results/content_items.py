@@ -49,9 +49,9 @@ def plain_text(value: str) -> str:
     return "\r\n".join(lines)
 
 
-def text(relationship: Relationship, name: CodedConcept, value: str) -> Dataset:
+def text(relationship: Relationship, name: CodedConcept, value: str, children: Sequence[Dataset] = ()) -> Dataset:
     """A TEXT item."""
-    return highdicom.sr.TextContentItem(item(name), plain_text(value), relationship)
+    return _with(highdicom.sr.TextContentItem(item(name), plain_text(value), relationship), children)
 
 
 def code(

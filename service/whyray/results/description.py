@@ -72,7 +72,7 @@ def _finding(
         "unit": None if target.unit is None else target.unit.value,
         "explanations": [_map(heatmap, wording) for heatmap in finding.maps],
         "typed_explanations": [_told(graded, wording) for graded in finding.told],
-        "refused": dict(finding.refused),
+        "refused": {method: refusal.words for method, refusal in finding.refused.items()},
         "agreement": None if finding.agreement is None else {**asdict(finding.agreement), "by_chance": CHANCE},
         "package": {"name": package.name, "version": package.version, "digest": package.digest},
         "study": str(answer.image.header.get("StudyInstanceUID")),
@@ -192,6 +192,7 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
         "grade": measurement.grade.value,
         "rule": measurement.rule,
         "source": measurement.source,
+        **({} if measurement.of is None else {"of": measurement.of}),
     }
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from whyray.config import Audience
+from whyray.explain import method_title
 from whyray.quality import Grade, worst_of
 from whyray.results.answer import (
     Answer,
     Finding,
     GradedExplanation,
     MapInSource,
+    PageKind,
     by_probability,
+    is_for,
     shown_maps,
     shown_told,
 )
@@ -51,7 +53,7 @@ _KINDS_OF_PAGES = {
 class Drawn:
     """Pages about one thing; `key` tells it apart from others of the same finding."""
 
-    about: Literal["map", "segment", "notice", "told", "cine", "compared", "details"]
+    about: PageKind
     finding: Finding
     method: str | None
     key: str
@@ -98,6 +100,7 @@ class Drawing:
 
         Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
+        self._said: set[str] = set()
         if self.audience != "administrator":
             for finding in by_probability(self.answer.findings):
                 yield from self._of_finding(finding, layout)
@@ -113,52 +116,59 @@ class Drawing:
             plain = portrayal.plain
             if (plain is None or plain.shown or self.audience == "scientist") and portrayal.cine:
                 frames = cine_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
-                words = f"{finding.target.name}: {told.method}, frames"
+                words = f"{finding.name}: {method_title(told.method)}, frames"
                 yield Drawn("cine", finding, told.method, told_key(told), words, frames, told.card.grade)
 
     def _of_finding(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
-        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        wording, answer, name = self.page_wording, self.answer, finding.name
         shown = [heatmap for one, heatmap in self._maps if one is finding]
-        for heatmap in shown:
-            if heatmap.part is not None and self.audience != "scientist":
-                continue  # what an explanation's own page shows
-            pages = map_pages(answer, finding, heatmap, layout, wording)
-            about = f"{name} by {heatmap.name}"
-            yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
-        for one in (graded for of, graded in self._told if of is finding):
-            yield from self._of_told(finding, one, layout)
-        if not any(heatmap.part is None for heatmap in shown) and finding.mask is not None:
+        if finding.mask is not None and (finding.present or self.audience == "scientist"):
             pages = mask_pages(answer, finding, finding.mask, layout, wording)
             yield Drawn("segment", finding, None, "mask", f"{name}, segment", pages)
+        for heatmap in shown:
+            if not is_for(heatmap, self.audience):
+                continue  # what an explanation's own page shows
+            pages = map_pages(answer, finding, heatmap, layout, wording)
+            about = f"{name} by {heatmap.title}"
+            yield Drawn("map", finding, heatmap.method, map_key(heatmap), about, pages, heatmap.card.grade)
+        drawn = [page for of, one in self._told if of is finding for page in self._of_told(finding, one, layout)]
+        yield from drawn
         explained: tuple[MapInSource | GradedExplanation, ...] = (*finding.told, *finding.heatmaps)
+        if finding.mask is not None and self.audience != "scientist":
+            explained = finding.told  # of a segment's maps its own page says why they are not shown
         withheld = [graded for graded in explained if graded.card.withheld]
-        if withheld or (finding.refused and finding.present and not shown):
+        silent = finding.present and finding.mask is None and not shown and not drawn
+        if withheld or (finding.refused and silent):
             page = notice_page(answer, finding, withheld, layout, wording)
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])
 
     def _details(self, finding: Finding, layout: Layout) -> Iterator[Drawn]:
-        wording, answer, name = self.page_wording, self.answer, finding.target.name
+        wording, answer, name = self.page_wording, self.answer, finding.name
         for heatmap in (heatmap for one, heatmap in self._maps if one is finding):
             page = map_details(answer, finding, heatmap, layout, wording)
-            about, key = f"{name} by {heatmap.name}, details", f"details {map_key(heatmap)}"
+            about, key = f"{name} by {heatmap.title}, details", f"details {map_key(heatmap)}"
             yield Drawn("details", finding, heatmap.method, key, about, [page], heatmap.card.grade)
         for told in (graded for of, graded in self._told if of is finding):
             portrayal = self.portrayal(finding, told, wording, layout)
             page = told_details(answer, finding, told, portrayal, layout, wording)
-            about, key = f"{name}: {told.method}, details", f"details {told_key(told)}"
+            about, key = f"{name}: {method_title(told.method)}, details", f"details {told_key(told)}"
             yield Drawn("details", finding, told.method, key, about, [page], told.card.grade)
 
     def _side_by_side(self, layout: Layout) -> Iterator[Drawn]:
         for comparison in comparisons(self.answer, self._maps, layout, self.page_wording):
             key = f"{comparison.kind} {map_keys(comparison.maps)}"
-            about = comparison.finding.target.name if comparison.kind == "methods" else str(comparison.method)
+            about = comparison.finding.name if comparison.kind == "methods" else method_title(str(comparison.method))
             description = f"{about}: {comparison.kind} side by side"
             grade = worst_of(one.card.grade for one in comparison.maps)
             yield Drawn("compared", comparison.finding, comparison.method, key, description, [comparison.page], grade)
 
     def _of_told(self, finding: Finding, told: GradedExplanation, layout: Layout) -> Iterator[Drawn]:
         portrayal = self.portrayal(finding, told, self.page_wording, layout)
-        words = f"{finding.target.name}: {told.method}"
+        words = f"{finding.name}: {method_title(told.method)}"
+        about_image = "" if portrayal.plain is None else portrayal.plain.about_image
+        if about_image in self._said:
+            return  # the image is what it is, whatever the finding
+        self._said |= {about_image} if about_image else set()
         pages = told_pages(self.answer, finding, told, portrayal, layout, self.page_wording)
         if pages:
             yield Drawn("told", finding, told.method, told_key(told), words, pages, told.card.grade)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from pydicom import Dataset
 
-from whyray.results.answer import Answer
+from whyray.config import Audience
+from whyray.results.answer import Answer, is_for
 from whyray.results.drawing import Drawing
 from whyray.results.frame_pages import PageStack
 from whyray.results.frame_stack import Name, frame_number, named_maps, named_told
@@ -28,6 +29,8 @@ class FrameObjects:
 
     Attributes
     ----------
+    audience
+        Who they are for.
     pages
         Stacks of pages, with the object that holds them.
     cines
@@ -38,6 +41,7 @@ class FrameObjects:
         (frame, name) → the Segmentation that has it on this frame, and the number of its segment.
     """
 
+    audience: Audience
     pages: list[tuple[PageStack, Dataset]] = field(default_factory=list)
     cines: dict[tuple[int, Name], Dataset] = field(default_factory=dict)
     heatmaps: dict[Name, Dataset] = field(default_factory=dict)
@@ -92,7 +96,8 @@ class FrameObjects:
         for name, finding, heatmap in named_maps(answer):
             if not heatmap.card.withheld:
                 pages = self.pages_about("map", name, place)
-                one = Explained(heatmap, self.heatmaps.get(name), self.regions.get((number, name)), pages)
+                region, drawn = self.regions.get((number, name)), is_for(heatmap, self.audience)
+                one = Explained(heatmap, self.heatmaps.get(name), region, pages, drawn)
                 explained.setdefault(finding.target.name, []).append(one)
         return explained
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whyray.quality import Grade
-from whyray.results.answer import Answer, Finding, by_probability
+from whyray.results.answer import Answer, Finding, PageKind, by_probability
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.frame_stack import SEVERITY, Name, clearness, named_maps, named_told
 from whyray.results.page import Page
@@ -82,6 +82,11 @@ class PageStack:
     def clearest(self) -> int:
         """Index of the page that stands for all: of the frame with the clearest answer that shows something."""
         return self.pages.index(self._clearest)
+
+    @property
+    def kind(self) -> PageKind:
+        """What the clearest page shows."""
+        return self._clearest.drawn.about
 
     @property
     def method(self) -> str | None:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.config import Audience
 from whyray.imaging import SourceImage
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource, is_for
 
 Name = tuple[str, ...]
 """What a map, or another explanation, of one frame has in common with those of other frames."""
@@ -127,12 +128,13 @@ def named_told(answer: Answer) -> Iterator[tuple[Name, Finding, GradedExplanatio
             yield (*name, *([str(seen[name])] if seen[name] > 1 else [])), finding, told
 
 
-def stacked_maps(answers: Sequence[Answer]) -> list[StackedMap]:
-    """The maps that may be shown, stacked over the frames; by target in the package's order, then as they come."""
+def stacked_maps(answers: Sequence[Answer], audience: Audience) -> list[StackedMap]:
+    """The maps that these readers are shown, stacked over the frames; by target in the package's order, then as they
+    come."""
     shown: dict[Name, list[tuple[int, Finding, MapInSource]]] = {}
     for place, answer in enumerate(answers):
         for name, finding, heatmap in named_maps(answer):
-            if not heatmap.card.withheld:
+            if not heatmap.card.withheld and is_for(heatmap, audience):
                 shown.setdefault(name, []).append((place, finding, heatmap))
     order = [finding.target.name for answer in answers[:1] for finding in answer.findings]
     names = sorted(shown, key=lambda name: order.index(name[0]))

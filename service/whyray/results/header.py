@@ -260,14 +260,14 @@ def _quoted(header: Dataset, keyword: str) -> str:
 
 
 def _series_uid(uids: UidSource, source: Dataset, kind: ResultKind, key: str) -> str:
-    """One series of pages a run; body part and side belong to a series (C.7.3.1), so pages about others have another.
+    """One series of pages a run; a body part belongs to a series (C.7.3.1), so pages about another have another.
 
     Segments and maps are in one frame of reference a series, which other images of the study may not share.
     """
     if kind != "sc" or uids.run is None:
         return uids.uid("series", kind, key)
     part = str(source.get("BodyPartExamined") or "")
-    return replace(uids, seed=uids.run).uid("series", kind, part, laterality(source))
+    return replace(uids, seed=uids.run).uid("series", kind, part)
 
 
 def _add_equipment(made: Dataset, answer: Answer, templates: Templates, uids: UidSource) -> None:

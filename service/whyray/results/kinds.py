@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from pydicom import Dataset
@@ -17,14 +16,6 @@ from whyray.results.report import EarlierResult
 
 EVERY_KIND: tuple[ResultKind, ...] = ("sc", "cine", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf")
 """All that can be made."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What several answers of one run share: a key, and how many pages those before this one have."""
-
-    key: str
-    pages: int
 
 
 class KindMaker(Protocol):

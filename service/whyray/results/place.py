@@ -11,7 +11,8 @@ from whyray.base.arrays import BoolArray
 from whyray.explain import RegionShares
 from whyray.imaging import frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
-from whyray.results.wording import PlaceWords, Wording
+from whyray.results.page_words import PlaceWords
+from whyray.results.wording import Wording
 
 _PART = 0.1
 """Share of a region from which on a part that lies by itself is named."""
@@ -81,12 +82,17 @@ def _by_image(answer: Answer, region: BoolArray, words: PlaceWords) -> str:
     image = answer.image
     flat = np.asarray(region.any(axis=0))
     thirds = [int(part.sum()) for part in np.array_split(flat, 3, axis=0)]
-    third = (words.upper, words.middle, words.lower)[int(np.argmax(thirds))]
     middle = flat.shape[1] // 2
     left_share = float(flat[:, :middle].sum()) / float(flat.sum())
     frame = image.frames[0]
     orientation = frame_orientation(frame, image.headers[frame.sop_instance_uid])
-    to_right = orientation[0][:1] if orientation else ""
+    to_right, down = (each[:1] for each in orientation) if orientation else ("", "")
+    names = {
+        "P": (words.anterior, words.middle, words.posterior),
+        "A": (words.posterior, words.middle, words.anterior),
+        "H": (words.lower, words.middle, words.upper),
+    }.get(down, (words.upper, words.middle, words.lower))
+    third = names[int(np.argmax(thirds))]
     sides = {
         "L": (words.patient_right, words.patient_left),
         "R": (words.patient_left, words.patient_right),

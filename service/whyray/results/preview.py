@@ -26,6 +26,7 @@ from whyray.results.page import (
     summary_page,
 )
 from whyray.results.page.overlay import Picture
+from whyray.results.refusal import Refusal
 from whyray.results.template_layout import Layout
 from whyray.results.templates import Templates
 from whyray.results.wording import Wording
@@ -98,7 +99,7 @@ def _answer(image: SourceImage) -> Answer:
         TargetSpec(name="Effusion", threshold=0.4),
         present=True,
         probability=0.61,
-        refused={"lrp": "the model has no verified gradient engine"},
+        refused={"lrp": Refusal("model", "the model has no verified gradient engine")},
     )
     return Answer(_PACKAGE, image, (nodule, segment, refused), "preview", _AT, device_uid=_DEVICE_UID)
 

@@ -48,6 +48,8 @@ class Explained:
     region: tuple[Dataset, int] | None
     """The Segmentation and the number of its segment."""
     pages: tuple[Dataset, ...]
+    drawn: bool = True
+    """Whether its outline is drawn on the source: viewers show every one that a report holds."""
 
     def objects(self) -> list[Dataset]:
         """All objects that the report refers to."""
@@ -90,7 +92,7 @@ def finding_groups(
 
 
 def _outlined(shown: Sequence[Explained]) -> list[Explained]:
-    return [explained for explained in shown if explained.map.region.any()]
+    return [explained for explained in shown if explained.drawn and explained.map.region.any()]
 
 
 @dataclass(frozen=True)
@@ -292,9 +294,11 @@ class _Writer:
             because = self.wording.withheld_because.format(method=method_title_in(withheld.method, self.wording))
             why = f"{because} {trust_in(withheld.card, self.wording).sentence}"
             made += [sr.text("CONTAINS", self.concepts.withheld, why), *self._quality(withheld)]
-        for method, reason in finding.refused.items():
-            why = self.wording.refused_because.format(method=method_title_in(method, self.wording), reason=reason)
-            made.append(sr.text("CONTAINS", self.concepts.refused, why))
+        for method, refusal in finding.refused.items():
+            reason, title = self.wording.refusals.clause(refusal), method_title_in(method, self.wording)
+            why = self.wording.refused_because.format(method=title, reason=reason)
+            said = [sr.text("HAS PROPERTIES", _COMMENT, f"{method}: {refusal.words}")]
+            made.append(sr.text("CONTAINS", self.concepts.refused, why, said))
         if notice is not None:
             made.append(self._result(self.concepts.withheld, notice))
         return made

@@ -73,6 +73,8 @@ def secondary_capture(
     made.SecondaryCaptureDeviceSoftwareVersions = made.SoftwareVersions
     add_anatomy(made, image.header)
     made.ImageType = ["DERIVED", "SECONDARY"]
+    if answer.in_study is not None:
+        description += f", {answer.in_study.label}"
     made.ImageComments = one_value(separated(description, image.header), LONGEST_SHORT_TEXT)
     made.DerivationDescription = made.ImageComments
     made.DerivationCodeSequence = [item(_DERIVATION)]

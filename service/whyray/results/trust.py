@@ -65,6 +65,8 @@ class Measured(Protocol):
     def baseline(self) -> float | None: ...  # noqa: D102
     @property
     def grade(self) -> str: ...  # noqa: D102
+    @property
+    def of(self) -> int | None: ...  # noqa: D102
 
 
 def trust_in(card: QualityCard, wording: Wording) -> Trust:
@@ -101,8 +103,10 @@ def method_title_in(method: str, wording: Wording) -> str:
 
 def _record(measurements: Sequence[Measured], words: TrustWords) -> str | None:
     for measured in measurements:
-        if measured.name == RECORD and measured.value is not None and measured.baseline is not None:
-            return words.record.format(value=f"{measured.value:.0%}", baseline=f"{measured.baseline:.0%}")
+        if measured.name == RECORD and None not in (measured.value, measured.baseline, measured.of):
+            marks = measured.of or 0
+            hits, guess = (round((share or 0.0) * marks) for share in (measured.value, measured.baseline))
+            return words.record.format(hits=hits, marks=marks, guess=guess)
     return None
 
 

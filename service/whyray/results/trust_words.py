@@ -69,7 +69,7 @@ class TrustReasons(Strict):
     text_disagrees: Plain = "the text and the model's answer differ"
     text_without_image: Plain = "the text does not depend on the image"
     unusual_not_told: Plain = "this method does not dependably tell unusual images from usual ones"
-    plot_rough: Plain = "the plot shows only roughly how far cases lie apart"
+    plot_rough: Plain = "how unusual an image is can be told only roughly"
     units_unknown: Plain = "it is not known what most of the named parts of the model detect"
 
 
@@ -77,16 +77,16 @@ class TrustWords(Strict):
     """Words for how far an explanation can be trusted.
 
     `badge` names the level of an explanation, never of a finding; `sentence` gives level and reason; `record` says how
-    many of radiologists' marks such maps of the package met (`value`), and the best guess that knows nothing of the
-    image (`baseline`); `agreement` how far several maps of one finding point at the same places (`value`, by chance
-    `chance`).
+    many (`hits`) of the places that radiologists had marked (`marks`) such maps of the package hit, and the best guess
+    that knows nothing of the image (`guess`); `agreement` how far several maps of one finding point at the same places
+    (`value`, by chance `chance`).
     """
 
     levels: TrustLevelNames = TrustLevelNames()
     badge: Annotated[str, with_fields("level")] = "Explanation: {level}"
     sentence: Annotated[str, with_fields("level", "because")] = "{level}: {because}."
-    record: Annotated[str, with_fields("value", "baseline")] = (
-        "Such maps of this package met {value} of radiologists' marks; a guess meets {baseline}."
+    record: Annotated[str, with_fields("hits", "marks", "guess")] = (
+        "Such maps of this package hit {hits} of {marks} places that radiologists had marked; a guess hits {guess}."
     )
     agreement: Annotated[str, with_fields("value", "chance", "methods")] = (
         "The strongest places of {methods} overlap by {value}; by chance {chance}."

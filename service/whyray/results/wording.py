@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from whyray.quality import ScopeReason
+from whyray.results.page_words import PageWords, RefusalWords
 from whyray.results.template_parts import Concept
 from whyray.results.template_text import ByMethod, Plain, Strict, with_fields
 from whyray.results.trust_words import TrustWords
@@ -197,100 +198,6 @@ class ScopeWords(Strict):
         return words
 
 
-class PlaceWords(Strict):
-    """Where something lies, where anatomy does not tell."""
-
-    both: Annotated[str, with_fields("first", "second")] = "{first} and {second}"
-    outside: Annotated[str, with_fields("place")] = "{place}, outside lungs, heart and mediastinum"
-    left: Plain = "left half of the image"
-    right: Plain = "right half of the image"
-    patient_left: Plain = "patient's left"
-    patient_right: Plain = "patient's right"
-    across: Plain = "both sides"
-    upper: Plain = "upper third"
-    middle: Plain = "middle third"
-    lower: Plain = "lower third"
-    side_and_third: Annotated[str, with_fields("side", "third")] = "{side}, {third}"
-    one_slice: Annotated[str, with_fields("number", "total")] = "slice {number} of {total}"
-    slices: Annotated[str, with_fields("first", "last", "total")] = "slices {first} to {last} of {total}"
-
-
-class TypeWords(Strict):
-    """Plain sentences about explanations that are not heatmaps."""
-
-    speak_for: Annotated[str, with_fields("names")] = "Speaks for it: {names}."
-    speak_against: Annotated[str, with_fields("names")] = "Speaks against it: {names}."
-    concepts: Plain = "What speaks for it (right) and against it (left)"
-    cases: Annotated[str, with_fields("count", "known")] = (
-        "Of {known} most similar cases with a known outcome, {count} had it."
-    )
-    cases_unknown: Plain = "Of none of the most similar cases the outcome is known."
-    had: Plain = "had it"
-    had_not: Plain = "did not have it"
-    outcome_unknown: Plain = "outcome not known"
-    case: Annotated[str, with_fields("number")] = "Similar case {number}"
-    this_image: Plain = "This image"
-    typical: Annotated[str, with_fields("number")] = "Example {number}"
-    typical_speaks: Plain = "The image is compared with typical examples; these counted most."
-    flipped: Annotated[str, with_fields("before", "after")] = (
-        "With the outlined place changed, the model would answer otherwise: {after} instead of {before}."
-    )
-    not_flipped: Annotated[str, with_fields("before", "after")] = (
-        "No change was found that turns the answer; it came from {before} to {after}."
-    )
-    unseen_change: Plain = "The change is too small to be seen, so its pictures are not shown."
-    before: Plain = "As it is"
-    after: Plain = "Changed by the computer"
-    usual: Plain = "The image is like those that the model was made for."
-    unusual: Plain = "The image is unusual for this model: use its answer with caution."
-    nearer: Annotated[str, with_fields("value")] = "Of 100 ordinary images, {value} are more ordinary than this one."
-    likeness: Plain = "How unusual the image is"
-    ordinary: Plain = "ordinary"
-    rare: Plain = "unusual"
-    regions: Annotated[str, with_fields("names")] = "What speaks for it lies mainly here: {names}."
-    regions_chart: Plain = "How much of the answer comes from where"
-    elsewhere: Plain = "elsewhere"
-
-
-class PageWords(Strict):
-    """Words of the pages that are read in seconds: what was found, a page a finding, and details."""
-
-    summary: Plain = "What was found"
-    nothing: Plain = "No finding reached its threshold."
-    more: Annotated[str, with_fields("count", "names")] = "and {count} more: {names}"
-    not_found: Annotated[str, with_fields("names")] = "Looked for and not found: {names}."
-    could_not: Annotated[str, with_fields("what")] = "Could not be done: {what}."
-    not_explained: Plain = "No explanation was asked for."
-    no_explanation: Plain = "No explanation could be made."
-    finding_stands: Plain = "This says nothing of whether the finding is right."
-    percent: Annotated[str, with_fields("value")] = "{value} %"
-    below_one: Plain = "below 1 %"
-    threshold: Annotated[str, with_fields("value")] = "threshold {value}"
-    found: Annotated[str, with_fields("name")] = "{name} was found."
-    not_reached: Annotated[str, with_fields("name")] = (
-        "{name} was not found; highlighted is what came nearest to speaking for it."
-    )
-    measured: Annotated[str, with_fields("name", "value")] = "{name}: {value}."
-    lies: Annotated[str, with_fields("place")] = "Where the model sees it: {place}."
-    nearest_lies: Annotated[str, with_fields("place")] = "Where that is: {place}."
-    segment_lies: Annotated[str, with_fields("place")] = "Where it lies: {place}."
-    nowhere: Plain = "No place in the image speaks for it."
-    highlighted: Plain = "Highlighted: where the model sees it"
-    nearest: Plain = "Highlighted: what came nearest"
-    outlined: Annotated[str, with_fields("name")] = "Outlined: {name}"
-    package: Annotated[str, with_fields("title", "version")] = "{title}, version {version}"
-    details: Annotated[str, with_fields("name", "method")] = "Details: {name}, {method}"
-    measurement: Plain = "measurement"
-    value: Plain = "value"
-    baseline: Plain = "baseline"
-    grade: Plain = "grade"
-    rule: Plain = "threshold and rule"
-    parameters: Annotated[str, with_fields("parameters")] = "Parameters: {parameters}"
-    digest: Annotated[str, with_fields("digest")] = "Digest of the package: {digest}"
-    place: PlaceWords = PlaceWords()
-    types: TypeWords = TypeWords()
-
-
 class PrevalenceWords(Strict):
     """For which prevalence a probability holds: the package's own, or one that a route sets."""
 
@@ -354,6 +261,7 @@ class Wording(Strict):
     trust: TrustWords = TrustWords()
     pages: PageWords = PageWords()
     prevalence: PrevalenceWords = PrevalenceWords()
+    refusals: RefusalWords = RefusalWords()
     region_rules: dict[str, Plain] = Field(default_factory=dict)
     """What the rules of outlined regions are called; one left out stays English."""
     method_titles: dict[str, Plain] = Field(default_factory=dict)

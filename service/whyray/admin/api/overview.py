@@ -13,7 +13,7 @@ from whyray.admin.schemas import Choices, DestinationTally, Overview, ProcessOut
 from whyray.base.finding_record import GradeName
 from whyray.catalog import DeliveryState, JobState, Severity, StudyState
 from whyray.catalog.overview import overview as counted
-from whyray.config import ResultKind
+from whyray.config import KIND_TITLES, ResultKind
 
 router = APIRouter(tags=["overview"])
 
@@ -50,6 +50,7 @@ def choices() -> Choices:
         delivery_states=list(DeliveryState),
         study_states=list(get_args(StudyState)),
         result_kinds=list(get_args(ResultKind)),
+        kind_titles=dict(KIND_TITLES),
         grades=list(get_args(GradeName)),
         severities=list(get_args(Severity)),
     )

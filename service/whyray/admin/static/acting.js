@@ -1,7 +1,7 @@
 // Buttons that act: ask where many things are concerned, do it, say what came of it, show the new state.
 
 import { Problem, post } from "./api.js";
-import { facts, fullUid, h, may, percent, trust } from "./dom.js";
+import { LEVELS, facts, fullUid, h, may, percent, sentence, spoken, trust } from "./dom.js";
 import { verdict } from "./verdict.js";
 
 let afterwards = () => {};
@@ -73,11 +73,11 @@ export function echo(name) {
 }
 
 export function enlarge(result) {
-  document.getElementById("large-title").textContent = result.description;
+  document.getElementById("large-title").textContent = sentence(result.description);
   document.getElementById("large-body").replaceChildren(h("div", { class: "large-body" },
     h("img", { src: result.picture, alt: described(result) }),
     h("div", {},
-      h("p", {}, h("strong", {}, result.finding ?? "No single finding"), " ", percent(result.probability)),
+      h("p", {}, h("strong", {}, subject(result)), " ", percent(result.probability)),
       h("p", {}, "Explanation: ", trust(result)),
       result.reasons.length ? h("ul", {}, result.reasons.map((each) => h("li", {}, each))) : null,
       facts([["Method", result.title], ["Package", result.package], ["Study", fullUid(result.study_instance_uid)],
@@ -89,7 +89,11 @@ export function enlarge(result) {
   document.getElementById("large").showModal();
 }
 
-const described = (result) => `Overlay: ${result.finding ?? "answer"}, ${percent(result.probability)}, ${result.title ?? "no method"}, explanation ${result.trust?.name ?? result.grade ?? "not graded"}`;
+// What a result is about: its finding, or what it says of all of them.
+const subject = (result) => (result.finding ? spoken(result.finding) : sentence(result.description));
+
+const described = (result) => [result.kind_title, subject(result), result.finding ? percent(result.probability) : null, result.title,
+  result.trust || result.grade ? `explanation ${result.trust?.name ?? LEVELS[result.grade]}` : null].filter(Boolean).join(", ");
 
 export function gallery(results) {
   const pictured = results.filter((each) => each.picture);
@@ -99,8 +103,8 @@ export function gallery(results) {
     h("button", { type: "button", "data-key": `pic-${each.sop_instance_uid}`, "aria-label": `Enlarge. ${described(each)}`, onclick: () => enlarge(each) },
       h("img", { src: `${each.picture}?width=480`, alt: "", loading: "lazy" })),
     h("div", { class: "words" },
-      h("p", {}, h("strong", {}, each.finding ?? each.description), " ", percent(each.probability)),
-      h("p", {}, trust(each), " ", h("span", { class: "quiet" }, each.title ?? each.kind), each.superseded ? [" ", chip_superseded()] : null)))));
+      h("p", {}, h("strong", {}, subject(each)), " ", percent(each.probability)),
+      h("p", {}, each.trust || each.grade ? [trust(each), " "] : null, h("span", { class: "quiet" }, each.title ?? each.kind_title), each.superseded ? [" ", chip_superseded()] : null)))));
 }
 
 const chip_superseded = () => h("span", { class: "chip superseded", "data-mark": "↻" }, "superseded");

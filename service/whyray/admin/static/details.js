@@ -1,7 +1,7 @@
 // One job, one study: all that came of it.
 
 import { actions, enlarge, gallery } from "./acting.js";
-import { age, bytes, chip, facts, fullUid, h, may, panel, percent, table, trust } from "./dom.js";
+import { age, bytes, chip, facts, fullUid, h, may, panel, percent, spoken, table, trust } from "./dom.js";
 import { objects } from "./lists.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows, progress } from "./rows.js";
 
@@ -59,7 +59,7 @@ const measurement = (one) => [chip(one.grade), ` ${one.name} (${one.aspect}): ${
 function pictures(it, each) {
   const pictured = it.results.filter((one) => one.picture && each.results.includes(one.sop_instance_uid));
   if (each.state !== "shown" || pictured.length === 0 || !may("pictures")) return "–";
-  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${each.finding} by ${each.title}`, onclick: () => enlarge(one) },
+  return h("div", { class: "small-pictures" }, pictured.map((one) => h("button", { type: "button", "data-key": `small-${one.sop_instance_uid}-${each.frame}-${each.part}`, "aria-label": `Enlarge ${spoken(each.finding)} by ${each.title}`, onclick: () => enlarge(one) },
     h("img", { src: `${one.picture}?width=160`, alt: "", loading: "lazy" }))));
 }
 
@@ -72,7 +72,7 @@ function agreement(each) {
 }
 
 // Of a multi-frame image, findings are told apart by their frames.
-const named = (each) => (each.frame === null ? each.name : `${each.name}, frame ${each.frame}`);
+const named = (each) => (each.frame === null ? spoken(each.name) : `${spoken(each.name)}, frame ${each.frame}`);
 
 function probability(each) {
   if (each.probability === null) return each.value === null ? "–" : each.value.toPrecision(4);

@@ -12,6 +12,10 @@ export function h(tag, props = {}, ...children) {
   return node;
 }
 
+// As people write it: names of findings may hold underscores, descriptions begin with a small letter.
+export const spoken = (name) => name.replaceAll("_", " ");
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 // Whether who is logged in has a right: what they can't do is not offered. The server decides, whatever is offered.
 const RIGHTS = new Set((document.documentElement.dataset.rights ?? "").split(" "));
 export const may = (right) => RIGHTS.has(right);

@@ -2,7 +2,7 @@
 
 import { bulk, gallery } from "./acting.js";
 import { get, query } from "./api.js";
-import { age, chip, h, LEVELS, may, table, trust, uid } from "./dom.js";
+import { LEVELS, age, chip, h, may, sentence, spoken, table, trust, uid } from "./dom.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
@@ -36,9 +36,9 @@ function field({ name, label, choices }, params, go) {
 
 // Out of reach, only "all" and what is chosen are offered; the page says so itself that it has no connection.
 function offered(select, choices, value) {
-  const option = (each) => h("option", { value: each, selected: each === value }, LEVELS[each] ?? each);
+  const option = (each, titles = {}) => h("option", { value: each, selected: each === value }, LEVELS[each] ?? titles[each] ?? each);
   if (value) select.append(option(value));
-  get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map(option)), () => {});
+  get("choices").then(({ body }) => select.replaceChildren(select.firstChild, ...body[choices].map((each) => option(each, body.kind_titles))), () => {});
   return select;
 }
 
@@ -86,7 +86,7 @@ export const results = list({
 });
 
 export const objects = (items) => (items.length === 0 ? null : table(may("pictures") ? "Objects without a picture of their own" : "Objects", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
-  each.kind.toUpperCase(), each.description, each.finding ?? "–", trust(each),
+  each.kind_title, sentence(each.description), each.finding ? spoken(each.finding) : "–", trust(each),
   uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), may("identity") ? h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM") : "–",
 ])));
 

@@ -1,7 +1,7 @@
 // Rows of the tables that several views share.
 
 import { actions } from "./acting.js";
-import { age, chip, h, percent, uid } from "./dom.js";
+import { age, chip, h, percent, spoken, uid } from "./dom.js";
 
 export const JOB_HEADS = ["Job", "State", "Study", "Route", "Package", "Priority", "Progress", "Findings", "Created", "Actions"];
 
@@ -10,7 +10,7 @@ export const jobRows = (jobs) => jobs.map((job) => [
   [chip(job.state), job.revision > 1 ? ` rev ${job.revision}` : "", job.error && ["failed", "waiting"].includes(job.state) ? h("div", { class: "err", title: job.error.message }, job.error.code) : null],
   uid(job.study_instance_uid, `#studies/${job.study_instance_uid}`),
   job.route, job.package, job.priority, progress(job),
-  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${each.name} ${percent(each.probability)}`)), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : job.no_statement ? h("span", { class: "quiet" }, "no statement") : "–",
+  job.present.length ? [...job.present.slice(0, 3).map((each) => h("div", { class: "nowrap" }, `${spoken(each.name)} ${percent(each.probability)}`)), job.present.length > 3 ? h("div", { class: "quiet" }, `and ${job.present.length - 3} more`) : null] : job.no_statement ? h("span", { class: "quiet" }, "no statement") : "–",
   age(job.created_at), actions("jobs", job, `job ${job.id.slice(0, 8)}`),
 ]);
 
@@ -28,10 +28,10 @@ export const DELIVERY_HEADS = ["Destination", "State", "Object", "Study", "Answe
 export const deliveryRows = (deliveries) => deliveries.map((each) => [
   each.destination,
   [chip(each.state), each.commitment === "asked" ? h("div", { class: "quiet" }, "commitment asked") : null],
-  [h("a", { href: `#jobs/${each.job_id}`, "data-key": `dj-${each.id}` }, each.kind.toUpperCase()), h("div", { class: "quiet" }, each.description)],
+  [h("a", { href: `#jobs/${each.job_id}`, "data-key": `dj-${each.id}` }, each.kind_title), h("div", { class: "quiet" }, each.description)],
   uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`),
   answer(each), String(each.attempt), each.state === "waiting" ? ["again ", age(each.next_try_at)] : age(each.sent_at),
-  actions("deliveries", each, `delivery of ${each.kind.toUpperCase()} to ${each.destination}`),
+  actions("deliveries", each, `delivery of ${each.kind_title.toLowerCase()} to ${each.destination}`),
 ]);
 
 export function answer(each) {

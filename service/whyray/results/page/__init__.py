@@ -7,6 +7,7 @@ from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Page, Panel
 from whyray.results.page.paper import on_paper, sheets
 from whyray.results.page.said import frames_explained_words
+from whyray.results.page.study import StudyPart, findings_of_study, study_page
 from whyray.results.page.summary import Summarised, no_statement_words, summary_page
 from whyray.results.page.text import text_size_of
 from whyray.results.page.told import cine_pages, told_pages
@@ -16,9 +17,11 @@ __all__ = [
     "Comparison",
     "Page",
     "Panel",
+    "StudyPart",
     "Summarised",
     "cine_pages",
     "comparisons",
+    "findings_of_study",
     "frames_explained_words",
     "illegible_languages",
     "key_slices",
@@ -30,6 +33,7 @@ __all__ = [
     "notice_page",
     "on_paper",
     "sheets",
+    "study_page",
     "summary_page",
     "text_size_of",
     "told_details",

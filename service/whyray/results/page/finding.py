@@ -11,6 +11,7 @@ from whyray.imaging import SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
+from whyray.results.page.locator import locator
 from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
 from whyray.results.page.said import (
@@ -30,6 +31,10 @@ from whyray.results.wording import Wording
 
 SENTENCE = 1.2
 """Letters of the sentences that are read first, in those of the text."""
+_MONTAGE = 1.2
+"""Height of a montage, in that of a page's one picture."""
+_LOCATOR = 0.2
+"""Width of the view that shows where slices lie, in the page's."""
 Overlaid = Callable[[Picture, int], Picture]
 """From the picture of a frame, and its index, to the same picture with something laid over it."""
 
@@ -55,6 +60,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
                 ),
                 layout,
             ),
+            *([Line(trust.record, layout.colours.text)] if trust.record and trust.record != trust.sentence else []),
             *([] if heatmap.covered.all() else [Line(wording.unseen, layout.colours.faint)]),
             *foot_of(answer, layout, wording, scaled=True),
         ],
@@ -82,18 +88,24 @@ def shown_slices(image: SourceImage, values: np.ndarray, region: BoolArray, layo
 
 
 def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
-    """The pages of a segment: how large it is, where it lies, and its outline; of a volume on its key slices."""
+    """The pages of a segment: how large it is, where it lies, and its outline; of a volume on its key slices.
+
+    Where it has maps that are withheld, and none that is shown, they say that and why.
+    """
+    withheld = [heatmap for heatmap in finding.heatmaps if heatmap.card.withheld]
+    is_silent = bool(withheld) and len(withheld) == len(finding.heatmaps)
     place = place_in_words(answer, finding, mask, wording)
     words = Words(
         title=title_of(answer, finding, wording),
         subtitle=about_words(answer, finding, wording),
-        badge=None,
+        badge=badge_not_shown(wording) if is_silent else None,
         banner=None,
         legend=[
             *_sentences(
                 (
-                    wording.segment_found if finding.present else wording.segment_empty,
+                    wording.pages.found.format(name=name_of(finding)) if finding.present else wording.segment_empty,
                     wording.pages.segment_lies.format(place=place) if place else "",
+                    (trust_in(withheld[0].card, wording).sentence or "") if is_silent else "",
                 ),
                 layout,
             ),
@@ -121,7 +133,8 @@ def notice_page(
     lines = [Line(sentence, colours.text, SENTENCE) for sentence in sentences]
     if withheld:
         lines.append(Line(wording.pages.finding_stands, colours.text, SENTENCE))
-    for method, reason in finding.refused.items():
+    for method, refusal in finding.refused.items():
+        reason = wording.refusals.clause(refusal)
         lines.append(
             Line(wording.refused_because.format(method=method_title_in(method, wording), reason=reason), colours.text)
         )
@@ -174,16 +187,21 @@ def _pages(
     layout: Layout,
     wording: Wording,
 ) -> list[Page]:
-    montage = image.kind == "volume" and layout.volume.pages == "montage" and len(slices) > 1
+    located = image.kind == "volume" and layout.volume.pages == "montage"
+    montage = located and len(slices) > 1
     alone = montage or layout.finding == "overlay"
     columns = (3 if len(slices) > 4 else 2) if montage else 1 if alone else 2
     frame = image.frames[0]
-    high = layout.page.panel_height_at_most // -(-len(slices) // columns) if montage else None
-    size = panel_size(frame.shape, frame.pixel_aspect, columns, layout, highest=high)
+    high = round(_MONTAGE * layout.page.panel_height_at_most) // -(-len(slices) // columns) if montage else None
+    wide = round(_LOCATOR * layout.page.width_at_most)
+    aside = locator(image, slices, wide, wording.pages.locator, layout) if located else None
+    size = panel_size(
+        frame.shape, frame.pixel_aspect, columns, layout, highest=high, aside=None if aside is None else wide
+    )
     panels = [_panels(image, index, size, caption, overlaid, wording, alone=alone) for index in slices]
     if montage:
-        return [compose(words, [panel for pair in panels for panel in pair], columns, None, layout)]
-    return [compose(words, pair, columns, None, layout) for pair in panels]
+        return [compose(words, [panel for pair in panels for panel in pair], columns, None, layout, aside=aside)]
+    return [compose(words, pair, columns, None, layout, aside=aside) for pair in panels]
 
 
 def _panels(

@@ -83,7 +83,13 @@ class Page:
 
 
 def panel_size(
-    shape: tuple[int, int], aspect: float, columns: int, layout: Layout, *, highest: int | None = None
+    shape: tuple[int, int],
+    aspect: float,
+    columns: int,
+    layout: Layout,
+    *,
+    highest: int | None = None,
+    aside: int | None = None,
 ) -> tuple[int, int]:
     """(width, height) of each panel so that `columns` of them and the colour bar fit on a page.
 
@@ -95,9 +101,11 @@ def panel_size(
         Height over width of a pixel.
     highest
         Of a panel, where the page's own limit is for several rows.
+    aside
+        Width of what stands at the right of the panels, in the bar's stead.
     """
     page = layout.page
-    bar = _bar_space(page.width_at_most)
+    bar = _bar_space(page.width_at_most) if aside is None else aside + page.margin
     widest = (page.width_at_most - bar - page.margin * (columns + 1)) // columns
     width = min(max(shape[1], page.panel_at_least), widest)
     height = round(width * shape[0] * aspect / shape[1])
@@ -116,13 +124,15 @@ def compose(
     layout: Layout,
     *,
     width: int | None = None,
+    aside: Panel | None = None,
 ) -> Page:
     """Draw a page: title and badge, probability, banner, panels in rows of `columns`, colour bar, statements.
 
-    `width` in pixels; None for as wide as the panels need.
+    `width` in pixels; None for as wide as the panels need. `aside` stands at the right of all panels; it is none of
+    them.
     """
     margin = layout.page.margin
-    width = width or _page_width(panels, columns, bar, layout)
+    width = width or _page_width(panels, columns, bar, layout, aside)
     text_size, room = text_size_of(width), width - 2 * margin
     heading = _Heading.of(words, room, text_size, layout)
     warning = (
@@ -136,6 +146,14 @@ def compose(
     panel_height = max((panel.picture.shape[0] for panel in panels), default=0)
     rows = -(-len(panels) // columns) if panels else 0
     body = rows * (caption_height + panel_height + margin)
+    beside = (
+        None
+        if aside is None
+        else fitted(aside.caption, round(text_size * 1.05), aside.picture.shape[1], layout, bold=True)
+    )
+    if aside is not None and beside is not None:
+        caption_height = max(caption_height, round(0.5 * text_size) + beside.height)
+        body = max(rows * (caption_height + panel_height + margin), caption_height + aside.picture.shape[0] + margin)
     statements = [(_statement(line, room, text_size, layout), line.colour) for line in words.legend]
     below = sum(lines.height + round(0.35 * text_size) for lines, _ in statements)
     top = margin + heading.height
@@ -152,6 +170,9 @@ def compose(
         left = margin + index % columns * (panel.picture.shape[1] + margin)
         upper = top + index // columns * (caption_height + panel_height + margin) + caption_height
         placed.append(_draw_panel(canvas, draw, panel, captions[index], left, upper, text_size, layout))
+    if aside is not None and beside is not None and placed:
+        left = margin + columns * (placed[0].box[2] + margin)
+        _draw_panel(canvas, draw, aside, beside, left, placed[0].box[1], text_size, layout)
     if bar is not None and placed:
         left = margin + columns * (placed[0].box[2] + margin)
         _draw_bar(canvas, draw, bar, (left, placed[0].box[1], panel_height), text_size, layout)
@@ -166,12 +187,15 @@ def _statement(line: Line, room: int, text_size: int, layout: Layout) -> Lines:
     return Lines(tuple(wrapped(one_line(line.text), room, size, layout, bold=line.bold)), size, line.bold)
 
 
-def _page_width(panels: Sequence[Panel], columns: int, bar: ColourBar | None, layout: Layout) -> int:
+def _page_width(
+    panels: Sequence[Panel], columns: int, bar: ColourBar | None, layout: Layout, aside: Panel | None
+) -> int:
     if not panels:
         return LEAST_PAGE_WIDTH
     across = min(columns, len(panels))
     needed = across * int(panels[0].picture.shape[1]) + (across + 1) * layout.page.margin
     needed += 0 if bar is None else _bar_space(layout.page.width_at_most)
+    needed += 0 if aside is None else aside.picture.shape[1] + layout.page.margin
     return min(max(needed, LEAST_PAGE_WIDTH), layout.page.width_at_most)
 
 

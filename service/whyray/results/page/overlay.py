@@ -111,14 +111,12 @@ def dimmed_where_unseen(background: Picture, covered: BoolArray) -> Picture:
     return np.rint(background * (_UNSEEN + (1 - _UNSEEN) * seen)).astype(np.uint8)
 
 
-def with_strip(background: Picture, words: str, layout: Layout) -> Picture:
-    """Words on a strip across the top of a picture, as large as its width allows: what nobody may overlook."""
-    image = Image.fromarray(background)
-    draw = ImageDraw.Draw(image)
-    lines = fitted(words, max(LEAST_TEXT, image.width // 18), image.width - 8, layout, bold=True)
+def strip(width: int, words: str, layout: Layout) -> Picture:
+    """Words on a strip to stand above a picture of this width, as large as that allows: what nobody may overlook."""
+    lines = fitted(words, max(LEAST_TEXT, width // 18), width - 8, layout, bold=True)
     edge = round(0.2 * lines.size)
-    draw.rectangle((0, 0, image.width, lines.height + 2 * edge), fill=layout.colours.amber)
-    draw_lines(draw, (image.width / 2, edge), lines, (0, 0, 0), layout, at="m")
+    image = Image.new("RGB", (width, lines.height + 2 * edge), layout.colours.amber)
+    draw_lines(ImageDraw.Draw(image), (width / 2, edge), lines, (0, 0, 0), layout, at="m")
     return np.asarray(image)
 
 

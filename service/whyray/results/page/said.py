@@ -12,6 +12,7 @@ from whyray.results.multi_frame import functional_value
 from whyray.results.page.layout import Line
 from whyray.results.page.marks import Probability
 from whyray.results.prevalence import prevalence_words
+from whyray.results.study_images import image_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.wording import Wording
 
@@ -28,8 +29,8 @@ def percent(value: float, wording: Wording) -> str:
 
 
 def name_of(finding: Finding) -> str:
-    """The finding's name as people write it: packages may name targets with underscores."""
-    return finding.target.name.replace("_", " ")
+    """The finding's name as people write it."""
+    return finding.name
 
 
 def number_of(answer: Answer, finding: Finding, wording: Wording) -> str:
@@ -62,8 +63,9 @@ def is_called(finding: Finding) -> bool:
 
 
 def about_words(answer: Answer, finding: Finding, wording: Wording) -> str:
-    """Which frame of a multi-frame instance the page is about, and the prevalence that a route set; often neither."""
-    image, said = answer.image, []
+    """Which image of the study and which frame of a multi-frame instance the page is about, and the prevalence that a
+    route set; often none of them."""
+    image, said = answer.image, [words] if (words := image_in_words(answer.in_study, wording)) else []
     if image.multi_frame_instance is not None and len(image.frames) == 1:
         total = int(image.header.NumberOfFrames)
         said.append(wording.source_frame.format(number=image.frames[0].frame_number, total=total))

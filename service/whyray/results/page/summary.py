@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from whyray.results.page.said import foot_of, is_called, name_of, number_of, pro
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
+from whyray.results.study_images import image_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import TrustLevel, method_title_in, trust_in
 from whyray.results.wording import Wording
@@ -39,6 +40,30 @@ class Summarised:
     finding: Finding
 
 
+@dataclass(frozen=True)
+class SummaryRow:
+    """One finding as the first page has it.
+
+    Attributes
+    ----------
+    name
+        What it is called: with its side, where a study shows both.
+    shown
+        Where it is clearest: that image's number, thumbnail and trust.
+    places
+        Where it lies, in words; of several images, a line for each.
+    """
+
+    name: str
+    shown: Summarised
+    places: tuple[str, ...]
+
+    @property
+    def is_called(self) -> bool:
+        """Whether it belongs to what was found."""
+        return is_called(self.shown.finding)
+
+
 def summary_page(
     answer: Answer, layout: Layout, wording: Wording, *, shown_in: Sequence[Summarised] | None = None
 ) -> Page:
@@ -53,15 +78,42 @@ def summary_page(
         return no_statement_page(answer, layout, wording)
     best = {id(finding): one for finding, one in zip(answer.findings, shown_in or (), strict=False)}
     ordered = [best.get(id(finding), Summarised(answer, finding)) for finding in by_probability(answer.findings)]
-    called = [one for one in ordered if is_called(one.finding)]
+    rows = [SummaryRow(name_of(one.finding), one, (place_of(one, wording),)) for one in ordered]
+    absent = [row.name for row in rows if not row.is_called]
+    called = [row for row in rows if row.is_called]
+    refused = [(*each, None) for one in ordered for each in refusals_of(one, wording)]
+    return summary_of(answer, called, absent, refused, (), layout, wording)
+
+
+def summary_of(
+    answer: Answer,
+    called: Sequence[SummaryRow],
+    absent: Sequence[str],
+    refused: Iterable[tuple[str, str, str | None]],
+    silent: Sequence[str],
+    layout: Layout,
+    wording: Wording,
+) -> Page:
+    """The first page of these rows.
+
+    Parameters
+    ----------
+    absent
+        Names of what was looked for and not found.
+    refused
+        Methods that could not explain, why, and on which image in words, where there are several.
+    silent
+        Sentences about images of which nothing is said.
+    """
     width = min(_WIDTH, layout.page.width_at_most)
     text_size = text_size_of(width)
-    above = Words(wording.pages.summary, answer.package.title, None, None, ())
-    head = compose(above, [], 1, None, layout, width=width).picture
-    rows = [_row(one, width, text_size, layout, wording) for one in called[:MOST_FINDINGS]]
-    below = compose(
-        Words("", "", None, None, _lines(answer, called, ordered, layout, wording)), [], 1, None, layout, width=width
-    ).picture
+    subtitle = "  ·  ".join(
+        words for words in (answer.package.title, image_in_words(answer.in_study, wording)) if words
+    )
+    head = compose(Words(wording.pages.summary, subtitle, None, None, ()), [], 1, None, layout, width=width).picture
+    rows = [_row(row, width, text_size, layout, wording) for row in called[:MOST_FINDINGS]]
+    lines = _lines(answer, called, absent, refused, silent, layout, wording)
+    below = compose(Words("", "", None, None, lines), [], 1, None, layout, width=width).picture
     return Page(np.concatenate([head, *rows, below]), ())
 
 
@@ -89,49 +141,73 @@ def no_statement_words(answer: Answer, wording: Wording) -> list[str]:
     return [wording.scope.none, *(wording.scope.sentence(reason) for reason in answer.scope.reasons)]
 
 
+def refusals_of(one: Summarised, wording: Wording) -> list[tuple[str, str]]:
+    """Methods that could not explain the finding, and why, in words."""
+    return [(method, wording.refusals.clause(refusal)) for method, refusal in one.finding.refused.items()]
+
+
+def place_of(one: Summarised, wording: Wording) -> str:
+    """Where the finding is seen: by its heatmap or its segment; empty where neither may tell."""
+    heatmap = _shown_map(one.finding)
+    region = heatmap.region if heatmap is not None else one.finding.mask
+    return "" if region is None else place_in_words(one.answer, one.finding, region, wording)
+
+
 def _lines(
-    answer: Answer, called: Sequence[Summarised], ordered: Sequence[Summarised], layout: Layout, wording: Wording
+    answer: Answer,
+    called: Sequence[SummaryRow],
+    absent: Sequence[str],
+    refused: Iterable[tuple[str, str, str | None]],
+    silent: Sequence[str],
+    layout: Layout,
+    wording: Wording,
 ) -> list[Line]:
     """Below the findings: more of them, what was not found, what could not be done, and the foot."""
     words, ink = wording.pages, layout.colours.text
-    lines = [] if called else [Line(words.nothing, ink, 1.5, bold=True)]
+    lines = [Line(sentence, ink, SENTENCE, bold=True) for sentence in silent]
+    if not called and absent:
+        lines = [Line(words.nothing, ink, 1.5, bold=True), *lines]
     more = [
-        f"{name_of(one.finding)} {number_of(one.answer, one.finding, wording)}".strip()
-        for one in called[MOST_FINDINGS:]
+        f"{row.name} {number_of(row.shown.answer, row.shown.finding, wording)}".strip()
+        for row in called[MOST_FINDINGS:]
     ]
     if more:
         lines.append(Line(words.more.format(count=len(more), names=", ".join(more)), ink, SENTENCE, bold=True))
-    absent = [name_of(one.finding) for one in ordered if not is_called(one.finding)]
     if absent:
         lines.append(Line(words.not_found.format(names=", ".join(absent)), ink, SENTENCE))
     moved = dict.fromkeys(
-        f"{name_of(one.finding)}: {prevalence_words(one.answer, one.finding, wording)}"
-        for one in called
-        if one.finding.prevalence is not None and one.finding.prevalence.is_set
+        f"{row.name}: {prevalence_words(row.shown.answer, row.shown.finding, wording)}"
+        for row in called
+        if row.shown.finding.prevalence is not None and row.shown.finding.prevalence.is_set
     )
     lines += [Line(prevalence, ink) for prevalence in moved]
-    refused = dict.fromkeys(
-        f"{method_title_in(method, wording)} ({reason.rstrip('. ')})"
-        for one in ordered
-        for method, reason in one.finding.refused.items()
-    )
-    lines += [Line(words.could_not.format(what=what), ink) for what in refused]
+    told = dict.fromkeys(_refusal(method, reason, image, wording) for method, reason, image in refused)
+    lines += [Line(words.could_not.format(what=what), ink) for what in told]
     return [*lines, *foot_of(answer, layout, wording)]
 
 
-def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: Wording) -> Picture:
+def _refusal(method: str, reason: str, image: str | None, wording: Wording) -> str:
+    said = f"{method_title_in(method, wording)} ({reason})"
+    return said if image is None else wording.pages.study.on_image.format(image=image, said=said)
+
+
+def _row(row: SummaryRow, width: int, text_size: int, layout: Layout, wording: Wording) -> Picture:
     """Thumbnail, name, place and number of a finding, and how far its explanation is to be trusted."""
-    margin, finding = layout.page.margin, one.finding
+    margin, one = layout.page.margin, row.shown
     side = round(_THUMBNAIL * text_size)
     left = margin + side + margin
     bar_left = round(_BAR_AT * width)
-    level, sentence, place = _told(one, wording)
-    probability = probability_of(finding, wording)
-    name = fitted(
-        name_of(finding), round(1.5 * text_size), bar_left - left - margin, layout, bold=True, least=text_size
-    )
+    level, sentence = _trust(one, wording)
+    probability = probability_of(one.finding, wording)
+    name = fitted(row.name, round(1.5 * text_size), bar_left - left - margin, layout, bold=True, least=text_size)
     size = round(1.15 * text_size)
-    where = Lines(tuple(wrapped(one_line(place), bar_left - left - margin, size, layout)), size) if place else None
+    lines = [
+        line
+        for place in row.places
+        if place
+        for line in wrapped(one_line(place), bar_left - left - margin, size, layout)
+    ]
+    where = Lines(tuple(lines), size) if lines else None
     mark = 0 if level is None else round(1.3 * text_size)
     said = Lines(tuple(wrapped(one_line(sentence), width - left - mark - 2 * margin, size, layout)), size)
     high = name.height + (0 if where is None else where.height)
@@ -150,7 +226,7 @@ def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: W
         draw_probability(draw, probability, box, text_size, layout)
     else:
         number = fitted(
-            number_of(one.answer, finding, wording), round(1.3 * text_size), width - bar_left, layout, bold=True
+            number_of(one.answer, one.finding, wording), round(1.3 * text_size), width - bar_left, layout, bold=True
         )
         draw_lines(draw, (bar_left, top), number, layout.colours.text, layout)
     if level is not None:
@@ -159,24 +235,21 @@ def _row(one: Summarised, width: int, text_size: int, layout: Layout, wording: W
     return np.asarray(canvas)
 
 
-def _told(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str, str]:
-    """The level of what explains the finding, the sentence about it, and where the finding is seen.
+def _trust(one: Summarised, wording: Wording) -> tuple[TrustLevel | None, str]:
+    """The level of what explains the finding, and the sentence about it.
 
     Where there are heatmaps, they decide, for they would say where it is: another explanation that is reliable is none
     of the place.
     """
     finding = one.finding
     explained = finding.heatmaps or finding.explanations
-    heatmap = _shown_map(finding)
-    region = heatmap.region if heatmap is not None else finding.mask
-    place = "" if region is None else place_in_words(one.answer, finding, region, wording)
     if explained:
         shown = next((graded for graded in explained if not graded.card.withheld), explained[0])
         trust = trust_in(shown.card, wording)
-        return trust.level, trust.sentence or trust.badge + ".", place
+        return trust.level, trust.sentence or trust.badge + "."
     if finding.refused:
-        return TrustLevel.NOT_SHOWN, wording.pages.no_explanation, place
-    return None, "" if finding.mask is not None else wording.pages.not_explained, place
+        return TrustLevel.NOT_SHOWN, wording.pages.no_explanation
+    return None, "" if finding.mask is not None else wording.pages.not_explained
 
 
 def _shown_map(finding: Finding) -> MapInSource | None:

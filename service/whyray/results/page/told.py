@@ -11,7 +11,7 @@ from whyray.results.answer import Answer, Finding, GradedExplanation
 from whyray.results.page.finding import SENTENCE
 from whyray.results.page.layout import Line, Page, Panel, Words, compose
 from whyray.results.page.marks import badge_not_shown, badge_of
-from whyray.results.page.overlay import with_strip
+from whyray.results.page.overlay import strip
 from whyray.results.page.said import about_words, foot_of, name_of, probability_of
 from whyray.results.portray import Figure, Portrayal
 from whyray.results.template_layout import Layout
@@ -30,6 +30,8 @@ def told_pages(
     if plain is None:
         return []
     words = _words(answer, finding, told, plain.sentences, layout, wording)
+    if plain.about_image:
+        words = replace(words, title=plain.about_image, probability=None)
     if not plain.shown:
         words = replace(
             words,
@@ -56,15 +58,19 @@ def cine_pages(
 
 
 def figure_panels(figures: Sequence[Figure], layout: Layout, wording: Wording) -> list[Panel]:
-    """Figures on canvases of one size, so that they stand in rows."""
+    """Figures on canvases of one size, so that they stand in rows; above synthetic ones a strip that says so, and hides
+    nothing of them."""
     height = max((figure.picture.shape[0] for figure in figures), default=0)
     width = max((figure.picture.shape[1] for figure in figures), default=0)
+    above = strip(width, wording.synthetic, layout) if any(figure.synthetic for figure in figures) else None
     panels = []
     for figure in figures:
         canvas = np.full((height, width, 3), layout.colours.background, np.uint8)
         canvas[: figure.picture.shape[0], : figure.picture.shape[1]] = figure.picture
-        marked = with_strip(canvas, wording.synthetic, layout) if figure.synthetic else canvas
-        panels.append(Panel(figure.frame, False, marked, figure.caption))
+        if above is not None:
+            bare = np.full_like(above, layout.colours.background)
+            canvas = np.concatenate([above if figure.synthetic else bare, canvas])
+        panels.append(Panel(figure.frame, False, canvas, figure.caption))
     return panels
 
 

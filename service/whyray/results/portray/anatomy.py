@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from whyray.results.answer import StructureInSource
 from whyray.results.coding import NO_UNITS, ucum
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture, plain, with_outline
+from whyray.results.page.text import LEAST_TEXT
 from whyray.results.page.typeface import typeface
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, portrays
 from whyray.results.wording import RegionWords
@@ -60,10 +62,14 @@ def _plain(explanation: RegionShares, look: Look, outlined: Sequence[Figure], si
     ]
     bars.append(Bar(types.elsewhere, explanation.outside, note=f"{explanation.outside:.0%}"))
     chart = Figure(bar_chart(bars, "", size, look.layout, numbers=False), types.regions_chart)
-    sentences = [types.regions.format(names=", ".join(_name(region, words) for region in largest))]
+    named = [_name(region, words) for region in largest]
+    if explanation.outside > largest[0].share:
+        named.insert(0, types.elsewhere)
+    sentences = [types.regions.format(names=", ".join(named))]
     if explanation.flagged:
         sentences.append(words.flag + ".")
-    return Plain(tuple(sentences), (*outlined, chart), 2)
+    places = tuple(replace(outlines, caption=types.regions_places) for outlines in outlined)
+    return Plain(tuple(sentences), (*places, chart), 2)
 
 
 def _name(region: RegionShare, words: RegionWords) -> str:
@@ -186,7 +192,7 @@ def _drawn(
             places.append((str(numbers.get(structure.name, "")), at[1] * room[0], at[0] * room[1]))
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
-    font = typeface(layout.fonts, "0", max(14, room[0] // 24), bold=True)
+    font = typeface(layout.fonts, "0", max(LEAST_TEXT, room[0] // 24), bold=True)
     for number, x, y in places:
         draw.text(
             (x, y), number, font=font, fill=layout.colours.text, anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0)

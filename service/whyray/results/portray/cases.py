@@ -14,7 +14,7 @@ from whyray.explain import CaseMatch, CaseMatches
 from whyray.results.coding import NO_UNITS, PERCENT
 from whyray.results.page.chart import Bar, bar_chart
 from whyray.results.page.overlay import Picture
-from whyray.results.page.typeface import typeface
+from whyray.results.page.text import LEAST_TEXT, draw_lines, fitted
 from whyray.results.portray.over_image import over_image, strongest_slice
 from whyray.results.portray.portrayal import Figure, Look, Plain, Portrayal, Row, grey, portrays
 from whyray.results.wording import CaseWords
@@ -116,18 +116,14 @@ def _figure(case: CaseMatch, side: int, look: Look) -> Figure:
 def _with_lines(picture: Picture, lines: Sequence[str], look: Look) -> Picture:
     """A picture with words below it, as large as its width allows."""
     layout, width = look.layout, picture.shape[1]
-    size = max(12, width // 15)
-    canvas = Image.new(
-        "RGB", (width, picture.shape[0] + round(1.35 * size * (len(lines) + 0.5))), layout.colours.background
-    )
+    written = [fitted(line, max(LEAST_TEXT, width // 15), width, layout) for line in lines]
+    edge = LEAST_TEXT // 3
+    height = picture.shape[0] + 2 * edge + sum(each.height for each in written)
+    canvas = Image.new("RGB", (width, height), layout.colours.background)
     canvas.paste(Image.fromarray(picture), (0, 0))
-    draw = ImageDraw.Draw(canvas)
-    for number, line in enumerate(lines):
-        font, fitting = typeface(layout.fonts, line, size), size
-        while fitting > 9 and draw.textlength(line, font=font) > width:
-            fitting -= 1
-            font = typeface(layout.fonts, line, fitting)
-        draw.text((0, picture.shape[0] + 1.35 * size * (number + 0.25)), line, font=font, fill=layout.colours.text)
+    draw, top = ImageDraw.Draw(canvas), float(picture.shape[0] + edge)
+    for each in written:
+        top = draw_lines(draw, (0, top), each, layout.colours.text, layout)
     return np.asarray(canvas)
 
 
@@ -215,7 +211,8 @@ def _plain_prototypes(explanation: CaseMatches, look: Look) -> Plain:
         name = words.typical.format(number=number)
         place = _resembles(prototype, explanation, side, look)
         if place is not None:
-            places.append(replace(place, caption=look.wording.cases.resembles.format(label=name)))
+            said = look.wording.cases.resembles.format(label=name)
+            places.append(replace(place, caption=said[:1].upper() + said[1:]))
         if prototype.picture is not None:
             pictures.append(Figure(grey(prototype.picture, (side, side)), name, prototype.synthetic))
     return Plain((words.typical_speaks,), (*places, *pictures), max(len(places), len(pictures), 1))

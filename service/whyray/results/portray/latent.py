@@ -53,7 +53,8 @@ def _plain(explanation: LatentPosition, look: Look) -> Plain:
     size = (page.width_at_most - 2 * page.margin, 260)
     chart = scale_chart(explanation.percentile, _UNUSUAL, (words.ordinary, words.rare), size, look.layout)
     nearer = words.nearer.format(value=f"{explanation.percentile:.0f}")
-    return Plain((words.unusual if unusual else words.usual, nearer), (Figure(chart, words.likeness),))
+    said = (words.unusual if unusual else words.usual, nearer)
+    return Plain(said, (Figure(chart, ""),), about_image=words.likeness)
 
 
 def _scatter(

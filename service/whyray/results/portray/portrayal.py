@@ -57,13 +57,15 @@ class Figure:
 class Plain:
     """What a reader is shown who has five seconds and no legend: figures in rows of `columns`, and few sentences.
 
-    `shown` is False where the figures are held back, since nobody could see in them what they are to show.
+    `shown` is False where the figures are held back, since nobody could see in them what they are to show. Where it is
+    about the image whatever the finding, `about_image` is the title of its one page.
     """
 
     sentences: tuple[str, ...]
     figures: tuple[Figure, ...] = ()
     columns: int = 1
     shown: bool = True
+    about_image: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+"""Segmentations of one answer: salient regions, structures, and the segments of a segmentation package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pydicom import Dataset
+
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
+from whyray.results.segmentation import (
+    Segment,
+    attribution_segments,
+    can_be_label_map,
+    mask_segments,
+    region_segments,
+    segmentation,
+    structure_segments,
+)
+from whyray.results.segmentation_frames import Form
+from whyray.results.templates import Templates
+from whyray.results.uids import UidSource, map_key, map_keys, told_key
+
+
+@dataclass
+class AnswerSegmentations:
+    """Makes the Segmentations of one answer, and remembers which segment shows what, for the report.
+
+    Attributes
+    ----------
+    maps, told
+        What is shown, with its findings.
+    regions
+        (target, key of the map) → the Segmentation with its region, and the number of its segment.
+    masks, structures
+        Target, or structure, → the same of its own.
+    """
+
+    answer: Answer
+    templates: Templates
+    uids: UidSource
+    maps: Sequence[tuple[Finding, MapInSource]]
+    told: Sequence[tuple[Finding, GradedExplanation]]
+    regions: dict[tuple[str, str], tuple[Dataset, int]] = field(default_factory=dict)
+    masks: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
+    structures: dict[str, tuple[Dataset, int]] = field(default_factory=dict)
+
+    def all(self) -> list[Result]:
+        """One object for all regions, one for all structures, one for all segments of a segmentation package."""
+        made = []
+        omit = self.templates.layout.segmentation.omit_empty_frames
+        regions = region_segments(self.templates, self.uids, self.maps)
+        if regions:
+            key = (
+                "regions"
+                + map_keys([heatmap for _, heatmap in self.maps])
+                + str([one.target.name for one, _ in self.maps])
+            )
+            dataset = segmentation(
+                self.answer,
+                self.templates,
+                self.uids,
+                regions,
+                series=self.templates.series.seg,
+                key=key,
+                omit_empty_frames=omit,
+                form=self._form(regions),
+            )
+            for number, (finding, heatmap) in enumerate(self.maps, start=1):
+                self.regions[finding.target.name, map_key(heatmap)] = (dataset, number)
+            made.append(Result("seg", dataset, None, None, "salient regions of " + _names(self.maps)))
+            if self.templates.layout.segmentation.fractional:
+                made.append(self._fractional(regions, key, omit))
+        made += self._structure_segmentation(omit)
+        masked = [finding for finding in self.answer.findings if finding.mask is not None]
+        if masked:
+            masks = mask_segments(self.answer, self.templates, self.uids, masked)
+            dataset = segmentation(
+                self.answer,
+                self.templates,
+                self.uids,
+                masks,
+                series=self.templates.series.segments,
+                key="segments" + str([finding.target.name for finding in masked]),
+                omit_empty_frames=omit,
+                form=self._form(masks),
+            )
+            for number, finding in enumerate(masked, start=1):
+                self.masks[finding.target.name] = (dataset, number)
+            description = "segments " + ", ".join(finding.name for finding in masked)
+            made.append(Result("seg", dataset, None, None, description))
+        return made
+
+    def _form(self, segments: Sequence[Segment]) -> Form:
+        return "LABELMAP" if self.templates.layout.segmentation.label_maps and can_be_label_map(segments) else "BINARY"
+
+    def _fractional(self, regions: Sequence[Segment], key: str, omit: bool) -> Result:
+        """The heatmaps as fractional segments, beside their regions."""
+        dataset = segmentation(
+            self.answer,
+            self.templates,
+            self.uids,
+            attribution_segments(self.uids, regions, self.maps),
+            series=self.templates.series.seg,
+            key=key,
+            omit_empty_frames=omit,
+            instance_number=2,
+            form="FRACTIONAL",
+        )
+        return Result("seg", dataset, None, None, "attribution of " + _names(self.maps))
+
+    def _structure_segmentation(self, omit: bool) -> list[Result]:
+        segments = structure_segments(self.templates, self.uids, self.told)
+        if not segments:
+            return []
+        names = [segment.label for segment in segments]
+        dataset = segmentation(
+            self.answer,
+            self.templates,
+            self.uids,
+            segments,
+            series=self.templates.series.segments,
+            key="structures" + str(names) + str([told_key(graded) for _, graded in self.told if graded.structures]),
+            omit_empty_frames=omit,
+            instance_number=2,
+            form=self._form(segments),
+        )
+        self.structures = {name: (dataset, number) for number, name in enumerate(names, start=1)}
+        return [Result("seg", dataset, None, None, "structures " + ", ".join(names))]
+
+
+def _names(shown: Sequence[tuple[Finding, MapInSource]]) -> str:
+    return ", ".join(dict.fromkeys(finding.name for finding, _ in shown))
