@@ -133,4 +133,4 @@ def test_the_region_of_what_was_not_found_says_so_in_lists_of_series_and_segment
     nearest = Finding(NODULE, present=False, probability=0.13, maps=(a_map(image, blob(image, centre_of(image))),))
     (region,) = build_results(answer_about(image, [nearest]), ["seg"], templates)
     assert region.dataset.SeriesDescription == "AI Region · Nodule (not found)"
-    assert region.dataset.SegmentSequence[0].SegmentLabel == "Nodule (not found): Grad-CAM"
+    assert region.dataset.SegmentSequence[0].SegmentLabel == "Nodule (not found): grad-cam"
