@@ -140,7 +140,7 @@ def test_what_is_withheld_is_in_no_form(templates):
 
 
 PROJECTIONS = {
-    "CR without spacing": ({"modality": "CR", "spacing": None}, {}, None),
+    "CR without spacing": ({"modality": "CR", "spacing": None}, {}, 1),
     "CR with the detector's spacing": ({"modality": "CR", "spacing": (0.2, 0.1)}, {}, 0.2),
     "DX with the patient's spacing": ({"modality": "DX", "spacing_keyword": "PixelSpacing"}, {}, 0.2),
     "MG that says how thick the breast is": ({"modality": "MG"}, {"BodyPartThickness": "52"}, 52),
@@ -175,8 +175,8 @@ def test_segments_on_a_radiograph_open_in_highdicom_from_the_file_and_hold_the_p
     else:
         np.testing.assert_array_equal(pixels[..., -1].astype(bool), region)
     shared = segmentation.SharedFunctionalGroupsSequence[0]
-    measures = shared.get("PixelMeasuresSequence")
-    assert (None if measures is None else float(measures[0].SliceThickness)) == thickness
+    (measures,) = shared.PixelMeasuresSequence
+    assert float(measures.SliceThickness) == thickness
 
 
 @pytest.mark.parametrize("kind", PROJECTIONS)

@@ -127,3 +127,11 @@ def test_a_finding_without_an_explanation_is_named_where_none_is_shown(templates
     assert (
         series_description(answer_about(image, findings[1:]), templates.series.seg, "") == "AI Region · Chest findings"
     )
+
+
+def test_the_region_of_what_was_not_found_says_so_in_lists_of_series_and_segments(templates) -> None:
+    image = image_of([synthetic.radiograph(np.arange(6400).reshape(80, 80), study="nothing found")])
+    nearest = Finding(NODULE, present=False, probability=0.13, maps=(a_map(image, blob(image, centre_of(image))),))
+    (region,) = build_results(answer_about(image, [nearest]), ["seg"], templates)
+    assert region.dataset.SeriesDescription == "AI Region · Nodule (not found)"
+    assert region.dataset.SegmentSequence[0].SegmentLabel == "Nodule (not found): grad-cam"

@@ -9,7 +9,7 @@ from skimage.morphology import convex_hull_image
 from peers import until
 from viewers.cases import Case
 from viewers.ohif import WITHIN, Ohif
-from viewers.pictures import LIKE_TEXT, Picture, centre, coloured, dice, in_source, likeness, within_skull
+from viewers.pictures import LIKE_TEXT, Picture, centre, coloured, dice, fitted, in_source, likeness, within_skull
 
 
 def test_ohif_lists_every_result_beside_the_source(ohif: Ohif, head_ct: Case) -> None:
@@ -92,6 +92,19 @@ def test_ohif_opens_a_radiograph_whose_pixel_spacing_is_zero(ohif: Ohif, chest: 
     for result in chest.results:
         assert result.dataset.SeriesDescription in listed
     ohif.looks(lambda window: float(np.std(window)) > 20, "the radiograph, not an empty viewport")
+
+
+def test_ohif_lays_the_segmentation_on_a_radiograph_whose_pixel_spacing_is_zero(ohif: Ohif, chest: Case) -> None:
+    """Without Pixel Measures the whole viewer went: OHIF asks them of every Segmentation."""
+    _, lesion, _ = _key_slice(chest)
+    ohif.open(chest.study).show("SEG")
+
+    def covers_the_place(shown: Picture) -> bool:
+        expected, (rows, columns) = fitted(np.repeat(lesion[..., None] * np.uint8(255), 3, 2), *shown.shape[:2])
+        return dice(coloured(shown)[rows, columns], expected[..., 0] > 127) > 0.9
+
+    ohif.looks(covers_the_place, "the segment on the place that was explained")
+    ohif.keep("ohif-cr-seg")
 
 
 def test_ohif_lays_the_segmentation_on_the_opacity_of_a_radiograph(ohif: Ohif, film: Case) -> None:

@@ -299,6 +299,12 @@ def named_findings(answer: Answer) -> list[Finding]:
     return by_probability(finding for finding in answer.findings if finding.target.name in names)
 
 
+def label_of(finding: Finding) -> str:
+    """Its name for lists of series and segments, which show no probability: there it says where it was not found."""
+    name = finding.target.name
+    return f"{name} (not found)" if finding.probability is not None and not finding.present else name
+
+
 def shown_maps(answer: Answer) -> list[tuple[Finding, MapInSource]]:
     """All maps that may be shown, with their findings, in the answer's order."""
     return [(finding, heatmap) for finding in answer.findings for heatmap in finding.maps if not heatmap.card.withheld]

@@ -175,10 +175,12 @@ def _pixel_measures(image: SourceImage, index: int, distances: NDArray[np.float6
     if thickness is None and len(distances):
         beside = distances if even else distances[max(0, index - 1) : index + 1]
         thickness = format_number_as_ds(float(np.min(beside)))
+    depth = thickness or _depth(header) or spacing[0]
+    alone = depth if image.kind == "planar" else None  # dwv shows no segment of a radiograph without it
     return PixelMeasuresSequence(
         pixel_spacing=spacing,
-        slice_thickness=thickness or _depth(header) or spacing[0],
-        spacing_between_slices=format_number_as_ds(float(np.mean(distances))) if even else None,
+        slice_thickness=depth,
+        spacing_between_slices=format_number_as_ds(float(np.mean(distances))) if even else alone,
     )
 
 

@@ -21,7 +21,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging import SourceImage
-from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
+from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, label_of
 from whyray.results.carried import copy_valid
 from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, of_target, one_value, own
 from whyray.results.header import add_lossy, new_dataset
@@ -72,7 +72,7 @@ def region_segments(
         Segment(
             finding=finding,
             mask=heatmap.region,
-            label=f"{finding.target.name}: {heatmap.name}",
+            label=f"{label_of(finding)}: {heatmap.name}",
             description=f"Salient region of {finding.target.name} by {heatmap.name}, {heatmap.region_rule}",
             category=concepts.region_category,
             kind=concepts.region_type,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from highdicom import PixelMeasuresSequence
 from numpy.typing import NDArray
 from pydicom import Dataset
 
@@ -69,6 +70,10 @@ def add_frames(
         derivation=_DERIVATION,
         organization_uid=uids.uid("dimensions", "labelmap" if form == "LABELMAP" else "seg"),
     )
+    (shared,) = made.SharedFunctionalGroupsSequence
+    if not any("PixelMeasuresSequence" in groups for groups in (shared, *made.PerFrameFunctionalGroupsSequence)):
+        # the plane of the pixels counts in pixels; OHIF 3.12 is taken down by a Segmentation without measures
+        shared.PixelMeasuresSequence = PixelMeasuresSequence(("1", "1"), slice_thickness="1")
     _, rows, columns = image.shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.NumberOfFrames, made.Rows, made.Columns = len(kept), rows, columns

@@ -10,7 +10,7 @@ import re
 
 from pydicom import Dataset
 
-from whyray.results.answer import Answer, named_findings
+from whyray.results.answer import Answer, label_of, named_findings
 from whyray.results.charset import holds
 from whyray.results.coding import LONGEST_TEXT, one_value
 from whyray.results.template_objects import SeriesTemplate, SeriesTemplates
@@ -44,7 +44,7 @@ def series_description(answer: Answer, template: SeriesTemplate, method: str) ->
     """The description of a series, with the revision that it replaces; words are shortened until it is short enough."""
     package = answer.package
     revision = f" {SEPARATOR} rev {answer.revision}, replaces {answer.revision - 1}" if answer.revision > 1 else ""
-    names = [finding.target.name.replace("_", " ") for finding in named_findings(answer)]
+    names = [label_of(finding).replace("_", " ") for finding in named_findings(answer)]
     titles = shorter_titles(package.title)
     findings = _shorter_lists(names) or titles
 
