@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -128,7 +127,6 @@ class JobProcess:
                 pass_fds=[its.fileno()],
                 # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
                 start_new_session=True,
-                preexec_fn=partial(end_with_parent, signal.SIGKILL),
             )
         self._connection, self._detail, self._killed_before = own, None, kills_for_memory()
 
@@ -267,6 +265,8 @@ def take_orders(
 
     `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
     """
+    # here and not between fork and exec, where Python must not run beside threads
+    end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         detail, work = open_up()
