@@ -136,13 +136,16 @@ class JobProcess:
         Raises
         ------
         WhyRayError
-            Why it can't work: of the class that it told, or ResourceExhausted if it ended without a word.
+            Why it can't work: of the class that it told, or by how it ended without a word.
         """
         self.start()
         assert self._connection is not None
         deadline = time.monotonic() + LONGEST_START
         while self._detail is None:
-            message = self._next(_LOOK)
+            try:
+                message = self._next(_LOOK)
+            except _Ended:
+                raise self._death("before it was ready") from None
             if isinstance(message, _Failed):
                 self.stop()
                 raise message.error()
@@ -167,12 +170,12 @@ class JobProcess:
         try:
             self._connection.send(Order(job_id, owner))
         except OSError as error:
-            raise self._death(job_id, at) from error
+            raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
                 message = self._next(_LOOK)
             except _Ended:
-                raise self._death(job_id, at) from None
+                raise self._death(f"in job {job_id}, at: {at.words}") from None
             if isinstance(message, _Done):
                 return
             if isinstance(message, _Failed):
@@ -228,13 +231,13 @@ class JobProcess:
         self._kill()
         return False
 
-    def _death(self, job_id: str, at: _At) -> WhyRayError:
-        """Why the process ended of itself in a job."""
+    def _death(self, where: str) -> WhyRayError:
+        """Why the process ended of itself."""
         assert self._process is not None
         code = self._process.wait()
         killed_before = self._killed_before
         self._kill()
-        words = f"job {job_id}: the process in which it ran {how_ended(code)}; it was at: {at.words}"
+        words = f"the process for jobs {how_ended(code)} {where}"
         _log.error("%s", words)
         if code == -signal.SIGKILL and kills_for_memory() > killed_before:
             return ResourceExhausted(f"{words}. The kernel ends processes where memory runs out, and did")
