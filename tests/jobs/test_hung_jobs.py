@@ -14,7 +14,7 @@ import pytest
 
 from peers import until
 from site_under_test import ROUTE, Site, film
-from whyray.base.errors import PackageError
+from whyray.base.errors import PackageError, ProcessKilled
 from whyray.catalog import Event, JobState, jobs
 from whyray.jobs import job_process
 from whyray.jobs.attempt import attempt
@@ -59,7 +59,7 @@ def attempted(site: Site, job_id: str, process: JobProcess) -> JobState | None:
 @pytest.mark.parametrize(
     ("how", "state", "code", "words"),
     [
-        ("segfault", JobState.FAILED, "NativeCrash", "was ended by SIGSEGV; it was at: explaining Effusion by rise"),
+        ("segfault", JobState.FAILED, "NativeCrash", "was ended by SIGSEGV in job"),
         ("ends", JobState.FAILED, "NativeCrash", "ended with code 3"),
         ("is killed", JobState.WAITING, "ProcessKilled", "was ended by SIGKILL"),
         ("eats", JobState.WAITING, "ResourceExhausted", "MiB of memory, 400 are allowed"),
@@ -74,6 +74,7 @@ def test_work_that_ends_its_process_costs_one_attempt_and_is_named(
     (job,) = site.jobs()
     assert (job.error_code, job.attempt) == (code, 1)
     assert words in (job.error_message or "")
+    assert "at: explaining Effusion by rise" in (job.error_message or "") or how == "refuses"
     assert ("memory" in f"{job.error_message} {job.error_advice}") is (how == "eats")
     if state is JobState.FAILED:
         with site.catalog.read() as session:
@@ -136,11 +137,20 @@ def test_what_is_done_stays_done_though_the_process_ends_before_it_says_so(site:
         process.work(job, owner, progress)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
-        raise process._death(job, job_process._At(1.0, "entering the results"))
+        raise process._death("after its end")
 
     process.ready()
     attempt(job_id, "worker-1", site.catalog, lambda: site.config, random.Random(0), work)
     assert site.jobs()[0].state is JobState.DONE
+
+
+def test_a_process_that_ends_before_it_is_ready_is_named_and_another_one_starts(site: Site, start: Start) -> None:
+    process = start("well")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(ProcessKilled, match="was ended by SIGKILL before it was ready"):
+        process.ready()
+    assert process.ready()["pid"] == str(process.pid)
 
 
 def test_a_process_that_can_not_work_tells_why_and_no_job_is_claimed_for_it(site: Site, start: Start) -> None:

@@ -21,7 +21,7 @@ from whyray.base.errors import WhyRayError
 from whyray.jobs.attempt import attempt
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.memory_limit import memory_of_a_job
-from whyray.jobs.queue import RUN_JOB, backlog, celery_app, queue_hindrance
+from whyray.jobs.queue import RUN_JOB, celery_app, queue_hindrance
 from whyray.jobs.standby import Standby
 
 _log = logging.getLogger("whyray.roles")
@@ -61,7 +61,9 @@ class Worker:
     def standing_by(self) -> Iterator[None]:
         """Take jobs from the catalog, too, while no message can bring them."""
         url, stop = self.context.redis_url, threading.Event()
-        standby = Standby(self.context.catalog, self.listening.is_set, lambda: backlog(url), self.run_job, self.turn)
+        standby = Standby(
+            self.context.catalog, self.listening.is_set, lambda: queue_hindrance(url) is None, self.run_job, self.turn
+        )
         thread = threading.Thread(target=standby.run_until, args=[stop], name="standby")
         thread.start()
         try:

@@ -15,7 +15,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import partial
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
@@ -76,7 +75,6 @@ class IsolatedGdcm:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                preexec_fn=partial(end_with_parent, signal.SIGKILL),  # one that hangs does not see that nobody asks
             )
         return self._child
 
@@ -159,6 +157,7 @@ def _twelve_bit_jpeg(codestream: bytes, options: dict[str, Any]) -> NDArray[Any]
 
 
 if __name__ == "__main__":
+    end_with_parent(signal.SIGKILL)  # one that hangs does not see that nobody asks any more
     # The decoders' own chatter goes to standard output at times; the answers need a clean channel.
     channel = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -128,7 +127,6 @@ class JobProcess:
                 pass_fds=[its.fileno()],
                 # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
                 start_new_session=True,
-                preexec_fn=partial(end_with_parent, signal.SIGKILL),
             )
         self._connection, self._detail, self._killed_before = own, None, kills_for_memory()
 
@@ -138,13 +136,16 @@ class JobProcess:
         Raises
         ------
         WhyRayError
-            Why it can't work: of the class that it told, or ResourceExhausted if it ended without a word.
+            Why it can't work: of the class that it told, or by how it ended without a word.
         """
         self.start()
         assert self._connection is not None
         deadline = time.monotonic() + LONGEST_START
         while self._detail is None:
-            message = self._next(_LOOK)
+            try:
+                message = self._next(_LOOK)
+            except _Ended:
+                raise self._death("before it was ready") from None
             if isinstance(message, _Failed):
                 self.stop()
                 raise message.error()
@@ -169,12 +170,12 @@ class JobProcess:
         try:
             self._connection.send(Order(job_id, owner))
         except OSError as error:
-            raise self._death(job_id, at) from error
+            raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
                 message = self._next(_LOOK)
             except _Ended:
-                raise self._death(job_id, at) from None
+                raise self._death(f"in job {job_id}, at: {at.words}") from None
             if isinstance(message, _Done):
                 return
             if isinstance(message, _Failed):
@@ -230,13 +231,13 @@ class JobProcess:
         self._kill()
         return False
 
-    def _death(self, job_id: str, at: _At) -> WhyRayError:
-        """Why the process ended of itself in a job."""
+    def _death(self, where: str) -> WhyRayError:
+        """Why the process ended of itself."""
         assert self._process is not None
         code = self._process.wait()
         killed_before = self._killed_before
         self._kill()
-        words = f"job {job_id}: the process in which it ran {how_ended(code)}; it was at: {at.words}"
+        words = f"the process for jobs {how_ended(code)} {where}"
         _log.error("%s", words)
         if code == -signal.SIGKILL and kills_for_memory() > killed_before:
             return ResourceExhausted(f"{words}. The kernel ends processes where memory runs out, and did")
@@ -267,6 +268,8 @@ def take_orders(
 
     `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
     """
+    # here and not between fork and exec, where Python must not run beside threads
+    end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         detail, work = open_up()

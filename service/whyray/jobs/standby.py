@@ -8,14 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, jobs
 
 LOST_AFTER = timedelta(seconds=15)
-"""A message that is in no queue after so long, and has not come to a worker, is lost."""
+"""A job that no message has brought to a worker after so long is taken without one: it may be lost."""
 _SHORTEST, _LONGEST = 0.5, 5.0
 """Seconds between looks into the catalog: twice as many after each that found nothing."""
 _log = logging.getLogger("whyray.worker")
@@ -32,8 +31,8 @@ class Standby:
     ----------
     listening
         Whether this worker is connected to the queue.
-    backlog
-        How many messages wait in the queue; raises RedisError where it does not answer.
+    answers
+        Whether the queue answers.
     run
         Makes one attempt at a job.
     turn
@@ -42,36 +41,27 @@ class Standby:
 
     catalog: Catalog
     listening: Callable[[], bool]
-    backlog: Callable[[], int]
+    answers: Callable[[], bool]
     run: Callable[[str], object]
     turn: threading.Lock
     _cut_off: bool = field(default=False)
 
-    def step(self) -> bool:
+    def step(self, stop: threading.Event) -> bool:
         """Run one job, if there is one that no message brings; says whether there was."""
-        if not self.turn.acquire(blocking=False):
-            return True  # a message has brought one: look again soon after it
-        try:
-            job_id = self._next()
+        if self._next() is None:
+            return False
+        with self.turn:  # waits for the job in hand: where messages keep a worker busy, one that was lost gets its turn
+            job_id = None if stop.is_set() else self._next()
             if job_id is None:
                 return False
             self.run(job_id)
             return True
-        finally:
-            self.turn.release()
 
     def _next(self) -> str | None:
-        cut_off, waiting = not self.listening(), 0
-        if not cut_off:
-            try:
-                waiting = self.backlog()
-            except RedisError:
-                cut_off = True
+        cut_off = not (self.listening() and self.answers())
         if cut_off is not self._cut_off:
             self._cut_off = cut_off
             _log.warning("the queue %s", "does not answer: jobs are taken from the catalog" if cut_off else "is back")
-        if waiting:
-            return None
         with self.catalog.read() as session:
             return jobs.next_claimable(session, self.catalog.clock(), waiting_for=None if cut_off else LOST_AFTER)
 
@@ -80,7 +70,7 @@ class Standby:
         pause = _SHORTEST
         while not stop.wait(pause):
             try:
-                found = self.step()
+                found = self.step(stop)
             except SQLAlchemyError as error:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
                 found = False

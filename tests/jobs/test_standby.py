@@ -1,0 +1,62 @@
+"""Which jobs a worker takes without a message, and when."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from site_under_test import ROUTE, Site, film
+from whyray.catalog import jobs
+from whyray.jobs.standby import LOST_AFTER, Standby
+
+
+def queued(site: Site, number: int, priority: str) -> str:
+    site.configure(routes=[ROUTE | {"priority": priority}])
+    before = {job.id for job in site.jobs()}
+    site.receive([film(number, study=f"study {number}", series=f"series {number}")])
+    site.router().step()
+    (made,) = {job.id for job in site.jobs()} - before
+    return made
+
+
+def taken(site: Site, *, listening: bool = True, answers: bool = True) -> list[str]:
+    """What a worker takes until it finds no more; it claims what it takes."""
+    found: list[str] = []
+
+    def run(job_id: str) -> None:
+        with site.catalog.begin() as session:
+            assert jobs.claim(session, job_id, "worker-1", site.clock()) is not None
+        found.append(job_id)
+
+    standby = Standby(site.catalog, lambda: listening, lambda: answers, run, threading.Lock())
+    while standby.step(threading.Event()):
+        pass
+    return found
+
+
+@pytest.mark.parametrize("away", [{"listening": False}, {"answers": False}])
+def test_while_the_queue_is_away_jobs_are_taken_at_once_the_most_urgent_first(
+    site: Site, away: dict[str, bool]
+) -> None:
+    routine, stat, urgent = (queued(site, number, name) for number, name in enumerate(("routine", "stat", "urgent")))
+    assert taken(site, **away) == [stat, urgent, routine]
+    site.clock.tick(jobs.LEASE.total_seconds() + 1)
+    assert taken(site, **away) == [stat, urgent, routine], "their worker has died"
+
+
+def test_beside_a_queue_that_answers_only_what_no_message_has_brought_is_taken(site: Site) -> None:
+    job_id = queued(site, 1, "urgent")
+    with site.catalog.begin() as session:
+        jobs.to_dispatch(session, site.clock(), again_after=None)
+    assert taken(site) == []
+    site.clock.tick(LOST_AFTER.total_seconds())
+    assert taken(site) == [job_id]
+
+
+def test_a_worker_that_is_to_stop_takes_no_more(site: Site) -> None:
+    queued(site, 1, "urgent")
+    stop = threading.Event()
+    stop.set()
+    standby = Standby(site.catalog, lambda: False, lambda: True, pytest.fail, threading.Lock())
+    assert standby.step(stop) is False
