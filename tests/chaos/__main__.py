@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -76,6 +77,7 @@ def main() -> int:
         (told.out / "peers.md").write_text(words + "\n")
         sys.stdout.write(words + "\n")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is stopped
     plan = Plan(
         seed=told.seed,
         faults=of_kinds(told.only),
