@@ -281,7 +281,7 @@ class Hospital:
                         "when": {"BodyPartExamined": name.upper()},
                         "run": name,
                         "complete": complete,
-                        "budget": {"job_time": "5s"},
+                        "budget": {"job_time": "5s" if name == HUNG else "10m"},
                         "send": send,
                     }
                     for name in (HUNG, GREEDY)

@@ -158,7 +158,7 @@ def _acknowledged(tally: Tally, ledger: Ledger, kept: dict[str, list[Instance]],
 
 def _meant_to_fail(tally: Tally, kind: str, name: str, acknowledged: bool, jobs: list[Job]) -> None:
     if not acknowledged:
-        _add(tally, f"{kind}: refused at the door")
+        _add(tally, f"{kind}: not taken")
         return
     for job in jobs:
         _add(tally, f"{kind}: {job.state.value} {job.error_code or ''}".strip())
