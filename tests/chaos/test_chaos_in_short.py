@@ -37,19 +37,12 @@ CHEAP = (
     "kill redis",
     "poison huge-codestream",
     "disk full catalog",
-    "archive rejects",
     "clock forward",
     "stop redis",
     "model greedy",
     "archive B000",
-    "kill delivery",
     "archive down",
     "disk full log",
-    "archive 0110",
-    "poison half-a-codestream",
-    "stop intake",
-    "clock back",
-    "archive slow",
 )
 
 
