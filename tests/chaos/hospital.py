@@ -25,8 +25,8 @@ from chaos.senders import Door
 from peers import Modality, OrthancServer, echoes, free_port, until
 from planted import planted_package
 from running import Running
-from whyray.app.child_process import end_with_parent
 from whyray.app.embedded_redis import socket_path
+from whyray.base.child_process import end_with_parent
 from whyray.base.errors import PeerUnreachable
 from whyray.catalog import Catalog, processes, sqlite_url
 from whyray.demo.orthanc import find_orthanc
