@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.faults import FAULTS, of_kinds
@@ -30,7 +32,8 @@ small tmpfs; otherwise a full disk is a limit on the size of files. Clock jumps 
 """
 
 
-def _arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for, by `words` or the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m chaos",
         description=__doc__,
@@ -59,12 +62,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--merge", type=Path, nargs="+", metavar="JSON", help="reports of former runs, into --page")
     parser.add_argument("--page", type=Path, default=Path("docs/reliability.md"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("test-artefacts/chaos"), help="folder of the reports")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> int:
     """The exit code."""
-    told = _arguments()
+    told = arguments()
     if told.merge:
         put_into(told.page, merged(told.merge), "faults")
         return 0
@@ -76,6 +79,7 @@ def main() -> int:
         (told.out / "peers.md").write_text(words + "\n")
         sys.stdout.write(words + "\n")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is stopped
     plan = Plan(
         seed=told.seed,
         faults=of_kinds(told.only),

@@ -108,6 +108,21 @@ for _role in (*ROLES, "redis"):
     fault(f"stop {_role}", f"SIGSTOP of {_role}, then SIGCONT")(_pause(_role))
 
 
+@fault("kill job", "kill −9 of the process in which a worker runs its jobs", weight=2.0)
+def _kill_job(scene: Scene, chance: Chance) -> str:
+    worker = _somebody(scene, "worker", chance)
+    try:
+        processes = psutil.Process(worker).children()
+    except psutil.Error as gone:
+        raise Unavailable("the worker ended meanwhile") from gone
+    if not processes:
+        raise Unavailable("no process for jobs runs at this moment")
+    pid = chance.choice(processes).pid
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return f"process {pid}"
+
+
 @fault("kill all", "kill −9 of `serve` itself; it is started again, as systemd does")
 def _kill_all(scene: Scene, chance: Chance) -> str:
     serve = scene.hospital.serve
@@ -130,7 +145,7 @@ def _outlive_lease(scene: Scene, chance: Chance) -> str:
     return "35 s"
 
 
-@fault("segfault", "SIGSEGV in a worker, as a fault of a model's native code")
+@fault("segfault", "SIGSEGV in a worker")
 def _segfault(scene: Scene, chance: Chance) -> str:
     os.kill(_somebody(scene, "worker", chance), signal.SIGSEGV)
     return ""

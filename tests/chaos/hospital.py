@@ -26,6 +26,8 @@ from peers import Modality, OrthancServer, echoes, free_port, until
 from planted import planted_package
 from running import Running
 from whyray.app.embedded_redis import socket_path
+from whyray.base.child_process import end_with_parent
+from whyray.base.errors import PeerUnreachable
 from whyray.catalog import Catalog, processes, sqlite_url
 from whyray.demo.orthanc import find_orthanc
 
@@ -68,6 +70,7 @@ class Serve(Running):
                 [sys.executable, "-m", "whyray", "serve", "--config", str(self.path)],
                 stdout=log,
                 stderr=log,
+                preexec_fn=end_with_parent,
                 env=os.environ | {"OMP_NUM_THREADS": "1"} | self.environment,
             )
 
@@ -278,7 +281,7 @@ class Hospital:
                         "when": {"BodyPartExamined": name.upper()},
                         "run": name,
                         "complete": complete,
-                        "budget": {"job_time": "5s"},
+                        "budget": {"job_time": "5s" if name == HUNG else "10m"},
                         "send": send,
                     }
                     for name in (HUNG, GREEDY)
@@ -317,11 +320,22 @@ class Hospital:
                 os.kill(pid, signal.SIGCONT)
         if self.postgres is not None:
             self.mend_postgres()
+        if self.orthanc is not None:
+            with suppress(PeerUnreachable, httpx.HTTPError):
+                self._mend_orthanc(self.orthanc)
         if self.serve.ended:
             self.serve.launch()
         if self.clock is not None and self.clock.offset < self.clock.furthest:
             # time passes until nothing waits for a moment that the clock had been set back from
             self.clock.jump(self.clock.furthest - self.clock.offset + timedelta(minutes=1))
+
+    @staticmethod
+    def _mend_orthanc(orthanc: OrthancServer) -> None:
+        try:
+            httpx.get(f"{orthanc.url}/system", timeout=10).raise_for_status()
+        except httpx.HTTPError:
+            orthanc.kill()
+            orthanc.start()
 
     def mend_postgres(self) -> None:
         """Start PostgreSQL again if it is down."""

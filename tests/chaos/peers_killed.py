@@ -98,7 +98,7 @@ class Pynetdicom:
         ]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(call, stdout=log, stderr=log)
-        until(lambda: echoes(self.port, self.ae_title), what="pynetdicom's storescp", deadline=90)
+        until(lambda: echoes(self.port, self.ae_title), what="pynetdicom's storescp", deadline=300)
 
     def kill(self) -> None:
         """Kill."""
@@ -198,7 +198,7 @@ def killed(peer: Peer, *, seed: int, kills: int) -> Fate:
     try:
         for _ in range(kills):
             before = len(acknowledged)
-            until(lambda before=before: len(acknowledged) > before, what="an acknowledged instance", deadline=120)
+            until(lambda before=before: len(acknowledged) > before, what="an acknowledged instance", deadline=300)
             time.sleep(chance.uniform(0.0, 0.4))  # the random moment itself
             peer.kill()
             peer.start()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
@@ -199,6 +200,10 @@ def _strike(
             detail = kind.strike(scene, chance)
         except Unavailable as reason:
             passed[kind.name] = str(reason)
+            continue
+        except (Exception, pytest.fail.Exception) as error:  # what makes faults must not end the run before the count
+            passed[kind.name] = f"could not be made: {type(error).__name__}"
+            say(f"{began:7.1f} s  {kind.name} could not be made: {type(error).__name__}: {error}")
             continue
         struck.append(Struck(kind.name, detail, began, time.monotonic() - begun))
         say(f"{began:7.1f} s  {kind.name}  {detail}")

@@ -87,7 +87,7 @@ def by_pynetdicom(
     """One association."""
     contexts = {(each.sop_class_uid, (each.transfer_syntax_uid,)) for each in instances}
     try:
-        with Sender(door.dicom_port, calling="MODALITY", contexts=tuple(sorted(contexts))) as sender:
+        with Sender(door.dicom_port, calling="MODALITY", contexts=tuple(sorted(contexts)), patience=60) as sender:
             for each in instances:
                 tell(each.sop_instance_uid, sender.store(each.data, each.sop_instance_uid, each.sop_class_uid).Status)
     except (NoAssociationError, RuntimeError, OSError, StopIteration, AttributeError, ValueError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
@@ -120,7 +122,7 @@ def count(hospital: Hospital, ledger: Ledger, *, failed_before: list[tuple[str, 
                 tally.undelivered.append(f"job {job.id} of {uid} is done without a result")
             for result in made:
                 _arrived(tally, result.sop_instance_uid, uid, in_pacs, arrived)
-    _doubled(tally, hospital, results, of_study)
+    _doubled(tally, hospital, ledger, results, of_study)
     tally.results = len(results)
     tally.sent_again = sum(times > 1 for times in hospital.archive.times.values())
     refused = hospital.archive.refused_for_good
@@ -134,10 +136,7 @@ def count(hospital: Hospital, ledger: Ledger, *, failed_before: list[tuple[str, 
     return tally
 
 
-def _acknowledged(tally: Tally, ledger: Ledger, kept: dict[str, list[Instance]], storage: object) -> None:
-    from pathlib import Path
-
-    assert isinstance(storage, Path)
+def _acknowledged(tally: Tally, ledger: Ledger, kept: dict[str, list[Instance]], storage: Path) -> None:
     for sent in ledger.all():
         tally.studies += 1
         tally.acknowledged += len(sent.acknowledged) if sent.study.healthy else 0
@@ -158,7 +157,7 @@ def _acknowledged(tally: Tally, ledger: Ledger, kept: dict[str, list[Instance]],
 
 def _meant_to_fail(tally: Tally, kind: str, name: str, acknowledged: bool, jobs: list[Job]) -> None:
     if not acknowledged:
-        _add(tally, f"{kind}: refused at the door")
+        _add(tally, f"{kind}: not taken")
         return
     for job in jobs:
         _add(tally, f"{kind}: {job.state.value} {job.error_code or ''}".strip())
@@ -186,10 +185,9 @@ def _arrived(
 
 
 def _doubled(
-    tally: Tally, hospital: Hospital, results: list[ResultRow] | object, of_study: dict[str, list[Job]]
+    tally: Tally, hospital: Hospital, ledger: Ledger, results: Sequence[ResultRow], of_study: dict[str, list[Job]]
 ) -> None:
-    """Two jobs for one input; two series of reports for one revision; objects in the archive that nobody entered."""
-    assert isinstance(results, list)
+    """Two jobs for one input; two series of reports for one image; objects in the archive that nobody entered."""
     for uid, jobs in of_study.items():
         names = Counter((job.route, job.package, job.input_digest) for job in jobs)
         current = Counter((job.route, job.package) for job in jobs if job.state is not JobState.SUPERSEDED)
@@ -204,9 +202,13 @@ def _doubled(
                 f"{uid} in the archive, of series {kept.series_instance_uid}, is no result in the catalog"
             )
             tally.doubled_studies.add(kept.study_instance_uid)
-    series: dict[tuple[str, str], set[str]] = {}
+    images = {sent.study.study_instance_uid: len(sent.acknowledged) for sent in ledger.all()}
+    series: dict[tuple[str, str, str], set[str]] = {}
     for each in results:
-        series.setdefault((each.job_id, each.kind), set()).add(each.series_instance_uid)
-    for (job_id, kind), uids in series.items():
-        if len(uids) > 1:
-            tally.doubled.append(f"job {job_id}: {len(uids)} series of kind {kind}")
+        name = (each.job.study.study_instance_uid, each.job_id, each.kind)
+        series.setdefault(name, set()).add(each.series_instance_uid)
+    for (study, job_id, kind), uids in series.items():
+        # each image has a report of its own
+        if len(uids) > images.get(study, 1):
+            tally.doubled.append(f"job {job_id}: {len(uids)} series of kind {kind} for {images.get(study, 1)} images")
+            tally.doubled_studies.add(study)

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from chaos.__main__ import arguments
 from chaos.clock import find_faketime
 from chaos.disks import Disk, may_mount
 from chaos.faults import FAULTS, of_kinds
 from chaos.hospital import Hospital
-from chaos.run import Plan, run
+from chaos.report import table
+from chaos.run import Plan, Struck, run
 from chaos.senders import Ledger, Sent
 from chaos.studies import POISON, films
 from chaos.tally import Tally, count
@@ -35,19 +37,12 @@ CHEAP = (
     "kill redis",
     "poison huge-codestream",
     "disk full catalog",
-    "archive rejects",
     "clock forward",
     "stop redis",
     "model greedy",
     "archive B000",
-    "kill delivery",
     "archive down",
     "disk full log",
-    "archive 0110",
-    "poison half-a-codestream",
-    "stop intake",
-    "clock back",
-    "archive slow",
 )
 
 
@@ -150,3 +145,25 @@ def test_a_study_is_whole_when_its_last_instance_is_acknowledged() -> None:
     assert sent.whole_at is None
     sent.acknowledged[second] = 2.5
     assert sent.whole_at == 2.5
+
+
+def test_the_command_line_teaches_and_names_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments(["--help"])
+    told = capsys.readouterr().out
+    assert "make chaos CHAOS='--faults 50 --only kill'" in told
+    assert [name for name in FAULTS if f"  {name} " not in told] == []
+    assert arguments(["--only", "kill", "--only", "stop"]).only == ["kill", "stop"]
+
+
+def test_the_table_gives_each_kind_with_its_median_and_longest_recovery() -> None:
+    struck = [
+        Struck("kill worker", "process 1", 1.0, 1.0, in_flight=3, lost=1, recovery=40.0),
+        Struck("kill worker", "process 2", 9.0, 9.0, in_flight=2, doubled=1, recovery=60.4),
+        Struck("flushall", "", 12.0, 12.0),
+    ]
+    lines = table(struck).splitlines()
+    assert lines[2:] == [
+        "| kill −9 of worker | 2 | 5 | 1 | 1 | 50 s (60 s) |",
+        "| FLUSHALL of Redis | 1 | 0 | 0 | 0 | – |",
+    ]

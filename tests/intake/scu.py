@@ -30,10 +30,11 @@ class Sender:
         called: str = "WHYRAY",
         calling: str = "SENDER",
         contexts: tuple[tuple[str, tuple[str, ...]], ...] = ((CTImageStorage, (ExplicitVRLittleEndian,)),),
+        patience: float = 20,
     ) -> None:
         ae = AE(calling)
         ae.requested_contexts = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in contexts]
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 20
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = patience
         self.association: Any = ae.associate("127.0.0.1", port, ae_title=called)
         if not self.association.is_established:
             raise NoAssociationError(str(self.association.acceptor.primitive))
