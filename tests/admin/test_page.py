@@ -24,7 +24,8 @@ from reader_study.kits import put_in, small_kit
 from whyray.admin import serve_admin
 from whyray.admin.drift_watch import RECENT
 from whyray.base.errors import DecodeError, ImageError
-from whyray.catalog import Delivery, Feedback, JobState, jobs
+from whyray.base.passwords import hashed
+from whyray.catalog import Delivery, Feedback, JobState, accounts, jobs
 from whyray.catalog.drift import REFERENCE
 from whyray.explain import Kind
 
@@ -284,6 +285,42 @@ def test_with_a_token_the_page_asks_for_it(driver: webdriver.Chrome, scene: Scen
     assert "token" in page.text("header")
     page.press("header button")
     page.shows("Log in")
+    driver.get("about:blank")
+    server.stop()
+
+
+def test_a_viewer_is_offered_neither_pictures_nor_buttons_and_an_operator_both(
+    driver: webdriver.Chrome, scene: Scene
+) -> None:
+    scene.config = config_of(CONFIG, scene.folder)
+    password = "correct horse battery"
+    with scene.catalog.begin() as session:
+        for role in ("viewer", "operator"):
+            accounts.add(session, role, role, hashed(password), scene.now, actor="test")  # type: ignore[arg-type]
+    server = serve_admin(local_client(scene).app, "127.0.0.1", 0)  # type: ignore[arg-type]
+    page = Page(driver, server.url)
+    offered = {}
+    for role in ("viewer", "operator"):
+        driver.get(server.url)
+        page.find("#user").send_keys(role)
+        page.find("#password").send_keys(password + Keys.ENTER)
+        page.shows("Needs attention")
+        assert f"{role} · {role}" in page.text("header")
+        assert "Accounts" not in page.text("nav")
+        page.open("jobs").shows("cxr-findings")
+        buttons = len(page.all("[data-action]"))
+        page.open("results").shows("which this role does not see" if role == "viewer" else "Cardiomegaly")
+        page.open("destinations").shows("PACS_MAIN")
+        offered[role] = (buttons, len(page.all("[data-key^=echo]")))
+        page.open("feedback").shows("Verdicts by package")
+        page.open(f"jobs/{scene.jobs['done']}").shows("Findings")
+        assert bool(page.all("main img")) == (role == "operator")
+        assert not page.all('a[href$="/dicom"]')
+        assert page.complaints() == []
+        page.press("header button")
+        page.shows("Log in")
+    assert offered["viewer"] == (0, 0)
+    assert min(offered["operator"]) > 0
     driver.get("about:blank")
     server.stop()
 

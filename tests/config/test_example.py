@@ -20,15 +20,14 @@ def test_the_example_in_deploy_is_the_one_that_ships_in_the_wheel() -> None:
 
 
 def test_the_example_can_be_obeyed_with_every_commented_setting_switched_on(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("t")
     text = "\n".join(_switched_on(line) for line in example_config().splitlines())
-    text = text.replace("/run/secrets/whyray-admin", str(tmp_path / "token"))
     environ = dict.fromkeys(("WHYRAY_ARCHIVE_TOKEN", "WHYRAY_CATALOG_URL", "WHYRAY_ADMIN_PASSWORD"), "x://y")
     config, problems = read_config(text, folder=tmp_path, environ=environ)
     assert problems == ()
     assert config is not None
     assert config.destinations["archive"].kind == "dicomweb"
     assert config.uid_root is not None
+    assert config.admin.oidc is not None
     assert config.admin.logins[0].password.reveal() == "x://y"
 
 
@@ -47,7 +46,10 @@ def _switched_on(line: str) -> str:
         "queue:",
         "packages:",
         "templates:",
-        "token:",
+        "oidc:",
+        "  issuer:",
+        "  client_id:",
+        "  roles:",
         "logins:",
         "uid_root:",
     )

@@ -9,6 +9,7 @@ import socket
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,7 +29,7 @@ from intake.test_real_peers import IMAGES, data_set
 from intake.web import BOUNDARY, TOKEN, answered, dicomweb, multipart, part10, post, url
 from peers import OrthancFactory, until
 from whyray.base.errors import ConfigError
-from whyray.catalog import Catalog, Instance, Study
+from whyray.catalog import Catalog, Instance, Study, api_tokens
 from whyray.intake.dicomweb import LOCAL_SENDER
 from whyray.intake.multipart import MultipartReader
 from whyray.intake.stow import StoreRequest
@@ -199,6 +200,26 @@ def test_without_the_right_token_nothing_is_taken(listen: Listen) -> None:
     assert TOKEN not in "".join(event.message for event in running.events("intake.rejected"))
     assert post(running, body, token="fedcba9876543210-other").status_code == 200
     assert running.instances()[0].calling_ae == "OTHER"
+
+
+def test_an_api_token_with_the_scope_stow_sends_under_its_name_until_it_is_revoked(listen: Listen) -> None:
+    running = listen(dicomweb=dicomweb().model_copy(update={"api_tokens": True}))
+    body, now = multipart(part10(small(1))), running.catalog.clock()
+    with running.catalog.begin() as session:
+        ends = now + timedelta(days=1)
+        _, sends = api_tokens.add(session, "CT_ROOM_1", ["stow"], ends, now, actor="test")
+        row, reads = api_tokens.add(session, "robot", ["read", "steer", "admin"], ends, now, actor="test")
+    refused = post(running, body, token=reads)
+    assert (refused.status_code, "scope stow" in refused.text) == (403, True)
+    assert post(running, body).status_code == 401  # with api_tokens, this machine needs one too
+    assert post(running, body, token=sends[:-1] + "-").status_code == 401
+    assert not running.instances()
+    assert any(f"token robot {row.id}" in event.message for event in running.events("intake.rejected"))
+    assert post(running, body, token=sends).status_code == 200
+    assert [each.calling_ae for each in running.instances()] == ["CT_ROOM_1"]
+    with running.catalog.begin() as session:
+        api_tokens.revoke(session, "CT_ROOM_1", now, actor="test")
+    assert post(running, body, token=sends).status_code == 401
 
 
 def test_guessing_tokens_is_braked_and_the_right_one_passes_all_the_same(listen: Listen) -> None:

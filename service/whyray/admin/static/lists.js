@@ -85,7 +85,7 @@ export const results = list({
   render: (items) => [gallery(items), objects(items.filter((each) => !each.picture || !may("pictures")))],
 });
 
-export const objects = (items) => (items.length === 0 ? null : table("Objects without a picture of their own", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
+export const objects = (items) => (items.length === 0 ? null : table(may("pictures") ? "Objects without a picture of their own" : "Objects", ["Object", "Description", "Finding", "Explanation", "Study", "Made", "File"], items.map((each) => [
   each.kind.toUpperCase(), each.description, each.finding ?? "–", trust(each),
   uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), age(each.created_at), may("identity") ? h("a", { href: each.dicom, "data-key": each.dicom }, "DICOM") : "–",
 ])));
