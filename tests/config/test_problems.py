@@ -181,7 +181,10 @@ def test_secrets_need_not_be_there_to_check_a_file_elsewhere() -> None:
 
 
 def test_an_admin_page_open_to_the_network_is_refused() -> None:
-    assert "open to everybody" in only("admin: {address: 0.0.0.0}").message
+    assert "open to everybody" in only("admin: {address: 0.0.0.0, local_access: true}").message
+    (problem,) = problems("admin: {local_access: true, token: {env: T}}", T="x")
+    assert "nobody on this machine needs to log in" in problem.message
+    assert problems("admin: {address: 0.0.0.0}") == ()  # without an account nobody is let in
     assert problems("admin: {address: 0.0.0.0, token: {env: T}}", T="x") == ()
 
 

@@ -15,7 +15,7 @@ from whyray.admin.identity import Identity
 from whyray.base.api_tokens import digest_of
 from whyray.base.errors import AccessRefused, NotFound
 from whyray.base.roles import Role
-from whyray.catalog.accounts import is_name
+from whyray.catalog import accounts
 from whyray.config import Oidc
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class SignOn:
         from whyray.admin.oidc import claim
 
         name = claim(claims, oidc.name_claim)
-        if not isinstance(name, str) or not is_name(name):
+        if not isinstance(name, str) or not accounts.is_name(name):
             raise AccessRefused(f"the claim {oidc.name_claim} is no name that can be entered")
         if self._entrance.is_known(name):
             raise AccessRefused(f"{name} is the name of a local account", advice="Log in with its password.")

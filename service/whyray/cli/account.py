@@ -60,6 +60,7 @@ def add(name: Name, role: AsRole, config: ConfigFile = DEFAULT_CONFIG) -> None:
     never an argument, which others could see in the list of processes.
 
     Examples: `whyray account add ada --role administrator`, `whyray account add eve --role viewer < eve.password`.
+    Exit code 2: there is one of that name, it can't be called so, or the password won't do.
     """
     from whyray.base.passwords import hashed
     from whyray.catalog import accounts
@@ -80,6 +81,7 @@ def password(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Give an account another password; what it is logged in with ends.
 
     The password is asked for as in `whyray account add`. Example: `whyray account password ada`.
+    Exit code 2: there is no such account, or the password won't do.
     """
     from whyray.base.passwords import hashed
     from whyray.catalog import accounts
@@ -93,7 +95,10 @@ def password(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 
 @app.command(name="role")
 def set_role(name: Name, role: AsRole, config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Give an account another role, from its next request on. Example: `whyray account role ada --role operator`."""
+    """Give an account another role, from its next request on.
+
+    Example: `whyray account role ada --role operator`. Exit code 2: there is no such account.
+    """
     from whyray.catalog import accounts
 
     with _opened(config) as (catalog, _), catalog.begin() as session:
@@ -106,7 +111,7 @@ def remove(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Remove an account; what it is logged in with ends, what it did stays among the events.
 
     Without any account left, the next start of `whyray serve` names a link again that makes the first administrator.
-    Example: `whyray account remove eve`.
+    Example: `whyray account remove eve`. Exit code 2: there is no such account.
     """
     from whyray.catalog import accounts
 
@@ -119,7 +124,7 @@ def remove(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 def list_accounts(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Show all accounts, and the log-ins of the configuration; no password can be shown.
 
-    Example: `whyray account list`.
+    Example: `whyray account list`. Exit code 2: the catalog can't be read.
     """
     from whyray.catalog import accounts
 
@@ -146,6 +151,7 @@ def add_token(
     The name stands as calling AE of what it sends by STOW-RS, where `listener.dicomweb.api_tokens` lets it send.
 
     Example: `whyray account token add prometheus --scope read --days 365 > prometheus.token`.
+    Exit code 2: one that is in force is called so, or it can't be called so.
     """
     from whyray.catalog import api_tokens
 
@@ -160,7 +166,10 @@ def add_token(
 
 @tokens.command(name="list")
 def list_tokens(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Show all tokens that there ever were; none can be shown itself. Example: `whyray account token list`."""
+    """Show all tokens that there ever were; none can be shown itself.
+
+    Example: `whyray account token list`. Exit code 2: the catalog can't be read.
+    """
     from whyray.catalog import api_tokens
 
     table = _table("id", "name", "scopes", "made", "by", "good until", "state")
@@ -178,7 +187,10 @@ def revoke(
     which: Annotated[str, typer.Argument(help="Id or name of the token.", show_default=False)],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """End a token, at once. Example: `whyray account token revoke prometheus`."""
+    """End a token, at once.
+
+    Example: `whyray account token revoke prometheus`. Exit code 2: none that is in force is called so.
+    """
     from whyray.catalog import api_tokens
 
     with _opened(config) as (catalog, _), catalog.begin() as session:
