@@ -110,7 +110,10 @@ def test_a_browser_is_sent_to_the_log_in_form_and_back_to_where_it_was(stranger:
     assert (answer.status_code, answer.headers["location"]) == (303, "/api/docs")
 
 
-@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "evil"])
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/\t/evil.example", "/\n/evil.example"],
+)
 def test_logging_in_never_leads_to_another_site(stranger: TestClient, elsewhere: str) -> None:
     answer = stranger.post("/login", data={"user": "ada", "password": PASSWORD, "next": elsewhere})
     assert answer.headers["location"] == "/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -125,6 +126,12 @@ def test_an_account_is_locked_for_a_while_from_wherever_it_is_guessed_at(house: 
     house.now += timedelta(seconds=61)
     assert log_in(client) == 303
     assert told(house, "admin.login-failed")[0] == ("whyray", "a password for ada from 10.0.1.0")
+
+
+def test_guesses_that_come_all_at_once_are_no_more_than_ten(client: TestClient) -> None:
+    with ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(lambda _: log_in(client, password="wrong"), range(24)))
+    assert sorted(found) == [401] * 10 + [429] * 14
 
 
 def test_a_name_of_the_configuration_is_not_opened_by_the_password_of_an_account(

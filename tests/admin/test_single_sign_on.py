@@ -138,7 +138,7 @@ def test_who_has_no_role_or_another_ones_name_is_not_let_in(
 ) -> None:
     configured(scene, port, issuer, client_secret={"env": "S"})
     with scene.catalog.begin() as session:
-        accounts.add(session, "rae", "viewer", "no hash", scene.now, actor="test")
+        accounts.add(session, "Rae", "viewer", "no hash", scene.now, actor="test")
     with httpx.Client() as browser:
         last = way_to(browser, f"{served}/login/oidc", user)
         assert (last.status_code, why in last.text) == (403, True)

@@ -41,6 +41,13 @@ class Entrance:
         with self.catalog.read() as session:
             return accounts.find(session, name) is not None
 
+    def is_taken(self, name: str) -> bool:
+        """Whether somebody else could be meant by this name, in whatever case."""
+        if name.lower() in {other.lower() for other in self.settings().logins}:
+            return True
+        with self.catalog.read() as session:
+            return accounts.is_taken(session, name)
+
     def has_nobody(self) -> bool:
         """Whether nobody can log in yet."""
         return not self.settings().names_somebody and not self.has_accounts()

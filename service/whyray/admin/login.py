@@ -39,14 +39,14 @@ def router(entrance: Entrance, sign_on: SignOn, templates: Jinja2Templates) -> A
         address, known = address_of(request), entrance.is_known(user)
         # by account too, from wherever it is guessed at; what stands in the form may be a password, and is not kept
         counted_by = (address, f"account {user}") if known else (address,)
-        if entrance.brake.blocked(*counted_by):
+        if not entrance.brake.admits(*counted_by):
             return too_many_guesses()
         key = entrance.by_password(user, password, address)
         if key is None:
-            entrance.brake.failed(*counted_by)
             entrance.kept_out(f"a password for {user if known else 'no account'} from {address}")
             what = "The user name or the password" if _with_users() else "The access token"
             return _form(request, next, failed=f"{what} is wrong. You are not logged in.")
+        entrance.brake.was_right(*counted_by)
         return opened(request, RedirectResponse(_local_path(next), 303), key)
 
     @pages.get("/welcome")
@@ -173,5 +173,5 @@ def opened(request: Request, response: Response, key: str, lasting: timedelta = 
 
 
 def _local_path(path: str) -> str:
-    # '//host' and '/\host' are other sites to a browser
-    return path if path.startswith("/") and path[1:2] not in ("/", "\\") else "/"
+    # '//host' and '/\host' are other sites to a browser, also with a tab or line break in between
+    return path if path.isprintable() and path.startswith("/") and path[1:2] not in ("/", "\\") else "/"

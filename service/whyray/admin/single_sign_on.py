@@ -152,7 +152,7 @@ class SignOn:
         name = claim(claims, oidc.name_claim)
         if not isinstance(name, str) or not accounts.is_name(name):
             raise AccessRefused(f"the claim {oidc.name_claim} is no name that can be entered")
-        if self._entrance.is_known(name):
+        if self._entrance.is_taken(name):
             raise AccessRefused(f"{name} is the name of a local account", advice="Log in with its password.")
         role = _role(oidc, claim(claims, oidc.role_claim))
         if role is None:

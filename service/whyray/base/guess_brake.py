@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from whyray.base.sources import Clock
@@ -26,13 +27,30 @@ class GuessBrake:
         with self._lock:
             return any(len(self._recent(name)) >= MOST_FAILURES for name in counted_by)
 
+    def admits(self, *counted_by: str) -> bool:
+        """Whether a secret may be looked at. It counts as wrong until `was_right`: many at once gain nothing."""
+        with self._lock:
+            if any(len(self._recent(name)) >= MOST_FAILURES for name in counted_by):
+                return False
+            self._count(counted_by)
+            return True
+
+    def was_right(self, *counted_by: str) -> None:
+        """Take back what `admits` counted."""
+        with self._lock:
+            for name in counted_by:
+                self._failures[name] = self._recent(name)[:-1]
+
     def failed(self, *counted_by: str) -> None:
         """Note one wrong secret."""
         with self._lock:
-            if len(self._failures) > _MOST_REMEMBERED:
-                self._failures = {name: recent for name in self._failures if (recent := self._recent(name))}
-            for name in counted_by:
-                self._failures[name] = [*self._recent(name), self._clock()]
+            self._count(counted_by)
+
+    def _count(self, counted_by: Sequence[str]) -> None:
+        if len(self._failures) > _MOST_REMEMBERED:
+            self._failures = {name: recent for name in self._failures if (recent := self._recent(name))}
+        for name in counted_by:
+            self._failures[name] = [*self._recent(name), self._clock()]
 
     def _recent(self, name: str) -> list[datetime]:
         since = self._clock() - _WINDOW

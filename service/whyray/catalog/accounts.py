@@ -36,7 +36,7 @@ def add(session: Session, name: str, role: Role, password_hash: str, now: dateti
             f"an account can't be called {name!r}",
             advice="Up to 64 letters, digits and . _ @ + -, and not: " + ", ".join(sorted(RESERVED)) + ".",
         )
-    if session.scalar(select(Account.id).where(func.lower(Account.name) == name.lower())) is not None:
+    if is_taken(session, name):
         raise ConfigError(f"there is an account {name} already", advice="`whyray account list` shows them.")
     account = Account(
         name=name, role=role, password_hash=password_hash, created_at=now, created_by=actor, password_at=now
@@ -51,6 +51,11 @@ def add(session: Session, name: str, role: Role, password_hash: str, now: dateti
 def find(session: Session, name: str) -> Account | None:
     """The account of that name, or None."""
     return session.scalar(select(Account).where(Account.name == name))
+
+
+def is_taken(session: Session, name: str) -> bool:
+    """Whether an account is called so, in whatever case."""
+    return session.scalar(select(Account.id).where(func.lower(Account.name) == name.lower())) is not None
 
 
 def every(session: Session) -> list[Account]:
