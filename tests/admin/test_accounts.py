@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,15 @@ HOST = {"client": ("10.0.0.77", 40000), "base_url": "http://whyray.hospital.exam
 @pytest.fixture(scope="session")
 def kept() -> str:
     return hashed(PASSWORD)
+
+
+@pytest.fixture(autouse=True)
+def logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test writes a password, a hash or a token into a log, of whatever level."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert not any(secret in caplog.text for secret in (PASSWORD, OTHER, "$argon2"))
+    assert re.search(r"whyray_[0-9a-f]{8}_[\w-]{43}", caplog.text) is None
 
 
 @pytest.fixture
