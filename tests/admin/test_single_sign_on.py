@@ -18,7 +18,7 @@ from joserfc.jwk import OctKey, RSAKey
 from selenium import webdriver
 
 from admin import oidc_provider
-from admin.browser import Page
+from admin.browser import WITHIN, Page
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
 from admin.test_page import driver  # noqa: F401 - a fixture
@@ -96,7 +96,7 @@ def test_a_real_provider_lets_in_whom_it_knows_with_the_role_of_their_group(
 ) -> None:
     secret = {"client_secret": {"env": "S"}} if client == "whyray" else {}
     configured(scene, port, issuer, client_id=client, **secret)
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=WITHIN) as browser:
         assert "Log in by single sign-on" in browser.get(f"{served}/login").text
         last = way_to(browser, f"{served}/login/oidc?next=/reading", user)
         assert (last.status_code, 'content="0;url=/reading"' in last.text) == (200, True)
@@ -113,7 +113,7 @@ def test_logging_out_leads_to_the_end_of_the_session_at_the_provider_too(
     scene: Scene, served: str, port: int, issuer: str
 ) -> None:
     configured(scene, port, issuer, client_secret={"env": "S"})
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=WITHIN) as browser:
         way_to(browser, f"{served}/login/oidc", "ada")
         out = browser.post(f"{served}/logout").text
         where = re.search(r'url=([^"]*)"', out)
@@ -139,7 +139,7 @@ def test_who_has_no_role_or_another_ones_name_is_not_let_in(
     configured(scene, port, issuer, client_secret={"env": "S"})
     with scene.catalog.begin() as session:
         accounts.add(session, "Rae", "viewer", "no hash", scene.now, actor="test")
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=WITHIN) as browser:
         last = way_to(browser, f"{served}/login/oidc", user)
         assert (last.status_code, why in last.text) == (403, True)
         assert browser.get(f"{served}/api/v1/me").status_code == 401
@@ -241,7 +241,7 @@ def liar() -> Iterator[Liar]:
 
 
 def come_back(served: str, liar: Liar, **changed: str) -> httpx.Response:
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=WITHIN) as browser:
         asked = browser.get(f"{served}/login/oidc").headers["location"]
         browser.get(asked)
         query = {"state": parse_qs(urlsplit(asked).query)["state"][0], "code": "c", **changed}
@@ -299,7 +299,7 @@ def test_a_way_back_that_did_not_begin_here_lets_nobody_in(
 
 def test_a_way_back_is_good_once_and_in_its_own_browser_alone(scene: Scene, served: str, port: int, liar: Liar) -> None:
     configured(scene, port, liar.issuer)
-    with httpx.Client() as victim, httpx.Client() as attacker:
+    with httpx.Client(timeout=WITHIN) as victim, httpx.Client(timeout=WITHIN) as attacker:
         states = []
         for browser in (victim, attacker):
             asked = browser.get(f"{served}/login/oidc").headers["location"]
@@ -327,7 +327,7 @@ def test_a_provider_that_says_odd_things_of_itself_is_not_asked(
 ) -> None:
     configured(scene, port, liar.issuer)
     liar.metadata = metadata
-    answer = httpx.get(f"{served}/login/oidc")
+    answer = httpx.get(f"{served}/login/oidc", timeout=WITHIN)
     assert (answer.status_code, why in answer.text) == (502, True)
 
 
@@ -344,15 +344,15 @@ def test_while_the_provider_is_down_accounts_log_in(scene: Scene, served: str, p
     configured(scene, port, f"http://127.0.0.1:{free_port()}")
     with scene.catalog.begin() as session:
         accounts.add(session, "ada", "viewer", hashed("correct horse battery"), scene.now, actor="test")
-    answer = httpx.get(f"{served}/login/oidc")
+    answer = httpx.get(f"{served}/login/oidc", timeout=WITHIN)
     assert (answer.status_code, "does not answer" in answer.text) == (502, True)
     form = {"user": "ada", "password": "correct horse battery"}
-    assert httpx.post(f"{served}/login", data=form, headers={"Origin": served}).status_code == 303
+    assert httpx.post(f"{served}/login", data=form, headers={"Origin": served}, timeout=WITHIN).status_code == 303
 
 
 def test_a_session_lasts_as_long_as_the_configuration_says(scene: Scene, served: str, port: int, liar: Liar) -> None:
     configured(scene, port, liar.issuer, session="5m")
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=WITHIN) as browser:
         asked = browser.get(f"{served}/login/oidc").headers["location"]
         browser.get(asked)
         state = parse_qs(urlsplit(asked).query)["state"][0]

@@ -33,7 +33,7 @@ _SIGNED_BY_ITS_KEY = (
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
 )
 """What an ID token may be signed with: by a key of the provider alone, never by a shared secret, never by none."""
-_PATIENCE = 10.0
+_PATIENCE = 20.0
 _CLOCKS_DIFFER_BY = 60
 
 
