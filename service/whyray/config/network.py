@@ -140,6 +140,12 @@ class ListenerTls(Section):
             (self.certificate, self.key, self.authorities, self.revoked),
         )
 
+    def client_context(self) -> ssl.SSLContext:
+        """What WhyRay calls a peer with that has to come by TLS itself. Raises ConfigError."""
+        return client_context(
+            authorities=self.authorities, certificate=self.certificate, key=self.key, revoked=self.revoked
+        )
+
     @model_validator(mode="after")
     def _lists_of_somebody(self) -> ListenerTls:
         if self.revoked is not None and self.authorities is None:
@@ -321,7 +327,7 @@ class Listener(Section):
 
     ae_title: AETitle = "WHYRAY"
     """Called AE title; associations to any other are rejected."""
-    address: Host = "0.0.0.0"
+    address: Host = "0.0.0.0"  # nosec B104  # peers are let in by name and address
     """The local address to listen on: all of them by default, since only the peers named are let in."""
     port: Port = 11112
     """TCP port."""
