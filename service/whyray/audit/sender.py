@@ -86,6 +86,8 @@ class AuditSender:
             return False
         with self._catalog.read() as session:
             due = audit.after(session, through, _AT_ONCE)
+        if not due:  # another sender was quicker
+            return False
         source = settings.source or self._config().listener.ae_title
         self._link_to(receiver).send([self._message(record, source, settings.site) for record in due])
         with self._catalog.begin() as session:

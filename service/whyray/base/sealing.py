@@ -220,6 +220,11 @@ class Unsealed(io.RawIOBase):
         self._segments = max(1, -(-sealed // SEGMENT))
         self.size = sealed - _HEADER - self._segments * _TAG
 
+    @property
+    def name(self) -> str:
+        """What is said of it; it has no path under which others could open it."""
+        return "sealed stream"
+
     def readable(self) -> bool:
         """It is."""
         return True

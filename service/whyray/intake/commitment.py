@@ -110,7 +110,7 @@ class CommitmentProvider:
             for wait in self.patience:
                 if self._closing.wait(wait):
                     return
-                if where is not None and self._on_new_association(peer, ReportAddress(*where), report):
+                if where is not None and self._on_new_association(peer, where, report):
                     return
                 # A peer that expects no report here is about to release, and must not wait for us to notice.
                 if not self._closing.wait(_TIME_TO_RELEASE) and _notify(asked_on, report):
@@ -119,7 +119,8 @@ class CommitmentProvider:
         except Exception as error:  # on a thread of its own, where nobody else would hear of it
             logged(_log, error, f"the storage commitment report to {peer}")
 
-    def _on_new_association(self, peer: str, where: ReportAddress, report: Dataset) -> bool:
+    def _on_new_association(self, peer: str, at: ReportAddress | tuple[str, int], report: Dataset) -> bool:
+        where = ReportAddress(*at)
         ae = AE(ae_title=self.our_title())
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         ae.add_requested_context(StorageCommitmentPushModel, list(UNCOMPRESSED))
