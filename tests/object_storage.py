@@ -64,6 +64,9 @@ class BucketWriter:
         self.discard()
         return Stored(key, sha256, len(body))
 
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
+
     def discard(self) -> None:
         self._file.close()
         self.path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from peers import Modality, OrthancFactory, OrthancServer, RedisServer, echoes, 
 from whyray.app.roles import report_address, run_intake
 from whyray.catalog import Catalog, DeliveryState, sqlite_url
 from whyray.config import Config, DicomDestination, Listener, Peer
+from whyray.intake import ReportAddress
 from whyray.storage import FolderStorage
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
@@ -125,8 +126,8 @@ def test_reports_go_to_the_peers_own_port_before_that_of_a_destination_and_nowhe
         listener=Listener(peers={"CT_1": Peer(address=("10.0.0.7",), port=4006), "MR_1": Peer(address=("any",))}),
         destinations={"a": destination("CT_1"), "b": destination("PACS")},
     )
-    assert report_address(config, "CT_1") == ("10.0.0.7", 4006)
-    assert report_address(config, "PACS") == ("10.0.0.9", 11113)
+    assert report_address(config, "CT_1") == ReportAddress("10.0.0.7", 4006)
+    assert report_address(config, "PACS") == ReportAddress("10.0.0.9", 11113)
     assert report_address(config, "MR_1") is None
     with pytest.raises(ValueError, match="one host"):
         Peer(address=("10.0.0.0/24",), port=4006)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from sqlalchemy import select
@@ -18,12 +18,13 @@ from object_storage import Bucket, ObjectStorage
 from peers import free_port, until
 from site_under_test import Site, film
 from whyray.base.errors import NotFound
-from whyray.catalog import Delivery, DeliveryState, Instance, JobState, ResultRow, keys, studies
+from whyray.base.sealing import SealingKeys
+from whyray.catalog import Catalog, Delivery, DeliveryState, Instance, JobState, ResultRow, audit, keys, studies
 from whyray.config import DicomDestination, Listener
 from whyray.delivery import DeliveryService, Pace
 from whyray.intake import start_listener
 from whyray.jobs.worker import run_job
-from whyray.storage import FolderStorage, Storage, sweep_orphans
+from whyray.storage import FolderStorage, Storage, open_folder, sweep_orphans
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -67,6 +68,37 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_object_store(site:
         later = datetime.now(UTC) + timedelta(days=1)
         assert sweep_orphans(storage, lambda batch: keys.known(session, batch), later) == 1
     assert {name for name, _ in bucket.list()} == {*known, instance.key}
+
+
+def test_a_study_is_received_answered_and_delivered_out_of_an_encrypted_folder(site: Site, tmp_path: Path) -> None:
+    keys_at_rest = SealingKeys(bytes(range(32)))
+    storage = open_folder(tmp_path / "sealed", keys_at_rest)
+    catalog = Catalog(site.catalog.url, clock=site.clock, keys=keys_at_rest)
+    sealed = replace(site, storage=storage, catalog=catalog)
+    source = film(1)
+    source.PatientName, source.PatientID = "Planted^Somebody", "PLANTED-4711"
+
+    _receive(sealed, source)
+    sealed.router().step()
+    (job,) = sealed.jobs()
+    assert run_job(job.id, "worker-1", sealed.tools()) is JobState.DONE
+    results = _rows(sealed, ResultRow)
+    delivered = _delivered(sealed)
+    assert delivered.keys() == {row.sop_instance_uid for row in results}
+    assert {str(each.PatientID) for each in delivered.values()} == {"PLANTED-4711"}
+    for row in results:
+        with storage.open(row.key) as file:
+            assert dcmread(file).SOPInstanceUID == row.sop_instance_uid
+
+    with catalog.read() as session:
+        whose = {audit.event_of(row, keys_at_rest).patient for row in audit.after(session, 0, 100)}
+    catalog.close()
+    site.catalog.close()
+    assert "PLANTED-4711" in whose
+    on_disk = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len([file for file in on_disk if file.read_bytes().startswith(b"WHYRAYE1")]) > len(results)
+    assert [file.name for file in on_disk if b"planted" in file.read_bytes().lower() and "sealed" in file.parts] == []
+    assert [file.name for file in on_disk if b"PLANTED" in file.read_bytes()] == []
 
 
 def _receive(site: Site, instance: Dataset) -> None:

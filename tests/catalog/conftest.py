@@ -106,7 +106,9 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]
     shared: Catalog = request.getfixturevalue("postgres_catalog")
     with shared.begin() as session:
         names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+        session.execute(text("ALTER TABLE audit_records DISABLE TRIGGER USER"))  # which forbid just this
         session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        session.execute(text("ALTER TABLE audit_records ENABLE TRIGGER USER"))
     yield shared
 
 

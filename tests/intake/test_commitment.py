@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from queue import Queue
 from typing import Any
 
@@ -11,10 +14,13 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from certificates import Authority
 from intake.conftest import Running
 from intake.scu import encode, small, uid
 from peers import until
+from whyray.base.tls import client_context, server_context
 from whyray.catalog import Catalog
+from whyray.intake import ReportAddress
 from whyray.intake.commitment import CommitmentProvider
 
 Listen = Callable[..., Running]
@@ -24,11 +30,13 @@ CT = small(1).SOPClassUID
 class Asker:
     """An AE that asks for commitment and takes reports, on its own port or on the association that it asked on."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.reports: Queue[tuple[int, Dataset, str]] = Queue()
         ae = AE("ASKER")
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
-        self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=self._handlers("new"))
+        self._server = ae.start_server(
+            ("127.0.0.1", 0), block=False, evt_handlers=self._handlers("new"), ssl_context=tls
+        )
         self.port = self._server.server_address[1]
 
     def _handlers(self, where: str) -> list[Any]:
@@ -82,6 +90,25 @@ def test_what_is_held_is_committed_on_a_new_association_to_the_port_that_is_know
     assert (kind, where, report.TransactionUID) == (1, "new", uid("transaction"))
     assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [uid("1", 1)]
     assert "FailedSOPSequence" not in report
+
+
+def test_a_peer_that_comes_by_tls_is_told_by_tls_alone(listen: Listen, tmp_path: Path) -> None:
+    hospital, stranger = Authority(tmp_path / "hospital", "hospital"), Authority(tmp_path / "stranger", "stranger")
+    certificate, key = hospital.signs("asker")
+    asker = Asker(server_context(certificate, key, authorities=hospital.file))
+    try:
+        certificate, key = hospital.signs("whyray")
+        trusted = partial(client_context, authorities=hospital.file, certificate=certificate, key=key)
+        wrong = partial(client_context, authorities=stranger.file, certificate=certificate, key=key)
+        ways = [wrong, trusted]
+        address = ReportAddress("127.0.0.1", asker.port, lambda: ways.pop(0)() if len(ways) > 1 else ways[0]())
+        running = listen(report_to={"ASKER": address}.get)
+        _store_one(running)
+        assert asker.ask(running.port, (CT, uid("1", 1))) == 0
+        kind, _, where = asker.reports.get(timeout=30)
+        assert (kind, where, len(ways)) == (1, "new", 1)
+    finally:
+        asker.close()
 
 
 def test_what_is_not_held_is_reported_as_such_on_the_same_association_where_no_port_is_known(

@@ -18,10 +18,11 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
+from intake.crash_child import KEYS
 from intake.scu import NoAssociationError, Sender, digest, encode, small
 from intake.web import answered, multipart, part10, post_to
 from peers import free_port
-from whyray.catalog import Catalog, Instance, keys, sqlite_url
+from whyray.catalog import Catalog, Instance, audit, keys, sqlite_url
 from whyray.storage import FolderStorage, sweep_orphans
 
 KILLS = 30
@@ -141,7 +142,13 @@ def test_an_instance_acknowledged_before_a_kill_is_in_the_catalog_and_in_storage
     assert [problem for sender in senders for problem in sender.unexpected] == []
     assert moved > KILLS // 3, "the kills did not meet work in progress"
     assert all(sender.acknowledged for sender in senders)
-    catalog, storage = Catalog(sqlite_url(tmp_path / "catalog.sqlite")), FolderStorage(tmp_path / "instances")
+    catalog = Catalog(sqlite_url(tmp_path / "catalog.sqlite"))
+    storage = FolderStorage(tmp_path / "instances", keys=KEYS)
+    with catalog.read() as session:
+        rows = session.scalars(select(Instance.key))
+        sealed = {(storage.root / key).read_bytes().startswith(b"WHYRAYE1") for key in rows}
+        assert audit.verify(session).broken_at is None
+    assert sealed == {False, True}
     assert _missing(acknowledged, catalog, storage) == []
     with catalog.read() as session:
         swept = sweep_orphans(storage, lambda some: keys.known(session, some), datetime.now(UTC) + timedelta(days=1))
@@ -162,8 +169,10 @@ def _missing(acknowledged: dict[str, str], catalog: Catalog, storage: FolderStor
             missing.append(f"{uid}: another digest in the catalog")
         elif not storage.exists(row.key):
             missing.append(f"{uid}: no bytes")
-        elif digest(_data_set(storage.root / row.key)) != sha256:
-            missing.append(f"{uid}: other bytes")
+        else:
+            with storage.local_file(row.key) as file:
+                if digest(_data_set(file)) != sha256:
+                    missing.append(f"{uid}: other bytes")
     return missing
 
 

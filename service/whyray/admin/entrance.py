@@ -153,7 +153,7 @@ class Entrance:
         """Enter a failed log-in; never what was typed, which may be a password in the wrong field."""
         try:
             with self.catalog.begin() as session:
-                events.record(session, self.catalog.clock(), "warning", "admin.login-failed", words)
+                events.record(session, self.catalog.clock(), "warning", "admin.login-failed", words, actor="unknown")
         except SQLAlchemyError as error:
             logged(_log, error, "a failed log-in could not be entered")
 

@@ -25,6 +25,7 @@ from whyray.admin.operations import Needed, needed
 from whyray.admin.problems import problem
 from whyray.base.failures import logged
 from whyray.base.roles import Right
+from whyray.catalog import audit
 
 COOKIE = "whyray_session"
 _PROBES = ("/healthz", "/readyz")
@@ -57,7 +58,9 @@ class Guard:
                 _protect(MutableHeaders(scope=message), scope["path"])
             await send(message)
 
-        refusal = await run_in_threadpool(self._refusal, Request(scope))
+        request = Request(scope)
+        audit.acting_from.set(address_of(request))
+        refusal = await run_in_threadpool(self._refusal, request)
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.errors import WhyRayError
+from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
-from whyray.catalog import Catalog, events, headers, processes
+from whyray.catalog import AuditEvent, AuditKind, AuditParticipant, Catalog, audit, events, headers, processes
 from whyray.config import Config, ConfigSource, Problem, config_error
 from whyray.routing import read_header, read_header_and_bytes
-from whyray.storage import FolderStorage, Storage
+from whyray.storage import Storage, open_folder
 
 _log = logging.getLogger("whyray.config")
 _RELOAD_EVERY = 2.0
@@ -53,7 +55,9 @@ class Context:
         if source.refusal:
             _log.error("%s", refused_words(source.refusal, path))
         config.state.mkdir(parents=True, exist_ok=True)
-        return cls(path, source, Catalog(config.catalog_url), FolderStorage(config.storage_folder))
+        keys = sealing_keys(config)
+        storage = open_folder(config.storage_folder, keys)
+        return cls(path, source, Catalog(config.catalog_url, keys=keys), storage)
 
     def config(self) -> Config:
         """The configuration in force."""
@@ -94,6 +98,12 @@ class Context:
         self.catalog.close()
 
 
+def sealing_keys(config: Config) -> SealingKeys | None:
+    """The keys of encryption at rest, where it is configured. Raises ConfigError."""
+    encryption = config.storage.encryption
+    return None if encryption is None else encryption.keys(os.environ)
+
+
 def refused_words(problems: Sequence[Problem], path: Path) -> str:
     """What is said of a file that can't be obeyed while an older configuration is in force."""
     return f"the old configuration stays in force: {config_error(problems, shown_path(path.name)).message}"
@@ -126,12 +136,14 @@ class ProcessHeartbeat:
             self._detail["config_refused"] = words
             self._event("error", "config.refused", words)
         self._seen()
+        self._audit("application.start")
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+        self._audit("application.stop")
         try:
             with self._context.catalog.begin() as session:
                 processes.gone(session, self.name)
@@ -173,6 +185,20 @@ class ProcessHeartbeat:
             self._event("info", "config.reloaded", f"{self._context.path.name} was read anew{later}")
             if self._on_reload is not None:
                 self._on_reload(self._context.config())
+
+    def _audit(self, kind: AuditKind) -> None:
+        catalog = self._context.catalog
+        process = AuditParticipant(
+            name=f"whyray {self._role}", role="application", process=str(os.getpid()), address=platform.node() or None
+        )
+        # 'serve', systemd or whatever else started it acts for this user of the machine
+        starter = AuditParticipant(name=f"uid {os.getuid()}", requestor=True, role="launcher")
+        try:
+            with catalog.begin() as session:
+                event = AuditEvent(at=catalog.clock(), kind=kind, participants=(process, starter))
+                audit.record(session, event)
+        except SQLAlchemyError as error:
+            _log.error("%s of %s could not be audited: %s", kind, self.name, type(error).__name__)
 
     def _event(self, severity: events.Severity, kind: events.EventKind, message: str) -> None:
         catalog = self._context.catalog

@@ -72,7 +72,7 @@ class EmbeddedRedis:
             If it does not answer in time.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # nosec B603  # the Redis of the installation, by its path, without a shell
             [
                 executable(),
                 *("--port", "0", "--unixsocket", str(self.path), "--unixsocketperm", "700"),

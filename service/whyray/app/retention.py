@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, or_, select, true
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import NotFound, SealBroken
+from whyray.base.patient_identity import patient_id_of
 from whyray.catalog import (
+    AuditEvent,
+    AuditParticipant,
+    AuditStudy,
     Catalog,
     Delivery,
     DeliveryState,
@@ -21,6 +27,7 @@ from whyray.catalog import (
     ResultRow,
     Series,
     Study,
+    audit,
     drift,
     events,
     keys,
@@ -89,6 +96,7 @@ class Retention:
             settled = list(session.scalars(_settled(due, asked)))
             for study in settled:
                 freed += [*_instance_keys(session, study.id), *_result_keys(session, _of_study(study.id))]
+                self._audit(session, study, "kept long enough")
                 _log.info("study %s: kept long enough, removed", study.study_instance_uid)
                 session.delete(study)
             self._tell(session, len(settled), "studies", len(freed))
@@ -102,6 +110,7 @@ class Retention:
             settled = list(session.scalars(_settled(and_(due, _HAS_INSTANCES), asked)))
             for study in settled:
                 freed += _instance_keys(session, study.id)
+                self._audit(session, study, f"its instances: {why}")
                 session.execute(delete(Series).where(Series.study_id == study.id))
                 studies.describe(session, study.id, f"instances removed: {why}")
             self._tell(session, len(settled), "studies' instances", len(freed))
@@ -132,6 +141,23 @@ class Retention:
         while self.storage.free_bytes() < wanted:
             if not self._instances(true(), asked, "the disk ran short (retention.purge_below)"):
                 return
+
+    def _audit(self, session: Session, study: Study, why: str) -> None:
+        """A study was removed from here. Whose it was is not known any more where its instances went before."""
+        key = session.scalar(select(Instance.key).join(Series).where(Series.study_id == study.id).limit(1))
+        patient = ""
+        if key is not None:
+            with suppress(NotFound, SealBroken), self.storage.open(key) as file:
+                patient = patient_id_of(file)
+        event = AuditEvent(
+            at=self.catalog.clock(),
+            kind="study.deleted",
+            words=why,
+            participants=(AuditParticipant(name="whyray retention", requestor=True),),
+            studies=(AuditStudy(uid=study.study_instance_uid),),
+            patient=patient,
+        )
+        audit.record(session, event)
 
     def _tell(self, session: Session, count: int, what: str, files: int) -> None:
         if count:

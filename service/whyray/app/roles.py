@@ -23,6 +23,7 @@ from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
 
 if TYPE_CHECKING:
+    from whyray.intake import ReportAddress
     from whyray.worklist import Keep, OwnWorklist, Performer
 
 _log = logging.getLogger("whyray.roles")
@@ -104,14 +105,18 @@ def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> 
     )
 
 
-def report_address(config: Config, ae_title: str) -> tuple[str, int] | None:
-    """Host and port at which this AE takes reports of storage commitment; None if the configuration does not say."""
-    peer = config.listener.peers.get(ae_title)
+def report_address(config: Config, ae_title: str) -> ReportAddress | None:
+    """Where this AE takes reports of storage commitment; None if the configuration does not say."""
+    from whyray.intake import ReportAddress
+
+    peer, tls = config.listener.peers.get(ae_title), config.listener.tls
     if peer is not None and peer.port is not None:
-        return peer.address[0], peer.port
+        # who has to come by TLS is not called without
+        return ReportAddress(peer.address[0], peer.port, tls.client_context if peer.tls and tls is not None else None)
     for destination in config.destinations.values():
         if isinstance(destination, DicomDestination) and destination.ae_title == ae_title:
-            return destination.host, destination.port
+            by = None if destination.tls is None else destination.tls.context
+            return ReportAddress(destination.host, destination.port, by)
     return None
 
 
@@ -165,7 +170,8 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
 
 
 def run_delivery(path: Path, stop: threading.Event) -> None:
-    """Send results until told to stop."""
+    """Send results, and the audit trail, until told to stop."""
+    from whyray.audit import AuditSender
     from whyray.delivery import Caller, DeliveryService
     from whyray.jobs.page_compression import PageCompression
 
@@ -180,7 +186,14 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
     )
     try:
         with ProcessHeartbeat(context, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
-            service.run(stop)
+            sender = AuditSender(context.catalog, context.config)
+            auditing = threading.Thread(target=sender.run, args=[stop], name="whyray-audit")
+            auditing.start()
+            try:
+                service.run(stop)
+            finally:
+                stop.set()
+                auditing.join()
     finally:
         context.close()
 

@@ -165,7 +165,7 @@ class Supervisor:
         role.starts.started = time.monotonic()
         with ExitStack() as stack:
             log = stack.enter_context(self.log.open("ab")) if self.log else None
-            role.process = subprocess.Popen(
+            role.process = subprocess.Popen(  # nosec B603  # WhyRay itself, without a shell
                 [*self.command, *role.arguments, "--config", str(self.config)],
                 preexec_fn=end_with_parent,
                 env=os.environ | self._environment(role),

@@ -220,6 +220,15 @@ class InputChanged(PermanentError):  # noqa: N818
     default_advice = "Send the study again from the PACS."
 
 
+class SealBroken(PermanentError):  # noqa: N818
+    """What was encrypted at rest can't be opened: damaged, changed, or sealed with a key that is not named."""
+
+    correctable = True
+    default_advice = (
+        "Name the key under storage.encryption.former; if it is named, the disk or somebody changed the bytes."
+    )
+
+
 class ResourceExhausted(RetriableError):  # noqa: N818
     """Not enough memory or disk for this job at present."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_ALL_ADDRESSES = ("0.0.0.0", "::")
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # nosec B104  # told apart, not listened on
 
 
 def local_url(address: str, port: int, *, tls: bool) -> str:

@@ -12,6 +12,7 @@ from whyray.catalog import (
     accounts,
     announcements,
     api_tokens,
+    audit,
     deliveries,
     drift,
     entry_links,
@@ -26,6 +27,9 @@ from whyray.catalog import (
     workitems,
 )
 from whyray.catalog.account_tables import Account, ApiToken, EntryLink
+from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, AuditStudy
+from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
+from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
 from whyray.catalog.database import Catalog, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
@@ -71,8 +75,11 @@ from whyray.catalog.tables import (
 )
 
 __all__ = [
+    "AUDITED_EVENTS",
+    "AUDIT_KINDS",
     "DELIVERY_TRANSITIONS",
     "JOB_TRANSITIONS",
+    "OWN_SCHEME",
     "REASONS",
     "REFERENCE",
     "STUDY_STATE",
@@ -81,6 +88,14 @@ __all__ = [
     "Announcement",
     "ApiToken",
     "Arrival",
+    "AuditCode",
+    "AuditEvent",
+    "AuditKind",
+    "AuditObject",
+    "AuditParticipant",
+    "AuditReceiver",
+    "AuditRecord",
+    "AuditStudy",
     "Base",
     "Catalog",
     "Delivery",
@@ -96,6 +111,7 @@ __all__ = [
     "Job",
     "JobState",
     "NewResult",
+    "Outcome",
     "Process",
     "ReaderStudy",
     "Reading",
@@ -117,6 +133,7 @@ __all__ = [
     "accounts",
     "announcements",
     "api_tokens",
+    "audit",
     "deliveries",
     "delivery_sources",
     "drift",

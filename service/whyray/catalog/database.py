@@ -15,7 +15,9 @@ from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
+from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
+from whyray.catalog.audit import SEALING, WAITING, append_waiting
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
 
@@ -31,11 +33,19 @@ class Catalog:
     """
 
     def __init__(
-        self, url: str | URL, *, clock: Clock = system_clock, new_id: IdSource = random_id, migrate: bool = True
+        self,
+        url: str | URL,
+        *,
+        clock: Clock = system_clock,
+        new_id: IdSource = random_id,
+        keys: SealingKeys | None = None,
+        migrate: bool = True,
     ) -> None:
         self.url = make_url(url)
         self.clock = clock
-        self._info = {_NEW_ID: new_id}
+        self.keys = keys
+        """With what patient identifiers in the audit trail are sealed; plain where None."""
+        self._info = {_NEW_ID: new_id, SEALING: keys}
         self.engine = _engine(self.url)
         if migrate:
             upgrade(self.engine)
@@ -43,13 +53,17 @@ class Catalog:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A transaction that is committed, durably, when the block ends, and rolled back if it raises."""
-        with Session(self.engine, expire_on_commit=False, info=self._info) as session, session.begin():
+        # a copy of its own: what is to be audited gathers there
+        info: dict[str, Any] = {**self._info, WAITING: []}
+        with Session(self.engine, expire_on_commit=False, info=info) as session, session.begin():
             yield session
+            append_waiting(session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session for reading; objects stay usable after it."""
-        with Session(self.engine.execution_options(whyray_read=True), expire_on_commit=False) as session:
+        engine = self.engine.execution_options(whyray_read=True)
+        with Session(engine, expire_on_commit=False, info=self._info) as session:
             yield session
 
     def close(self) -> None:

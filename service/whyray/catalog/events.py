@@ -9,6 +9,8 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from whyray.catalog import audit
+from whyray.catalog.audit_kinds import AUDITED_EVENTS
 from whyray.catalog.event_kinds import EventKind as EventKind
 from whyray.catalog.tables import Event
 
@@ -29,7 +31,7 @@ def record(
     study: str | None = None,
     job: str | None = None,
 ) -> Event:
-    """Add one event to the running transaction and to the log.
+    """Add one event to the running transaction and to the log; one that is audited, to the audit trail too.
 
     Parameters
     ----------
@@ -42,6 +44,23 @@ def record(
         at=at, severity=severity, kind=kind, actor=actor, study_instance_uid=study, job_id=job, message=message
     )
     session.add(event)
+    audited = AUDITED_EVENTS.get(kind)
+    if audited is not None:
+        objects = () if job is None else (audit.AuditObject(kind="job", name=job),)
+        who = audit.AuditParticipant(name=actor, requestor=True, address=audit.acting_from.get())
+        audit.record(
+            session,
+            audit.AuditEvent(
+                at=at,
+                kind=audited[0],
+                outcome=audited[1],
+                words=message,
+                detail=kind,
+                participants=(who,),
+                studies=() if study is None else (audit.AuditStudy(uid=study),),
+                objects=objects,
+            ),
+        )
     _log.log(_LEVELS[severity], "%s: %s", kind, message)
     return event
 

@@ -12,20 +12,33 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from whyray.base.errors import SealBroken
+from whyray.base.sealing import SealingKeys
+from whyray.catalog.audit import SEALING
 from whyray.catalog.tables import Instance, KeptHeader
 
 LARGEST = 1 << 20
 """Bytes of a header that is kept; a larger one is read from its file."""
+_ABOUT = "kept header"
+_SEALED = b"WHYRAYH1"
 
 
-def compressed(header: bytes) -> KeptHeader:
-    """A row that holds this header."""
-    return KeptHeader(content=zlib.compress(header))
+def compressed(session: Session, header: bytes) -> KeptHeader:
+    """A row that holds this header; sealed where the session's catalog has keys of encryption at rest."""
+    content = zlib.compress(header)
+    keys: SealingKeys | None = session.info.get(SEALING)
+    return KeptHeader(content=content if keys is None else _SEALED + keys.seal_bytes(content, _ABOUT))
 
 
 def kept(session: Session, key: str) -> bytes | None:
     """The header of the instance whose bytes storage has under `key`; None where none is kept."""
     content = session.scalar(select(KeptHeader.content).join(Instance).where(Instance.key == key))
+    if content is not None and content.startswith(_SEALED):
+        keys: SealingKeys | None = session.info.get(SEALING)
+        try:
+            content = None if keys is None else keys.open_bytes(content[len(_SEALED) :], _ABOUT)
+        except SealBroken:  # a former key that is not named any more: the file is sealed with the current one
+            return None
     return None if content is None else zlib.decompressobj().decompress(content, LARGEST)
 
 
@@ -34,7 +47,7 @@ def keep(session: Session, key: str, header: bytes) -> None:
     instance_id = session.scalar(select(Instance.id).where(Instance.key == key))
     if instance_id is None:
         return
-    row = compressed(header)
+    row = compressed(session, header)
     row.instance_id = instance_id
     try:
         with session.begin_nested():

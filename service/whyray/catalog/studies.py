@@ -84,7 +84,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
     header = None
     if series is None:
         if received.header is not None and not received.own_result:
-            header = headers.compressed(received.header)
+            header = headers.compressed(session, received.header)
         series = Series(study=study, series_instance_uid=received.series_instance_uid, modality=received.modality)
         session.add(series)
     session.add(

@@ -17,6 +17,7 @@ from whyray.base.failures import activity_of, typed_error
 from whyray.base.shown import shown_path
 from whyray.cli import (
     account,
+    audit,
     concepts,
     config,
     demo,
@@ -27,6 +28,7 @@ from whyray.cli import (
     route,
     send,
     status,
+    storage,
     template,
 )
 
@@ -61,6 +63,8 @@ app.add_typer(route.app, name="route", rich_help_panel="Set up")
 app.add_typer(package.app, name="package", rich_help_panel="Set up")
 app.add_typer(concepts.app, name="concepts", rich_help_panel="Set up")
 app.add_typer(template.app, name="template", rich_help_panel="Set up")
+app.add_typer(audit.app, name="audit", rich_help_panel="Run")
+app.add_typer(storage.app, name="storage", rich_help_panel="Set up")
 app.add_typer(reader_study.app, name="study", rich_help_panel="Evaluate")
 
 

@@ -301,16 +301,19 @@ def _print(analysis: Analysis, out: Path) -> None:
 
 @contextmanager
 def _context(config: Path) -> Iterator[tuple[Catalog, Storage]]:
+    from whyray.app.context import sealing_keys
     from whyray.catalog import Catalog
     from whyray.config import load_config
-    from whyray.storage import FolderStorage
+    from whyray.storage import open_folder
 
     if not config.is_file():
         raise NotFound(f"there is no configuration {config}", advice="Name it with --config, or use --explained.")
     settings = load_config(config)
     settings.state.mkdir(parents=True, exist_ok=True)
-    catalog = Catalog(settings.catalog_url)
+    keys = sealing_keys(settings)
+    storage = open_folder(settings.storage_folder, keys)
+    catalog = Catalog(settings.catalog_url, keys=keys)
     try:
-        yield catalog, FolderStorage(settings.storage_folder)
+        yield catalog, storage
     finally:
         catalog.close()

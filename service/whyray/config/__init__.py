@@ -1,6 +1,7 @@
 """`whyray.yaml`: read, checked, explained; what it says as values that never change."""
 
 from whyray.config.attributes import DATES, NUMBERS, Attribute, AttributePath, keyword_of, parse_attribute
+from whyray.config.audit import Audit, Syslog
 from whyray.config.check import MethodFacts, PackageFacts, check_config
 from whyray.config.conditions import (
     AllOf,
@@ -22,6 +23,7 @@ from whyray.config.destinations import (
     Informed,
     Retry,
 )
+from whyray.config.encryption import Encryption, StorageKey
 from whyray.config.lines import read_yaml
 from whyray.config.load import example_config, load_config, read_config
 from whyray.config.model import Config
@@ -63,6 +65,7 @@ __all__ = [
     "Attribute",
     "AttributePath",
     "Audience",
+    "Audit",
     "Budget",
     "CallerTls",
     "Catalog",
@@ -76,6 +79,7 @@ __all__ = [
     "DicomPeer",
     "DicomWebDestination",
     "DicomWebListener",
+    "Encryption",
     "ExpectedCount",
     "Informed",
     "Listener",
@@ -103,6 +107,8 @@ __all__ = [
     "Secret",
     "Send",
     "Storage",
+    "StorageKey",
+    "Syslog",
     "TargetRequest",
     "Task",
     "Templates",

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+from whyray.config.audit import Audit
 from whyray.config.base import Section
 from whyray.config.destinations import Destination
 from whyray.config.lines import Document
@@ -55,6 +56,8 @@ class Config(Section):
     """The broker."""
     admin: Admin = Admin()
     """HTTP API and web page."""
+    audit: Audit = Audit()
+    """Where the audit trail is sent."""
     retention: Retention = Retention()
     """How long things are kept."""
     packages: Packages = Packages()

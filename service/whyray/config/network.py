@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated
@@ -18,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydicom.uid import UID_dictionary
 
-from whyray.base.tls import Renewed, server_context
+from whyray.base.tls import Renewed, client_context, server_context
 from whyray.config.base import OneOrMore, Section
 from whyray.config.problems import nearest
 from whyray.config.secrets import SecretValue
@@ -134,6 +135,12 @@ class ListenerTls(Section):
         return Renewed(
             lambda: server_context(self.certificate, self.key, authorities=self.authorities, revoked=self.revoked),
             (self.certificate, self.key, self.authorities, self.revoked),
+        )
+
+    def client_context(self) -> ssl.SSLContext:
+        """What WhyRay calls a peer with that has to come by TLS itself. Raises ConfigError."""
+        return client_context(
+            authorities=self.authorities, certificate=self.certificate, key=self.key, revoked=self.revoked
         )
 
     @model_validator(mode="after")
@@ -292,7 +299,7 @@ class Listener(Section):
 
     ae_title: AETitle = "WHYRAY"
     """Called AE title; associations to any other are rejected."""
-    address: Host = "0.0.0.0"
+    address: Host = "0.0.0.0"  # nosec B104  # peers are let in by name and address
     """The local address to listen on: all of them by default, since only the peers named are let in."""
     port: Port = 11112
     """TCP port."""

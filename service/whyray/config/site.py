@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from whyray.base.roles import Role
 from whyray.config.base import Section
 from whyray.config.destinations import Retry
+from whyray.config.encryption import Encryption
 from whyray.config.network import Host, is_loopback
 from whyray.config.secrets import SecretUrl, SecretValue
 from whyray.config.services import Login, WebTls
@@ -23,6 +24,8 @@ class Storage(Section):
 
     folder: FolderPath | None = None
     """Folder; `instances` in the state folder where left out."""
+    encryption: Encryption | None = None
+    """Encryption at rest; plain where left out."""
 
 
 class Catalog(Section):

@@ -33,6 +33,7 @@ from whyray.delivery.lease import LeaseKeeper
 from whyray.delivery.outgoing import Outcome, Outgoing, read_outgoing
 from whyray.delivery.stow import stow
 from whyray.delivery.syntaxes import Compression
+from whyray.delivery.transfers import OutgoingTransfer
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.delivery")
@@ -244,6 +245,7 @@ class Batch:
         self.rows = {delivery.id: delivery for delivery in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
+        self.transfer = OutgoingTransfer(self.service.catalog, worker.name, worker.destination, worker.caller)
         # one draw for all, so that what fails together comes back together, in one association
         self.jitter_seed = self.service.rng.random()
 
@@ -291,33 +293,43 @@ class Batch:
     def _transmit(self, files: Sequence[Outgoing]) -> None:
         destination = self.worker.destination
         if not isinstance(destination, DicomDestination):
-            stow(destination, files, self._report, compression=self.service.compression, proceed=self._proceed)
+            try:
+                stow(destination, files, self._report, compression=self.service.compression, proceed=self._proceed)
+            finally:
+                self.transfer.end()
             return
         commit = destination.storage_commitment
         wanted, compression = destination.transfer_syntaxes, self.service.compression
         for part in batches(files, wanted, compression, room=127 if commit else 128):
             reached = len(self.keeper.remaining())
-            store(
-                destination,
-                self.worker.caller,
-                part,
-                self._report,
-                compression=compression,
-                extra=[commitment_context()] if commit else [],
-                handlers=commitment_handlers(self.service.catalog) if commit else None,
-                proceed=self._proceed,
-                after=self._commit if commit else None,
-            )
+            try:
+                store(
+                    destination,
+                    self.worker.caller,
+                    part,
+                    self._report,
+                    compression=compression,
+                    extra=[commitment_context()] if commit else [],
+                    handlers=commitment_handlers(self.service.catalog) if commit else None,
+                    proceed=self._proceed,
+                    after=self._commit if commit else None,
+                )
+            finally:
+                self.transfer.end()
             if self.worker.broken >= MOST_BROKEN and self.keeper.remaining():
                 raise PeerUnreachable(f"{self.worker.name} broke {self.worker.broken} associations in a row")
             if len(self.keeper.remaining()) == reached:
                 return
 
     def _proceed(self, file: Outgoing) -> bool:
-        return not self.worker.stop.is_set() and self.keeper.holds(file.ticket)
+        if self.worker.stop.is_set() or not self.keeper.holds(file.ticket):
+            return False
+        self.transfer.begins(file)
+        return True
 
     def _report(self, outcome: Outcome) -> None:
         delivery_id = outcome.file.ticket
+        self.transfer.ended(outcome)
         self.worker.broken = self.worker.broken + 1 if outcome.broke else 0
         if outcome.error is not None:
             self._stop(delivery_id, outcome.error, outcome.status)

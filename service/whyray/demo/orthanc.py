@@ -90,7 +90,7 @@ class OrthancServer:
         # without TCP_NODELAY each instance waits 40-50 ms for the peer's delayed acknowledgement
         environment = {**os.environ, "TCP_NODELAY": "1"}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # the Orthanc that was found
                 [program, str(configuration)], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env=environment, cwd=self.folder,
                 start_new_session=True,  # Ctrl-C in the terminal is for who started it, who stops it in order

@@ -70,7 +70,7 @@ class IsolatedGdcm:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # nosec B603  # WhyRay itself, without a shell
                 [sys.executable, "-m", "whyray.imaging.isolated"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

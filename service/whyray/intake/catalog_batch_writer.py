@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from whyray.catalog import Catalog, studies
+from whyray.catalog import AuditEvent, Catalog, audit, studies
 
 _MOST = 64
 _ATTEMPTS = 3
@@ -16,6 +16,7 @@ _ATTEMPTS = 3
 @dataclass(frozen=True)
 class _Entry:
     received: studies.Received
+    audited: AuditEvent | None = None
     answer: Future[studies.Arrival] = field(default_factory=Future)
 
 
@@ -31,9 +32,12 @@ class CatalogBatchWriter:
         self._thread = threading.Thread(target=self._run, name="whyray-batch_writer", daemon=True)
         self._thread.start()
 
-    def enter(self, received: studies.Received) -> studies.Arrival:
-        """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be."""
-        entry = _Entry(received)
+    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
+        """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
+
+        `audited` is appended to the audit trail with it.
+        """
+        entry = _Entry(received, audited)
         self._waiting.put(entry)
         return entry.answer.result()
 
@@ -80,4 +84,7 @@ class CatalogBatchWriter:
     def _in_one_transaction(self, batch: list[_Entry]) -> list[studies.Arrival]:
         with self._catalog.begin() as session:
             now = self._catalog.clock()
+            for entry in batch:
+                if entry.audited is not None:
+                    audit.record(session, entry.audited)
             return [studies.add_instance(session, entry.received, now) for entry in batch]

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from whyray.base.errors import ConfigError
 from whyray.base.failures import logged
 from whyray.catalog import Catalog, events, studies
 from whyray.intake.admission import UNCOMPRESSED
 
-ReportTo = Callable[[str], tuple[str, int] | None]
-"""AE title of who asked → host and port that it listens on for the report; None where that is not known."""
+
+class ReportAddress(NamedTuple):
+    """Where an AE takes reports; `tls` gives the context of a TLS connection there, None where it takes them plain."""
+
+    host: str
+    port: int
+    tls: Callable[[], ssl.SSLContext] | None = None
+
+
+ReportTo = Callable[[str], ReportAddress | tuple[str, int] | None]
+"""AE title of who asked → where it listens for the report; None where that is not known."""
 
 _REQUEST_COMMITMENT = 1
 _ALL_SAFE, _SOME_NOT = 1, 2
@@ -108,14 +119,19 @@ class CommitmentProvider:
         except Exception as error:  # on a thread of its own, where nobody else would hear of it
             logged(_log, error, f"the storage commitment report to {peer}")
 
-    def _on_new_association(self, peer: str, where: tuple[str, int], report: Dataset) -> bool:
+    def _on_new_association(self, peer: str, at: ReportAddress | tuple[str, int], report: Dataset) -> bool:
+        where = ReportAddress(*at)
         ae = AE(ae_title=self.our_title())
         ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
         ae.add_requested_context(StorageCommitmentPushModel, list(UNCOMPRESSED))
         role = build_role(StorageCommitmentPushModel, scp_role=True)
         try:
-            association = ae.associate(where[0], where[1], ae_title=peer, ext_neg=[role])
+            tls = None if where.tls is None else (where.tls(), where.host)
+            association = ae.associate(where.host, where.port, ae_title=peer, ext_neg=[role], tls_args=tls)
         except OSError:  # no such host
+            return False
+        except ConfigError as error:
+            _log.error("a report of storage commitment to %s can't go by TLS: %s", peer, error.message)
             return False
         try:
             return _notify(association, report)

@@ -153,7 +153,9 @@ class _Service:
             return _later("as many requests run as listener.limits allows")
         self._in_use += 1
         try:
-            return await self._store(request, form, StoreRequest(self._receiver, self._begin, sender, study))
+            address = request.client.host if request.client else None
+            store = StoreRequest(self._receiver, self._begin, sender, study, address)
+            return await self._store(request, form, store)
         finally:
             self._in_use -= 1
 
@@ -169,11 +171,13 @@ class _Service:
         except MalformedBody as error:
             broken = str(error)
         except ClientDisconnect:
-            return _refusal(HTTPStatus.BAD_REQUEST, "the client went away")  # to nobody
+            broken = "the client went away"
+            return _refusal(HTTPStatus.BAD_REQUEST, broken)  # to nobody
         except TimeoutError:
             broken = "the rest of the body did not come in time"
         finally:
             store.close()
+            await run_in_threadpool(store.audit, broken or "")
         if broken is not None:
             await run_in_threadpool(store.broken, broken)
         elif store.study_uids:

@@ -1,16 +1,18 @@
-"""What intake reads of a received data set: its UIDs, its modality, who made it, and where its header ends.
+"""What intake reads of a received data set: its UIDs, its modality, who made it, whose it is, where its header ends.
 
-Nothing of the patient is read: the header is kept for routing as it came.
+The Patient ID goes to the audit trail alone, as PS3.15 section A.5.3 asks; the header is kept for routing as it came.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from mmap import ACCESS_READ, mmap
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydicom import Dataset
@@ -19,9 +21,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 
 from whyray.base.uids import is_uid
 from whyray.catalog import headers
-from whyray.intake.structure import NotWhole, Truncated, check_whole, inflate
+from whyray.intake.structure import Buffer, NotWhole, Truncated, check_whole, inflate
 
 _LAST = 0x0020000E
+_PATIENT_ID = 0x00100020
 _WANTED = [
     0x00080016,  # SOP Class UID
     0x00080018,  # SOP Instance UID
@@ -30,6 +33,7 @@ _WANTED = [
     0x00081090,
     0x00181002,
     0x0018A001,
+    _PATIENT_ID,
     0x0020000D,  # Study Instance UID
     _LAST,  # Series Instance UID
 ]
@@ -53,10 +57,11 @@ class Identity:
     header: Dataset
     kept: bytes | None
     """The file as far as the pixel data, which routing will read; None if that is too large."""
+    patient_id: str = field(default="", repr=False)
 
 
-def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
-    """Check that the data set that begins at byte `start` of a file is whole, and read what identifies it.
+def identify(file: BinaryIO, start: int, transfer_syntax_uid: str) -> Identity:
+    """Check that the data set that begins at byte `start` of an open file is whole, and read what identifies it.
 
     Raises
     ------
@@ -64,14 +69,17 @@ def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
         If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or no digits between
         single dots (PS3.5 section 9.1; a zero that leads a component is borne).
     """
-    if path.stat().st_size <= start:
+    size = file.seek(0, os.SEEK_END)
+    if size <= start:
         raise NotUnderstood("the data set is empty")
     try:
-        header, kept = _header(path, start, transfer_syntax_uid)
+        header, kept = _header(file, size, start, transfer_syntax_uid)
     except NotWhole as error:
         raise NotUnderstood(str(error)) from error
     except Exception as error:  # pydicom raises what it likes on nonsense
         raise NotUnderstood(f"the header can't be read ({type(error).__name__})") from error
+    patient_id = str(header.get("PatientID") or "").strip()
+    header.pop("PatientID", None)  # who asks whether an object is WhyRay's own needs no more than that
     return Identity(
         study_instance_uid=_uid(header, "StudyInstanceUID"),
         series_instance_uid=_uid(header, "SeriesInstanceUID"),
@@ -80,12 +88,13 @@ def identify(path: Path, start: int, transfer_syntax_uid: str) -> Identity:
         modality=_code(header.get("Modality")),
         header=header,
         kept=kept,
+        patient_id=patient_id,
     )
 
 
-def _header(path: Path, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
+def _header(file: BinaryIO, size: int, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
     implicit, little = transfer_syntax_uid == ImplicitVRLittleEndian, transfer_syntax_uid != ExplicitVRBigEndian
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+    with _buffer(file, size) as data:
         begin: BinaryIO = file
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             inflated = inflate(data, start, keep=_KEPT_OF_DEFLATED)
@@ -109,6 +118,32 @@ def _deflated(content: bytes) -> bytes:
     """As PS3.5 section A.5 wants it: a raw deflated stream."""
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return deflater.compress(content) + deflater.flush()
+
+
+class _Window:
+    """A file that has no place in memory, such as one that is sealed: read where it is looked at."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: slice) -> bytes:
+        start, end, _ = index.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(0, end - start))
+
+
+@contextmanager
+def _buffer(file: BinaryIO, size: int) -> Iterator[Buffer]:
+    try:
+        number = file.fileno()
+    except OSError:  # io.UnsupportedOperation is one
+        yield _Window(file, size)
+        return
+    with mmap(number, 0, access=ACCESS_READ) as data:
+        yield data
 
 
 def _past_the_last(tag: Any, _vr: str | None, _length: int) -> bool:

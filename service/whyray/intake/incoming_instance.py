@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
@@ -22,6 +21,7 @@ from whyray.intake.association_request import Unreadable
 from whyray.intake.command_set import STANDS_FOR_NONE, read_command
 from whyray.intake.part10 import file_header
 from whyray.intake.refusals import Refused, disk_low, not_writable, too_large
+from whyray.intake.transfers import IncomingTransfer
 from whyray.storage import Storage, Stored, Writer
 
 _COMMAND, _LAST = 1, 2
@@ -61,11 +61,10 @@ class IncomingInstance:
         except (ResourceExhausted, OSError) as error:
             self.refused = not_writable(str(error))
 
-    @property
-    def path(self) -> Path:
-        """The file as far as it is written; its data set begins at byte `start`."""
+    def open(self) -> BinaryIO:
+        """What is written so far, for reading; its data set begins at byte `start`."""
         assert self._writer is not None
-        return self._writer.path
+        return self._writer.open()
 
     @property
     def name(self) -> str:
@@ -124,6 +123,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
     def __init__(self, assoc: Any, begin: Begin, fault: Callable[[str], None]) -> None:
         super().__init__(assoc)
         self.study_uids: set[str] = set()
+        self.transfer: IncomingTransfer | None = None
         self._begin = begin
         self._fault = fault
         self._encoded_command = bytearray()

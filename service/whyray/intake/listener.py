@@ -26,7 +26,7 @@ from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
 from whyray.intake.door import Caps, Door
 from whyray.intake.incoming_instance import IncomingInstance
-from whyray.intake.receiver import InstanceReceiver, on_released, on_store
+from whyray.intake.receiver import InstanceReceiver, on_closed, on_released, on_store
 from whyray.intake.server import IntakeServer
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
@@ -105,7 +105,7 @@ class StorageScp:
 
     def fetched(self, sender: str, study_uid: str) -> StoreRequest:
         """Where instances of a study go that WhyRay itself has asked `sender` for; no route is asked about them."""
-        return StoreRequest(replace(self._receiver, routed=False), self._begin, sender, study_uid)
+        return StoreRequest(replace(self._receiver, routed=False), self._begin, sender, study_uid, asked=True)
 
     def update(self, listener: Listener) -> None:
         """Obey a new configuration; associations that are open go on. Address and port of STOW-RS and TLS stay.
@@ -156,6 +156,7 @@ class StorageScp:
             (evt.EVT_SOP_COMMON, _on_sop_common),
             (evt.EVT_C_STORE, on_store, [self._receiver]),
             (evt.EVT_RELEASED, on_released, [self._receiver]),
+            (evt.EVT_CONN_CLOSE, on_closed, [self._receiver]),
             (evt.EVT_N_ACTION, self._commitment.on_action),
             *self._handlers,
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement, tostring  # nosec B405  # XML is written here, none is read
 
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag

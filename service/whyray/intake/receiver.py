@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
-from whyray.catalog import Arrival, Catalog, Received, events, release
+from whyray.catalog import (
+    Arrival,
+    AuditEvent,
+    AuditParticipant,
+    Catalog,
+    Received,
+    audit,
+    events,
+    release,
+)
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.incoming_instance import IncomingInstance, ObjectReceiver, arrived
 from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable
+from whyray.intake.transfers import IncomingTransfer
+from whyray.intake.upper_layer import NO_TLS
 from whyray.storage import Storage
 
 SUCCESS = 0x0000
@@ -49,9 +60,12 @@ class InstanceReceiver:
         sop_instance_uid: str,
         calling_ae: str,
         *,
+        transfer: IncomingTransfer,
         study_uid: str | None = None,
     ) -> Received:
         """Keep what has arrived, of `study_uid` alone where given; returns when it is durable in storage and catalog.
+
+        `transfer` is told of it, for the audit trail.
 
         Raises
         ------
@@ -63,17 +77,23 @@ class InstanceReceiver:
         if incoming.refused is not None:
             raise incoming.refused
         try:
-            identity = identify(incoming.path, incoming.start, incoming.transfer_syntax_uid)
+            with incoming.open() as file:
+                identity = identify(file, incoming.start, incoming.transfer_syntax_uid)
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
         try:
             _compare(identity, sop_class_uid, sop_instance_uid, study_uid)
-            return self._keep(incoming, identity, calling_ae)
+            received = self._keep(incoming, identity, calling_ae, transfer)
         except Refused as refused:
             refused.study_uid = identity.study_instance_uid
+            transfer.refused(identity.study_instance_uid, identity.sop_class_uid, identity.patient_id)
             raise
+        transfer.stored(identity.study_instance_uid, identity.sop_class_uid)
+        return received
 
-    def _keep(self, incoming: IncomingInstance, identity: Identity, calling_ae: str) -> Received:
+    def _keep(
+        self, incoming: IncomingInstance, identity: Identity, calling_ae: str, transfer: IncomingTransfer
+    ) -> Received:
         try:
             own = self.is_own(identity.header)
         except SQLAlchemyError as error:  # the catalog knows what WhyRay made
@@ -98,7 +118,8 @@ class InstanceReceiver:
             header=identity.kept,
         )
         try:
-            arrival = self.batch_writer.enter(received)
+            begun = transfer.first(identity.study_instance_uid, identity.sop_class_uid, identity.patient_id)
+            arrival = self.batch_writer.enter(received, begun)
         except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
@@ -126,10 +147,29 @@ class InstanceReceiver:
         """Log an association that ended otherwise than by a release or a rejection, and enter it as an event."""
         who = _printable(calling_ae)
         message = f"association from {who} at {address} ended: {words}"
-        self._say("warning", "intake.aborted", f"{who} at {address}: {words}", message)
+        alert = address if words.startswith(NO_TLS) else None
+        self._say("warning", "intake.aborted", f"{who} at {address}: {words}", message, alert_from=alert)
+
+    def audit(self, happened: Sequence[AuditEvent]) -> None:
+        """Append to the audit trail, if the catalog takes it."""
+        if not happened:
+            return
+        try:
+            with self.catalog.begin() as session:
+                for event in happened:
+                    audit.record(session, event)
+        except Exception as error:  # of the database; the instances are here, and their beginning is in the trail
+            logged(_log, error, "the end of a transfer could not be audited")
 
     def _say(
-        self, severity: events.Severity, kind: events.EventKind, what: str, message: str, study_uid: str | None = None
+        self,
+        severity: events.Severity,
+        kind: events.EventKind,
+        what: str,
+        message: str,
+        study_uid: str | None = None,
+        *,
+        alert_from: str | None = None,
     ) -> None:
         """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
         now = time.monotonic()
@@ -141,6 +181,12 @@ class InstanceReceiver:
                 self._reported.clear()
         if loud:
             self.note(severity, kind, message + (f"; {more} more since the last event" if more else ""), study_uid)
+            if alert_from is not None:
+                who = AuditParticipant(name="unknown", requestor=True, address=alert_from)
+                alert = AuditEvent(
+                    at=self.catalog.clock(), kind="network-alert", outcome=4, words=message, participants=(who,)
+                )
+                self.audit([alert])
         else:
             _log.info("%s: %s", kind, message)
 
@@ -186,7 +232,10 @@ def on_store(event: Any, receiver: InstanceReceiver) -> Dataset | int:
     try:
         if incoming is None:
             raise not_understood("there is no data set")
-        received = receiver.take(incoming, incoming.sop_class_uid, incoming.sop_instance_uid, calling_ae)
+        transfer = association.transfer = association.transfer or _transfer_of(event.assoc, calling_ae, receiver)
+        received = receiver.take(
+            incoming, incoming.sop_class_uid, incoming.sop_instance_uid, calling_ae, transfer=transfer
+        )
     except Refused as refused:
         receiver.report(refused, calling_ae)
         return refused.response()
@@ -203,8 +252,25 @@ def on_store(event: Any, receiver: InstanceReceiver) -> Dataset | int:
     return SUCCESS
 
 
+def _transfer_of(association: Any, calling_ae: str, receiver: InstanceReceiver) -> IncomingTransfer:
+    return IncomingTransfer(
+        calling_ae,
+        receiver.catalog.clock,
+        address=str(association.requestor.address_info.address),
+        called=str(association.requestor.primitive.called_ae_title).strip(),
+        by_dicom=True,
+    )
+
+
 def on_released(event: Any, receiver: InstanceReceiver) -> None:
     """The peer ended the association in good order: what it brought is likely to be whole."""
     association: ObjectReceiver = event.assoc.dimse
     if association.study_uids:
         receiver.released(association.study_uids)
+
+
+def on_closed(event: Any, receiver: InstanceReceiver) -> None:
+    """The connection is closed, after a release or before one: no more will come."""
+    association: ObjectReceiver = event.assoc.dimse
+    if association.transfer is not None:
+        receiver.audit(association.transfer.end(event.assoc.upper_layer.why_ended))

@@ -22,7 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from whyray.intake.door import Door
 from whyray.intake.incoming_instance import Begin, ObjectReceiver
-from whyray.intake.upper_layer import Ended, UpperLayer
+from whyray.intake.upper_layer import NO_TLS, Ended, UpperLayer
 
 _PIECE = 1 << 18
 _SMALLEST_LIMIT = 1 << 20
@@ -149,7 +149,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             try:
                 self.request = self.server.tls().wrap_socket(self.request, server_side=True)
             except OSError as error:  # ssl.SSLError is one
-                self.server.ended("unknown", address, f"no TLS: {_reason(error)}")
+                self.server.ended("unknown", address, f"{NO_TLS}{_reason(error)}")
                 self.server.forget(self._arrived)
                 self.request.close()
                 return

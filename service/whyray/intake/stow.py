@@ -17,6 +17,7 @@ from whyray.intake.incoming_instance import Begin, IncomingInstance
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 from whyray.intake.receiver import InstanceReceiver
 from whyray.intake.refusals import Refused, class_not_supported, failed_here, not_understood, syntax_not_supported
+from whyray.intake.transfers import IncomingTransfer
 
 MEDIA_TYPE = "application/dicom"
 _OUT_OF_RESOURCES = (0xA700, 0xA701)
@@ -41,6 +42,10 @@ class StoreRequest:
     begin_data_set: Begin
     sender: str
     study: str | None = None
+    address: str | None = None
+    """Where the request came from."""
+    asked: bool = False
+    """Whether WhyRay asked for the instances."""
     study_uids: set[str] = field(default_factory=set)
     """Studies of instances that were stored and are to be routed."""
     stored: list[tuple[str, str]] = field(default_factory=list)
@@ -54,6 +59,10 @@ class StoreRequest:
     _meta: FileMeta | None = None
     _incoming: IncomingInstance | None = None
     _refused: Refused | None = None
+
+    def __post_init__(self) -> None:
+        clock = self.receiver.catalog.clock
+        self._transfer = IncomingTransfer(self.sender, clock, address=self.address, asked=self.asked)
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """A part begins."""
@@ -117,7 +126,12 @@ class StoreRequest:
         if meta is None:
             raise not_understood("truncated: the part ends within the File Meta Information")
         received = self.receiver.take(
-            incoming, meta.sop_class_uid, meta.sop_instance_uid, self.sender, study_uid=self.study
+            incoming,
+            meta.sop_class_uid,
+            meta.sop_instance_uid,
+            self.sender,
+            transfer=self._transfer,
+            study_uid=self.study,
         )
         self._kept += self._coming
         self.stored.append((meta.sop_class_uid, meta.sop_instance_uid))
@@ -140,6 +154,10 @@ class StoreRequest:
         """The body broke off, or is none: the part that has not ended is not taken."""
         self.close()
         self._fail(not_understood(words))
+
+    def audit(self, broken: str = "") -> None:
+        """Tell the audit trail what came, once there is no more; `broken`: why there is not."""
+        self.receiver.audit(self._transfer.end(broken))
 
     def close(self) -> None:
         """Remove what has not become an instance; harmless when repeated."""

@@ -25,11 +25,10 @@ _MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
 
 class Buffer(Protocol):
-    """Bytes, or a file mapped to memory."""
+    """Bytes, a file mapped to memory, or a window on a file."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: slice, /) -> bytes: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
 class NotWhole(ValueError):  # noqa: N818
@@ -82,21 +81,21 @@ class _Walk:
 
     def is_pixels(self, position: int) -> bool:
         """Whether an element with pixels begins here."""
-        return self._tag.unpack_from(self._data, position) in _PIXELS
+        return self._tag.unpack(self._data[position : position + 4]) in _PIXELS
 
     def element(self, position: int, implicit: bool, depth: int, end: int) -> int:
         """The position after the element at `position`, which may reach to `end`."""
         if position + 8 > end:
             raise Truncated(f"truncated within an element's header at byte {position}")
-        group, number, vr, short = self._explicit.unpack_from(self._data, position)
+        group, number, vr, short = self._explicit.unpack(self._data[position : position + 8])
         if implicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
             vr, value = b"", position + 8
-            (length,) = self._length.unpack_from(self._data, position + 4)
+            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
         elif vr in _LONG:
             value = position + 12
             if value > end:
                 raise Truncated(f"truncated within an element's header at byte {position}")
-            (length,) = self._length.unpack_from(self._data, position + 8)
+            (length,) = self._length.unpack(self._data[position + 8 : position + 12])
         else:
             value, length = position + 8, short
         if length == _UNDEFINED:
@@ -107,7 +106,7 @@ class _Walk:
             raise Truncated(f"truncated: ({group:04X},{number:04X}) has {length} bytes, {end - value} are there")
         if length and (vr == b"SQ" or (not vr and _is_sequence(group, number))):
             self._items(value, implicit, depth + 1, value + length, closed=True)
-        elif length >= 8 and vr in (b"UN", b"") and self._tag.unpack_from(self._data, value) == _ITEM:
+        elif length >= 8 and vr in (b"UN", b"") and self._tag.unpack(self._data[value : value + 4]) == _ITEM:
             self._perhaps_items(value, implicit, depth + 1, value + length)
         return int(value + length)
 
@@ -131,8 +130,8 @@ class _Walk:
         while not (closed and end - position < 8 and self._only_padding(position, end)):
             if position + 8 > end:
                 raise Truncated("truncated within a sequence")
-            tag = self._tag.unpack_from(self._data, position)
-            (length,) = self._length.unpack_from(self._data, position + 4)
+            tag = self._tag.unpack(self._data[position : position + 4])
+            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
             position += 8
             if tag == _SEQUENCE_END:
                 return position
@@ -149,7 +148,7 @@ class _Walk:
 
     def _until_item_end(self, position: int, implicit: bool, depth: int, end: int) -> int:
         while position + 8 <= end:
-            if self._tag.unpack_from(self._data, position) == _ITEM_END:
+            if self._tag.unpack(self._data[position : position + 4]) == _ITEM_END:
                 return position + 8
             position = self.element(position, implicit, depth, end)
         raise Truncated("truncated within an item")
@@ -157,7 +156,7 @@ class _Walk:
     def _until(self, end: int, position: int, implicit: bool, depth: int) -> None:
         """The elements of an item of defined length; a delimiter that some devices write at its end too is borne."""
         while end - position >= 8:
-            if self._tag.unpack_from(self._data, position) == _ITEM_END:
+            if self._tag.unpack(self._data[position : position + 4]) == _ITEM_END:
                 return
             position = self.element(position, implicit, depth, end)
         if not self._only_padding(position, end):
@@ -165,8 +164,8 @@ class _Walk:
 
     def _fragments(self, position: int, end: int) -> int:
         while position + 8 <= end:
-            tag = self._tag.unpack_from(self._data, position)
-            (length,) = self._length.unpack_from(self._data, position + 4)
+            tag = self._tag.unpack(self._data[position : position + 4])
+            (length,) = self._length.unpack(self._data[position + 4 : position + 8])
             position += 8
             if tag == _SEQUENCE_END:
                 return position

@@ -23,6 +23,8 @@ from whyray.intake.association_request import Unreadable, readable_request, titl
 Ended = Callable[[str, str, str], None]
 """(calling AE title, address, words) of an association that ended otherwise than by a release or a rejection."""
 
+NO_TLS = "no TLS: "
+"""So begin the words on a connection whose TLS handshake failed."""
 _REQUEST, _ABORT = 1, 7
 _PDU_NAMES = {
     "Evt3": "A-ASSOCIATE-AC",
@@ -53,6 +55,8 @@ class UpperLayer:
         self._length = 0
         self._calling = _NO_PEER
         self._over = False
+        self.why_ended = ""
+        """Empty where it ended in good order, or has not."""
         self.dul_machine = _Machine(association.dul, self)
         association.dul.state_machine = self.dul_machine
         association.dul._read_pdu_data = self.read
@@ -60,7 +64,7 @@ class UpperLayer:
     def end(self, words: str) -> None:
         """Tell why the association ends; the first reason counts."""
         if not self._over:
-            self._over = True
+            self._over, self.why_ended = True, words
             self._ended(self._calling, self._address(), words)
 
     @property

@@ -96,9 +96,7 @@ def _texts(dataset: Dataset) -> Iterator[str]:
                 continue
             try:
                 element = holder[tag]
-            except (
-                Exception
-            ):  # whatever a value makes the library raise: it has nothing to do with the texts of a result
+            except Exception:  # nosec B112  # whatever a value raises: it has nothing to do with a result's texts
                 continue
             if element.VR == "SQ":
                 left += list(element.value or ())

@@ -4,6 +4,9 @@
 is 'ab/<sha256>-<token><suffix>': lower-case hexadecimal, digits and a suffix, so that it is valid and distinct on
 filesystems that fold case too. The token makes each write's key its own: were equal contents one file, then removing an
 expired copy could take away the bytes of one that is just being acknowledged.
+
+With keys all that is written is sealed (see `whyray.base.sealing`); SHA-256 and size remain those of the plain bytes.
+What was written before there were keys is read as it is.
 """
 
 from __future__ import annotations
@@ -17,11 +20,22 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from whyray.base.errors import NotFound, ResourceExhausted
+from whyray.base.sealing import (
+    MAGIC,
+    Sealer,
+    SealingKeys,
+    Unfinished,
+    Unsealed,
+    is_sealed,
+    pieces,
+    sealed_with,
+    unsealed,
+)
 from whyray.storage.store import Stored
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-z]{1,32}(\.[a-z0-9.]{1,16})?")
@@ -46,10 +60,13 @@ class FolderStorage:
         A folder; everything below it is this class's.
     token
         Gives the distinguishing part of a key: 1 to 32 of [0-9a-z].
+    keys
+        With what is sealed; plain where left out. `whyray.storage.open_folder` sees that they fit what is there.
     """
 
-    def __init__(self, root: Path, *, token: Callable[[], str] = random_token) -> None:
+    def __init__(self, root: Path, *, token: Callable[[], str] = random_token, keys: SealingKeys | None = None) -> None:
         self.root = root
+        self.keys = keys
         self._token = token
         self._incoming = root / "incoming"
         self._synced: set[str] = set()
@@ -63,7 +80,7 @@ class FolderStorage:
         """Begin an object; see `Storage.writer`."""
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"a key's suffix is '.' and lower-case letters or digits, not {suffix!r}")
-        return FolderWriter(self.root, self._incoming, self._synced, self._token, suffix, prefix)
+        return FolderWriter(self.root, self._incoming, self._synced, self._token, suffix, prefix, self.keys)
 
     def put(self, source: bytes | Path | Iterable[bytes], *, suffix: str = "") -> Stored:
         """Keep bytes, a file's content or a stream of pieces, durably; see `Storage.put`."""
@@ -83,17 +100,34 @@ class FolderStorage:
     def open(self, key: str) -> BinaryIO:
         """Open for reading; see `Storage.open`."""
         try:
-            return self._file(key).open("rb")
+            file = self._file(key).open("rb")
         except FileNotFoundError:
             raise _missing(key) from None
+        if self.keys is None:
+            return file
+        try:
+            beginning = file.read(len(MAGIC))
+            file.seek(0)
+            return unsealed(file, self.keys) if is_sealed(beginning) else file
+        except BaseException:
+            file.close()
+            raise
 
     @contextmanager
     def local_file(self, key: str) -> Iterator[Path]:
-        """Give the file itself, nothing is copied; see `Storage.local_file`."""
+        """Give the file itself, nothing is copied; a sealed one is opened into memory. See `Storage.local_file`."""
         file = self._file(key)
         if not file.is_file():
             raise _missing(key)
-        yield file
+        if self.keys is None:
+            yield file
+            return
+        with self.open(key) as source:
+            if not isinstance(source.raw if isinstance(source, BufferedReader) else source, Unsealed):
+                yield file
+                return
+            with _in_memory(source) as path:
+                yield path
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file."""
@@ -102,6 +136,32 @@ class FolderStorage:
     def delete(self, key: str) -> None:
         """Remove the file, if there is one."""
         self._file(key).unlink(missing_ok=True)
+
+    def reseal(self, key: str) -> bool:
+        """Seal what lies under `key` with the current key, in place; False where it is so already, or gone.
+
+        Readers that have it open go on with what they have. What is removed in this very moment may come back: the
+        sweep of orphans takes it away again.
+        """
+        if self.keys is None:
+            raise ValueError("this storage has no key")
+        file = self._file(key)
+        try:
+            with file.open("rb") as found:
+                if sealed_with(found.read(16)) == self.keys.current_id:
+                    return False
+            with self.open(key) as source:
+                writer = self.writer()
+                try:
+                    for piece in pieces(source):
+                        writer.write(piece)
+                    writer.replace(file)
+                except BaseException:
+                    writer.discard()
+                    raise
+        except (NotFound, FileNotFoundError):
+            return False
+        return True
 
     def free_bytes(self) -> int:
         """Bytes free to this process on the filesystem that holds `root`."""
@@ -135,9 +195,17 @@ class FolderWriter:
     """One object on its way into a `FolderStorage`; see `Writer`."""
 
     def __init__(
-        self, root: Path, incoming: Path, synced: set[str], token: Callable[[], str], suffix: str, prefix: bytes
+        self,
+        root: Path,
+        incoming: Path,
+        synced: set[str],
+        token: Callable[[], str],
+        suffix: str,
+        prefix: bytes,
+        keys: SealingKeys | None = None,
     ) -> None:
         self._root, self._synced, self._token, self._suffix = root, synced, token, suffix
+        self._keys, self._sealer = keys, None if keys is None else Sealer(keys)
         self._digest = hashlib.sha256()
         self._size = 0
         self.path = incoming / f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -151,8 +219,18 @@ class FolderWriter:
         self._append(data)
 
     def _append(self, data: bytes) -> None:
-        _guarded(lambda: _write_all(self._file, data), self.path)
+        written = data if self._sealer is None else self._sealer.update(data)
+        _guarded(lambda: _write_all(self._file, written), self.path)
         self._size += len(data)
+
+    def open(self) -> BinaryIO:
+        """What has been written so far; see `Writer.open`."""
+        file = self.path.open("rb")
+        if self._keys is None or self._sealer is None:
+            return file
+        sealer = self._sealer
+        unfinished = Unfinished(sealer.cipher, sealer.prefix, sealer.segments, bytes(sealer.pending))
+        return BufferedReader(Unsealed(file, self._keys, unfinished))
 
     def commit(self) -> Stored:
         """Sync the file, give it its name, sync the folder: in this order; see `Writer.commit`."""
@@ -166,7 +244,13 @@ class FolderWriter:
             raise
         return Stored(key, sha256, self._size)
 
+    def replace(self, target: Path) -> None:
+        """Make the object durable in the place of one that is there."""
+        _guarded(lambda: self._publish(target.parent, target), self.path)
+
     def _publish(self, shard: Path, target: Path) -> None:
+        if self._sealer is not None:
+            _write_all(self._file, self._sealer.finish())
         os.fsync(self._file.fileno())
         self._file.close()
         if shard.name not in self._synced:  # another process may have made it, and not have synced it yet
@@ -182,6 +266,20 @@ class FolderWriter:
             self._file.close()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_memory(source: BinaryIO) -> Iterator[Path]:
+    """A file that no disk ever holds, and that is gone with this process: opened bytes must not be left behind."""
+    handle = _guarded(lambda: os.memfd_create("whyray-opened", os.MFD_CLOEXEC), Path("memory"))
+    try:
+        with FileIO(handle, "wb", closefd=False) as file:
+            for piece in pieces(source):
+                _guarded(lambda piece=piece: _write_all(file, piece), Path("memory"))  # type: ignore[misc]
+        # by number of process, so that a process of ours that decodes can open it too
+        yield Path(f"/proc/{os.getpid()}/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 def _write_all(file: FileIO, data: bytes) -> None:
@@ -203,8 +301,7 @@ def _pieces(source: bytes | Path | Iterable[bytes]) -> Iterator[bytes]:
         yield source
     elif isinstance(source, Path):
         with source.open("rb") as file:
-            while piece := file.read(_PIECE):
-                yield piece
+            yield from pieces(file, _PIECE)
     else:
         yield from source
 

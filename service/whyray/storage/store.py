@@ -24,7 +24,11 @@ class Writer(Protocol):
 
     @property
     def path(self) -> Path:
-        """A local file with the bytes written so far, prefix included; gone after `commit` or `discard`."""
+        """The local file that grows, maybe sealed; gone after `commit` or `discard`."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """The bytes written so far, prefix included, for reading and seeking; not after `commit` or `discard`."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -86,7 +90,8 @@ class Storage(Protocol):
     def local_file(self, key: str) -> AbstractContextManager[Path]:
         """A local file with these bytes, to be read only, and not after the context has ended.
 
-        A folder gives the file itself; an object store a copy that it removes at the end. Whoever reads pixels or
+        A folder gives the file itself, an encrypted folder the opened bytes in memory, an object store a copy that it
+        removes at the end. Whoever reads pixels or
         digests later than headers, such as `whyray.imaging.read_images`, keeps the context open until then.
 
         Raises

@@ -44,7 +44,7 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
 
 
 def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> set[str]:
-    begun = time.monotonic()
+    begun, broken = time.monotonic(), "the answer broke off"
     try:
         with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:
             if not answer.is_success:
@@ -53,12 +53,14 @@ def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> s
             for piece in answer.iter_bytes():
                 reader.feed(piece)
             reader.close()
+        broken = ""
     except httpx.HTTPError as error:
         raise unanswered(f"{name}{path}", error, time.monotonic() - begun) from error
     except MalformedBody as error:
         raise PeerUnreachable(f"{name} broke off while giving {path}: {error}") from error
     finally:
         store.close()
+        store.audit(broken)
     refused = [failure for *_, failure in store.failed] + store.other_failures
     if refused:
         words = f"an instance of {path} from {name} can't be kept: {refused[0].detail}"

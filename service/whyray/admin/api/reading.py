@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from sqlalchemy import select
 
+from whyray.admin.audited import Requester, given_case
 from whyray.admin.backend import Actor, Using
 from whyray.admin.reading_schemas import (
     AnswerIn,
@@ -90,8 +91,8 @@ def answer(backend: Using, actor: Actor, name: str, given: AnswerIn) -> PlaceDet
     response_class=Response,
     responses={200: {"content": {"image/png": {}}, "description": "The picture."}},
 )
-def show_picture(backend: Using, actor: Actor, name: str, picture: str) -> Response:
-    """Only pictures of the case that is shown, and only those of its condition."""
+def show_picture(backend: Using, actor: Actor, who: Requester, name: str, picture: str) -> Response:
+    """Only pictures of the case that is shown, and only those of its condition. Every view is audited."""
     with backend.catalog.begin() as session:
         place = reading.place_of(session, name, actor, backend.catalog.clock())
         shown = reading.before(place)
@@ -104,8 +105,9 @@ def show_picture(backend: Using, actor: Actor, name: str, picture: str) -> Respo
             ),
             None,
         )
-    if key is None:
-        raise NotFound(f"no picture {picture!r} of the case before you", advice="Reload the page.")
+        if key is None:
+            raise NotFound(f"no picture {picture!r} of the case before you", advice="Reload the page.")
+        given_case(session, backend, who, name, picture)
     with backend.store.open(key) as file:
         return Response(file.read(), media_type="image/png")
 

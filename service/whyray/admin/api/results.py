@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from whyray.admin import queries as reading
+from whyray.admin.audited import Requester, given_result
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import result_detail, result_out
 from whyray.admin.pictures import thumbnail
@@ -58,14 +59,16 @@ def show_result(backend: Using, sop_instance_uid: str) -> ResultDetail:
 def show_picture(
     backend: Using,
     request: Request,
+    who: Requester,
     sop_instance_uid: str,
     width: Annotated[int | None, Query(ge=32, le=1024, description="Reduced to this width in pixels.")] = None,
 ) -> Response:
-    """The overlay page as PNG, as it is burned into the Secondary Capture."""
-    with backend.catalog.read() as session:
+    """The overlay page as PNG, as it is burned into the Secondary Capture. Every view is audited."""
+    with backend.catalog.begin() as session:
         row = reading.result(session, sop_instance_uid)
-    if row.picture_key is None:
-        raise NotFound(f"result {sop_instance_uid} ({row.kind}) has no picture")
+        if row.picture_key is None:
+            raise NotFound(f"result {sop_instance_uid} ({row.kind}) has no picture")
+        given_result(session, backend, who, row, "view", "picture" if width is None else "small picture")
     # a result never changes: its digest is its version
     headers = {"ETag": f'"{row.sha256[:32]}-{width or 0}"', "Cache-Control": "private, max-age=86400, immutable"}
     if request.headers.get("if-none-match") == headers["ETag"]:
@@ -81,10 +84,11 @@ def show_picture(
     response_class=Response,
     responses={200: {"content": {"application/dicom": {}}, "description": "The file (PS3.10)."}},
 )
-def download(backend: Using, actor: Actor, sop_instance_uid: str) -> Response:
-    """The object as it is sent to the PACS. It carries the patient's identity, so every download is an event."""
+def download(backend: Using, actor: Actor, who: Requester, sop_instance_uid: str) -> Response:
+    """The object as it is sent to the PACS. It carries the patient's identity, so every download is audited."""
     with backend.catalog.begin() as session:
         row = reading.result(session, sop_instance_uid)
+        given_result(session, backend, who, row, "export", "DICOM file")
         file = backend.store.open(row.key)
         events.record(
             session,
