@@ -23,7 +23,7 @@ EXTRAS = ("cpu", "postgres")
 
 PERMISSIVE = frozenset(
     {
-        *("0BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-CMU"),
+        *("0BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU"),
         *("Apache-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib"),
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "MPL-2.0"),
     }
