@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -22,7 +23,7 @@ EXTRAS = ("cpu", "postgres")
 
 PERMISSIVE = frozenset(
     {
-        *("0BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-CMU"),
+        *("0BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "HPND", "ISC", "MIT", "MIT-0", "MIT-CMU"),
         *("Apache-2.0", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib"),
         *("LGPL-2.1-or-later", "LGPL-3.0-only", "MPL-2.0"),
     }
@@ -70,16 +71,23 @@ def installation(extras: tuple[str, ...] = EXTRAS) -> list[Distribution]:
         if (name, wanted) in seen:
             continue
         seen.add((name, wanted))
-        found[name] = distribution(name)
-        waiting += [
-            (canonicalize_name(needed.name), tuple(sorted(needed.extras))) for needed in _needed(found[name], wanted)
-        ]
-    del found["whyray"]
+        if name == "whyray":
+            lines = _own(wanted)
+        else:
+            found[name] = distribution(name)
+            lines = found[name].requires or []
+        waiting += [(canonicalize_name(needed.name), tuple(sorted(needed.extras))) for needed in _needed(lines, wanted)]
     return [found[name] for name in sorted(found)]
 
 
-def _needed(of: Distribution, extras: tuple[str, ...]) -> Iterator[Requirement]:
-    for line in of.requires or ():
+def _own(extras: tuple[str, ...]) -> list[str]:
+    """What pyproject.toml asks for now: the metadata of an editable install may be older."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    return [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+
+
+def _needed(lines: Iterable[str], extras: tuple[str, ...]) -> Iterator[Requirement]:
+    for line in lines:
         requirement = Requirement(line)
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
