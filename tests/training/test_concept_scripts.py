@@ -74,7 +74,7 @@ def test_the_script_of_the_concept_package_writes_one_from_a_few_images(shared_d
             "--inner-folds",
             2,
             "--limit",
-            24,
+            12,
             "--threads",
             1,
         ),
