@@ -144,12 +144,6 @@ def test_an_account_is_locked_for_a_while_from_wherever_and_however_fast_it_is_g
     assert all(message.startswith("a password for ada from 10.0.1.") for _, message in failed)
 
 
-def test_guesses_that_come_all_at_once_are_no_more_than_ten(client: TestClient) -> None:
-    with ThreadPoolExecutor(24) as pool:
-        found = list(pool.map(lambda _: log_in(client, password="wrong"), range(24)))
-    assert sorted(found) == [401] * 10 + [429] * 14
-
-
 def test_a_name_of_the_configuration_is_not_opened_by_the_password_of_an_account(
     house: Scene, client: TestClient
 ) -> None:
