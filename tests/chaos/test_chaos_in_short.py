@@ -39,7 +39,6 @@ CHEAP = (
     "disk full catalog",
     "clock forward",
     "stop redis",
-    "model greedy",
     "archive B000",
     "archive down",
     "disk full log",
