@@ -21,7 +21,7 @@ from whyray.results.presentation_state import can_be_outlined, presentation_stat
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
-from whyray.results.secondary_capture import secondary_capture, shown_in
+from whyray.results.secondary_capture import secondary_capture
 from whyray.results.segmentation import (
     Segment,
     attribution_segments,
@@ -188,7 +188,7 @@ class _Builder:
             instance_number=self._captures,
             description=f"AI Summary {SEPARATOR} {name}",
         )
-        return Result("sc", dataset, None, None, name, shown_in(dataset))
+        return Result("sc", dataset, None, None, name, page.picture)
 
     def segmentations(self) -> list[Result]:
         """One object for all salient regions, one for all segments of a segmentation package."""
@@ -398,7 +398,7 @@ class _Builder:
                 description=drawn.title,
                 multi_frame=multi_frame,
             )
-            made.append(Result("sc", dataset, name, drawn.method, drawn.description, shown_in(dataset), drawn.grade))
+            made.append(Result("sc", dataset, name, drawn.method, drawn.description, group[0].picture, drawn.grade))
         return made
 
 

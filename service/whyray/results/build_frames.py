@@ -37,7 +37,7 @@ from whyray.results.page import Summarised, legible_wording, on_paper, sheets, s
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
-from whyray.results.secondary_capture import secondary_capture, shown_in
+from whyray.results.secondary_capture import secondary_capture
 from whyray.results.series import SEPARATOR
 from whyray.results.softcopy import rescale_of
 from whyray.results.template_layout import Layout
@@ -204,7 +204,7 @@ class _FrameBuilder:
             instance_number=instance_number,
             description=f"AI Summary {SEPARATOR} {SUMMARY}",
         )
-        return Result("sc", dataset, None, None, SUMMARY, shown_in(dataset))
+        return Result("sc", dataset, None, None, SUMMARY, page.picture)
 
     def _shown_in(self) -> list[Summarised]:
         """Of each finding, the frame where it is clearest: an explained one, where one is."""
@@ -237,7 +237,7 @@ class _FrameBuilder:
             stack.finding.target.name,
             stack.method,
             description,
-            pages[stack.clearest].picture if len(pages) > 1 else shown_in(dataset),
+            pages[stack.clearest].picture,
             stack.grade,
         )
 
