@@ -35,7 +35,7 @@ from whyray.results.page import legible_wording, on_paper, sheets, summary_page
 from whyray.results.parametric_map import parametric_map
 from whyray.results.presentation_state import can_be_outlined, presentation_state
 from whyray.results.report import EarlierResult, Evidence, report
-from whyray.results.secondary_capture import secondary_capture, shown_in
+from whyray.results.secondary_capture import secondary_capture
 from whyray.results.softcopy import rescale_of
 from whyray.results.summary_capture import frames_summarised, summary_capture
 from whyray.results.template_layout import Layout
@@ -172,7 +172,7 @@ class _FrameBuilder:
             stack.finding.target.name,
             stack.method,
             description,
-            pages[stack.clearest].picture if len(pages) > 1 else shown_in(dataset),
+            pages[stack.clearest].picture,
             stack.grade,
             stack.kind,
         )

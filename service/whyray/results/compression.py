@@ -73,7 +73,7 @@ def compressed(file: bytes, compression: str) -> bytes:
     if compression == "deflate":
         dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     else:
-        if compression == "jpeg-2000" and int(dataset.SamplesPerPixel) == 3:
+        if compression == "jpeg-2000":
             # The reversible colour transform, which multi-frame true colour demands: PS3.3 A.8.5.4 and PS3.5 8.2.4.
             dataset.PhotometricInterpretation = "YBR_RCT"
         dataset.compress(COMPRESSIONS[compression], generate_instance_uid=False)

@@ -1,6 +1,4 @@
-"""Secondary Capture objects (PS3.3 A.8): pages as colour images that any viewer shows.
-
-A page alone is kept in a palette where that shows the same; objects of several frames are true colour by their class.
+"""Secondary Capture objects (PS3.3 A.8): pages as RGB images that any viewer shows.
 
 Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/sop.py:229), dates them by the clock
 (sc/sop.py:313) and says of each that it came from a digital interface (sc/sop.py:310).
@@ -12,8 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage, SecondaryCaptureImageStorage
 
 from whyray.imaging import SourceFrame, SourceImage, frame_orientation
@@ -22,7 +19,6 @@ from whyray.results.coding import LONGEST_SHORT_TEXT, dcm, item, one_value
 from whyray.results.header import add_anatomy, add_lossy, local_time, new_dataset, recognisable
 from whyray.results.multi_frame import is_frame_stack
 from whyray.results.page import Page
-from whyray.results.palette import InPalette, in_palette
 from whyray.results.references import SOURCE_FOR_PROCESSING, add_referenced_series, source_image_items
 from whyray.results.series import separated
 from whyray.results.templates import Templates
@@ -30,9 +26,6 @@ from whyray.results.uids import UidSource
 
 SINGLE_FRAME = SecondaryCaptureImageStorage
 MULTI_FRAME_TRUE_COLOUR = MultiFrameTrueColorSecondaryCaptureImageStorage
-_CHANNELS = ("Red", "Green", "Blue")
-_SIXTEEN_BITS = 257
-"""By which an entry of 8 bits becomes one of 16: 255 to 65535."""
 _DERIVATION = dcm("112187", "Unspecified method of calculation")
 
 
@@ -90,53 +83,14 @@ def secondary_capture(
     orientation = _orientation(image, frames)
     made.PatientOrientation = list(orientation) if orientation and pages[0].panels and not of_none else None
     add_lossy(made, answer, required=False)
-    in_colours = None if multi_frame else in_palette(pages[0].picture)
-    if in_colours is not None:
-        _add_palette(made, in_colours)
-    else:
-        _add_pixels(made, pages, labels, multi_frame=multi_frame, frame_time=frame_time)
+    _add_pixels(made, pages, labels, multi_frame=multi_frame, frame_time=frame_time)
     return made
-
-
-def shown_in(capture: Dataset) -> NDArray[np.uint8]:
-    """(rows, columns, 3): the first frame of an object that `secondary_capture` made, as a viewer shows it."""
-    shape = int(capture.Rows), int(capture.Columns)
-    pixels = np.frombuffer(capture.PixelData, np.uint8)
-    if int(capture.SamplesPerPixel) == 3:
-        return pixels[: 3 * shape[0] * shape[1]].reshape(*shape, 3)
-    tables = [np.frombuffer(capture[f"{name}PaletteColorLookupTableData"].value, "<u2") for name in _CHANNELS]
-    colours = (np.stack(tables, axis=1) // _SIXTEEN_BITS).astype(np.uint8)
-    return colours[pixels[: shape[0] * shape[1]].reshape(shape)]
 
 
 def _orientation(image: SourceImage, frames: Sequence[SourceFrame]) -> tuple[str, str] | None:
     """Of the first frame; of planar frames that are turned differently, none."""
     told = [frame_orientation(frame, image.headers[frame.sop_instance_uid]) for frame in frames]
     return told[0] if image.kind == "volume" or len(set(told)) == 1 else None
-
-
-def _add_palette(made: Dataset, picture: InPalette) -> None:
-    """Entries of 16 bits, as most readers want them (PS3.3 C.7.6.3.1.5)."""
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "PALETTE COLOR"
-    _add_shape(made, picture.indices)
-    for channel, name in enumerate(_CHANNELS):
-        made[f"{name}PaletteColorLookupTableDescriptor"] = DataElement(
-            f"{name}PaletteColorLookupTableDescriptor", "US", [len(picture.colours), 0, 16]
-        )
-        table = picture.colours[:, channel].astype("<u2") * _SIXTEEN_BITS
-        setattr(made, f"{name}PaletteColorLookupTableData", table.tobytes())
-    _add_bytes(made, picture.indices)
-
-
-def _add_shape(made: Dataset, picture: NDArray[np.uint8]) -> None:
-    made.Rows, made.Columns = picture.shape[:2]
-    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-
-
-def _add_bytes(made: Dataset, pixels: NDArray[np.uint8]) -> None:
-    data = pixels.tobytes()
-    made.PixelData = data + b"\0" * (len(data) % 2)
-    made["PixelData"].VR = "OB"
 
 
 def _add_pixels(
@@ -147,8 +101,10 @@ def _add_pixels(
     multi_frame: bool,
     frame_time: float | None,
 ) -> None:
+    rows, columns = pages[0].picture.shape[:2]
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PlanarConfiguration = 3, "RGB", 0
-    _add_shape(made, pages[0].picture)
+    made.Rows, made.Columns = rows, columns
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
     if multi_frame:
         made.NumberOfFrames = len(pages)
         if frame_time is None:
@@ -158,4 +114,6 @@ def _add_pixels(
             made.FrameIncrementPointer = 0x00181063  # Frame Time
             made.FrameTime = frame_time
             made.RecommendedDisplayFrameRate = max(1, round(1000 / frame_time))
-    _add_bytes(made, np.stack([page.picture for page in pages]))
+    pixels = np.stack([page.picture for page in pages]).tobytes()
+    made.PixelData = pixels + b"\0" * (len(pixels) % 2)
+    made["PixelData"].VR = "OB"
