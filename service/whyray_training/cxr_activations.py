@@ -9,6 +9,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,9 @@ class Backbone:
         return np.asarray(self.session.run(None, {"image": pixels.numpy()})[0], np.float16)
 
 
+@lru_cache(maxsize=1)
 def frozen_backbone(threads: int) -> Backbone:
-    """The ImageNet backbone, exported and checked against torch."""
+    """The ImageNet backbone, exported and checked against torch, once in a process: the export takes ten seconds."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
