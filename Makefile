@@ -18,14 +18,14 @@ help: ## this list
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "WhyRay needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) torch==2.13.0
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[cpu]'
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) torch==2.13.0
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) --editable '.[dev]'
 	# reference implementations that ask for torchvision or opencv-python, which they don't need for what is compared
-	$(PIP) install --quiet --constraint $(CONSTRAINTS) --no-deps $(REFERENCES)
+	$(PIP) install --quiet --no-compile --constraint $(CONSTRAINTS) --no-deps $(REFERENCES)
 	@touch $@
 
 demo: $(VENV)/installed ## install, then run the main job on an embedded PACS until Ctrl-C
@@ -51,7 +51,7 @@ sbom: $(VENV)/installed-dev ## what an installation consists of: CycloneDX and l
 	@echo "test-artefacts/sbom.cdx.json, test-artefacts/licences.md"
 
 vulnerabilities: $(VENV)/installed-dev ## known ones of the pinned versions, by pip-audit; needs a way to pypi.org or osv.dev
-	$(PIP) install --quiet 'pip-audit>=2.7'
+	$(PIP) install --quiet --no-compile 'pip-audit>=2.7'
 	$(BIN)/pip-audit --strict --requirement $(CONSTRAINTS) --no-deps --disable-pip || { \
 	  echo "pip-audit found something, or could not reach its database (pypi.org, with --vulnerability-service osv: api.osv.dev)"; exit 1; }
 
