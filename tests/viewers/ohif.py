@@ -20,6 +20,9 @@ WITHIN = 90.0
 _AGAIN = 10.0
 """Seconds after which a double click that met a page just being redrawn is made again."""
 
+_FROM_THE_START = 30.0
+"""Seconds after which OHIF is loaded anew: it sometimes gives the viewport to a series and never draws it."""
+
 _VIEWPORTS = "(window.cornerstone ? cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()) : [])"
 _GRID = "[...services.viewportGridService.getState().viewports.values()]"
 _SETS = "services.displaySetService.getActiveDisplaySets()"
@@ -42,9 +45,11 @@ class Ohif:
 
     def __init__(self, driver: webdriver.Chrome, url: str, artefacts: Path) -> None:
         self.driver, self.url, self.artefacts = driver, url, artefacts
+        self._study, self._shown, self._wordless = "", list[str](), False
 
     def open(self, study: str) -> Ohif:
         """Open a study and wait until its first image is drawn; a newcomer's tour is skipped."""
+        self._study, self._shown, self._wordless = study, [], False
         self.driver.get(f"{self.url}/viewer?StudyInstanceUIDs={study}")
         self._until("the first image", f"return {_VIEWPORTS}[0]?.viewportStatus === 'rendered'")
         self._until("the thumbnails", "return document.querySelector('[id^=thumbnail-]') !== null")
@@ -83,6 +88,7 @@ class Ohif:
             return False
 
         until(done, what=f"OHIF: {modality} in the viewport", deadline=WITHIN)
+        self._shown.append(modality)
         return self
 
     def ask(self, script: str, *arguments: object) -> Any:
@@ -97,7 +103,13 @@ class Ohif:
         `slice_of` is the instance to scroll to, again if OHIF moves on by itself when it has loaded an overlay.
         """
 
+        loaded = time.monotonic()
+
         def seen() -> list[Picture]:
+            nonlocal loaded
+            if time.monotonic() - loaded > _FROM_THE_START:
+                self._from_the_start()
+                loaded = time.monotonic()
             self.ask("document.querySelectorAll('[data-cy^=viewport-overlay]').forEach(each => each.style.opacity = 0)")
             if slice_of is not None and not self.ask(_SCROLL, slice_of):
                 return []
@@ -108,12 +120,22 @@ class Ohif:
 
     def without_words(self) -> Ohif:
         """Hide what OHIF writes beside outlines, and the lines that lead there."""
+        self._wordless = True
         self.ask(
             "const sheet = document.createElement('style');"
             "sheet.textContent = 'svg.svg-layer text, svg.svg-layer line {display: none}';"
             "document.head.append(sheet);"
         )
         return self
+
+    def _from_the_start(self) -> None:
+        shown, wordless = self._shown, self._wordless
+        self.driver.get("about:blank")
+        self.open(self._study)
+        for modality in shown:
+            self.show(modality)
+        if wordless:
+            self.without_words()
 
     def viewport(self) -> Picture:
         """A screenshot of the viewport."""
