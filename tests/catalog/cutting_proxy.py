@@ -37,6 +37,8 @@ class CuttingProxy:
             while True:
                 client, _ = self._door.accept()
                 server = socket.create_connection(("127.0.0.1", self._server))
+                for end in (client, server):  # many small messages: each would wait for the other side's word
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for work in (self._ask, self._answer):
                     threading.Thread(target=work, args=(client, server), daemon=True).start()
 
