@@ -122,7 +122,7 @@ class JobProcess:
         self.stop()
         own, its = Pipe()
         with its:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # WhyRay itself, and nothing that came from outside
                 [*self._command, str(its.fileno())],
                 pass_fds=[its.fileno()],
                 # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
