@@ -48,6 +48,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Repor
             at=datetime(2026, 11, 1, tzinfo=UTC),
             progress=lambda *_: None,
             kinds=EVERY_KIND,
+            audience="scientist",  # who gets parts of explanations too
         )
         made[package] = (report, out)
     return made
