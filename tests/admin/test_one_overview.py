@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import json
+import re
 from typing import get_args
 
 from fastapi.testclient import TestClient
