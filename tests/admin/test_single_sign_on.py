@@ -143,7 +143,7 @@ def test_who_has_no_role_or_another_ones_name_is_not_let_in(
         last = way_to(browser, f"{served}/login/oidc", user)
         assert (last.status_code, why in last.text) == (403, True)
         assert browser.get(f"{served}/api/v1/me").status_code == 401
-    assert told(scene, "admin.login-failed") == [("whyray", f"by single sign-on from 127.0.0.1: {why}")]
+    assert told(scene, "admin.login-failed") == [("unknown", f"by single sign-on from 127.0.0.1: {why}")]
 
 
 def test_in_a_browser_the_strict_cookie_is_there_after_the_way_over_another_site(
