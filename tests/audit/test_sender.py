@@ -36,7 +36,7 @@ def act(catalog: Catalog, count: int) -> None:
     who = AuditParticipant(name="ada", requestor=True)
     for _ in range(count):
         with catalog.begin() as session:
-            audit.record(session, AuditEvent(at=catalog.clock(), kind="view", participants=(who,), patient="4711"))
+            audit.record(session, AuditEvent(at=catalog.clock(), kind="view", participants=(who,), patient="DOE-4711"))
 
 
 @contextmanager
@@ -70,9 +70,11 @@ def test_what_is_audited_reaches_the_receiver_once_in_order_and_valid(
     assert [heard.number for heard in repository.heard] == list(range(1, 154))
     message = repository.heard[0].message
     assert message.find("AuditSourceIdentification").get("AuditSourceID") == "WHYRAY_1"
-    assert message.find("ParticipantObjectIdentification").get("ParticipantObjectID") == "4711"  # sealed in the catalog
+    assert (
+        message.find("ParticipantObjectIdentification").get("ParticipantObjectID") == "DOE-4711"
+    )  # sealed in the catalog
     with catalog.read() as session:
-        assert "4711" not in "".join(row.content for row in audit.after(session, 0, 200))
+        assert "DOE-4711" not in "".join(row.content for row in audit.after(session, 0, 200))
 
 
 def test_while_the_receiver_is_down_nobody_waits_one_event_says_so_and_nothing_is_lost(
@@ -90,7 +92,7 @@ def test_while_the_receiver_is_down_nobody_waits_one_event_says_so_and_nothing_i
         with repository.listening():
             until(lambda: {heard.number for heard in repository.heard} == set(range(1, 12)))
     assert len(unsent(catalog)) == 1
-    assert "4711" not in unsent(catalog)[0].message
+    assert "DOE-4711" not in unsent(catalog)[0].message
     assert repository.faults == []
 
 
