@@ -98,18 +98,6 @@ def test_a_wrong_statement_is_a_defect() -> None:
     assert isinstance(typed_error(ProgrammingError("SELEKT", {}, sqlite3.ProgrammingError("…"))), InternalError)
 
 
-def test_a_database_librarys_own_assertion_is_an_outage_and_ours_a_defect() -> None:
-    """SQLAlchemy asserts what it holds of a connection, which one that ends halfway makes wrong."""
-    theirs: dict[str, object] = {"__name__": "sqlalchemy.engine.base"}
-    exec("def work():\n    assert False", theirs)
-    assert isinstance(raised(theirs["work"]), PeerUnreachable)
-
-    def ours() -> None:
-        raise AssertionError
-
-    assert isinstance(raised(ours), InternalError)
-
-
 def test_a_lost_queue_may_pass() -> None:
     def work() -> None:
         redis.Redis(unix_socket_path="/nowhere/redis.sock").ping()

@@ -163,19 +163,8 @@ def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
 
 
-def _raised_in(error: BaseException) -> str:
-    """The package whose code raised this; empty for what was never raised."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
-
-
 def _outage_of_database(error: BaseException) -> BaseException | None:
-    """The outage that this is, or that it follows from: a session whose connection broke raises other classes later.
-
-    A library's own assertion is one too: what it holds of a connection is no longer so when that ends halfway.
-    """
-    if isinstance(error, AssertionError):
-        return error if _raised_in(error) in _DATABASE_LIBRARIES else None
+    """The outage that this is, or that it follows from: a session whose connection broke raises other classes later."""
     if not any(_is_of(error, package, {*_DATABASE, "Error", "SQLAlchemyError"}) for package in _DATABASE_LIBRARIES):
         return None
     chain: BaseException | None = error
