@@ -95,6 +95,15 @@ def test_a_transaction_that_raises_leaves_nothing(catalog: Catalog) -> None:
         assert studies.unsettled(session) == []
 
 
+def test_a_thread_that_is_writing_already_is_told_at_once_instead_of_waiting_for_itself(catalog: Catalog) -> None:
+    with catalog.begin(), pytest.raises(RuntimeError, match="writing to the catalog already"), catalog.begin():
+        pass
+    with catalog.begin() as session:
+        job(session)
+    with catalog.read() as session:
+        assert len(session.scalars(select(Job)).all()) == 1
+
+
 def test_a_read_session_writes_nothing(catalog: Catalog) -> None:
     with catalog.read() as session:
         events.record(session, NOON, "info", "test", "never written")

@@ -12,7 +12,7 @@ from peers import StoreScp, StoreScpFactory, free_port, until
 from planted import planted_package
 from running import Running
 from synthetic import JAPANESE, radiograph, write
-from whyray.catalog import DeliveryState, Event, JobState
+from whyray.catalog import DeliveryState, JobState
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, send_files
 
@@ -137,4 +137,5 @@ def _an_unknown_peer_is_let_in_only_after_the_reload_that_names_it(running: Runn
 
     until(lambda: not taken("TESTS"), what="the refusal of a stranger", deadline=30)
     assert taken("FRIEND")
-    assert any("TESTS" in each.message for each in running.rows(Event) if each.kind == "intake.rejected")
+    # the peer is told first, and the event entered after that
+    until(lambda: any("TESTS" in each.message for each in running.events("intake.rejected")), what="the event")

@@ -20,7 +20,7 @@ from whyray.inference import RuntimeOptions, load_package
 from whyray.jobs import explaining
 from whyray.jobs.answering import answer_images
 from whyray.jobs.explanation_request import ExplanationRequest
-from whyray.results import Answer
+from whyray.results import Answer, Refusal
 
 METHODS = {"grad-cam": {}, "gradient": {}, "occlusion": {"window": 8, "stride": 8}}
 
@@ -56,7 +56,9 @@ def test_a_defect_in_one_method_is_its_refusal_and_the_others_are_made(
     monkeypatch.setattr(Gradient, "attribute", defect)
     for finding in answered(tmp_path).findings:
         assert {each.method for each in finding.maps} == {"grad-cam", "occlusion"}
-        assert re.fullmatch(r"KeyError in explain/explain\.py line \d+", finding.refused["gradient"])
+        refusal = finding.refused["gradient"]
+        assert refusal.reason == "defect"
+        assert re.fullmatch(r"KeyError in explain/explain\.py line \d+", refusal.words)
     assert "Doe" not in caplog.text
 
 
@@ -93,7 +95,7 @@ def test_a_defect_in_the_evaluation_of_one_explanation_is_told_of_that_explanati
     found = {each.target.name: each for each in answered(tmp_path).findings}
     assert re.fullmatch(
         r"ZeroDivisionError in jobs/explaining\.py line \d+ while measuring the explanation of one",
-        found["one"].refused["occlusion"],
+        found["one"].refused["occlusion"].words,
     )
     assert {each.method for each in found["one"].maps} == {"grad-cam", "gradient"}
     assert {each.method for each in found["two"].maps} == set(METHODS)
@@ -106,7 +108,7 @@ def test_a_refusal_that_a_method_raises_late_is_told_in_its_own_words(
         raise TierMissing("no gradient here")
 
     monkeypatch.setattr(Gradient, "attribute", refuses)
-    assert {each.refused["gradient"] for each in answered(tmp_path).findings} == {"no gradient here"}
+    assert {each.refused["gradient"] for each in answered(tmp_path).findings} == {Refusal("model", "no gradient here")}
 
 
 @pytest.mark.parametrize("error", [Cancelled("by admin"), LeaseLost("taken over"), TimeLimit("too long")])

@@ -16,6 +16,8 @@ from whyray.quality import Grade
 from whyray.results import EVERY_KIND, Finding, FramesExplained, build_results, build_run_results, encode
 
 FRAMES, ROWS, COLUMNS = 5, 40, 56
+BELOW_THE_HEADING = 760
+"""Rows of a page with the pictures and what is said beneath them."""
 
 
 def cine(tmp_path, *, modality="US", colour=False, number=1, count=FRAMES):
@@ -273,8 +275,12 @@ def test_instances_of_a_series_keep_their_results_apart(tmp_path, templates):
     # the pages about both clips are one series, those about the still of another body part their own
     assert len(series_of(results)) == 3 * len(FOUR_KINDS) - 1
     (alone,) = [answer for answer in answers if answer.image.multi_frame_instance is None]
-    single = {result.dataset.PixelData for result in build_results(alone, ["sc", "seg"], templates)}
-    assert single <= {result.dataset.get("PixelData") for result in results}
+    _, page, region = build_results(alone, ["sc", "seg"], templates)
+    assert region.dataset.PixelData in {result.dataset.PixelData for result in results if result.kind == "seg"}
+    # its page names the view, since there are other images; beneath the heading it is the page of the image alone
+    pictures = page.dataset.pixel_array[-BELOW_THE_HEADING:]
+    shown = [result.dataset.pixel_array for result in results if result.kind == "sc"]
+    assert [np.array_equal(one[-BELOW_THE_HEADING:], pictures) for one in shown].count(True) == 1
 
 
 def test_the_same_frames_give_the_same_bytes(tmp_path, templates):

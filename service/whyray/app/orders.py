@@ -44,13 +44,17 @@ class OrderedJobs:
         """
         route = self._route(route_name)
         packages = [self.resolve_package(str(package)) for package in route.run]
+        with self.catalog.read() as session:
+            here = studies.routable(session, _study(session, order).id)
+        # outside of the transaction that writes: a header that is not kept yet is kept by one of its own
+        taken = self._taken(route, order, here)
         with self.catalog.begin() as session:
-            study = session.scalar(select(Study).where(Study.study_instance_uid == order.study_uid).with_for_update())
-            if study is None:
-                raise InputChanged(f"the study {order.study_uid} is not here")
+            study = _study(session, order, lock=True)
             grouped = studies.routable(session, study.id)
-            taken = self._taken(route, order, grouped)
-            return [self._job(session, study, route, package, taken, order) for package in packages]
+            now_here = {uid: grouped[uid] for uid in taken if uid in grouped}
+            if len(now_here) < len(taken):
+                raise InputChanged(f"series of the study {order.study_uid} went while jobs were made of them")
+            return [self._job(session, study, route, package, now_here, order) for package in packages]
 
     def _route(self, name: str) -> Route:
         for route in self.config().routes:
@@ -96,6 +100,15 @@ class OrderedJobs:
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             jobs.retry(session, job.id, now, actor="worklist")
         return job.id
+
+
+def _study(session: Session, order: Order, *, lock: bool = False) -> Study:
+    """The study of an order. Raises InputChanged if it is not here."""
+    statement = select(Study).where(Study.study_instance_uid == order.study_uid)
+    study = session.scalar(statement.with_for_update() if lock else statement)
+    if study is None:
+        raise InputChanged(f"the study {order.study_uid} is not here")
+    return study
 
 
 def sources_of(config: Config, own: OwnWorklist) -> dict[str, Source]:

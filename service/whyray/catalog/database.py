@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,18 +47,32 @@ class Catalog:
         self.keys = keys
         """With what patient identifiers in the audit trail are sealed; plain where None."""
         self._info = {_NEW_ID: new_id, SEALING: keys}
+        self._writing = threading.local()
         self.engine = _engine(self.url)
         if migrate:
             upgrade(self.engine)
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """A transaction that is committed, durably, when the block ends, and rolled back if it raises."""
+        """A transaction that is committed, durably, when the block ends, and rolled back if it raises.
+
+        Raises
+        ------
+        RuntimeError
+            If the thread is in one already: on SQLite it would wait a minute for itself and fail, and on PostgreSQL
+            for ever, if both write the same row.
+        """
+        if getattr(self._writing, "begun", False):
+            raise RuntimeError("this thread is writing to the catalog already")
         # a copy of its own: what is to be audited gathers there
         info: dict[str, Any] = {**self._info, WAITING: []}
-        with Session(self.engine, expire_on_commit=False, info=info) as session, session.begin():
-            yield session
-            append_waiting(session)
+        self._writing.begun = True
+        try:
+            with Session(self.engine, expire_on_commit=False, info=info) as session, session.begin():
+                yield session
+                append_waiting(session)
+        finally:
+            self._writing.begun = False
 
     @contextmanager
     def read(self) -> Iterator[Session]:
