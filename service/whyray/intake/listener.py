@@ -136,7 +136,6 @@ class StorageScp:
             self._dicomweb.stop(within=grace + _HTTP_GRACE)
         self._commitment.close()
         self._ae.shutdown()
-        self._receiver.batch_writer.close()
 
     def _shut(self) -> None:
         for server in (self._server, self._tls_server):
@@ -269,13 +268,8 @@ def start_listener(
     ConfigError
         If the address or port can't be listened on.
     """
-    batch_writer = CatalogBatchWriter(catalog)
-    try:
-        receiver = InstanceReceiver(storage, catalog, batch_writer, is_own)
-        return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
-    except BaseException:
-        batch_writer.close()
-        raise
+    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own)
+    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
 
 
 def _on_sop_common(event: Any) -> dict[Any, SOPClassCommonExtendedNegotiation]:

@@ -12,15 +12,18 @@ import os
 import select
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, Queue
 from typing import Any
 
 from pynetdicom import evt
+from pynetdicom.timer import Timer
 
 _CLOSED = "Sta1"
 _AWAITING_CLOSE = "Sta13"
+_NOT_TOO_EARLY = 0.001
 _LOOK_AGAIN = 0.05
 """Seconds: after the connection's end pynetdicom sets a flag that wakes nobody."""
 
@@ -38,6 +41,33 @@ class _TellingQueue(Queue[Any]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
         self._tell()
+
+
+class _Timer(Timer):  # type: ignore[misc]
+    """pynetdicom's, by a clock that nobody sets: else every association ends when the computer's clock is put on."""
+
+    def __init__(self, taken_over: Timer) -> None:
+        super().__init__(taken_over.timeout)
+
+    @property
+    def remaining(self) -> float:
+        if self.timeout is None:
+            return 1.0
+        if self._start_time is None:
+            return float(self.timeout)
+        until = time.monotonic() if self._end_time is None else self._end_time
+        return float(self.timeout - (until - self._start_time))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it will expire by itself."""
+        return self.timeout is not None and self._start_time is not None and self._end_time is None
+
+    def start(self) -> None:
+        self._start_time, self._end_time = time.monotonic(), None
+
+    def stop(self) -> None:
+        self._end_time = time.monotonic()
 
 
 class Reactor:
@@ -66,6 +96,7 @@ class Reactor:
         dul.to_provider_queue = _TellingQueue(self._ring, dul.to_provider_queue)
         dul.to_user_queue = _TellingQueue(self._stirred.set, dul.to_user_queue)
         dimse.msg_queue = _TellingQueue(self._stirred.set, dimse.msg_queue)
+        dul._idle_timer, dul.artim_timer = _Timer(dul._idle_timer), _Timer(dul.artim_timer)
         self._kill_dul, self._kill = dul.kill_dul, association.kill
         dul.kill_dul, association.kill = self._end_upper_layer, self._end_association
         dul.run, association._run_reactor = self._run_upper_layer, self._run_association
@@ -123,9 +154,7 @@ class Reactor:
             return 0.0
         if dul.state_machine.current_state == _CLOSED:
             return _LOOK_AGAIN
-        timer = dul.artim_timer
-        running = timer._start_time is not None and timer._end_time is None and timer.timeout is not None
-        return max(0.0, timer.remaining) + 0.001 if running else None
+        return max(0.0, dul.artim_timer.remaining) + _NOT_TOO_EARLY if dul.artim_timer.is_running else None
 
     def _readable(self, patience: float | None) -> bool:
         """Whether the socket has bytes, or its end; returns early where the bell rings."""
@@ -179,4 +208,4 @@ class Reactor:
 
     def _association_patience(self) -> float | None:
         timer = self._dul._idle_timer
-        return None if timer.timeout is None else max(0.0, float(timer.remaining)) + 0.001
+        return max(0.0, float(timer.remaining)) + _NOT_TOO_EARLY if timer.is_running else None
