@@ -70,7 +70,7 @@ class Arrival(StrEnum):
 
 
 _LOCKED_STUDY = select(_STUDIES.c.id).where(_STUDIES.c.study_instance_uid == bindparam("uid")).with_for_update()
-_SAME_INSTANCES = select(_INSTANCES.c["id", "sha256", "variant", "routed"]).where(
+_SAME_INSTANCES = select(_INSTANCES.c.id, _INSTANCES.c.sha256, _INSTANCES.c.variant, _INSTANCES.c.routed).where(
     _INSTANCES.c.sop_instance_uid == bindparam("uid")
 )
 _SAME_SERIES = select(_SERIES.c.id).where(
@@ -143,7 +143,8 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
 
 def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
     """The id of a row that is entered."""
-    return int(connection.execute(insert(table), values).inserted_primary_key[0])
+    key: Any = connection.execute(insert(table), values).inserted_primary_key
+    return int(key[0])
 
 
 def _series(connection: Connection, study_id: int, received: Received) -> tuple[int, bool]:

@@ -19,7 +19,6 @@ from queue import Empty, Queue
 from typing import Any
 
 from pynetdicom import evt
-from pynetdicom.timer import Timer
 
 _CLOSED = "Sta1"
 _AWAITING_CLOSE = "Sta13"
@@ -43,31 +42,43 @@ class _TellingQueue(Queue[Any]):
         self._tell()
 
 
-class _Timer(Timer):  # type: ignore[misc]
-    """pynetdicom's, by a clock that nobody sets: else every association ends when the computer's clock is put on."""
+class _Timer:
+    """As `pynetdicom.timer.Timer`, by a clock that nobody sets: else all associations end when the time is put on."""
 
-    def __init__(self, taken_over: Timer) -> None:
-        super().__init__(taken_over.timeout)
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = timeout
+        self._started: float | None = None
+        self._stopped: float | None = None
 
     @property
     def remaining(self) -> float:
+        """Seconds; 1 where it never expires."""
         if self.timeout is None:
             return 1.0
-        if self._start_time is None:
-            return float(self.timeout)
-        until = time.monotonic() if self._end_time is None else self._end_time
-        return float(self.timeout - (until - self._start_time))
+        if self._started is None:
+            return self.timeout
+        until = time.monotonic() if self._stopped is None else self._stopped
+        return self.timeout - (until - self._started)
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has been started, and its time is over."""
+        return self.timeout is not None and self._started is not None and self.remaining < 0
 
     @property
     def is_running(self) -> bool:
         """Whether it will expire by itself."""
-        return self.timeout is not None and self._start_time is not None and self._end_time is None
+        return self.timeout is not None and self._started is not None and self._stopped is None
 
     def start(self) -> None:
-        self._start_time, self._end_time = time.monotonic(), None
+        """Begin anew."""
+        self._started, self._stopped = time.monotonic(), None
+
+    restart = start
 
     def stop(self) -> None:
-        self._end_time = time.monotonic()
+        """Stand still."""
+        self._stopped = time.monotonic()
 
 
 class Reactor:
@@ -96,7 +107,7 @@ class Reactor:
         dul.to_provider_queue = _TellingQueue(self._ring, dul.to_provider_queue)
         dul.to_user_queue = _TellingQueue(self._stirred.set, dul.to_user_queue)
         dimse.msg_queue = _TellingQueue(self._stirred.set, dimse.msg_queue)
-        dul._idle_timer, dul.artim_timer = _Timer(dul._idle_timer), _Timer(dul.artim_timer)
+        dul._idle_timer, dul.artim_timer = _Timer(dul._idle_timer.timeout), _Timer(dul.artim_timer.timeout)
         self._kill_dul, self._kill = dul.kill_dul, association.kill
         dul.kill_dul, association.kill = self._end_upper_layer, self._end_association
         dul.run, association._run_reactor = self._run_upper_layer, self._run_association

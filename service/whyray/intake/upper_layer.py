@@ -119,7 +119,7 @@ class UpperLayer:
         dul = self._dul
         self._begun, self._length = time.monotonic(), 0
         try:
-            head = self._receive(_HEAD.size)
+            head = bytes(self._receive(_HEAD.size))
             if len(head) < _HEAD.size:
                 self._closed(started=bool(head))
                 return
@@ -128,7 +128,6 @@ class UpperLayer:
                 self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
                 return
             self._length = length
-            head = bytes(head)
             body = self._receive(length)
         except TimeoutError:
             self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
@@ -176,7 +175,7 @@ class UpperLayer:
                 received += taken
         finally:
             connection.settimeout(stall)
-        return memoryview(bytes(self._buffer[:received]) if count <= _HEAD.size else self._buffer)[:received]
+        return memoryview(self._buffer)[:received]
 
     def _take_data(self, body: memoryview) -> None:
         """P-DATA on an established association (PS3.8 table 9-10, action DT-2), without objects for each fragment."""
