@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
@@ -184,3 +185,17 @@ def test_an_association_outlives_a_clock_that_is_set(listen: Listen, monkeypatch
         assert peer.store(command(CLASS, uid("1", 1).encode()), encode(small(1))) == 0
         assert peer.release() == RELEASED
     assert running.events("intake.aborted") == []
+
+
+def test_a_silent_peer_is_given_up_in_time_though_the_clock_was_set_back_meanwhile(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = listen(limits={"network_timeout": timedelta(seconds=0.5)})
+    now = time.time
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now() + 20_000)
+        peer = RawPeer(running.port)
+        assert peer.associate()[0] == ACCEPTED
+    with peer:
+        until(lambda: running.scp.associations == 0, what="the end of the association")
+        assert "silent" in running.events("intake.aborted")[0].message
