@@ -1,6 +1,6 @@
 """How long a radiograph's results take, from the end of the association that brought it until the archive has them all.
 
-    PYTHONPATH=tests python tests/benchmarks/latency.py [--count 30] [--methods local-evidence] [--out docs/performance.md]
+    PYTHONPATH=tests python tests/benchmarks/latency.py [--count 30] [--methods NAME …] [--out PAGE]
 
 A whole `whyray serve` (SQLite, embedded Redis, one worker) is sent one radiograph of 1955 × 1841 after another, each a
 study of its own, with a route that begins at the association's end; dcmtk's storescp is the archive. Times are those
