@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, case, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from whyray.catalog import events, headers
+from whyray.catalog import events, headers, tallies
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
@@ -34,6 +35,13 @@ STUDY_STATE: ColumnElement[str] = case(
     else_="unrouted",
 )
 """Where a study stands, from its instances and jobs: one of `StudyState`."""
+FEW: dict[StudyState, tuple[JobState, ...]] = {
+    "failed": (JobState.FAILED,),
+    "working": _WORKING,
+    # a job is superseded by a newer one alone: where all have stopped, the newest was cancelled
+    "stopped": (JobState.CANCELLED,),
+}
+"""States of studies that few are in, each with the states of jobs of which such a study has one."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +234,22 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def tally(session: Session) -> dict[str, int]:
+def tally(session: Session) -> dict[StudyState, int]:
     """How many studies are in each state of `StudyState`."""
-    state = select(STUDY_STATE.label("state")).subquery()
-    rows = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
-    return {name: int(number) for name, number in rows}
+    counts: Counter[StudyState] = Counter()
+    with_jobs = 0
+    for row in tallies.counted(session, "studies"):
+        has_jobs, receiving = (bool(facet) for facet in row.facets)
+        if receiving or not has_jobs:
+            counts["receiving" if receiving else "unrouted"] += row.number
+        else:
+            with_jobs += row.number
+    for state in FEW:
+        counts[state] = session.scalar(select(func.count()).where(among_few(state), state == STUDY_STATE)) or 0
+    counts["done"] = with_jobs - sum(counts[state] for state in FEW)
+    return {state: number for state, number in counts.items() if number}
+
+
+def among_few(state: StudyState) -> ColumnElement[bool]:
+    """A condition that all studies in one of the states `FEW` meet, by which they are found without reading others."""
+    return Study.id.in_(select(Job.study_id).where(Job.state.in_(FEW[state])))
