@@ -10,7 +10,6 @@ whole or sort.
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import sys
 import tempfile
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import func, select, text
 
+from admin.query_plans import asked, read_whole, sorted_for_a_page
 from admin.scene import LOCAL, config_of
 from benchmarks.admin_rows import NOW, Rows, write
 from catalog.conftest import Postgres, _programs
@@ -30,7 +30,6 @@ from whyray.admin import create_app
 from whyray.catalog import Catalog, Delivery, Event, Instance, Job, ResultRow, Study, sqlite_url
 from whyray.storage import FolderStorage
 
-BIG = ("jobs", "deliveries", "results", "events", "instances", "studies", "series", "drift_samples", "audit_records")
 PATHS = (
     "overview",
     "choices",
@@ -168,39 +167,6 @@ def _count(connection: Any) -> None:
             )
 
 
-@contextmanager
-def asked(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
-    """What the catalog is asked meanwhile: statements with their parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.lstrip().startswith(("SELECT", "WITH")):
-            statements.append((statement, parameters))
-
-    event.listen(engine, "before_cursor_execute", keep)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", keep)
-
-
-def reproaches(engine: Engine, statements: list[tuple[str, Any]]) -> list[str]:
-    """Steps of their plans that read a big table whole, or sort."""
-    sqlite = engine.dialect.name == "sqlite"
-    explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
-    found = []
-    with engine.connect() as connection:
-        for statement, parameters in statements:
-            for row in connection.exec_driver_sql(explain + statement, parameters):
-                step = str(row[-1]).strip()
-                whole = re.fullmatch(rf"SCAN ({'|'.join(BIG)})", step) or re.search(
-                    rf"Seq Scan on ({'|'.join(BIG)})", step
-                )
-                if whole or "USE TEMP B-TREE FOR ORDER" in step or step.startswith(("Sort  (", "->  Sort  (")):
-                    found.append(step)
-    return sorted(set(found))
-
-
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -230,7 +196,7 @@ def measure(catalog: Catalog, turns: int) -> None:
             if middle
             else None
         )
-    _say(catalog.engine.dialect.name, ", ".join(f"{number:,} {name}" for name, number in counts.items()))
+    _say(f"{catalog.engine.dialect.name}: " + ", ".join(f"{number:,} {name}" for name, number in counts.items()))
     with tempfile.TemporaryDirectory() as folder:
         config = config_of(LOCAL, Path(folder))
         app = create_app(catalog, FolderStorage(Path(folder) / "storage"), lambda: config)
@@ -250,7 +216,7 @@ def measure(catalog: Catalog, turns: int) -> None:
                     if turn == 0:
                         first = list(statements)
             assert answer.status_code == 200, (url, answer.text)
-            said = "; ".join(reproaches(catalog.engine, first))
+            said = "; ".join(sorted({*read_whole(catalog.engine, first), *sorted_for_a_page(catalog.engine, first)}))
             _say(f"| {path} | {statistics.median(took):.0f} | {max(took):.0f} | {said} |")
 
 

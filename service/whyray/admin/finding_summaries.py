@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from whyray.admin.describe import JobSummary, ResultSummary, summary_of_job, summary_of_result
-from whyray.base.finding_record import FindingRecord, finding_records
+from whyray.base.finding_record import finding_records
 from whyray.catalog import Job, ResultRow
 
 Value = TypeVar("Value")
@@ -51,8 +51,10 @@ class FindingSummaries:
         """By job id."""
         known = {job.id: kept for job in jobs if (kept := self._jobs.get(_version(job, job.id))) is not None}
         missing = {job.id: job for job in jobs if job.id not in known}
-        for job_id, records, no_statement in _findings(session, missing):
-            known[job_id] = summary_of_job(records, no_statement)
+        for job_id, findings, no_statement in _findings(session, missing):
+            # what is absent is in no list: most of it, and half of the work
+            present = finding_records((each for each in findings if each.get("present")), of=f"job {job_id}")
+            known[job_id] = summary_of_job(present, no_statement)
             self._keep(self._jobs.put, missing[job_id], job_id, known[job_id])
         return known
 
@@ -60,7 +62,15 @@ class FindingSummaries:
         """By the result's id; needs the job of each."""
         known = {row.id: kept for row in rows if (kept := self._results.get(_version(row.job, row.id))) is not None}
         missing = [row for row in rows if row.id not in known]
-        records = {job_id: found for job_id, found, _ in _findings(session, {row.job_id for row in missing})}
+        names: dict[str, set[str | None]] = {}
+        for row in missing:
+            names.setdefault(row.job_id, set()).add(row.finding)
+        records = {
+            job_id: finding_records(
+                (each for each in findings if each.get("finding") in names[job_id]), of=f"job {job_id}"
+            )
+            for job_id, findings, _ in _findings(session, names)
+        }
         for row in missing:
             known[row.id] = summary_of_result(row, records.get(row.job_id, ()))
             self._keep(self._results.put, row.job, row.id, known[row.id])
@@ -75,10 +85,9 @@ def _version(job: Job, name: Hashable) -> Hashable:
     return name, job.finished_at
 
 
-def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, tuple[FindingRecord, ...], int]]:
-    """(job id, findings, number of images of which nothing is said)."""
+def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, list[dict[str, Any]], int]]:
+    """(job id, findings as they were written, number of images of which nothing is said)."""
     query = select(Job.id, Job.findings, Job.no_statement).where(Job.id.in_(list(job_ids)))
     return [
-        (job_id, finding_records(findings, of=f"job {job_id}"), len(no_statement or ()))
-        for job_id, findings, no_statement in session.execute(query)
+        (job_id, findings or [], len(no_statement or ())) for job_id, findings, no_statement in session.execute(query)
     ]
