@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -13,7 +15,6 @@ LISTS = [
     "studies?sort=received",
     "studies?state=receiving",
     "studies?state=done",
-    "studies?state=unrouted",
     "studies?uid=5",
     "jobs",
     "jobs?sort=created",
@@ -22,7 +23,7 @@ LISTS = [
     "jobs?route=head%20CT",
     "jobs?route=chest%20radiographs&state=done&sort=created",
     "jobs?package=cxr-findings",
-    "jobs?package=cxr-findings@1.0.0&route=chest%20radiographs&state=failed",
+    "jobs?package=cxr-findings@1.0.0&route=chest%20radiographs&state=done",
     "jobs?destination=pacs",
     "deliveries",
     "deliveries?state=failed",
@@ -51,7 +52,7 @@ OF_FEW = ["studies?state=failed", "studies?state=working", "jobs?study={study}",
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_list_is_read_in_its_order(scene: Scene, client: TestClient, path: str) -> None:
-    path = path.format(study=scene.uid("failed"), job=scene.jobs["failed"])
+    path = path.format(study=scene.uid("conflict"), job=scene.jobs["failed"])
     with asked(scene.catalog.engine) as statements:
         first = client.get(f"/api/v1/{path}{'&' if '?' in path else '?'}limit=1").json()
         assert first["items"]
@@ -70,7 +71,7 @@ def test_few_rows_are_looked_up_before_they_are_sorted(scene: Scene, client: Tes
     assert read_whole(scene.catalog.engine, statements) == []
     for statement in statements:
         steps = plan(scene.catalog.engine, statement)
-        assert [step for step in steps if step.startswith("SCAN") and "tallies" not in step] == [], statement[0]
+        assert [step for step in steps if re.match(r"SCAN (?!tallies|anon)", step)] == [], statement[0]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/overview", "/metrics", "/api/v1/studies/{study}", "/api/v1/jobs/{job}"])

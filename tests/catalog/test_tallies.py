@@ -142,4 +142,4 @@ def test_studies_are_told_apart_as_their_jobs_say(catalog: Catalog, ticks: Ticks
         session.flush()
         state = select(studies.STUDY_STATE.label("state")).subquery()
         counted = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
-        assert studies.tally(session) == {name: number for name, number in counted} == {"working": 1, "unrouted": 2}
+        assert studies.tally(session) == {row[0]: row[1] for row in counted} == {"working": 1, "unrouted": 2}

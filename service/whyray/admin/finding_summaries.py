@@ -87,7 +87,10 @@ def _version(job: Job, name: Hashable) -> Hashable:
 
 def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, list[dict[str, Any]], int]]:
     """(job id, findings as they were written, number of images of which nothing is said)."""
-    query = select(Job.id, Job.findings, Job.no_statement).where(Job.id.in_(list(job_ids)))
+    wanted = list(job_ids)
+    if not wanted:
+        return []
+    query = select(Job.id, Job.findings, Job.no_statement).where(Job.id.in_(wanted))
     return [
         (job_id, findings or [], len(no_statement or ())) for job_id, findings, no_statement in session.execute(query)
     ]
