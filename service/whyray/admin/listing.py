@@ -27,7 +27,7 @@ Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item")
 
 MOST_COUNTED = 10_000
-"""Where the catalog has no count of a list, its rows are counted up to here."""
+"""Where the catalog has no count of a list, its rows are counted up to here, unless the list says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Stream:
 class Listing(Generic[Row]):
     """A list: disjoint streams that are all of it, sorted by columns that no two rows have alike.
 
-    `total` is how many there are, where that is known without counting. `options` say what is loaded with a row.
+    `total` is how many there are, where that is known without counting; else they are counted up to `most_counted`.
+    `options` say what is loaded with a row.
     """
 
     table: type[Row]
@@ -57,6 +58,7 @@ class Listing(Generic[Row]):
     streams: tuple[Stream, ...]
     newest_first: bool = True
     total: int | None = None
+    most_counted: int = MOST_COUNTED
     options: tuple[ExecutableOption, ...] = ()
 
 
@@ -152,9 +154,9 @@ def part_of(session: Session, listing: Listing[Row], paging: Paging) -> Part[Row
     back = cursor is not None and cursor.back
     skipped = paging.offset if cursor is None else 0
     descending = listing.newest_first is not back
-    keys = _keys(session, listing, cursor, descending, skipped + paging.limit + 1)
-    page = keys[skipped : skipped + paging.limit]
-    more = len(keys) > skipped + paging.limit
+    keys = _keys(session, listing, cursor, descending, skipped, paging.limit + 1)
+    page = keys[: paging.limit]
+    more = len(keys) > paging.limit
     if back:
         page.reverse()
     offset = paging.offset if cursor is None else cursor.offset
@@ -169,11 +171,13 @@ def part_of(session: Session, listing: Listing[Row], paging: Paging) -> Part[Row
 
 
 def _keys(
-    session: Session, listing: Listing[Row], cursor: _Cursor | None, descending: bool, most: int
+    session: Session, listing: Listing[Row], cursor: _Cursor | None, descending: bool, skipped: int, most: int
 ) -> list[tuple[Any, ...]]:
     """What sorts the first rows of the page, and at the end of each their primary key."""
     (primary,) = inspect(listing.table).primary_key
     beyond = true() if cursor is None else _beyond(listing.order, cursor.key, descending)
+    # of one stream the database passes over what is skipped; of several, nobody knows how much is of which
+    single = len(listing.streams) == 1
     found = []
     for stream in listing.streams:
         columns = (*stream.facets, *(each for each in listing.order if not any(each is one for one in stream.facets)))
@@ -181,13 +185,14 @@ def _keys(
             select(*listing.order, primary)
             .where(*stream.conditions, beyond)
             .order_by(*(column.desc() if descending else column for column in columns))
-            .limit(most)
+            .offset(skipped if single else 0)
+            .limit(most if single else skipped + most)
         )
         found.append([tuple(row) for row in session.execute(query)])
-    if len(found) == 1:
+    if single:
         return found[0]
     by_order = itemgetter(*range(len(listing.order)))
-    return list(heapq.merge(*found, key=by_order, reverse=descending))[:most]
+    return list(heapq.merge(*found, key=by_order, reverse=descending))[skipped : skipped + most]
 
 
 def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
@@ -209,10 +214,10 @@ def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[
 def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
     if listing.total is not None:
         return listing.total, False
-    total = 0
+    total, most = 0, listing.most_counted
     for stream in listing.streams:
-        some = select(literal(1)).select_from(listing.table).where(*stream.conditions).limit(MOST_COUNTED + 1 - total)
+        some = select(literal(1)).select_from(listing.table).where(*stream.conditions).limit(most + 1 - total)
         total += session.scalar(select(func.count()).select_from(some.subquery())) or 0
-        if total > MOST_COUNTED:
-            return MOST_COUNTED, True
+        if total > most:
+            return most, True
     return total, False

@@ -28,6 +28,8 @@ from whyray.catalog import (
 
 _FEW = 10_000
 """Up to so many jobs, their studies are looked up and sorted; of more, one is soon found among the newest studies."""
+_MOST_LOOKED_UP = 1000
+"""How far rows are counted where other tables are asked about each."""
 _COMMON = 20
 """What is at least every so manieth result is soon found among the newest."""
 _JOB_FACETS = (Job.route, Job.package, Job.state)
@@ -111,7 +113,7 @@ def job_list(
         return replace(listing, streams=(), total=0)
     # no job is younger than its last result: all that were created since then are passed over at once
     has_sent = (Job.created_at <= newest, *queries.job_filters(destination=destination))
-    return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams))
+    return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
 
 
 def delivery_list(
