@@ -134,14 +134,17 @@ def opened(database: str, studies: int, seed: int, keep: Path | None) -> Iterato
 def fill(catalog: Catalog, rows: Rows) -> None:
     """Write the rows; nothing of it needs to survive a crash."""
     with catalog.engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            driver = connection.connection.driver_connection
-            assert driver is not None
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        sqlite = connection.dialect.name == "sqlite"
+        if sqlite:
             driver.execute("PRAGMA synchronous=OFF")
             driver.execute("PRAGMA cache_size=-500000")
         with connection.begin():
             write(connection, rows.of_all())
-        if connection.dialect.name == "postgresql":
+        if sqlite:
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
             _count(connection)
             with connection.execution_options(isolation_level="AUTOCOMMIT") as separate:
                 separate.execute(text("VACUUM ANALYZE"))

@@ -197,17 +197,18 @@ def _keys(
 
 def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
     if len(order) == 1:
-        return order[0] < key[0] if descending else order[0] > key[0]
+        only: ColumnElement[bool] = order[0] < key[0] if descending else order[0] > key[0]
+        return only
     columns = tuple_(*order)
     values = tuple_(*(literal(value, column.type) for value, column in zip(key, order, strict=True)))
     return columns < values if descending else columns > values
 
 
 def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[Row]:
-    (primary,) = inspect(listing.table).primary_key
-    attribute: InstrumentedAttribute[Any] = getattr(listing.table, primary.key)
-    query = select(listing.table).where(attribute.in_(keys)).options(*listing.options)
-    found = {getattr(row, primary.key): row for row in session.scalars(query).unique()} if keys else {}
+    mapper = inspect(listing.table)
+    (primary,) = mapper.primary_key
+    query = select(listing.table).where(primary.in_(keys)).options(*listing.options)
+    found = {mapper.primary_key_from_instance(row)[0]: row for row in session.scalars(query).unique()} if keys else {}
     return [found[key] for key in keys if key in found]
 
 

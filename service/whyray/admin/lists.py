@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session, defer, joinedload
 from whyray.admin import queries
 from whyray.admin.listing import Listing, Stream, streams_of
 from whyray.catalog import (
-    STUDY_STATE,
     Delivery,
     DeliveryState,
     Event,
@@ -71,7 +70,7 @@ def _of_state(session: Session, state: StudyState) -> Stream:
         return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
     of_jobs = studies.FEW.get(state, (JobState.DONE,))
     number = sum(row.number for row in tallies.counted(session, "jobs") if row.facets[2] in of_jobs)
-    is_so = state == STUDY_STATE
+    is_so = studies.is_in(state)
     return Stream((studies.among_few(state), is_so) if state in studies.FEW and number <= _FEW else (is_so,))
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import ColumnElement, case, exists, func, select, update
+from sqlalchemy import ColumnElement, case, exists, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -245,9 +245,14 @@ def tally(session: Session) -> dict[StudyState, int]:
         else:
             with_jobs += row.number
     for state in FEW:
-        counts[state] = session.scalar(select(func.count()).where(among_few(state), state == STUDY_STATE)) or 0
+        counts[state] = session.scalar(select(func.count()).where(among_few(state), is_in(state))) or 0
     counts["done"] = with_jobs - sum(counts[state] for state in FEW)
     return {state: number for state, number in counts.items() if number}
+
+
+def is_in(state: StudyState) -> ColumnElement[bool]:
+    """Whether a study is in this state."""
+    return literal(state) == STUDY_STATE
 
 
 def among_few(state: StudyState) -> ColumnElement[bool]:
