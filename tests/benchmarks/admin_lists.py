@@ -24,7 +24,7 @@ from sqlalchemy import func, select, text
 
 from admin.query_plans import asked, read_whole, sorted_for_a_page
 from admin.scene import LOCAL, config_of
-from benchmarks.admin_rows import NOW, Rows, write
+from benchmarks.admin_rows import NOW, Rows, double, write
 from catalog.conftest import Postgres, _programs
 from whyray.admin import create_app
 from whyray.catalog import Catalog, Delivery, Event, Instance, Job, ResultRow, Study, sqlite_url
@@ -107,7 +107,7 @@ PATHS = (
 
 
 @contextmanager
-def opened(database: str, studies: int, seed: int, keep: Path | None) -> Iterator[Catalog]:
+def opened(database: str, rows: Rows, keep: Path | None, doublings: int) -> Iterator[Catalog]:
     """A catalog with rows; a SQLite file that is kept is filled only once."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="whyray-rows-", dir="/tmp")))
@@ -126,12 +126,12 @@ def opened(database: str, studies: int, seed: int, keep: Path | None) -> Iterato
         stack.callback(catalog.close)
         if not filled:
             begun = time.perf_counter()
-            fill(catalog, Rows(studies, seed))
+            fill(catalog, rows, doublings)
             _say(f"rows written in {time.perf_counter() - begun:.0f} s")
         yield catalog
 
 
-def fill(catalog: Catalog, rows: Rows) -> None:
+def fill(catalog: Catalog, rows: Rows, doublings: int) -> None:
     """Write the rows; nothing of it needs to survive a crash."""
     with catalog.engine.connect() as connection:
         driver = connection.connection.driver_connection
@@ -142,6 +142,10 @@ def fill(catalog: Catalog, rows: Rows) -> None:
             driver.execute("PRAGMA cache_size=-500000")
         with connection.begin():
             write(connection, rows.of_all())
+        for turn in range(doublings):
+            with connection.begin():
+                double(connection, turn)
+            _say(f"doubled {turn + 1} times")
         if sqlite:
             driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         else:
@@ -183,8 +187,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="a SQLite file, filled if it is not there")
+    parser.add_argument(
+        "--doublings", type=int, default=0, help="of the rows, within PostgreSQL: 1 million jobs need 5"
+    )
     wanted = parser.parse_args()
-    with opened(wanted.database, wanted.studies, wanted.seed, wanted.keep) as catalog:
+    rows = Rows(wanted.studies, wanted.seed)
+    with opened(wanted.database, rows, wanted.keep, wanted.doublings) as catalog:
         measure(catalog, wanted.turns)
 
 

@@ -340,3 +340,38 @@ def _flush(
             marks = ", ".join("?" * len(columns[table]))
             driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", batches[table])
     batches.clear()
+
+
+def double(connection: Connection, turn: int) -> None:
+    """Enter every study once more, with all that is its own, under other UIDs and some seconds earlier (PostgreSQL)."""
+    connection.execute(text("SET session_replication_role = replica"))
+    offsets = {
+        name: connection.scalar(text(f"SELECT max(id) FROM {name}"))
+        for name in ("studies", "series", "instances", "results", "events")
+    }
+    earlier = f"- interval '{7 * 2**turn} seconds'"
+    other = {name: f"md5({name} || '{turn}')::uuid::text" for name in ("id", "job_id")}
+    moved: dict[str, dict[str, str]] = {
+        "studies": {"study_instance_uid": f"study_instance_uid || '.{turn}'"},
+        "series": {"study_id": f"study_id + {offsets['studies']}"},
+        "instances": {
+            "series_id": f"series_id + {offsets['series']}",
+            "sop_instance_uid": f"sop_instance_uid || '.{turn}'",
+            "key": f"key || '.{turn}'",
+        },
+        "jobs": {"id": other["id"], "study_id": f"study_id + {offsets['studies']}"},
+        "results": {"job_id": other["job_id"], "sop_instance_uid": f"sop_instance_uid || '.{turn}'"},
+        "deliveries": {"id": other["id"], "result_id": f"result_id + {offsets['results']}"},
+        "events": {"job_id": other["job_id"]},
+    }
+    for table, changed in moved.items():
+        values = dict(changed)
+        if table in offsets:
+            values["id"] = f"id + {offsets[table]}"
+        for column in Base.metadata.tables[table].columns:
+            if column.name.endswith("_at") or column.name == "at":
+                values[column.name] = f"{column.name} {earlier}"
+        names = [column.name for column in Base.metadata.tables[table].columns]
+        chosen = ", ".join(values.get(name, name) for name in names)
+        connection.execute(text(f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM {table}"))
+    connection.execute(text("SET session_replication_role = DEFAULT"))
