@@ -303,6 +303,16 @@ def test_pages_are_turned_from_row_to_row_there_and_back(scene: Scene, client: T
         assert {page["total"] for page in (*there, *back)} == {len(whole["items"])}
 
 
+@pytest.mark.parametrize(
+    "path", ["results?kind=sc", "results?grade=amber", "events?severity=info", "events?kind=admin"]
+)
+def test_a_list_of_many_streams_is_the_same(client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    of_streams = get(client, path)
+    monkeypatch.setattr("whyray.admin.lists._MANY", 0)
+    assert get(client, path) == of_streams
+    assert of_streams["total"] == len(of_streams["items"]) > 0
+
+
 @pytest.mark.parametrize("after", ["", "x", "bnVsbA", "WzAsMCwieCIsInkiXQ", "WzAsMCwxXQ"])
 def test_a_cursor_of_no_list_is_refused(client: TestClient, after: str) -> None:
     response = client.get("/api/v1/jobs", params={"after": after})

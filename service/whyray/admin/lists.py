@@ -30,7 +30,9 @@ _FEW = 10_000
 _MOST_LOOKED_UP = 1000
 """How far rows are counted where other tables are asked about each."""
 _COMMON = 20
-"""What is at least every so manieth result is soon found among the newest."""
+"""What is at least every so manieth row is soon found among the newest."""
+_MANY = 64
+"""More streams than this take longer than to look for what is common among the newest."""
 _JOB_FACETS = (Job.route, Job.package, Job.state)
 _DELIVERY_FACETS = (Delivery.destination, Delivery.route, Delivery.state)
 _RESULT_FACETS = (ResultRow.kind, ResultRow.finding, ResultRow.grade, ResultRow.superseded)
@@ -155,11 +157,11 @@ def result_list(
     marks: list[ColumnElement[bool]] = []
     if pictured is not None:
         marks.append(ResultRow.picture_key.is_not(None) if pictured else ResultRow.picture_key.is_(None))
+    wanted = ((ResultRow.finding, finding), (ResultRow.kind, kind), (ResultRow.grade, grade))
+    chosen = [*marks, *(column == value for column, value in wanted if value is not None)]
+    if not superseded:
+        chosen.append(ResultRow.superseded.is_(False))
     if study_uid is not None:
-        wanted = ((ResultRow.finding, finding), (ResultRow.kind, kind), (ResultRow.grade, grade))
-        chosen = [*marks, *(column == value for column, value in wanted if value is not None)]
-        if not superseded:
-            chosen.append(ResultRow.superseded.is_(False))
         of_study = session.scalars(select(Job.id).where(Job.study_id == _study_id(session, study_uid))).all()
         return replace(listing, streams=(Stream((ResultRow.job_id.in_(of_study), *chosen)),))
     tests = (
@@ -170,9 +172,9 @@ def result_list(
         None if pictured is None else (lambda value: bool(value) is pictured),
     )
     streams, total = streams_of(session, "results", _RESULT_FACETS, *tests)
-    if kind is finding is grade is None and total * _COMMON >= _number(session, "results"):
-        streams = (Stream(() if superseded else (ResultRow.superseded.is_(False),)),)
-    return replace(listing, streams=tuple(stream.but(*marks) for stream in streams), total=total)
+    streams = tuple(stream.but(*marks) for stream in streams)
+    most = 0 if kind is finding is grade is None else _MANY
+    return replace(listing, streams=_few_streams(session, "results", streams, total, chosen, most), total=total)
 
 
 def event_list(
@@ -186,8 +188,8 @@ def event_list(
 ) -> Listing[Event]:
     """Events, newest first; `kind` may be a prefix that ends at a dot."""
     listing = Listing(Event, (Event.id,), (Stream(),))
+    chosen = _event_filters(kind, severity, actor)
     if study_uid is not None or job_id is not None:
-        chosen = _event_filters(kind, severity, actor)
         if study_uid is not None:
             chosen.append(Event.study_instance_uid == study_uid)
         if job_id is not None:
@@ -197,7 +199,7 @@ def event_list(
         return replace(listing, total=_number(session, "events"))
     of_kind = None if kind is None else (lambda name: name == kind or name.startswith(f"{kind}."))
     streams, total = streams_of(session, "events", _EVENT_FACETS, of_kind, _in(severity), _is(actor))
-    return replace(listing, streams=streams, total=total)
+    return replace(listing, streams=_few_streams(session, "events", streams, total, chosen, _MANY), total=total)
 
 
 def _event_filters(kind: str | None, severity: Sequence[str], actor: str | None) -> list[ColumnElement[bool]]:
@@ -214,6 +216,19 @@ def _event_filters(kind: str | None, severity: Sequence[str], actor: str | None)
 def verdict_list(conditions: Sequence[ColumnElement[bool]]) -> Listing[Feedback]:
     """Verdicts that meet these conditions, newest first."""
     return Listing(Feedback, (Feedback.at, Feedback.id), (Stream(tuple(conditions)),))
+
+
+def _few_streams(
+    session: Session,
+    relation: tallies.Relation,
+    streams: tuple[Stream, ...],
+    total: int,
+    conditions: Sequence[ColumnElement[bool]],
+    most: int,
+) -> tuple[Stream, ...]:
+    """These streams; or the whole list, of which most that is read is wanted, where there are more than `most`."""
+    common = total * _COMMON >= _number(session, relation)
+    return (Stream(tuple(conditions)),) if common and total and len(streams) > most else streams
 
 
 def _number(session: Session, relation: tallies.Relation) -> int:
