@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -313,7 +314,25 @@ def test_a_list_of_many_streams_is_the_same(client: TestClient, monkeypatch: pyt
     assert of_streams["total"] == len(of_streams["items"]) > 0
 
 
-@pytest.mark.parametrize("after", ["", "x", "bnVsbA", "WzAsMCwieCIsInkiXQ", "WzAsMCwxXQ"])
+def cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+NO_CURSORS = (
+    "",
+    "x",
+    "ä",
+    cursor("null"),
+    cursor("[" * 200),
+    cursor('[0, 0, "x", "y"]'),
+    cursor("[0, 0, 1]"),
+    cursor('[0, 0, "0001-01-01T00:00:00+14:00", "x"]'),
+    cursor('[0, 0, "2026-01-01T00:00:00+00:00", "\\ud800"]'),
+    cursor('[0, 1e999, "2026-01-01T00:00:00+00:00", "x"]'),
+)
+
+
+@pytest.mark.parametrize("after", NO_CURSORS)
 def test_a_cursor_of_no_list_is_refused(client: TestClient, after: str) -> None:
     response = client.get("/api/v1/jobs", params={"after": after})
     assert (response.status_code, response.json()["code"]) == (422, "InvalidRequest")

@@ -10,7 +10,7 @@ import heapq
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,10 @@ Item = TypeVar("Item")
 
 MOST_COUNTED = 10_000
 """Where the catalog has no count of a list, its rows are counted up to here, unless the list says otherwise."""
+
+
+_LARGEST = 2**31 - 1
+"""What every database can count to."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def _cursor(text: str, order: Sequence[InstrumentedAttribute[Any]]) -> _Cursor:
     try:
         back, offset, *key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         values = [_value(each, column) for each, column in zip(key, order, strict=True)]
-        return _Cursor(bool(back), int(offset), tuple(values))
-    except (ValueError, TypeError) as error:
+        return _Cursor(bool(back), min(max(int(offset), 0), _LARGEST), tuple(values))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         told = {"loc": ("query", "after"), "msg": "not `older` or `newer` of an answer of this list", "type": "cursor"}
         raise RequestValidationError([told]) from error
 
@@ -102,8 +106,11 @@ def _value(value: object, column: InstrumentedAttribute[Any]) -> object:
     if wanted is datetime and isinstance(value, str):
         at = datetime.fromisoformat(value)
         if at.tzinfo is not None:
-            return at
-    elif isinstance(value, wanted) and not isinstance(value, bool):
+            return at.astimezone(UTC)
+    elif isinstance(value, str) and wanted is str:
+        value.encode()  # half of a surrogate pair is nothing that a database takes
+        return value
+    elif isinstance(value, int) and wanted is int and not isinstance(value, bool) and abs(value) <= _LARGEST:
         return value
     raise ValueError(f"{value!r} is no {wanted.__name__}")
 
