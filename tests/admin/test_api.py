@@ -289,14 +289,14 @@ def test_pages_are_turned_from_row_to_row_there_and_back(scene: Scene, client: T
         ("events", {"severity": ["info", "warning", "error"]}),
     ):
         whole = get(client, path, limit=500, **filters)
-        assert (whole["older"], whole["newer"]) == (None, None)
+        assert (whole["next"], whole["previous"]) == (None, None)
         page = get(client, path, limit=3, **filters)
         there, back = [page], []
-        while page["older"]:
-            page = get(client, path, limit=3, after=page["older"], **filters)
+        while page["next"]:
+            page = get(client, path, limit=3, after=page["next"], **filters)
             there.append(page)
-        while page["newer"]:
-            page = get(client, path, limit=3, after=page["newer"], **filters)
+        while page["previous"]:
+            page = get(client, path, limit=3, after=page["previous"], **filters)
             back.append(page)
         assert [each for page in there for each in page["items"]] == whole["items"], path
         assert [page["items"] for page in back] == [page["items"] for page in there[-2::-1]], path

@@ -56,8 +56,8 @@ def test_a_list_is_read_in_its_order(scene: Scene, client: TestClient, path: str
     with asked(scene.catalog.engine) as statements:
         first = client.get(f"/api/v1/{path}{'&' if '?' in path else '?'}limit=1").json()
         assert first["items"]
-        if first["older"]:
-            with_cursor = f"/api/v1/{path}{'&' if '?' in path else '?'}limit=1&after={first['older']}"
+        if first["next"]:
+            with_cursor = f"/api/v1/{path}{'&' if '?' in path else '?'}limit=1&after={first['next']}"
             assert client.get(with_cursor).json()["items"]
     assert sorted_for_a_page(scene.catalog.engine, statements) == []
     assert read_whole(scene.catalog.engine, statements) == []

@@ -214,7 +214,7 @@ def measure(catalog: Catalog, turns: int) -> None:
         client = TestClient(app, base_url="http://localhost:8080", client=("127.0.0.1", 50000))
         known = {"study": middle.study_instance_uid if middle else "", "job": job.id if job else ""}
         for name in ("jobs", "deliveries", "results", "events"):
-            known[name] = client.get(f"/api/v1/{name}").json().get("older", "")
+            known[name] = client.get(f"/api/v1/{name}").json().get("next", "")
         _say("\n| request | median ms | slowest ms | plan |\n| --- | ---: | ---: | --- |")
         for path in PATHS:
             url = path if path.startswith("/") else f"/api/v1/{path.format(**known)}"

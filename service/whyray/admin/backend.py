@@ -63,7 +63,9 @@ class Paging:
     offset: Annotated[int, Query(ge=0, le=_MOST, description="From which on; the further, the slower.")] = 0
     after: Annotated[
         str | None,
-        Query(max_length=400, description="`older` or `newer` of an answer: the page beyond it. Instead of `offset`."),
+        Query(
+            max_length=400, description="`next` or `previous` of an answer: the page beyond it. Instead of `offset`."
+        ),
     ] = None
 
 

@@ -74,8 +74,8 @@ class Part(Generic[Row]):
     total: int
     at_least: bool
     offset: int
-    older: str | None
-    newer: str | None
+    next: str | None
+    previous: str | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,11 @@ def _cursor(text: str, order: Sequence[InstrumentedAttribute[Any]]) -> _Cursor:
         values = [_value(each, column) for each, column in zip(key, order, strict=True)]
         return _Cursor(bool(back), min(max(int(offset), 0), _LARGEST), tuple(values))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        told = {"loc": ("query", "after"), "msg": "not `older` or `newer` of an answer of this list", "type": "cursor"}
+        told = {
+            "loc": ("query", "after"),
+            "msg": "not `next` or `previous` of an answer of this list",
+            "type": "cursor",
+        }
         raise RequestValidationError([told]) from error
 
 
@@ -149,8 +153,8 @@ def paged(part: Part[Row], items: Sequence[Item], limit: int) -> Page[Item]:
         at_least=part.at_least,
         limit=limit,
         offset=part.offset,
-        older=part.older,
-        newer=part.newer,
+        next=part.next,
+        previous=part.previous,
         items=list(items),
     )
 
@@ -169,12 +173,12 @@ def part_of(session: Session, listing: Listing[Row], paging: Paging) -> Part[Row
     offset = paging.offset if cursor is None else cursor.offset
     rows = _rows(session, listing, [key[-1] for key in page])
     total, at_least = _total(session, listing)
-    older = newer = None
+    following = previous = None
     if page and (back or more):
-        older = _Cursor(False, offset + len(page), page[-1][:-1]).text()
+        following = _Cursor(False, offset + len(page), page[-1][:-1]).text()
     if page and (more if back else cursor is not None or offset > 0):
-        newer = _Cursor(True, max(0, offset - paging.limit), page[0][:-1]).text()
-    return Part(rows, total, at_least, offset, older, newer)
+        previous = _Cursor(True, max(0, offset - paging.limit), page[0][:-1]).text()
+    return Part(rows, total, at_least, offset, following, previous)
 
 
 def _keys(

@@ -28,10 +28,8 @@ class Page(Answer, Generic[Item]):
     offset: int = Field(
         description="Where it begins; with `after`, where it began when it was asked for.", examples=[0]
     )
-    older: str | None = Field(
-        None, description="What to give as `after` for the page beyond this one, if there is one."
-    )
-    newer: str | None = Field(
+    next: str | None = Field(None, description="What to give as `after` for the page beyond this one, if there is one.")
+    previous: str | None = Field(
         None, description="What to give as `after` for the page before this one, if there is one."
     )
     items: list[Item]

@@ -43,19 +43,19 @@ function offered(select, choices, value) {
 }
 
 // A page begins beyond a row, not at a number: the number is where it was when the page was turned.
-function pager({ total, at_least, offset, items, older, newer }, params, go) {
-  if (!older && !newer) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
+function pager({ total, at_least, offset, items, next, previous }, params, go) {
+  if (!next && !previous) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
   const to = (cursor) => () => {
-    const next = new URLSearchParams(params);
-    if (cursor) next.set("after", cursor);
-    else next.delete("after");
-    go(next);
+    const turned = new URLSearchParams(params);
+    if (cursor) turned.set("after", cursor);
+    else turned.delete("after");
+    go(turned);
   };
   return h("nav", { class: "pager", "aria-label": "Pages" },
-    h("button", { type: "button", "data-key": "newest", disabled: !newer, onclick: to(null) }, "Newest"),
-    h("button", { type: "button", "data-key": "newer", disabled: !newer, onclick: to(newer) }, "Newer"),
+    h("button", { type: "button", "data-key": "newest", disabled: !previous, onclick: to(null) }, "Newest"),
+    h("button", { type: "button", "data-key": "newer", disabled: !previous, onclick: to(previous) }, "Newer"),
     h("span", {}, `${offset + 1}–${offset + items.length} of ${at_least ? `more than ${total}` : total}`),
-    h("button", { type: "button", "data-key": "older", disabled: !older, onclick: to(older) }, "Older"));
+    h("button", { type: "button", "data-key": "older", disabled: !next, onclick: to(next) }, "Older"));
 }
 
 const acting = (of) => (page, { state, route, destination, study }) => {
