@@ -172,7 +172,10 @@ def part_of(session: Session, listing: Listing[Row], paging: Paging) -> Part[Row
         page.reverse()
     offset = paging.offset if cursor is None else cursor.offset
     rows = _rows(session, listing, [key[-1] for key in page])
-    total, at_least = _total(session, listing)
+    if listing.total is None and cursor is None and not more and (page or not skipped):
+        total, at_least = skipped + len(page), False
+    else:
+        total, at_least = _total(session, listing)
     following = previous = None
     if page and (back or more):
         following = _Cursor(False, offset + len(page), page[-1][:-1]).text()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, literal, select
 from sqlalchemy.orm import Session, defer, joinedload
 
 from whyray.admin import queries
@@ -25,7 +25,7 @@ from whyray.catalog import (
     tallies,
 )
 
-_FEW = 10_000
+_FEW = 5000
 """Up to so many jobs, their studies are looked up and sorted; of more, one is soon found among the newest studies."""
 _MOST_LOOKED_UP = 1000
 """How far rows are counted where other tables are asked about each."""
@@ -53,10 +53,8 @@ def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState]
     """Studies whose UID contains `uid`, in one of the states."""
     listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
     if state:
-        counts = studies.tally(session)
-        present = [each for each in dict.fromkeys(state) if counts.get(each)]
-        streams = tuple(_of_state(session, each) for each in present)
-        listing = replace(listing, streams=streams, total=sum(counts[each] for each in present))
+        streams = tuple(_of_state(session, each) for each in dict.fromkeys(state))
+        listing = replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
     else:
         listing = replace(listing, total=_number(session, "studies"))
     if uid:
@@ -67,7 +65,7 @@ def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState]
 
 def _of_state(session: Session, state: StudyState) -> Stream:
     if state == "receiving":
-        return Stream((Study.received_sequence > Study.routed_sequence,))
+        return Stream((studies.is_in(state),))
     if state == "unrouted":
         return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
     of_jobs = studies.FEW.get(state, (JobState.DONE,))
@@ -113,8 +111,18 @@ def job_list(
     if newest is None:
         return replace(listing, streams=(), total=0)
     # no job is younger than its last result: all that were created since then are passed over at once
-    has_sent = (Job.created_at <= newest, *queries.job_filters(destination=destination))
+    has_sent = (Job.created_at <= newest, _has_sent(destination))
     return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
+
+
+def _has_sent(destination: str) -> ColumnElement[bool]:
+    """Whether a job has a result for this destination: looked up job by job, until there are enough.
+
+    A plain EXISTS may be answered by reading all deliveries of the destination first, of which there are millions.
+    """
+    sent = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
+    of_job = select(literal(1)).where(ResultRow.job_id == Job.id, sent.correlate(ResultRow)).limit(1)
+    return of_job.correlate(Job).scalar_subquery().is_not(None)
 
 
 def delivery_list(

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from whyray.catalog import deliveries, processes
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Announcement, Delivery, Event, Job, Process, Study
+from whyray.catalog.tables import SENT_AND_ASKED, Announcement, Delivery, Event, Job, Process, Study
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -248,7 +248,8 @@ def _unknown_destinations(session: Session, known: set[str]) -> list[Attention]:
 def _uncommitted(session: Session, now: datetime) -> list[Attention]:
     rows = session.execute(
         select(Delivery.destination, func.count(), func.min(Delivery.commitment_asked_at))
-        .where(Delivery.state == DeliveryState.SENT, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
+        # as the index of those says it
+        .where(SENT_AND_ASKED, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
         .group_by(Delivery.destination)
     )
     return [

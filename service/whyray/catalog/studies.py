@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import ColumnElement, case, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, case, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -245,14 +245,24 @@ def tally(session: Session) -> dict[StudyState, int]:
         else:
             with_jobs += row.number
     for state in FEW:
-        counts[state] = session.scalar(select(func.count()).where(among_few(state), is_in(state))) or 0
+        found = select(func.count()).select_from(Study).where(among_few(state), is_in(state))
+        counts[state] = session.scalar(found) or 0
     counts["done"] = with_jobs - sum(counts[state] for state in FEW)
     return {state: number for state, number in counts.items() if number}
 
 
 def is_in(state: StudyState) -> ColumnElement[bool]:
-    """Whether a study is in this state."""
-    return literal(state) == STUDY_STATE
+    """Whether a study is in this state; the same as `STUDY_STATE` says, and asks as few jobs as can be."""
+    settled = Study.received_sequence <= Study.routed_sequence
+    conditions: dict[StudyState, ColumnElement[bool]] = {
+        "receiving": Study.received_sequence > Study.routed_sequence,
+        "failed": settled & _job_in(JobState.FAILED),
+        "working": settled & _job_in(*_WORKING) & ~_job_in(JobState.FAILED),
+        "done": settled & _job_in(JobState.DONE) & ~_job_in(JobState.FAILED, *_WORKING),
+        "stopped": settled & _job_in(*JobState) & ~_job_in(JobState.FAILED, *_WORKING, JobState.DONE),
+        "unrouted": settled & ~_job_in(*JobState),
+    }
+    return conditions[state]
 
 
 def among_few(state: StudyState) -> ColumnElement[bool]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -279,6 +280,17 @@ class Delivery(Base):
         Index("ix_deliveries_sent", "destination", "sent_at"),
         Index("ix_deliveries_commitment", "state", "commitment_asked_at"),
     )
+
+
+SENT_AND_ASKED = text("deliveries.state = 'sent' AND deliveries.commitment_asked_at IS NOT NULL")
+"""Deliveries of which the peer has not said yet whether it keeps them: few of the millions that were sent."""
+Index(
+    "ix_deliveries_asked",
+    Delivery.destination,
+    Delivery.commitment_asked_at,
+    sqlite_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
+    postgresql_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
+)
 
 
 class Announcement(Base):

@@ -51,8 +51,14 @@ _MADE = (
     ("ix_feedback_at", "feedback", ["at", "id"]),
 )
 _PARTIAL = (
-    ("ix_studies_receiving", "received_sequence > routed_sequence"),
-    ("ix_studies_unrouted", "has_jobs IS {no}"),
+    ("ix_studies_receiving", "studies", ["last_received_at", "id"], "received_sequence > routed_sequence"),
+    ("ix_studies_unrouted", "studies", ["last_received_at", "id"], "has_jobs IS {no}"),
+    (
+        "ix_deliveries_asked",
+        "deliveries",
+        ["destination", "commitment_asked_at"],
+        "state = 'sent' AND commitment_asked_at IS NOT NULL",
+    ),
 )
 
 
@@ -74,9 +80,9 @@ def upgrade() -> None:
         op.drop_index(index, table)
     for index, table, columns in _MADE:
         op.create_index(index, table, columns)
-    for index, condition in _PARTIAL:
+    for index, table, columns, condition in _PARTIAL:
         where = sa.text(condition.format(no=_truth(name, False)))
-        op.create_index(index, "studies", ["last_received_at", "id"], sqlite_where=where, postgresql_where=where)
+        op.create_index(index, table, columns, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "tallies",
         sa.Column("relation", sa.String(length=16), nullable=False),
@@ -157,8 +163,8 @@ def downgrade() -> None:
     op.drop_table("tallies")
     if name == "postgresql":
         op.execute("DROP SEQUENCE tallies_part")
-    for index, _ in _PARTIAL:
-        op.drop_index(index, "studies")
+    for index, table, _, _ in _PARTIAL:
+        op.drop_index(index, table)
     for index, table, _ in _MADE:
         op.drop_index(index, table)
     for index, table, columns in _DROPPED:
