@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import get_args
 
 from alembic import command
 from alembic.config import Config
@@ -143,3 +145,20 @@ def test_studies_are_told_apart_as_their_jobs_say(catalog: Catalog, ticks: Ticks
         state = select(studies.STUDY_STATE.label("state")).subquery()
         counted = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
         assert studies.tally(session) == {row[0]: row[1] for row in counted} == {"working": 1, "unrouted": 2}
+
+
+def test_each_state_of_a_study_is_the_one_that_it_is_in(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        for number, states in enumerate(combinations_with_replacement(JobState, 2)):
+            of_study = [job(session, study=number, instances=count, now=ticks.now).id for count in (1, 2)]
+            for job_id, state in zip(of_study, states, strict=True):
+                session.execute(update(Job).where(Job.id == job_id).values(state=state))
+        studies.add_instance(session, received(1, study=99), NOON)
+        session.flush()
+        for study in session.scalars(select(Study).where(Study.id % 5 != 0)):
+            studies.settle(session, study.id, study.received_sequence, "routed")
+        said = {row[0]: row[1] for row in session.execute(select(Study.id, studies.STUDY_STATE))}
+        for state in get_args(studies.StudyState):
+            found = set(session.scalars(select(Study.id).where(studies.is_in(state))))
+            assert found == {study_id for study_id, its in said.items() if its == state}, state
+        assert len(set(said.values())) >= 5
