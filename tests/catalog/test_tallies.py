@@ -162,3 +162,6 @@ def test_each_state_of_a_study_is_the_one_that_it_is_in(catalog: Catalog, ticks:
             found = set(session.scalars(select(Study.id).where(studies.is_in(state))))
             assert found == {study_id for study_id, its in said.items() if its == state}, state
         assert len(set(said.values())) >= 5
+        tallied = studies.tally(session)
+        for state in ("receiving", "failed", "working", "unrouted"):
+            assert tallied.get(state, 0) == sum(its == state for its in said.values()), state

@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import ColumnElement, case, exists, func, select, update
+from sqlalchemy import ColumnElement, case, distinct, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog import events, headers, tallies
 from whyray.catalog.states import JobState
@@ -42,6 +42,12 @@ FEW: dict[StudyState, tuple[JobState, ...]] = {
     "stopped": (JobState.CANCELLED,),
 }
 """States of studies that few are in, each with the states of jobs of which such a study has one."""
+_STRONGER: dict[StudyState, tuple[JobState, ...]] = {
+    "failed": (),
+    "working": (JobState.FAILED,),
+    "stopped": (JobState.FAILED, *_WORKING, JobState.DONE),
+}
+"""States of jobs of which such a study has none."""
 
 
 @dataclass(frozen=True)
@@ -245,10 +251,20 @@ def tally(session: Session) -> dict[StudyState, int]:
         else:
             with_jobs += row.number
     for state in FEW:
-        found = select(func.count()).select_from(Study).where(among_few(state), is_in(state))
-        counts[state] = session.scalar(found) or 0
+        counts[state] = _number_of_few(session, state)
     counts["done"] = with_jobs - sum(counts[state] for state in FEW)
     return {state: number for state, number in counts.items() if number}
+
+
+def _number_of_few(session: Session, state: StudyState) -> int:
+    """How many studies are in one of the states `FEW`: counted among jobs, so that no study is read."""
+    other = aliased(Job)
+    stronger = exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state]))
+    receiving = select(Study.id).where(Study.received_sequence > Study.routed_sequence)
+    query = select(func.count(distinct(Job.study_id))).where(
+        Job.state.in_(FEW[state]), ~stronger, Job.study_id.not_in(receiving)
+    )
+    return session.scalar(query) or 0
 
 
 def is_in(state: StudyState) -> ColumnElement[bool]:
