@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DataError
 
 from admin.scene import FINDINGS, GRADES, LOCAL, READY, Scene, config_of
 from synthetic import radiograph, write
-from whyray.catalog import DeliveryState, JobState, deliveries, events, jobs, processes
+from whyray.catalog import DeliveryState, JobState, ResultRow, deliveries, events, jobs, processes
 
 JOB_STATES = {state.value for state in JobState}
 
@@ -258,6 +259,93 @@ def test_a_picture_comes_whole_reduced_and_not_twice(scene: Scene, client: TestC
     without = get(client, "results", pictured=False)["items"][0]
     assert without["picture"] is None
     assert client.get(f"/api/v1/results/{without['sop_instance_uid']}/picture").status_code == 404
+
+
+def test_a_picture_is_reduced_from_the_small_one_that_is_kept_beside_it(scene: Scene, client: TestClient) -> None:
+    result = get(client, "results", pictured=True)["items"][-1]
+    kept = io.BytesIO()
+    Image.new("RGB", (480, 300), "red").save(kept, "PNG")
+    with scene.catalog.begin() as session:
+        row = session.query(ResultRow).filter_by(sop_instance_uid=result["sop_instance_uid"]).one()
+        row.preview_key = scene.storage.put(kept.getvalue(), suffix=".png").key
+    shown = client.get(result["picture"], params={"width": 480})
+    assert shown.content == kept.getvalue()
+    smaller = Image.open(io.BytesIO(client.get(result["picture"], params={"width": 160}).content))
+    assert (smaller.size, smaller.getpixel((80, 50))) == ((160, 100), (255, 0, 0))
+    larger = Image.open(io.BytesIO(client.get(result["picture"], params={"width": 640}).content))
+    assert larger.size == (640, 400), "of the picture itself"
+
+
+def test_pages_are_turned_from_row_to_row_there_and_back(scene: Scene, client: TestClient) -> None:
+    for path, filters in (
+        ("studies", {}),
+        ("studies", {"sort": "received"}),
+        ("jobs", {}),
+        ("jobs", {"package": "cxr-findings", "sort": "created"}),
+        ("jobs", {"state": ["done", "failed", "queued", "running"]}),
+        ("deliveries", {"state": ["sent", "committed", "waiting", "queued", "failed"]}),
+        ("results", {"superseded": True}),
+        ("results", {"grade": "amber"}),
+        ("events", {"severity": ["info", "warning", "error"]}),
+    ):
+        whole = get(client, path, limit=500, **filters)
+        assert (whole["next"], whole["previous"]) == (None, None)
+        page = get(client, path, limit=3, **filters)
+        there, back = [page], []
+        while page["next"]:
+            page = get(client, path, limit=3, after=page["next"], **filters)
+            there.append(page)
+        while page["previous"]:
+            page = get(client, path, limit=3, after=page["previous"], **filters)
+            back.append(page)
+        assert [each for page in there for each in page["items"]] == whole["items"], path
+        assert [page["items"] for page in back] == [page["items"] for page in there[-2::-1]], path
+        assert [page["offset"] for page in there] == [3 * number for number in range(len(there))]
+        assert {page["total"] for page in (*there, *back)} == {len(whole["items"])}
+
+
+@pytest.mark.parametrize(
+    "path", ["results?kind=sc", "results?grade=amber", "events?severity=info", "events?kind=admin"]
+)
+def test_a_list_of_many_streams_is_the_same(client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    of_streams = get(client, path)
+    monkeypatch.setattr("whyray.admin.lists._MANY", 0)
+    assert get(client, path) == of_streams
+    assert of_streams["total"] == len(of_streams["items"]) > 0
+
+
+def cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+NO_CURSORS = (
+    "",
+    "x",
+    "ä",
+    cursor("null"),
+    cursor("[" * 200),
+    cursor('[0, 0, "x", "y"]'),
+    cursor("[0, 0, 1]"),
+    cursor('[0, 0, "0001-01-01T00:00:00+14:00", "x"]'),
+    cursor('[0, 0, "2026-01-01T00:00:00+00:00", "\\ud800"]'),
+    cursor('[0, 1e999, "2026-01-01T00:00:00+00:00", "x"]'),
+)
+
+
+@pytest.mark.parametrize("after", NO_CURSORS)
+def test_a_cursor_of_no_list_is_refused(client: TestClient, after: str) -> None:
+    response = client.get("/api/v1/jobs", params={"after": after})
+    assert (response.status_code, response.json()["code"]) == (422, "InvalidRequest")
+
+
+def test_counting_stops_where_the_catalog_has_no_count(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = ["done", "failed", "working"]
+    whole = get(client, "studies", state=states, limit=2)
+    assert (whole["total"] > 3, whole["at_least"], len(whole["items"])) == (True, False, 2)
+    monkeypatch.setattr("whyray.admin.lists._MOST_LOOKED_UP", 3)
+    found = get(client, "studies", state=states, limit=2)
+    assert (found["total"], found["at_least"], found["items"]) == (3, True, whole["items"])
+    assert get(client, "studies", limit=2)["total"] == 10, "known without counting"
 
 
 def test_a_dicom_file_is_downloaded_as_stored_and_the_download_is_an_event(scene: Scene, client: TestClient) -> None:

@@ -134,6 +134,25 @@ def test_the_page_follows_the_catalog_without_being_touched(scene: Scene, page: 
     page.shows("<b>no</b> pixel data")  # as text: nothing is parsed as HTML
 
 
+def test_pages_of_a_list_are_turned_there_and_back(scene: Scene, page: Page) -> None:
+    scene.now += timedelta(hours=1)
+    for number in range(110):
+        scene.receive(f"of the evening {number}")
+    page.open("studies").shows("1–50 of 120")
+    page.press("[data-key=older]")
+    page.shows("51–100 of 120")
+    page.press("[data-key=older]")
+    page.shows("101–120 of 120")
+    assert not page.find("[data-key=older]").is_enabled()
+    assert scene.uid("done") in page.find("main").get_attribute("innerHTML")
+    page.press("[data-key=newer]")
+    page.shows("51–100 of 120")
+    page.press("[data-key=newest]")
+    page.shows("1–50 of 120")
+    assert not page.find("[data-key=newer]").is_enabled()
+    assert page.complaints() == []
+
+
 def test_a_filter_keeps_the_focus_while_the_list_is_drawn_anew(scene: Scene, page: Page) -> None:
     page.open("jobs")
     page.shows("done")

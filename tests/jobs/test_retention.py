@@ -37,6 +37,7 @@ def kept(site: Site) -> tuple[int, int, int]:
         counts = tuple(session.scalar(select(func.count(row.id))) or 0 for row in (Study, Instance, ResultRow))
         known = {*session.scalars(select(Instance.key)), *session.scalars(select(ResultRow.key))}
         known |= {key for key in session.scalars(select(ResultRow.picture_key)) if key}
+        known |= {key for key in session.scalars(select(ResultRow.preview_key)) if key}
     files = {path.relative_to(site.storage.root).as_posix() for path in site.storage.root.rglob("*") if path.is_file()}
     assert files == known
     return counts  # type: ignore[return-value]

@@ -46,7 +46,7 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
         assert dataset.StudyInstanceUID == film().StudyInstanceUID
     pictures = [each.picture_key for each in results if each.kind == "sc"]
     assert len(pictures) == 2, "what was found, and the page of the finding"
-    for picture in pictures:
+    for picture in (*pictures, *(each.preview_key for each in results if each.kind == "sc")):
         assert (site.storage.root / picture).read_bytes().startswith(b"\x89PNG")
 
 

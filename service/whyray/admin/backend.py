@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
 from whyray.admin.drift_watch import DriftWatch
+from whyray.admin.finding_summaries import FindingSummaries
 from whyray.admin.identity import Identity
+from whyray.admin.pictures import Previews
 from whyray.admin.site import ResultStore, Site, Tools
 from whyray.catalog import Catalog
 
@@ -19,13 +22,19 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Backend:
-    """The catalog, the store, the configuration in force, the tools of other rooms, and what is known of drift."""
+    """The catalog, the store, the configuration in force, other rooms' tools; what is known of drift and findings."""
 
     catalog: Catalog
     store: ResultStore
     site: Callable[[], Site]
     tools: Tools
     drift: DriftWatch = field(default_factory=DriftWatch)
+    findings: FindingSummaries = field(default_factory=FindingSummaries)
+
+    @cached_property
+    def previews(self) -> Previews:
+        """The pictures of results in small."""
+        return Previews(self.store)
 
     def kinds(self) -> dict[str, str]:
         """By method: its type of interpretability, in the order of the types; empty where methods aren't known here."""
@@ -51,7 +60,13 @@ class Paging:
     """Which part of a list is wanted."""
 
     limit: Annotated[int, Query(ge=1, le=500, description="How many.")] = 50
-    offset: Annotated[int, Query(ge=0, le=_MOST, description="From which on.")] = 0
+    offset: Annotated[int, Query(ge=0, le=_MOST, description="From which on; the further, the slower.")] = 0
+    after: Annotated[
+        str | None,
+        Query(
+            max_length=400, description="`next` or `previous` of an answer: the page beyond it. Instead of `offset`."
+        ),
+    ] = None
 
 
 Using = Annotated[Backend, Depends(_backend)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydicom.uid import UID
@@ -64,9 +65,53 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
     return ErrorOut(code=row.error_code, message=row.error_message or "", advice=row.error_advice)
 
 
+@dataclass(frozen=True)
+class JobSummary:
+    """What a list shows of a job's findings; `no_statement` counts the images of which nothing is said."""
+
+    present: tuple[FindingOut, ...]
+    no_statement: int
+
+
+@dataclass(frozen=True)
+class ResultSummary:
+    """What a list shows of the finding that a result is about."""
+
+    probability: float | None
+    title: str | None
+    trust: TrustOut | None
+    reasons: tuple[str, ...]
+
+
+def summary_of_job(records: Iterable[FindingRecord], no_statement: int) -> JobSummary:
+    """Of all findings of a job."""
+    return JobSummary(tuple(_once_each(finding for finding in _findings_out(records) if finding.present)), no_statement)
+
+
+def summary_of_result(row: ResultRow, records: Iterable[FindingRecord]) -> ResultSummary:
+    """Of the findings of its job, what the result is about."""
+    record = next((record for record in records if is_about(row, record)), None)
+    explanations = [
+        explanation
+        for explanation in (() if record is None else record.all_explanations)
+        if row.method in (None, explanation.method)
+    ]
+    reasons = _finding_out(record).reasons if record is not None and row.method is None else _reasons(explanations)
+    return ResultSummary(
+        probability=None if record is None else record.probability,
+        title=next((explanation.title for explanation in explanations if row.method is not None), row.method),
+        trust=_least_trust(explanations),
+        reasons=tuple(reasons),
+    )
+
+
 def findings_of(job: Job) -> list[FindingOut]:
     """All findings, the present and most probable first."""
-    findings = [_finding_out(finding) for finding in job.finding_records]
+    return _findings_out(job.finding_records)
+
+
+def _findings_out(records: Iterable[FindingRecord]) -> list[FindingOut]:
+    findings = [_finding_out(finding) for finding in records]
     return sorted(findings, key=lambda finding: (not finding.present, -(finding.probability or 0.0)))
 
 
@@ -138,8 +183,9 @@ def event_out(event: Event) -> EventOut:
     )
 
 
-def job_out(job: Job) -> JobOut:
-    """One line of the list of jobs; needs `job.study`."""
+def job_out(job: Job, summary: JobSummary | None = None) -> JobOut:
+    """One line of the list of jobs; needs `job.study`, and its findings where no summary of them is given."""
+    summary = summary or summary_of_job(job.finding_records, len(job.no_statement or ()))
     return JobOut(
         id=job.id,
         study_instance_uid=job.study.study_instance_uid,
@@ -156,8 +202,8 @@ def job_out(job: Job) -> JobOut:
         started_at=job.started_at,
         finished_at=job.finished_at,
         next_try_at=job.not_before if job.state is JobState.WAITING else None,
-        present=_once_each(finding for finding in findings_of(job) if finding.present),
-        no_statement=len(job.no_statement or ()),
+        present=list(summary.present),
+        no_statement=summary.no_statement,
         actions=job_actions(job),
     )
 
@@ -181,14 +227,9 @@ def job_detail(job: Job, found_events: list[Event], kinds: Mapping[str, str]) ->
     )
 
 
-def result_out(row: ResultRow) -> ResultOut:
-    """One result; needs `row.job.study`."""
-    record = next((record for record in row.job.finding_records if is_about(row, record)), None)
-    explanations = [
-        explanation
-        for explanation in (() if record is None else record.all_explanations)
-        if row.method in (None, explanation.method)
-    ]
+def result_out(row: ResultRow, summary: ResultSummary | None = None) -> ResultOut:
+    """One result; needs `row.job.study`, and the job's findings where no summary of them is given."""
+    summary = summary or summary_of_result(row, row.job.finding_records)
     path = f"/api/v1/results/{row.sop_instance_uid}"
     return ResultOut(
         sop_instance_uid=row.sop_instance_uid,
@@ -200,13 +241,13 @@ def result_out(row: ResultRow) -> ResultOut:
         kind=row.kind,
         kind_title=kind_title(row.kind),
         finding=row.finding,
-        probability=None if record is None else record.probability,
+        probability=summary.probability,
         method=row.method,
-        title=next((explanation.title for explanation in explanations if row.method is not None), row.method),
+        title=summary.title,
         description=row.description,
         grade=row.grade,
-        trust=_least_trust(explanations),
-        reasons=_finding_out(record).reasons if record is not None and row.method is None else _reasons(explanations),
+        trust=summary.trust,
+        reasons=list(summary.reasons),
         superseded=row.superseded,
         created_at=row.created_at,
         picture=None if row.picture_key is None else f"{path}/picture",

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,17 +40,36 @@ _CATEGORIES = {"grade": (0.0, 1.0, 2.0)}
 
 @dataclass(frozen=True)
 class Shift:
-    """How far two sets of numbers are apart. `alert_above`: what PSI has to pass here; `ks` is None for categories."""
+    """How far two sets of numbers are apart. `alert_above`: what PSI has to pass here."""
 
     psi: float
     watch_above: float
     alert_above: float
-    ks: float | None
-    ks_p: float | None
+    samples: tuple[DoubleArray, DoubleArray] | None = field(repr=False, compare=False)
+    """Those that were compared; None of categories."""
     shares_first: tuple[float, ...]
     shares_latest: tuple[float, ...]
     edges: tuple[float, ...]
     """Borders between the bins; the values themselves for categories."""
+
+    @property
+    def ks(self) -> float | None:
+        """The distance of Kolmogorov and Smirnov; None for categories."""
+        return self._ks_test[0]
+
+    @property
+    def ks_p(self) -> float | None:
+        """Its p-value."""
+        return self._ks_test[1]
+
+    @cached_property
+    def _ks_test(self) -> tuple[float | None, float | None]:
+        if self.samples is None:
+            return None, None
+        from scipy.stats import ks_2samp  # takes most of a second, and 40 MB: for who looks at drift alone
+
+        test = ks_2samp(*self.samples, method="asymp")
+        return float(test.statistic), float(test.pvalue)
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,7 @@ class Watched:
 
 def shift_between(first: Sequence[float], latest: Sequence[float], categories: Sequence[float] | None = None) -> Shift:
     """PSI and KS between two samples; over `categories` where there are few possible values."""
-    from scipy.stats import chi2, ks_2samp
+    from scipy.special import gammaincinv
 
     one, other = np.asarray(first, float), np.asarray(latest, float)
     if categories is not None:
@@ -82,13 +102,12 @@ def shift_between(first: Sequence[float], latest: Sequence[float], categories: S
     bins = len(counts[0])
     p, q = ((count + _SMOOTHING) / (count.sum() + _SMOOTHING * bins) for count in counts)
     spread = 1 / len(one) + 1 / len(other)
-    test = None if categories is not None else ks_2samp(one, other, method="asymp")
     return Shift(
         psi=float(((q - p) * np.log(q / p)).sum()),
-        watch_above=max(WATCH, float(chi2.ppf(_CHANCE_OF_WATCH, bins - 1)) * spread),
-        alert_above=max(ALERT, float(chi2.ppf(_CHANCE_OF_ALERT, bins - 1)) * spread),
-        ks=None if test is None else float(test.statistic),
-        ks_p=None if test is None else float(test.pvalue),
+        # quantiles of chi-squared
+        watch_above=max(WATCH, 2 * float(gammaincinv((bins - 1) / 2, _CHANCE_OF_WATCH)) * spread),
+        alert_above=max(ALERT, 2 * float(gammaincinv((bins - 1) / 2, _CHANCE_OF_ALERT)) * spread),
+        samples=None if categories is not None else (one, other),
         shares_first=tuple(float(share) for share in counts[0] / len(one)),
         shares_latest=tuple(float(share) for share in counts[1] / len(other)),
         edges=edges,

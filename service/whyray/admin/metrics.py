@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 import whyray
 from whyray.admin.backend import Backend
 from whyray.admin.drift_watch import drifting
-from whyray.catalog import DeliveryState, Event, Instance, Job, JobState, ResultRow, Study, feedback, jobs
+from whyray.catalog import DeliveryState, Job, JobState, Study, feedback, jobs, tallies
 from whyray.catalog.overview import destination_states, queue_state, role_states
 
 
@@ -65,12 +66,13 @@ class CatalogCollector(Collector):
             value=0 if oldest is None else (self._backend.catalog.clock() - oldest).total_seconds(),
         )
         grades = GaugeMetricFamily("whyray_results", "Results by kind and quality grade.", labels=["kind", "grade"])
-        for kind, grade, count in session.execute(
-            select(ResultRow.kind, ResultRow.grade, func.count())
-            .where(ResultRow.superseded.is_(False))
-            .group_by(ResultRow.kind, ResultRow.grade)
-        ):
-            grades.add_metric([kind, grade or "none"], int(count))
+        current: Counter[tuple[str, str]] = Counter()
+        for row in tallies.counted(session, "results"):
+            kind, _, grade, superseded, _ = row.facets
+            if not superseded:
+                current[kind, grade or "none"] += row.number
+        for labels, count in current.items():
+            grades.add_metric(labels, count)
         yield grades
 
     def _deliveries(self, session: Session) -> Iterator[Metric]:
@@ -93,23 +95,27 @@ class CatalogCollector(Collector):
         yield ages
 
     def _intake(self, session: Session) -> Iterator[Metric]:
-        count, size = session.execute(select(func.count(), func.sum(Instance.size)).select_from(Instance)).one()
-        yield GaugeMetricFamily("whyray_instances_received", "Received instances in the catalog.", value=int(count))
-        yield GaugeMetricFamily("whyray_instances_bytes", "Bytes of the received instances.", value=int(size or 0))
+        instances = tallies.counted(session, "instances")
+        count, size = (sum(row.number for row in instances), sum(row.size for row in instances))
+        yield GaugeMetricFamily("whyray_instances_received", "Received instances in the catalog.", value=count)
+        yield GaugeMetricFamily("whyray_instances_bytes", "Bytes of the received instances.", value=size)
         last = session.scalar(select(func.max(Study.last_received_at)))
         if last is not None:
             yield GaugeMetricFamily(
                 "whyray_last_instance_timestamp_seconds", "When the last instance came.", value=last.timestamp()
             )
-        waiting = session.scalar(select(func.count()).where(Study.received_sequence > Study.routed_sequence))
-        yield GaugeMetricFamily("whyray_studies_receiving", "Studies that routing still waits for.", value=waiting or 0)
-        conflicts = session.scalar(select(func.count()).where(Instance.variant > 0))
+        waiting = sum(row.number for row in tallies.counted(session, "studies") if row.facets[1])
+        yield GaugeMetricFamily("whyray_studies_receiving", "Studies that routing still waits for.", value=waiting)
+        conflicts = sum(row.number for row in instances if row.facets[0])
         yield GaugeMetricFamily(
-            "whyray_instance_conflicts", "Instances whose UID came again with other content.", value=conflicts or 0
+            "whyray_instance_conflicts", "Instances whose UID came again with other content.", value=conflicts
         )
         severities = GaugeMetricFamily("whyray_events", "Events in the catalog by severity.", labels=["severity"])
-        for severity, number in session.execute(select(Event.severity, func.count()).group_by(Event.severity)):
-            severities.add_metric([severity], int(number))
+        events: Counter[str] = Counter()
+        for row in tallies.counted(session, "events"):
+            events[row.facets[1]] += row.number
+        for severity, number in events.items():
+            severities.add_metric([severity], number)
         yield severities
 
     def _roles(self, session: Session) -> Iterator[Metric]:

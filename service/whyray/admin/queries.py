@@ -1,12 +1,11 @@
-"""Queries of the admin endpoint that only read: lists with filters, sorted and paged."""
+"""Queries of the admin endpoint that only read: one thing with all that is its own, and what many are chosen by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from whyray.base.errors import NotFound
@@ -15,7 +14,6 @@ from whyray.catalog import (
     Announcement,
     Delivery,
     DeliveryState,
-    Event,
     Instance,
     Job,
     JobState,
@@ -23,25 +21,6 @@ from whyray.catalog import (
     Series,
     Study,
 )
-
-Row = TypeVar("Row")
-
-
-def page(session: Session, query: Select[Row], limit: int, offset: int) -> tuple[int, Sequence[Row]]:
-    """How many rows there are in all, and those of one page."""
-    total = session.scalar(select(func.count()).select_from(query.order_by(None).subquery()))
-    return int(total or 0), session.scalars(query.limit(limit).offset(offset)).unique().all()
-
-
-def studies(*, uid: str | None, state: Sequence[str], oldest_first: bool) -> Select[Study]:
-    """Studies whose UID contains `uid`, in one of the states."""
-    query = select(Study)
-    if uid:
-        query = query.where(Study.study_instance_uid.contains(uid, autoescape=True))
-    if state:
-        query = query.where(STUDY_STATE.in_(state))
-    order = (Study.last_received_at, Study.id)
-    return query.order_by(*order) if oldest_first else query.order_by(*(column.desc() for column in order))
 
 
 def study(session: Session, uid: str) -> Study:
@@ -127,9 +106,8 @@ def job_filters(
     package: str | None = None,
     destination: str | None = None,
     error_code: str | None = None,
-    study_uid: str | None = None,
 ) -> list[ColumnElement[bool]]:
-    """The conditions that a list of jobs is filtered by."""
+    """The conditions that jobs are chosen by."""
     conditions: list[ColumnElement[bool]] = []
     if state:
         conditions.append(Job.state.in_(state))
@@ -145,15 +123,7 @@ def job_filters(
         conditions.append(exists().where(ResultRow.job_id == Job.id, sent_to.correlate(ResultRow)).correlate(Job))
     if error_code is not None:
         conditions.append(Job.error_code == error_code)
-    if study_uid is not None:
-        conditions.append(Job.study.has(Study.study_instance_uid == study_uid))
     return conditions
-
-
-def jobs(conditions: Sequence[ColumnElement[bool]], *, oldest_first: bool) -> Select[Job]:
-    """Jobs with their studies."""
-    order: Any = (Job.created_at, Job.id) if oldest_first else (Job.created_at.desc(), Job.id.desc())
-    return select(Job).options(joinedload(Job.study)).where(*conditions).order_by(*order)
 
 
 def job(session: Session, job_id: str) -> Job:
@@ -175,9 +145,8 @@ def delivery_filters(
     route: str | None = None,
     package: str | None = None,
     error_code: str | None = None,
-    study_uid: str | None = None,
 ) -> list[ColumnElement[bool]]:
-    """The conditions that a list of deliveries is filtered by."""
+    """The conditions that deliveries are chosen by."""
     conditions: list[ColumnElement[bool]] = []
     if state:
         conditions.append(Delivery.state.in_(state))
@@ -185,7 +154,9 @@ def delivery_filters(
         conditions.append(Delivery.destination == destination)
     if error_code is not None:
         conditions.append(Delivery.error_code == error_code)
-    of_job = job_filters(route=route, package=package, study_uid=study_uid)
+    if route is not None:
+        conditions.append(Delivery.route == route)
+    of_job = job_filters(package=package)
     if of_job:
         conditions.append(Delivery.result.has(ResultRow.job.has(Job.id.in_(select(Job.id).where(*of_job)))))
     return conditions
@@ -211,40 +182,16 @@ def announcement_filters(
     return conditions
 
 
-def deliveries(conditions: Sequence[ColumnElement[bool]]) -> Select[Delivery]:
-    """Deliveries with their results, newest first."""
-    return (
+def delivery(session: Session, delivery_id: str) -> Delivery:
+    """The delivery with its result. Raises NotFound."""
+    row = session.scalar(
         select(Delivery)
+        .where(Delivery.id == delivery_id)
         .options(joinedload(Delivery.result).joinedload(ResultRow.job).joinedload(Job.study))
-        .where(*conditions)
-        .order_by(Delivery.created_at.desc(), Delivery.result_id.desc(), Delivery.destination.desc())
     )
-
-
-def results(
-    *,
-    study_uid: str | None,
-    finding: str | None,
-    kind: str | None,
-    grade: str | None,
-    pictured: bool | None,
-    superseded: bool,
-) -> Select[ResultRow]:
-    """Results with their jobs, newest first."""
-    query = select(ResultRow).options(joinedload(ResultRow.job).joinedload(Job.study))
-    if study_uid is not None:
-        query = query.where(ResultRow.job.has(Job.study.has(Study.study_instance_uid == study_uid)))
-    if finding is not None:
-        query = query.where(ResultRow.finding == finding)
-    if kind is not None:
-        query = query.where(ResultRow.kind == kind)
-    if grade is not None:
-        query = query.where(ResultRow.grade == grade)
-    if pictured is not None:
-        query = query.where(ResultRow.picture_key.is_not(None) if pictured else ResultRow.picture_key.is_(None))
-    if not superseded:
-        query = query.where(ResultRow.superseded.is_(False))
-    return query.order_by(ResultRow.id.desc())
+    if row is None:
+        raise NotFound(f"no delivery {delivery_id}")
+    return row
 
 
 def result(session: Session, sop_instance_uid: str) -> ResultRow:
@@ -257,21 +204,3 @@ def result(session: Session, sop_instance_uid: str) -> ResultRow:
     if row is None:
         raise NotFound(f"no result {sop_instance_uid}")
     return row
-
-
-def events(
-    *, kind: str | None, severity: Sequence[str], actor: str | None, study_uid: str | None, job_id: str | None
-) -> Select[Event]:
-    """Events, newest first; `kind` may be a prefix that ends at a dot."""
-    query = select(Event)
-    if kind is not None:
-        query = query.where((Event.kind == kind) | Event.kind.startswith(f"{kind}.", autoescape=True))
-    if severity:
-        query = query.where(Event.severity.in_(severity))
-    if actor is not None:
-        query = query.where(Event.actor == actor)
-    if study_uid is not None:
-        query = query.where(Event.study_instance_uid == study_uid)
-    if job_id is not None:
-        query = query.where(Event.job_id == job_id)
-    return query.order_by(Event.id.desc())

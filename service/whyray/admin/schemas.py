@@ -23,8 +23,15 @@ class Page(Answer, Generic[Item]):
     """One page of a list."""
 
     total: int = Field(description="How many there are in all, with the filters applied.", examples=[1])
+    at_least: bool = Field(False, description="Whether `total` is where counting stopped: there are more.")
     limit: int = Field(examples=[50])
-    offset: int = Field(examples=[0])
+    offset: int = Field(
+        description="Where it begins; with `after`, where it began when it was asked for.", examples=[0]
+    )
+    next: str | None = Field(None, description="What to give as `after` for the page beyond this one, if there is one.")
+    previous: str | None = Field(
+        None, description="What to give as `after` for the page before this one, if there is one."
+    )
     items: list[Item]
 
 

@@ -217,7 +217,7 @@ def _instance_keys(session: Session, study_id: int) -> list[str]:
 
 
 def _result_keys(session: Session, jobs: ColumnElement[bool]) -> list[str]:
-    rows = session.execute(select(ResultRow.key, ResultRow.picture_key).join(Job).where(jobs))
+    rows = session.execute(select(ResultRow.key, ResultRow.picture_key, ResultRow.preview_key).join(Job).where(jobs))
     return [key for row in rows for key in row if key is not None]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, jobs
+from whyray.catalog import Catalog, jobs, tallies
 
 _log = logging.getLogger("whyray.schedule")
 SEND_AGAIN_AFTER = timedelta(seconds=90)
@@ -38,7 +38,9 @@ class Schedule:
     send: Callable[[str, int], None]
     backlog: Callable[[], int]
     housekeeping_every: timedelta = timedelta(minutes=5)
+    fold_every: timedelta = timedelta(seconds=10)
     _kept_house_at: datetime | None = field(default=None)
+    _folded_at: datetime | None = field(default=None)
 
     def step(self) -> None:
         """Route, wake jobs, send their messages and, every few minutes, forget what is old."""
@@ -46,6 +48,9 @@ class Schedule:
         now = self.catalog.clock()
         with self.catalog.begin() as session:
             jobs.wake(session, now)
+            if self._folded_at is None or now - self._folded_at >= self.fold_every:
+                self._folded_at = now
+                tallies.fold(session)
         self.dispatch()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now

@@ -24,6 +24,7 @@ from whyray.catalog import (
     keys,
     processes,
     studies,
+    tallies,
     workitems,
 )
 from whyray.catalog.account_tables import Account, ApiToken, EntryLink
@@ -149,6 +150,7 @@ __all__ = [
     "release",
     "sqlite_url",
     "studies",
+    "tallies",
     "workitem_after",
     "workitems",
 ]

@@ -10,10 +10,10 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import processes
+from whyray.catalog import deliveries, processes
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import Announcement, Delivery, Event, Job, Process, Study
+from whyray.catalog.tables import SENT_AND_ASKED, Announcement, Delivery, Event, Job, Process, Study
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -223,11 +223,13 @@ def _stuck(session: Session, what: _Stuck) -> list[Attention]:
 
 def _unknown_destinations(session: Session, known: set[str]) -> list[Attention]:
     pending = (DeliveryState.QUEUED, DeliveryState.WAITING)
-    rows = session.execute(
-        select(Delivery.destination, func.count(), func.min(Delivery.created_at))
-        .where(Delivery.state.in_(pending), Delivery.destination.not_in(known))
-        .group_by(Delivery.destination)
-    )
+    unknown = {name: states for name, states in deliveries.tally(session).items() if name not in known}
+    rows = []
+    for name, states in sorted(unknown.items()):
+        count = sum(states.get(state, 0) for state in pending)
+        if count:
+            waiting = (Delivery.destination == name, Delivery.state.in_(pending))
+            rows.append((name, count, session.scalar(select(func.min(Delivery.created_at)).where(*waiting))))
     return [
         Attention(
             severity="error",
@@ -246,7 +248,8 @@ def _unknown_destinations(session: Session, known: set[str]) -> list[Attention]:
 def _uncommitted(session: Session, now: datetime) -> list[Attention]:
     rows = session.execute(
         select(Delivery.destination, func.count(), func.min(Delivery.commitment_asked_at))
-        .where(Delivery.state == DeliveryState.SENT, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
+        # as the index of those says it
+        .where(SENT_AND_ASKED, Delivery.commitment_asked_at <= now - LATE_COMMITMENT)
         .group_by(Delivery.destination)
     )
     return [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import WhyRayError
-from whyray.catalog import announcements, attempts, events
+from whyray.catalog import announcements, attempts, events, tallies
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Delivery, ResultRow
 
@@ -214,10 +215,8 @@ def wake(session: Session, now: datetime) -> int:
 
 def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:
     """How many deliveries are in each state, by destination."""
-    counts: dict[str, dict[DeliveryState, int]] = {}
-    rows = session.execute(
-        select(Delivery.destination, Delivery.state, func.count()).group_by(Delivery.destination, Delivery.state)
-    )
-    for destination, state, number in rows:
-        counts.setdefault(destination, {})[state] = int(number)
-    return counts
+    counts: dict[str, Counter[DeliveryState]] = {}
+    for row in tallies.counted(session, "deliveries"):
+        destination, _, state = row.facets
+        counts.setdefault(destination, Counter())[DeliveryState(state)] += row.number
+    return {destination: dict(states) for destination, states in counts.items()}

@@ -149,10 +149,17 @@ def first(session: Session, series_id: int, count: int) -> list[float]:
 
 def latest(session: Session, series_id: int, count: int, *, after: int) -> list[float]:
     """The last `count` numbers of a series, oldest first, without its first `after` ones."""
-    number = session.scalar(select(func.count()).where(DriftSample.series_id == series_id)) or 0
-    most = max(0, min(count, number - after))
+    of_series = DriftSample.series_id == series_id
+    # where the first ones end, and not how many there are: they are hundreds of thousands
+    later = select(DriftSample.id).where(of_series).order_by(DriftSample.id).offset(after).limit(1)
+    begins = session.scalar(later)
+    if begins is None:
+        return []
     query = (
-        select(DriftSample.number).where(DriftSample.series_id == series_id).order_by(DriftSample.id.desc()).limit(most)
+        select(DriftSample.number)
+        .where(of_series, DriftSample.id >= begins)
+        .order_by(DriftSample.id.desc())
+        .limit(count)
     )
     return list(session.scalars(query))[::-1]
 

@@ -34,7 +34,11 @@ class Feedback(Base):
     method: Mapped[str | None] = mapped_column(String(64))
     grade: Mapped[str | None] = mapped_column(String(8))
 
-    __table_args__ = (UniqueConstraint("sop_instance_uid", "actor"), Index("ix_feedback_package_at", "package", "at"))
+    __table_args__ = (
+        UniqueConstraint("sop_instance_uid", "actor"),
+        Index("ix_feedback_package_at", "package", "at"),
+        Index("ix_feedback_at", "at", "id"),
+    )
 
 
 class DriftSeries(Base):

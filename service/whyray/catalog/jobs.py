@@ -6,6 +6,7 @@ changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
-from whyray.catalog import attempts, events, studies
+from whyray.catalog import attempts, events, studies, tallies
 from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
@@ -41,6 +42,7 @@ class NewResult:
     picture_key: str | None
     sha256: str
     destinations: tuple[str, ...]
+    preview_key: str | None = None
 
 
 def create(
@@ -103,6 +105,7 @@ def create(
     )
     session.add(job)
     session.flush()
+    session.execute(update(Study).where(Study.id == study.id, Study.has_jobs.is_(False)).values(has_jobs=True))
     return job
 
 
@@ -209,12 +212,13 @@ def finish(
             grade=result.grade,
             key=result.key,
             picture_key=result.picture_key,
+            preview_key=result.preview_key,
             sha256=result.sha256,
             created_at=now,
         )
         session.add(row)
         row.deliveries = [
-            Delivery(id=new_id(session), destination=name, priority=job.priority, created_at=now)
+            Delivery(id=new_id(session), destination=name, route=job.route, priority=job.priority, created_at=now)
             for name in result.destinations
         ]
     job.state = job_after("finish", job.state)
@@ -415,5 +419,7 @@ def earlier_results(session: Session, job: Job) -> list[ResultRow]:
 
 def tally(session: Session) -> dict[JobState, int]:
     """How many jobs are in each state."""
-    rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
-    return {state: int(number) for state, number in rows}
+    counts: Counter[JobState] = Counter()
+    for row in tallies.counted(session, "jobs"):
+        counts[JobState(row.facets[2])] += row.number
+    return dict(counts)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import deliveries, jobs, processes, studies, workitems
+from whyray.catalog import deliveries, jobs, processes, studies, tallies, workitems
 from whyray.catalog.attention import Attention, attention
 from whyray.catalog.states import DeliveryState, JobState, WorkitemState
+from whyray.catalog.studies import StudyState
 from whyray.catalog.tables import Delivery, Job, Process
 
 
@@ -72,7 +73,7 @@ class Overview:
 
     at: datetime
     roles: tuple[RoleState, ...]
-    studies: dict[str, int]
+    studies: dict[StudyState, int]
     jobs: dict[JobState, int]
     queue: QueueState
     destinations: tuple[DestinationState, ...]
@@ -147,40 +148,59 @@ def queue_state(session: Session) -> QueueState:
 def destination_states(session: Session, configured: Iterable[str]) -> tuple[DestinationState, ...]:
     """Every destination that is configured or has deliveries."""
     named = list(configured)
-    tallies = deliveries.tally(session)
+    states = deliveries.tally(session)
+    streams = _streams(session)
     return tuple(
         DestinationState(
             destination=name,
             configured=name in named,
-            states=tallies.get(name, {}),
-            oldest_queued_at=_oldest_queued_at(session, name),
+            states=states.get(name, {}),
+            oldest_queued_at=_oldest_queued_at(session, streams.get(name, ())),
             last_sent_at=_last_sent_at(session, name),
-            last_error=_last_error(session, name),
+            last_error=_last_error(session, streams.get(name, ())),
         )
-        for name in dict.fromkeys([*named, *sorted(tallies)])
+        for name in dict.fromkeys([*named, *sorted(states)])
     )
 
 
-def _oldest_queued_at(session: Session, destination: str) -> datetime | None:
-    of_queued = (Delivery.destination == destination, Delivery.state == DeliveryState.QUEUED)
-    return session.scalar(select(func.min(Delivery.created_at)).where(*of_queued))
+def _streams(session: Session) -> dict[str, list[_Stream]]:
+    """By destination: which deliveries there are, as `ix_deliveries_facets` has them together."""
+    streams: dict[str, list[_Stream]] = {}
+    for row in tallies.counted(session, "deliveries"):
+        destination, route, state = row.facets
+        of_route = Delivery.route.is_(None) if route is None else Delivery.route == route
+        conditions = (Delivery.destination == destination, of_route, Delivery.state == state)
+        streams.setdefault(destination, []).append(_Stream(DeliveryState(state), conditions))
+    return streams
+
+
+@dataclass(frozen=True)
+class _Stream:
+    state: DeliveryState
+    conditions: tuple[ColumnElement[bool], ...]
+
+
+def _oldest_queued_at(session: Session, streams: Iterable[_Stream]) -> datetime | None:
+    queued = [stream for stream in streams if stream.state is DeliveryState.QUEUED]
+    oldest = (session.scalar(select(func.min(Delivery.created_at)).where(*stream.conditions)) for stream in queued)
+    return min((at for at in oldest if at is not None), default=None)
 
 
 def _last_sent_at(session: Session, destination: str) -> datetime | None:
     return session.scalar(select(func.max(Delivery.sent_at)).where(Delivery.destination == destination))
 
 
-def _last_error(session: Session, destination: str) -> ErrorWords | None:
-    row = session.scalar(
-        select(Delivery)
-        .where(
-            Delivery.destination == destination,
-            Delivery.error_code.is_not(None),
-            Delivery.state.in_((DeliveryState.WAITING, DeliveryState.FAILED)),
-        )
-        .order_by(Delivery.created_at.desc())
-        .limit(1)
-    )
-    if row is None or row.error_code is None:
-        return None
-    return ErrorWords(row.error_code, row.error_message or "", row.error_advice)
+def _last_error(session: Session, streams: Iterable[_Stream]) -> ErrorWords | None:
+    columns = (Delivery.created_at, Delivery.error_code, Delivery.error_message, Delivery.error_advice)
+    newest = [
+        session.execute(
+            select(*columns)
+            .where(*stream.conditions, Delivery.error_code.is_not(None))
+            .order_by(Delivery.created_at.desc())
+            .limit(1)
+        ).first()
+        for stream in streams
+        if stream.state in (DeliveryState.WAITING, DeliveryState.FAILED)
+    ]
+    row = max((row for row in newest if row is not None), key=lambda row: row.created_at, default=None)
+    return None if row is None else ErrorWords(row.error_code, row.error_message or "", row.error_advice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,11 +11,23 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, case, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    bindparam,
+    case,
+    distinct,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from whyray.catalog import events, headers
+from whyray.catalog import events, headers, tallies
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
@@ -36,6 +49,19 @@ STUDY_STATE: ColumnElement[str] = case(
     else_="unrouted",
 )
 """Where a study stands, from its instances and jobs: one of `StudyState`."""
+FEW: dict[StudyState, tuple[JobState, ...]] = {
+    "failed": (JobState.FAILED,),
+    "working": _WORKING,
+    # a job is superseded by a newer one alone: where all have stopped, the newest was cancelled
+    "stopped": (JobState.CANCELLED,),
+}
+"""States of studies that few are in, each with the states of jobs of which such a study has one."""
+_STRONGER: dict[StudyState, tuple[JobState, ...]] = {
+    "failed": (),
+    "working": (JobState.FAILED,),
+    "stopped": (JobState.FAILED, *_WORKING, JobState.DONE),
+}
+"""States of jobs of which such a study has none."""
 
 
 @dataclass(frozen=True)
@@ -253,8 +279,47 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def tally(session: Session) -> dict[str, int]:
+def tally(session: Session) -> dict[StudyState, int]:
     """How many studies are in each state of `StudyState`."""
-    state = select(STUDY_STATE.label("state")).subquery()
-    rows = session.execute(select(state.c.state, func.count()).group_by(state.c.state))
-    return {name: int(number) for name, number in rows}
+    counts: Counter[StudyState] = Counter()
+    with_jobs = 0
+    for row in tallies.counted(session, "studies"):
+        has_jobs, receiving = (bool(facet) for facet in row.facets)
+        if receiving or not has_jobs:
+            counts["receiving" if receiving else "unrouted"] += row.number
+        else:
+            with_jobs += row.number
+    for state in FEW:
+        counts[state] = _number_of_few(session, state)
+    counts["done"] = with_jobs - sum(counts[state] for state in FEW)
+    return {state: number for state, number in counts.items() if number}
+
+
+def _number_of_few(session: Session, state: StudyState) -> int:
+    """How many studies are in one of the states `FEW`: counted among jobs, so that no study is read."""
+    other = aliased(Job)
+    stronger = exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state]))
+    receiving = select(Study.id).where(Study.received_sequence > Study.routed_sequence)
+    query = select(func.count(distinct(Job.study_id))).where(
+        Job.state.in_(FEW[state]), ~stronger, Job.study_id.not_in(receiving)
+    )
+    return session.scalar(query) or 0
+
+
+def is_in(state: StudyState) -> ColumnElement[bool]:
+    """Whether a study is in this state; the same as `STUDY_STATE` says, and asks as few jobs as can be."""
+    settled = Study.received_sequence <= Study.routed_sequence
+    conditions: dict[StudyState, ColumnElement[bool]] = {
+        "receiving": Study.received_sequence > Study.routed_sequence,
+        "failed": settled & _job_in(JobState.FAILED),
+        "working": settled & _job_in(*_WORKING) & ~_job_in(JobState.FAILED),
+        "done": settled & _job_in(JobState.DONE) & ~_job_in(JobState.FAILED, *_WORKING),
+        "stopped": settled & _job_in(*JobState) & ~_job_in(JobState.FAILED, *_WORKING, JobState.DONE),
+        "unrouted": settled & ~_job_in(*JobState),
+    }
+    return conditions[state]
+
+
+def among_few(state: StudyState) -> ColumnElement[bool]:
+    """A condition that all studies in one of the states `FEW` meet, by which they are found without reading others."""
+    return Study.id.in_(select(Job.study_id).where(Job.state.in_(FEW[state])))

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -36,6 +39,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime
     cache_ok = True
+
+    @property
+    def python_type(self) -> type[datetime]:
+        """What its values are."""
+        return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Store as naive UTC, which SQLite and PostgreSQL order alike."""
@@ -84,16 +92,26 @@ class Study(Base):
     received_sequence: Mapped[int] = mapped_column(Integer, default=0)
     routed_sequence: Mapped[int] = mapped_column(Integer, default=0)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     released_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     note: Mapped[str | None] = mapped_column(Text)
     """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    has_jobs: Mapped[bool] = mapped_column(default=False, server_default=false())
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
     jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
 
-    __table_args__ = (Index("ix_studies_unsettled", "routed_sequence", "received_sequence"),)
+    __table_args__ = (Index("ix_studies_received", "last_received_at", "id"),)
+
+
+def _index_of_studies(name: str, condition: ColumnElement[bool]) -> Index:
+    order = (Study.last_received_at, Study.id)
+    return Index(name, *order, sqlite_where=condition, postgresql_where=condition)
+
+
+_index_of_studies("ix_studies_receiving", Study.received_sequence > Study.routed_sequence)
+_index_of_studies("ix_studies_unrouted", Study.has_jobs.is_(False))
 
 
 class Series(Base):
@@ -159,7 +177,7 @@ class Job(Base):
     """The newest `Instance.id` that it takes: what came later belongs to the next revision."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
     """0 stat, 1 urgent, 2 routine."""
-    state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED, index=True)
+    state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -191,7 +209,8 @@ class Job(Base):
         Index("ix_jobs_due", "state", "priority", "created_at"),
         Index("ix_jobs_created", "created_at", "id"),
         Index("ix_jobs_study_state", "study_id", "state"),
-        Index("ix_jobs_state_created", "state", "created_at", "id"),
+        Index("ix_jobs_state_study", "state", "study_id"),
+        Index("ix_jobs_facets", "route", "package", "state", "created_at", "id"),
     )
 
 
@@ -211,11 +230,15 @@ class ResultRow(Base):
     grade: Mapped[str | None] = mapped_column(String(8))
     key: Mapped[str] = mapped_column(String(255))
     picture_key: Mapped[str | None] = mapped_column(String(255))
+    preview_key: Mapped[str | None] = mapped_column(String(255))
+    """The picture in small, as lists show it; None of results of earlier versions."""
     sha256: Mapped[str] = mapped_column(String(64))
     superseded: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     job: Mapped[Job] = relationship(back_populates="results")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="result", cascade="all, delete-orphan")
+
+    __table_args__ = (Index("ix_results_facets", "kind", "finding", "grade", "superseded", "id"),)
 
 
 class Delivery(Base):
@@ -225,6 +248,8 @@ class Delivery(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     result_id: Mapped[int] = mapped_column(ForeignKey("results.id", ondelete="CASCADE"), index=True)
     destination: Mapped[str] = mapped_column(String(64))
+    route: Mapped[str | None] = mapped_column(String(128))
+    """Of its job; here too, so that the deliveries of a route are found without all others."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
     state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
@@ -251,10 +276,21 @@ class Delivery(Base):
         UniqueConstraint("result_id", "destination"),
         Index("ix_deliveries_due", "destination", "state", "priority", "created_at"),
         Index("ix_deliveries_created", "created_at", "result_id", "destination"),
-        Index("ix_deliveries_state_created", "state", "created_at", "result_id", "destination"),
+        Index("ix_deliveries_facets", "destination", "route", "state", "created_at", "result_id"),
         Index("ix_deliveries_sent", "destination", "sent_at"),
         Index("ix_deliveries_commitment", "state", "commitment_asked_at"),
     )
+
+
+SENT_AND_ASKED = text("deliveries.state = 'sent' AND deliveries.commitment_asked_at IS NOT NULL")
+"""Deliveries of which the peer has not said yet whether it keeps them: few of the millions that were sent."""
+Index(
+    "ix_deliveries_asked",
+    Delivery.destination,
+    Delivery.commitment_asked_at,
+    sqlite_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
+    postgresql_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
+)
 
 
 class Announcement(Base):
@@ -342,11 +378,16 @@ class Event(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     severity: Mapped[str] = mapped_column(String(8))
-    kind: Mapped[str] = mapped_column(String(48), index=True)
+    kind: Mapped[str] = mapped_column(String(48))
     actor: Mapped[str] = mapped_column(String(64))
     study_instance_uid: Mapped[str | None] = mapped_column(String(64), index=True)
     job_id: Mapped[str | None] = mapped_column(String(36), index=True)
     message: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ix_events_facets", "kind", "severity", "actor", "id"),
+        Index("ix_events_kind_at", "kind", "at"),
+    )
 
 
 class Process(Base):

@@ -113,7 +113,7 @@ def _silent_for(role: RoleState, now: datetime) -> float:
 
 def _tallies(installation: Overview) -> list[tuple[str, str, int]]:
     """(what, state, number)."""
-    rows = [("studies", state, number) for state, number in installation.studies.items()]
+    rows: list[tuple[str, str, int]] = [("studies", state, number) for state, number in installation.studies.items()]
     rows += [("jobs", state.value, number) for state, number in installation.jobs.items()]
     for worklist, standing in installation.workitems.items():
         name = f"workitems of {worklist}" if worklist else "workitems"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from whyray.base.errors import ImageError
 from whyray.base.finding_record import finding_records
+from whyray.base.preview import preview_of
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
@@ -185,11 +186,12 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
 
 def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
     stored = storage.put(encode(result.dataset), suffix=".dcm")
-    picture_key = None
+    picture_key = preview_key = None
     if result.picture is not None:
-        picture = io.BytesIO()
-        Image.fromarray(result.picture).save(picture, "PNG")
+        image, picture = Image.fromarray(result.picture), io.BytesIO()
+        image.save(picture, "PNG")
         picture_key = storage.put(picture.getvalue(), suffix=".png").key
+        preview_key = storage.put(preview_of(image), suffix=".png").key
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),
@@ -201,6 +203,7 @@ def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> New
         grade=None if result.grade is None else result.grade.value,
         key=stored.key,
         picture_key=picture_key,
+        preview_key=preview_key,
         sha256=stored.sha256,
         destinations=tuple(destinations),
     )

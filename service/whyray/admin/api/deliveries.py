@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import delivery_out
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import delivery_list
 from whyray.admin.schemas import DeliveryMoved, DeliveryOut, Page
-from whyray.base.errors import NotFound
-from whyray.catalog import Delivery, DeliveryState, deliveries
+from whyray.catalog import DeliveryState, deliveries
 
 router = APIRouter(tags=["deliveries"])
 
@@ -26,20 +27,17 @@ def list_deliveries(
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
 ) -> Page[DeliveryOut]:
     """Deliveries, newest first, with the status that the PACS itself answered."""
-    conditions = reading.delivery_filters(state=state, destination=destination, route=route, study_uid=study)
     with backend.catalog.read() as session:
-        total, rows = reading.page(session, reading.deliveries(conditions), paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[delivery_out(row) for row in rows])
+        listing = delivery_list(session, state=state, destination=destination, route=route, study_uid=study)
+        part = part_of(session, listing, paging)
+        return paged(part, [delivery_out(row) for row in part.rows], paging.limit)
 
 
 @router.get("/deliveries/{delivery_id}", summary="Show a delivery")
 def show_delivery(backend: Using, delivery_id: str) -> DeliveryOut:
     """One result on its way to one destination."""
     with backend.catalog.read() as session:
-        delivery = session.scalar(reading.deliveries([Delivery.id == delivery_id]))
-        if delivery is None:
-            raise NotFound(f"no delivery {delivery_id}")
-        return delivery_out(delivery)
+        return delivery_out(reading.delivery(session, delivery_id))
 
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Send again")

@@ -64,5 +64,5 @@ def drift_out(series: Watched) -> DriftOut:
         first_mean=series.first_mean,
         latest_mean=series.latest_mean,
         last_at=series.last_at,
-        shift=None if series.shift is None else ShiftOut.model_validate(asdict(series.shift)),
+        shift=None if series.shift is None else ShiftOut.model_validate(series.shift, from_attributes=True),
     )

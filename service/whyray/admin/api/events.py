@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
-from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import event_list
 from whyray.admin.schemas import EventOut, Page
 
 router = APIRouter(tags=["events"])
@@ -25,7 +26,7 @@ def list_events(
     job: Annotated[str | None, Query(description="Only about this job.")] = None,
 ) -> Page[EventOut]:
     """Events, newest first; an administrator's own actions are among them."""
-    query = reading.events(kind=kind, severity=severity, actor=actor, study_uid=study, job_id=job)
     with backend.catalog.read() as session:
-        total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[event_out(row) for row in rows])
+        listing = event_list(session, kind=kind, severity=severity, actor=actor, study_uid=study, job_id=job)
+        part = part_of(session, listing, paging)
+        return paged(part, [event_out(row) for row in part.rows], paging.limit)

@@ -12,6 +12,8 @@ from whyray.admin import queries as reading
 from whyray.admin import verdicts
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.evaluation_schemas import FeedbackIn, FeedbackOut, ResultFeedback, VerdictOut
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import verdict_list
 from whyray.admin.schemas import Page
 from whyray.catalog import REASONS, Feedback, feedback
 
@@ -73,11 +75,9 @@ def list_verdicts(
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
 ) -> Page[VerdictOut]:
     """Single verdicts with their comments, newest first."""
-    query = select(Feedback).where(*verdicts.of_package(package)).order_by(Feedback.at.desc(), Feedback.id.desc())
     with backend.catalog.read() as session:
-        total, rows = reading.page(session, query, paging.limit, paging.offset)
-        items = [verdicts.verdict_out(row) for row in rows]
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=items)
+        part = part_of(session, verdict_list(verdicts.of_package(package)), paging)
+        return paged(part, [verdicts.verdict_out(row) for row in part.rows], paging.limit)
 
 
 def _of_result(session: Session, sop_instance_uid: str, actor: str) -> ResultFeedback:

@@ -10,6 +10,8 @@ from whyray.admin import bulk
 from whyray.admin import queries as reading
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import job_detail, job_out
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import job_list
 from whyray.admin.schemas import BulkIn, BulkOut, JobDetail, JobMoved, JobOut, Page
 from whyray.catalog import JobState, events, jobs
 
@@ -28,13 +30,19 @@ def list_jobs(
     sort: Annotated[Literal["-created", "created"], Query(description="Newest or oldest first.")] = "-created",
 ) -> Page[JobOut]:
     """Jobs by the time of their creation."""
-    conditions = reading.job_filters(
-        state=state, route=route, package=package, destination=destination, study_uid=study
-    )
     with backend.catalog.read() as session:
-        query = reading.jobs(conditions, oldest_first=sort == "created")
-        total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[job_out(row) for row in rows])
+        listing = job_list(
+            session,
+            state=state,
+            route=route,
+            package=package,
+            destination=destination,
+            study_uid=study,
+            oldest_first=sort == "created",
+        )
+        part = part_of(session, listing, paging)
+        found = backend.findings.of_jobs(session, part.rows)
+        return paged(part, [job_out(row, found[row.id]) for row in part.rows], paging.limit)
 
 
 @router.get("/jobs/{job_id}", summary="Show a job")

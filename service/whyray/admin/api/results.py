@@ -12,7 +12,8 @@ from whyray.admin import queries as reading
 from whyray.admin.audited import Requester, given_result
 from whyray.admin.backend import Actor, Paged, Using
 from whyray.admin.describe import result_detail, result_out
-from whyray.admin.pictures import thumbnail
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import result_list
 from whyray.admin.schemas import Page, ResultDetail, ResultOut
 from whyray.base.errors import NotFound
 from whyray.base.finding_record import GradeName
@@ -35,12 +36,19 @@ def list_results(
     superseded: Annotated[bool, Query(description="Those that newer revisions replaced, too.")] = False,
 ) -> Page[ResultOut]:
     """Results, newest first."""
-    query = reading.results(
-        study_uid=study, finding=finding, kind=kind, grade=grade, pictured=pictured, superseded=superseded
-    )
     with backend.catalog.read() as session:
-        total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=[result_out(row) for row in rows])
+        listing = result_list(
+            session,
+            study_uid=study,
+            finding=finding,
+            kind=kind,
+            grade=grade,
+            pictured=pictured,
+            superseded=superseded,
+        )
+        part = part_of(session, listing, paging)
+        found = backend.findings.of_results(session, part.rows)
+        return paged(part, [result_out(row, found[row.id]) for row in part.rows], paging.limit)
 
 
 @router.get("/results/{sop_instance_uid}", summary="Show a result")
@@ -73,9 +81,10 @@ def show_picture(
     headers = {"ETag": f'"{row.sha256[:32]}-{width or 0}"', "Cache-Control": "private, max-age=86400, immutable"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    with backend.store.open(row.picture_key) as file:
-        png = file.read()
-    return Response(png if width is None else thumbnail(png, width), media_type="image/png", headers=headers)
+    if width is None:
+        with backend.store.open(row.picture_key) as file:
+            return Response(file.read(), media_type="image/png", headers=headers)
+    return Response(backend.previews.of(row, width), media_type="image/png", headers=headers)
 
 
 @router.get(

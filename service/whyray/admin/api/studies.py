@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from whyray.admin import queries as reading
 from whyray.admin.backend import Paged, Using
 from whyray.admin.describe import event_out, job_out, result_out
+from whyray.admin.listing import paged, part_of
+from whyray.admin.lists import study_list
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
 from whyray.catalog import Study, StudyState, events
 
@@ -28,9 +30,8 @@ def list_studies(
 ) -> Page[StudyOut]:
     """Studies by the time of their last instance."""
     with backend.catalog.read() as session:
-        query = reading.studies(uid=uid, state=state, oldest_first=sort == "received")
-        total, rows = reading.page(session, query, paging.limit, paging.offset)
-        return Page(total=total, limit=paging.limit, offset=paging.offset, items=_lines(session, rows))
+        part = part_of(session, study_list(session, uid=uid, state=state, oldest_first=sort == "received"), paging)
+        return paged(part, _lines(session, part.rows), paging.limit)
 
 
 @router.get("/studies/{study_instance_uid}", summary="Show a study")

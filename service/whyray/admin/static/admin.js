@@ -59,7 +59,8 @@ async function refresh(redraw = false) {
     if (mine !== round) return;
     live("on", `live, ${new Date().toLocaleTimeString()}`);
     if (redraw || answers.some((each) => each.changed)) draw(view.body(answers.map((each) => each.body), params, go));
-    await badges();
+    const shown = view.paths(params).indexOf("overview");
+    badges(shown < 0 ? (await get("overview")).body : answers[shown].body);
   } catch (error) {
     if (mine !== round) return;
     if (error instanceof Problem) {
@@ -83,8 +84,7 @@ function live(kind, text) {
   at("live-text").textContent = text;
 }
 
-async function badges() {
-  const { body } = await get("overview");
+function badges(body) {
   const failed = body.deliveries.reduce((sum, each) => sum + (each.states.failed ?? 0), 0);
   for (const [name, count] of [["jobs", body.jobs.failed ?? 0], ["deliveries", failed]]) {
     const badge = document.querySelector(`[data-view="${name}"] .badge`);

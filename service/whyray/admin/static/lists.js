@@ -12,7 +12,7 @@ function list({ title, filters, path, limit = 50, render, extra = () => null }) 
     title,
     controls: (params, go) => h("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
       filters.map((each) => field(each, params, go))),
-    paths: (params) => [path + query({ ...chosen(params), limit, offset: params.get("offset") ?? "" })],
+    paths: (params) => [path + query({ ...chosen(params), limit, after: params.get("after") ?? "" })],
     body: ([page], params, go) => [extra(page, chosen(params)), h("section", { class: "panel" }, render(page.items), pager(page, params, go))],
   };
 }
@@ -21,7 +21,7 @@ function list({ title, filters, path, limit = 50, render, extra = () => null }) 
 function field({ name, label, choices }, params, go) {
   const change = (event) => {
     const next = new URLSearchParams(params);
-    next.delete("offset");
+    next.delete("after");
     if (event.target.value) next.set(name, event.target.value.trim());
     else next.delete(name);
     go(next);
@@ -42,13 +42,20 @@ function offered(select, choices, value) {
   return select;
 }
 
-function pager({ total, limit, offset }, params, go) {
-  if (total <= limit && offset === 0) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
-  const to = (start) => () => { const next = new URLSearchParams(params); next.set("offset", String(start)); go(next); };
+// A page begins beyond a row, not at a number: the number is where it was when the page was turned.
+function pager({ total, at_least, offset, items, next, previous }, params, go) {
+  if (!next && !previous) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
+  const to = (cursor) => () => {
+    const turned = new URLSearchParams(params);
+    if (cursor) turned.set("after", cursor);
+    else turned.delete("after");
+    go(turned);
+  };
   return h("nav", { class: "pager", "aria-label": "Pages" },
-    h("button", { type: "button", "data-key": "newer", disabled: offset === 0, onclick: to(Math.max(0, offset - limit)) }, "Newer"),
-    h("span", {}, `${offset + 1}–${Math.min(total, offset + limit)} of ${total}`),
-    h("button", { type: "button", "data-key": "older", disabled: offset + limit >= total, onclick: to(offset + limit) }, "Older"));
+    h("button", { type: "button", "data-key": "newest", disabled: !previous, onclick: to(null) }, "Newest"),
+    h("button", { type: "button", "data-key": "newer", disabled: !previous, onclick: to(previous) }, "Newer"),
+    h("span", {}, `${offset + 1}–${offset + items.length} of ${at_least ? `more than ${total}` : total}`),
+    h("button", { type: "button", "data-key": "older", disabled: !next, onclick: to(next) }, "Older"));
 }
 
 const acting = (of) => (page, { state, route, destination, study }) => {

@@ -1,0 +1,96 @@
+"""What lists show of findings, without reading the findings of each job at each look: they are tens of kilobytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from whyray.admin.describe import JobSummary, ResultSummary, summary_of_job, summary_of_result
+from whyray.base.finding_record import finding_records
+from whyray.catalog import Job, ResultRow
+
+Value = TypeVar("Value")
+
+_MOST = 4096
+"""Summaries that are kept, of jobs and of results each: some kilobytes a piece."""
+
+
+class _Kept(Generic[Value]):
+    """The values that were last asked for. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def get(self, key: Hashable) -> Value | None:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: Hashable, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > _MOST:
+                self._values.popitem(last=False)
+
+
+class FindingSummaries:
+    """Summaries of jobs and of results, each made once: findings are written as a job ends, and then stay."""
+
+    def __init__(self) -> None:
+        self._jobs: _Kept[JobSummary] = _Kept()
+        self._results: _Kept[ResultSummary] = _Kept()
+
+    def of_jobs(self, session: Session, jobs: Sequence[Job]) -> dict[str, JobSummary]:
+        """By job id."""
+        known = {job.id: kept for job in jobs if (kept := self._jobs.get(_version(job, job.id))) is not None}
+        missing = {job.id: job for job in jobs if job.id not in known}
+        for job_id, findings, no_statement in _findings(session, missing):
+            # what is absent is in no list: most of it, and half of the work
+            present = finding_records((each for each in findings if each.get("present")), of=f"job {job_id}")
+            known[job_id] = summary_of_job(present, no_statement)
+            self._keep(self._jobs.put, missing[job_id], job_id, known[job_id])
+        return known
+
+    def of_results(self, session: Session, rows: Sequence[ResultRow]) -> dict[int, ResultSummary]:
+        """By the result's id; needs the job of each."""
+        known = {row.id: kept for row in rows if (kept := self._results.get(_version(row.job, row.id))) is not None}
+        missing = [row for row in rows if row.id not in known]
+        names: dict[str, set[str | None]] = {}
+        for row in missing:
+            names.setdefault(row.job_id, set()).add(row.finding)
+        records = {
+            job_id: finding_records(
+                (each for each in findings if each.get("finding") in names[job_id]), of=f"job {job_id}"
+            )
+            for job_id, findings, _ in _findings(session, names)
+        }
+        for row in missing:
+            known[row.id] = summary_of_result(row, records.get(row.job_id, ()))
+            self._keep(self._results.put, row.job, row.id, known[row.id])
+        return known
+
+    def _keep(self, put: Callable[[Hashable, Any], None], job: Job, name: Hashable, summary: object) -> None:
+        if job.finished_at is not None:  # one that runs again keeps its findings until it ends
+            put(_version(job, name), summary)
+
+
+def _version(job: Job, name: Hashable) -> Hashable:
+    return name, job.finished_at
+
+
+def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, list[dict[str, Any]], int]]:
+    """(job id, findings as they were written, number of images of which nothing is said)."""
+    wanted = list(job_ids)
+    if not wanted:
+        return []
+    query = select(Job.id, Job.findings, Job.no_statement).where(Job.id.in_(wanted))
+    return [
+        (job_id, findings or [], len(no_statement or ())) for job_id, findings, no_statement in session.execute(query)
+    ]

@@ -1,0 +1,238 @@
+"""Lists in pages: where a page begins is said by the row before it, so that no page costs more than the first.
+
+A list is made of streams, each a stretch of an index in the list's order; a page is merged from their beginnings.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
+
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import ColumnElement, func, inspect, literal, select, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.sql.base import ExecutableOption
+
+from whyray.admin.backend import Paging
+from whyray.admin.schemas import Page
+from whyray.catalog import Base, tallies
+
+Row = TypeVar("Row", bound=Base)
+Item = TypeVar("Item")
+
+MOST_COUNTED = 10_000
+"""Where the catalog has no count of a list, its rows are counted up to here, unless the list says otherwise."""
+
+
+_LARGEST = 2**31 - 1
+"""What every database can count to."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows that meet these conditions; `facets` are columns of which each has one value there.
+
+    The facets are named again when it is sorted: then every database sees that the index has this order already.
+    """
+
+    conditions: tuple[ColumnElement[bool], ...] = ()
+    facets: tuple[InstrumentedAttribute[Any], ...] = ()
+
+    def but(self, *conditions: ColumnElement[bool]) -> Stream:
+        """Of these rows, those that meet more conditions."""
+        return replace(self, conditions=(*self.conditions, *conditions))
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Row]):
+    """A list: disjoint streams that are all of it, sorted by columns that no two rows have alike.
+
+    `total` is how many there are, where that is known without counting; else they are counted up to `most_counted`.
+    `options` say what is loaded with a row.
+    """
+
+    table: type[Row]
+    order: tuple[InstrumentedAttribute[Any], ...]
+    streams: tuple[Stream, ...]
+    newest_first: bool = True
+    total: int | None = None
+    most_counted: int = MOST_COUNTED
+    options: tuple[ExecutableOption, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part(Generic[Row]):
+    """One page of a list. `at_least`: there are more than `total`. The cursors are None where nothing is."""
+
+    rows: Sequence[Row]
+    total: int
+    at_least: bool
+    offset: int
+    next: str | None
+    previous: str | None
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """A row, and whether the page comes before it; `offset` is where that page begins, as far as one could tell."""
+
+    back: bool
+    offset: int
+    key: tuple[Any, ...]
+
+    def text(self) -> str:
+        key = [value.isoformat() if isinstance(value, datetime) else value for value in self.key]
+        return base64.urlsafe_b64encode(json.dumps([int(self.back), self.offset, *key]).encode()).decode().rstrip("=")
+
+
+def _cursor(text: str, order: Sequence[InstrumentedAttribute[Any]]) -> _Cursor:
+    try:
+        back, offset, *key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        values = [_value(each, column) for each, column in zip(key, order, strict=True)]
+        return _Cursor(bool(back), min(max(int(offset), 0), _LARGEST), tuple(values))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = {
+            "loc": ("query", "after"),
+            "msg": "not `next` or `previous` of an answer of this list",
+            "type": "cursor",
+        }
+        raise RequestValidationError([told]) from error
+
+
+def _value(value: object, column: InstrumentedAttribute[Any]) -> object:
+    wanted = column.type.python_type
+    if wanted is datetime and isinstance(value, str):
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    elif isinstance(value, str) and wanted is str:
+        value.encode()  # half of a surrogate pair is nothing that a database takes
+        return value
+    elif isinstance(value, int) and wanted is int and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        return value
+    raise ValueError(f"{value!r} is no {wanted.__name__}")
+
+
+def streams_of(
+    session: Session,
+    relation: tallies.Relation,
+    facets: Sequence[InstrumentedAttribute[Any]],
+    *wanted: Callable[[Any], object] | None,
+) -> tuple[tuple[Stream, ...], int]:
+    """The streams of the rows whose facets are `wanted`, each by its own test, and how many rows they have.
+
+    `facets` are the columns of the index. Rows are counted by more where more is asked here: that is left to the caller
+    to tell apart within a stream. None wants every value.
+    """
+    conditions: dict[tuple[Any, ...], Stream] = {}
+    total = 0
+    for row in tallies.counted(session, relation):
+        if all(test is None or test(value) for value, test in zip(row.facets, wanted, strict=True)):
+            total += row.number
+            key = row.facets[: len(facets)]
+            conditions[key] = Stream(tuple(map(_equals, facets, key)), tuple(facets))
+    return tuple(conditions.values()), total
+
+
+def _equals(column: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:
+    if value is None:
+        return column.is_(None)
+    return column.is_(bool(value)) if column.type.python_type is bool else column == value
+
+
+def paged(part: Part[Row], items: Sequence[Item], limit: int) -> Page[Item]:
+    """The page as the API answers it; `items` are its rows."""
+    return Page(
+        total=part.total,
+        at_least=part.at_least,
+        limit=limit,
+        offset=part.offset,
+        next=part.next,
+        previous=part.previous,
+        items=list(items),
+    )
+
+
+def part_of(session: Session, listing: Listing[Row], paging: Paging) -> Part[Row]:
+    """The page that is asked for. Raises RequestValidationError for a cursor that is none of this list."""
+    cursor = None if paging.after is None else _cursor(paging.after, listing.order)
+    back = cursor is not None and cursor.back
+    skipped = paging.offset if cursor is None else 0
+    descending = listing.newest_first is not back
+    keys = _keys(session, listing, cursor, descending, skipped, paging.limit + 1)
+    page = keys[: paging.limit]
+    more = len(keys) > paging.limit
+    if back:
+        page.reverse()
+    offset = paging.offset if cursor is None else cursor.offset
+    rows = _rows(session, listing, [key[-1] for key in page])
+    if listing.total is None and cursor is None and not more and (page or not skipped):
+        total, at_least = skipped + len(page), False
+    else:
+        total, at_least = _total(session, listing)
+    following = previous = None
+    if page and (back or more):
+        following = _Cursor(False, offset + len(page), page[-1][:-1]).text()
+    if page and (more if back else cursor is not None or offset > 0):
+        previous = _Cursor(True, max(0, offset - paging.limit), page[0][:-1]).text()
+    return Part(rows, total, at_least, offset, following, previous)
+
+
+def _keys(
+    session: Session, listing: Listing[Row], cursor: _Cursor | None, descending: bool, skipped: int, most: int
+) -> list[tuple[Any, ...]]:
+    """What sorts the first rows of the page, and at the end of each their primary key."""
+    (primary,) = inspect(listing.table).primary_key
+    beyond = true() if cursor is None else _beyond(listing.order, cursor.key, descending)
+    # of one stream the database passes over what is skipped; of several, nobody knows how much is of which
+    single = len(listing.streams) == 1
+    found = []
+    for stream in listing.streams:
+        columns = (*stream.facets, *(each for each in listing.order if not any(each is one for one in stream.facets)))
+        query = (
+            select(*listing.order, primary)
+            .where(*stream.conditions, beyond)
+            .order_by(*(column.desc() if descending else column for column in columns))
+            .offset(skipped if single else 0)
+            .limit(most if single else skipped + most)
+        )
+        found.append([tuple(row) for row in session.execute(query)])
+    if single:
+        return found[0]
+    by_order = itemgetter(*range(len(listing.order)))
+    return list(heapq.merge(*found, key=by_order, reverse=descending))[skipped : skipped + most]
+
+
+def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
+    if len(order) == 1:
+        only: ColumnElement[bool] = order[0] < key[0] if descending else order[0] > key[0]
+        return only
+    columns = tuple_(*order)
+    values = tuple_(*(literal(value, column.type) for value, column in zip(key, order, strict=True)))
+    return columns < values if descending else columns > values
+
+
+def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[Row]:
+    mapper = inspect(listing.table)
+    (primary,) = mapper.primary_key
+    query = select(listing.table).where(primary.in_(keys)).options(*listing.options)
+    found = {mapper.primary_key_from_instance(row)[0]: row for row in session.scalars(query).unique()} if keys else {}
+    return [found[key] for key in keys if key in found]
+
+
+def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
+    if listing.total is not None:
+        return listing.total, False
+    total, most = 0, listing.most_counted
+    for stream in listing.streams:
+        some = select(literal(1)).select_from(listing.table).where(*stream.conditions).limit(most + 1 - total)
+        total += session.scalar(select(func.count()).select_from(some.subquery())) or 0
+        if total > most:
+            return most, True
+    return total, False

@@ -1,0 +1,247 @@
+"""The lists of the admin endpoint with their filters, each as streams of an index: see `listing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, func, literal, select
+from sqlalchemy.orm import Session, defer, joinedload
+
+from whyray.admin import queries
+from whyray.admin.listing import Listing, Stream, streams_of
+from whyray.catalog import (
+    Delivery,
+    DeliveryState,
+    Event,
+    Feedback,
+    Job,
+    JobState,
+    ResultRow,
+    Study,
+    StudyState,
+    studies,
+    tallies,
+)
+
+_FEW = 5000
+"""Up to so many jobs, their studies are looked up and sorted; of more, one is soon found among the newest studies."""
+_MOST_LOOKED_UP = 1000
+"""How far rows are counted where other tables are asked about each."""
+_COMMON = 20
+"""What is at least every so manieth row is soon found among the newest."""
+_MANY = 64
+"""More streams than this take longer than to look for what is common among the newest."""
+_JOB_FACETS = (Job.route, Job.package, Job.state)
+_DELIVERY_FACETS = (Delivery.destination, Delivery.route, Delivery.state)
+_RESULT_FACETS = (ResultRow.kind, ResultRow.finding, ResultRow.grade, ResultRow.superseded)
+_EVENT_FACETS = (Event.kind, Event.severity, Event.actor)
+_WITHOUT_FINDINGS = (defer(Job.findings, raiseload=True), defer(Job.no_statement, raiseload=True))
+_OF_RESULT = joinedload(ResultRow.job).options(joinedload(Job.study), *_WITHOUT_FINDINGS)
+
+
+def _is(value: str | None) -> Callable[[Any], object] | None:
+    return None if value is None else (lambda found: found == value)
+
+
+def _in(values: Sequence[str]) -> Callable[[Any], object] | None:
+    return (lambda found: found in values) if values else None
+
+
+def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState], oldest_first: bool) -> Listing[Study]:
+    """Studies whose UID contains `uid`, in one of the states."""
+    listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
+    if state:
+        streams = tuple(_of_state(session, each) for each in dict.fromkeys(state))
+        listing = replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
+    else:
+        listing = replace(listing, total=_number(session, "studies"))
+    if uid:
+        contains = Study.study_instance_uid.contains(uid, autoescape=True)
+        listing = replace(listing, streams=tuple(stream.but(contains) for stream in listing.streams), total=None)
+    return listing
+
+
+def _of_state(session: Session, state: StudyState) -> Stream:
+    if state == "receiving":
+        return Stream((studies.is_in(state),))
+    if state == "unrouted":
+        return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
+    of_jobs = studies.FEW.get(state, (JobState.DONE,))
+    number = sum(row.number for row in tallies.counted(session, "jobs") if row.facets[2] in of_jobs)
+    is_so = studies.is_in(state)
+    return Stream((studies.among_few(state), is_so) if state in studies.FEW and number <= _FEW else (is_so,))
+
+
+def job_list(
+    session: Session,
+    *,
+    state: Sequence[JobState],
+    route: str | None,
+    package: str | None,
+    destination: str | None,
+    study_uid: str | None,
+    oldest_first: bool,
+) -> Listing[Job]:
+    """Jobs with their studies, and without their findings."""
+    listing = Listing(
+        Job,
+        (Job.created_at, Job.id),
+        (Stream(),),
+        newest_first=not oldest_first,
+        options=(joinedload(Job.study), *_WITHOUT_FINDINGS),
+    )
+    if study_uid is not None:
+        chosen = queries.job_filters(state=state, route=route, package=package, destination=destination)
+        return replace(listing, streams=(Stream((Job.study_id == _study_id(session, study_uid), *chosen)),))
+    if not state and destination is route is package is None:
+        return replace(listing, total=_number(session, "jobs"))
+    of_package = None if package is None else (lambda name: name == package or name.startswith(f"{package}@"))
+    if destination is None:
+        streams, total = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
+        return replace(listing, streams=streams, total=total)
+    sent, _ = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), None)
+    routes = {row.facets[1] for row in tallies.counted(session, "deliveries") if row.facets[0] == destination}
+    streams, _ = streams_of(
+        session, "jobs", _JOB_FACETS, lambda name: name in routes and route in (None, name), of_package, _in(state)
+    )
+    latest = (session.scalar(select(func.max(Delivery.created_at)).where(*stream.conditions)) for stream in sent)
+    newest = max((at for at in latest if at is not None), default=None)
+    if newest is None:
+        return replace(listing, streams=(), total=0)
+    # no job is younger than its last result: all that were created since then are passed over at once
+    has_sent = (Job.created_at <= newest, _has_sent(destination))
+    return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
+
+
+def _has_sent(destination: str) -> ColumnElement[bool]:
+    """Whether a job has a result for this destination: looked up job by job, until there are enough.
+
+    A plain EXISTS may be answered by reading all deliveries of the destination first, of which there are millions.
+    """
+    sent = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
+    of_job = select(literal(1)).where(ResultRow.job_id == Job.id, sent.correlate(ResultRow)).limit(1)
+    return of_job.correlate(Job).scalar_subquery().is_not(None)
+
+
+def delivery_list(
+    session: Session,
+    *,
+    state: Sequence[DeliveryState],
+    destination: str | None,
+    route: str | None,
+    study_uid: str | None,
+) -> Listing[Delivery]:
+    """Deliveries with their results, newest first."""
+    listing = Listing(
+        Delivery,
+        (Delivery.created_at, Delivery.result_id, Delivery.destination),
+        (Stream(),),
+        options=(joinedload(Delivery.result).options(_OF_RESULT),),
+    )
+    if study_uid is not None:
+        chosen = queries.delivery_filters(state=state, destination=destination, route=route)
+        of_study = select(ResultRow.id).join(Job).where(Job.study_id == _study_id(session, study_uid))
+        return replace(listing, streams=(Stream((Delivery.result_id.in_(session.scalars(of_study).all()), *chosen)),))
+    if not state and destination is route is None:
+        return replace(listing, total=_number(session, "deliveries"))
+    streams, total = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), _in(state))
+    return replace(listing, streams=streams, total=total)
+
+
+def result_list(
+    session: Session,
+    *,
+    study_uid: str | None,
+    finding: str | None,
+    kind: str | None,
+    grade: str | None,
+    pictured: bool | None,
+    superseded: bool,
+) -> Listing[ResultRow]:
+    """Results with their jobs, newest first."""
+    listing = Listing(ResultRow, (ResultRow.id,), (Stream(),), options=(_OF_RESULT,))
+    marks: list[ColumnElement[bool]] = []
+    if pictured is not None:
+        marks.append(ResultRow.picture_key.is_not(None) if pictured else ResultRow.picture_key.is_(None))
+    wanted = ((ResultRow.finding, finding), (ResultRow.kind, kind), (ResultRow.grade, grade))
+    chosen = [*marks, *(column == value for column, value in wanted if value is not None)]
+    if not superseded:
+        chosen.append(ResultRow.superseded.is_(False))
+    if study_uid is not None:
+        of_study = session.scalars(select(Job.id).where(Job.study_id == _study_id(session, study_uid))).all()
+        return replace(listing, streams=(Stream((ResultRow.job_id.in_(of_study), *chosen)),))
+    tests = (
+        _is(kind),
+        _is(finding),
+        _is(grade),
+        None if superseded else (lambda value: not value),
+        None if pictured is None else (lambda value: bool(value) is pictured),
+    )
+    streams, total = streams_of(session, "results", _RESULT_FACETS, *tests)
+    streams = tuple(stream.but(*marks) for stream in streams)
+    most = 0 if kind is finding is grade is None else _MANY
+    return replace(listing, streams=_few_streams(session, "results", streams, total, chosen, most), total=total)
+
+
+def event_list(
+    session: Session,
+    *,
+    kind: str | None,
+    severity: Sequence[str],
+    actor: str | None,
+    study_uid: str | None,
+    job_id: str | None,
+) -> Listing[Event]:
+    """Events, newest first; `kind` may be a prefix that ends at a dot."""
+    listing = Listing(Event, (Event.id,), (Stream(),))
+    chosen = _event_filters(kind, severity, actor)
+    if study_uid is not None or job_id is not None:
+        if study_uid is not None:
+            chosen.append(Event.study_instance_uid == study_uid)
+        if job_id is not None:
+            chosen.append(Event.job_id == job_id)
+        return replace(listing, streams=(Stream(tuple(chosen)),))
+    if kind is actor is None and not severity:
+        return replace(listing, total=_number(session, "events"))
+    of_kind = None if kind is None else (lambda name: name == kind or name.startswith(f"{kind}."))
+    streams, total = streams_of(session, "events", _EVENT_FACETS, of_kind, _in(severity), _is(actor))
+    return replace(listing, streams=_few_streams(session, "events", streams, total, chosen, _MANY), total=total)
+
+
+def _event_filters(kind: str | None, severity: Sequence[str], actor: str | None) -> list[ColumnElement[bool]]:
+    chosen: list[ColumnElement[bool]] = []
+    if kind is not None:
+        chosen.append((Event.kind == kind) | Event.kind.startswith(f"{kind}.", autoescape=True))
+    if severity:
+        chosen.append(Event.severity.in_(severity))
+    if actor is not None:
+        chosen.append(Event.actor == actor)
+    return chosen
+
+
+def verdict_list(conditions: Sequence[ColumnElement[bool]]) -> Listing[Feedback]:
+    """Verdicts that meet these conditions, newest first."""
+    return Listing(Feedback, (Feedback.at, Feedback.id), (Stream(tuple(conditions)),))
+
+
+def _few_streams(
+    session: Session,
+    relation: tallies.Relation,
+    streams: tuple[Stream, ...],
+    total: int,
+    conditions: Sequence[ColumnElement[bool]],
+    most: int,
+) -> tuple[Stream, ...]:
+    """These streams; or the whole list, of which most that is read is wanted, where there are more than `most`."""
+    common = total * _COMMON >= _number(session, relation)
+    return (Stream(tuple(conditions)),) if common and total and len(streams) > most else streams
+
+
+def _number(session: Session, relation: tallies.Relation) -> int:
+    return sum(row.number for row in tallies.counted(session, relation))
+
+
+def _study_id(session: Session, uid: str) -> int | None:
+    return session.scalar(select(Study.id).where(Study.study_instance_uid == uid))
