@@ -129,6 +129,13 @@ class ReadImage(_Strict):
     notes: list[str]
 
 
+class Stage(_Strict):
+    stage: str
+    own_s: float
+    total_s: float
+    times: int
+
+
 class ReportFile(_Strict):
     """report.json, as scripts may rely on it."""
 
@@ -144,6 +151,7 @@ class ReportFile(_Strict):
     withheld: list[str]
     no_statement: list[dict[str, object]]
     files: list[str]
+    stages: list[Stage]
 
 
 def report_in(folder: Path) -> ReportFile:

@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import GeometryError
+from whyray.base.stages import stage
 from whyray.imaging.kernels import inside, sampling_matrix
 from whyray.imaging.planar import planar_to_frame
 from whyray.imaging.source import ModelGrid, SourceFrame, SourceImage
@@ -19,6 +20,7 @@ ALONG = 1e-7
 """A grid axis whose index moves by less than this a pixel does not depend on that pixel index."""
 
 
+@stage("resampling")
 def to_source(
     values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int = 1
 ) -> tuple[FloatArray, BoolArray]:
@@ -36,6 +38,7 @@ def to_source(
     return out, covered
 
 
+@stage("resampling")
 def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[Any], BoolArray]:
     """Carry a boolean or label array (*grid.shape) back by nearest neighbour, in its own type; 0 outside the grid."""
     out = np.zeros(image.shape, mask.dtype)
@@ -49,6 +52,7 @@ def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> t
     return out, covered
 
 
+@stage("resampling")
 def scores_to_source(scores: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[np.uint8], BoolArray]:
     """Carry a segmentation's scores (classes, *grid.shape) back: class index per source pixel, 0 outside the grid.
 

@@ -18,7 +18,7 @@ from whyray.results.build_frames import build_frame_results
 from whyray.results.build_run import build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
-from whyray.results.files import encode, write_picture
+from whyray.results.files import encode, encoded_picture, write_picture
 from whyray.results.header import invalid_attributes
 from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.said import frames_explained_words
@@ -54,6 +54,7 @@ __all__ = [
     "describe",
     "describe_no_statement",
     "encode",
+    "encoded_picture",
     "frames_explained_words",
     "grouped_results",
     "illegible_languages",

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.stages import stage
+
 SHEETS = {"a4": (595.28, 841.89), "letter": (612.0, 792.0)}
 """Widths and heights of paper in points (1/72 inch), upright."""
 _MARGIN = 28.35
@@ -16,6 +18,7 @@ _UP = 2
 """PNG's filter 'Up' (RFC 2083 section 6.4), which PDF takes over: rows are alike, so their differences pack well."""
 
 
+@stage("PDF encoding")
 def pdf_file(pictures: Sequence[NDArray[np.uint8]], *, title: str, language: str, sheet: str) -> bytes:
     """A PDF 1.4 document with one sheet for each picture, upright or lying as the picture is.
 
