@@ -1,9 +1,9 @@
 """Where a worker's time goes: the stages of three jobs, and beside each the bare forward passes of that very job.
 
 `PYTHONPATH=tests python tests/benchmarks/worker_stages.py [--runs N] [--json FILE] [JOB ...]` prints the tables of
-docs/performance.md. A job is what `whyray explain` does of it, with the models loaded: once before, so that sessions are
-open as a worker keeps them, then N times. Right after each time its passes through ONNX Runtime are made again with
-nothing around them, on the same sessions with inputs of the same shapes.
+docs/performance.md. A job is what `whyray explain` does of it, with the models loaded: once before, so that sessions
+are open as a worker keeps them, then N times. Right after each time its passes through ONNX Runtime are made again
+with nothing around them, on the same sessions with inputs of the same shapes.
 """
 
 from __future__ import annotations

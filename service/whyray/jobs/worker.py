@@ -27,8 +27,8 @@ from whyray.results import (
     describe,
     describe_no_statement,
     encode,
-    encoded_picture,
     grouped_results,
+    png_file,
 )
 from whyray.storage import Storage
 
@@ -199,7 +199,7 @@ def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> New
         stored = storage.put(encoded, suffix=".dcm")
     picture_key = None
     if result.picture is not None:
-        png = encoded_picture(result.picture)
+        png = png_file(result.picture)
         with stage("storing"):
             picture_key = storage.put(png, suffix=".png").key
     return NewResult(

@@ -18,11 +18,12 @@ from whyray.results.build_frames import build_frame_results
 from whyray.results.build_run import build_run_results, grouped_results
 from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
-from whyray.results.files import encode, encoded_picture, write_picture
+from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
 from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
+from whyray.results.png import png_file
 from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
@@ -54,12 +55,12 @@ __all__ = [
     "describe",
     "describe_no_statement",
     "encode",
-    "encoded_picture",
     "frames_explained_words",
     "grouped_results",
     "illegible_languages",
     "invalid_attributes",
     "load_templates",
+    "png_file",
     "previews",
     "shown_maps",
     "template_schema",

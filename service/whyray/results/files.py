@@ -5,15 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydicom import Dataset
 
 from whyray.base.errors import ExplanationError
 from whyray.base.stages import stage
 from whyray.imaging import quiet
 from whyray.results.answer import Result
+from whyray.results.png import png_file
 
 
 @quiet()
@@ -22,14 +20,6 @@ def encode(dataset: Dataset) -> bytes:
     """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
     with BytesIO() as file:
         dataset.save_as(file, enforce_file_format=True)
-        return file.getvalue()
-
-
-@stage("picture encoding")
-def encoded_picture(picture: NDArray[np.uint8]) -> bytes:
-    """A picture (rows, columns, 3) as the bytes of a PNG file."""
-    with BytesIO() as file:
-        Image.fromarray(picture).save(file, format="PNG")
         return file.getvalue()
 
 
@@ -46,4 +36,4 @@ def write_picture(result: Result, path: Path) -> None:
             f"result {result.dataset.SOPInstanceUID} ({result.kind}) has no picture",
             advice="Only Secondary Capture results have pictures.",
         )
-    path.write_bytes(encoded_picture(result.picture))
+    path.write_bytes(png_file(result.picture))
