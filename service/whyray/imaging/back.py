@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import GeometryError
 from whyray.base.stages import stage
 from whyray.imaging.kernels import inside, sampling_matrix
-from whyray.imaging.planar import planar_to_frame
+from whyray.imaging.planar import planar_to_frame, planar_to_frame_nearest
 from whyray.imaging.source import ModelGrid, SourceFrame, SourceImage
 
 ALONG = 1e-7
@@ -41,6 +42,10 @@ def to_source(
 @stage("resampling")
 def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[Any], BoolArray]:
     """Carry a boolean or label array (*grid.shape) back by nearest neighbour, in its own type; 0 outside the grid."""
+    _refuse_what_does_not_belong(mask.shape, grid, image)
+    if image.kind == "planar":
+        nearest, within = planar_to_frame_nearest(mask, grid, image.frames[0].shape)
+        return np.where(within, nearest, np.zeros((), mask.dtype))[None], within[None]
     out = np.zeros(image.shape, mask.dtype)
     covered = np.zeros(image.shape, np.bool_)
     # Labels travel as their rank among those present, which float32 carries exactly whatever the labels are.
@@ -74,25 +79,41 @@ def _each_frame(
     channels: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int
 ) -> Iterator[tuple[FloatArray, BoolArray]]:
     """Yield, for each frame, the channels (channels, rows, columns) and the mask of pixels that the grid covers."""
-    if channels.shape[1:] != grid.shape:
-        raise GeometryError(f"expected values on a grid of {grid.shape}, found {channels.shape[1:]}")
-    if (len(grid.shape) == 2) != (image.kind == "planar"):
-        raise GeometryError(f"expected a grid for a {image.kind} image, found one of {len(grid.shape)} dimensions")
+    _refuse_what_does_not_belong(channels.shape[1:], grid, image)
     if image.kind == "planar":
         pairs = [planar_to_frame(channel, grid, image.frames[0].shape, order) for channel in channels]
         yield np.stack([pair[0] for pair in pairs]), pairs[0][1]
         return
     to_grid = np.linalg.inv(grid.to_reference)
+    weights = lru_cache(maxsize=16)(_weights)  # the slices of a series have the same, as a rule
     for frame in image.frames:
         if frame.to_patient is None:
             raise GeometryError(
                 f"instance {frame.sop_instance_uid}: expected a position in a volume's slice, found none"
             )
-        yield _slice_of(channels, grid, to_grid @ frame.to_patient, frame, order)
+        yield _slice_of(channels, grid, to_grid @ frame.to_patient, frame, order, weights)
+
+
+def _refuse_what_does_not_belong(shape: tuple[int, ...], grid: ModelGrid, image: SourceImage) -> None:
+    if shape != grid.shape:
+        raise GeometryError(f"expected values on a grid of {grid.shape}, found {shape}")
+    if (len(grid.shape) == 2) != (image.kind == "planar"):
+        raise GeometryError(f"expected a grid for a {image.kind} image, found one of {len(grid.shape)} dimensions")
+
+
+def _weights(start: float, step: float, count: int, size: int, order: int) -> tuple[FloatArray, BoolArray]:
+    """The sampling matrix of pixels along one axis of a frame, and which of them lie in the grid."""
+    places = start + step * np.arange(count)
+    return sampling_matrix(places, size, step=step, order=order), inside(places, size)
 
 
 def _slice_of(
-    channels: NDArray[Any], grid: ModelGrid, pixel_to_grid: NDArray[np.float64], frame: SourceFrame, order: int
+    channels: NDArray[Any],
+    grid: ModelGrid,
+    pixel_to_grid: NDArray[np.float64],
+    frame: SourceFrame,
+    order: int,
+    weights: Callable[[float, float, int, int, int], tuple[FloatArray, BoolArray]],
 ) -> tuple[FloatArray, BoolArray]:
     by_column, by_row, constant = pixel_to_grid[:3, 0], pixel_to_grid[:3, 1], pixel_to_grid[:3, 3]
     across, down = int(np.abs(by_column).argmax()), int(np.abs(by_row).argmax())
@@ -100,19 +121,22 @@ def _slice_of(
     oblique = np.abs(np.delete(by_column, across)).max() > ALONG or np.abs(np.delete(by_row, down)).max() > ALONG
     if across == down or oblique:
         return _point_by_point(channels, grid, pixel_to_grid, frame, order)
-    rows = constant[down] + by_row[down] * np.arange(frame.shape[0])
-    columns = constant[across] + by_column[across] * np.arange(frame.shape[1])
+    vertical, within_rows = weights(float(constant[down]), float(by_row[down]), frame.shape[0], grid.shape[down], order)
+    horizontal, within_columns = weights(
+        float(constant[across]), float(by_column[across]), frame.shape[1], grid.shape[across], order
+    )
     height = constant[through : through + 1]
     at_height = sampling_matrix(height, grid.shape[through], step=1.0, order=order)[0]
-    vertical = sampling_matrix(rows, grid.shape[down], step=float(by_row[down]), order=order)
-    horizontal = sampling_matrix(columns, grid.shape[across], step=float(by_column[across]), order=order)
-    within = np.outer(inside(rows, grid.shape[down]), inside(columns, grid.shape[across]))
+    within = np.outer(within_rows, within_columns)
     within &= inside(height, grid.shape[through])[0]
     sampled = np.empty((len(channels), *frame.shape), np.float32)
     for channel, values in enumerate(channels):
         slab = np.zeros(np.delete(np.asarray(grid.shape), through), np.float32)
         for index in np.flatnonzero(at_height):
             slab += at_height[index] * np.take(values, index, axis=through).astype(np.float32)
+        if not slab.any():
+            sampled[channel] = 0  # most slices of a map in which little counts
+            continue
         # What is left of the grid's axes is in rising order; the frame wants (down, across).
         sampled[channel] = vertical @ (slab if down < across else slab.T) @ horizontal.T
     return sampled, within

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.imaging.kernels import inside, sampling_matrix
+from whyray.imaging.kernels import inside, nearest_samples, sampling_matrix
 from whyray.imaging.source import ModelGrid, SourceFrame
 
 
@@ -49,13 +49,27 @@ def planar_to_frame(
 ) -> tuple[NDArray[np.float32], BoolArray]:
     """Sample values of the grid at every pixel of a frame of `shape`: the samples, and which pixels the grid covers."""
     scale = grid.to_reference[[0, 1], [0, 1]]
-    offset = grid.to_reference[:2, 2]
-    rows = (np.arange(shape[0]) - offset[0]) / scale[0]
-    columns = (np.arange(shape[1]) - offset[1]) / scale[1]
+    rows, columns = _of_frame(grid, shape)
     vertical = sampling_matrix(rows, grid.shape[0], step=float(1 / scale[0]), order=order)
     horizontal = sampling_matrix(columns, grid.shape[1], step=float(1 / scale[1]), order=order)
     covered = np.outer(inside(rows, grid.shape[0]), inside(columns, grid.shape[1]))
-    return (vertical @ values.astype(np.float32) @ horizontal.T).astype(np.float32), covered
+    return (vertical @ values.astype(np.float32) @ horizontal.T).astype(np.float32, copy=False), covered
+
+
+def planar_to_frame_nearest(
+    values: NDArray[Any], grid: ModelGrid, shape: tuple[int, int]
+) -> tuple[NDArray[Any], BoolArray]:
+    """As `planar_to_frame` with order 0, of values of any type, which they keep."""
+    rows, columns = _of_frame(grid, shape)
+    covered = np.outer(inside(rows, grid.shape[0]), inside(columns, grid.shape[1]))
+    nearest = nearest_samples(rows, grid.shape[0])[:, None], nearest_samples(columns, grid.shape[1])[None]
+    return values[nearest], covered
+
+
+def _of_frame(grid: ModelGrid, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the rows and the columns of a frame lie, in indices of the grid."""
+    scale, offset = grid.to_reference[[0, 1], [0, 1]], grid.to_reference[:2, 2]
+    return (np.arange(shape[0]) - offset[0]) / scale[0], (np.arange(shape[1]) - offset[1]) / scale[1]
 
 
 def _along(grid: ModelGrid, axis: int) -> NDArray[np.float64]:
