@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import GeometryError
 from whyray.base.stages import stage
-from whyray.imaging.kernels import inside, sampling_matrix
+from whyray.imaging.kernels import even_sampling, inside, sampling_matrix
 from whyray.imaging.planar import planar_to_frame, planar_to_frame_nearest
 from whyray.imaging.source import ModelGrid, SourceFrame, SourceImage
 
@@ -85,7 +85,7 @@ def _each_frame(
         yield np.stack([pair[0] for pair in pairs]), pairs[0][1]
         return
     to_grid = np.linalg.inv(grid.to_reference)
-    weights = lru_cache(maxsize=16)(_weights)  # the slices of a series have the same, as a rule
+    weights = lru_cache(maxsize=16)(even_sampling)  # the slices of a series have the same, as a rule
     for frame in image.frames:
         if frame.to_patient is None:
             raise GeometryError(
@@ -99,12 +99,6 @@ def _refuse_what_does_not_belong(shape: tuple[int, ...], grid: ModelGrid, image:
         raise GeometryError(f"expected values on a grid of {grid.shape}, found {shape}")
     if (len(grid.shape) == 2) != (image.kind == "planar"):
         raise GeometryError(f"expected a grid for a {image.kind} image, found one of {len(grid.shape)} dimensions")
-
-
-def _weights(start: float, step: float, count: int, size: int, order: int) -> tuple[FloatArray, BoolArray]:
-    """The sampling matrix of pixels along one axis of a frame, and which of them lie in the grid."""
-    places = start + step * np.arange(count)
-    return sampling_matrix(places, size, step=step, order=order), inside(places, size)
 
 
 def _slice_of(

@@ -36,6 +36,12 @@ def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, o
     return weights.astype(np.float32)
 
 
+def even_sampling(first: float, step: float, count: int, size: int, order: int = 1) -> tuple[FloatArray, BoolArray]:
+    """`sampling_matrix` (count, size) at `count` positions from `first` on, `step` apart; and which lie inside."""
+    positions = first + step * np.arange(count)
+    return sampling_matrix(positions, size, step=step, order=order), inside(positions, size)
+
+
 def nearest_samples(positions: NDArray[np.float64], size: int) -> NDArray[np.intp]:
     """Indices of the samples, of `size`, that are nearest to positions in sample indices; the last of two as near."""
     return np.floor(np.clip(positions, 0, size - 1) + 0.5).astype(np.intp)
