@@ -31,6 +31,12 @@ def to_source(
     takes the nearest. Values outside the grid are 0 and not covered.
     Raises GeometryError when values, grid and image don't belong together.
     """
+    _refuse_what_does_not_belong(values.shape, grid, image)
+    if image.kind == "planar":
+        sampled, within = planar_to_frame(values, grid, image.frames[0].shape, order)
+        if not within.all():
+            sampled *= within
+        return sampled[None], within[None]
     out = np.zeros(image.shape, np.float32)
     covered = np.zeros(image.shape, np.bool_)
     for index, (sampled, within) in enumerate(_each_frame(values[None], grid, image, order)):
@@ -45,7 +51,7 @@ def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> t
     _refuse_what_does_not_belong(mask.shape, grid, image)
     if image.kind == "planar":
         nearest, within = planar_to_frame_nearest(mask, grid, image.frames[0].shape)
-        return np.where(within, nearest, np.zeros((), mask.dtype))[None], within[None]
+        return (nearest if within.all() else np.where(within, nearest, np.zeros((), mask.dtype)))[None], within[None]
     out = np.zeros(image.shape, mask.dtype)
     covered = np.zeros(image.shape, np.bool_)
     # Labels travel as their rank among those present, which float32 carries exactly whatever the labels are.
