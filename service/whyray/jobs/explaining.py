@@ -231,7 +231,8 @@ class _Work:
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
         values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
-        region, rule = salient_region(values, covered, signed=heatmap.signed)
+        with stage("regions"):
+            region, rule = salient_region(values, covered, signed=heatmap.signed)
         return MapInSource(
             method=heatmap.method,
             values=values,
