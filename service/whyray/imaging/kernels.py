@@ -38,7 +38,7 @@ def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, o
 
 def even_sampling(first: float, step: float, count: int, size: int, order: int = 1) -> tuple[FloatArray, BoolArray]:
     """`sampling_matrix` (count, size) at `count` positions from `first` on, `step` apart; and which lie inside."""
-    positions = first + step * np.arange(count)
+    positions = np.asarray(first + step * np.arange(count), dtype=np.float64)
     return sampling_matrix(positions, size, step=step, order=order), inside(positions, size)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -115,7 +116,7 @@ def _with_line(drawn: Picture, inside: BoolArray, colour: Colour, width: int) ->
 
 
 def _blended(
-    background: Picture, scaled: NDArray[np.float32], alpha: NDArray[np.float32], layout: Layout, *, signed: bool
+    background: Picture, scaled: NDArray[np.float32], alpha: NDArray[Any], layout: Layout, *, signed: bool
 ) -> Picture:
     """A copy of the picture with the colours of a map over it, `alpha` of them at each place."""
     drawn = background.copy()
