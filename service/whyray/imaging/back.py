@@ -63,6 +63,19 @@ def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> t
     return out, covered
 
 
+def _largest_of(channels: FloatArray, out: NDArray[np.uint8]) -> None:
+    """Write which of the channels (channels, rows, columns) is largest, the first of equal ones.
+
+    As `argmax` of the first axis, which reads across memory and takes three times as long.
+    """
+    largest = channels[0].copy()
+    out[:] = 0
+    for number in range(1, len(channels)):
+        higher = channels[number] > largest
+        out[higher] = number
+        np.maximum(largest, channels[number], out=largest)
+
+
 @stage("resampling")
 def scores_to_source(scores: NDArray[Any], grid: ModelGrid, image: SourceImage) -> tuple[NDArray[np.uint8], BoolArray]:
     """Carry a segmentation's scores (classes, *grid.shape) back: class index per source pixel, 0 outside the grid.
@@ -76,7 +89,8 @@ def scores_to_source(scores: NDArray[Any], grid: ModelGrid, image: SourceImage) 
     out = np.zeros(image.shape, np.uint8)
     covered = np.zeros(image.shape, np.bool_)
     for index, (sampled, within) in enumerate(_each_frame(scores, grid, image, 1)):
-        out[index] = np.where(within, sampled.argmax(axis=0), 0)
+        _largest_of(sampled, out[index])
+        out[index][~within] = 0
         covered[index] = within
     return out, covered
 

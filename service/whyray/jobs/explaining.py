@@ -232,7 +232,8 @@ class _Work:
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
         values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
         with stage("regions"):
-            region, rule = salient_region(values, covered, signed=heatmap.signed)
+            # what the grid does not cover is 0, and no region: of a volume, looking at `covered` would double the time
+            region, rule = salient_region(values, None, signed=heatmap.signed)
         return MapInSource(
             method=heatmap.method,
             values=values,
