@@ -129,6 +129,13 @@ class ReadImage(_Strict):
     notes: list[str]
 
 
+class Stage(_Strict):
+    stage: str
+    own_s: float
+    total_s: float
+    times: int
+
+
 class ReportFile(_Strict):
     """report.json, as scripts may rely on it."""
 
@@ -144,6 +151,7 @@ class ReportFile(_Strict):
     withheld: list[str]
     no_statement: list[dict[str, object]]
     files: list[str]
+    stages: list[Stage]
 
 
 def report_in(folder: Path) -> ReportFile:
@@ -185,6 +193,17 @@ def test_a_file_gives_dicom_pictures_and_a_report(cli: Cli, planted: Path, film:
     assert {each.Modality for each in datasets} >= {"SEG", "SR"}
     assert {each.PatientID for each in datasets} == {LATIN.identifier}
     assert any(each.endswith(".png") for each in report.files)
+
+
+def test_a_report_says_where_the_time_went_and_the_terminal_when_asked(
+    cli: Cli, planted: Path, film: Path, tmp_path: Path
+) -> None:
+    said = cli("explain", film, "-p", planted, "-o", "out", "--timings")
+    stages = {each.stage: each for each in report_in(tmp_path / "out").stages}
+    assert {"reading", "forward passes", "grad-cam", "evaluation", "drawing", "DICOM encoding"} <= set(stages)
+    assert all(stage in said.out for stage in stages)
+    # each second is in one stage's own time, to the rounding of what is written
+    assert sum(each.own_s for each in stages.values()) == pytest.approx(stages["anything else"].total_s, abs=0.01)
 
 
 def test_a_prevalence_moves_probability_and_threshold_and_calls_the_same_present(

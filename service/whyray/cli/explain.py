@@ -110,6 +110,9 @@ def explain(
     device: Annotated[
         Device, typer.Option(help="Where the model runs: auto (a GPU where there is one), cpu or cuda.")
     ] = Device.auto,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show where the time went, stage by stage; report.json always says it.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="Take package and template folders from this file.", show_default=False),
@@ -133,7 +136,7 @@ def explain(
     from whyray.base.errors import NotFound
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests, prevalences
-    from whyray.cli.screen import print_report, progress_bar
+    from whyray.cli.screen import print_report, print_stages, progress_bar
     from whyray.config import DEFAULT_KINDS, load_config, reader_of, result_kinds
     from whyray.explain import expanded
     from whyray.inference import RuntimeOptions, load_package
@@ -184,6 +187,8 @@ def explain(
             modality=modality.value if modality else None,
         )
     print_report(report, out)
+    if timings:
+        print_stages(report)
     if report.refused:
         raise typer.Exit(1)
     if report.withheld:

@@ -93,6 +93,17 @@ def print_report(report: Report, out: Path) -> None:
     console.print(f"{len(report.files)} files and report.json in {shown_path(out)}", highlight=False, markup=False)
 
 
+def print_stages(report: Report) -> None:
+    """Where the time went: what took longest first, and of each how much of that other stages took."""
+    table = Table(title=f"{sum(each.own for each in report.stages):.2f} s")
+    table.add_column("stage")
+    for name in ("s", "with stages within, s", "times"):
+        table.add_column(name, justify="right")
+    for each in report.stages:
+        table.add_row(each.name, f"{each.own:.3f}", f"{each.total:.3f}", str(each.times))
+    Console().print(table)
+
+
 def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
     frame = "" if finding["frame"] is None else f" frame {finding['frame']}"
     image = [f"…{finding['images'][0][-8:]}{frame}"] if several else []

@@ -20,11 +20,10 @@ def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, o
     moment is set right, so that nothing shifts: a linear function comes out exact. Order 0 takes the nearest sample.
     Beyond the first and last sample their values hold.
     """
-    clamped = np.clip(positions, 0, size - 1)
     samples = np.arange(size)
     if order == 0:
-        nearest = np.floor(clamped + 0.5).astype(np.intp)
-        return np.asarray(nearest[:, None] == samples, dtype=np.float32)
+        return np.asarray(nearest_samples(positions, size)[:, None] == samples, dtype=np.float32)
+    clamped = np.clip(positions, 0, size - 1)
     room = np.minimum(clamped + 1, size - clamped)
     reach = np.minimum(max(1.0, abs(step)), room)[:, None]
     offsets = samples - clamped[:, None]
@@ -35,6 +34,17 @@ def sampling_matrix(positions: NDArray[np.float64], size: int, *, step: float, o
     tilt = np.where(spread > 1e-9, first / np.maximum(spread, 1e-9), 0.0)
     weights *= 1.0 - tilt * (offsets - first)
     return weights.astype(np.float32)
+
+
+def even_sampling(first: float, step: float, count: int, size: int, order: int = 1) -> tuple[FloatArray, BoolArray]:
+    """`sampling_matrix` (count, size) at `count` positions from `first` on, `step` apart; and which lie inside."""
+    positions = np.asarray(first + step * np.arange(count), dtype=np.float64)
+    return sampling_matrix(positions, size, step=step, order=order), inside(positions, size)
+
+
+def nearest_samples(positions: NDArray[np.float64], size: int) -> NDArray[np.intp]:
+    """Indices of the samples, of `size`, that are nearest to positions in sample indices; the last of two as near."""
+    return np.floor(np.clip(positions, 0, size - 1) + 0.5).astype(np.intp)
 
 
 def stack_matrix(positions: NDArray[np.float64], slices: NDArray[np.float64], *, step: float) -> NDArray[np.float64]:

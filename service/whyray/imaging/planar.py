@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.imaging.kernels import inside, sampling_matrix
+from whyray.imaging.kernels import inside, nearest_samples, sampling_matrix
 from whyray.imaging.source import ModelGrid, SourceFrame
 
 
@@ -47,15 +49,56 @@ def planar_to_grid(values: FloatArray, grid: ModelGrid) -> tuple[FloatArray, Boo
 def planar_to_frame(
     values: NDArray[Any], grid: ModelGrid, shape: tuple[int, int], order: int
 ) -> tuple[NDArray[np.float32], BoolArray]:
-    """Sample values of the grid at every pixel of a frame of `shape`: the samples, and which pixels the grid covers."""
-    scale = grid.to_reference[[0, 1], [0, 1]]
-    offset = grid.to_reference[:2, 2]
-    rows = (np.arange(shape[0]) - offset[0]) / scale[0]
-    columns = (np.arange(shape[1]) - offset[1]) / scale[1]
-    vertical = sampling_matrix(rows, grid.shape[0], step=float(1 / scale[0]), order=order)
-    horizontal = sampling_matrix(columns, grid.shape[1], step=float(1 / scale[1]), order=order)
-    covered = np.outer(inside(rows, grid.shape[0]), inside(columns, grid.shape[1]))
-    return (vertical @ values.astype(np.float32) @ horizontal.T).astype(np.float32), covered
+    """Sample values of the grid at every pixel of a frame of `shape`: the samples, and which pixels the grid covers.
+
+    What the grid covers is the same array whenever the same is asked for, and can't be written to.
+    """
+    lines = _lines(grid, shape)
+    vertical, horizontal = (_sampling(line, order) for line in lines)
+    return (vertical @ values.astype(np.float32) @ horizontal.T).astype(np.float32, copy=False), _covered(*lines)
+
+
+def planar_to_frame_nearest(
+    values: NDArray[Any], grid: ModelGrid, shape: tuple[int, int]
+) -> tuple[NDArray[Any], BoolArray]:
+    """As `planar_to_frame` with order 0, of values of any type, which they keep."""
+    rows, columns = _lines(grid, shape)
+    nearest = values.take(nearest_samples(rows.places, rows.size), axis=0)
+    return nearest.take(nearest_samples(columns.places, columns.size), axis=1), _covered(rows, columns)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """`count` pixels of a frame along one axis of a grid with `size` samples."""
+
+    scale: float
+    offset: float
+    count: int
+    size: int
+
+    @property
+    def places(self) -> NDArray[np.float64]:
+        """Where the pixels lie, in indices of the grid."""
+        return np.asarray((np.arange(self.count) - self.offset) / self.scale)
+
+
+def _lines(grid: ModelGrid, shape: tuple[int, int]) -> tuple[_Line, _Line]:
+    """The rows and the columns of a frame."""
+    scale, offset = grid.to_reference[[0, 1], [0, 1]], grid.to_reference[:2, 2]
+    first, second = (_Line(float(scale[axis]), float(offset[axis]), shape[axis], grid.shape[axis]) for axis in (0, 1))
+    return first, second
+
+
+@lru_cache(maxsize=4)  # all maps of an image lie on the same grid
+def _sampling(line: _Line, order: int) -> FloatArray:
+    return sampling_matrix(line.places, line.size, step=float(1 / line.scale), order=order)
+
+
+@lru_cache(maxsize=2)
+def _covered(rows: _Line, columns: _Line) -> BoolArray:
+    covered = np.outer(inside(rows.places, rows.size), inside(columns.places, columns.size))
+    covered.flags.writeable = False
+    return covered
 
 
 def _along(grid: ModelGrid, axis: int) -> NDArray[np.float64]:

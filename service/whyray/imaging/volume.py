@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import BoolArray, FloatArray
-from whyray.imaging.kernels import inside, sampling_matrix, stack_matrix
+from whyray.imaging.kernels import even_sampling, stack_matrix
 from whyray.imaging.source import Affine, ModelGrid, SourceFrame
 from whyray.imaging.variable_tilt import sample_fan
 
@@ -105,19 +106,18 @@ def _separable(
     total: FloatArray | None = None
     share = np.zeros(counts, np.float32)
     covered = np.zeros(counts, np.bool_)
+    along = lru_cache(maxsize=16)(even_sampling)  # the slices of a series have the same, as a rule
     for index, frame in enumerate(frames):
         used = np.flatnonzero((weights[:, index] != 0) | (nearest == index))
         if not used.size:
             continue
         to_pixel = np.linalg.inv(frame.to_patient)  # type: ignore[arg-type]
-        rows = _pixel_positions(to_pixel[1], origin, steps[:, down], counts[1])
-        columns = _pixel_positions(to_pixel[0], origin, steps[:, across], counts[2])
         # The slice is read where the grid's axis through the stack meets it: a shear needs no further care, since the
         # grid's axis is the normal and a move along the normal changes neither index.
-        in_plane = np.outer(inside(rows, frame.shape[0]), inside(columns, frame.shape[1]))
+        vertical, in_rows = along(*_line(to_pixel[1], origin, steps[:, down]), counts[1], frame.shape[0])
+        horizontal, in_columns = along(*_line(to_pixel[0], origin, steps[:, across]), counts[2], frame.shape[1])
+        in_plane = np.outer(in_rows, in_columns)
         values = read_slice(index)
-        vertical = sampling_matrix(rows, frame.shape[0], step=float(to_pixel[1, :3] @ steps[:, down]))
-        horizontal = sampling_matrix(columns, frame.shape[1], step=float(to_pixel[0, :3] @ steps[:, across]))
         sampled = np.einsum("ir,rc...->ic...", vertical, values, optimize=True)
         sampled = np.einsum("jc,ic...->ij...", horizontal, sampled, optimize=True)
         if total is None:
@@ -137,10 +137,9 @@ def _separable(
     return np.ascontiguousarray(total.transpose(order)), np.ascontiguousarray(covered.transpose(*back))
 
 
-def _pixel_positions(
-    row: NDArray[np.float64], origin: NDArray[np.float64], step: NDArray[np.float64], count: int
-) -> NDArray[np.float64]:
-    return np.asarray(row[:3] @ origin + row[3] + (row[:3] @ step) * np.arange(count), dtype=np.float64)
+def _line(row: NDArray[np.float64], origin: NDArray[np.float64], step: NDArray[np.float64]) -> tuple[float, float]:
+    """The first voxel's pixel index, and by how much the next one's is larger."""
+    return float(row[:3] @ origin + row[3]), float(row[:3] @ step)
 
 
 def _parallel(frames: tuple[SourceFrame, ...]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.errors import PackageError
+from whyray.base.stages import stage
 from whyray.inference.cache import cache_folder
 
 Device = Literal["cpu", "cuda", "auto"]
@@ -80,7 +81,8 @@ def open_session(graph: bytes, options: RuntimeOptions, *, name: str) -> Any:
     if options.intra_op_threads is not None:
         settings.intra_op_num_threads = options.intra_op_threads
     try:
-        session = onnxruntime.InferenceSession(graph, settings, providers=providers)
+        with stage("loading models"):
+            session = onnxruntime.InferenceSession(graph, settings, providers=providers)
     except runtime_errors() as error:
         raise PackageError(
             f"{name}: the graph does not load: {error}",
@@ -109,9 +111,10 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
-    if session.get_providers()[0] != _CUDA:
-        return list(session.run(list(names), dict(feeds)))
-    return run_bound(session, names, feeds, "cuda")
+    with stage("forward passes"):
+        if session.get_providers()[0] != _CUDA:
+            return list(session.run(list(names), dict(feeds)))
+        return run_bound(session, names, feeds, "cuda")
 
 
 def run_bound(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]], device: str) -> list[NDArray[Any]]:

@@ -19,6 +19,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
+from whyray.base.stages import stage
 from whyray.explain import Context, ExplainedImage, Structure, explained_image
 from whyray.explain.anatomy import anatomy_in
 from whyray.imaging import (
@@ -180,13 +181,13 @@ def _findings_of_frames(
             prepared = _prepared(frame, model, segmentations)
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
-            with activity(f"comparing with ordinary images{place}"), _named_by_study(frame):
+            with activity(f"comparing with ordinary images{place}"), stage("scope"), _named_by_study(frame):
                 checks.append(scope_of_frame(frame, prepared.picture, prepared.given, prepared.anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None, [()]
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
         answer = _segments if model.manifest.task == "segmentation" else _scores
-        with activity(f"running {model.manifest.name}{place}"):
+        with activity(f"running {model.manifest.name}{place}"), stage("answer"):
             answered.append(tuple(answer(prepared)))
         lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
@@ -199,7 +200,8 @@ def _findings_of_frames(
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
         prepared = lone or _prepared(frames[index], model, segmentations)
         findings[index] = _explained(prepared, answered[index], request, scope, part)
-        anatomies[index] = _anatomy(prepared)
+        with stage("anatomy"):
+            anatomies[index] = _anatomy(prepared)
     if len(explained) == len(frames):
         return scope, findings, None, anatomies
     numbers = tuple(sorted(frames[index].frames[0].frame_number for index in explained))
@@ -293,7 +295,8 @@ class _Prepared:
 
 
 def _prepared(image: SourceImage, model: Model, segmentations: Sequence[Path | Dataset]) -> _Prepared:
-    given = to_model(image, model.manifest.input)
+    with stage("preparing"):
+        given = to_model(image, model.manifest.input)
     with _named_by_study(image):
         return _Prepared(image, given, explained_image(model, given.tensor), segmentations)
 

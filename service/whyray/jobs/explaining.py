@@ -10,6 +10,7 @@ from typing import Any
 
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.base.failures import activity
+from whyray.base.stages import stage
 from whyray.explain import (
     Agreement,
     Context,
@@ -113,7 +114,8 @@ class _Work:
             self.progress(start + width / 2 * done / max(total, 1), words)
 
         share(0, 1, f"{method}: explaining {', '.join(self.targets)}")
-        explanations = self._explanations(self.targets, method, parameters, share)
+        with stage(method):
+            explanations = self._explanations(self.targets, method, parameters, share)
         maps = [explanation for explanation in explanations if isinstance(explanation, Heatmap)]
         for number, explanation in enumerate(explanations):
             done = start + width * (0.5 + 0.5 * number / len(explanations))
@@ -181,34 +183,38 @@ class _Work:
             self.explained.refused.setdefault(target, {})[method] = refusal
 
     def _map(self, heatmap: Heatmap, others: Sequence[Heatmap], progress: Callable[[int, int, str], None]) -> None:
-        card = assess(
-            self.model,
-            self.picture,
-            heatmap,
-            budget=self._budget,
-            seed=self.request.seed,
-            valid=self.model_input.valid,
-            allowed=allowed_in(self.model, self.picture, heatmap.target, context=self._context),
-            others=others,
-            scope=self.scope,
-            context=self.context,
-            progress=progress,
-        )
+        with stage("anatomy"):
+            allowed = allowed_in(self.model, self.picture, heatmap.target, context=self._context)
+        with stage("evaluation"):
+            card = assess(
+                self.model,
+                self.picture,
+                heatmap,
+                budget=self._budget,
+                seed=self.request.seed,
+                valid=self.model_input.valid,
+                allowed=allowed,
+                others=others,
+                scope=self.scope,
+                context=self.context,
+                progress=progress,
+            )
         in_source = self._in_source(heatmap, card)
         self._keep(heatmap, card)
         self.explained.maps.setdefault(heatmap.target, []).append(in_source)
 
     def _told(self, explanation: TypedExplanation, progress: Callable[[int, int, str], None]) -> None:
-        card = assess_typed(
-            self.model,
-            self.picture,
-            explanation,
-            context=self.context,
-            budget=self._budget,
-            seed=self.request.seed,
-            scope=self.scope,
-            progress=progress,
-        )
+        with stage("evaluation"):
+            card = assess_typed(
+                self.model,
+                self.picture,
+                explanation,
+                context=self.context,
+                budget=self._budget,
+                seed=self.request.seed,
+                scope=self.scope,
+                progress=progress,
+            )
         told = GradedExplanation(
             explanation, card, tuple(self._structure(structure) for structure in explanation.structures)
         )
@@ -225,7 +231,9 @@ class _Work:
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
         values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
-        region, rule = salient_region(values, covered, signed=heatmap.signed)
+        with stage("regions"):
+            # what the grid does not cover is 0, and no region: of a volume, looking at `covered` would double the time
+            region, rule = salient_region(values, None, signed=heatmap.signed)
         return MapInSource(
             method=heatmap.method,
             values=values,

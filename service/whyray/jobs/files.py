@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import whyray
 from whyray.base.errors import DecodeError, ImageError
 from whyray.base.failures import activity
 from whyray.base.shown import shown_path
+from whyray.base.stages import StageTime, measured_stages, stage
 from whyray.config import DEFAULT_KINDS, Audience, ResultKind
 from whyray.imaging import (
     SEGMENTATIONS,
@@ -68,7 +69,8 @@ class Report:
 
     `notes`: what a reader has to know of the images; `refused`: what was given or asked for and is not there, and why;
     `no_statement`: images unlike those that the package was made for, of which nothing is said, and why;
-    `withheld`: explanations that were made, and that their evaluation does not let anybody see.
+    `withheld`: explanations that were made, and that their evaluation does not let anybody see; `stages`: where the
+    time went, what took longest first.
     """
 
     package: str
@@ -81,6 +83,7 @@ class Report:
     withheld: tuple[str, ...]
     no_statement: tuple[dict[str, Any], ...]
     files: tuple[str, ...]
+    stages: tuple[StageTime, ...] = ()
 
 
 def instance_files(paths: Iterable[Path]) -> list[Path]:
@@ -196,6 +199,26 @@ def explain_files(
     ImageError, ModelOutputError
         As `answer_images`; ImageError where a modality is named and no file needs one.
     """
+    with measured_stages() as stages:
+        report = _explained(paths, model, request, out, templates, at, progress, language, kinds, audience, modality)
+    report = replace(report, stages=stages.times())
+    _write_report(report, out)
+    return report
+
+
+def _explained(
+    paths: Sequence[Path],
+    model: Model,
+    request: ExplanationRequest,
+    out: Path,
+    templates: Templates,
+    at: datetime,
+    progress: Progress,
+    language: str,
+    kinds: Sequence[ResultKind],
+    audience: Audience,
+    modality: str | None,
+) -> Report:
     progress(0.0, "reading the images")
     given = sorted_files(paths, volumes=True)
     if modality is not None and not any(map(_is_volume, given.images)):
@@ -204,12 +227,14 @@ def explain_files(
             "are taken as radiographs",
             advice="Leave --modality out.",
         )
-    sources, told, unreadable = _sources(given.images, modality)
+    with stage("reading"):
+        sources, told, unreadable = _sources(given.images, modality)
     if (beside := passed_over(given.others)) is not None:
         told += (beside,)
     if unreadable and not sources:
         raise _none_usable(unreadable)
-    study = read_images(sources)
+    with stage("reading"):
+        study = read_images(sources)
     refusals = (*unreadable, *study.refusals)
     if not study.images and refusals:
         raise _none_usable(refusals)
@@ -231,7 +256,7 @@ def explain_files(
             with activity(f"writing {result.description}"):
                 written += _write(result, out)
         findings += [finding for answer in group for finding in describe(answer, results, wording)]
-    report = Report(
+    return Report(
         package=model.identity,
         digest=model.package.digest,
         at=at,
@@ -253,8 +278,6 @@ def explain_files(
         no_statement=tuple(sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None),
         files=tuple(written),
     )
-    _write_report(report, out)
-    return report
 
 
 def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
@@ -332,8 +355,10 @@ def _write(result: Result, out: Path) -> list[str]:
     # a target's name is the package's own: it may hold what separates folders, or be longer than a file's name may be
     stem = _NO_NAME.sub("_", words).encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
     dicom = out / "dicom" / f"{stem}-{uid[-12:]}.dcm"
-    dicom.parent.mkdir(parents=True, exist_ok=True)
-    dicom.write_bytes(encode(result.dataset))
+    encoded = encode(result.dataset)
+    with stage("storing"):
+        dicom.parent.mkdir(parents=True, exist_ok=True)
+        dicom.write_bytes(encoded)
     written = [str(dicom.relative_to(out))]
     if result.picture is not None:
         picture = out / "pictures" / f"{stem}-{uid[-12:]}.png"
@@ -357,6 +382,7 @@ def _write_report(report: Report, out: Path) -> None:
         "withheld": report.withheld,
         "no_statement": report.no_statement,
         "files": report.files,
+        "stages": [each.plain() for each in report.stages],
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", "utf-8")

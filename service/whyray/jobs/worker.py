@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,6 +14,7 @@ from PIL import Image
 from whyray.base.errors import ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.preview import preview_of
+from whyray.base.stages import Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
@@ -30,8 +31,11 @@ from whyray.results import (
     describe_no_statement,
     encode,
     grouped_results,
+    png_file,
 )
 from whyray.storage import Storage
+
+_log = logging.getLogger("whyray.worker")
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,12 @@ def work_on(tools: Tools, job_id: str, owner: str, progress: Progress) -> None:
 
     Raises whatever goes wrong.
     """
-    with ExitStack() as files:
-        _work_on(tools, job_id, owner, progress, files)
+    with measured_stages() as stages, ExitStack() as files:
+        _work_on(tools, job_id, owner, progress, files, stages)
+    _log.info("job %s: %s", job_id, _time_in_words(stages))
 
 
-def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: ExitStack) -> None:
+def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: ExitStack, stages: Stages) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
     config, order = tools.config(), _order(job_id, tools)
     route = route_of(config, order.job.route)
@@ -86,7 +91,8 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
-    study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
+    with stage("reading"):
+        study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
     _note_refusals(tools.catalog, order, study)
     answers = answer_images(
         study.or_raise(),
@@ -115,10 +121,11 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
-    findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
-    records = finding_records(findings, of=f"job {job_id}")
+    with stage("describing"):
+        findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
+        records = finding_records(findings, of=f"job {job_id}")
     progress(0.99, "entering the results")
-    with tools.catalog.begin() as session:
+    with stage("catalog"), tools.catalog.begin() as session:
         unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
         unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
@@ -126,7 +133,12 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
+        events.record(session, now, "info", "job.done", _time_in_words(stages), study=order.study_uid, job=job_id)
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
+
+
+def _time_in_words(stages: Stages) -> str:
+    return f"done in {stages_in_words(stages.times())}"
 
 
 def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
@@ -185,13 +197,17 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
 
 
 def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
-    stored = storage.put(encode(result.dataset), suffix=".dcm")
+    encoded = encode(result.dataset)
+    with stage("storing"):
+        stored = storage.put(encoded, suffix=".dcm")
     picture_key = preview_key = None
     if result.picture is not None:
-        image, picture = Image.fromarray(result.picture), io.BytesIO()
-        image.save(picture, "PNG")
-        picture_key = storage.put(picture.getvalue(), suffix=".png").key
-        preview_key = storage.put(preview_of(image), suffix=".png").key
+        png = png_file(result.picture)
+        with stage("small pictures for lists"):
+            preview = preview_of(Image.fromarray(result.picture))
+        with stage("storing"):
+            picture_key = storage.put(png, suffix=".png").key
+            preview_key = storage.put(preview, suffix=".png").key
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),

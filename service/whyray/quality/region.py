@@ -17,9 +17,12 @@ def salient_region(
     `values` in any spatial shape; `valid` is False where the map must not be believed (padding) or None. Of a signed
     map only positive values count: those that speak for the target.
     """
-    inside = np.ones(values.shape, bool) if valid is None else valid
-    positive = np.where(inside & np.isfinite(values), values, 0)
+    # most maps are valid everywhere and finite: then nothing is copied
+    positive = values if valid is None or valid.all() else np.where(valid, values, 0)
     peak = float(positive.max(initial=0))
+    if not np.isfinite(peak):
+        positive = np.where(np.isfinite(positive), positive, 0)
+        peak = float(positive.max(initial=0))
     rule = f"at least {fraction:.0%} of the {'largest positive value' if signed else 'maximum'}"
     if peak <= 0:
         return np.zeros(values.shape, bool), f"{rule}; nothing is positive"

@@ -23,6 +23,7 @@ from whyray.results.header import invalid_attributes
 from whyray.results.kinds import EVERY_KIND
 from whyray.results.page.said import frames_explained_words
 from whyray.results.page.typeface import illegible_languages
+from whyray.results.png import png_file
 from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
@@ -59,6 +60,7 @@ __all__ = [
     "illegible_languages",
     "invalid_attributes",
     "load_templates",
+    "png_file",
     "previews",
     "shown_maps",
     "template_schema",

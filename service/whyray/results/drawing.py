@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from whyray.base.stages import each_in_stage, stage
 from whyray.config import Audience
 from whyray.explain import method_title
 from whyray.quality import Grade, worst_of
@@ -90,6 +91,7 @@ class Drawing:
             self._portrayed[place] = (layout, made)  # the layout is kept: another must not get its id
         return self._portrayed[place][1]
 
+    @stage("drawing")
     def summary(self, layout: Layout) -> Page:
         """The first page: what was found; of an image that nothing is said of, that and why."""
         return summary_page(self.answer, layout, self.page_wording)
@@ -100,6 +102,9 @@ class Drawing:
 
         Which of them depends on who reads. None of an image that nothing is said of: see `summary`.
         """
+        return each_in_stage("drawing", self._drawn(layout))
+
+    def _drawn(self, layout: Layout) -> Iterator[Drawn]:
         self._said: set[str] = set()
         if self.audience != "administrator":
             for finding in by_probability(self.answer.findings):
@@ -111,6 +116,9 @@ class Drawing:
 
     def cines(self, layout: Layout) -> Iterator[Drawn]:
         """The steps of each explanation that has some: frames of one thing, whatever the layout says of volumes."""
+        return each_in_stage("drawing", self._cines(layout))
+
+    def _cines(self, layout: Layout) -> Iterator[Drawn]:
         for finding, told in self._told:
             portrayal = self.portrayal(finding, told, self.page_wording, layout)
             plain = portrayal.plain

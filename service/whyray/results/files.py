@@ -5,15 +5,17 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
 from pydicom import Dataset
 
 from whyray.base.errors import ExplanationError
+from whyray.base.stages import stage
 from whyray.imaging import quiet
 from whyray.results.answer import Result
+from whyray.results.png import png_file
 
 
 @quiet()
+@stage("DICOM encoding")
 def encode(dataset: Dataset) -> bytes:
     """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
     with BytesIO() as file:
@@ -34,4 +36,4 @@ def write_picture(result: Result, path: Path) -> None:
             f"result {result.dataset.SOPInstanceUID} ({result.kind}) has no picture",
             advice="Only Secondary Capture results have pictures.",
         )
-    Image.fromarray(result.picture).save(path, format="PNG")
+    path.write_bytes(png_file(result.picture))

@@ -9,6 +9,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import ConfigError
 from whyray.base.failures import activity
+from whyray.base.stages import stage
 from whyray.config import ResultKind
 from whyray.results.answer import Result
 from whyray.results.charset import set_character_set
@@ -67,7 +68,7 @@ def make_kinds(
     }
     for kind, (name, make) in makers.items():
         if kind in kinds:
-            with activity(f"making the {name} of {about}"):
+            with activity(f"making the {name} of {about}"), stage(f"objects: {kind}"):
                 made += make()
     for result in made:
         set_character_set(result.dataset, header)

@@ -18,9 +18,15 @@ def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
     In pixel units of PS3.3 C.10.5 and C.18.6.1: 0\\0 is the outer corner of the first pixel, so that a pixel's centre
     is at + 0.5.
     """
-    padded = np.pad(region.astype(np.float32), 1)
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if not len(rows):
+        return []
+    box = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    padded = np.pad(box.astype(np.float32), 1)
+    corner = np.array([rows[0], columns[0]])
     polygons = []
-    for contour in measure.find_contours(padded, 0.5):
+    for within in measure.find_contours(padded, 0.5):
+        contour = within + corner
         simple = measure.approximate_polygon(contour, _TOLERANCE)
         points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5
         polygons.append(np.clip(points, 0, region.shape[::-1]))

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.stages import stage
+from whyray.results.png import filtered_up
+
 SHEETS = {"a4": (595.28, 841.89), "letter": (612.0, 792.0)}
 """Widths and heights of paper in points (1/72 inch), upright."""
 _MARGIN = 28.35
 """1 cm, in points: what printers can't print on."""
-_UP = 2
-"""PNG's filter 'Up' (RFC 2083 section 6.4), which PDF takes over: rows are alike, so their differences pack well."""
 
 
+@stage("PDF encoding")
 def pdf_file(pictures: Sequence[NDArray[np.uint8]], *, title: str, language: str, sheet: str) -> bytes:
     """A PDF 1.4 document with one sheet for each picture, upright or lying as the picture is.
 
@@ -65,16 +67,10 @@ def _placed(shape: tuple[int, ...], upright: tuple[float, float]) -> tuple[tuple
 
 def _image(picture: NDArray[np.uint8]) -> bytes:
     height, width = picture.shape[:2]
-    rows = picture.reshape(height, width * 3)
-    above = np.vstack([np.zeros((1, rows.shape[1]), np.uint8), rows[:-1]])
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = _UP
-    # unsigned bytes wrap around, as the filter wants it
-    np.subtract(rows, above, out=filtered[:, 1:])
     return _stream(
         f"/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceRGB /BitsPerComponent 8 "
         f"/Filter /FlateDecode /DecodeParms << /Predictor 15 /Colors 3 /BitsPerComponent 8 /Columns {width} >>",
-        zlib.compress(filtered.tobytes(), 6),
+        zlib.compress(filtered_up(picture).data, 6),
     )
 
 

@@ -37,9 +37,12 @@ def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording:
         return ""
     structures = _structures(answer, finding)
     if structures:
-        within = np.any([structure.mask for structure in structures], axis=0)
-        if (region & within).sum() * 2 >= region.sum():
-            return _by_anatomy(structures, region, wording)
+        (box,) = ndimage.find_objects(region.view(np.uint8))  # a region is small beside a radiograph
+        masks = [(structure.name, structure.mask[box]) for structure in structures]
+        inside = region[box]
+        within = np.logical_or.reduce([mask for _, mask in masks])
+        if (inside & within).sum() * 2 >= inside.sum():
+            return _by_anatomy(masks, inside, wording)
         return wording.pages.place.outside.format(place=_by_image(answer, region, wording.pages.place))
     return _by_image(answer, region, wording.pages.place)
 
@@ -58,7 +61,7 @@ def _structures(answer: Answer, finding: Finding) -> Sequence[StructureInSource]
     )
 
 
-def _by_anatomy(structures: Sequence[StructureInSource], region: BoolArray, wording: Wording) -> str:
+def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wording: Wording) -> str:
     """The structures in which the parts of the region lie, the largest part first, each by its own: of two parts on
     either side both are named, however different their sizes."""
     labels, count = ndimage.label(region, np.ones((3, 3, 3)))
@@ -69,7 +72,7 @@ def _by_anatomy(structures: Sequence[StructureInSource], region: BoolArray, word
             break
         inside = labels == part + 1
         shares = sorted(
-            ((float((inside & structure.mask).sum()) / sizes[part], structure.name) for structure in structures),
+            ((float((inside & mask).sum()) / sizes[part], name) for name, mask in masks),
             reverse=True,
         )
         names += [name for share, name in shares if share >= _NAMED_TOO] or [shares[0][1]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import whyray
 from whyray.base.errors import ConfigError
+from whyray.base.stages import stage
 from whyray.results.answer import Answer, GradedExplanation, MapInSource
 from whyray.results.fingerprint import fingerprint
 
@@ -58,7 +59,8 @@ def uid_source(
     may come under the same UIDs), all that the answer says, its time, the program's version, templates and `options`.
     So the same UID never names other bytes, and a job that is done twice, which has one time, gives the same objects.
     """
-    made_of = [fingerprint(answer), whyray.__version__, template_version, language, fingerprint(list(options))]
+    with stage("fingerprint"):
+        made_of = [fingerprint(answer), whyray.__version__, template_version, language, fingerprint(list(options))]
     return UidSource(json.dumps(made_of if run is None else [*made_of, run]), root, run)
 
 

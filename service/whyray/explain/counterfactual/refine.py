@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whyray.base.arrays import FloatArray
+from whyray.base.stages import stage
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
@@ -45,7 +46,8 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
         case.tell(step - 1, steps + 1)
         picture = space.decode(now.astype(np.float32))
         leaf = torch.from_numpy(as_input(picture, spec)).to(twin.device).requires_grad_(True)
-        gaps = twin.logits(leaf)[:, wanted] - goal
+        with stage("gradients"):
+            gaps = twin.logits(leaf)[:, wanted] - goal
         error = float(((picture - case.display) ** 2).mean())
         first = first or max(error, 1e-8)
         loss = error / first + ANSWERS * float((gaps.detach() ** 2).mean())
@@ -53,7 +55,8 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
             best, least = now.astype(np.float32), loss
         if step > steps or (step > 1 and float(gaps.detach().abs().max()) < CLOSE and error <= first):
             break
-        by_answers = torch.autograd.grad(ANSWERS * (gaps**2).mean(), leaf)[0].cpu().numpy()
+        with stage("gradients"):
+            by_answers = torch.autograd.grad(ANSWERS * (gaps**2).mean(), leaf)[0].cpu().numpy()
         by_pixels = 2 * (picture - case.display) / (first * picture.size)
         model.session.forwards += 3
         slope = space.pulled_back(now.astype(np.float32), by_pixels + (by_answers / std).sum(axis=1))

@@ -22,10 +22,9 @@ def key_slices(values: FloatArray, region: BoolArray, layout: Layout) -> list[in
         (frames, rows, columns).
     """
     volume = layout.volume
-    strength = np.abs(values)
-    inside = (strength * region).reshape(len(values), -1).sum(axis=1, dtype=np.float64)
-    everywhere = strength.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
-    highest = strength.reshape(len(values), -1).max(axis=1)
+    # a slice at a time: whole volumes of what lies between would be written to memory and read again
+    measured = np.array([_measures(values[index], region[index]) for index in range(len(values))])
+    inside, everywhere, highest = measured[:, 0], measured[:, 1], measured[:, 2].astype(np.float32)
     visible = highest > layout.opacity.start * highest.max()
     ranked = [int(index) for index in np.lexsort((np.arange(len(values)), -everywhere, -inside))]
     candidates = [index for index in ranked if visible[index]] or ranked[:1]
@@ -37,3 +36,12 @@ def key_slices(values: FloatArray, region: BoolArray, layout: Layout) -> list[in
             if all(abs(index - other) >= apart for other in chosen):
                 chosen.append(index)
     return chosen
+
+
+def _measures(values: FloatArray, region: BoolArray) -> tuple[float, float, float]:
+    """Of a slice: the sum of |values| inside the region, that of all, and the largest."""
+    if not values.any():
+        return 0.0, 0.0, 0.0
+    strength = np.abs(values)
+    inside = float((strength * region).sum(dtype=np.float64)) if region.any() else 0.0
+    return inside, float(strength.sum(dtype=np.float64)), float(strength.max())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +25,13 @@ _UNSEEN = 0.4
 
 def plain(display: FloatArray, size: Size) -> Picture:
     """A frame as displayed, (rows, columns) or (rows, columns, 3) in 0..1, as RGB of `size`."""
-    pixels = np.rint(np.clip(display, 0, 1) * 255).astype(np.uint8)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    scaled = np.clip(display, 0, 1)
+    scaled *= 255
+    pixels = np.rint(scaled, out=scaled).astype(np.uint8)
     shrinks = size[0] < pixels.shape[1] or size[1] < pixels.shape[0]
     resampling = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize(size, resampling))
+    resized = np.asarray(Image.fromarray(pixels).resize(size, resampling))
+    return np.repeat(resized[..., np.newaxis], 3, axis=2) if resized.ndim == 2 else resized
 
 
 def with_heatmap(
@@ -48,10 +52,8 @@ def with_heatmap(
     scaled = _resize(values, size) / top if top > 0 else np.zeros(background.shape[:2], np.float32)
     strength = np.clip(np.abs(scaled), 0, 1)
     start, end = layout.opacity.start, layout.opacity.top
-    alpha = (np.clip((strength - start) / (1 - start), 0, 1) * end)[..., np.newaxis]
-    colours = map_colours(scaled, layout, signed=signed)
-    blended = background * (1 - alpha) + colours * alpha
-    return with_outline(np.rint(blended).astype(np.uint8), region, layout.contour.colour, layout.contour.width)
+    alpha = np.clip((strength - start) / (1 - start), 0, 1) * end
+    return _outlined(_blended(background, scaled, alpha, layout, signed=signed), _resize_mask(region, size), layout)
 
 
 def with_finding(background: Picture, values: FloatArray, region: BoolArray, top: float, layout: Layout) -> Picture:
@@ -71,17 +73,17 @@ def with_finding(background: Picture, values: FloatArray, region: BoolArray, top
     start, end = layout.opacity.start, layout.opacity.top
     inside = _resize_mask(region, size)
     share = np.clip((scaled - start) / (1 - start), 0, 1)
-    alpha = (np.where(inside, share, share * layout.opacity.around) * end)[..., np.newaxis]
-    blended = background * (1 - alpha) + map_colours(scaled, layout, signed=False) * alpha
-    return with_outline(np.rint(blended).astype(np.uint8), region, layout.contour.colour, layout.contour.width)
+    alpha = np.where(inside, share, share * layout.opacity.around) * end
+    return _outlined(_blended(background, scaled, alpha, layout, signed=False), inside, layout)
 
 
 def with_mask(background: Picture, mask: BoolArray, layout: Layout) -> Picture:
     """A mask as a tint with an outline over a picture."""
     inside = _resize_mask(mask, (background.shape[1], background.shape[0]))
-    alpha = (inside * layout.opacity.top / 2)[..., np.newaxis]
-    blended = background * (1 - alpha) + np.array(layout.contour.colour) * alpha
-    return with_outline(np.rint(blended).astype(np.uint8), mask, layout.contour.colour, layout.contour.width)
+    tinted = background.copy()
+    share = layout.opacity.top / 2
+    tinted[inside] = np.rint(background[inside] * (1 - share) + np.array(layout.contour.colour) * share)
+    return _outlined(tinted, inside, layout)
 
 
 def with_outline(background: Picture, region: BoolArray, colour: Colour, width: int) -> Picture:
@@ -91,16 +93,48 @@ def with_outline(background: Picture, region: BoolArray, colour: Colour, width: 
     grey paper.
     """
     inside = _resize_mask(region, (background.shape[1], background.shape[0]))
-    drawn = background.copy()
-    if not inside.any():
-        return drawn
+    return _with_line(background.copy(), inside, colour, width)
+
+
+def _outlined(drawn: Picture, inside: BoolArray, layout: Layout) -> Picture:
+    return _with_line(drawn, inside, layout.contour.colour, layout.contour.width)
+
+
+def _with_line(drawn: Picture, inside: BoolArray, colour: Colour, width: int) -> Picture:
+    """The picture itself, with the outline of what is inside, (height, width), drawn into it."""
     dark = max(1, width // 2)
-    core = inside & ~ndimage.binary_erosion(inside, iterations=width, border_value=1)
-    within = inside & ~ndimage.binary_erosion(inside, iterations=width + dark, border_value=1)
+    box = _box_of(inside, beside=dark + 1)  # beyond it nothing is drawn
+    if box is None:
+        return drawn
+    inside, part = inside[box], drawn[box]
+    left = ndimage.binary_erosion(inside, iterations=width, border_value=1)
+    within = inside & ~ndimage.binary_erosion(left, iterations=dark, border_value=1)
     about = ndimage.binary_dilation(inside, iterations=dark) & ~inside
-    drawn[within | about] = 0
-    drawn[core] = colour
+    part[within | about] = 0
+    part[inside & ~left] = colour
     return drawn
+
+
+def _blended(
+    background: Picture, scaled: NDArray[np.float32], alpha: NDArray[Any], layout: Layout, *, signed: bool
+) -> Picture:
+    """A copy of the picture with the colours of a map over it, `alpha` of them at each place."""
+    drawn = background.copy()
+    box = _box_of(alpha > 0)
+    if box is not None:
+        share = alpha[box][..., np.newaxis]
+        colours = map_colours(scaled[box], layout, signed=signed)
+        drawn[box] = np.rint(background[box] * (1 - share) + colours * share)
+    return drawn
+
+
+def _box_of(mask: BoolArray, beside: int = 0) -> tuple[slice, slice] | None:
+    """The rows and columns in which a mask is set, and so many beside; None where it is nowhere."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    first, last = (max(0, int(rows[0]) - beside), max(0, int(columns[0]) - beside)), (int(rows[-1]), int(columns[-1]))
+    return slice(first[0], last[0] + 1 + beside), slice(first[1], last[1] + 1 + beside)
 
 
 def dimmed_where_unseen(background: Picture, covered: BoolArray) -> Picture:
@@ -124,8 +158,15 @@ def map_colours(scaled: NDArray[np.float32], layout: Layout, *, signed: bool) ->
     """RGB 0..255 of values scaled to 0..1, or to -1..1 for a signed map."""
     name = layout.colour_maps.signed if signed else layout.colour_maps.unsigned
     share = (scaled + 1) / 2 if signed else scaled
-    table = matplotlib.colormaps[name](np.clip(share, 0, 1))
-    return np.asarray(table[..., :3], dtype=np.float64) * 255
+    table = _table(name)
+    return table.take((np.clip(share, 0, 1) * len(table)).astype(np.intp), axis=0, mode="clip")
+
+
+@lru_cache(maxsize=8)
+def _table(name: str) -> NDArray[np.float64]:
+    """The colours (number, 3) of one of matplotlib's maps, 0..255."""
+    colours = matplotlib.colormaps[name]
+    return np.asarray(colours(np.arange(colours.N))[:, :3], dtype=np.float64) * 255
 
 
 def _resize(values: FloatArray, size: Size) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from whyray.base.stages import stage
 from whyray.results.answer import Answer
 from whyray.results.carried import identity
 from whyray.results.header import local_time
@@ -24,6 +25,7 @@ def on_paper(layout: Layout) -> Layout:
     return layout.model_copy(update={"colours": layout.paper.colours})
 
 
+@stage("drawing")
 def sheets(
     answer: Answer,
     pages: Iterable[Page],
