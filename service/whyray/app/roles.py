@@ -38,7 +38,7 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     from whyray.routing import is_own_result
     from whyray.worklist import OwnWorklist, worklist_routes
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
 
     def is_own(header: Dataset) -> bool:
         return is_own_result(header, context.config().uid_root, lambda uid: _known(context, uid)) is not None
@@ -175,7 +175,7 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
     from whyray.delivery import Caller, DeliveryService
     from whyray.jobs.page_compression import PageCompression
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
 
     def caller(config: Config) -> Caller:
         return Caller(config.listener.ae_title)
@@ -202,7 +202,7 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     """Serve the admin API and page until told to stop."""
     from whyray.admin import create_app, serve_admin, tools_of
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
     if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
         print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
     settings = context.config().admin

@@ -42,7 +42,7 @@ def serve(
 
     _for_its_own_user_alone()
     path = file or config
-    context = Context.open(path)  # faults of the file are told once, here, not by every role
+    context = Context.open(path, check_apart=True)  # faults of the file are told once, here, not by every role
     typer.echo(f"admin page: {admin_url(context.config())}")
     if (words := first_start_words(context)) is not None:
         typer.echo(words)

@@ -40,10 +40,11 @@ class WrittenFloat(float):
 
 @dataclass(frozen=True)
 class Document:
-    """A file's values and the 1-based line of each place (of its key, where it has one)."""
+    """A file's values, the 1-based line of each place (of its key, where it has one), and its text."""
 
     data: object
     lines: Mapping[Place, int] = field(default_factory=dict)
+    text: str = field(default="", repr=False)
 
     def line(self, place: Place) -> int | None:
         """The line of the place, or of the nearest place above it that the file has; None for an empty file."""
@@ -118,7 +119,7 @@ def read_yaml(text: str) -> tuple[Document, tuple[Problem, ...]]:
     except (_Refused, RecursionError):
         reading.problems.append(_TOO_DEEP)
         data = None
-    return Document(data, reading.lines), tuple(reading.problems)
+    return Document(data, reading.lines, text), tuple(reading.problems)
 
 
 class _Reading:
