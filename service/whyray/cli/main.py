@@ -9,7 +9,6 @@ import warnings
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 import whyray
 from whyray.base.errors import InternalError, PermanentError, WhyRayError
@@ -131,6 +130,8 @@ _OF_DEFECTS = "This is a defect in WhyRay. Run it again with `whyray --log-level
 
 
 def _tell(error: WhyRayError) -> NoReturn:
+    from rich.console import Console
+
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"{error.code}: {error.message}", style="bold red", markup=False)
     console.print(error.advice, markup=False)

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from whyray.base.errors import ConfigError, NotFound
 from whyray.base.shown import shown_path
@@ -91,6 +89,8 @@ def export(
 
     Exit code 0: all cases are in it; 1: some were left out, and why; 2: no kit could be made.
     """
+    from rich.console import Console
+
     from whyray.reader_study import MaterialFilter, Order, make_kit, read_truths, write_kit, write_truth
     from whyray.reader_study.material import from_catalog, from_folders
 
@@ -152,6 +152,8 @@ def import_(
 
     Exit code 0: it is there; 2: it could not be taken.
     """
+    from rich.console import Console
+
     from whyray.reader_study import read_kit
     from whyray.reader_study.register import register
 
@@ -212,6 +214,9 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Exit code 0: every reader is through; 1: some are not; 2: no such study.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from whyray.reader_study.register import find, is_open, progress
 
     with _context(config) as (catalog, _), catalog.read() as session:
@@ -285,6 +290,9 @@ def analyse(
 
 
 def _print(analysis: Analysis, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     from whyray.reader_study.report import words_of
 
     table = Table(title="with and without explanation")

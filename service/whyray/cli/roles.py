@@ -18,6 +18,15 @@ def _for_its_own_user_alone() -> None:
     os.umask(0o077)
 
 
+def _as_light_as_it_can_be() -> None:
+    """Decode no pixels in this process, and give back what memory it has no use for: it runs day and night."""
+    from whyray.base.allocator import use_few_arenas
+    from whyray.base.pydicom_without_pixels import import_pydicom_without_pixels
+
+    use_few_arenas()
+    import_pydicom_without_pixels()
+
+
 def serve(
     file: Annotated[
         Path | None, typer.Argument(help="The configuration file; as --config.", show_default=False)
@@ -35,6 +44,7 @@ def serve(
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    _as_light_as_it_can_be()
     from whyray.app.context import Context
     from whyray.app.first_start import first_start_words
     from whyray.app.readiness import ROLES, admin_url, tell_when_ready
@@ -69,6 +79,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    _as_light_as_it_can_be()
     from whyray.app.ended_role import telling_why
 
     _for_its_own_user_alone()
@@ -88,6 +99,7 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    _as_light_as_it_can_be()
     from whyray.app.ended_role import telling_why
 
     _for_its_own_user_alone()
@@ -107,6 +119,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    _as_light_as_it_can_be()
     from whyray.app.ended_role import telling_why
 
     _for_its_own_user_alone()
@@ -126,6 +139,7 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    _as_light_as_it_can_be()
     from whyray.app.ended_role import telling_why
 
     _for_its_own_user_alone()

@@ -97,7 +97,7 @@ class Config(Section):
 
     @property
     def text(self) -> str:
-        """What the file says, as it was read; empty if this was not read from a file. May hold secrets: never log it."""
+        """What the file says, as it was read; empty if it was not read from one. May hold secrets: never log it."""
         return self._document.text
 
     @property
