@@ -1,4 +1,4 @@
-"""pydicom and pynetdicom for a process that reads and writes data sets and never decodes a pixel.
+"""pydicom for a process that reads and writes data sets and never decodes a pixel.
 
 As soon as it is imported, pydicom loads whatever could decode pixels (numpy, Pillow, GDCM, plugins of pylibjpeg), and
 what could download its test data: three times its own memory, 42 MB, and twice its own time. It goes without any of
@@ -21,12 +21,11 @@ _MODULES = (
     "pydicom.filereader",
     "pydicom.filewriter",
     "pydicom.pixels.encoders",
-    "pynetdicom",
 )
 
 
 def import_pydicom_without_pixels() -> None:
-    """Import both; nothing where pydicom is imported already.
+    """Import it; nothing where it is imported already.
 
     To be called before anything of WhyRay that knows DICOM is imported, in processes alone that decode no pixels: for
     the rest of such a process `Dataset.pixel_array` and `Dataset.compress` raise errors that name missing packages.

@@ -18,7 +18,7 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
     from whyray.catalog import Catalog
-    from whyray.reader_study import Analysis
+    from whyray.reader_study.analysis import Analysis
     from whyray.storage import Storage
 
 app = typer.Typer(
@@ -258,8 +258,8 @@ def analyse(
 
     Exit code 0: every reader is through; 1: answers are missing; 2: there is nothing to analyse.
     """
-    from whyray.reader_study import analyse as analyse_answers
     from whyray.reader_study import read_truth
+    from whyray.reader_study.analysis import analyse as analyse_answers
     from whyray.reader_study.answers import Answers, answers_of, read_answers, write_answers
     from whyray.reader_study.register import find
     from whyray.reader_study.report import report_page, report_values
