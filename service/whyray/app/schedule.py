@@ -42,9 +42,12 @@ class Schedule:
         """Route, wake jobs, send their messages and, every few minutes, forget what is old."""
         self.router.step()
         now = self.catalog.clock()
-        with self.catalog.begin() as session:
-            jobs.wake(session, now)
-        self.dispatch()
+        with self.catalog.read() as session:
+            jobs_are_open = jobs.any_open(session)
+        if jobs_are_open:
+            with self.catalog.begin() as session:
+                jobs.wake(session, now)
+            self.dispatch()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
             self.retention.step()

@@ -131,6 +131,9 @@ class Performer:
             self._advance(row, sources.get(row.worklist))
 
     def _lease(self) -> Workitem | None:
+        with self.catalog.read() as session:
+            if not workitems.due(session, self.catalog.clock()):
+                return None
         with self.catalog.begin() as session:
             return workitems.lease(session, self.owner, self.catalog.clock())
 
