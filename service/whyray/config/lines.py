@@ -17,6 +17,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from whyray.base.yaml_parsers import libyaml_may_read
 from whyray.config.problems import Place, Problem
 
 _TAG = "tag:yaml.org,2002:"
@@ -96,14 +97,34 @@ class _Loader(Reader, Scanner, Parser, Composer, _Resolver):
         _Resolver.__init__(self)
 
 
+def _node(text: str, *, quick: bool) -> yaml.Node | None:
+    if quick and libyaml_may_read(text):
+        try:
+            return _QuickLoader(text).get_single_node()
+        except yaml.YAMLError:
+            pass  # told in the words of the other parser
+    return _Loader(text).get_single_node()
+
+
+if yaml.__with_libyaml__:
+
+    class _QuickLoader(yaml.cyaml.CParser, _Resolver):
+        def __init__(self, text: str) -> None:
+            yaml.cyaml.CParser.__init__(self, text)
+            _Resolver.__init__(self)
+
+
 class _Refused(Exception):  # noqa: N818 - never leaves this file
     pass
 
 
-def read_yaml(text: str) -> tuple[Document, tuple[Problem, ...]]:
-    """The values of one YAML document, and what is wrong with it as YAML."""
+def read_yaml(text: str, *, quick: bool = False) -> tuple[Document, tuple[Problem, ...]]:
+    """The values of one YAML document, and what is wrong with it as YAML.
+
+    `quick`: by libyaml, which lets a few things pass (tabs between tokens) that are refused otherwise.
+    """
     try:
-        node = _Loader(text).get_single_node()
+        node = _node(text, quick=quick)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
