@@ -42,7 +42,7 @@ _SETTLE = 10.0
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one process: memory in bytes, seconds of CPU a minute, threads, and the CPU seconds of its start."""
+    """Of one process: memory in bytes, seconds of CPU a minute, threads, and the start in CPU seconds and seconds."""
 
     name: str
     rss: int
@@ -50,6 +50,7 @@ class Figures:
     cpu_a_minute: float
     threads: int
     start: float
+    ready: float
 
 
 def free_port() -> int:
@@ -75,8 +76,11 @@ def memory(pid: int) -> tuple[int, int]:
 
 
 @contextmanager
-def running(role: str, configuration: Path, catalog: Catalog, environment: dict[str, str]) -> Iterator[int]:
-    """The process id of a role that says of itself that it is alive."""
+def running(
+    role: str, configuration: Path, catalog: Catalog, environment: dict[str, str]
+) -> Iterator[tuple[int, float]]:
+    """The process id of a role that says of itself that it is alive, and after how many seconds it did."""
+    began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "whyray", "--log-level", "warning", role, "--config", str(configuration)],
         env=environment,
@@ -85,13 +89,13 @@ def running(role: str, configuration: Path, catalog: Catalog, environment: dict[
         deadline = time.monotonic() + 120
         while True:
             with catalog.read() as session:
-                alive = {each.role for each in processes.all_processes(session)}
-            if role in alive:
+                alive = {each.detail.get("pid") for each in processes.all_processes(session)}
+            if process.pid in alive:
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"{role} did not start")
-            time.sleep(0.1)
-        yield process.pid
+            time.sleep(0.05)
+        yield process.pid, time.monotonic() - began
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -103,7 +107,7 @@ def measured(
     """The figures of a role's processes, its own first."""
     with running(role, configuration, catalog, environment):
         pass
-    with running(role, configuration, catalog, environment) as pid:
+    with running(role, configuration, catalog, environment) as (pid, ready):
         time.sleep(_SETTLE)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         pids = [pid, *map(int, children)]
@@ -117,6 +121,7 @@ def measured(
                 cpu_a_minute=(cpu_seconds(each) - before[each]) * 60 / seconds,
                 threads=sum(1 for _ in Path(f"/proc/{each}/task").iterdir()),
                 start=before[each],
+                ready=ready,
             )
             for each in pids
         ]
@@ -129,8 +134,8 @@ def main() -> None:
     parser.add_argument("--role", nargs="+", choices=ROLES, default=list(ROLES))
     wanted = parser.parse_args()
     sys.stdout.write(
-        "| process | RSS, MiB | PSS, MiB | CPU s a minute | threads | CPU s to start |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: |\n"
+        "| process | RSS, MiB | PSS, MiB | CPU s a minute | threads | CPU s to start | s to ready |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     )
     with tempfile.TemporaryDirectory(prefix="whyray-idle-") as scratch:
         state, configuration = Path(scratch) / "state", Path(scratch) / "whyray.yaml"
@@ -143,10 +148,16 @@ def main() -> None:
         try:
             for role in wanted.role:
                 for figures in measured(role, configuration, catalog, environment, wanted.seconds):
-                    sys.stdout.write(
-                        f"| {figures.name} | {figures.rss / 2**20:.0f} | {figures.pss / 2**20:.0f} | "
-                        f"{figures.cpu_a_minute:.2f} | {figures.threads} | {figures.start:.1f} |\n"
+                    cells = (
+                        figures.name,
+                        f"{figures.rss / 2**20:.0f}",
+                        f"{figures.pss / 2**20:.0f}",
+                        f"{figures.cpu_a_minute:.2f}",
+                        figures.threads,
+                        f"{figures.start:.1f}",
+                        f"{figures.ready:.1f}",
                     )
+                    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
                     sys.stdout.flush()
         finally:
             redis.stop()
