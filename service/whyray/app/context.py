@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import platform
@@ -20,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from whyray.app.checked_source import checked_source
 from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
-from whyray.base.allocator import give_back
+from whyray.base.allocator import settle
 from whyray.base.errors import WhyRayError
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
@@ -163,9 +162,7 @@ class ProcessHeartbeat:
         self._seen()
 
     def _run(self) -> None:
-        # by now the role has started: what that took is of no use any more
-        gc.collect()
-        give_back()
+        settle()
         while not self._end.wait(_RELOAD_EVERY):
             self._reload()
             try:

@@ -42,10 +42,10 @@ def for_its_own_user_alone() -> None:
 
 def light_by_day_and_night() -> None:
     """For a process that runs for months and decodes no pixels: leave out what it never uses, keep little for later."""
-    from whyray.base.allocator import use_few_arenas
+    from whyray.base.allocator import stay_small
     from whyray.base.pydicom_without_pixels import import_pydicom_without_pixels
 
-    use_few_arenas()
+    stay_small()
     import_pydicom_without_pixels()
     # FastAPI asks of each model whether it is one of pydantic's first version, and would load all of that to say no
     sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # how Python itself says: not to be had

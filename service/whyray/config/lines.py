@@ -108,10 +108,8 @@ def _node(text: str, *, quick: bool) -> yaml.Node | None:
 
 if yaml.__with_libyaml__:
 
-    class _QuickLoader(yaml.cyaml.CParser, _Resolver):
-        def __init__(self, text: str) -> None:
-            yaml.cyaml.CParser.__init__(self, text)
-            _Resolver.__init__(self)
+    class _QuickLoader(_Resolver, yaml.CSafeLoader):
+        pass
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this file
