@@ -9,6 +9,8 @@ REFERENCES := grad-cam zennit quantus ttach opencv-python-headless cachetools on
 	xaitk-saliency smqtk-core smqtk-classifier smqtk-detection smqtk-descriptors smqtk-dataprovider smqtk-image-io
 BENCH ?= test-artefacts/bench.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# compiled files are kept, whatever the shell says: a hundred processes would each compile all that they import
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test lint types unit bench sizes trust chaos sbom vulnerabilities clean help
 

@@ -52,7 +52,7 @@ class BucketWriter:
         self._file.write(prefix)
         self._digest = hashlib.sha256()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._digest.update(data)
         self._file.write(data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from admin.conftest import local_client
 from admin.scene import CONFIG, Scene, config_of
 from whyray.base.errors import ConfigError
 from whyray.base.passwords import hashed, is_password, outdated
-from whyray.catalog import Event, accounts, api_tokens, entry_links
+from whyray.catalog import AuditRecord, Event, accounts, api_tokens, entry_links
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 HOST = {"client": ("10.0.0.77", 40000), "base_url": "http://whyray.hospital.example"}
@@ -124,6 +126,24 @@ def test_another_role_counts_at_the_next_request(house: Scene, client: TestClien
     refused = client.post(f"/api/v1/jobs/{job}/retry")
     assert (refused.status_code, refused.json()["code"]) == (403, "RoleRefused")
     assert client.get(f"/api/v1/jobs/{job}").json()["state"] == "failed"
+
+
+def test_what_a_role_may_not_do_is_an_event_and_audited_once_a_minute(house: Scene, client: TestClient) -> None:
+    with house.catalog.begin() as session:
+        accounts.set_role(session, "ada", "viewer", house.now, actor="test")
+    log_in(client)
+    retry = f"/api/v1/jobs/{house.jobs['failed']}/retry"
+    for _ in range(3):
+        assert client.post(retry).status_code == 403
+    ((actor, message),) = told(house, "admin.refused")
+    assert actor == "ada"
+    assert re.fullmatch(r"viewer asked for what needs the right [a-z, ]+, from 10\.0\.0\.\d+", message)
+    with house.catalog.read() as session:
+        kinds = [json.loads(row.content)["kind"] for row in session.scalars(select(AuditRecord))]
+    assert kinds.count("restricted") == 1
+    house.now += timedelta(minutes=1)
+    assert client.post(retry).status_code == 403
+    assert len(told(house, "admin.refused")) == 2
 
 
 def test_an_account_is_locked_for_a_while_from_wherever_and_however_fast_it_is_guessed_at(

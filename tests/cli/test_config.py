@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import yaml
 
-from cli.conftest import Cli
+from cli.conftest import Cli, Said
 
 
 def test_check_says_what_a_good_file_asks_for(cli: Cli, site: Path) -> None:
@@ -32,6 +33,23 @@ def test_check_names_every_fault_with_its_line_and_the_nearest_that_there_is(cli
     site.write_text(broken.replace("whn:", "when:").replace("- pax", "- pacs"))
     said = cli("config", "check", site)
     assert (said.code, "plantd" in said.err, "planted" in said.err) == (2, True, True)
+
+
+def test_a_method_that_is_named_instead_of_one_that_a_package_lacks_works(cli: Cli, site: Path) -> None:
+    """'grad-cam' had been answered with 'grad-cam-plus-plus' works, and that with 'grad-cam' works."""
+    content = yaml.safe_load(site.read_text())
+    content["routes"][0]["run"] = "cxr-findings@2"
+
+    def said_of(method: str) -> Said:
+        content["routes"][0]["explain"] = {method: {}}
+        site.write_text(yaml.safe_dump(content))
+        return cli("config", "check", site)
+
+    refused = said_of("grad-cam")
+    assert refused.code == 2
+    instead = re.search(r"pass 'features' by; '([a-z-]+)' works", refused.everything)
+    assert instead is not None, refused.everything
+    assert said_of(instead.group(1)).code == 0
 
 
 def test_check_refuses_what_is_no_file_and_no_yaml(cli: Cli, tmp_path: Path) -> None:

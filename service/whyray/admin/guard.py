@@ -74,7 +74,7 @@ class Guard:
         if self._entrance.settings().local_only:
             refusal = _not_local(request)
             request.state.identity = LOCAL
-            return refusal or _not_allowed(request, LOCAL, wanted)
+            return refusal or self._not_allowed(request, LOCAL, wanted)
         try:
             identity = self._who(request)
         except SQLAlchemyError as error:
@@ -84,7 +84,7 @@ class Guard:
             return identity
         if identity is not None:
             request.state.identity = identity
-            return _not_allowed(request, identity, wanted)
+            return self._not_allowed(request, identity, wanted)
         if wanted.open:
             return None
         if _is_browser(request):
@@ -96,6 +96,12 @@ class Guard:
             "Log in at /login, or send 'Authorization: Bearer TOKEN'.",
             {"WWW-Authenticate": 'Bearer realm="WhyRay"'},
         )
+
+    def _not_allowed(self, request: Request, identity: Identity, wanted: Needed) -> Response | None:
+        refusal = _not_allowed(request, identity, wanted)
+        if refusal is not None and refusal.status_code == 403:
+            self._entrance.went_too_far(identity, _lacking(identity, wanted), address_of(request))
+        return refusal
 
     def _who(self, request: Request) -> Identity | Response | None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -129,13 +135,17 @@ def _not_allowed(request: Request, identity: Identity, wanted: Needed) -> Respon
             "readers see their reader studies and nothing else",
             "Go to /reading, or log in as another.",
         )
-    rights = ", ".join(sorted(right for right in wanted.rights if not identity.may(right)))
     return problem(
         403,
         "RoleRefused",
-        f"{identity.kind} has not the right that this needs: {rights or 'queue'}",
+        f"{identity.kind} has not the right that this needs: {_lacking(identity, wanted)}",
         "docs/security.md says which role or scope may do what; ask an administrator for it.",
     )
+
+
+def _lacking(identity: Identity, wanted: Needed) -> str:
+    """The rights that it would take."""
+    return ", ".join(sorted(right for right in wanted.rights if not identity.may(right))) or Right.QUEUE
 
 
 def _is_browser(request: Request) -> bool:

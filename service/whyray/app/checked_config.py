@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from whyray.base.shown import shown_path
@@ -47,10 +47,33 @@ def registry_problems(config: Config) -> Sequence[Problem]:
             prevalence={
                 target.name: target.prevalence for target in model.manifest.targets if target.prevalence is not None
             },
-            lacks={method.name: lack.message for method in wished if (lack := method.why_not(model)) is not None},
+            lacks=_Lacks(model),
         )
 
     return check_config(config, resolve_package=facts, methods=methods())
+
+
+class _Lacks(Mapping[str, str]):
+    """What a model lacks for each method, looked up where it is asked for: for some that takes a while."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._known: dict[str, str | None] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._known:
+            lack = method_named(name).why_not(self._model)
+            self._known[name] = None if lack is None else lack.message
+        words = self._known[name]
+        if words is None:
+            raise KeyError(name)
+        return words
+
+    def __iter__(self) -> Iterator[str]:
+        return (method.name for method in methods() if method.name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def quick_tier(model: Model) -> Tier:

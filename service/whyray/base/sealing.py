@@ -148,7 +148,7 @@ class Sealer:
         """What is not sealed yet: whether a segment is the last is known when more comes, or nothing."""
         self._out = bytearray(head + bytes([_HEADER]) + salt + self.prefix)
 
-    def update(self, data: bytes) -> bytes:
+    def update(self, data: bytes | memoryview) -> bytes:
         """Take more; gives what can be written now."""
         rest = memoryview(data)
         while rest:

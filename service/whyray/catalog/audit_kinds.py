@@ -18,6 +18,7 @@ AuditKind = Literal[
     "login",
     "logout",
     "network-alert",
+    "restricted",
     "steering",
     "study.deleted",
     "transfer",
@@ -78,6 +79,12 @@ AUDIT_KINDS: dict[AuditKind, AuditedAs] = {
         "E",
         "an association or request is refused for who it comes from, or a TLS handshake fails; once a minute a peer",
     ),
+    "restricted": AuditedAs(
+        _ALERT,
+        _dcm("110132", "Use of Restricted Function"),
+        "E",
+        "somebody asks for what their role or scope may not do; once a minute for the same",
+    ),
     "steering": AuditedAs(
         AuditCode("steering", OWN_SCHEME, "Work steered"),
         None,
@@ -116,6 +123,7 @@ AUDITED_EVENTS: dict[EventKind, tuple[AuditKind, Outcome]] = {
     "admin.login": ("login", 0),
     "admin.login-failed": ("login", 4),
     "admin.logout": ("logout", 0),
+    "admin.refused": ("restricted", 4),
     "admin.retry": ("steering", 0),
     "config.refused": ("alert", 4),
     "config.reloaded": ("alert", 0),

@@ -19,6 +19,7 @@ EventKind = Literal[
     "admin.login",
     "admin.login-failed",
     "admin.logout",
+    "admin.refused",
     "admin.retry",
     "announcement.failed",
     "audit.unsent",
@@ -84,6 +85,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
         "somebody was not let in: by which means, from which address, for which account, and why",
     ),
     "admin.logout": ("info", "somebody logged out"),
+    "admin.refused": (
+        "warning",
+        "somebody asked for what their role may not do: which right it takes, from where",
+    ),
     "admin.retry": ("info", "an administrator queued a job, a delivery or an announcement again"),
     "announcement.failed": ("error", "an AE could not be told of arrivals, and is not asked again"),
     "audit.unsent": ("warning", "the receiver of audit messages can't be reached: they wait in the catalog"),

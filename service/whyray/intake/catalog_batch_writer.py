@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 
 from whyray.catalog import AuditEvent, Catalog, audit, studies
 
@@ -21,16 +21,15 @@ class _Entry:
 
 
 class CatalogBatchWriter:
-    """Writes to the catalog from one thread: while it commits, the next instances of all associations gather.
+    """Writes to the catalog, one thread at a time: while it commits, the instances of other associations gather.
 
-    `close` ends the thread after what is waiting has been entered.
+    Whoever comes while nobody writes does so itself, for all that wait: with one association no other thread is woken.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._waiting: SimpleQueue[_Entry | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="whyray-batch_writer", daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Entry] = deque()
+        self._turn = threading.Lock()
 
     def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
@@ -38,26 +37,11 @@ class CatalogBatchWriter:
         `audited` is appended to the audit trail with it.
         """
         entry = _Entry(received, audited)
-        self._waiting.put(entry)
+        self._waiting.append(entry)
+        with self._turn:
+            while not entry.answer.done():
+                self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
         return entry.answer.result()
-
-    def close(self) -> None:
-        """Enter what waits, then stop."""
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, last = [first], False
-            while len(batch) < _MOST and not self._waiting.empty():
-                entry = self._waiting.get()
-                if entry is None:
-                    last = True
-                    break
-                batch.append(entry)
-            self._enter_all(batch)
-            if last:
-                return
 
     def _enter_all(self, batch: list[_Entry]) -> None:
         # one order for all processes, so that two of them never wait for each other's studies

@@ -7,6 +7,7 @@ impossible is answered with a status, so that the next one is taken.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydicom.uid import UID
@@ -17,12 +18,13 @@ from whyray.intake.association_request import Unreadable
 from whyray.intake.refusals import Refused, class_not_supported, invalid_uid
 
 COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO, PRIORITY, DATA_SET_TYPE = 0x0100, 0x0110, 0x0120, 0x0700, 0x0800
+_STATUS, _ERROR_COMMENT = 0x0900, 0x0902
 _CLASS, _INSTANCE = 0x0002, 0x1000
 _UIDS = frozenset({_CLASS, 0x0003, _INSTANCE, 0x1001})
 """Affected and Requested SOP Class and Instance UID."""
 _NUMBERS = frozenset({COMMAND_FIELD, MESSAGE_ID, RESPONDED_TO, PRIORITY, DATA_SET_TYPE, 0x0900, 0x1002, 0x1008})
 """With Status, Event Type ID and Action Type ID."""
-C_STORE_RQ, C_ECHO_RQ = 0x0001, 0x0030
+C_STORE_RQ, C_STORE_RSP, C_ECHO_RQ = 0x0001, 0x8001, 0x0030
 _SERVED = frozenset({C_STORE_RQ, C_ECHO_RQ, 0x0FFF, 0x0100, 0x0130})
 _RESPONSE = 0x8000
 _NO_DATA_SET = 0x0101
@@ -51,12 +53,54 @@ class Command:
         """Whether this is a C-STORE request."""
         return self.numbers[COMMAND_FIELD] == C_STORE_RQ
 
+    @property
+    def message_id(self) -> int:
+        """By which a request is answered."""
+        return self.numbers[MESSAGE_ID]
+
+    @property
+    def sop_class_uid(self) -> str:
+        """The class with which a request is answered."""
+        return self.uids[_CLASS]
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """The instance with which a request is answered."""
+        return self.uids[_INSTANCE]
+
     def encoded(self) -> bytes:
         """In Implicit VR Little Endian, with its group length."""
         values = {number: struct.pack("<H", value) for number, value in self.numbers.items()}
-        values |= {number: uid.encode() + b"\0" * (len(uid) % 2) for number, uid in self.uids.items()}
-        elements = b"".join(struct.pack("<HHI", 0, n, len(values[n])) + values[n] for n in sorted(values))
-        return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
+        return _encoded(values | {number: _padded(uid, b"\0") for number, uid in self.uids.items()})
+
+
+def store_response(
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, status: int, error_comment: str
+) -> bytes:
+    """A C-STORE response (PS3.7 table 9.3-2); without an instance where the request named none."""
+    numbers = {
+        COMMAND_FIELD: C_STORE_RSP,
+        RESPONDED_TO: message_id,
+        DATA_SET_TYPE: _NO_DATA_SET,
+        _STATUS: status,
+    }
+    values = {number: struct.pack("<H", value) for number, value in numbers.items()}
+    values[_CLASS] = _padded(sop_class_uid, b"\0")
+    if sop_instance_uid != STANDS_FOR_NONE:
+        values[_INSTANCE] = _padded(sop_instance_uid, b"\0")
+    if error_comment:
+        values[_ERROR_COMMENT] = _padded(error_comment, b" ")
+    return _encoded(values)
+
+
+def _padded(text: str, padding: bytes) -> bytes:
+    encoded = text.encode("ascii", "replace")
+    return encoded + padding * (len(encoded) % 2)
+
+
+def _encoded(values: Mapping[int, bytes]) -> bytes:
+    elements = b"".join(struct.pack("<HHI", 0, n, len(values[n])) + values[n] for n in sorted(values))
+    return struct.pack("<HHII", 0, 0, 4, len(elements)) + elements
 
 
 def read_command(encoded: bytes, abstract_syntax: str) -> Command:

@@ -23,20 +23,24 @@ from whyray.base.uids import is_uid
 from whyray.catalog import headers
 from whyray.intake.structure import Buffer, NotWhole, Truncated, check_whole, inflate
 
-_LAST = 0x0020000E
-_PATIENT_ID = 0x00100020
-_WANTED = [
-    0x00080016,  # SOP Class UID
-    0x00080018,  # SOP Instance UID
-    0x00080060,  # Modality
-    0x00080070,  # Manufacturer, Manufacturer's Model Name, Device UID, Contributing Equipment: the loop guard's
-    0x00081090,
-    0x00181002,
-    0x0018A001,
-    _PATIENT_ID,
-    0x0020000D,  # Study Instance UID
-    _LAST,  # Series Instance UID
-]
+_WANTED = frozenset(
+    {
+        (0x0008, 0x0016),  # SOP Class UID
+        (0x0008, 0x0018),  # SOP Instance UID
+        (0x0008, 0x0060),  # Modality
+        (
+            0x0008,
+            0x0070,
+        ),  # with the three of the loop guard: Manufacturer, its Model Name, Device UID, Contributing Equipment
+        (0x0008, 0x1090),
+        (0x0010, 0x0020),  # Patient ID
+        (0x0018, 0x1002),
+        (0x0018, 0xA001),
+        (0x0020, 0x000D),  # Study Instance UID
+        (0x0020, 0x000E),  # Series Instance UID
+    }
+)
+_TAGS = sorted(group << 16 | number for group, number in _WANTED)
 _KEPT_OF_DEFLATED = 16 << 20
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 
@@ -95,23 +99,27 @@ def identify(file: BinaryIO, start: int, transfer_syntax_uid: str) -> Identity:
 def _header(file: BinaryIO, size: int, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
     implicit, little = transfer_syntax_uid == ImplicitVRLittleEndian, transfer_syntax_uid != ExplicitVRBigEndian
     with _buffer(file, size) as data:
-        begin: BinaryIO = file
+        elements: Buffer = data
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            inflated = inflate(data, start, keep=_KEPT_OF_DEFLATED)
+            elements = inflate(data, start, keep=_KEPT_OF_DEFLATED)
             try:
-                pixels = check_whole(inflated, 0, implicit=implicit, little=little)
+                outline = check_whole(elements, 0, implicit=implicit, little=little, wanted=_WANTED)
             except Truncated:
-                if len(inflated) < _KEPT_OF_DEFLATED:
+                if len(elements) < _KEPT_OF_DEFLATED:
                     raise
-                pixels = None
-            begin = BytesIO(inflated)
-            kept = None if pixels is None or pixels > headers.LARGEST else data[:start] + _deflated(inflated[:pixels])
+                # what begins at or before its pixels is in what was kept
+                header = read_dataset(
+                    BytesIO(elements), implicit, little, stop_when=_past_the_last, specific_tags=list(_TAGS)
+                )
+                return header, None
+            small = outline.pixels <= headers.LARGEST
+            kept = data[:start] + _deflated(elements[: outline.pixels]) if small else None
         else:
-            pixels = check_whole(data, start, implicit=implicit, little=little)
-            kept = None if pixels > headers.LARGEST else data[:pixels]
-            file.seek(start)
-        header = read_dataset(begin, implicit, little, stop_when=_past_the_last, specific_tags=list(_WANTED))
-        return header, kept
+            outline = check_whole(data, start, implicit=implicit, little=little, wanted=_WANTED)
+            kept = None if outline.pixels > headers.LARGEST else data[: outline.pixels]
+        # pydicom alone knows values; it is given no more elements than are asked for
+        wanted = b"".join(elements[begin:end] for begin, end in outline.wanted)
+        return read_dataset(BytesIO(wanted), implicit, little), kept
 
 
 def _deflated(content: bytes) -> bytes:
@@ -147,7 +155,7 @@ def _buffer(file: BinaryIO, size: int) -> Iterator[Buffer]:
 
 
 def _past_the_last(tag: Any, _vr: str | None, _length: int) -> bool:
-    return bool(tag > _LAST)
+    return bool(tag > _TAGS[-1])
 
 
 def _uid(header: Dataset, keyword: str) -> str:

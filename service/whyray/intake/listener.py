@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
@@ -25,7 +26,7 @@ from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import CommitmentProvider, ReportTo
 from whyray.intake.door import Caps, Door
 from whyray.intake.incoming_instance import IncomingInstance
-from whyray.intake.receiver import InstanceReceiver, on_closed, on_released, on_store
+from whyray.intake.receiver import InstanceReceiver, on_closed, on_released, store
 from whyray.intake.server import IntakeServer
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
@@ -141,7 +142,6 @@ class StorageScp:
             self._dicomweb.stop(within=grace + _HTTP_GRACE)
         self._commitment.close()
         self._ae.shutdown()
-        self._receiver.batch_writer.close()
 
     def _shut(self) -> None:
         for server in (self._server, self._tls_server):
@@ -160,7 +160,6 @@ class StorageScp:
         handlers = [
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_SOP_COMMON, _on_sop_common),
-            (evt.EVT_C_STORE, on_store, [self._receiver]),
             (evt.EVT_RELEASED, on_released, [self._receiver]),
             (evt.EVT_CONN_CLOSE, on_closed, [self._receiver]),
             (evt.EVT_N_ACTION, self._commitment.on_action),
@@ -172,6 +171,7 @@ class StorageScp:
                 evt_handlers=handlers,
                 server_class=IntakeServer,
                 begin=self._begin,
+                store=partial(store, receiver=self._receiver),
                 ended=self._receiver.ended,
                 rejected=self._receiver.rejected,
                 stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
@@ -186,7 +186,7 @@ class StorageScp:
             ) from error
         self._ae._servers.append(server)
         threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="whyray-listener", daemon=True
+            target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="whyray-listener", daemon=True
         ).start()
         return server
 
@@ -274,13 +274,8 @@ def start_listener(
     ConfigError
         If the address or port can't be listened on.
     """
-    batch_writer = CatalogBatchWriter(catalog)
-    try:
-        receiver = InstanceReceiver(storage, catalog, batch_writer, is_own)
-        return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
-    except BaseException:
-        batch_writer.close()
-        raise
+    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own)
+    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
 
 
 def _on_sop_common(event: Any) -> dict[Any, SOPClassCommonExtendedNegotiation]:

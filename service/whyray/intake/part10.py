@@ -2,16 +2,14 @@
 
 The data set's own bytes are never touched; preamble and File Meta Information go before them. pydicom's `dcmwrite` and
 pynetdicom's `create_file_meta` are not used: the one would decode the data set and encode it anew, the other warns of
-an odd UID in its own words, with the UID, on the process's standard error.
+an odd UID in its own words, with the UID, on the process's standard error. Made of pydicom's elements, these 300 bytes
+take a fifth of all the time that an instance needs.
 """
 
 from __future__ import annotations
 
-from pydicom.config import IGNORE
-from pydicom.dataelem import DataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
+import struct
+
 from pydicom.uid import UID_dictionary
 
 from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -23,6 +21,8 @@ _WITHOUT_PIXELS_OR_NOT_A_STREAM = {
     "1.2.840.10008.1.2.6.2",
     "1.2.840.10008.1.20",
 }
+_LONGEST_VALUE = 0xFFFE
+"""Bytes of an element with a short length (PS3.5 table 7.1-2); what a peer calls an instance may be longer."""
 TRANSFER_SYNTAXES = frozenset(uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax").difference(
     _WITHOUT_PIXELS_OR_NOT_A_STREAM
 )
@@ -35,19 +35,17 @@ def file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: 
     What a peer sent goes in as it came, a UID that is none too: whether it is taken is decided once the data set is
     there. So nothing is validated here, and nothing raises; characters beyond ASCII become question marks.
     """
-    meta = FileMetaDataset()
-    for tag, vr, value in (
-        (0x00020000, "UL", 0),  # the length, which pydicom counts
-        (0x00020001, "OB", b"\x00\x01"),
-        (0x00020002, "UI", sop_class_uid),
-        (0x00020003, "UI", sop_instance_uid),
-        (0x00020010, "UI", transfer_syntax_uid),
-        (0x00020012, "UI", IMPLEMENTATION_CLASS_UID),
-        (0x00020013, "SH", IMPLEMENTATION_VERSION_NAME),
-        (0x00020016, "AE", calling_ae),
+    elements = [struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01"]
+    for number, vr, value in (
+        (0x0002, b"UI", sop_class_uid),
+        (0x0003, b"UI", sop_instance_uid),
+        (0x0010, b"UI", transfer_syntax_uid),
+        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        (0x0016, b"AE", calling_ae),
     ):
-        written = value.encode("ascii", "replace").decode() if isinstance(value, str) else value
-        meta.add(DataElement(tag, vr, written, validation_mode=IGNORE))
-    file = DicomBytesIO()
-    write_file_meta_info(file, meta, enforce_standard=False)
-    return bytes(128) + b"DICM" + bytes(file.getvalue())
+        written = value.encode("ascii", "replace")[:_LONGEST_VALUE]
+        written += (b"\0" if vr == b"UI" else b" ") * (len(written) % 2)
+        elements.append(struct.pack("<HH2sH", 0x0002, number, vr, len(written)) + written)
+    rest = b"".join(elements)
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(rest)) + rest

@@ -26,7 +26,8 @@ from whyray.catalog import (
 )
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
-from whyray.intake.incoming_instance import IncomingInstance, ObjectReceiver, arrived
+from whyray.intake.incoming_instance import IncomingInstance
+from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
 from whyray.intake.refusals import Refused, catalog_down, failed_here, mismatch, not_understood, not_writable
 from whyray.intake.transfers import IncomingTransfer
 from whyray.intake.upper_layer import NO_TLS
@@ -223,33 +224,32 @@ def _compare(identity: Identity, sop_class_uid: str, sop_instance_uid: str, stud
         raise mismatch("Study Instance UID", study_uid, identity.study_instance_uid)
 
 
-def on_store(event: Any, receiver: InstanceReceiver) -> Dataset | int:
+def store(association: Any, arrived: ArrivedInstance, receiver: InstanceReceiver) -> tuple[int, str]:
     """C-STORE: PS3.4 section B.2.2. Success says that the instance is durable here, and in the catalog."""
-    request = event.request
-    association: ObjectReceiver = event.assoc.dimse
-    calling_ae = str(event.assoc.requestor.ae_title).strip()
-    incoming = arrived(request)
+    provider: ObjectReceiver = association.dimse
+    calling_ae = str(association.requestor.ae_title).strip()
+    incoming = arrived.incoming
     try:
         if incoming is None:
             raise not_understood("there is no data set")
-        transfer = association.transfer = association.transfer or _transfer_of(event.assoc, calling_ae, receiver)
+        transfer = provider.transfer = provider.transfer or _transfer_of(association, calling_ae, receiver)
         received = receiver.take(
             incoming, incoming.sop_class_uid, incoming.sop_instance_uid, calling_ae, transfer=transfer
         )
     except Refused as refused:
         receiver.report(refused, calling_ae)
-        return refused.response()
+        return refused.status, refused.comment
     except Exception as error:  # the peer gets a status, whatever it was
         logged(_log, error, f"taking an instance from {calling_ae}")
         fault = failed_here(error)
         receiver.report(fault, calling_ae)
-        return fault.response()
+        return fault.status, fault.comment
     finally:
         if incoming is not None:
             incoming.close()
     if not received.own_result:
-        association.study_uids.add(received.study_instance_uid)
-    return SUCCESS
+        provider.study_uids.add(received.study_instance_uid)
+    return SUCCESS, ""
 
 
 def _transfer_of(association: Any, calling_ae: str, receiver: InstanceReceiver) -> IncomingTransfer:

@@ -6,8 +6,6 @@ the data set but UIDs. By STOW-RS the statuses are Failure Reasons (PS3.18 table
 
 from __future__ import annotations
 
-from pydicom import Dataset
-
 from whyray.catalog import EventKind
 
 _LONGEST_COMMENT = 64
@@ -33,12 +31,10 @@ class Refused(Exception):  # noqa: N818
         self.status, self.kind, self.words, self.detail = status, kind, words, detail or words
         self.study_uid: str | None = None
 
-    def response(self) -> Dataset:
-        """Status and Error Comment of the C-STORE response."""
-        response = Dataset()
-        response.Status = self.status
-        response.ErrorComment = self.words[:_LONGEST_COMMENT]
-        return response
+    @property
+    def comment(self) -> str:
+        """Error Comment of the C-STORE response."""
+        return self.words[:_LONGEST_COMMENT]
 
 
 def disk_low() -> Refused:

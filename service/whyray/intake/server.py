@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from pynetdicom import evt
@@ -21,11 +20,11 @@ from pynetdicom._handlers import (
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from whyray.intake.door import Door
-from whyray.intake.incoming_instance import Begin, ObjectReceiver
+from whyray.intake.incoming_instance import Begin
+from whyray.intake.object_receiver import ObjectReceiver, Store
+from whyray.intake.reactor import Reactor
 from whyray.intake.upper_layer import NO_TLS, Ended, UpperLayer
 
-_PIECE = 1 << 18
-_SMALLEST_LIMIT = 1 << 20
 _LOGGING = (
     (evt.EVT_DIMSE_RECV, standard_dimse_recv_handler),
     (evt.EVT_DIMSE_SENT, standard_dimse_sent_handler),
@@ -41,6 +40,8 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     ----------
     begin
         Where a data set goes; see `Begin`.
+    store
+        What is done with an instance when all of it is there; see `Store`.
     ended
         Who is told of associations that end in no good order; see `Ended`.
     rejected
@@ -62,6 +63,7 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         self,
         *arguments: Any,
         begin: Begin,
+        store: Store,
         ended: Ended,
         rejected: Ended,
         stall: Callable[[], float],
@@ -70,7 +72,7 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         tls: Callable[[], ssl.SSLContext] | None = None,
         **options: Any,
     ) -> None:
-        self.begin, self.ended, self.stall, self.door = begin, ended, stall, door
+        self.begin, self.store, self.ended, self.stall, self.door = begin, store, ended, stall, door
         self.rejected, self.turned_away, self.tls, self.stopping = rejected, turned_away, tls, False
         self._connections: dict[socket.socket, UpperLayer | _Arrived] = {}
         self._lock = threading.Lock()
@@ -162,11 +164,9 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             association.unbind(event, handler)
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
         self.server.count(self._arrived, layer)
-        association.dimse = ObjectReceiver(association, self.server.begin, layer.end)
-        # pynetdicom reads 4 KiB at a time
-        association.dul.socket.recv = partial(
-            receive, association.dul.socket, self.server.ae.maximum_pdu_size, layer.remaining
-        )
+        receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)
+        association._serve_request = receiver.serve
+        Reactor(association, layer.read, receiver.association_ended)
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
         return association
 
@@ -178,34 +178,6 @@ def _reason(error: OSError) -> str:
         return "the peer did not take part in the handshake in time"
     reason = getattr(error, "reason", None)
     return str(reason).replace("_", " ").lower() if reason else "the peer closed the connection"
-
-
-def receive(connection: Any, max_pdu: int, remaining: Callable[[], float], count: int) -> bytearray:
-    """Read `count` bytes, or fewer if the peer closes the connection; memory grows with what comes, not with `count`.
-
-    `remaining` gives the seconds that the peer still has for them.
-
-    Raises
-    ------
-    OSError
-        If the peer announces a PDU above the limit, or stalls.
-    """
-    if max_pdu and count > max(max_pdu, _SMALLEST_LIMIT):
-        raise OSError(f"a PDU of {count} bytes was announced, {max_pdu} are allowed")
-    received, stall = bytearray(), connection.socket.gettimeout()
-    try:
-        while len(received) < count:
-            left = remaining()
-            if left <= 0:
-                raise TimeoutError
-            connection.socket.settimeout(left if stall is None else min(stall, left))
-            piece = connection.socket.recv(min(count - len(received), _PIECE))
-            if not piece:
-                break
-            received += piece
-    finally:
-        connection.socket.settimeout(stall)
-    return received
 
 
 def _on_closed(event: Any) -> None:

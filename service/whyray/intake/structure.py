@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -47,8 +48,20 @@ class TooDeep(NotWhole):
     """Sequences within sequences beyond what any software can follow."""
 
 
-def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> int:
-    """Walk all elements from `start` to the end; says where the first one with pixels begins, or else where they end.
+@dataclass(frozen=True)
+class Outline:
+    """Where the elements of a whole data set lie."""
+
+    pixels: int
+    """The byte at which the first element with pixels begins, or at which the elements end."""
+    wanted: tuple[tuple[int, int], ...]
+    """First byte and end of those elements of the data set itself, not of its sequences, that were asked for."""
+
+
+def check_whole(
+    data: Buffer, start: int, *, implicit: bool, little: bool, wanted: Container[tuple[int, int]] = ()
+) -> Outline:
+    """Walk all elements from `start` to the end; says where those of the tags (group, element) in `wanted` lie.
 
     Up to 7 zero bytes after the last element are borne: some devices pad.
 
@@ -60,13 +73,18 @@ def check_whole(data: Buffer, start: int, *, implicit: bool, little: bool) -> in
     """
     walk = _Walk(data, implicit=implicit, little=little)
     position, end, pixels = start, len(data), 0
+    spans = []
     while end - position >= 8:
-        pixels = pixels or (position if walk.is_pixels(position) else 0)
-        position = walk.element(position, implicit, 0, end)
+        tag = walk.tag(position)
+        if not pixels and tag in _PIXELS:
+            pixels = position
+        begin, position = position, walk.element(position, implicit, 0, end)
+        if tag in wanted:
+            spans.append((begin, position))
     rest = data[position:end]
     if rest.strip(b"\x00"):
         raise Truncated(f"truncated: {len(rest)} bytes are left after the last whole element")
-    return pixels or end
+    return Outline(pixels or end, tuple(spans))
 
 
 class _Walk:
@@ -79,9 +97,10 @@ class _Walk:
         self._explicit = struct.Struct(order + "HH2sH")
         self._length = struct.Struct(order + "I")
 
-    def is_pixels(self, position: int) -> bool:
-        """Whether an element with pixels begins here."""
-        return self._tag.unpack(self._data[position : position + 4]) in _PIXELS
+    def tag(self, position: int) -> tuple[int, int]:
+        """Group and element of what begins here."""
+        group, number = self._tag.unpack(self._data[position : position + 4])
+        return group, number
 
     def element(self, position: int, implicit: bool, depth: int, end: int) -> int:
         """The position after the element at `position`, which may reach to `end`."""

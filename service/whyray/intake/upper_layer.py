@@ -25,7 +25,12 @@ Ended = Callable[[str, str, str], None]
 
 NO_TLS = "no TLS: "
 """So begin the words on a connection whose TLS handshake failed."""
-_REQUEST, _ABORT = 1, 7
+_REQUEST, _DATA, _ABORT = 1, 4, 7
+_HEAD = struct.Struct(">BxI")
+"""Type and length of any PDU (PS3.8 section 9.3.1)."""
+_PIECE = 1 << 18
+_SMALLEST_LIMIT = 1 << 20
+_ESTABLISHED = "Sta6"
 _PDU_NAMES = {
     "Evt3": "A-ASSOCIATE-AC",
     "Evt4": "A-ASSOCIATE-RJ",
@@ -53,13 +58,13 @@ class UpperLayer:
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
         self.opened = self._begun = time.monotonic()
         self._length = 0
+        self._buffer = bytearray()
         self._calling = _NO_PEER
         self._over = False
         self.why_ended = ""
         """Empty where it ended in good order, or has not."""
         self.dul_machine = _Machine(association.dul, self)
         association.dul.state_machine = self.dul_machine
-        association.dul._read_pdu_data = self.read
 
     def end(self, words: str) -> None:
         """Tell why the association ends; the first reason counts."""
@@ -114,16 +119,16 @@ class UpperLayer:
         dul = self._dul
         self._begun, self._length = time.monotonic(), 0
         try:
-            head = bytes(dul.socket.recv(6))
-            if len(head) < 6:
+            head = bytes(self._receive(_HEAD.size))
+            if len(head) < _HEAD.size:
                 self._closed(started=bool(head))
                 return
-            kind, length = struct.unpack(">BxI", head)
+            kind, length = _HEAD.unpack(head)
             if not _REQUEST <= kind <= _ABORT:
                 self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
                 return
             self._length = length
-            body = bytes(dul.socket.recv(length))
+            body = self._receive(length)
         except TimeoutError:
             self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
             dul.event_queue.put("Evt17")
@@ -134,8 +139,52 @@ class UpperLayer:
             return
         if len(body) < length:
             self._closed(started=True)
-            return
-        self._take(kind, head + body)
+        elif kind == _DATA and dul.state_machine.current_state == _ESTABLISHED:
+            self._take_data(body)
+        else:
+            self._take(kind, head + body)
+
+    def _receive(self, count: int) -> memoryview:
+        """The next `count` bytes, or fewer if the peer closes the connection: valid until the next call.
+
+        Memory grows with what comes, not with `count`.
+
+        Raises
+        ------
+        OSError
+            If the peer announces a PDU above the limit, or stalls.
+        """
+        limit = self._association.ae.maximum_pdu_size
+        if limit and count > max(limit, _SMALLEST_LIMIT):
+            raise OSError(f"a PDU of {count} bytes was announced, {limit} are allowed")
+        connection = self._dul.socket.socket
+        stall, received = connection.gettimeout(), 0
+        try:
+            while received < count:
+                left = self.remaining()
+                if left <= 0:
+                    raise TimeoutError
+                if stall is None or left < stall:
+                    connection.settimeout(left)
+                if received == len(self._buffer):
+                    self._buffer += bytes(min(count - received, _PIECE))
+                with memoryview(self._buffer) as room, room[received:count] as free:
+                    taken = connection.recv_into(free)
+                if not taken:
+                    break
+                received += taken
+        finally:
+            connection.settimeout(stall)
+        return memoryview(self._buffer)[:received]
+
+    def _take_data(self, body: memoryview) -> None:
+        """P-DATA on an established association (PS3.8 table 9-10, action DT-2), without objects for each fragment."""
+        try:
+            self._association.dimse.receive_values(body)
+        except Unreadable as error:
+            self._invalid(str(error))
+        except Exception as error:  # as where any other action fails
+            self.give_up(error)
 
     def _take(self, kind: int, pdu: bytes) -> None:
         try:

@@ -213,12 +213,12 @@ class FolderWriter:
         if prefix:
             self._append(prefix)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append; see `Writer.write`."""
         self._digest.update(data)
         self._append(data)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes | memoryview) -> None:
         written = data if self._sealer is None else self._sealer.update(data)
         _guarded(lambda: _write_all(self._file, written), self.path)
         self._size += len(data)
@@ -282,7 +282,7 @@ def _in_memory(source: BinaryIO) -> Iterator[Path]:
         os.close(handle)
 
 
-def _write_all(file: FileIO, data: bytes) -> None:
+def _write_all(file: FileIO, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]

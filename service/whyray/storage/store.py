@@ -31,7 +31,7 @@ class Writer(Protocol):
         """The bytes written so far, prefix included, for reading and seeking; not after `commit` or `discard`."""
         ...
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append.
 
         Raises

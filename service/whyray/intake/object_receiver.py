@@ -1,0 +1,214 @@
+"""DIMSE messages of one association (PS3.7): data sets of C-STORE requests go from the socket's buffer into storage.
+
+pynetdicom can write data sets to files too (`_config.STORE_RECV_CHUNKED_DATASET`), but for the whole process, into the
+system's temporary folder, and an error while writing aborts the association. Here it is one listener's own business,
+the file lies where it will stay, and an error becomes a status. C-STORE is served without pynetdicom's messages, whose
+making costs more than the disk; all other services are pynetdicom's.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
+
+from whyray.intake.association_request import Unreadable
+from whyray.intake.command_set import STANDS_FOR_NONE, Command, read_command, store_response
+from whyray.intake.incoming_instance import Begin, IncomingInstance
+from whyray.intake.transfers import IncomingTransfer
+
+_COMMAND, _LAST = 1, 2
+_LONGEST_COMMAND = 64 << 10
+_ITEM = struct.Struct(">IBB")
+"""Length, presentation context and message control header of a Presentation Data Value (PS3.8 table 9-23, annex E)."""
+_HEADS = 12
+"""Bytes of a P-DATA-TF PDU before the fragment of its one value."""
+
+
+@dataclass(frozen=True)
+class ArrivedInstance:
+    """A C-STORE request (PS3.7 section 9.3.1.1) of which everything is here.
+
+    pynetdicom asks of a message, when it waits for the response to another, whether it is one: this is none.
+    """
+
+    message_id: int
+    sop_class_uid: str
+    """The presentation context's, with which it is answered."""
+    sop_instance_uid: str
+    incoming: IncomingInstance | None
+    """None where no data set came."""
+    msg_type: str = "C-STORE"
+    is_valid_request: bool = True
+    is_valid_response: bool = False
+
+
+Store = Callable[[Any, ArrivedInstance], tuple[int, str]]
+"""(association, what arrived) → Status and Error Comment (PS3.7 annex C) of the response."""
+
+
+class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
+    """The DIMSE provider of one association, which sends the data sets of C-STORE requests to storage as they come.
+
+    `fault` is told why a message can't be received; the association ends then.
+    """
+
+    def __init__(self, assoc: Any, begin: Begin, store: Store, fault: Callable[[str], None]) -> None:
+        super().__init__(assoc)
+        self.study_uids: set[str] = set()
+        self.transfer: IncomingTransfer | None = None
+        self._begin, self._store, self._fault = begin, store, fault
+        self._serve_otherwise = assoc._serve_request
+        self._encoded_command = bytearray()
+        self._arriving: ArrivedInstance | None = None
+        self._expects_data_set = False
+        self._over = False
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take one P-DATA of pynetdicom's."""
+        for context_id, fragment in primitive.presentation_data_value_list:
+            if not fragment:
+                self._give_up("a fragment of a message without its control header")
+                return
+            self._receive(context_id, fragment[0], memoryview(fragment)[1:])
+
+    def receive_values(self, body: memoryview) -> None:
+        """Take the Presentation Data Values of one P-DATA-TF PDU (PS3.8 section 9.3.5), whose first 6 bytes are off.
+
+        Raises
+        ------
+        Unreadable
+            If they don't fill the PDU.
+        """
+        position, end = 0, len(body)
+        while position < end:
+            if position + 5 > end:
+                raise Unreadable("a P-DATA-TF PDU that ends within a value can't be read")
+            length = int.from_bytes(body[position : position + 4], "big")
+            if position + 4 + length > end or not length:
+                raise Unreadable("a P-DATA-TF PDU can't be read: a value is longer than what holds it")
+            if length == 1:
+                self._give_up("a fragment of a message without its control header")
+                return
+            _, context_id, control = _ITEM.unpack_from(body, position)
+            self._receive(context_id, control, body[position + _ITEM.size : position + 4 + length])
+            position += 4 + length
+
+    def _give_up(self, words: str) -> None:
+        if not self._over:
+            self._over = True
+            self._fault(words)
+            self.dul.event_queue.put("Evt19")
+
+    def _receive(self, context_id: int, control: int, content: memoryview) -> None:
+        """Take one fragment; pynetdicom looks at one at a time, so that none after a last one is lost."""
+        if self._over:
+            return
+        try:
+            if bool(control & _COMMAND) == self._expects_data_set:
+                came = "a command" if self._expects_data_set else "a data set without a command"
+                wanted = "its data set" if self._expects_data_set else "a command"
+                raise Unreadable(f"{came} came where {wanted} was expected")
+            context = self.assoc._accepted_cx.get(context_id)
+            if context is None:
+                raise Unreadable(f"a message in the presentation context {context_id}, which was not accepted")
+            if control & _COMMAND:
+                self._take_command(context_id, context, control, content)
+            else:
+                self._take_data(context_id, control, content)
+        except Unreadable as error:
+            self._give_up(str(error))
+
+    def _take_data(self, context_id: int, control: int, content: memoryview) -> None:
+        if control & _LAST:
+            self._expects_data_set = False
+        arriving = self._arriving
+        if arriving is None:
+            super().receive_primitive(_one(context_id, bytes([control]) + content))
+            return
+        if arriving.incoming is not None:
+            arriving.incoming.write(content)
+        if control & _LAST:
+            self._arriving = None
+            self.msg_queue.put((context_id, arriving))
+
+    def _take_command(self, context_id: int, context: Any, control: int, content: memoryview) -> None:
+        self._encoded_command += content
+        if len(self._encoded_command) > _LONGEST_COMMAND:
+            raise Unreadable("a command set that is too long")
+        if not control & _LAST:
+            return
+        encoded, self._encoded_command = bytes(self._encoded_command), bytearray()
+        command = read_command(encoded, str(context.abstract_syntax))
+        self._expects_data_set = command.has_data_set
+        if not command.is_store:
+            super().receive_primitive(_one(context_id, bytes([_COMMAND | _LAST]) + command.encoded()))
+            return
+        arriving = self._begun(command, str(context.transfer_syntax[0]))
+        if command.has_data_set:
+            self._arriving = arriving
+        else:
+            self.msg_queue.put((context_id, arriving))
+
+    def _begun(self, command: Command, transfer_syntax_uid: str) -> ArrivedInstance:
+        incoming = None
+        if command.has_data_set:
+            incoming = self._begin(*command.named, transfer_syntax_uid, str(self.assoc.requestor.ae_title).strip())
+            if command.refused is not None:
+                incoming.refuse(command.refused)
+        return ArrivedInstance(command.message_id, command.sop_class_uid, command.sop_instance_uid, incoming)
+
+    def serve(self, message: Any, context_id: int) -> None:
+        """Do what a message asks for; called on the association's thread."""
+        if not isinstance(message, ArrivedInstance):
+            self._serve_otherwise(message, context_id)
+            return
+        association = self.assoc
+        if association._sent_release:
+            return
+        association._is_paused = True  # a request of our own may be sent meanwhile
+        status, comment = self._store(association, message)
+        association._is_paused = False
+        if association.is_established:
+            response = store_response(
+                message.message_id, message.sop_class_uid, message.sop_instance_uid, status, comment
+            )
+            self._send(context_id, response)
+
+    def _send(self, context_id: int, command: bytes) -> None:
+        """Send a command set, in as many PDUs as the peer's maximum length asks for."""
+        room = max(1, self.maximum_pdu_size - _HEADS + 6) if self.maximum_pdu_size else len(command)
+        for position in range(0, len(command), room):
+            last = _LAST if position + room >= len(command) else 0
+            self.dul.send_pdu(_one(context_id, bytes([_COMMAND | last]) + command[position : position + room]))
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Answer; a request that named no instance is answered without one."""
+        if getattr(primitive, "AffectedSOPInstanceUID", None) == STANDS_FOR_NONE:
+            primitive.AffectedSOPInstanceUID = None
+        super().send_msg(primitive, context_id)
+
+    def connection_closed(self) -> None:
+        """Remove the data set that the peer did not finish."""
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None and arriving.incoming is not None:
+            with suppress(OSError):
+                arriving.incoming.close()
+
+    def association_ended(self) -> None:
+        """Remove what came and was not served: nobody will be answered."""
+        while (message := self.get_msg(block=False)[1]) is not None:
+            if isinstance(message, ArrivedInstance) and message.incoming is not None:
+                with suppress(OSError):
+                    message.incoming.close()
+
+
+def _one(context_id: int, fragment: bytes) -> P_DATA:
+    one = P_DATA()
+    one.presentation_data_value_list.append((context_id, fragment))
+    return one
