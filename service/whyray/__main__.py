@@ -1,5 +1,5 @@
 """`python -m whyray`."""
 
-from whyray.cli.main import main
+from whyray.cli.entry import main
 
 main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -11,18 +13,34 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.conftest import Postgres
 from catalog.rows import NOON, job, received, result
-from whyray.catalog import Base, Catalog, Delivery, Job, events, jobs, sqlite_url, studies
+from whyray.catalog import Base, Catalog, Delivery, Job, database, events, jobs, sqlite_url, studies
+from whyray.catalog.database import newest_revision
 
 
 def test_the_migrations_make_exactly_what_the_tables_say(catalog: Catalog) -> None:
     with catalog.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_the_newest_revision_is_known_without_the_library_that_migrates(catalog: Catalog) -> None:
+    migrations = Path(database.__file__).parent / "migrations"
+    assert ScriptDirectory(str(migrations)).get_heads() == [newest_revision()]
+    with catalog.engine.connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == newest_revision()
+
+
+def test_a_catalog_of_the_newest_schema_is_opened_without_the_library_that_migrates(tmp_path: Path) -> None:
+    Catalog(sqlite_url(tmp_path / "catalog.sqlite")).close()
+    code = "import sys; from whyray.catalog import *; Catalog(sys.argv[1]).close(); print('alembic' in sys.modules)"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'catalog.sqlite'}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
 def test_with_a_fixed_clock_and_fixed_ids_the_rows_are_the_same_whenever_they_are_made(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import typer
 
 from cli.conftest import Cli
 from whyray import packages
+from whyray.cli.entry import PlainRole, plain_role
 from whyray.cli.main import app
 from whyray_docs.commands import cli_markdown, leaves
 
@@ -68,21 +69,79 @@ def test_every_command_that_answers_by_exit_code_says_what_the_codes_mean() -> N
 
 
 def test_asking_for_help_loads_no_runtime_so_that_it_is_quick() -> None:
-    heavy = "torch", "onnxruntime", "celery", "highdicom", "scipy", "pynetdicom", "pydicom"
+    heavy = (
+        "torch",
+        "onnxruntime",
+        "celery",
+        "highdicom",
+        "scipy",
+        "pynetdicom",
+        "pydicom",
+        "sqlalchemy",
+        "pydantic",
+        "rich",
+    )
     code = f"import sys, whyray.cli.main; print([each for each in {heavy!r} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
+def test_a_role_that_decodes_no_pixels_loads_neither_what_does_nor_what_it_may_never_send_with() -> None:
+    never = (
+        *("numpy", "PIL", "gdcm", "openjpeg", "jpeg_ls", "requests", "scipy", "skimage", "sklearn"),
+        *("onnx", "onnxruntime", "torch"),
+        *("highdicom", "alembic", "celery", "kombu", "redis", "httpx", "cryptography", "typer", "rich", "pydantic.v1"),
+    )
+    code = f"""
+import sys
+from whyray.cli import entry
+from whyray.app.role_program import light_by_day_and_night
+light_by_day_and_night()
+from whyray.app import roles
+import whyray.intake, whyray.routing, whyray.worklist, whyray.delivery, whyray.audit, whyray.packages
+loaded = lambda *names: sorted(name for name in names if sys.modules.get(name) is not None)
+print(loaded(*{never!r}, "starlette", "uvicorn"))
+import whyray.admin
+from fastapi.encoders import jsonable_encoder
+jsonable_encoder(type("Made", (), {{}})())
+print(loaded(*{never!r}))
+import numpy, PIL.Image
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "[]"]
+
+
 @pytest.mark.parametrize(
-    ("running", "heavy"),
+    ("arguments", "plain"),
     [
-        ("whyray.app.roles, whyray.intake, whyray.delivery, whyray.admin", ("scipy", "skimage", "sklearn", "torch")),
-        ("whyray.jobs.worker", ("sklearn", "scipy.stats", "torch")),
+        (["intake"], PlainRole("intake", Path("whyray.yaml"), "info")),
+        (["admin", "--config", "a.yaml"], PlainRole("admin", Path("a.yaml"), "info")),
+        (["--log-level", "debug", "worker", "-c", "a.yaml"], PlainRole("worker", Path("a.yaml"), "debug")),
+        (["--log-level", "loud", "worker"], None),
+        (["delivery", "--help"], None),
+        (["delivery", "--config"], None),
+        (["serve"], None),
+        (["--version"], None),
+        ([], None),
     ],
 )
-def test_what_runs_day_and_night_loads_no_library_that_it_may_never_need(running: str, heavy: tuple[str, ...]) -> None:
-    code = f"import sys, {running}; print([each for each in {heavy!r} if each in sys.modules])"
+def test_a_role_asked_for_in_plain_words_starts_without_the_command_line(
+    arguments: list[str], plain: PlainRole | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WHYRAY_CONFIG", raising=False)
+    monkeypatch.delenv("WHYRAY_LOG_LEVEL", raising=False)
+    assert plain_role(arguments) == plain
+
+
+def test_a_role_in_plain_words_heeds_the_same_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHYRAY_CONFIG", "/etc/whyray/whyray.yaml")
+    monkeypatch.setenv("WHYRAY_LOG_LEVEL", "warning")
+    assert plain_role(["intake"]) == PlainRole("intake", Path("/etc/whyray/whyray.yaml"), "warning")
+
+
+def test_a_worker_loads_no_library_that_it_may_never_need() -> None:
+    heavy = "sklearn", "scipy.stats", "torch"
+    code = f"import sys, whyray.jobs.worker; print([each for each in {heavy!r} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from whyray.reader_study import cohen_kappa, fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
+from whyray.reader_study.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
 
 N = float("nan")
 KRIPPENDORFF_2011 = np.array(

@@ -10,7 +10,8 @@ from scipy.stats import bootstrap, gmean
 from sklearn.metrics import roc_auc_score
 
 from whyray.base.errors import ConfigError
-from whyray.reader_study import ReadingFact, TrueCase, Truth, analyse
+from whyray.reader_study import ReadingFact, TrueCase, Truth
+from whyray.reader_study.analysis import analyse
 from whyray.reader_study.bootstrap import draw, estimate, mean_auc, weighted_mean
 
 

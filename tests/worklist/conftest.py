@@ -21,7 +21,8 @@ from whyray.app.context import Context
 from whyray.app.orders import OrderedJobs
 from whyray.config import Orders, Secret, Task, Worklist
 from whyray.intake import StorageScp, start_listener
-from whyray.worklist import OwnWorklist, Performer, RemoteWorklist, Source, worklist_routes
+from whyray.worklist import OwnWorklist, Performer, RemoteWorklist, Source
+from whyray.worklist.web import worklist_routes
 
 TOKEN = "0123456789abcdef-workflow"
 TASK = Task(code="films-ai", scheme="99SITE", route="films")

@@ -8,4 +8,4 @@ from pydantic import BaseModel, ConfigDict
 class Answer(BaseModel):
     """A value that is only read. No field of any carries a patient's name or identifier."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from sqlalchemy.orm import Session
 
-from whyray.base.arrays import DoubleArray
 from whyray.catalog import REFERENCE, SeriesKey, drift
+
+if TYPE_CHECKING:
+    from whyray.base.arrays import DoubleArray
 
 Status = Literal["learning", "steady", "watch", "drift"]
 
@@ -89,6 +90,7 @@ class Watched:
 
 def shift_between(first: Sequence[float], latest: Sequence[float], categories: Sequence[float] | None = None) -> Shift:
     """PSI and KS between two samples; over `categories` where there are few possible values."""
+    import numpy as np
     from scipy.special import gammaincinv
 
     one, other = np.asarray(first, float), np.asarray(latest, float)
@@ -120,11 +122,19 @@ def _binned(values: DoubleArray, borders: DoubleArray) -> DoubleArray:
     Where the first numbers are but a few values, so that few borders are left, what lies at a border is told from what
     lies above it: a constant that changes would not be seen otherwise.
     """
+    import numpy as np
+
     above = np.searchsorted(borders, values, side="right")
     if len(borders) >= _FEWEST_BORDERS:
         return np.bincount(above, minlength=len(borders) + 1).astype(float)
     above = above + np.searchsorted(borders, values, side="left")
     return np.bincount(above, minlength=2 * len(borders) + 1).astype(float)
+
+
+def _mean(values: Sequence[float]) -> float:
+    import numpy as np
+
+    return float(np.mean(values))
 
 
 def watched(session: Session, series_id: int, key: SeriesKey) -> Watched:
@@ -142,8 +152,8 @@ def watched(session: Session, series_id: int, key: SeriesKey) -> Watched:
         status=status,
         first_count=len(first),
         latest_count=len(latest),
-        first_mean=float(np.mean(first)) if first else 0.0,
-        latest_mean=float(np.mean(latest)) if latest else None,
+        first_mean=_mean(first) if first else 0.0,
+        latest_mean=_mean(latest) if latest else None,
         last_at=drift.last_at(session, series_id),
         shift=shift,
     )

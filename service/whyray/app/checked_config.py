@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from whyray.app.kept_config import KeptConfig
 from whyray.base.shown import shown_path
-from whyray.config import Config, ConfigSource, PackageFacts, Problem, check_config, config_error, load_config
+from whyray.config import Config, PackageFacts, Problem, check_config, config_error, load_config
 from whyray.explain import Tier, method_named, methods
 from whyray.inference import Model, RuntimeOptions, load_package
 
@@ -25,14 +24,6 @@ def load_checked_config(path: Path, *, read_secrets: bool = True) -> Config:
     if problems:
         raise config_error(problems, shown_path(path))
     return config
-
-
-def checked_source(path: Path) -> ConfigSource:
-    """The file as a source that is read anew when it changes, and refused whole when it can't be met.
-
-    Where it can't be met from the start, the one that was last in force and is kept with the state is.
-    """
-    return ConfigSource(path, check=registry_problems, keeper=KeptConfig(path))
 
 
 def registry_problems(config: Config) -> Sequence[Problem]:

@@ -16,8 +16,10 @@ from typing import Any
 from pydicom import Dataset
 from sqlalchemy.exc import SQLAlchemyError
 
+from whyray.app.checked_source import checked_source
 from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
+from whyray.base.allocator import settle
 from whyray.base.errors import WhyRayError
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
@@ -40,17 +42,21 @@ class Context:
     storage: Storage
 
     @classmethod
-    def open(cls, path: Path) -> Context:
+    def open(cls, path: Path, *, check_apart: bool = False) -> Context:
         """Read the configuration and open catalog and storage; the schema is brought up to date.
+
+        Parameters
+        ----------
+        check_apart
+            Whether packages and methods are looked up in a process of its own, so that this one does not hold the
+            model runtimes.
 
         Raises
         ------
         ConfigError
             If the file can't be obeyed, and no configuration that was in force before is kept.
         """
-        from whyray.app.checked_config import checked_source
-
-        source = checked_source(path)
+        source = checked_source(path, apart=check_apart)
         config = source.current
         if source.refusal:
             _log.error("%s", refused_words(source.refusal, path))
@@ -156,6 +162,7 @@ class ProcessHeartbeat:
         self._seen()
 
     def _run(self) -> None:
+        settle()
         while not self._end.wait(_RELOAD_EVERY):
             self._reload()
             try:

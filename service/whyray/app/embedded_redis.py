@@ -10,8 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import redis
-
 from whyray.base.child_process import end_with_parent
 from whyray.base.errors import ConfigError, ResourceExhausted
 
@@ -93,6 +91,8 @@ class EmbeddedRedis:
 
     def answers(self) -> bool:
         """Whether it answers a PING now."""
+        import redis
+
         try:
             with redis.Redis(unix_socket_path=str(self.path)) as client:
                 return bool(client.ping())

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,11 @@ from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from whyray.intake import ReportAddress
     from whyray.worklist import Keep, OwnWorklist, Performer
+    from whyray.worklist.web import Admit
 
 _log = logging.getLogger("whyray.roles")
 _QUESTIONS_AT_A_TIME = 4
@@ -36,12 +40,17 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     from whyray.delivery import commitment_handlers
     from whyray.intake import start_listener
     from whyray.routing import is_own_result
-    from whyray.worklist import OwnWorklist, worklist_routes
+    from whyray.worklist import OwnWorklist
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
 
     def is_own(header: Dataset) -> bool:
         return is_own_result(header, context.config().uid_root, lambda uid: _known(context, uid)) is not None
+
+    def web_routes(admit: Admit) -> Sequence[BaseRoute]:
+        from whyray.worklist.web import worklist_routes
+
+        return worklist_routes(own, admit, lambda: _has_worklist(context.config()))
 
     own = OwnWorklist(context.catalog, context.storage)
     listener = start_listener(
@@ -51,7 +60,7 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         is_own=is_own,
         report_to=lambda ae_title: report_address(context.config(), ae_title),
         handlers=commitment_handlers(context.catalog),
-        web_routes=lambda admit: worklist_routes(own, admit, lambda: _has_worklist(context.config())),
+        web_routes=web_routes,
     )
     schedule = schedule_of(context)
     try:
@@ -127,7 +136,7 @@ def _known(context: Context, sop_instance_uid: str) -> bool:
 
 def schedule_of(context: Context) -> Schedule:
     """The schedule of this installation."""
-    app = celery_app(context.redis_url)
+    app = cache(partial(celery_app, context.redis_url))  # not before there is a first message to send
     router = StudyRouter(
         catalog=context.catalog,
         config=context.config,
@@ -139,7 +148,7 @@ def schedule_of(context: Context) -> Schedule:
         catalog=context.catalog,
         router=router,
         retention=Retention(context.catalog, context.storage, context.config),
-        send=lambda job_id, priority: send(app, job_id, priority),
+        send=lambda job_id, priority: send(app(), job_id, priority),
         backlog=lambda: backlog(context.redis_url),
     )
 
@@ -173,16 +182,17 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results, and the audit trail, until told to stop."""
     from whyray.audit import AuditSender
     from whyray.delivery import Caller, DeliveryService
-    from whyray.jobs.page_compression import PageCompression
+    from whyray.jobs.compression_process import CompressionProcess
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
 
     def caller(config: Config) -> Caller:
         return Caller(config.listener.ae_title)
 
     config = context.config()
+    compression = CompressionProcess()
     service = DeliveryService(
-        context.catalog, context.storage, config.destinations, caller=caller(config), compression=PageCompression()
+        context.catalog, context.storage, config.destinations, caller=caller(config), compression=compression
     )
     try:
         with ProcessHeartbeat(context, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
@@ -195,6 +205,7 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
                 stop.set()
                 auditing.join()
     finally:
+        compression.close()
         context.close()
 
 
@@ -202,7 +213,7 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     """Serve the admin API and page until told to stop."""
     from whyray.admin import create_app, serve_admin, tools_of
 
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
     if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
         print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
     settings = context.config().admin

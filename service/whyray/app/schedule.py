@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.app.retention import Retention
@@ -46,15 +44,25 @@ class Schedule:
         """Route, wake jobs, send their messages and, every few minutes, forget what is old."""
         self.router.step()
         now = self.catalog.clock()
-        with self.catalog.begin() as session:
-            jobs.wake(session, now)
-            if self._folded_at is None or now - self._folded_at >= self.fold_every:
-                self._folded_at = now
-                tallies.fold(session)
-        self.dispatch()
+        with self.catalog.read() as session:
+            jobs_are_open = jobs.any_open(session)
+        if jobs_are_open:
+            with self.catalog.begin() as session:
+                jobs.wake(session, now)
+            self.dispatch()
+        if self._folded_at is None or now - self._folded_at >= self.fold_every:
+            self._folded_at = now
+            self._fold()
         if self._kept_house_at is None or now - self._kept_house_at >= self.housekeeping_every:
             self._kept_house_at = now
             self.retention.step()
+
+    def _fold(self) -> None:
+        with self.catalog.read() as session:
+            changes = tallies.has_changes(session)
+        if changes:
+            with self.catalog.begin() as session:
+                tallies.fold(session)
 
     def dispatch(self) -> int:
         """Send a message for each job that needs one; says how many went out."""
@@ -67,7 +75,7 @@ class Schedule:
             try:
                 self.send(job_id, priority)
                 sent += 1
-            except OperationalError as error:
+            except _refusal_of_messages() as error:
                 _log.warning("the queue does not take messages: %s", type(error).__name__)
                 with self.catalog.begin() as session:
                     jobs.undispatch(session, [unsent_id for unsent_id, _ in waiting[sent:]])
@@ -77,7 +85,7 @@ class Schedule:
     def _messages_wait(self) -> bool:
         try:
             return self.backlog() > 0
-        except RedisError:
+        except _silence_of_the_broker():
             return True
 
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
@@ -90,3 +98,18 @@ class Schedule:
             except Exception as error:  # one study that trips the schedule must not stop the hospital's others
                 logged(_log, error, "the schedule goes on after a failure")
             stop.wait(tick)
+
+
+def _refusal_of_messages() -> type[Exception]:
+    """What `send` raises; its library is imported by then, and not before a first message is sent."""
+    from kombu.exceptions import OperationalError
+
+    refusal: type[Exception] = OperationalError
+    return refusal
+
+
+def _silence_of_the_broker() -> type[Exception]:
+    """What `backlog` raises; likewise."""
+    from redis.exceptions import RedisError
+
+    return RedisError

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whyray.app.checked_source import CHECKED_BY_SUPERVISOR, fingerprint
 from whyray.app.embedded_redis import EmbeddedRedis
 from whyray.app.ended_role import ROLE_OF_SUPERVISOR, enter_end
 from whyray.app.kept_config import STATE_OF_SUPERVISOR
@@ -176,7 +177,10 @@ class Supervisor:
 
     def _environment(self, role: Role) -> dict[str, str]:
         told = {"PYTHONUNBUFFERED": "1", ROLE_OF_SUPERVISOR: role.name}
-        return told if self.in_force is None else told | {STATE_OF_SUPERVISOR: str(self.in_force.state)}
+        if self.in_force is None:
+            return told
+        checked = fingerprint(self.in_force, self.config.absolute().parent)
+        return told | {STATE_OF_SUPERVISOR: str(self.in_force.state), CHECKED_BY_SUPERVISOR: checked}
 
     def stop(self, *, timeout: float = 15.0) -> None:
         """Ask all roles to end, wait, and end what is left by force."""

@@ -86,7 +86,7 @@ def open_worker(path: Path) -> Worker:
     ConfigError
         If the configuration can't be obeyed, and none that was in force before is kept.
     """
-    context = Context.open(path)
+    context = Context.open(path, check_apart=True)
     heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
     program = (sys.executable, "-m", "whyray", "--log-level", level, "job-process", "--config", str(path))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 PREVIEW_WIDTH = 480
 """Pixels: what a list is given, and what is kept beside each picture."""
@@ -16,6 +17,8 @@ def preview_of(picture: Image.Image, width: int = PREVIEW_WIDTH) -> bytes:
 
     Of a picture much larger, blocks of pixels are averaged first, which costs a fraction and can't be told by eye.
     """
+    from PIL import Image
+
     small = picture.convert("RGB") if picture.mode == "P" else picture
     scale = min(1.0, width / small.width, 4 * width / small.height)
     if scale < 1.0:
@@ -29,5 +32,7 @@ def preview_of(picture: Image.Image, width: int = PREVIEW_WIDTH) -> bytes:
 
 def preview_of_png(file: BinaryIO, width: int) -> bytes:
     """The same of a PNG in a file."""
+    from PIL import Image
+
     with Image.open(file) as picture:
         return preview_of(picture, width)

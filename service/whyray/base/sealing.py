@@ -18,14 +18,12 @@ import secrets
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING, BinaryIO
 
 from whyray.base.errors import ConfigError, SealBroken
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 MAGIC = b"WHYRAYE1"
 SEGMENT = 64 << 10
@@ -56,7 +54,7 @@ def parse_key(text: str, origin: str) -> bytes:
 
 def key_id(key: bytes) -> bytes:
     """Eight bytes that name a key and tell nothing of it."""
-    return HKDF(hashes.SHA256(), _ID, None, b"whyray key id").derive(key)
+    return _hkdf(key, _ID, None, b"whyray key id")
 
 
 @dataclass(frozen=True)
@@ -94,21 +92,37 @@ class SealingKeys:
     def seal_bytes(self, content: bytes, about: str) -> bytes:
         """Seal a few bytes that belong to `about`, and to nothing else."""
         nonce = secrets.token_bytes(_NONCE)
-        sealed = AESGCM(_derived(self.current, nonce, b"whyray text")).encrypt(nonce, content, about.encode())
+        sealed = _aes_gcm(_derived(self.current, nonce, b"whyray text")).encrypt(nonce, content, about.encode())
         return key_id(self.current) + nonce + sealed
 
     def open_bytes(self, data: bytes, about: str) -> bytes:
         """What `seal_bytes` sealed. Raises SealBroken."""
+        from cryptography.exceptions import InvalidTag
+
         nonce = data[_ID : _ID + _NONCE]
         key = _derived(self.named(data[:_ID]), nonce, b"whyray text")
         try:
-            return AESGCM(key).decrypt(nonce, data[_ID + _NONCE :], about.encode())
+            return _aes_gcm(key).decrypt(nonce, data[_ID + _NONCE :], about.encode())
         except InvalidTag:
             raise SealBroken("a sealed text was changed, or belongs elsewhere") from None
 
 
 def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), _KEY, salt, info).derive(key)
+    return _hkdf(key, _KEY, salt, info)
+
+
+def _hkdf(key: bytes, length: int, salt: bytes | None, info: bytes) -> bytes:
+    # a library of 14 MB that an installation without encryption has no use for; so below
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(hashes.SHA256(), length, salt, info).derive(key)
+
+
+def _aes_gcm(key: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
 
 
 def is_sealed(beginning: bytes) -> bool:
@@ -127,7 +141,7 @@ class Sealer:
     def __init__(self, keys: SealingKeys) -> None:
         head = MAGIC + key_id(keys.current)
         salt, self.prefix = secrets.token_bytes(_SALT), secrets.token_bytes(_PREFIX)
-        self.cipher = AESGCM(_derived(keys.current, salt, head))
+        self.cipher = _aes_gcm(_derived(keys.current, salt, head))
         self.segments = 0
         """So many are sealed."""
         self.pending = bytearray()
@@ -214,7 +228,7 @@ class Unsealed(io.RawIOBase):
             raise SealBroken("a sealed stream has lost its beginning")
         head, salt = start[:_HEAD], start[_HEAD + 1 : _HEAD + 1 + _SALT]
         self._prefix = start[_HEAD + 1 + _SALT :]
-        self._cipher = AESGCM(_derived(keys.named(head[len(MAGIC) :]), salt, head))
+        self._cipher = _aes_gcm(_derived(keys.named(head[len(MAGIC) :]), salt, head))
         # the first segment shares its 64 KiB with Tink's header
         sealed = source.seek(0, os.SEEK_END) - _HEAD
         self._segments = max(1, -(-sealed // SEGMENT))
@@ -259,6 +273,8 @@ class Unsealed(io.RawIOBase):
         return len(piece)
 
     def _segment(self, number: int) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
         if self._pending is not None and number == self._segments:
             return self._pending
         if self._held[0] != number:

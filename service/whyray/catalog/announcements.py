@@ -191,6 +191,11 @@ def _words(row: Announcement) -> str:
     return f"announcement of results at {row.destination}"
 
 
+def to_wake(session: Session, now: datetime) -> bool:
+    """Whether `wake` would find something: a look that needs no write lock."""
+    return attempts.to_wake(session, Announcement, now)
+
+
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting announcements whose back-off is over; says how many."""
     return attempts.wake(session, Announcement, now)

@@ -34,6 +34,12 @@ def find(session: Session, table: type[Attempted], row_id: str, *, lock: bool) -
     return row
 
 
+def to_wake(session: Session, table: type[Attempted], now: datetime) -> bool:
+    """Whether there are waiting rows whose back-off is over: a look that needs no write lock."""
+    due = select(table.id).where(table.state == _WAITING[table], table.not_before <= now)
+    return session.scalar(due.limit(1)) is not None
+
+
 def waiting_until(session: Session, table: type[Attempted], now: datetime) -> Sequence[Attempted]:
     """The waiting rows whose back-off is over, locked; rows that another process holds are left to it."""
     due = select(table).where(table.state == _WAITING[table], table.not_before <= now)

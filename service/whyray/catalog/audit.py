@@ -35,7 +35,7 @@ _BATCH = 500
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _encodable(value: object) -> object:

@@ -208,6 +208,17 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str, anyw
     return delivery.state
 
 
+def waiting_for(session: Session) -> frozenset[str]:
+    """The destinations for which something is queued, or waits to be tried again: a look that needs no write lock."""
+    states = (DeliveryState.QUEUED, DeliveryState.WAITING)
+    return frozenset(session.scalars(select(Delivery.destination).where(Delivery.state.in_(states)).distinct()))
+
+
+def to_wake(session: Session, now: datetime) -> bool:
+    """Whether `wake` would find something: a look that needs no write lock."""
+    return attempts.to_wake(session, Delivery, now)
+
+
 def wake(session: Session, now: datetime) -> int:
     """Queue the waiting deliveries whose back-off is over; says how many."""
     return attempts.wake(session, Delivery, now)

@@ -24,6 +24,7 @@ from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
+_OPEN = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLING)
 
 
 @dataclass(frozen=True)
@@ -314,6 +315,11 @@ def wake(session: Session, now: datetime) -> int:
     for job in orphans:
         job.state, job.finished_at, job.lease_owner = job_after("stopped", job.state), now, None
     return len(due) + len(orphans)
+
+
+def any_open(session: Session) -> bool:
+    """Whether any job waits, is queued, runs or is being cancelled: a look that needs no write lock."""
+    return session.scalar(select(Job.id).where(Job.state.in_(_OPEN)).limit(1)) is not None
 
 
 def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | None) -> list[Job]:

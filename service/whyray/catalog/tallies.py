@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import BigInteger, String, Text, func, select, text
+from sqlalchemy import BigInteger, String, Text, exists, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from whyray.catalog.tables import Base
@@ -65,9 +65,14 @@ def counted(session: Session, relation: Relation) -> list[Counted]:
     ]
 
 
-def fold(session: Session) -> None:
-    """Add the changes up; on SQLite there are none. What another process is adding up is left to it."""
+def has_changes(session: Session) -> bool:
+    """Whether there are changes to be added up; on SQLite there are none, ever."""
     if session.get_bind().dialect.name != "postgresql":
-        return
+        return False
+    return bool(session.scalar(select(exists().where(Tally.part > 0))))
+
+
+def fold(session: Session) -> None:
+    """Add the changes up, on PostgreSQL. What another process is adding up is left to it."""
     if session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _FOLDING}):
         session.execute(text(_FOLD))

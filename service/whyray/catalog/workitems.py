@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -60,16 +60,25 @@ def take(session: Session, workitem_id: int, claim_uid: str, route: str, now: da
     return True
 
 
+def due(session: Session, now: datetime) -> bool:
+    """Whether `lease` would find something: a look that needs no write lock."""
+    return session.scalar(select(Workitem.id).where(*_due(now)).limit(1)) is not None
+
+
+def _due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Workitem.stage.is_not(None),
+        Workitem.stage != WorkitemStage.CLOSED,
+        Workitem.not_before.is_(None) | (Workitem.not_before <= now),
+        Workitem.lease_until.is_(None) | (Workitem.lease_until <= now),
+    )
+
+
 def lease(session: Session, owner: str, now: datetime) -> Workitem | None:
     """The most urgent workitem that WhyRay has something to do about now, under a lease; None if there is none."""
     row = session.scalar(
         select(Workitem)
-        .where(
-            Workitem.stage.is_not(None),
-            Workitem.stage != WorkitemStage.CLOSED,
-            Workitem.not_before.is_(None) | (Workitem.not_before <= now),
-            Workitem.lease_until.is_(None) | (Workitem.lease_until <= now),
-        )
+        .where(*_due(now))
         .order_by(Workitem.priority, Workitem.id)
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from whyray.base.errors import ConfigError
 from whyray.base.roles import SCOPES
@@ -22,6 +20,8 @@ from whyray.base.shown import shown_path
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from whyray.catalog import Catalog
     from whyray.config import Config
 
@@ -245,6 +245,8 @@ def _as_its_owner(database: Path) -> None:
 
 
 def _table(*columns: str) -> Table:
+    from rich.table import Table
+
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -252,6 +254,8 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table, nothing: str) -> None:
+    from rich.console import Console
+
     console = Console(highlight=False)
     if table.row_count:
         console.print(table)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
-import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import whyray
-from whyray.base.errors import InternalError, PermanentError, WhyRayError
-from whyray.base.failures import activity_of, typed_error
-from whyray.base.shown import shown_path
 from whyray.cli import (
     account,
     audit,
@@ -31,6 +24,8 @@ from whyray.cli import (
     storage,
     template,
 )
+from whyray.cli.told_failures import run_told
+from whyray.cli.told_log import tell_log
 
 app = typer.Typer(
     name="whyray",
@@ -84,54 +79,9 @@ def _options(
     level = (log_level or "info").upper()
     if level not in logging.getLevelNamesMapping():
         raise typer.BadParameter(f"{log_level} is not one of debug, info, warning, error")
-    logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    if level != "DEBUG":
-        # these log data sets, connections or SQL at INFO
-        for noisy in ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        # a level would not do: pydicom sets its own when it is imported
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(_quotes_nothing)
-        for quoting in _QUOTING:
-            warnings.filterwarnings("ignore", module=quoting)
-
-
-_QUOTING = ("pydicom", "pynetdicom", "highdicom")
-"""What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
-
-
-def _quotes_nothing(record: logging.LogRecord) -> bool:
-    return record.name.partition(".")[0] not in _QUOTING
+    tell_log(level)
 
 
 def main() -> None:
     """Run the command; whatever goes wrong is told in two lines, never as a trace."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another character set must not end a command
-    try:
-        app()
-    except WhyRayError as error:
-        _tell(error)
-    except OSError as error:
-        where = "" if error.filename is None else f" ({shown_path(error.filename)})"
-        doing = f" while {words}" if (words := activity_of(error)) else ""
-        _tell(PermanentError(f"{type(error).__name__}: {error.strerror}{where}{doing}", advice=_OF_FILES))
-    except Exception as error:  # two lines for whatever a library raises
-        typed = typed_error(error, advice=_OF_DEFECTS)
-        if isinstance(typed, InternalError):
-            # the exception's own text may quote a data set: it is shown only to who asks for it
-            logging.getLogger("whyray").debug("the command failed", exc_info=True)
-        _tell(typed)
-
-
-_OF_FILES = "Check that the file or folder exists, that you may read or write it, and that the disk has room."
-_OF_DEFECTS = "This is a defect in WhyRay. Run it again with `whyray --log-level debug …` and report the trace."
-
-
-def _tell(error: WhyRayError) -> NoReturn:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"{error.code}: {error.message}", style="bold red", markup=False)
-    console.print(error.advice, markup=False)
-    sys.exit(2)
+    run_told(app)

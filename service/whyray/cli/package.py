@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from whyray.cli.index import index_package
 from whyray.cli.onboard import onboard
@@ -18,6 +15,10 @@ from whyray.cli.parameters import parameter_text
 from whyray.cli.units import survey_package
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from whyray.explain import AnyMethod
 
 app = typer.Typer(
@@ -38,6 +39,9 @@ def list_(folder: Folder = None) -> None:
 
     Example: `whyray package list --folder /srv/packages`
     """
+    from rich.console import Console
+    from rich.text import Text
+
     from whyray.packages import list_packages
 
     table = _table("package", "title", "task", "input", "targets")
@@ -62,6 +66,7 @@ def show(
 
     Example: `whyray package show cxr-findings --no-card`
     """
+    from rich.console import Console
     from rich.markdown import Markdown
 
     from whyray.explain import checked_parameters, expanded, methods, preferred_map, why_not
@@ -114,6 +119,8 @@ def methods_(
     Examples: `whyray package methods`, `whyray package methods rise`,
     `whyray explain … --method rise --param rise.masks=500`
     """
+    from rich.console import Console
+
     from whyray.explain import method_named, methods
 
     console = Console(highlight=False)
@@ -133,6 +140,8 @@ def methods_(
 
 
 def _tell(console: Console, method: AnyMethod) -> None:
+    from rich.text import Text
+
     facts = [
         f"tier {method.tier}; {method.kind}; in units of the {method.unit}; {'' if method.signed else 'not '}signed",
         f"explains: {', '.join(method.tasks) or 'all tasks'}",
@@ -173,6 +182,8 @@ def _values(schema: Mapping[str, Any]) -> str:
 
 def _table(*columns: str) -> Table:
     """A table that folds on a narrow terminal and cuts nothing."""
+    from rich.table import Table
+
     table = Table()
     for name in columns:
         table.add_column(name, overflow="fold")
@@ -180,6 +191,8 @@ def _table(*columns: str) -> Table:
 
 
 def _first_line(method: AnyMethod) -> Text:
+    from rich.text import Text
+
     return Text((inspect.getdoc(method) or "").partition("\n")[0])
 
 
@@ -203,6 +216,8 @@ def init(
 
     Exit code 2: the file is no graph that takes an image, or there is a manifest already.
     """
+    from rich.console import Console
+
     from whyray.base.errors import PackageError
     from whyray.packages import MANIFEST, draft_manifest
 
@@ -227,6 +242,8 @@ def check(reference: Reference, folder: Folder = None) -> None:
 
     Exit code 0: it is in order, perhaps with warnings; 1: something is wrong with it; 2: there is no such package.
     """
+    from rich.console import Console
+
     from whyray.onboarding import checked_package
     from whyray.packages import find_package
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from whyray.base.errors import ConfigError, NotFound
 from whyray.base.shown import shown_path
@@ -20,7 +18,7 @@ from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
     from whyray.catalog import Catalog
-    from whyray.reader_study import Analysis
+    from whyray.reader_study.analysis import Analysis
     from whyray.storage import Storage
 
 app = typer.Typer(
@@ -91,6 +89,8 @@ def export(
 
     Exit code 0: all cases are in it; 1: some were left out, and why; 2: no kit could be made.
     """
+    from rich.console import Console
+
     from whyray.reader_study import MaterialFilter, Order, make_kit, read_truths, write_kit, write_truth
     from whyray.reader_study.material import from_catalog, from_folders
 
@@ -152,6 +152,8 @@ def import_(
 
     Exit code 0: it is there; 2: it could not be taken.
     """
+    from rich.console import Console
+
     from whyray.reader_study import read_kit
     from whyray.reader_study.register import register
 
@@ -212,6 +214,9 @@ def show(name: Name, config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     Exit code 0: every reader is through; 1: some are not; 2: no such study.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     from whyray.reader_study.register import find, is_open, progress
 
     with _context(config) as (catalog, _), catalog.read() as session:
@@ -253,8 +258,8 @@ def analyse(
 
     Exit code 0: every reader is through; 1: answers are missing; 2: there is nothing to analyse.
     """
-    from whyray.reader_study import analyse as analyse_answers
     from whyray.reader_study import read_truth
+    from whyray.reader_study.analysis import analyse as analyse_answers
     from whyray.reader_study.answers import Answers, answers_of, read_answers, write_answers
     from whyray.reader_study.register import find
     from whyray.reader_study.report import report_page, report_values
@@ -285,6 +290,9 @@ def analyse(
 
 
 def _print(analysis: Analysis, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     from whyray.reader_study.report import words_of
 
     table = Table(title="with and without explanation")

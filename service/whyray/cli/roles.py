@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from whyray.app.role_program import for_its_own_user_alone, light_by_day_and_night, run_role
 from whyray.app.stop_signals import set_by_signals
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
-
-
-def _for_its_own_user_alone() -> None:
-    """What the service writes holds patients' images and names: nobody else on this machine reads it."""
-    os.umask(0o077)
 
 
 def serve(
@@ -35,14 +30,15 @@ def serve(
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
+    for_its_own_user_alone()
+    light_by_day_and_night()
     from whyray.app.context import Context
     from whyray.app.first_start import first_start_words
     from whyray.app.readiness import ROLES, admin_url, tell_when_ready
     from whyray.app.supervisor import supervisor_of
 
-    _for_its_own_user_alone()
     path = file or config
-    context = Context.open(path)  # faults of the file are told once, here, not by every role
+    context = Context.open(path, check_apart=True)  # faults of the file are told once, here, not by every role
     typer.echo(f"admin page: {admin_url(context.config())}")
     if (words := first_start_words(context)) is not None:
         typer.echo(words)
@@ -69,13 +65,7 @@ def intake(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
-    from whyray.app.ended_role import telling_why
-
-    _for_its_own_user_alone()
-    with telling_why("intake", config):
-        from whyray.app.roles import run_intake
-
-        run_intake(config, set_by_signals())
+    run_role("intake", config)
 
 
 def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -88,13 +78,7 @@ def worker(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
-    from whyray.app.ended_role import telling_why
-
-    _for_its_own_user_alone()
-    with telling_why("worker", config):
-        from whyray.app.worker_role import run_worker
-
-        run_worker(config)
+    run_role("worker", config)
 
 
 def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -107,13 +91,7 @@ def delivery(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
-    from whyray.app.ended_role import telling_why
-
-    _for_its_own_user_alone()
-    with telling_why("delivery", config):
-        from whyray.app.roles import run_delivery
-
-        run_delivery(config, set_by_signals())
+    run_role("delivery", config)
 
 
 def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -126,13 +104,7 @@ def admin(config: ConfigFile = DEFAULT_CONFIG) -> None:
     Exit code 2: the configuration can't be obeyed, and none that was in force before is kept; or the role can't do
     its work, for the reason told.
     """
-    from whyray.app.ended_role import telling_why
-
-    _for_its_own_user_alone()
-    with telling_why("admin", config):
-        from whyray.app.roles import run_admin
-
-        run_admin(config, set_by_signals())
+    run_role("admin", config)
 
 
 def job_process(
@@ -140,7 +112,7 @@ def job_process(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Work on a worker's jobs: started by `whyray worker`, not by hand."""
-    _for_its_own_user_alone()
+    for_its_own_user_alone()
     from whyray.app.job_program import run_job_program
 
     run_job_program(config, connection)

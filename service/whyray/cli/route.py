@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from whyray.base.shown import shown_path
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
@@ -37,6 +36,8 @@ def try_files(
 
     Exit code 0: some route takes something; 1: none does; 2: no file can be read, or the configuration can't be.
     """
+    from rich.console import Console
+
     from whyray.base.errors import DecodeError
     from whyray.config import load_config
     from whyray.jobs.files import instance_files

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from whyray.base.shown import shown_path
 
@@ -22,6 +21,8 @@ def send(
 
     Exit code 0: all were taken; 1: some were not.
     """
+    from rich.console import Console
+
     from whyray.cli.screen import progress_bar
     from whyray.delivery import Caller, parse_peer, send_files
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from whyray.base.errors import PeerUnreachable
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from whyray.catalog.overview import Overview, RoleState
     from whyray.config import Config
 
@@ -35,6 +35,7 @@ def status(
     Exit code 0: roles run and none is lost; 1: a role is lost, or none runs; 2: the configuration or the catalog
     can't be read.
     """
+    from rich.console import Console
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -132,6 +133,8 @@ def _state_words(role: RoleState) -> str:
 
 def _print(console: Console, installation: Overview | None) -> None:
     """In the words of the admin page's first view."""
+    from rich.table import Table
+
     if installation is None or not installation.roles:
         console.print("no role runs: start `whyray serve`")
     if installation is None:

@@ -24,4 +24,5 @@ class Section(BaseModel):
         hide_input_in_errors=True,
         populate_by_name=True,
         serialize_by_alias=True,
+        defer_build=True,
     )

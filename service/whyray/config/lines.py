@@ -17,6 +17,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from whyray.base.yaml_parsers import libyaml_may_read
 from whyray.config.problems import Place, Problem
 
 _TAG = "tag:yaml.org,2002:"
@@ -40,10 +41,11 @@ class WrittenFloat(float):
 
 @dataclass(frozen=True)
 class Document:
-    """A file's values and the 1-based line of each place (of its key, where it has one)."""
+    """A file's values, the 1-based line of each place (of its key, where it has one), and its text."""
 
     data: object
     lines: Mapping[Place, int] = field(default_factory=dict)
+    text: str = field(default="", repr=False)
 
     def line(self, place: Place) -> int | None:
         """The line of the place, or of the nearest place above it that the file has; None for an empty file."""
@@ -95,14 +97,32 @@ class _Loader(Reader, Scanner, Parser, Composer, _Resolver):
         _Resolver.__init__(self)
 
 
+def _node(text: str, *, quick: bool) -> yaml.Node | None:
+    if quick and libyaml_may_read(text):
+        try:
+            return _QuickLoader(text).get_single_node()
+        except yaml.YAMLError:
+            pass  # told in the words of the other parser
+    return _Loader(text).get_single_node()
+
+
+if yaml.__with_libyaml__:
+
+    class _QuickLoader(_Resolver, yaml.CSafeLoader):
+        pass
+
+
 class _Refused(Exception):  # noqa: N818 - never leaves this file
     pass
 
 
-def read_yaml(text: str) -> tuple[Document, tuple[Problem, ...]]:
-    """The values of one YAML document, and what is wrong with it as YAML."""
+def read_yaml(text: str, *, quick: bool = False) -> tuple[Document, tuple[Problem, ...]]:
+    """The values of one YAML document, and what is wrong with it as YAML.
+
+    `quick`: by libyaml, which lets a few things pass (tabs between tokens) that are refused otherwise.
+    """
     try:
-        node = _Loader(text).get_single_node()
+        node = _node(text, quick=quick)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
@@ -118,7 +138,7 @@ def read_yaml(text: str) -> tuple[Document, tuple[Problem, ...]]:
     except (_Refused, RecursionError):
         reading.problems.append(_TOO_DEEP)
         data = None
-    return Document(data, reading.lines), tuple(reading.problems)
+    return Document(data, reading.lines, text), tuple(reading.problems)
 
 
 class _Reading:

@@ -96,6 +96,11 @@ class Config(Section):
         return self._document.written(place) if self._document.lines else place
 
     @property
+    def text(self) -> str:
+        """What the file says, as it was read; empty if it was not read from one. May hold secrets: never log it."""
+        return self._document.text
+
+    @property
     def artefact_folder(self) -> Path:
         """Where the site's reference artefacts lie: NAME/VERSION/KIND.npz."""
         return self.packages.artefacts or self.state / "artefacts"

@@ -6,14 +6,16 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from whyray.base.errors import PeerUnreachable
+
+if TYPE_CHECKING:
+    import httpx
 
 _UNROUTED = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN)
 
@@ -90,6 +92,8 @@ class _Connecting(socket.socket):
 
 def unanswered(url: str, error: httpx.HTTPError, seconds: float) -> PeerUnreachable:
     """The error that a request without an answer amounts to."""
+    import httpx
+
     advice = None
     cause = next((cause for cause in _causes(error) if isinstance(cause, OSError)), None)
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):

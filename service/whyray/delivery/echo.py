@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import httpx
 from pynetdicom.sop_class import Verification
 
 from whyray.base.errors import PeerRefused, PeerUnreachable
@@ -41,6 +40,8 @@ def echo(destination: Destination, caller: Caller) -> Echo:
         if answer.Status != 0:
             raise PeerRefused(f"{address(destination)} answered C-ECHO with {describe(int(answer.Status))}")
         return Echo(0, describe(0))
+    import httpx
+
     with web_client(destination) as client:
         begun = time.monotonic()
         try:

@@ -83,7 +83,7 @@ class DeliveryService:
         self.uid_source, self.pace = uid_source, pace or Pace()
         self._destinations = dict(destinations)
         self._workers: list[DestinationWorker] = []
-        self._strangers: set[str] = set()
+        self._strangers: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
     def reload(self, destinations: Mapping[str, Destination], caller: Caller | None = None) -> None:
@@ -109,10 +109,14 @@ class DeliveryService:
     def poll(self) -> None:
         """One look: wake what waits, and see that each destination has its threads, under its present settings."""
         try:
-            with self.catalog.begin() as session:
-                deliveries.wake(session, self.clock())
-                announcements.wake(session, self.clock())
-            self._name_strangers()
+            with self.catalog.read() as session:
+                to_wake = deliveries.to_wake(session, self.clock()) or announcements.to_wake(session, self.clock())
+                waiting = deliveries.waiting_for(session)
+            if to_wake:
+                with self.catalog.begin() as session:
+                    deliveries.wake(session, self.clock())
+                    announcements.wake(session, self.clock())
+            self._name_strangers(waiting)
         except Exception as error:  # whatever it was, deliveries to others must go on, and it is tried again
             logged(_log, error, "the catalog could not be asked; tried again")
         with self._lock:
@@ -144,13 +148,7 @@ class DeliveryService:
             if self._destinations.get(worker.name) != worker.destination or self.caller != worker.caller:
                 worker.stop.set()
 
-    def _name_strangers(self) -> None:
-        with self.catalog.read() as session:
-            waiting = {
-                name
-                for name, states in deliveries.tally(session).items()
-                if states.get(DeliveryState.QUEUED) or states.get(DeliveryState.WAITING)
-            }
+    def _name_strangers(self, waiting: frozenset[str]) -> None:
         strangers = waiting - set(self._destinations)
         for name in sorted(strangers - self._strangers):
             with self.catalog.begin() as session:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from pydicom import Dataset
 
 from whyray.base.errors import DecodeError, PeerBusy, PeerRefused
@@ -22,6 +21,9 @@ from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
+
+if TYPE_CHECKING:
+    import httpx
 
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
@@ -167,6 +169,8 @@ def _post(client: httpx.Client, url: str, files: Sequence[Outgoing]) -> httpx.Re
                     yield piece
             yield b"\r\n"
         yield tail
+
+    import httpx
 
     begun = time.monotonic()
     try:

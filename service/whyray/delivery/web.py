@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ssl
 from http import HTTPStatus
-
-import httpx
+from typing import TYPE_CHECKING
 
 from whyray.base.errors import PeerBusy, PeerRefused, PeerUnreachable, WhyRayError
 from whyray.config import DicomWebDestination, Worklist
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONNECT_TIMEOUT = 10.0
 
@@ -20,6 +22,8 @@ _NO_ENTRY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUT
 
 def web_client(destination: DicomWebDestination | Worklist) -> httpx.Client:
     """A client for one service: base URL, token or log-in, trusted authorities, time-outs. Close it."""
+    import httpx
+
     headers = {"Authorization": f"Bearer {destination.token.reveal()}"} if destination.token is not None else {}
     login = destination.login
     return httpx.Client(

@@ -97,7 +97,7 @@ def run_demo(out: Path, *, once: bool, pacs: str, admin_port: int, within: float
     with ExitStack() as stack, _ending() as end:
         peer = _pacs(place.work / "pacs", pacs, Modality("WHYRAY", "127.0.0.1", whyray_port))
         write_config(place.config, whyray_port, admin_port, peer)
-        context = Context.open(place.config)  # what is wrong is told here, once, and not by every role
+        context = Context.open(place.config, check_apart=True)  # what is wrong is told here, once, not by every role
         link = demo_link(context.catalog, context.config())
         context.close()
         console.print(f"admin page, with a link that logs in: [bold]{link}[/]", soft_wrap=True)

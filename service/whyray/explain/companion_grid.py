@@ -34,12 +34,18 @@ def on_grid_of(pictures: FloatArray, own: Model, other: Model, *, method: str) -
 
 
 def resampled(pictures: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """(N, *shape): linear, pixel centres kept in place smoothed before it shrinks."""
+    """(N, *shape): linear, pixel centres kept in place, smoothed before it shrinks.
+
+    To the bit what `skimage.transform.resize` gives (order 1, mode 'edge', anti_aliasing, preserve_range), without
+    its import, which takes a quarter of a second.
+    """
     if pictures.shape[1:] == shape:
         return pictures
-    # not with this module: few methods have a companion
-    from skimage.transform import resize
+    from scipy.ndimage import gaussian_filter, zoom
 
-    whole = (len(pictures), *shape)
-    resized = resize(pictures.astype(np.float32), whole, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
-    return np.ascontiguousarray(resized, dtype=np.float32)
+    images = pictures.astype(np.float32)
+    factors = np.divide(images.shape, (len(images), *shape))
+    smooth = gaussian_filter(images, np.maximum(0, (factors - 1) / 2), mode="nearest")
+    resized = zoom(smooth, [1 / factor for factor in factors], order=1, mode="nearest", grid_mode=True)
+    lowest, highest = images.min(), images.max()
+    return np.ascontiguousarray(resized.clip(lowest, highest), dtype=np.float32)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 from pynetdicom import AE, evt
@@ -24,13 +24,16 @@ from whyray.config import Listener
 from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejection, supported
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import CommitmentProvider, ReportTo
-from whyray.intake.dicomweb import MoreRoutes, start_dicomweb
 from whyray.intake.door import Caps, Door
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.intake.receiver import InstanceReceiver, on_closed, on_released, store
 from whyray.intake.server import IntakeServer
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
+
+if TYPE_CHECKING:
+    from whyray.base.http_server import HttpServer
+    from whyray.intake.dicomweb import MoreRoutes
 
 _NO_LIMIT = 1_000_000
 _HTTP_GRACE = 5.0
@@ -69,11 +72,14 @@ class StorageScp:
         tls = listener.tls
         self._server = None if tls is not None and tls.only else self._serve(listener, listener.port)
         self._tls_server: IntakeServer | None = None
-        self._dicomweb = None
+        self._dicomweb: HttpServer | None = None
         try:
             if tls is not None:
                 self._tls_server = self._serve(listener, tls.port, tls.context())
-            self._dicomweb = start_dicomweb(lambda: self._listener, receiver, self._begin, web_routes)
+            if listener.dicomweb is not None:
+                from whyray.intake.dicomweb import start_dicomweb  # an HTTP server: 10 MB where nobody wants one
+
+                self._dicomweb = start_dicomweb(lambda: self._listener, receiver, self._begin, web_routes)
         except BaseException:
             self._shut()
             raise

@@ -7,11 +7,12 @@ and a message that is lost, doubled or late changes nothing.
 
 from __future__ import annotations
 
-import redis
-from celery import Celery
-from kombu import Queue
+from typing import TYPE_CHECKING
 
 from whyray.base.errors import PeerUnreachable
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 _PATIENCE = 2.0
 """Seconds: nothing waits longer for a broker that is silent."""
@@ -27,6 +28,10 @@ def celery_app(redis_url: str) -> Celery:
     redis_url
         `redis://host:port/db` or `redis+socket:///path/to/socket`.
     """
+    # 15 MB that a role which has sent nothing yet, and the command line, can do without; so below
+    from celery import Celery
+    from kombu import Queue
+
     app = Celery("whyray", broker=redis_url)
     app.conf.update(
         task_ignore_result=True,
@@ -65,6 +70,8 @@ def send(app: Celery, job_id: str, priority: int) -> None:
 
 def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     """Why the broker can't be used now; None if it answers."""
+    import redis
+
     try:
         with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
             client.ping()
@@ -88,5 +95,7 @@ def backlog(redis_url: str) -> int:
     redis.exceptions.RedisError
         If the broker can't be reached.
     """
+    import redis
+
     with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
         return sum(int(client.llen(name)) for name in QUEUES.values())

@@ -14,15 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whyray.base.errors import ArtefactMissing, PackageError
 from whyray.packages.manifest import Manifest
 from whyray.packages.package import ONBOARDING, Package
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FACTS = "facts"
 
@@ -108,6 +109,8 @@ def write_artefact(path: Path, facts: ArtefactFacts, arrays: Mapping[str, NDArra
 
     Raises PackageError for an array of objects, which only a pickle could hold.
     """
+    import numpy as np
+
     for name, array in arrays.items():
         if array.dtype.hasobject or name == _FACTS:
             raise PackageError(f"{path}: the array {name!r} can't be kept ({array.dtype})")
@@ -124,6 +127,8 @@ def write_artefact(path: Path, facts: ArtefactFacts, arrays: Mapping[str, NDArra
 
 def read_artefact(path: Path) -> Artefact:
     """Read and check; PackageError where the file is no artefact."""
+    import numpy as np
+
     try:
         raw = path.read_bytes()
         with np.load(path, allow_pickle=False) as file:

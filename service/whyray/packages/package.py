@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from whyray.base.errors import PackageError
+from whyray.base.yaml_parsers import load_plain_yaml
 from whyray.packages.manifest import Manifest
 
 MANIFEST = "model.yaml"
@@ -73,8 +75,19 @@ def read_manifest(path: Path) -> Manifest:
             advice="A package is a folder NAME/VERSION/ with a model.yaml in it; name that folder.",
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return _manifest(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise PackageError(
+            f"{path}: not readable as YAML: {error}", advice="Correct the line that is named."
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _manifest(path: Path, text: str) -> Manifest:
+    """By its very text: packages are looked up by all their manifests, several times a job."""
+    try:
+        content = load_plain_yaml(text)
+    except yaml.YAMLError as error:
         raise PackageError(
             f"{path}: not readable as YAML: {error}", advice="Correct the line that is named."
         ) from error

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-import numpy as np
-
 _LARGEST = 1 << 31
 """Bytes of a sparse tensor when dense: what ONNX's own format can hold in one file."""
 
@@ -113,6 +111,7 @@ def _sparse_value(node: Any) -> Any:
 
 def _dense(sparse: Any, name: str) -> Any:
     """A sparse tensor as a dense one; its indices are linear, or one for each axis."""
+    import numpy as np
     from onnx import numpy_helper
 
     values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)

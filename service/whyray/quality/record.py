@@ -43,13 +43,28 @@ def record_of(model: Model, method: str, target: str, *, of: object = None) -> M
     return _unknown(0 if own is None else own.boxes, target)
 
 
-def _graded(hits: int, boxes: int, blind_hits: Mapping[str, int], words: str) -> Measurement:
-    from scipy.stats import binomtest  # late: few cards ask for it, and workers run all day
+def p_of_more(hits: int, of: int, chance: float) -> float:
+    """The probability of so many hits or more by chance: the one-sided exact binomial test.
 
+    As `scipy.stats.binomtest` has it, whose import takes half a second of a short explanation.
+    """
+    from scipy.special import bdtrc
+
+    return float(bdtrc(hits - 1, of, chance))
+
+
+def p_of_fewer(hits: int, of: int, chance: float) -> float:
+    """The probability of so many hits or fewer by chance; likewise."""
+    from scipy.special import bdtr
+
+    return float(bdtr(hits, of, chance))
+
+
+def _graded(hits: int, boxes: int, blind_hits: Mapping[str, int], words: str) -> Measurement:
     name, best = max(blind_hits.items(), key=lambda blind: blind[1])
     chance = min(max(best / boxes, 1e-6), 1 - 1e-6)
-    more = binomtest(hits, boxes, chance, alternative="greater").pvalue < SURE
-    fewer = binomtest(hits, boxes, chance, alternative="less").pvalue < SURE
+    more = p_of_more(hits, boxes, chance) < SURE
+    fewer = p_of_fewer(hits, boxes, chance) < SURE
     grade = Grade.GREEN if more else Grade.RED if fewer else Grade.AMBER
     rule = (
         f"{words} {hits} of {boxes} boxes; {name} hits {best}; green where that is more than chance, "

@@ -1,13 +1,11 @@
 """Reader studies: kits with and without explanation for people to read, and what their answers say.
 
-`whyray.reader_study.material` finds cases in the catalog or in folders; it reads images, so it is
-not imported with the room.
+`whyray.reader_study.material` finds cases in the catalog or in folders, and reads images; `analysis`, with `agreement`
+and `bootstrap`, calculates. They are not imported with the room, which the admin page is served from too.
 """
 
-from whyray.reader_study.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
-from whyray.reader_study.analysis import MEASURES, RATIOS, Analysis, Measure, ReadingFact, analyse
 from whyray.reader_study.cases import Gathered, Material, MaterialFilter
-from whyray.reader_study.design import Condition, ReaderPlan, Showing, plan
+from whyray.reader_study.design import Condition, ReaderPlan, ReadingFact, Showing, plan
 from whyray.reader_study.export import Kit, Order, make_kit, read_truths
 from whyray.reader_study.kit import (
     Choice,
@@ -22,9 +20,6 @@ from whyray.reader_study.kit import (
 )
 
 __all__ = [
-    "MEASURES",
-    "RATIOS",
-    "Analysis",
     "Choice",
     "Condition",
     "Gathered",
@@ -32,7 +27,6 @@ __all__ = [
     "Manifest",
     "Material",
     "MaterialFilter",
-    "Measure",
     "Order",
     "ReaderPlan",
     "ReadingFact",
@@ -40,12 +34,7 @@ __all__ = [
     "Showing",
     "TrueCase",
     "Truth",
-    "analyse",
-    "cohen_kappa",
-    "fleiss_kappa",
-    "krippendorff_alpha",
     "make_kit",
-    "mean_cohen_kappa",
     "plan",
     "read_kit",
     "read_truth",

@@ -12,23 +12,10 @@ from whyray.base.arrays import DoubleArray
 from whyray.base.errors import ConfigError
 from whyray.reader_study.agreement import fleiss_kappa, krippendorff_alpha, mean_cohen_kappa
 from whyray.reader_study.bootstrap import Draws, Estimate, draw, estimate, mean_auc, weighted_mean
-from whyray.reader_study.design import Condition
+from whyray.reader_study.design import Condition, ReadingFact
 from whyray.reader_study.kit import Truth
 
 CONDITIONS: tuple[Condition, Condition] = ("with", "without")
-
-
-@dataclass(frozen=True)
-class ReadingFact:
-    """One answer. `seconds` None where it can't be used: a break, a revised answer, or clocks that contradict."""
-
-    reader: str
-    case: str
-    condition: Condition
-    session: int
-    says_present: bool
-    confidence: int
-    seconds: float | None
 
 
 @dataclass(frozen=True)

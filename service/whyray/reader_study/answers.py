@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import ReaderStudy
-from whyray.reader_study.analysis import ReadingFact
+from whyray.reader_study.design import ReadingFact
 from whyray.reader_study.register import facts, progress
 
 

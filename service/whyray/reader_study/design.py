@@ -94,3 +94,16 @@ def _ordered(conditions: Mapping[str, Condition], rng: random.Random) -> tuple[S
     row = [Showing(case, condition) for case, condition in sorted(conditions.items())]
     rng.shuffle(row)
     return tuple(row)
+
+
+@dataclass(frozen=True)
+class ReadingFact:
+    """One answer. `seconds` None where it can't be used: a break, a revised answer, or clocks that contradict."""
+
+    reader: str
+    case: str
+    condition: Condition
+    session: int
+    says_present: bool
+    confidence: int
+    seconds: float | None

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from whyray.base.errors import ConfigError, NotFound
 from whyray.catalog import ReaderStudy, Reading, StudyPicture, StudyReader, events
-from whyray.reader_study.analysis import ReadingFact
+from whyray.reader_study.design import ReadingFact
 from whyray.reader_study.kit import Manifest
 
 CLOCKS_APART_MS = 2000

@@ -27,7 +27,7 @@ def read_template(path: Path, model: type[Model]) -> Model:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}", advice=_ADVICE) from error
-    document, reading_problems = read_yaml(text)
+    document, reading_problems = read_yaml(text, quick=True)
     problems = list(reading_problems)
     if not problems:
         try:

@@ -7,9 +7,9 @@ neither true nor false.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import DataElement, RawDataElement
 
@@ -123,7 +123,7 @@ def _of_value(element: DataElement) -> Element:
 
 def _of_sign_unknown(value: bytes, *, little: bool) -> Element:
     """US or SS beside no Pixel Representation: below 8000H both say the same number, above nobody knows."""
-    words = np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2")
+    words = [word for (word,) in struct.iter_unpack("<H" if little else ">H", value[: len(value) // 2 * 2])]
     texts = tuple(str(word) for word in words if word < _SIGN)
     return Element("US or SS", texts, present=bool(value), unread=len(texts) * 2 < len(value))
 
@@ -138,6 +138,8 @@ def _written(value: object, vr: str) -> str:
     if vr == "PN":
         return str(value)
     if vr == "FL" and isinstance(value, float):
+        import numpy as np
+
         return str(np.float32(value))  # 0.1, which as a 64-bit float is 0.10000000149
     original = getattr(value, "original_string", None)
     return original if isinstance(original, str) else str(value)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from email.message import Message
-
-import httpx
+from typing import TYPE_CHECKING
 
 from whyray.base.errors import ImageError, PeerUnreachable, ResourceExhausted
 from whyray.config import DicomWebDestination
 from whyray.delivery import error_of_response, unanswered, web_client
 from whyray.intake import MEDIA_TYPE, MalformedBody, MultipartReader, StoreRequest
 from whyray.worklist.workitem import Input
+
+if TYPE_CHECKING:
+    import httpx
 
 Keep = Callable[[str, str], StoreRequest]
 """Name of who gives them and Study Instance UID → where instances of this study go."""
@@ -44,6 +46,8 @@ def fetch(service: DicomWebDestination, name: str, wanted: Input, keep: Keep) ->
 
 
 def _fetch(client: httpx.Client, path: str, name: str, store: StoreRequest) -> set[str]:
+    import httpx
+
     begun, broken = time.monotonic(), "the answer broke off"
     try:
         with client.stream("GET", path, headers={"Accept": _ACCEPT}) as answer:

@@ -27,6 +27,7 @@ from whyray.worklist.outcome import Standing, here, outputs_of, standing, stop_j
 from whyray.worklist.workitem import Code, Input, Order, keep, kept, read_order
 
 _LOOK_AGAIN = timedelta(seconds=2)
+_LOOK_SELDOM = 10
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
 _MOST_ATTEMPTS = 60
 """Of one stage, before it is given up: more than nine hours."""
@@ -106,7 +107,8 @@ class Performer:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
             except Exception as error:  # one workitem that trips the performer must not stop the others
                 logged(_log, error, "the performer goes on after a failure")
-            stop.wait(tick)
+            # without a worklist there is at most what an earlier configuration has left
+            stop.wait(tick if self.sources() else _LOOK_SELDOM * tick)
         ended.set()
         alive.join()
 
@@ -131,6 +133,9 @@ class Performer:
             self._advance(row, sources.get(row.worklist))
 
     def _lease(self) -> Workitem | None:
+        with self.catalog.read() as session:
+            if not workitems.due(session, self.catalog.clock()):
+                return None
         with self.catalog.begin() as session:
             return workitems.lease(session, self.owner, self.catalog.clock())
 

@@ -6,9 +6,8 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from pydicom import Dataset
 
 from whyray.base.errors import NotFound, WorkitemConflict, WorkitemInvalid
@@ -16,6 +15,9 @@ from whyray.catalog import WorkitemState
 from whyray.config import Worklist
 from whyray.delivery import error_of_response, unanswered, web_client, words_of
 from whyray.worklist.workitem import Code, all_from_json, from_json, to_json
+
+if TYPE_CHECKING:
+    import httpx
 
 _JSON = "application/dicom+json"
 _MOST = 50
@@ -72,6 +74,8 @@ class RemoteWorklist:
         self._send("PUT", f"/workitems/{uid}/state", dataset=wanted)
 
     def _send(self, method: str, path: str, *, dataset: Dataset | None = None, **options: Any) -> httpx.Response:
+        import httpx
+
         headers = {"Accept": _JSON}
         if dataset is not None:
             headers["Content-Type"], options["content"] = _JSON, to_json([dataset])

@@ -1,0 +1,51 @@
+"""The program of one role's process: what is done around its work, whichever command started it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+Role = Literal["intake", "worker", "delivery", "admin"]
+
+
+def run_role(name: Role, config: Path) -> None:
+    """Be this role until told to stop; why it ends by an error is entered in the catalog.
+
+    Raises
+    ------
+    ConfigError
+        If the configuration can't be obeyed, and none that was in force before is kept.
+    """
+    for_its_own_user_alone()
+    light_by_day_and_night()
+    from whyray.app.ended_role import telling_why
+
+    with telling_why(name, config):
+        if name == "worker":
+            from whyray.app.worker_role import run_worker
+
+            run_worker(config)
+            return
+        from whyray.app import roles
+        from whyray.app.stop_signals import set_by_signals
+
+        runs = {"intake": roles.run_intake, "delivery": roles.run_delivery, "admin": roles.run_admin}
+        runs[name](config, set_by_signals())
+
+
+def for_its_own_user_alone() -> None:
+    """What the service writes holds patients' images and names: nobody else on this machine reads it."""
+    os.umask(0o077)
+
+
+def light_by_day_and_night() -> None:
+    """For a process that runs for months and decodes no pixels: leave out what it never uses, keep little for later."""
+    from whyray.base.allocator import stay_small
+    from whyray.base.pydicom_without_pixels import import_pydicom_without_pixels
+
+    stay_small()
+    import_pydicom_without_pixels()
+    # FastAPI asks of each model whether it is one of pydantic's first version, and would load all of that to say no
+    sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # how Python itself says: not to be had

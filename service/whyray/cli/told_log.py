@@ -1,0 +1,31 @@
+"""Where the log of a command goes, and what of it is not shown."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+_NOISY = ("alembic", "httpx", "kombu", "celery", "amqp", "PIL", "uvicorn")
+"""These log data sets, connections or SQL at INFO."""
+_QUOTING = ("pydicom", "pynetdicom", "highdicom")
+"""What these log quotes data elements; what matters of it is told as WhyRay's own errors."""
+
+
+def tell_log(level: str) -> None:
+    """Log to standard error from this level on, e.g. 'INFO'; at 'DEBUG' all that libraries log, too."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    if level != "DEBUG":
+        for noisy in _NOISY:
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        # a level would not do: pydicom sets its own when it is imported
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_quotes_nothing)
+        for quoting in _QUOTING:
+            warnings.filterwarnings("ignore", module=quoting)
+
+
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] not in _QUOTING

@@ -1,0 +1,27 @@
+"""Results are compressed in a process of its own, whose end is noticed."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
+
+from whyray.base.errors import WhyRayError
+from whyray.jobs.compression_process import CompressionProcess
+
+
+def test_a_process_that_was_killed_is_replaced_and_what_it_refuses_is_told() -> None:
+    compression = CompressionProcess()
+    try:
+        known = {JPEG2000Lossless, JPEGLSLossless, RLELossless}
+        assert compression.syntaxes(SecondaryCaptureImageStorage) == known
+        first = compression._process
+        assert first is not None
+        first.kill()
+        first.wait()
+        with pytest.raises(WhyRayError, match="compressing a result"):
+            compression.compressed(b"no DICOM file", str(JPEGLSLossless))
+        assert compression._process is not None
+        assert compression._process.pid != first.pid
+    finally:
+        compression.close()
+    assert compression._process is None
