@@ -73,6 +73,8 @@ def has_changes(session: Session) -> bool:
 
 
 def fold(session: Session) -> None:
-    """Add the changes up, on PostgreSQL. What another process is adding up is left to it."""
+    """Add the changes up. What another process is adding up is left to it."""
+    if not has_changes(session):
+        return
     if session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _FOLDING}):
         session.execute(text(_FOLD))
