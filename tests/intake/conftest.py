@@ -81,10 +81,17 @@ def listen(catalog: Catalog, storage: FolderStorage) -> Iterator[Callable[..., R
             is_own: Callable[[Dataset], bool] = lambda _: False,
             report_to: Callable[[str], tuple[str, int] | None] = lambda _: None,
             handlers: Sequence[tuple[Any, ...]] = (),
+            on_release: Callable[[], None] = lambda: None,
             **settings: Any,
         ) -> Running:
             scp = start_listener(
-                listener_settings(**settings), catalog, storage, is_own=is_own, report_to=report_to, handlers=handlers
+                listener_settings(**settings),
+                catalog,
+                storage,
+                is_own=is_own,
+                report_to=report_to,
+                handlers=handlers,
+                on_release=on_release,
             )
             stack.callback(scp.stop, grace=2.0)
             return Running(scp, catalog, storage)

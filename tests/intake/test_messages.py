@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from sqlalchemy import select
 
 from intake.conftest import Running
 from intake.raw import ACCEPTED, RELEASED, RawPeer, command, value
 from intake.scu import encode, small, uid
 from peers import until
+from whyray.catalog import Study
 from whyray.intake.association_request import Unreadable
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
@@ -199,3 +201,23 @@ def test_a_silent_peer_is_given_up_in_time_though_the_clock_was_set_back_meanwhi
     with peer:
         until(lambda: running.scp.associations == 0, what="the end of the association")
         assert "silent" in running.events("intake.aborted")[0].message
+
+
+def test_the_end_of_an_association_that_brought_something_is_told_once_the_catalog_knows(listen: Listen) -> None:
+    known: list[bool] = []
+
+    def on_release() -> None:
+        with running.catalog.read() as session:
+            known.append(all(study.released_at is not None for study in session.scalars(select(Study))))
+
+    running = listen(on_release=on_release)
+    with RawPeer(running.port) as nothing:
+        assert nothing.associate()[0] == ACCEPTED
+        assert nothing.release() == RELEASED
+    with RawPeer(running.port) as peer:
+        assert peer.associate()[0] == ACCEPTED
+        assert peer.store(command(CLASS, uid("1", 1).encode()), encode(small(1))) == 0
+        assert known == []
+        assert peer.release() == RELEASED
+    until(lambda: known, what="the call")
+    assert known == [True]

@@ -49,6 +49,23 @@ def test_a_message_carries_the_job_id_and_nothing_else(site: Site, shared_redis:
     assert film().PatientName.family_name.encode() not in raw
 
 
+def test_a_schedule_that_is_stirred_steps_at_once_and_one_that_is_stopped_ends_at_once(site: Site) -> None:
+    stop, stepped = threading.Event(), threading.Event()
+    retention = Retention(site.catalog, site.storage, lambda: site.config)
+    schedule = Schedule(site.catalog, site.router(), retention, send=lambda *_: None, backlog=lambda: 0)
+    retention_step = retention.step
+    retention.step = lambda: (retention_step(), stepped.set())  # type: ignore[method-assign,func-returns-value]
+    running = threading.Thread(target=schedule.run, args=[stop], kwargs={"tick": 3600.0})
+    running.start()
+    assert stepped.wait(30), "the first step"
+    site.receive([film(1)])
+    schedule.stir()
+    until(site.jobs, what="the job of what came after the first step")
+    stop.set()
+    running.join(30)
+    assert not running.is_alive()
+
+
 def test_urgent_work_is_taken_before_routine_work_that_came_first(shared_redis: RedisServer) -> None:
     app = celery_app(shared_redis.socket_url)
     done: list[str] = []

@@ -53,6 +53,7 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         return worklist_routes(own, admit, lambda: _has_worklist(context.config()))
 
     own = OwnWorklist(context.catalog, context.storage)
+    schedule = schedule_of(context)
     listener = start_listener(
         context.config().listener,
         context.catalog,
@@ -61,8 +62,8 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         report_to=lambda ae_title: report_address(context.config(), ae_title),
         handlers=commitment_handlers(context.catalog),
         web_routes=web_routes,
+        on_release=schedule.stir,
     )
-    schedule = schedule_of(context)
     try:
         with ProcessHeartbeat(
             context, "intake", on_reload=lambda config: listener.update(config.listener)

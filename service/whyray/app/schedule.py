@@ -39,6 +39,7 @@ class Schedule:
     fold_every: timedelta = timedelta(seconds=10)
     _kept_house_at: datetime | None = field(default=None)
     _folded_at: datetime | None = field(default=None)
+    _stirred: threading.Event = field(default_factory=threading.Event)
 
     def step(self) -> None:
         """Route, wake jobs, send their messages and, every few minutes, forget what is old."""
@@ -88,16 +89,26 @@ class Schedule:
         except _silence_of_the_broker():
             return True
 
+    def stir(self) -> None:
+        """Step now rather than at the next tick: something has happened that routing may wait for."""
+        self._stirred.set()
+
     def run(self, stop: threading.Event, *, tick: float = 0.5) -> None:
         """Step until told to stop; an outage of catalog or queue is waited out."""
+        threading.Thread(target=self._stir_at, args=[stop], name="whyray-schedule-end", daemon=True).start()
         while not stop.is_set():
+            self._stirred.clear()
             try:
                 self.step()
             except SQLAlchemyError as error:
                 _log.error("the catalog can't be reached: %s", type(error).__name__)
             except Exception as error:  # one study that trips the schedule must not stop the hospital's others
                 logged(_log, error, "the schedule goes on after a failure")
-            stop.wait(tick)
+            self._stirred.wait(tick)
+
+    def _stir_at(self, stop: threading.Event) -> None:
+        stop.wait()
+        self.stir()
 
 
 def _refusal_of_messages() -> type[Exception]:

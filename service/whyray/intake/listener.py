@@ -253,6 +253,7 @@ def start_listener(
     report_to: ReportTo = lambda _: None,
     handlers: Sequence[tuple[Any, ...]] = (),
     web_routes: MoreRoutes = lambda _: (),
+    on_release: Callable[[], None] = lambda: None,
 ) -> StorageScp:
     """Start to listen.
 
@@ -268,13 +269,15 @@ def start_listener(
         Further pynetdicom event handlers: `whyray.delivery.commitment_handlers` takes in peers' own reports.
     web_routes
         What else the DICOMweb listener serves; see `MoreRoutes`.
+    on_release
+        Called when an association that brought instances has ended in good order, and the catalog knows of it.
 
     Raises
     ------
     ConfigError
         If the address or port can't be listened on.
     """
-    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own)
+    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own, on_release=on_release)
     return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
 
 

@@ -43,7 +43,8 @@ _log = logging.getLogger("whyray.intake")
 class InstanceReceiver:
     """Takes instances in: storage first, then the catalog, then the status.
 
-    `is_own` is the loop guard; `routed` says whether routes are asked about what comes this way.
+    `is_own` is the loop guard; `routed` says whether routes are asked about what comes this way; `on_release` is called
+    when what brought instances has ended in good order.
     """
 
     storage: Storage
@@ -51,6 +52,7 @@ class InstanceReceiver:
     batch_writer: CatalogBatchWriter
     is_own: Callable[[Dataset], bool]
     routed: bool = True
+    on_release: Callable[[], None] = lambda: None
     _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -209,6 +211,8 @@ class InstanceReceiver:
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
             _log.error("the end of an association could not be entered: %s", type(error).__name__)
+            return
+        self.on_release()
 
 
 def _printable(text: str) -> str:
