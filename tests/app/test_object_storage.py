@@ -62,7 +62,7 @@ def test_a_study_is_received_answered_and_delivered_out_of_an_object_store(site:
     assert all(uid in _text(bucket, row.key) for uid, row in results.items())
     assert not list(storage.local.iterdir()), "no local copy is left"
 
-    known = [row.key for row in results.values()] + [row.picture_key for row in results.values() if row.picture_key]
+    known = [key for row in results.values() for key in (row.key, row.picture_key, row.preview_key) if key]
     storage.put(b"nobody's")
     with remote.catalog.read() as session:
         later = datetime.now(UTC) + timedelta(days=1)
