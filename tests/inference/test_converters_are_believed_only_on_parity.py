@@ -71,7 +71,12 @@ def test_a_bundled_package_keeps_its_tier_and_its_maps_without_the_first_convert
     noise = np.random.default_rng(0).normal(size=model.network.input_shape).cumsum(axis=-1).cumsum(axis=-2)
     x = (noise / noise.std()).astype(np.float32)
     expected = Twin(first.network, first.session, FIRST).gradients(x, [0, 3])[0]
-    close(model.gradients.engine("gradient", 2).gradients(x, [0, 3])[0], expected)
+    found = model.gradients.engine("gradient", 2).gradients(x, [0, 3])[0]
+    # a unit within rounding of zero is on with one converter and off with the other: on some processors a few pixels
+    # of this image see one, and of the next four images none
+    apart = np.abs(found - expected) / np.abs(expected).max()
+    assert np.quantile(apart, 0.999) <= 1e-4
+    assert apart.max() <= 1e-2
 
 
 def test_methods_that_replace_operators_refuse_a_twin_that_has_none_to_replace(second_only: None) -> None:
