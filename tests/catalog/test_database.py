@@ -14,7 +14,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select
+from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from catalog.conftest import Postgres
@@ -98,6 +98,20 @@ def test_sqlite_waits_for_the_disk_before_it_says_committed(tmp_path: Path) -> N
         }
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     catalog.close()
+
+
+def test_postgresql_says_committed_when_it_is_though_it_was_set_up_to_say_so_before(postgres: Postgres) -> None:
+    url = postgres.new_database("durable")
+    engine = create_engine(url)
+    with engine.connect() as plain:
+        assert plain.scalar(text("SHOW synchronous_commit")) == "off", "as the tests' server is set up"
+    engine.dispose()
+    opened = Catalog(url)
+    with opened.begin() as session:
+        assert session.scalar(text("SHOW synchronous_commit")) == "on"
+    with opened.read() as session:
+        assert session.scalar(text("SHOW synchronous_commit")) == "on"
+    opened.close()
 
 
 def test_a_transaction_that_raises_leaves_nothing(catalog: Catalog) -> None:
