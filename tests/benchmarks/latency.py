@@ -115,18 +115,15 @@ def measured(count: int, methods: Sequence[str]) -> list[dict[str, float]]:
 def table(taken: Sequence[dict[str, float]], methods: Sequence[str]) -> str:
     """Medians and the longest, in seconds."""
     passes = "of it the model's passes"
-    whole = [sum(times[name] for name in WAITS) for times in taken]
     columns = {
-        "until the job is made": [times["until the job is made"] for times in taken],
-        "until a worker takes it": [times["until a worker takes it"] for times in taken],
-        "the job": [times["the job"] for times in taken],
-        passes: [times[passes] for times in taken],
-        "until the archive has all results": [times["until the archive has all results"] for times in taken],
-        "**from the association's end to the last result**": whole,
-        "**less the model's passes**": [
-            all_of_it - times[passes] for all_of_it, times in zip(whole, taken, strict=True)
-        ],
+        name: [times[name] for times in taken]
+        for name in (*list(WAITS)[:3], passes, "until the archive has all results")
     }
+    whole = [sum(times[name] for name in WAITS) for times in taken]
+    columns["**from the association's end to the last result**"] = whole
+    columns["**less the model's passes**"] = [
+        all_of_it - times[passes] for all_of_it, times in zip(whole, taken, strict=True)
+    ]
     lines = [
         f"{len(taken)} radiographs, one after another, with {', '.join(methods)}:",
         "",

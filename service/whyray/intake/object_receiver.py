@@ -18,16 +18,15 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
 from whyray.intake.association_request import Unreadable
-from whyray.intake.command_set import STANDS_FOR_NONE, Command, read_command, store_response
+from whyray.intake.command_set import Command, read_command, store_response
 from whyray.intake.incoming_instance import Begin, IncomingInstance
 from whyray.intake.transfers import IncomingTransfer
 
 _COMMAND, _LAST = 1, 2
 _LONGEST_COMMAND = 64 << 10
+_LENGTH = struct.Struct(">I")
 _ITEM = struct.Struct(">IBB")
 """Length, presentation context and message control header of a Presentation Data Value (PS3.8 table 9-23, annex E)."""
-_HEADS = 12
-"""Bytes of a P-DATA-TF PDU before the fragment of its one value."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,6 @@ class ArrivedInstance:
     sop_instance_uid: str
     incoming: IncomingInstance | None
     """None where no data set came."""
-    msg_type: str = "C-STORE"
-    is_valid_request: bool = True
     is_valid_response: bool = False
 
 
@@ -89,15 +86,16 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         while position < end:
             if position + 5 > end:
                 raise Unreadable("a P-DATA-TF PDU that ends within a value can't be read")
-            length = int.from_bytes(body[position : position + 4], "big")
-            if position + 4 + length > end or not length:
+            (length,) = _LENGTH.unpack_from(body, position)
+            if position + _LENGTH.size + length > end or not length:
                 raise Unreadable("a P-DATA-TF PDU can't be read: a value is longer than what holds it")
             if length == 1:
                 self._give_up("a fragment of a message without its control header")
                 return
             _, context_id, control = _ITEM.unpack_from(body, position)
-            self._receive(context_id, control, body[position + _ITEM.size : position + 4 + length])
-            position += 4 + length
+            item_end = position + _LENGTH.size + length
+            self._receive(context_id, control, body[position + _ITEM.size : item_end])
+            position = item_end
 
     def _give_up(self, words: str) -> None:
         if not self._over:
@@ -182,16 +180,10 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
 
     def _send(self, context_id: int, command: bytes) -> None:
         """Send a command set, in as many PDUs as the peer's maximum length asks for."""
-        room = max(1, self.maximum_pdu_size - _HEADS + 6) if self.maximum_pdu_size else len(command)
+        room = max(1, self.maximum_pdu_size - _ITEM.size) if self.maximum_pdu_size else len(command)
         for position in range(0, len(command), room):
             last = _LAST if position + room >= len(command) else 0
             self.dul.send_pdu(_one(context_id, bytes([_COMMAND | last]) + command[position : position + room]))
-
-    def send_msg(self, primitive: Any, context_id: int) -> None:
-        """Answer; a request that named no instance is answered without one."""
-        if getattr(primitive, "AffectedSOPInstanceUID", None) == STANDS_FOR_NONE:
-            primitive.AffectedSOPInstanceUID = None
-        super().send_msg(primitive, context_id)
 
     def connection_closed(self) -> None:
         """Remove the data set that the peer did not finish."""

@@ -200,84 +200,70 @@ def explain_files(
         As `answer_images`; ImageError where a modality is named and no file needs one.
     """
     with measured_stages() as stages:
-        report = _explained(paths, model, request, out, templates, at, progress, language, kinds, audience, modality)
+        progress(0.0, "reading the images")
+        given = sorted_files(paths, volumes=True)
+        if modality is not None and not any(map(_is_volume, given.images)):
+            raise ImageError(
+                f"the modality {modality} is named, and no NIfTI volume among the files: DICOM says its own, and "
+                "pictures are taken as radiographs",
+                advice="Leave --modality out.",
+            )
+        with stage("reading"):
+            sources, told, unreadable = _sources(given.images, modality)
+        if (beside := passed_over(given.others)) is not None:
+            told += (beside,)
+        if unreadable and not sources:
+            raise _none_usable(unreadable)
+        with stage("reading"):
+            study = read_images(sources)
+        refusals = (*unreadable, *study.refusals)
+        if not study.images and refusals:
+            raise _none_usable(refusals)
+        answers = answer_images(
+            study.or_raise(),
+            model,
+            request,
+            route=NO_ROUTE,
+            at=at,
+            segmentations=given.segmentations,
+            progress=lambda done, words: progress(0.9 * done, words),
+        )
+        progress(0.92, "writing the results")
+        written: list[str] = []
+        wording = templates.wording(language)
+        findings: list[dict[str, Any]] = []
+        for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
+            for result in results:
+                with activity(f"writing {result.description}"):
+                    written += _write(result, out)
+            findings += [finding for answer in group for finding in describe(answer, results, wording)]
+        report = Report(
+            package=model.identity,
+            digest=model.package.digest,
+            at=at,
+            images=tuple(
+                {
+                    "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
+                    "sop_instance_uids": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
+                    "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
+                    "kind": answer.image.kind,
+                    "shape": list(answer.image.shape),
+                    "notes": [str(note) for note in answer.image.notes],
+                }
+                for answer in answers
+            ),
+            notes=told + _notes(answers, wording),
+            findings=tuple(findings),
+            refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
+            withheld=tuple(_withheld(findings)),
+            no_statement=tuple(
+                sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None
+            ),
+            files=tuple(written),
+        )
     report = replace(report, stages=stages.times())
     _write_report(report, out)
     return report
-
-
-def _explained(
-    paths: Sequence[Path],
-    model: Model,
-    request: ExplanationRequest,
-    out: Path,
-    templates: Templates,
-    at: datetime,
-    progress: Progress,
-    language: str,
-    kinds: Sequence[ResultKind],
-    audience: Audience,
-    modality: str | None,
-) -> Report:
-    progress(0.0, "reading the images")
-    given = sorted_files(paths, volumes=True)
-    if modality is not None and not any(map(_is_volume, given.images)):
-        raise ImageError(
-            f"the modality {modality} is named, and no NIfTI volume among the files: DICOM says its own, and pictures "
-            "are taken as radiographs",
-            advice="Leave --modality out.",
-        )
-    with stage("reading"):
-        sources, told, unreadable = _sources(given.images, modality)
-    if (beside := passed_over(given.others)) is not None:
-        told += (beside,)
-    if unreadable and not sources:
-        raise _none_usable(unreadable)
-    with stage("reading"):
-        study = read_images(sources)
-    refusals = (*unreadable, *study.refusals)
-    if not study.images and refusals:
-        raise _none_usable(refusals)
-    answers = answer_images(
-        study.or_raise(),
-        model,
-        request,
-        route=NO_ROUTE,
-        at=at,
-        segmentations=given.segmentations,
-        progress=lambda done, words: progress(0.9 * done, words),
-    )
-    progress(0.92, "writing the results")
-    written: list[str] = []
-    wording = templates.wording(language)
-    findings: list[dict[str, Any]] = []
-    for group, results in grouped_results(answers, kinds, templates, language=language, audience=audience):
-        for result in results:
-            with activity(f"writing {result.description}"):
-                written += _write(result, out)
-        findings += [finding for answer in group for finding in describe(answer, results, wording)]
-    return Report(
-        package=model.identity,
-        digest=model.package.digest,
-        at=at,
-        images=tuple(
-            {
-                "series_instance_uid": str(answer.image.header.SeriesInstanceUID),
-                "sop_instance_uids": sorted({frame.sop_instance_uid for frame in answer.image.frames}),
-                "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
-                "kind": answer.image.kind,
-                "shape": list(answer.image.shape),
-                "notes": [str(note) for note in answer.image.notes],
-            }
-            for answer in answers
-        ),
-        notes=told + _notes(answers, wording),
-        findings=tuple(findings),
-        refused=tuple(_refusals(findings)) + tuple(_refusal(refusal) for refusal in refusals),
-        withheld=tuple(_withheld(findings)),
-        no_statement=tuple(sentence for answer in answers if (sentence := describe_no_statement(answer)) is not None),
-        files=tuple(written),
-    )
 
 
 def _notes(answers: Sequence[Answer], wording: Wording) -> tuple[str, ...]:
