@@ -30,11 +30,12 @@ from whyray.results import (
     build_results,
     load_templates,
 )
-from whyray.results.page import on_paper, summary_page
+from whyray.results.page import map_pages, on_paper, summary_page
 from whyray.results.page.text import LEAST_TEXT
 from whyray.results.place import place_in_words
 from whyray.results.refusal import RefusalReason
 from whyray.results.template_layout import Layout
+from whyray.results.trust import method_title_in, trust_in
 
 LANGUAGES = ["en", "de", "fr", "es", "ja"]
 MOST_WORDS = {"what was found": 60, "page of a finding": 70, "page of another explanation": 80}
@@ -280,6 +281,23 @@ def test_where_heatmaps_are_withheld_the_first_page_calls_nothing_else_reliable_
     assert "third" not in words
     written(draw("withheld", replace(bare, maps=(withheld,))))
     assert np.array_equal(pages["misleading"].picture, pages["withheld"].picture)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_map_that_is_part_of_another_explanation_is_not_called_where_the_model_sees_it_nor_reliable(
+    templates, film, written, language
+):
+    """The difference of a counterfactual ran along the edges of the body, and its page said both."""
+    wording = templates.wording(language)
+    part = replace(a_map(film, blob(film, (0, 220, 10)), method="latent-shift"), part="difference")
+    finding = Finding(CARDIOMEGALY, present=True, probability=0.82, maps=(part,))
+    answer = answer_about(film, [finding])
+    texts = [one.text for one in written(lambda: map_pages(answer, finding, part, templates.layout, wording))]
+    assert method_title_in("latent-shift", wording) in texts, "the caption"
+    assert wording.pages.highlighted not in texts
+    assert not any(text.startswith(wording.pages.lies.partition("{")[0]) for text in texts)
+    assert any(text.startswith(wording.pages.nearest_lies.partition("{")[0]) for text in texts)
+    assert trust_in(part.card, wording).badge not in texts
 
 
 def test_a_prevalence_that_a_route_sets_is_said_beside_the_probability(templates, film, written):

@@ -43,31 +43,38 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
     """The pages of one explanation: the image beside what speaks for the finding; of a volume its key slices.
 
     One page for a planar image or a montage; one a key slice, in the order of the slices, for `series` and
-    `multiframe`.
+    `multiframe`. Of a map that is part of another explanation it shows what that map is: how far to trust it, and what
+    it means for the finding, that explanation's own page says.
     """
-    trust = trust_in(heatmap.card, wording)
+    alone = heatmap.part is None
+    trust = trust_in(heatmap.card, wording) if alone else None
     words = Words(
         title=name_of(finding),
         subtitle=about_words(answer, finding, wording),
-        badge=badge_of(trust),
+        badge=None if trust is None else badge_of(trust),
         banner=None,
         legend=[
             *_sentences(
                 (
                     what_words(answer, finding, wording),
                     where_words(answer, finding, heatmap, wording),
-                    trust.sentence or "",
+                    (trust.sentence or "") if trust else "",
                 ),
                 layout,
             ),
-            *([Line(trust.record, layout.colours.text)] if trust.record and trust.record != trust.sentence else []),
+            *(
+                [Line(trust.record, layout.colours.text)]
+                if trust and trust.record not in (None, trust.sentence)
+                else []
+            ),
             *([] if heatmap.covered.all() else [Line(wording.unseen, layout.colours.faint)]),
             *foot_of(answer, layout, wording, scaled=True),
         ],
         probability=probability_of(finding, wording),
     )
     slices = shown_slices(answer.image, heatmap.values, heatmap.region, layout)
-    caption = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
+    highlighted = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
+    caption = highlighted if alone else method_title_in(heatmap.method, wording)
     return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
 
 
@@ -168,10 +175,11 @@ def what_words(answer: Answer, finding: Finding, wording: Wording) -> str:
 
 
 def where_words(answer: Answer, finding: Finding, heatmap: MapInSource, wording: Wording) -> str:
-    """Where what speaks for the finding lies."""
+    """Where what speaks for the finding lies; of a map that is part of another explanation, where that map does."""
     place = place_in_words(answer, finding, heatmap.region, wording)
-    lies = wording.pages.lies if is_called(finding) else wording.pages.nearest_lies
-    return lies.format(place=place) if place else wording.pages.nowhere
+    alone = heatmap.part is None
+    lies = wording.pages.lies if alone and is_called(finding) else wording.pages.nearest_lies
+    return lies.format(place=place) if place else wording.pages.nowhere if alone else ""
 
 
 def _sentences(sentences: Sequence[str], layout: Layout) -> list[Line]:
