@@ -17,7 +17,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
     for floor in (
         "base",
         "catalog config packages storage",
-        "audit delivery imaging inference intake routing",
+        "audit compression delivery imaging inference intake routing",
         "explain worklist",
         "quality",
         "onboarding results",

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StudyRootQueryRetri
 
 from whyray.base.coded_concept import CodedConcept
 from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from whyray.compression.lossless import COMPRESSIONS, LosslessCompression
 from whyray.config import (
     AssociationTimeouts,
     DicomDestination,
@@ -38,8 +39,7 @@ from whyray.delivery.syntaxes import UNCOMPRESSED
 from whyray.intake import refusals
 from whyray.intake.admission import is_storage, rejection, supported
 from whyray.intake.part10 import TRANSFER_SYNTAXES
-from whyray.jobs.page_compression import PageCompression
-from whyray.results import COMPRESSIONS, Templates
+from whyray.results import Templates
 from whyray.results.segmentation import LABEL_MAP_SOP_CLASS_UID
 from whyray.results.series import series_number
 
@@ -184,7 +184,7 @@ def _proposed(made: Sequence[str]) -> str:
     contexts: dict[str, list[list[str]]] = {}
     for sop_class in made:
         file = Outgoing(Path(), sop_class, "1.2", ExplicitVRLittleEndian)
-        for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], PageCompression()):
+        for context in contexts_for([file], [*UNCOMPRESSED, *COMPRESSIONS.values()], LosslessCompression()):
             contexts.setdefault(sop_class, []).append([str(syntax) for syntax in context.transfer_syntax])
     rows = [
         (_name(sop_class), f"`{sop_class}`", "; ".join(_names(syntaxes) for syntaxes in syntax_lists), "SCU", "none")

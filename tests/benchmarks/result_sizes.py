@@ -21,6 +21,7 @@ from pydicom.uid import JPEG2000Lossless
 
 import synthetic
 from results.answers import a_map, answer_about, blob, centre_of
+from whyray.compression.lossless import LosslessCompression
 from whyray.config import DEFAULT_KINDS, DicomDestination, ResultKind
 from whyray.demo.phantom import Scan, write_phantom
 from whyray.demo.studies import sample
@@ -29,7 +30,6 @@ from whyray.imaging import read_images
 from whyray.inference import RuntimeOptions, load_package
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
-from whyray.jobs.page_compression import PageCompression
 from whyray.packages import TargetSpec
 from whyray.results import EVERY_KIND, Finding, build_run_results, encode, load_templates
 
@@ -71,7 +71,7 @@ def mb(size: int) -> str:
 
 def as_sent(file: bytes, header: Dataset, wanted: Sequence[str]) -> bytes:
     """In the first of a destination's transfer syntaxes that the object can go in."""
-    compression = PageCompression()
+    compression = LosslessCompression()
     possible = compression.syntaxes(str(header.SOPClassUID))
     first = next((syntax for syntax in wanted if syntax in possible or syntax in _NO_COMPRESSION), wanted[-1])
     return file if first in _NO_COMPRESSION else compression.compressed(file, first)

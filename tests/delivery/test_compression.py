@@ -25,11 +25,12 @@ from delivery.test_web import Answer, WebService, listed, web  # noqa: F401
 from delivery_site import QUICK, DeliverySite
 from peers import OrthancFactory, StoreScpFactory
 from results.answers import answer_about, image_of
+from whyray.base.errors import TimeLimit
 from whyray.catalog import Delivery, DeliveryState
+from whyray.compression.lossless import COMPRESSIONS, LosslessCompression
 from whyray.config import Destination, DicomDestination, DicomWebDestination
 from whyray.config.network import COMPRESSED, TRANSFER_SYNTAXES
-from whyray.jobs.page_compression import PageCompression
-from whyray.results import COMPRESSIONS, build_results, encode, load_templates
+from whyray.results import build_results, encode, load_templates
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def deliver(site: DeliverySite, results: list[Path], destination: Destination) -> None:
     site.results(results, "pacs")
-    with site.delivering({"pacs": destination}, compression=PageCompression()):
+    with site.delivering({"pacs": destination}, compression=LosslessCompression()):
         site.until_state("pacs", DeliveryState.SENT)
 
 
@@ -183,3 +184,26 @@ def test_a_syntax_that_results_cant_be_sent_in_is_refused_when_the_file_is_read(
         DicomDestination(ae_title="PACS", host="127.0.0.1", transfer_syntaxes=(syntax,))
     with pytest.raises(ValueError, match="can't be sent in this transfer syntax"):
         DicomWebDestination(url="http://127.0.0.1/dicom-web", transfer_syntaxes=("ImplicitVRLittleEndian",))
+
+
+class Hanging(LosslessCompression):
+    """An encoder that comes to no end."""
+
+    def compressed(self, _: bytes, _uid: str, /) -> bytes:
+        raise TimeLimit("compressing a result took longer than 300 s")
+
+
+@pytest.mark.parametrize("by_web", [False, True])
+def test_what_the_encoder_hangs_over_goes_uncompressed(
+    by_web: bool, site: DeliverySite, orthanc: OrthancFactory, results: list[Path]
+) -> None:
+    pacs = orthanc()
+    destination: Destination = DicomDestination(
+        ae_title=pacs.ae_title, host=pacs.host, port=pacs.dicom_port, timeouts=QUICK
+    )
+    if by_web:
+        destination = DicomWebDestination(url=pacs.dicomweb_url)
+    site.results(results, "pacs")
+    with site.delivering({"pacs": destination}, compression=Hanging()):
+        site.until_state("pacs", DeliveryState.SENT)
+    assert noted(site, results) == [PLAIN] * 4

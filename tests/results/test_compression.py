@@ -8,7 +8,8 @@ import pytest
 from results.answers import FOUR_KINDS, answer_about
 from results.sources import read
 from whyray.base.errors import ConfigError
-from whyray.results import COMPRESSIONS, build_results, compressed, encode
+from whyray.compression.lossless import COMPRESSIONS, compressed
+from whyray.results import build_results, encode
 
 
 @pytest.mark.parametrize("compression", ["jpeg-2000", "jpeg-ls", "rle"])

@@ -13,8 +13,9 @@ import synthetic
 from results.answers import KINDS_OF_A_MAP, answer_about, image_of
 from results.sources import read, tilted_planes
 from results.test_validity import rich_answer
+from whyray.compression.lossless import compressed
 from whyray.imaging import read_images
-from whyray.results import EVERY_KIND, build_results, build_run_results, compressed, encode
+from whyray.results import EVERY_KIND, build_results, build_run_results, encode
 
 
 @pytest.mark.parametrize("patient", [synthetic.JAPANESE, synthetic.CYRILLIC])

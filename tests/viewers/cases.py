@@ -15,9 +15,9 @@ from pydicom import Dataset, dcmread
 from results.answers import NODULE, PACKAGE, a_map, answer_about, image_of
 from synthetic import radiograph
 from whyray.base.coded_concept import CodedConcept
+from whyray.compression.lossless import LosslessCompression
 from whyray.config import DicomDestination, ResultKind
 from whyray.demo.phantom import Scan, phantom
-from whyray.jobs.page_compression import PageCompression
 from whyray.packages import TargetSpec
 from whyray.results import EVERY_KIND, Finding, PackageIdentity, Result, build_results, encode, load_templates
 
@@ -78,7 +78,7 @@ class Case:
 
 def _as_delivered(data: Dataset) -> bytes:
     """As an archive that takes every transfer syntax gets it by default: compressed, where there is a compression."""
-    compression = PageCompression()
+    compression = LosslessCompression()
     possible = compression.syntaxes(str(data.SOPClassUID))
     default = DicomDestination(ae_title="ARCHIVE", host="127.0.0.1").transfer_syntaxes
     first = next((syntax for syntax in default if syntax in possible), None)

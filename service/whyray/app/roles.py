@@ -182,8 +182,8 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
 def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results, and the audit trail, until told to stop."""
     from whyray.audit import AuditSender
+    from whyray.compression import CompressionProcess
     from whyray.delivery import Caller, DeliveryService
-    from whyray.jobs.compression_process import CompressionProcess
 
     context = Context.open(path, check_apart=True)
 

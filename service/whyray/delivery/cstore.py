@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
@@ -14,6 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from whyray.base.errors import PeerRefused, PeerUnreachable, WhyRayError
+from whyray.base.failures import logged
 from whyray.config import DicomDestination
 from whyray.delivery.association import (
     MOST_CONTEXTS,
@@ -27,8 +29,17 @@ from whyray.delivery.association import (
 )
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
 from whyray.delivery.statuses import describe, error_of
-from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, compressions, uncompressed, ways
+from whyray.delivery.syntaxes import (
+    COMPRESSION_FAILED,
+    UNCOMPRESSED,
+    Compression,
+    NoCompression,
+    compressions,
+    uncompressed,
+    ways,
+)
 
+_log = logging.getLogger("whyray.delivery")
 # A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
 # be converted to what the peer accepts are read first and given as such.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -169,12 +180,19 @@ def _source(
     agreed = [
         syntax for syntax in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, syntax) in accepted
     ]
-    if agreed:
-        if agreed[0] == stored:
+    gave_up: WhyRayError | None = None
+    for syntax in agreed:
+        if syntax == stored:
             return file.path, stored
-        if agreed[0] in UNCOMPRESSED:
-            return dcmread(file.path), agreed[0]
-        return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), agreed[0]))), agreed[0]
+        if syntax in UNCOMPRESSED:
+            return dcmread(file.path), syntax
+        try:
+            return dcmread(BytesIO(compression.compressed(file.path.read_bytes(), syntax))), syntax
+        except COMPRESSION_FAILED as error:
+            # the encoder's fault and not the result's: it goes as it can go
+            gave_up = logged(_log, error, f"{file.sop_instance_uid} for {name} goes uncompressed, where that is taken")
+    if gave_up is not None:
+        raise gave_up
     if any((file.sop_class_uid, syntax) in accepted for syntax in UNCOMPRESSED):
         raise PeerRefused(
             f"{name} takes {UID(file.sop_class_uid).name} but not in {UID(stored).name}, as {file.sop_instance_uid} is",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 from pydicom import Dataset
 
 from whyray.base.errors import DecodeError, PeerBusy, PeerRefused
+from whyray.base.failures import logged
 from whyray.config import DicomWebDestination
 from whyray.delivery.connecting import unanswered
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable
 from whyray.delivery.statuses import describe, error_of
-from whyray.delivery.syntaxes import UNCOMPRESSED, Compression, NoCompression, ways
+from whyray.delivery.syntaxes import COMPRESSION_FAILED, UNCOMPRESSED, Compression, NoCompression, ways
 from whyray.delivery.web import error_of_response, web_client, words_of
 
 if TYPE_CHECKING:
     import httpx
 
+_log = logging.getLogger("whyray.delivery")
 _PIECE = 1 << 18
 _MOST_BYTES = 64 << 20
 """Bytes of one request, where it has more than one instance."""
@@ -88,6 +91,9 @@ def _send_packed(
     for number, (file, open_ways) in enumerate(waiting):
         try:
             packed[_packed(file, open_ways[0], compression, folder / f"{number}.dcm").path] = (file, open_ways)
+        except COMPRESSION_FAILED as error:
+            logged(_log, error, f"{file.sop_instance_uid} for {url} goes uncompressed")
+            again.append((file, open_ways[1:]))
         except Exception as error:  # pydicom and codecs raise what they like; their text may quote the file
             failure = unencodable(error, file, url)
             report(Outcome(file, None, failure.message, failure))

@@ -7,8 +7,11 @@ from typing import Protocol
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from whyray.base.errors import ProcessKilled, TimeLimit
 from whyray.delivery.outgoing import Outgoing
 
+COMPRESSION_FAILED = (ProcessKilled, TimeLimit)
+"""The encoder's end, not the object's fault: that goes in another transfer syntax."""
 UNCOMPRESSED = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 
 
@@ -20,7 +23,7 @@ class Compression(Protocol):
         ...
 
     def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
-        """The DICOM file (PS3.10) with its pixels compressed."""
+        """The DICOM file (PS3.10) compressed. Raises one of `COMPRESSION_FAILED` if the encoder fails."""
         ...
 
 

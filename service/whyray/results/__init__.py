@@ -16,7 +16,6 @@ from whyray.results.answer import (
 from whyray.results.build import build_results
 from whyray.results.build_frames import build_frame_results
 from whyray.results.build_run import build_run_results, grouped_results
-from whyray.results.compression import COMPRESSIONS, compressed, compressions_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
@@ -31,7 +30,6 @@ from whyray.results.templates import Templates, load_templates, template_schema,
 from whyray.results.wording import Wording
 
 __all__ = [
-    "COMPRESSIONS",
     "EVERY_KIND",
     "Answer",
     "EarlierResult",
@@ -50,8 +48,6 @@ __all__ = [
     "build_frame_results",
     "build_results",
     "build_run_results",
-    "compressed",
-    "compressions_of",
     "describe",
     "describe_no_statement",
     "encode",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, SecondaryCaptureImageStorage
 
-from whyray.base.errors import WhyRayError
-from whyray.jobs.compression_process import CompressionProcess
+from whyray.base.errors import TimeLimit, WhyRayError
+from whyray.compression import CompressionProcess
 
 
 def test_a_process_that_was_killed_is_replaced_and_what_it_refuses_is_told() -> None:
@@ -24,4 +24,11 @@ def test_a_process_that_was_killed_is_replaced_and_what_it_refuses_is_told() -> 
         assert compression._process.pid != first.pid
     finally:
         compression.close()
+    assert compression._process is None
+
+
+def test_an_encoder_that_hangs_is_ended() -> None:
+    compression = CompressionProcess(longest=0.0)
+    with pytest.raises(TimeLimit, match="took longer than 0 s"):
+        compression.syntaxes(SecondaryCaptureImageStorage)
     assert compression._process is None

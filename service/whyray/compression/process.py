@@ -17,22 +17,30 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from whyray.base.child_process import how_ended
-from whyray.base.errors import ProcessKilled, error_named
+from whyray.base.errors import ProcessKilled, TimeLimit, error_named
 from whyray.base.failures import typed_error
 
-IDLE = 60.0
+IDLE = 600.0
 """Seconds without an order after which the process ends."""
-_PROGRAM = "whyray.jobs.compression_process"
+LONGEST = 300.0
+"""Seconds after which an encoder hangs: no result takes a tenth of it."""
+_PROGRAM = "whyray.compression.process"
 _Failure: TypeAlias = tuple[str, str, str]
 """Code, message and advice of an error."""
 _Answer: TypeAlias = tuple[object, _Failure | None]
 
 
 class CompressionProcess:
-    """Compresses as `PageCompression` does; safe for threads, one result at a time."""
+    """Compresses as `LosslessCompression` does; safe for threads, one result at a time.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    Parameters
+    ----------
+    longest
+        Seconds that one result may take; then the process is killed, and the next order starts another.
+    """
+
+    def __init__(self, *, longest: float = LONGEST) -> None:
+        self._lock, self._longest = threading.Lock(), longest
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._syntaxes = cache(partial(self._ask, "syntaxes"))
@@ -50,6 +58,8 @@ class CompressionProcess:
         ------
         ProcessKilled
             If the process dies over it.
+        TimeLimit
+            If it takes too long.
         """
         made = self._ask("compressed", file, transfer_syntax_uid)
         assert isinstance(made, bytes)
@@ -86,6 +96,14 @@ class CompressionProcess:
                 )
             self._connection = own
         self._connection.send(order)
+        if not self._connection.poll(self._longest):
+            if self._process is not None:
+                self._process.kill()
+            self._end()
+            raise TimeLimit(
+                f"compressing a result took longer than {self._longest:.0f} s",
+                advice="Look at the object in a viewer; it may be damaged.",
+            )
         answer: _Answer = self._connection.recv()
         return answer
 
@@ -100,12 +118,12 @@ class CompressionProcess:
 
 def _serve(connection: Connection[Any, Any]) -> None:
     """Be the process: do what is ordered until nobody is there, or nothing was ordered for a while."""
-    from whyray.jobs.page_compression import PageCompression
+    from whyray.compression.lossless import LosslessCompression
 
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the role, which lets the object in hand come to its end
-    compression = PageCompression()
+    compression = LosslessCompression()
     with suppress(EOFError, BrokenPipeError):
         while connection.poll(IDLE):
             name, *order = connection.recv()

@@ -9,14 +9,15 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
     ParametricMapStorage,
     RLELossless,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 
 from whyray.base.errors import ConfigError
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
-from whyray.results.secondary_capture import MULTI_FRAME_TRUE_COLOUR, SINGLE_FRAME
 
 COMPRESSIONS: dict[str, str] = {
     "jpeg-2000": str(JPEG2000Lossless),
@@ -26,7 +27,7 @@ COMPRESSIONS: dict[str, str] = {
 }
 """Names of compressions → transfer syntax UIDs."""
 
-_PAGES = frozenset({SINGLE_FRAME, MULTI_FRAME_TRUE_COLOUR})
+_PAGES = frozenset({SecondaryCaptureImageStorage, MultiFrameTrueColorSecondaryCaptureImageStorage})
 """Classes of which the pixels are compressed. Deflated as a whole they would be smaller than by JPEG-LS, but archives
 give their frames to viewers as they lie, and OHIF 3.12 then shows none.
 
@@ -80,3 +81,16 @@ def compressed(file: bytes, compression: str) -> bytes:
     with BytesIO() as made:
         dataset.save_as(made, enforce_file_format=True)
         return made.getvalue()
+
+
+class LosslessCompression:
+    """What delivery asks for, by transfer syntax UIDs, done in the process that asks."""
+
+    def syntaxes(self, sop_class_uid: str, /) -> frozenset[str]:
+        """Transfer syntax UIDs that results of this SOP Class can be compressed to."""
+        return frozenset(COMPRESSIONS[name] for name in compressions_of(sop_class_uid))
+
+    def compressed(self, file: bytes, transfer_syntax_uid: str, /) -> bytes:
+        """A result's file with its pixels compressed, without loss."""
+        (name,) = [name for name, uid in COMPRESSIONS.items() if uid == transfer_syntax_uid]
+        return compressed(file, name)
