@@ -14,7 +14,7 @@ from delivery_site import PACE, PATIENT, QUICK, DeliverySite, ScpFactory
 from peers import OrthancFactory, StoreScpFactory, free_port, until
 from whyray.catalog import DeliveryState, deliveries
 from whyray.config import DicomDestination, Retry
-from whyray.delivery import Caller, DeliveryService, association
+from whyray.delivery import Caller, DeliveryService, Pace, association
 from whyray.delivery.association import context
 
 
@@ -265,6 +265,18 @@ def test_a_batch_that_takes_longer_than_its_lease_is_not_taken_over(
         rows = site.until_state("pacs", DeliveryState.SENT)
     assert {row.attempt for row in rows} == {1}
     assert len(peer.received) == len(set(peer.received)) == 8
+
+
+def test_who_is_told_of_new_results_does_not_wait_for_the_next_look(
+    site: DeliverySite, scp: ScpFactory, images: list[Path]
+) -> None:
+    peer = scp(lambda _uid, _count: 0)
+    with site.delivering({"pacs": peer.destination()}, pace=Pace(look=600.0)) as service:
+        until(lambda: bool(service._workers), what="the destination's worker")
+        for image in images[:2]:
+            site.results([image], "pacs")
+            service.look_now()
+            site.until_state("pacs", DeliveryState.SENT)
 
 
 def test_stopping_finishes_the_object_under_way_and_hands_the_rest_back(

@@ -151,7 +151,7 @@ def test_a_delivery_whose_pause_is_over_is_queued_again_by_the_delivery_role_alo
 def test_beside_a_queue_that_hangs_studies_are_routed_and_their_jobs_sent_once_it_answers(
     site: Site, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "_PATIENCE", 0.2)
+    monkeypatch.setattr(queue, "BROKER_PATIENCE", 0.2)
     with socket.socket(socket.AF_UNIX) as silent:
         path = str(site.folder / "silent.sock")
         silent.bind(path)

@@ -184,6 +184,7 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
     from whyray.audit import AuditSender
     from whyray.compression import CompressionProcess
     from whyray.delivery import Caller, DeliveryService
+    from whyray.jobs.result_notices import listen_for_results
 
     context = Context.open(path, check_apart=True)
 
@@ -200,6 +201,12 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
             sender = AuditSender(context.catalog, context.config)
             auditing = threading.Thread(target=sender.run, args=[stop], name="whyray-audit")
             auditing.start()
+            threading.Thread(
+                target=listen_for_results,
+                args=[context.redis_url, service.look_now, stop],
+                name="whyray-result-notices",
+                daemon=True,
+            ).start()
             try:
                 service.run(stop)
             finally:

@@ -18,10 +18,12 @@ from celery import Celery, bootsteps
 
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.base.errors import WhyRayError
+from whyray.catalog import JobState
 from whyray.jobs.attempt import attempt
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.memory_limit import memory_of_a_job
 from whyray.jobs.queue import RUN_JOB, celery_app, queue_hindrance
+from whyray.jobs.result_notices import tell_of_results
 from whyray.jobs.standby import Standby
 
 _log = logging.getLogger("whyray.roles")
@@ -52,7 +54,9 @@ class Worker:
             celery.worker.state.should_stop = 2
             return
         context = self.context
-        attempt(job_id, self.heartbeat.name, context.catalog, context.config, self._rng, self.process.work)
+        state = attempt(job_id, self.heartbeat.name, context.catalog, context.config, self._rng, self.process.work)
+        if state is JobState.DONE:
+            tell_of_results(context.redis_url)
         self.process.start()  # where it died: it loads its libraries while nothing is to be done
 
     _rng: random.Random = field(default_factory=random.Random)

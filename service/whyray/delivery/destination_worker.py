@@ -33,10 +33,20 @@ class DestinationWorker(ABC):
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{name}:{random_id()[:8]}"
         self.thread = threading.Thread(target=self._run, name=f"{work}-{name}", daemon=True)
         self._work, self._look = work, look
+        self._roused = threading.Event()
 
     @abstractmethod
     def turn(self) -> bool:
         """Do what is due; says whether anything was."""
+
+    def look_now(self) -> None:
+        """There may be something due: don't wait for the next look."""
+        self._roused.set()
+
+    def end(self) -> None:
+        """Finish what is under way, and no more."""
+        self.stop.set()
+        self._roused.set()
 
     def join(self) -> None:
         """Wait for what is under way."""
@@ -44,10 +54,11 @@ class DestinationWorker(ABC):
 
     def _run(self) -> None:
         while not self.stop.is_set():
+            self._roused.clear()
             worked = False
             try:
                 worked = self.turn()
             except Exception as error:  # leases run out by themselves: whatever was claimed is taken up again
                 logged(_log, error, f"{self._work} to {self.name} goes on after a failure")
             if not worked:
-                self.stop.wait(self._look)
+                self._roused.wait(self._look)

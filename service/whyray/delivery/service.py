@@ -93,6 +93,11 @@ class DeliveryService:
             self.caller = caller or self.caller
             self._stop_changed()
 
+    def look_now(self) -> None:
+        """New results are in the catalog: send them now rather than at the next look."""
+        for worker in list(self._workers):
+            worker.look_now()
+
     def run(self, stop_event: threading.Event) -> None:
         """Deliver until `stop_event` is set; then finish the objects under way and hand the rest back."""
         try:
@@ -101,7 +106,7 @@ class DeliveryService:
                 stop_event.wait(self.pace.look)
         finally:
             for worker in self._workers:
-                worker.stop.set()
+                worker.end()
             for worker in self._workers:
                 worker.join()
             self._workers = []
@@ -146,7 +151,7 @@ class DeliveryService:
     def _stop_changed(self) -> None:
         for worker in list(self._workers):
             if self._destinations.get(worker.name) != worker.destination or self.caller != worker.caller:
-                worker.stop.set()
+                worker.end()
 
     def _name_strangers(self, waiting: frozenset[str]) -> None:
         strangers = waiting - set(self._destinations)

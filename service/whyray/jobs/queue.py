@@ -14,7 +14,7 @@ from whyray.base.errors import PeerUnreachable
 if TYPE_CHECKING:
     from celery import Celery
 
-_PATIENCE = 2.0
+BROKER_PATIENCE = 2.0
 """Seconds: nothing waits longer for a broker that is silent."""
 RUN_JOB = "whyray.run_job"
 QUEUES = {0: "whyray.stat", 1: "whyray.urgent", 2: "whyray.routine"}
@@ -42,8 +42,8 @@ def celery_app(redis_url: str) -> Celery:
             "queue_order_strategy": "priority",
             "socket_keepalive": True,
             # longer than BRPOP waits, short enough that routing goes on beside a broker that hangs
-            "socket_timeout": _PATIENCE,
-            "socket_connect_timeout": _PATIENCE,
+            "socket_timeout": BROKER_PATIENCE,
+            "socket_connect_timeout": BROKER_PATIENCE,
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # for ever: meanwhile jobs are taken from the catalog
@@ -73,7 +73,7 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     import redis
 
     try:
-        with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
+        with redis.from_url(plain_redis_url(redis_url), socket_timeout=BROKER_PATIENCE) as client:
             client.ping()
     except redis.RedisError as error:
         return PeerUnreachable(
@@ -83,7 +83,8 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     return None
 
 
-def _plain(redis_url: str) -> str:
+def plain_redis_url(redis_url: str) -> str:
+    """The broker's address as Redis's own library writes it."""
     return redis_url.replace("redis+socket://", "unix://", 1)
 
 
@@ -97,5 +98,5 @@ def backlog(redis_url: str) -> int:
     """
     import redis
 
-    with redis.from_url(_plain(redis_url), socket_timeout=_PATIENCE) as client:
+    with redis.from_url(plain_redis_url(redis_url), socket_timeout=BROKER_PATIENCE) as client:
         return sum(int(client.llen(name)) for name in QUEUES.values())
