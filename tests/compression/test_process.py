@@ -1,4 +1,4 @@
-"""Results are compressed in a process of its own, whose end is noticed."""
+"""Results are compressed in processes of their own, whose end is noticed."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from whyray.compression import CompressionProcess
 
 
 def test_a_process_that_was_killed_is_replaced_and_what_it_refuses_is_told() -> None:
-    compression = CompressionProcess()
+    compression = CompressionProcess(most=1)
     try:
         known = {JPEG2000Lossless, JPEGLSLossless, RLELossless}
         assert compression.syntaxes(SecondaryCaptureImageStorage) == known
-        first = compression._process
-        assert first is not None
-        first.kill()
-        first.wait()
+        (first,) = compression._idle
+        first.process.kill()
+        first.process.wait()
         with pytest.raises(WhyRayError, match="compressing a result"):
             compression.compressed(b"no DICOM file", str(JPEGLSLossless))
-        assert compression._process is not None
-        assert compression._process.pid != first.pid
+        (second,) = compression._idle
+        assert second.process.pid != first.process.pid
     finally:
         compression.close()
-    assert compression._process is None
+    assert compression._idle == []
+    assert second.process.poll() == 0
 
 
 def test_an_encoder_that_hangs_is_ended() -> None:
     compression = CompressionProcess(longest=0.0)
     with pytest.raises(TimeLimit, match="took longer than 0 s"):
         compression.syntaxes(SecondaryCaptureImageStorage)
-    assert compression._process is None
+    assert compression._idle == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID
@@ -28,6 +29,7 @@ from whyray.delivery.association import (
     silence,
 )
 from whyray.delivery.outgoing import Outcome, Outgoing, Report, unencodable, without_identity
+from whyray.delivery.preparation import Preparation
 from whyray.delivery.statuses import describe, error_of
 from whyray.delivery.syntaxes import (
     COMPRESSION_FAILED,
@@ -43,6 +45,10 @@ _log = logging.getLogger("whyray.delivery")
 # A file is sent in pieces as it lies on disk, never decoded. The setting counts for paths only; data sets that have to
 # be converted to what the peer accepts are read first and given as such.
 _config.STORE_SEND_CHUNKED_DATASET = True
+
+
+_Source: TypeAlias = tuple[Any, str]
+"""What pynetdicom is to send, a path or a data set, and in which transfer syntax."""
 
 
 def store(
@@ -84,15 +90,16 @@ def store(
         accepted = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in link.accepted_contexts
         }
-        for number, file in enumerate(files):
-            if not proceed(file):
-                continue
-            outcome = _store_one(link, peer, file, accepted, compression, number % 65535 + 1)
-            report(outcome)
-            if outcome.broke or not link.is_established:
-                # pynetdicom may learn of the end a moment later; whatever is sent until then waits for its time-out
-                link.abort()
-                return
+        with Preparation(files, lambda file: _source(link, peer, file, accepted, compression)) as sources:
+            for number, file in enumerate(files):
+                if not proceed(file):
+                    continue
+                outcome = _store_one(link, peer, file, partial(sources.take, number), number % 65535 + 1)
+                report(outcome)
+                if outcome.broke or not link.is_established:
+                    # pynetdicom may learn of the end a moment later; whatever is sent until then waits for its time-out
+                    link.abort()
+                    return
         if after is not None:
             after(link)
 
@@ -136,13 +143,12 @@ def _store_one(
     link: Association,
     peer: DicomDestination,
     file: Outgoing,
-    accepted: set[tuple[str, str]],
-    compression: Compression,
+    source_of_it: Callable[[], _Source],
     message_id: int,
 ) -> Outcome:
     name = address(peer)
     try:
-        source, syntax = _source(link, peer, file, accepted, compression)
+        source, syntax = source_of_it()
         begun = time.monotonic()
         answer = link.send_c_store(source, msg_id=message_id)
     except WhyRayError as error:
@@ -171,11 +177,8 @@ def _source(
     file: Outgoing,
     accepted: set[tuple[str, str]],
     compression: Compression,
-) -> tuple[Any, str]:
-    """What pynetdicom is to send, and in which transfer syntax: the best that was accepted.
-
-    The file's path as it is stored, or a data set.
-    """
+) -> _Source:
+    """In the best transfer syntax that was accepted: the file's path as it is stored, or a data set."""
     name, stored = address(peer), file.transfer_syntax_uid
     agreed = [
         syntax for syntax in ways(file, peer.transfer_syntaxes, compression) if (file.sop_class_uid, syntax) in accepted
