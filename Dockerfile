@@ -16,12 +16,12 @@ RUN python -m venv /opt/whyray
 
 FROM build AS build-cpu
 RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.0 \
- && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[cpu,postgres]'
+ && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[cpu,postgres,tracing]'
 
 FROM build AS build-cuda
 # onnxruntime-gpu instead of, never beside, onnxruntime
 RUN /opt/whyray/bin/pip install --constraint deploy/constraints.txt torch==2.13.0 \
- && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[gpu,postgres]'
+ && /opt/whyray/bin/pip install --constraint deploy/constraints.txt '.[gpu,postgres,tracing]'
 
 FROM ${CUDA_IMAGE} AS cuda-base
 # the virtual environment was made for Debian's Python 3.11: it brings that interpreter along, but not what it links to

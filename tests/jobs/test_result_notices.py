@@ -12,20 +12,22 @@ from whyray.jobs import result_notices
 from whyray.jobs.result_notices import listen_for_results, tell_of_results
 
 
+@pytest.mark.parametrize("by", ["url", "socket_url"])
 def test_a_notice_is_heard_and_so_is_the_broker_that_comes_back(
-    redis_server: Callable[[], RedisServer], monkeypatch: pytest.MonkeyPatch
+    by: str, redis_server: Callable[[], RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result_notices, "_PAUSE", 0.05)
     server, stop, heard = redis_server(), threading.Event(), threading.Semaphore(0)
-    listening = threading.Thread(target=listen_for_results, args=[server.url, heard.release, stop], daemon=True)
+    url = getattr(server, by)
+    listening = threading.Thread(target=listen_for_results, args=[url, heard.release, stop], daemon=True)
     listening.start()
     assert heard.acquire(timeout=10), "not connected"
-    tell_of_results(server.url)
+    tell_of_results(url)
     assert heard.acquire(timeout=10), "not told"
     server.kill()
-    tell_of_results(server.url)  # nobody to tell it to: no error
+    tell_of_results(url)  # nobody to tell it to: no error
     server.start()
     assert heard.acquire(timeout=10), "not told that the broker is back"
     stop.set()
-    tell_of_results(server.url)
+    tell_of_results(url)
     until(lambda: not listening.is_alive(), what="the listener's end")

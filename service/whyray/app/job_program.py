@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from whyray.app.context import Context
+from whyray.app.tracing import traced_jobs
 from whyray.base.errors import ConfigError, PackageError
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_process import Order, take_orders
@@ -61,6 +62,7 @@ def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], Non
         model=model,
         templates=lambda: templates_in(context.config().templates.folder),
         rng=random.Random(),
+        traced=traced_jobs(context.config(), context.catalog),
     )
 
     def work(order: Order, progress: Progress) -> None:

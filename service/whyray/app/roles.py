@@ -19,6 +19,7 @@ from whyray.app.first_start import first_start_words
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
+from whyray.app.tracing import Traces
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
@@ -193,8 +194,14 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
 
     config = context.config()
     compression = CompressionProcess()
+    traces = None if config.tracing.endpoint is None else Traces(config, "delivery")
     service = DeliveryService(
-        context.catalog, context.storage, config.destinations, caller=caller(config), compression=compression
+        context.catalog,
+        context.storage,
+        config.destinations,
+        caller=caller(config),
+        compression=compression,
+        observer=None if traces is None else traces.delivered,
     )
     try:
         with ProcessHeartbeat(context, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
@@ -214,6 +221,8 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
                 auditing.join()
     finally:
         compression.close()
+        if traces is not None:
+            traces.close()
         context.close()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 ELSEWHERE = "anything else"
@@ -52,16 +52,28 @@ class _Running:
     """Seconds of stages entered within."""
 
 
+class StageObserver(Protocol):
+    """Told of each stage as it begins and ends; what was entered last is left first."""
+
+    def entered(self, name: str, /) -> None:
+        """A stage of this name begins."""
+
+    def left(self) -> None:
+        """The stage that was entered last ends."""
+
+
 class Stages:
     """Collects stages from its making on. `clock` gives seconds from any beginning, ever rising."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, observer: StageObserver | None = None) -> None:
+        self._clock, self._observer = clock, observer
         self._running = [_Running(ELSEWHERE, clock())]
         self._ended: dict[str, StageTime] = {}
 
     def enter(self, name: str) -> None:
         """A stage begins within the one that runs."""
+        if self._observer is not None:
+            self._observer.entered(name)
         self._running.append(_Running(name, self._clock()))
 
     def leave(self) -> None:
@@ -71,6 +83,8 @@ class Stages:
         self._running[-1].within += took
         again = any(outer.name == done.name for outer in self._running)  # its time is the outer one's already
         self._add(done.name, took - done.within, 0.0 if again else took)
+        if self._observer is not None:
+            self._observer.left()
 
     def _add(self, name: str, own: float, total: float) -> None:
         before = self._ended.get(name, StageTime(name, 0.0, 0.0, 0))
@@ -89,9 +103,11 @@ _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
 
 @contextmanager
-def measured_stages(clock: Callable[[], float] = time.perf_counter) -> Iterator[Stages]:
+def measured_stages(
+    clock: Callable[[], float] = time.perf_counter, observer: StageObserver | None = None
+) -> Iterator[Stages]:
     """Collect the stages that this thread enters inside."""
-    stages = Stages(clock)
+    stages = Stages(clock, observer)
     token = _current.set(stages)
     try:
         yield stages

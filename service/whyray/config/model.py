@@ -18,6 +18,7 @@ from whyray.config.problems import Place
 from whyray.config.references import reference_faults
 from whyray.config.routes import Otherwise, OtherwiseValue, Route
 from whyray.config.site import Admin, Catalog, Packages, Queue, Retention, Storage, Templates, Workers
+from whyray.config.tracing import Tracing
 from whyray.config.values import FolderPath, UidRoot, parse_duration
 from whyray.config.worklists import Worklist
 
@@ -58,6 +59,8 @@ class Config(Section):
     """HTTP API and web page."""
     audit: Audit = Audit()
     """Where the audit trail is sent."""
+    tracing: Tracing = Tracing()
+    """Where the time of jobs and deliveries is told of, for a collector of OpenTelemetry."""
     retention: Retention = Retention()
     """How long things are kept."""
     packages: Packages = Packages()

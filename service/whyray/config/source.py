@@ -35,6 +35,7 @@ NEEDS_RESTART: tuple[Place, ...] = (
     ("workers", "count"),
     ("workers", "device"),
     ("workers", "threads"),
+    ("tracing",),
 )
 """Settings that a running process keeps until it is started again; all others take effect with the reload."""
 

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,6 +52,10 @@ class Pace:
     """What was sent so long ago and never asked for is asked for now; until then its own batch will."""
 
 
+Observer = Callable[[Delivery, Outcome, int], None]
+"""Told of each delivery that was tried: its row, what became of it, and when it began, in ns since 1970."""
+
+
 class DeliveryService:
     """Sends what is due to each destination; a dead destination holds up nobody but itself.
 
@@ -61,6 +65,8 @@ class DeliveryService:
         By the names that routes and deliveries use.
     compression
         What makes the compressed transfer syntaxes that destinations name; nothing is compressed without it.
+    observer
+        Told of each delivery that was tried, in the threads that send.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class DeliveryService:
         rng: random.Random | None = None,
         uid_source: IdSource = random_uid,
         pace: Pace | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.catalog, self.storage = catalog, storage
         self.clock = catalog.clock
@@ -81,6 +88,7 @@ class DeliveryService:
         self.compression = compression
         self.rng = rng or random.Random()
         self.uid_source, self.pace = uid_source, pace or Pace()
+        self.observer = observer
         self._destinations = dict(destinations)
         self._workers: list[DestinationWorker] = []
         self._strangers: frozenset[str] = frozenset()
@@ -248,6 +256,7 @@ class Batch:
         self.rows = {delivery.id: delivery for delivery in claimed}
         self.keeper = LeaseKeeper(self.service.catalog, self.rows, worker.owner, every=self.service.pace.renew)
         self.sent: list[Delivery] = []
+        self.begun: dict[str, int] = {}
         self.transfer = OutgoingTransfer(self.service.catalog, worker.name, worker.destination, worker.caller)
         # one draw for all, so that what fails together comes back together, in one association
         self.jitter_seed = self.service.rng.random()
@@ -328,11 +337,15 @@ class Batch:
         if self.worker.stop.is_set() or not self.keeper.holds(file.ticket):
             return False
         self.transfer.begins(file)
+        self.begun[file.ticket] = time.time_ns()
         return True
 
     def _report(self, outcome: Outcome) -> None:
         delivery_id = outcome.file.ticket
         self.transfer.ended(outcome)
+        if self.service.observer is not None:
+            begun = self.begun.get(delivery_id, time.time_ns())
+            self.service.observer(self.rows[delivery_id], outcome, begun)
         self.worker.broken = self.worker.broken + 1 if outcome.broke else 0
         if outcome.error is not None:
             self._stop(delivery_id, outcome.error, outcome.status)

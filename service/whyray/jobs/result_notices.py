@@ -45,7 +45,6 @@ def listen_for_results(redis_url: str, heard: Callable[[], None], stop: threadin
                 redis.from_url(
                     plain_redis_url(redis_url),
                     socket_connect_timeout=BROKER_PATIENCE,
-                    socket_keepalive=True,
                     health_check_interval=_QUIET,
                 ) as client,
                 client.pubsub(ignore_subscribe_messages=True) as channel,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from PIL import Image
 from whyray.base.errors import ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.preview import preview_of
-from whyray.base.stages import Stages, measured_stages, stage, stages_in_words
+from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
 from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
@@ -48,6 +48,8 @@ class Tools:
     model: Callable[[str], Model]
     templates: Callable[[], Templates]
     rng: random.Random
+    traced: Callable[[str], AbstractContextManager[StageObserver | None]] = lambda _: nullcontext()
+    """What the work on a job, by its id, happens in: it may want to know of the stages."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def work_on(tools: Tools, job_id: str, owner: str, progress: Progress) -> None:
 
     Raises whatever goes wrong.
     """
-    with measured_stages() as stages, ExitStack() as files:
+    with tools.traced(job_id) as observer, measured_stages(observer=observer) as stages, ExitStack() as files:
         _work_on(tools, job_id, owner, progress, files, stages)
     _log.info("job %s: %s", job_id, _time_in_words(stages))
 
