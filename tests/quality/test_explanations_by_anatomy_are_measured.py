@@ -20,7 +20,7 @@ from explain.anatomy.planted_anatomy import (
 )
 from planted import BRIGHT
 from whyray.base.coded_concept import CodedConcept
-from whyray.explain import Context, Heatmap, RegionShares, Structure, explain
+from whyray.explain import Context, Counterfactual, Heatmap, RegionShares, Structure, explain
 from whyray.explain.anatomy import allowed_in
 from whyray.inference import Model
 from whyray.quality import Budget, Grade, Measurement, QualityCard, assess, assess_typed
@@ -137,6 +137,19 @@ def test_a_heatmaps_card_tells_how_much_of_it_lies_where_the_finding_is_looked_f
         assert named(card, "strongest place inside anatomy").grade is grade
         assert inside.baseline == pytest.approx(allowed.mean())
         assert "share inside anatomy" not in {each.name for each in assess(model, image, heatmap).measurements}
+
+
+@pytest.mark.parametrize(("place", "grade"), [(IN_RIGHT_LUNG, Grade.GREEN), (OUTSIDE, Grade.AMBER)])
+def test_a_counterfactuals_card_tells_whether_what_it_changes_lies_where_the_finding_is_looked_for(
+    model: Model, place: tuple[slice, slice], grade: Grade
+) -> None:
+    image = lit(place)
+    changed = explain(model, image, target=BRIGHT, method="region-counterfactual", fill="mean", regions="grid")
+    assert isinstance(changed, Counterfactual)
+    card = assess_typed(model, image, changed, context=Context(), budget=Budget(forwards=300))
+    inside = named(card, "change inside anatomy")
+    assert (inside.grade, inside.aspect) == (grade, "anatomy")
+    assert card.answers["place"] is grade
 
 
 def test_a_narrowed_map_is_judged_by_what_the_prior_took_from_it(model: Model) -> None:

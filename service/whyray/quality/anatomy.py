@@ -14,6 +14,7 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ExplanationError
 from whyray.explain import (
     Case,
+    Counterfactual,
     ExplainedImage,
     Fill,
     Heatmap,
@@ -241,6 +242,22 @@ def inside_anatomy(heatmap: Heatmap, allowed: BoolArray | None, valid: BoolArray
     yield _inside(facts["allowed_share"], facts["allowed_area"])
     if allowed.ndim == 2:
         yield _strongest_place(weight, allowed, valid)
+
+
+def changed_inside(told: Counterfactual, allowed: BoolArray | None) -> Iterator[Measurement]:
+    """How much of what a counterfactual changes lies where its target may be looked for; nothing where that is unknown.
+
+    Amber at worst: that the answer hangs on something outside is what a counterfactual may be there to say.
+    """
+    weight = np.abs(told.difference)
+    if allowed is None or not weight.any():
+        return
+    _, facts = attention(weight, allowed)
+    share, area = facts["allowed_share"], facts["allowed_area"]
+    sure = max(SURELY_INSIDE, area)
+    rule = f"green from {sure:.0%}: below, much is changed where this finding may not be"
+    grade = Grade.GREEN if share >= sure else Grade.AMBER
+    yield Measurement("change inside anatomy", "anatomy", share, area, grade, rule, "WhyRay")
 
 
 def _strongest_place(weight: FloatArray, allowed: BoolArray, valid: BoolArray | None) -> Measurement:

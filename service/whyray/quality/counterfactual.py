@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import WhyRayError
 from whyray.explain import Case, Counterfactual, TypedMethod, as_input, checked_parameters, method_named, resampled
+from whyray.explain.anatomy import allowed_in
 from whyray.explain.counterfactual import LatentSpace, region_labels, space_of, with_regions_replaced
 from whyray.inference import target_spec
+from whyray.quality.anatomy import changed_inside
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.case_space import case_distance
 from whyray.quality.similarity import structural_similarity
@@ -82,6 +84,7 @@ def latent_shift(explanation: Counterfactual, question: Question) -> Iterator[Me
     yield _random_directions(seen, space)
     yield _carried(seen)
     yield from _small(seen)
+    yield from changed_inside(explanation, _allowed(question))
     yield _given_back(seen, space)
     yield from _plausible(seen)
     yield from _repeatable(seen)
@@ -98,6 +101,7 @@ def region_counterfactual(explanation: Counterfactual, question: Question) -> It
     yield from _random_regions(seen)
     yield _other_filling(seen)
     yield from _small(seen)
+    yield from changed_inside(explanation, _allowed(question))
     space = _space_if_any(seen)
     if space is not None:
         yield _given_back(seen, space)
@@ -112,6 +116,11 @@ def _seen(told: Counterfactual, question: Question, pair: FloatArray) -> _Seen:
     start, end = (float(answer) for answer in model.answer(logits)[:, target])
     before = float(model.answer(question.case.run.logits)[0, target])
     return _Seen(told, question, before, start, end, float(logits[0, target]), float(logits[1, target]))
+
+
+def _allowed(question: Question) -> BoolArray | None:
+    case = question.case
+    return allowed_in(case.model, case.image, case.target_names[0], context=case.context)
 
 
 def _replaced(case: Case, told: Counterfactual, fill: str) -> FloatArray:

@@ -158,6 +158,7 @@ REASONS: Mapping[str, Reason] = {
     # the place
     "share inside anatomy": ("partly_outside", "outside"),
     "strongest place inside anatomy": "peak_outside",
+    "change inside anatomy": "changed_outside",
     "answer against its threshold": ("hardly_seen", "not_seen"),
     NO_RECORD: "no_marks",
     RECORD: ("no_better_than_guess", "worse_than_guess"),

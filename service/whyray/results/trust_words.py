@@ -30,6 +30,7 @@ class TrustReasons(Strict):
     partly_outside: Plain = "part of the highlighted area lies where this finding cannot be"
     outside: Plain = "the highlighted area lies mostly where this finding cannot be"
     peak_outside: Plain = "the most highlighted spot lies where this finding cannot be"
+    changed_outside: Plain = "much of what was changed lies where this finding cannot be"
     no_marks: Plain = "no radiologist's marks were compared with such maps of this package"
     few_marks: Plain = "too few radiologists' marks of this finding were compared with such maps of this package"
     no_better_than_guess: Plain = "such maps of this package met radiologists' marks hardly more often than a guess"
