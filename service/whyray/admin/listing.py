@@ -6,7 +6,6 @@ A list is made of streams, each a stretch of an index in the list's order; a pag
 from __future__ import annotations
 
 import base64
-import heapq
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import ColumnElement, func, inspect, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, func, inspect, literal, select, true, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.base import ExecutableOption
 
@@ -30,6 +29,8 @@ MOST_COUNTED = 10_000
 """Where the catalog has no count of a list, its rows are counted up to here, unless the list says otherwise."""
 
 
+_TOGETHER = 8
+"""So many streams are read by one statement."""
 _LARGEST = 2**31 - 1
 """What every database can count to."""
 
@@ -54,7 +55,8 @@ class Listing(Generic[Row]):
     """A list: disjoint streams that are all of it, sorted by columns that no two rows have alike.
 
     `total` is how many there are, where that is known without counting; else they are counted up to `most_counted`.
-    `options` say what is loaded with a row.
+    `options` say what is loaded with a row. `read_by` is for streams of another table: its columns that stand for
+    `order`, the last of them for the rows' primary key.
     """
 
     table: type[Row]
@@ -64,6 +66,15 @@ class Listing(Generic[Row]):
     total: int | None = None
     most_counted: int = MOST_COUNTED
     options: tuple[ExecutableOption, ...] = ()
+    read_by: tuple[InstrumentedAttribute[Any], ...] | None = None
+
+    @property
+    def key(self) -> tuple[InstrumentedAttribute[Any], ...]:
+        """What a stream is sorted by, and the primary key of the list's rows."""
+        if self.read_by is not None:
+            return (*self.read_by, self.read_by[-1])
+        (primary,) = inspect(self.table).primary_key
+        return (*self.order, primary)
 
 
 @dataclass(frozen=True)
@@ -188,25 +199,36 @@ def _keys(
     session: Session, listing: Listing[Row], cursor: _Cursor | None, descending: bool, skipped: int, most: int
 ) -> list[tuple[Any, ...]]:
     """What sorts the first rows of the page, and at the end of each their primary key."""
-    (primary,) = inspect(listing.table).primary_key
-    beyond = true() if cursor is None else _beyond(listing.order, cursor.key, descending)
+    *order, primary = listing.key
+    beyond = true() if cursor is None else _beyond(order, cursor.key, descending)
     # of one stream the database passes over what is skipped; of several, nobody knows how much is of which
     single = len(listing.streams) == 1
-    found = []
+    queries = []
     for stream in listing.streams:
-        columns = (*stream.facets, *(each for each in listing.order if not any(each is one for one in stream.facets)))
+        columns = (*stream.facets, *(each for each in order if not any(each is one for one in stream.facets)))
         query = (
-            select(*listing.order, primary)
+            select(*order, primary)
             .where(*stream.conditions, beyond)
             .order_by(*(column.desc() if descending else column for column in columns))
             .offset(skipped if single else 0)
             .limit(most if single else skipped + most)
         )
-        found.append([tuple(row) for row in session.execute(query)])
+        queries.append(query)
     if single:
-        return found[0]
-    by_order = itemgetter(*range(len(listing.order)))
-    return list(heapq.merge(*found, key=by_order, reverse=descending))[skipped : skipped + most]
+        return [tuple(row) for row in session.execute(queries[0])]
+    found = _at_once(session, queries)
+    found.sort(key=itemgetter(*range(len(order))), reverse=descending)
+    return found[skipped : skipped + most]
+
+
+def _at_once(session: Session, queries: Sequence[Select[Any]]) -> list[tuple[Any, ...]]:
+    """The rows of all queries, by few statements: to ask takes longer than to answer."""
+    found: list[tuple[Any, ...]] = []
+    for start in range(0, len(queries), _TOGETHER):
+        # SQLite takes the limit of a part only within a query of its own
+        parts = [select(*query.subquery().c) for query in queries[start : start + _TOGETHER]]
+        found += [tuple(row) for row in session.execute(union_all(*parts))]
+    return found
 
 
 def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
@@ -231,7 +253,7 @@ def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
         return listing.total, False
     total, most = 0, listing.most_counted
     for stream in listing.streams:
-        some = select(literal(1)).select_from(listing.table).where(*stream.conditions).limit(most + 1 - total)
+        some = select(literal(1)).select_from(listing.key[-1].table).where(*stream.conditions).limit(most + 1 - total)
         total += session.scalar(select(func.count()).select_from(some.subquery())) or 0
         if total > most:
             return most, True

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, literal, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import Session, defer, joinedload
 
 from whyray.admin import queries
@@ -17,6 +17,7 @@ from whyray.catalog import (
     Event,
     Feedback,
     Job,
+    JobDestination,
     JobState,
     ResultRow,
     Study,
@@ -50,17 +51,27 @@ def _in(values: Sequence[str]) -> Callable[[Any], object] | None:
 
 
 def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState], oldest_first: bool) -> Listing[Study]:
-    """Studies whose UID contains `uid`, in one of the states."""
+    """Studies with `uid` in their UID, as far as `studies.of_uid` finds it, in one of the states."""
     listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
-    if state:
-        streams = tuple(_of_state(session, each) for each in dict.fromkeys(state))
-        listing = replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
-    else:
-        listing = replace(listing, total=_number(session, "studies"))
+    states = tuple(dict.fromkeys(state))
     if uid:
-        contains = Study.study_instance_uid.contains(uid, autoescape=True)
-        listing = replace(listing, streams=tuple(stream.but(contains) for stream in listing.streams), total=None)
-    return listing
+        streams = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
+        if states:
+            streams = [stream.but(studies.is_in(each)) for stream in streams for each in states]
+        return replace(listing, streams=tuple(streams), most_counted=_MOST_LOOKED_UP)
+    if not states:
+        return replace(listing, total=_number(session, "studies"))
+    streams = [_of_state(session, each) for each in states]
+    total = sum(_number_in(session, each) for each in states) if "done" not in states else None
+    return replace(listing, streams=tuple(streams), total=total, most_counted=_MOST_LOOKED_UP)
+
+
+def _number_in(session: Session, state: StudyState) -> int:
+    if state in studies.FEW:
+        return studies.number_of_few(session, state)
+    # has no jobs, or has instances that routing has not dealt with
+    wanted = (lambda row: row[1]) if state == "receiving" else (lambda row: not row[0] and not row[1])
+    return sum(row.number for row in tallies.counted(session, "studies") if wanted(row.facets))
 
 
 def _of_state(session: Session, state: StudyState) -> Stream:
@@ -70,8 +81,7 @@ def _of_state(session: Session, state: StudyState) -> Stream:
         return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
     of_jobs = studies.FEW.get(state, (JobState.DONE,))
     number = sum(row.number for row in tallies.counted(session, "jobs") if row.facets[2] in of_jobs)
-    is_so = studies.is_in(state)
-    return Stream((studies.among_few(state), is_so) if state in studies.FEW and number <= _FEW else (is_so,))
+    return Stream((studies.is_in_few(state) if state in studies.FEW and number <= _FEW else studies.is_in(state),))
 
 
 def job_list(
@@ -101,16 +111,16 @@ def job_list(
     if destination is None:
         streams, total = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
         return replace(listing, streams=streams, total=total)
-    sent, _ = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), None)
-    routes = {row.facets[1] for row in tallies.counted(session, "deliveries") if row.facets[0] == destination}
-    streams, _ = streams_of(
-        session, "jobs", _JOB_FACETS, lambda name: name in routes and route in (None, name), of_package, _in(state)
-    )
-    latest = (session.scalar(select(func.max(Delivery.created_at)).where(*stream.conditions)) for stream in sent)
-    newest = max((at for at in latest if at is not None), default=None)
+    of_destination = JobDestination.destination == destination
+    if not state and route is package is None:
+        # read from the list of the destination's own jobs, whose columns sort it as those of jobs would
+        streams = (Stream((of_destination,), (JobDestination.destination,)),)
+        return replace(listing, streams=streams, read_by=(JobDestination.created_at, JobDestination.job_id))
+    newest = session.scalar(select(func.max(JobDestination.created_at)).where(of_destination))
     if newest is None:
         return replace(listing, streams=(), total=0)
-    # no job is younger than its last result: all that were created since then are passed over at once
+    streams, _ = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
+    # all that were created since the last one that has a result for it are passed over at once
     has_sent = (Job.created_at <= newest, _has_sent(destination))
     return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
 
@@ -118,11 +128,10 @@ def job_list(
 def _has_sent(destination: str) -> ColumnElement[bool]:
     """Whether a job has a result for this destination: looked up job by job, until there are enough.
 
-    A plain EXISTS may be answered by reading all deliveries of the destination first, of which there are millions.
+    A plain EXISTS may be answered by reading all jobs of the destination first, of which there may be a million.
     """
-    sent = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
-    of_job = select(literal(1)).where(ResultRow.job_id == Job.id, sent.correlate(ResultRow)).limit(1)
-    return of_job.correlate(Job).scalar_subquery().is_not(None)
+    sent = (JobDestination.job_id == Job.id, JobDestination.destination == destination)
+    return select(literal(1)).where(*sent).limit(1).correlate(Job).scalar_subquery().is_not(None)
 
 
 def delivery_list(

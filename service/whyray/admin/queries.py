@@ -16,6 +16,7 @@ from whyray.catalog import (
     DeliveryState,
     Instance,
     Job,
+    JobDestination,
     JobState,
     ResultRow,
     Series,
@@ -117,10 +118,8 @@ def job_filters(
         # 'cxr-findings' means every version, 'cxr-findings@1.0.0' that one
         conditions.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
     if destination is not None:
-        # one within the other, so that a database that plans by guessing looks up a job's few results, not the
-        # destination's many deliveries
-        sent_to = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
-        conditions.append(exists().where(ResultRow.job_id == Job.id, sent_to.correlate(ResultRow)).correlate(Job))
+        sent_to = exists().where(JobDestination.job_id == Job.id, JobDestination.destination == destination)
+        conditions.append(sent_to.correlate(Job))
     if error_code is not None:
         conditions.append(Job.error_code == error_code)
     return conditions

@@ -27,7 +27,8 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from whyray.base.finding_record import FindingRecord, finding_records
@@ -79,6 +80,15 @@ class Base(DeclarativeBase):
     """Metadata that the migrations are compared with."""
 
 
+_BYTEWISE = String(64).with_variant(String(64, collation="C"), "postgresql")
+"""UIDs in the order of their bytes on every database: then all that begin alike are one stretch of an index."""
+
+
+def _reversed_uid(context: DefaultExecutionContext) -> str:
+    uid: str = context.get_current_parameters()["study_instance_uid"]  # type: ignore[no-untyped-call]
+    return uid[::-1]
+
+
 class Study(Base):
     """One study. `received_sequence` grows with every stored instance, `routed_sequence` follows with routing.
 
@@ -88,7 +98,7 @@ class Study(Base):
 
     __tablename__ = "studies"
     id: Mapped[int] = mapped_column(primary_key=True)
-    study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    study_instance_uid: Mapped[str] = mapped_column(_BYTEWISE, unique=True)
     received_sequence: Mapped[int] = mapped_column(Integer, default=0)
     routed_sequence: Mapped[int] = mapped_column(Integer, default=0)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -99,10 +109,15 @@ class Study(Base):
     """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     has_jobs: Mapped[bool] = mapped_column(default=False, server_default=false())
+    reversed_uid: Mapped[str] = mapped_column(_BYTEWISE, default=_reversed_uid)
+    """The Study Instance UID from its last character to its first, so that one is found by its end."""
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
     jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
 
-    __table_args__ = (Index("ix_studies_received", "last_received_at", "id"),)
+    __table_args__ = (
+        Index("ix_studies_received", "last_received_at", "id"),
+        Index("ix_studies_reversed_uid", "reversed_uid"),
+    )
 
 
 def _index_of_studies(name: str, condition: ColumnElement[bool]) -> Index:
@@ -214,6 +229,18 @@ class Job(Base):
     )
 
 
+class JobDestination(Base):
+    """A destination that results of a job are for: what the list of a destination's jobs is read from."""
+
+    __tablename__ = "job_destinations"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    destination: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Of the job."""
+
+    __table_args__ = (Index("ix_job_destinations_created", "destination", "created_at", "job_id"),)
+
+
 class ResultRow(Base):
     """One DICOM object that a job made. `picture_key` is its PNG in storage, where it has a picture."""
 
@@ -317,6 +344,23 @@ class Announcement(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (Index("ix_announcements_due", "destination", "state", "created_at"),)
+
+
+def _index_of_stuck(name: str, *columns: InstrumentedAttribute[Any]) -> Index:
+    # of what failed or waits alone: what goes well, which is nearly all, is never entered there
+    stuck = text("state IN ('failed', 'waiting')")
+    return Index(name, *columns, sqlite_where=stuck, postgresql_where=stuck)
+
+
+_index_of_stuck("ix_jobs_stuck", Job.state, Job.route, Job.created_at, Job.error_code, Job.finished_at)
+_index_of_stuck("ix_deliveries_stuck", Delivery.state, Delivery.destination, Delivery.created_at, Delivery.error_code)
+_index_of_stuck(
+    "ix_announcements_stuck",
+    Announcement.state,
+    Announcement.destination,
+    Announcement.created_at,
+    Announcement.error_code,
+)
 
 
 class Workitem(Base):

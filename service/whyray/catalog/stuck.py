@@ -1,0 +1,102 @@
+"""Work that failed or waits to be tried again, by place and error: told by an index, without reading all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import func, literal, select
+from sqlalchemy.orm import Session, aliased
+
+from whyray.catalog.states import DeliveryState, JobState
+from whyray.catalog.tables import Announcement, Delivery, Job
+
+Kind = Literal["jobs", "deliveries", "announcements"]
+_TABLES: dict[Kind, type[Job | Delivery | Announcement]] = {
+    "jobs": Job,
+    "deliveries": Delivery,
+    "announcements": Announcement,
+}
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """Work of one kind that is stuck in one state, at one place and by one error.
+
+    The place of a job is its route, that of the others their destination. `message` and `advice` are those of what was
+    created last, at `newest_at`; `since` is when the first of them failed, or was created where it waits.
+    """
+
+    place: str
+    error_code: str | None
+    count: int
+    since: datetime | None
+    newest_at: datetime
+    message: str
+    advice: str
+
+
+Found = Mapping[tuple[Kind, JobState | DeliveryState], Sequence[Stuck]]
+"""What is stuck, by its kind and its state."""
+_OF_DELIVERIES: tuple[tuple[Kind, JobState | DeliveryState], ...] = (
+    ("deliveries", DeliveryState.FAILED),
+    ("deliveries", DeliveryState.WAITING),
+)
+_OF_ALL: tuple[tuple[Kind, JobState | DeliveryState], ...] = (
+    ("jobs", JobState.FAILED),
+    ("jobs", JobState.WAITING),
+    *_OF_DELIVERIES,
+    ("announcements", DeliveryState.FAILED),
+    ("announcements", DeliveryState.WAITING),
+)
+
+
+def deliveries(session: Session) -> Found:
+    """Stuck deliveries alone."""
+    return {each: stuck(session, *each) for each in _OF_DELIVERIES}
+
+
+def everything(session: Session) -> Found:
+    """All that is stuck."""
+    return {each: stuck(session, *each) for each in _OF_ALL}
+
+
+def stuck(session: Session, kind: Kind, state: JobState | DeliveryState) -> list[Stuck]:
+    """What is stuck in a state, `FAILED` or `WAITING`; the most frequent first."""
+    table = _TABLES[kind]
+    newest = aliased(table)
+    # said as the partial indexes of what is stuck say it: no database takes a parameter for that
+    stands, newest_stands = (
+        each.state == literal(state, table.state.type, literal_execute=True) for each in (table, newest)
+    )
+    place, its_place = (getattr(each, "route" if kind == "jobs" else "destination") for each in (table, newest))
+    since = Job.finished_at if state is JobState.FAILED else table.created_at
+    groups = (
+        select(
+            place.label("place"),
+            table.error_code.label("code"),
+            func.count().label("number"),
+            func.min(since).label("since"),
+            func.max(table.created_at).label("newest_at"),
+        )
+        .where(stands)
+        .group_by(place, table.error_code)
+        .subquery()
+    )
+    of_group = (
+        newest_stands,
+        its_place == groups.c.place,
+        newest.error_code == groups.c.code,
+        newest.created_at == groups.c.newest_at,
+    )
+    words = [
+        select(column).where(*of_group).order_by(newest.id).limit(1).correlate(groups).scalar_subquery()
+        for column in (newest.error_message, newest.error_advice)
+    ]
+    found = [
+        Stuck(place, code, int(number), since, newest_at, message or "", advice or "")
+        for place, code, number, since, newest_at, message, advice in session.execute(select(groups, *words))
+    ]
+    return sorted(found, key=lambda each: (-each.count, each.place, each.error_code or ""))
