@@ -20,7 +20,7 @@ from sqlalchemy.sql.base import ExecutableOption
 
 from whyray.admin.backend import Paging
 from whyray.admin.schemas import Page
-from whyray.catalog import Base, tallies
+from whyray.catalog import Base, is_one_of, tallies
 
 Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item")
@@ -71,10 +71,14 @@ class Listing(Generic[Row]):
     @property
     def key(self) -> tuple[InstrumentedAttribute[Any], ...]:
         """What a stream is sorted by, and the primary key of the list's rows."""
-        if self.read_by is not None:
-            return (*self.read_by, self.read_by[-1])
-        (primary,) = inspect(self.table).primary_key
-        return (*self.order, primary)
+        return (*self.order, self.primary) if self.read_by is None else (*self.read_by, self.read_by[-1])
+
+    @property
+    def primary(self) -> InstrumentedAttribute[Any]:
+        """The primary key of the table."""
+        (column,) = inspect(self.table).primary_key
+        attribute: InstrumentedAttribute[Any] = getattr(self.table, str(column.key))
+        return attribute
 
 
 @dataclass(frozen=True)
@@ -241,10 +245,9 @@ def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], des
 
 
 def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[Row]:
-    mapper = inspect(listing.table)
-    (primary,) = mapper.primary_key
-    query = select(listing.table).where(primary.in_(keys)).options(*listing.options)
-    found = {mapper.primary_key_from_instance(row)[0]: row for row in session.scalars(query).unique()} if keys else {}
+    primary = listing.primary
+    query = select(listing.table).where(is_one_of(session, primary, keys)).options(*listing.options)
+    found = {getattr(row, primary.key): row for row in session.scalars(query).unique()} if keys else {}
     return [found[key] for key in keys if key in found]
 
 

@@ -21,6 +21,7 @@ from whyray.catalog import (
     ResultRow,
     Series,
     Study,
+    is_one_of,
 )
 
 
@@ -63,7 +64,7 @@ def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFig
             func.sum(case((Instance.own_result.is_(True), 1), else_=0)),
         )
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id.in_(study_ids))
+        .where(is_one_of(session, Series.study_id, study_ids))
         .group_by(Series.id, Series.study_id, Series.series_instance_uid, Series.modality)
         .order_by(Series.id)
     )
@@ -90,13 +91,14 @@ def calling_aes(session: Session, study_id: int) -> dict[str, list[str]]:
 
 def job_numbers(session: Session, study_ids: Sequence[int]) -> dict[int, int]:
     """How many jobs each study has."""
-    rows = session.execute(select(Job.study_id, func.count()).where(Job.study_id.in_(study_ids)).group_by(Job.study_id))
+    of_these = is_one_of(session, Job.study_id, study_ids)
+    rows = session.execute(select(Job.study_id, func.count()).where(of_these).group_by(Job.study_id))
     return {study_id: int(number) for study_id, number in rows}
 
 
 def study_states(session: Session, study_ids: Sequence[int]) -> dict[int, str]:
     """The state of each study."""
-    rows = session.execute(select(Study.id, STUDY_STATE).where(Study.id.in_(study_ids)))
+    rows = session.execute(select(Study.id, STUDY_STATE).where(is_one_of(session, Study.id, study_ids)))
     return {row[0]: row[1] for row in rows}
 
 

@@ -32,7 +32,7 @@ from whyray.catalog.account_tables import Account, ApiToken, EntryLink
 from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, AuditStudy
 from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
-from whyray.catalog.database import Catalog, sqlite_url
+from whyray.catalog.database import Catalog, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -146,6 +146,7 @@ __all__ = [
     "feedback",
     "headers",
     "installation",
+    "is_one_of",
     "job_sources",
     "jobs",
     "keys",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy import ARRAY, ColumnElement, Connection, any_, create_engine, event, inspect, literal, text
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
@@ -95,6 +95,14 @@ def new_id(session: Session) -> str:
 def sqlite_url(path: Path) -> URL:
     """The URL of a SQLite catalog in a file."""
     return URL.create("sqlite", database=str(path))
+
+
+def is_one_of(session: Session, column: InstrumentedAttribute[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """Whether a column has one of many values: IN; on PostgreSQL as one array, and not as hundreds of parameters."""
+    wanted = list(values)
+    if session.get_bind().dialect.name != "postgresql":
+        return column.in_(wanted)
+    return column == any_(literal(wanted, ARRAY(column.type)))
 
 
 def _engine(url: URL) -> Engine:

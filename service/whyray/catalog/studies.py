@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, cast
 
@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from whyray.catalog import events, headers, tallies
+from whyray.catalog.database import is_one_of
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
@@ -59,7 +60,8 @@ FEW: dict[StudyState, tuple[JobState, ...]] = {
 """States of studies that few are in, each with the states of jobs of which such a study has one."""
 NEWEST = 10_000
 """Among so many studies, the newest, a part from within a UID is looked for."""
-_FEW_BY_UID = 1000
+_FEW_BY_UID = 2000
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _STRONGER: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (),
     "working": (JobState.FAILED,),
@@ -352,12 +354,10 @@ def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...]
         if len(ids) > _FEW_BY_UID:  # then it is soon found among the newest
             return ((contains,),)
         found.update(ids)
-    known = Study.id.in_(sorted(found))
-    oldest = session.scalar(
-        select(Study.last_received_at).order_by(Study.last_received_at.desc(), Study.id.desc()).offset(NEWEST).limit(1)
-    )
-    within = (contains, ~known) if oldest is None else (contains, ~known, Study.last_received_at > oldest)
-    return ((known,), within)
+    known = is_one_of(session, Study.id, sorted(found))
+    received = select(Study.last_received_at).order_by(Study.last_received_at.desc(), Study.id.desc())
+    before = session.scalar(received.offset(NEWEST).limit(1)) or _BEFORE_ALL
+    return ((known,), (contains, ~known, Study.last_received_at > before))
 
 
 def _begins(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
