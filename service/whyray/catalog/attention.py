@@ -211,12 +211,16 @@ def _stuck(what: _Stuck, found: Iterable[stuck.Stuck]) -> list[Attention]:
 
 def _unknown_destinations(session: Session, known: set[str], waiting: Iterable[stuck.Stuck]) -> list[Attention]:
     pending = (DeliveryState.QUEUED, DeliveryState.WAITING)
+    counts = {
+        name: sum(states.get(state, 0) for state in pending)
+        for name, states in sorted(deliveries.tally(session).items())
+        if name not in known
+    }
+    queued = deliveries.oldest_queued_at(session) if any(counts.values()) else {}
     rows = []
-    for name, states in sorted(deliveries.tally(session).items()):
-        count = sum(states.get(state, 0) for state in pending)
-        if count and name not in known:
-            oldest = [deliveries.oldest_queued_at(session).get(name)]
-            oldest += [each.since for each in waiting if each.place == name]
+    for name, count in counts.items():
+        if count:
+            oldest = [queued.get(name), *(each.since for each in waiting if each.place == name)]
             rows.append((name, count, min((at for at in oldest if at is not None), default=None)))
     return [
         Attention(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import Select, func, literal, select
 from sqlalchemy.orm import Session, aliased
 
 from whyray.catalog.states import DeliveryState, JobState
@@ -65,6 +66,16 @@ def everything(session: Session) -> Found:
 
 def stuck(session: Session, kind: Kind, state: JobState | DeliveryState) -> list[Stuck]:
     """What is stuck in a state, `FAILED` or `WAITING`; the most frequent first."""
+    found = [
+        Stuck(place, code, int(number), since, newest_at, message or "", advice or "")
+        for place, code, number, since, newest_at, message, advice in session.execute(_groups(kind, state))
+    ]
+    return sorted(found, key=lambda each: (-each.count, each.place, each.error_code or ""))
+
+
+@cache  # to make it takes longer than to answer it
+def _groups(kind: Kind, state: JobState | DeliveryState) -> Select[Any]:
+    """(place, error, number, since, when the newest was created, its message and advice) of each group."""
     table = _TABLES[kind]
     newest = aliased(table)
     # said as the partial indexes of what is stuck say it: no database takes a parameter for that
@@ -95,8 +106,4 @@ def stuck(session: Session, kind: Kind, state: JobState | DeliveryState) -> list
         select(column).where(*of_group).order_by(newest.id).limit(1).correlate(groups).scalar_subquery()
         for column in (newest.error_message, newest.error_advice)
     ]
-    found = [
-        Stuck(place, code, int(number), since, newest_at, message or "", advice or "")
-        for place, code, number, since, newest_at, message, advice in session.execute(select(groups, *words))
-    ]
-    return sorted(found, key=lambda each: (-each.count, each.place, each.error_code or ""))
+    return select(groups, *words)

@@ -9,11 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     bindparam,
     case,
@@ -303,9 +305,13 @@ def tally(session: Session) -> dict[StudyState, int]:
 
 def number_of_few(session: Session, state: StudyState) -> int:
     """How many studies are in one of the states `FEW`: counted among jobs, so that no study is read."""
+    return session.scalar(_count_of_few(state)) or 0
+
+
+@cache
+def _count_of_few(state: StudyState) -> Select[int]:
     receiving = select(Study.id).where(Study.received_sequence > Study.routed_sequence)
-    query = select(func.count(distinct(Job.study_id))).where(*_of_few(state), Job.study_id.not_in(receiving))
-    return session.scalar(query) or 0
+    return select(func.count(distinct(Job.study_id))).where(*_of_few(state), Job.study_id.not_in(receiving))
 
 
 def _of_few(state: StudyState) -> tuple[ColumnElement[bool], ...]:
