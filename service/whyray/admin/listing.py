@@ -255,9 +255,11 @@ def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
     if listing.total is not None:
         return listing.total, False
     total, most = 0, listing.most_counted
-    for stream in listing.streams:
-        some = select(literal(1)).select_from(listing.key[-1].table).where(*stream.conditions).limit(most + 1 - total)
-        total += session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    rows = select(literal(1).label("one")).select_from(listing.key[-1].table)
+    for start in range(0, len(listing.streams), _TOGETHER):
+        parts = [rows.where(*stream.conditions) for stream in listing.streams[start : start + _TOGETHER]]
+        some = union_all(*parts).limit(most + 1 - total).subquery()
+        total += session.scalar(select(func.count()).select_from(some)) or 0
         if total > most:
             return most, True
     return total, False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, literal, select
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer, joinedload
 
 from whyray.admin import queries
 from whyray.admin.listing import Listing, Stream, streams_of
@@ -22,6 +22,7 @@ from whyray.catalog import (
     ResultRow,
     Study,
     StudyState,
+    stuck,
     studies,
     tallies,
 )
@@ -38,6 +39,8 @@ _JOB_FACETS = (Job.route, Job.package, Job.state)
 _DELIVERY_FACETS = (Delivery.destination, Delivery.route, Delivery.state)
 _RESULT_FACETS = (ResultRow.kind, ResultRow.finding, ResultRow.grade, ResultRow.superseded)
 _EVENT_FACETS = (Event.kind, Event.severity, Event.actor)
+_STUCK_JOBS = (JobState.FAILED, JobState.WAITING)
+_STUCK_DELIVERIES = (DeliveryState.FAILED, DeliveryState.WAITING)
 _WITHOUT_FINDINGS = (defer(Job.findings, raiseload=True), defer(Job.no_statement, raiseload=True))
 _OF_RESULT = joinedload(ResultRow.job).options(joinedload(Job.study), *_WITHOUT_FINDINGS)
 
@@ -55,15 +58,15 @@ def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState]
     listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
     states = tuple(dict.fromkeys(state))
     if uid:
-        streams = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
+        found = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
         if states:
-            streams = [stream.but(studies.is_in(each)) for stream in streams for each in states]
-        return replace(listing, streams=tuple(streams), most_counted=_MOST_LOOKED_UP)
+            found = [stream.but(studies.is_in(each)) for stream in found for each in states]
+        return replace(listing, streams=tuple(found), most_counted=_MOST_LOOKED_UP)
     if not states:
         return replace(listing, total=_number(session, "studies"))
-    streams = [_of_state(session, each) for each in states]
+    streams = tuple(_of_state(session, each) for each in states)
     total = sum(_number_in(session, each) for each in states) if "done" not in states else None
-    return replace(listing, streams=tuple(streams), total=total, most_counted=_MOST_LOOKED_UP)
+    return replace(listing, streams=streams, total=total, most_counted=_MOST_LOOKED_UP)
 
 
 def _number_in(session: Session, state: StudyState) -> int:
@@ -91,6 +94,7 @@ def job_list(
     route: str | None,
     package: str | None,
     destination: str | None,
+    error: str | None,
     study_uid: str | None,
     oldest_first: bool,
 ) -> Listing[Job]:
@@ -103,8 +107,16 @@ def job_list(
         options=(joinedload(Job.study), *_WITHOUT_FINDINGS),
     )
     if study_uid is not None:
-        chosen = queries.job_filters(state=state, route=route, package=package, destination=destination)
+        chosen = queries.job_filters(
+            state=state, route=route, package=package, destination=destination, error_code=error
+        )
         return replace(listing, streams=(Stream((Job.study_id == _study_id(session, study_uid), *chosen)),))
+    if error is not None:
+        chosen = queries.job_filters(package=package, destination=destination)
+        states = [each for each in _STUCK_JOBS if not state or each in state]
+        places = {row.facets[0] for row in tallies.counted(session, "jobs") if route in (None, row.facets[0])}
+        streams = _of_error(Job.state, Job.route, Job.error_code, states, places, error)
+        return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
     if not state and destination is route is package is None:
         return replace(listing, total=_number(session, "jobs"))
     of_package = None if package is None else (lambda name: name == package or name.startswith(f"{package}@"))
@@ -125,6 +137,22 @@ def job_list(
     return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
 
 
+def _of_error(
+    state: InstrumentedAttribute[Any],
+    place: InstrumentedAttribute[Any],
+    code: InstrumentedAttribute[Any],
+    states: Sequence[JobState | DeliveryState],
+    places: Iterable[str],
+    error: str,
+) -> tuple[Stream, ...]:
+    """What is stuck by an error, as the indexes of what is stuck have it."""
+    return tuple(
+        Stream((stuck.is_in(state, each), place == name, code == error), (state, place, code))
+        for each in states
+        for name in sorted(places)
+    )
+
+
 def _has_sent(destination: str) -> ColumnElement[bool]:
     """Whether a job has a result for this destination: looked up job by job, until there are enough.
 
@@ -140,6 +168,7 @@ def delivery_list(
     state: Sequence[DeliveryState],
     destination: str | None,
     route: str | None,
+    error: str | None,
     study_uid: str | None,
 ) -> Listing[Delivery]:
     """Deliveries with their results, newest first."""
@@ -150,9 +179,16 @@ def delivery_list(
         options=(joinedload(Delivery.result).options(_OF_RESULT),),
     )
     if study_uid is not None:
-        chosen = queries.delivery_filters(state=state, destination=destination, route=route)
+        chosen = queries.delivery_filters(state=state, destination=destination, route=route, error_code=error)
         of_study = select(ResultRow.id).join(Job).where(Job.study_id == _study_id(session, study_uid))
         return replace(listing, streams=(Stream((Delivery.result_id.in_(session.scalars(of_study).all()), *chosen)),))
+    if error is not None:
+        states = [each for each in _STUCK_DELIVERIES if not state or each in state]
+        counted = tallies.counted(session, "deliveries")
+        places = {row.facets[0] for row in counted if destination in (None, row.facets[0])}
+        streams = _of_error(Delivery.state, Delivery.destination, Delivery.error_code, states, places, error)
+        chosen = queries.delivery_filters(route=route)
+        return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
     if not state and destination is route is None:
         return replace(listing, total=_number(session, "deliveries"))
     streams, total = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), _in(state))

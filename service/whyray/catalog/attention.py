@@ -324,4 +324,4 @@ def _events_of_today(session: Session, now: datetime, kind: EventKind) -> tuple[
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+    return f"{count} {one}" if count == 1 else f"{count:,} {many or one + 's'}"

@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, literal, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, func, literal, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from whyray.catalog.states import DeliveryState, JobState
 from whyray.catalog.tables import Announcement, Delivery, Job
@@ -64,6 +64,11 @@ def everything(session: Session) -> Found:
     return {each: stuck(session, *each) for each in _OF_ALL}
 
 
+def is_in(column: InstrumentedAttribute[Any], state: JobState | DeliveryState) -> ColumnElement[bool]:
+    """Whether a row is in a state: said as the indexes of what is stuck say it, for which no parameter will do."""
+    return column == literal(state, column.type, literal_execute=True)
+
+
 def stuck(session: Session, kind: Kind, state: JobState | DeliveryState) -> list[Stuck]:
     """What is stuck in a state, `FAILED` or `WAITING`; the most frequent first."""
     found = [
@@ -78,10 +83,7 @@ def _groups(kind: Kind, state: JobState | DeliveryState) -> Select[Any]:
     """(place, error, number, since, when the newest was created, its message and advice) of each group."""
     table = _TABLES[kind]
     newest = aliased(table)
-    # said as the partial indexes of what is stuck say it: no database takes a parameter for that
-    stands, newest_stands = (
-        each.state == literal(state, table.state.type, literal_execute=True) for each in (table, newest)
-    )
+    stands, newest_stands = (is_in(each.state, state) for each in (table, newest))
     place, its_place = (getattr(each, "route" if kind == "jobs" else "destination") for each in (table, newest))
     since = Job.finished_at if state is JobState.FAILED else table.created_at
     groups = (

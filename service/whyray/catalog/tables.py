@@ -347,19 +347,27 @@ class Announcement(Base):
 
 
 def _index_of_stuck(name: str, *columns: InstrumentedAttribute[Any]) -> Index:
-    # of what failed or waits alone: what goes well, which is nearly all, is never entered there
-    stuck = text("state IN ('failed', 'waiting')")
+    # of what failed or waits alone: what goes well, which is nearly all, is never entered there; not IN, of which SQLite
+    # does not see that each of its values is enough
+    stuck = text("state = 'failed' OR state = 'waiting'")
     return Index(name, *columns, sqlite_where=stuck, postgresql_where=stuck)
 
 
-_index_of_stuck("ix_jobs_stuck", Job.state, Job.route, Job.created_at, Job.error_code, Job.finished_at)
-_index_of_stuck("ix_deliveries_stuck", Delivery.state, Delivery.destination, Delivery.created_at, Delivery.error_code)
+_index_of_stuck("ix_jobs_stuck", Job.state, Job.route, Job.error_code, Job.created_at, Job.id, Job.finished_at)
+_index_of_stuck(
+    "ix_deliveries_stuck",
+    Delivery.state,
+    Delivery.destination,
+    Delivery.error_code,
+    Delivery.created_at,
+    Delivery.result_id,
+)
 _index_of_stuck(
     "ix_announcements_stuck",
     Announcement.state,
     Announcement.destination,
-    Announcement.created_at,
     Announcement.error_code,
+    Announcement.created_at,
 )
 
 

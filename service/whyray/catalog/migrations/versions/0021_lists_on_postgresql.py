@@ -13,9 +13,9 @@ revision = "0021"
 down_revision = "0020"
 
 _STUCK = (
-    ("ix_jobs_stuck", "jobs", ["state", "route", "created_at", "error_code", "finished_at"]),
-    ("ix_deliveries_stuck", "deliveries", ["state", "destination", "created_at", "error_code"]),
-    ("ix_announcements_stuck", "announcements", ["state", "destination", "created_at", "error_code"]),
+    ("ix_jobs_stuck", "jobs", ["state", "route", "error_code", "created_at", "id", "finished_at"]),
+    ("ix_deliveries_stuck", "deliveries", ["state", "destination", "error_code", "created_at", "result_id"]),
+    ("ix_announcements_stuck", "announcements", ["state", "destination", "error_code", "created_at"]),
 )
 
 
@@ -51,7 +51,7 @@ def upgrade() -> None:
         "JOIN results ON results.id = deliveries.result_id JOIN jobs ON jobs.id = results.job_id"
     )
     op.create_index("ix_job_destinations_created", "job_destinations", ["destination", "created_at", "job_id"])
-    where = sa.text("state IN ('failed', 'waiting')")
+    where = sa.text("state = 'failed' OR state = 'waiting'")
     for index, table, columns in _STUCK:
         op.create_index(index, table, columns, sqlite_where=where, postgresql_where=where)
 
