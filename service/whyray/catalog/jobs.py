@@ -226,8 +226,9 @@ def finish(
             Delivery(id=new_id(session), destination=name, route=job.route, priority=job.priority, created_at=now)
             for name in result.destinations
         ]
-    for name in sorted({name for result in new for name in result.destinations}):
-        session.execute(_FOR_DESTINATION, {"job": job.id, "destination": name, "created_at": job.created_at})
+    if names := sorted({name for result in new for name in result.destinations}):
+        about = {"job": job.id, "created_at": job.created_at}
+        session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.no_statement = list(no_statement)

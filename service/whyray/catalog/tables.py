@@ -347,8 +347,8 @@ class Announcement(Base):
 
 
 def _index_of_stuck(name: str, *columns: InstrumentedAttribute[Any]) -> Index:
-    # of what failed or waits alone: what goes well, which is nearly all, is never entered there; not IN, of which SQLite
-    # does not see that each of its values is enough
+    # of what failed or waits alone: what goes well, which is nearly all, is never entered there. Not IN: SQLite does
+    # not see that each of its values is enough
     stuck = text("state = 'failed' OR state = 'waiting'")
     return Index(name, *columns, sqlite_where=stuck, postgresql_where=stuck)
 
