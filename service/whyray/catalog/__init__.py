@@ -32,6 +32,7 @@ from whyray.catalog.account_tables import Account, ApiToken, EntryLink
 from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, AuditStudy
 from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
+from whyray.catalog.columns import Base
 from whyray.catalog.database import Catalog, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
@@ -63,7 +64,6 @@ from whyray.catalog.states import (
 from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState, release
 from whyray.catalog.tables import (
     Announcement,
-    Base,
     Delivery,
     Event,
     Installation,

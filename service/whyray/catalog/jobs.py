@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, studies, tallies
+from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
-from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study, UtcDateTime
+from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)

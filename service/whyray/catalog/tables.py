@@ -6,8 +6,7 @@ shows.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +14,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     ColumnElement,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -28,60 +25,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.default import DefaultExecutionContext
-from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from whyray.base.finding_record import FindingRecord, finding_records
+from whyray.catalog.columns import UID_BYTEWISE, Base, EnumText, UtcDateTime
 from whyray.catalog.states import DeliveryState, JobState, WorkitemStage, WorkitemState
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Timezone-aware datetimes in UTC on every database; naive ones are refused."""
-
-    impl = DateTime
-    cache_ok = True
-
-    @property
-    def python_type(self) -> type[datetime]:
-        """What its values are."""
-        return datetime
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Store as naive UTC, which SQLite and PostgreSQL order alike."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the catalog takes timezone-aware datetimes only")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give back what was stored, in UTC."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class _EnumText(TypeDecorator[Any]):
-    """A StrEnum kept as its text, so that a database is readable and a new state needs no migration."""
-
-    impl = String(16)
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else self.kind(value).value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
-        return None if value is None else self.kind(value)
-
-
-class Base(DeclarativeBase):
-    """Metadata that the migrations are compared with."""
-
-
-_BYTEWISE = String(64).with_variant(String(64, collation="C"), "postgresql")
-"""UIDs in the order of their bytes on every database: then all that begin alike are one stretch of an index."""
 
 
 def _reversed_uid(context: DefaultExecutionContext) -> str:
@@ -98,7 +46,7 @@ class Study(Base):
 
     __tablename__ = "studies"
     id: Mapped[int] = mapped_column(primary_key=True)
-    study_instance_uid: Mapped[str] = mapped_column(_BYTEWISE, unique=True)
+    study_instance_uid: Mapped[str] = mapped_column(UID_BYTEWISE, unique=True)
     received_sequence: Mapped[int] = mapped_column(Integer, default=0)
     routed_sequence: Mapped[int] = mapped_column(Integer, default=0)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -109,7 +57,7 @@ class Study(Base):
     """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     has_jobs: Mapped[bool] = mapped_column(default=False, server_default=false())
-    reversed_uid: Mapped[str] = mapped_column(_BYTEWISE, default=_reversed_uid)
+    reversed_uid: Mapped[str] = mapped_column(UID_BYTEWISE, default=_reversed_uid)
     """The Study Instance UID from its last character to its first, so that one is found by its end."""
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
     jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
@@ -192,7 +140,7 @@ class Job(Base):
     """The newest `Instance.id` that it takes: what came later belongs to the next revision."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
     """0 stat, 1 urgent, 2 routine."""
-    state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED)
+    state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -278,7 +226,7 @@ class Delivery(Base):
     route: Mapped[str | None] = mapped_column(String(128))
     """Of its job; here too, so that the deliveries of a route are found without all others."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
-    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
@@ -332,7 +280,7 @@ class Announcement(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     destination: Mapped[str] = mapped_column(String(64))
     uid: Mapped[str] = mapped_column(String(64), unique=True)
-    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
@@ -383,8 +331,8 @@ class Workitem(Base):
     worklist: Mapped[str] = mapped_column(String(64))
     """Name of the worklist in the configuration; empty for WhyRay's own."""
     uid: Mapped[str] = mapped_column(String(64))
-    state: Mapped[WorkitemState] = mapped_column(_EnumText(WorkitemState), default=WorkitemState.SCHEDULED, index=True)
-    stage: Mapped[WorkitemStage | None] = mapped_column(_EnumText(WorkitemStage), index=True)
+    state: Mapped[WorkitemState] = mapped_column(EnumText(WorkitemState), default=WorkitemState.SCHEDULED, index=True)
+    stage: Mapped[WorkitemStage | None] = mapped_column(EnumText(WorkitemStage), index=True)
     key: Mapped[str | None] = mapped_column(String(255), unique=True)
     transaction_uid: Mapped[str | None] = mapped_column(String(64))
     """Of the performer that has claimed it, as WhyRay's own worklist enforces it."""
