@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -134,25 +134,26 @@ def _value(value: object, column: InstrumentedAttribute[Any]) -> object:
     raise ValueError(f"{value!r} is no {wanted.__name__}")
 
 
-def streams_of(
-    session: Session,
-    relation: tallies.Relation,
-    facets: Sequence[InstrumentedAttribute[Any]],
-    *wanted: Callable[[Any], object] | None,
-) -> tuple[tuple[Stream, ...], int]:
-    """The streams of the rows whose facets are `wanted`, each by its own test, and how many rows they have.
+def values_of(
+    session: Session, relation: tallies.Relation, facets: int, *wanted: Callable[[Any], object] | None
+) -> tuple[list[tuple[Any, ...]], int]:
+    """The values that so many `facets` have together where all facets are `wanted`, and how many rows that are.
 
-    `facets` are the columns of the index. Rows are counted by more where more is asked here: that is left to the caller
-    to tell apart within a stream. None wants every value.
+    Each facet has its own test; None wants every value. Rows are counted by more facets than an index has columns for:
+    to tell those apart within a stream is left to the caller.
     """
-    conditions: dict[tuple[Any, ...], Stream] = {}
+    values: dict[tuple[Any, ...], None] = {}
     total = 0
     for row in tallies.counted(session, relation):
         if all(test is None or test(value) for value, test in zip(row.facets, wanted, strict=True)):
             total += row.number
-            key = row.facets[: len(facets)]
-            conditions[key] = Stream(tuple(map(_equals, facets, key)), tuple(facets))
-    return tuple(conditions.values()), total
+            values[row.facets[:facets]] = None
+    return list(values), total
+
+
+def streams_of(facets: tuple[InstrumentedAttribute[Any], ...], values: Iterable[tuple[Any, ...]]) -> tuple[Stream, ...]:
+    """The streams of these values of the columns of an index."""
+    return tuple(Stream(tuple(map(_equals, facets, each)), facets) for each in values)
 
 
 def _equals(column: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:

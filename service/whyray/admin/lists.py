@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer, joinedload
 
 from whyray.admin import queries
-from whyray.admin.listing import Listing, Stream, streams_of
+from whyray.admin.listing import Listing, Stream, streams_of, values_of
 from whyray.catalog import (
     Delivery,
     DeliveryState,
@@ -121,8 +121,8 @@ def job_list(
         return replace(listing, total=_number(session, "jobs"))
     of_package = None if package is None else (lambda name: name == package or name.startswith(f"{package}@"))
     if destination is None:
-        streams, total = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
-        return replace(listing, streams=streams, total=total)
+        values, total = values_of(session, "jobs", len(_JOB_FACETS), _is(route), of_package, _in(state))
+        return replace(listing, streams=streams_of(_JOB_FACETS, values), total=total)
     of_destination = JobDestination.destination == destination
     if not state and route is package is None:
         # read from the list of the destination's own jobs, whose columns sort it as those of jobs would
@@ -131,10 +131,11 @@ def job_list(
     newest = session.scalar(select(func.max(JobDestination.created_at)).where(of_destination))
     if newest is None:
         return replace(listing, streams=(), total=0)
-    streams, _ = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
+    values, _ = values_of(session, "jobs", len(_JOB_FACETS), _is(route), of_package, _in(state))
     # all that were created since the last one that has a result for it are passed over at once
     has_sent = (Job.created_at <= newest, _has_sent(destination))
-    return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
+    streams = tuple(stream.but(*has_sent) for stream in streams_of(_JOB_FACETS, values))
+    return replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
 
 
 def _of_error(
@@ -191,8 +192,9 @@ def delivery_list(
         return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
     if not state and destination is route is None:
         return replace(listing, total=_number(session, "deliveries"))
-    streams, total = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), _in(state))
-    return replace(listing, streams=streams, total=total)
+    tests = (_is(destination), _is(route), _in(state))
+    values, total = values_of(session, "deliveries", len(_DELIVERY_FACETS), *tests)
+    return replace(listing, streams=streams_of(_DELIVERY_FACETS, values), total=total)
 
 
 def result_list(
@@ -224,10 +226,12 @@ def result_list(
         None if superseded else (lambda value: not value),
         None if pictured is None else (lambda value: bool(value) is pictured),
     )
-    streams, total = streams_of(session, "results", _RESULT_FACETS, *tests)
-    streams = tuple(stream.but(*marks) for stream in streams)
+    values, total = values_of(session, "results", len(_RESULT_FACETS), *tests)
     most = 0 if kind is finding is grade is None else _MANY
-    return replace(listing, streams=_few_streams(session, "results", streams, total, chosen, most), total=total)
+    if _soon_found(session, "results", len(values), total, most):
+        return replace(listing, streams=(Stream(tuple(chosen)),), total=total)
+    streams = tuple(stream.but(*marks) for stream in streams_of(_RESULT_FACETS, values))
+    return replace(listing, streams=streams, total=total)
 
 
 def event_list(
@@ -251,8 +255,10 @@ def event_list(
     if kind is actor is None and not severity:
         return replace(listing, total=_number(session, "events"))
     of_kind = None if kind is None else (lambda name: name == kind or name.startswith(f"{kind}."))
-    streams, total = streams_of(session, "events", _EVENT_FACETS, of_kind, _in(severity), _is(actor))
-    return replace(listing, streams=_few_streams(session, "events", streams, total, chosen, _MANY), total=total)
+    values, total = values_of(session, "events", len(_EVENT_FACETS), of_kind, _in(severity), _is(actor))
+    if _soon_found(session, "events", len(values), total, _MANY):
+        return replace(listing, streams=(Stream(tuple(chosen)),), total=total)
+    return replace(listing, streams=streams_of(_EVENT_FACETS, values), total=total)
 
 
 def _event_filters(kind: str | None, severity: Sequence[str], actor: str | None) -> list[ColumnElement[bool]]:
@@ -271,17 +277,9 @@ def verdict_list(conditions: Sequence[ColumnElement[bool]]) -> Listing[Feedback]
     return Listing(Feedback, (Feedback.at, Feedback.id), (Stream(tuple(conditions)),))
 
 
-def _few_streams(
-    session: Session,
-    relation: tallies.Relation,
-    streams: tuple[Stream, ...],
-    total: int,
-    conditions: Sequence[ColumnElement[bool]],
-    most: int,
-) -> tuple[Stream, ...]:
-    """These streams; or the whole list, of which most that is read is wanted, where there are more than `most`."""
-    common = total * _COMMON >= _number(session, relation)
-    return (Stream(tuple(conditions)),) if common and total and len(streams) > most else streams
+def _soon_found(session: Session, relation: tallies.Relation, streams: int, total: int, most: int) -> bool:
+    """Whether to read the whole list, of which most that is read is wanted, and not more than `most` streams."""
+    return streams > most and total > 0 and total * _COMMON >= _number(session, relation)
 
 
 def _number(session: Session, relation: tallies.Relation) -> int:
