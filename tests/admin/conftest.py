@@ -7,8 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from admin.scene import Scene
+from catalog import conftest as of_catalog
 from whyray.admin import create_app, tools_of
-from whyray.catalog import studies
+from whyray.catalog import Catalog, studies
+
+postgres = of_catalog.postgres
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +34,14 @@ def client(scene: Scene) -> Iterator[TestClient]:
         yield found
 
 
-def local_client(scene: Scene, **more: object) -> TestClient:
+def local_client(scene: Scene, catalog: Catalog | None = None, **more: object) -> TestClient:
+    """A client of an endpoint of the scene, or of the same with another catalog."""
+
     def known(uid: str) -> bool:
         with scene.catalog.read() as session:
             return studies.is_own(session, uid)
 
     tools = tools_of(lambda: scene.config, known=known)
-    app = create_app(scene.catalog, scene.storage, lambda: scene.config, tools=tools)
+    app = create_app(catalog or scene.catalog, scene.storage, lambda: scene.config, tools=tools)
     options = {"base_url": "http://localhost:8080", "client": ("127.0.0.1", 50000), "follow_redirects": False} | more
     return TestClient(app, **options)  # type: ignore[arg-type]

@@ -144,6 +144,27 @@ def test_jobs_can_be_filtered_by_route_package_and_destination(scene: Scene, cli
     assert get(client, "jobs", study=scene.uid("failed"))["items"][0]["id"] == scene.jobs["failed"]
 
 
+def test_what_is_stuck_can_be_filtered_by_its_error(scene: Scene, client: TestClient) -> None:
+    assert [each["id"] for each in get(client, "jobs", error="PackageError")["items"]] == [scene.jobs["failed"]]
+    assert get(client, "jobs", error="PackageError", route="chest radiographs")["total"] == 0
+    assert get(client, "jobs", error="PackageError", state="waiting")["total"] == 0
+    assert get(client, "jobs", error="PackageError", study=scene.uid("failed"))["total"] == 1
+    assert get(client, "jobs", error="no such")["total"] == 0
+    waiting = get(client, "deliveries", error="PeerUnreachable", destination="research")
+    assert {each["error"]["code"] for each in waiting["items"]} == {"PeerUnreachable"}
+    assert waiting["total"] == 2
+    assert get(client, "deliveries", error="PeerUnreachable", route="head CT")["total"] == 0
+
+
+def test_what_needs_attention_is_shown_as_often_as_it_is_counted(client: TestClient) -> None:
+    stuck = [
+        each for each in get(client, "overview")["attention"] if each["kind"].split(".")[0] in ("jobs", "deliveries")
+    ]
+    assert len(stuck) >= 4
+    for each in stuck:
+        assert client.get(f"/api/v1/{each['view']}").json()["total"] == each["count"], each["title"]
+
+
 def test_a_job_shows_findings_results_and_what_the_pacs_answered(scene: Scene, client: TestClient) -> None:
     job = get(client, f"jobs/{scene.jobs['done']}")
     worst = GRADES | {"Cardiomegaly": "red"}  # its region-shares are withheld

@@ -211,6 +211,7 @@ def test_a_radiologist_accepts_and_rejects_a_result_from_its_large_view(scene: S
     page.open("feedback").shows("the explanation points at the wrong place")
     page.shows("0.0 % (0.0 % to 79 %)")
     assert page.find("svg.chart").get_attribute("aria-label") == "Verdicts: 1 weeks, at most 1 verdicts in one"
+    assert float(page.find("svg.chart rect.rejected").get_attribute("height")) > 0
     assert page.complaints() == []
 
 

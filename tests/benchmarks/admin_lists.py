@@ -44,6 +44,8 @@ PATHS = (
     "studies?state=failed&state=done&state=receiving",
     "studies?uid=12345",
     "studies?uid=no-such-uid",
+    "studies?uid={study}",
+    "studies?uid={end}",
     "jobs",
     "jobs?sort=created",
     "jobs?limit=500",
@@ -61,6 +63,8 @@ PATHS = (
     "jobs?destination=archive",
     "jobs?destination=old%20archive",
     "jobs?destination=none",
+    "jobs?error=DecodeError",
+    "jobs?error=DecodeError&state=failed&route=head%20CT",
     "jobs?study={study}",
     "jobs?offset=50000",
     "jobs?after={jobs}",
@@ -73,6 +77,8 @@ PATHS = (
     "deliveries?destination=archive&state=failed",
     "deliveries?route=head%20CT",
     "deliveries?route=pilot%20mammography",
+    "deliveries?error=PeerRefused",
+    "deliveries?error=PeerRefused&state=failed&destination=archive",
     "deliveries?study={study}",
     "deliveries?offset=50000",
     "deliveries?after={deliveries}",
@@ -212,7 +218,8 @@ def measure(catalog: Catalog, turns: int) -> None:
         config = config_of(LOCAL, Path(folder))
         app = create_app(catalog, FolderStorage(Path(folder) / "storage"), lambda: config)
         client = TestClient(app, base_url="http://localhost:8080", client=("127.0.0.1", 50000))
-        known = {"study": middle.study_instance_uid if middle else "", "job": job.id if job else ""}
+        uid = middle.study_instance_uid if middle else ""
+        known = {"study": uid, "end": uid[-8:], "job": job.id if job else ""}
         for name in ("jobs", "deliveries", "results", "events"):
             known[name] = client.get(f"/api/v1/{name}").json().get("next", "")
         _say("\n| request | median ms | slowest ms | plan |\n| --- | ---: | ---: | --- |")

@@ -44,6 +44,10 @@ def findings() -> str:
     return json.dumps(entries)
 
 
+def _destinations(share: float) -> tuple[str, ...]:
+    return "pacs", "old archive" if share < 0.1 else "archive"
+
+
 @dataclass
 class Rows:
     """The rows of `studies` studies; the same for the same seed."""
@@ -107,6 +111,7 @@ class Rows:
             {
                 "id": number,
                 "study_instance_uid": uid,
+                "reversed_uid": uid[::-1],
                 "received_sequence": 3,
                 "routed_sequence": 1 if newest else 3,
                 "first_received_at": at,
@@ -199,6 +204,12 @@ class Rows:
                 yield self._event(at, "job.failed", "error", study=uid, job=job_id)
             made = left if index == count - 1 else min(left, self._random.randint(1, 3))
             left -= made
+            created = at + timedelta(minutes=1, milliseconds=index)
+            for destination in _destinations(share) if ended and made else ():
+                yield (
+                    "job_destinations",
+                    {"job_id": job_id, "destination": destination, "created_at": created},
+                )
             for number in range(made if ended else 0):
                 yield from self._result(job_id, route, state == "superseded", number, share, finished or at)
         if chance() < 0.01:
@@ -240,7 +251,7 @@ class Rows:
             self._number += 1
             person = {"actor": "ada", "sop_instance_uid": uid, "grade": grade}
             yield "feedback", {"id": self._number, "at": at, **person, **verdict, **about}
-        for destination in ("pacs", "old archive" if share < 0.1 else "archive"):
+        for destination in _destinations(share):
             yield self._delivery(destination, route, at)
 
     def _delivery(self, destination: str, route: str, at: datetime) -> tuple[str, dict[str, Any]]:
@@ -352,7 +363,10 @@ def double(connection: Connection, turn: int) -> None:
     earlier = f"- interval '{7 * 2**turn} seconds'"
     other = {name: f"md5({name} || '{turn}')::uuid::text" for name in ("id", "job_id")}
     moved: dict[str, dict[str, str]] = {
-        "studies": {"study_instance_uid": f"study_instance_uid || '.{turn}'"},
+        "studies": {
+            "study_instance_uid": f"study_instance_uid || '.{turn}'",
+            "reversed_uid": f"'{turn}.' || reversed_uid",
+        },
         "series": {"study_id": f"study_id + {offsets['studies']}"},
         "instances": {
             "series_id": f"series_id + {offsets['series']}",
@@ -360,6 +374,7 @@ def double(connection: Connection, turn: int) -> None:
             "key": f"key || '.{turn}'",
         },
         "jobs": {"id": other["id"], "study_id": f"study_id + {offsets['studies']}"},
+        "job_destinations": {"job_id": other["job_id"]},
         "results": {"job_id": other["job_id"], "sop_instance_uid": f"sop_instance_uid || '.{turn}'"},
         "deliveries": {"id": other["id"], "result_id": f"result_id + {offsets['results']}"},
         "events": {"job_id": other["job_id"]},

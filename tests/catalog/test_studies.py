@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -146,3 +147,31 @@ def _in_threads(work, count: int) -> None:  # type: ignore[no-untyped-def]
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_a_study_is_found_by_a_part_of_its_uid(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    uids = [f"1.2.840.113619.{number}.99.{number:04d}" for number in range(60)]
+
+    def found(part: str) -> list[str]:
+        with catalog.read() as session:
+            conditions = studies.of_uid(session, part)
+            each = [set(session.scalars(select(Study.study_instance_uid).where(*one))) for one in conditions]
+        assert sum(map(len, each)) == len(set().union(*each)), "no study is there twice"
+        return sorted(set().union(*each))
+
+    with catalog.begin() as session:
+        for number, uid in enumerate(uids):
+            came = replace(received(number, study=number), study_instance_uid=uid)
+            studies.add_instance(session, came, NOON + timedelta(minutes=number))
+    monkeypatch.setattr(studies, "NEWEST", 10)
+    assert found(uids[7]) == [uids[7]], "whole"
+    assert found("0007") == [uids[7]], "by its end"
+    assert found("1.2.840.113619.7.") == [uids[7]], "by its beginning"
+    assert found("619.55.9") == [uids[55]], "from within, among the newest"
+    assert found("619.7.9") == [], "from within, of long ago"
+    assert found("1.2.840") == sorted(uids)
+    assert found(".99.") == sorted(uids[-10:])
+    assert found("1.2.840_") == found("%") == found("\N{GREEK SMALL LETTER ALPHA}") == found("\x00") == []
+    monkeypatch.setattr(studies, "_FEW_BY_UID", 5)
+    assert found("1.2.840") == sorted(uids), "what is common is looked for among all"
+    assert found("619.7.9") == []

@@ -52,7 +52,8 @@ def _shown(item: Attention) -> AttentionOut:
 
 def _view(work: Work) -> str:
     state = {"state": work.states[0].value} if len(work.states) == 1 else {}
-    return f"{work.of}?" + urlencode({**state, _place(work): work.place})
+    error = {} if work.error_code is None else {"error": work.error_code}
+    return f"{work.of}?" + urlencode({**state, _place(work): work.place, **error})
 
 
 def _place(work: Work) -> str:
@@ -70,7 +71,7 @@ def _remedies(work: Work, count: int, actions: Sequence[Action]) -> list[Remedy]
 
 
 def _label(action: Action, state: JobState | DeliveryState, count: int) -> str:
-    return f"Retry all {count}" if action == "retry" else f"Cancel all {state.value}"
+    return f"Retry all {count:,}" if action == "retry" else f"Cancel all {state.value}"
 
 
 def _body(work: Work, action: Action, state: JobState | DeliveryState) -> BulkIn:

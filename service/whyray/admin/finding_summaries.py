@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from whyray.admin.describe import JobSummary, ResultSummary, summary_of_job, summary_of_result
 from whyray.base.finding_record import finding_records
-from whyray.catalog import Job, ResultRow
+from whyray.catalog import Job, ResultRow, is_one_of
 
 Value = TypeVar("Value")
 
@@ -55,7 +55,7 @@ class FindingSummaries:
             # what is absent is in no list: most of it, and half of the work
             present = finding_records((each for each in findings if each.get("present")), of=f"job {job_id}")
             known[job_id] = summary_of_job(present, no_statement)
-            self._keep(self._jobs.put, missing[job_id], job_id, known[job_id])
+            self._jobs.put(_version(missing[job_id], job_id), known[job_id])
         return known
 
     def of_results(self, session: Session, rows: Sequence[ResultRow]) -> dict[int, ResultSummary]:
@@ -73,16 +73,14 @@ class FindingSummaries:
         }
         for row in missing:
             known[row.id] = summary_of_result(row, records.get(row.job_id, ()))
-            self._keep(self._results.put, row.job, row.id, known[row.id])
+            self._results.put(_version(row.job, row.id), known[row.id])
         return known
-
-    def _keep(self, put: Callable[[Hashable, Any], None], job: Job, name: Hashable, summary: object) -> None:
-        if job.finished_at is not None:  # one that runs again keeps its findings until it ends
-            put(_version(job, name), summary)
 
 
 def _version(job: Job, name: Hashable) -> Hashable:
-    return name, job.finished_at
+    # one that is to run again keeps the findings of its last run until it ends: then it has no end, but the start of
+    # that run and no attempt; and while it runs, another start
+    return name, job.finished_at, job.started_at, job.attempt
 
 
 def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, list[dict[str, Any]], int]]:
@@ -90,7 +88,7 @@ def _findings(session: Session, job_ids: Iterable[str]) -> list[tuple[str, list[
     wanted = list(job_ids)
     if not wanted:
         return []
-    query = select(Job.id, Job.findings, Job.no_statement).where(Job.id.in_(wanted))
+    query = select(Job.id, Job.findings, Job.no_statement).where(is_one_of(session, Job.id, wanted))
     return [
         (job_id, findings or [], len(no_statement or ())) for job_id, findings, no_statement in session.execute(query)
     ]

@@ -6,22 +6,21 @@ A list is made of streams, each a stretch of an index in the list's order; a pag
 from __future__ import annotations
 
 import base64
-import heapq
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import ColumnElement, func, inspect, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, func, inspect, literal, select, true, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.base import ExecutableOption
 
 from whyray.admin.backend import Paging
 from whyray.admin.schemas import Page
-from whyray.catalog import Base, tallies
+from whyray.catalog import Base, is_one_of, tallies
 
 Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item")
@@ -30,6 +29,8 @@ MOST_COUNTED = 10_000
 """Where the catalog has no count of a list, its rows are counted up to here, unless the list says otherwise."""
 
 
+_TOGETHER = 8
+"""So many streams are read by one statement."""
 _LARGEST = 2**31 - 1
 """What every database can count to."""
 
@@ -54,7 +55,8 @@ class Listing(Generic[Row]):
     """A list: disjoint streams that are all of it, sorted by columns that no two rows have alike.
 
     `total` is how many there are, where that is known without counting; else they are counted up to `most_counted`.
-    `options` say what is loaded with a row.
+    `options` say what is loaded with a row. `read_by` is for streams of another table: its columns that stand for
+    `order`, the last of them for the rows' primary key.
     """
 
     table: type[Row]
@@ -64,6 +66,19 @@ class Listing(Generic[Row]):
     total: int | None = None
     most_counted: int = MOST_COUNTED
     options: tuple[ExecutableOption, ...] = ()
+    read_by: tuple[InstrumentedAttribute[Any], ...] | None = None
+
+    @property
+    def key(self) -> tuple[InstrumentedAttribute[Any], ...]:
+        """What a stream is sorted by, and the primary key of the list's rows."""
+        return (*self.order, self.primary) if self.read_by is None else (*self.read_by, self.read_by[-1])
+
+    @property
+    def primary(self) -> InstrumentedAttribute[Any]:
+        """The primary key of the table."""
+        (column,) = inspect(self.table).primary_key
+        attribute: InstrumentedAttribute[Any] = getattr(self.table, str(column.key))
+        return attribute
 
 
 @dataclass(frozen=True)
@@ -119,25 +134,26 @@ def _value(value: object, column: InstrumentedAttribute[Any]) -> object:
     raise ValueError(f"{value!r} is no {wanted.__name__}")
 
 
-def streams_of(
-    session: Session,
-    relation: tallies.Relation,
-    facets: Sequence[InstrumentedAttribute[Any]],
-    *wanted: Callable[[Any], object] | None,
-) -> tuple[tuple[Stream, ...], int]:
-    """The streams of the rows whose facets are `wanted`, each by its own test, and how many rows they have.
+def values_of(
+    session: Session, relation: tallies.Relation, facets: int, *wanted: Callable[[Any], object] | None
+) -> tuple[list[tuple[Any, ...]], int]:
+    """The values that so many `facets` have together where all facets are `wanted`, and how many rows that are.
 
-    `facets` are the columns of the index. Rows are counted by more where more is asked here: that is left to the caller
-    to tell apart within a stream. None wants every value.
+    Each facet has its own test; None wants every value. Rows are counted by more facets than an index has columns for:
+    to tell those apart within a stream is left to the caller.
     """
-    conditions: dict[tuple[Any, ...], Stream] = {}
+    values: dict[tuple[Any, ...], None] = {}
     total = 0
     for row in tallies.counted(session, relation):
         if all(test is None or test(value) for value, test in zip(row.facets, wanted, strict=True)):
             total += row.number
-            key = row.facets[: len(facets)]
-            conditions[key] = Stream(tuple(map(_equals, facets, key)), tuple(facets))
-    return tuple(conditions.values()), total
+            values[row.facets[:facets]] = None
+    return list(values), total
+
+
+def streams_of(facets: tuple[InstrumentedAttribute[Any], ...], values: Iterable[tuple[Any, ...]]) -> tuple[Stream, ...]:
+    """The streams of these values of the columns of an index."""
+    return tuple(Stream(tuple(map(_equals, facets, each)), facets) for each in values)
 
 
 def _equals(column: InstrumentedAttribute[Any], value: Any) -> ColumnElement[bool]:
@@ -188,25 +204,36 @@ def _keys(
     session: Session, listing: Listing[Row], cursor: _Cursor | None, descending: bool, skipped: int, most: int
 ) -> list[tuple[Any, ...]]:
     """What sorts the first rows of the page, and at the end of each their primary key."""
-    (primary,) = inspect(listing.table).primary_key
-    beyond = true() if cursor is None else _beyond(listing.order, cursor.key, descending)
+    *order, primary = listing.key
+    beyond = true() if cursor is None else _beyond(order, cursor.key, descending)
     # of one stream the database passes over what is skipped; of several, nobody knows how much is of which
     single = len(listing.streams) == 1
-    found = []
+    queries = []
     for stream in listing.streams:
-        columns = (*stream.facets, *(each for each in listing.order if not any(each is one for one in stream.facets)))
+        columns = (*stream.facets, *(each for each in order if not any(each is one for one in stream.facets)))
         query = (
-            select(*listing.order, primary)
+            select(*order, primary)
             .where(*stream.conditions, beyond)
             .order_by(*(column.desc() if descending else column for column in columns))
             .offset(skipped if single else 0)
             .limit(most if single else skipped + most)
         )
-        found.append([tuple(row) for row in session.execute(query)])
+        queries.append(query)
     if single:
-        return found[0]
-    by_order = itemgetter(*range(len(listing.order)))
-    return list(heapq.merge(*found, key=by_order, reverse=descending))[skipped : skipped + most]
+        return [tuple(row) for row in session.execute(queries[0])]
+    found = _at_once(session, queries)
+    found.sort(key=itemgetter(*range(len(order))), reverse=descending)
+    return found[skipped : skipped + most]
+
+
+def _at_once(session: Session, queries: Sequence[Select[Any]]) -> list[tuple[Any, ...]]:
+    """The rows of all queries, by few statements: to ask takes longer than to answer."""
+    found: list[tuple[Any, ...]] = []
+    for start in range(0, len(queries), _TOGETHER):
+        # SQLite takes the limit of a part only within a query of its own
+        parts = [select(*query.subquery().c) for query in queries[start : start + _TOGETHER]]
+        found += [tuple(row) for row in session.execute(union_all(*parts))]
+    return found
 
 
 def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], descending: bool) -> ColumnElement[bool]:
@@ -219,10 +246,9 @@ def _beyond(order: Sequence[InstrumentedAttribute[Any]], key: Sequence[Any], des
 
 
 def _rows(session: Session, listing: Listing[Row], keys: Sequence[Any]) -> list[Row]:
-    mapper = inspect(listing.table)
-    (primary,) = mapper.primary_key
-    query = select(listing.table).where(primary.in_(keys)).options(*listing.options)
-    found = {mapper.primary_key_from_instance(row)[0]: row for row in session.scalars(query).unique()} if keys else {}
+    primary = listing.primary
+    query = select(listing.table).where(is_one_of(session, primary, keys)).options(*listing.options)
+    found = {getattr(row, primary.key): row for row in session.scalars(query).unique()} if keys else {}
     return [found[key] for key in keys if key in found]
 
 
@@ -230,9 +256,11 @@ def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
     if listing.total is not None:
         return listing.total, False
     total, most = 0, listing.most_counted
-    for stream in listing.streams:
-        some = select(literal(1)).select_from(listing.table).where(*stream.conditions).limit(most + 1 - total)
-        total += session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    rows = select(literal(1).label("one")).select_from(listing.key[-1].table)
+    for start in range(0, len(listing.streams), _TOGETHER):
+        parts = [rows.where(*stream.conditions) for stream in listing.streams[start : start + _TOGETHER]]
+        some = union_all(*parts).limit(most + 1 - total).subquery()
+        total += session.scalar(select(func.count()).select_from(some)) or 0
         if total > most:
             return most, True
     return total, False

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, literal, select
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer, joinedload
 
 from whyray.admin import queries
-from whyray.admin.listing import Listing, Stream, streams_of
+from whyray.admin.listing import Listing, Stream, streams_of, values_of
 from whyray.catalog import (
     Delivery,
     DeliveryState,
     Event,
     Feedback,
     Job,
+    JobDestination,
     JobState,
     ResultRow,
     Study,
     StudyState,
+    stuck,
     studies,
     tallies,
 )
@@ -37,6 +39,8 @@ _JOB_FACETS = (Job.route, Job.package, Job.state)
 _DELIVERY_FACETS = (Delivery.destination, Delivery.route, Delivery.state)
 _RESULT_FACETS = (ResultRow.kind, ResultRow.finding, ResultRow.grade, ResultRow.superseded)
 _EVENT_FACETS = (Event.kind, Event.severity, Event.actor)
+_STUCK_JOBS = (JobState.FAILED, JobState.WAITING)
+_STUCK_DELIVERIES = (DeliveryState.FAILED, DeliveryState.WAITING)
 _WITHOUT_FINDINGS = (defer(Job.findings, raiseload=True), defer(Job.no_statement, raiseload=True))
 _OF_RESULT = joinedload(ResultRow.job).options(joinedload(Job.study), *_WITHOUT_FINDINGS)
 
@@ -50,17 +54,27 @@ def _in(values: Sequence[str]) -> Callable[[Any], object] | None:
 
 
 def study_list(session: Session, *, uid: str | None, state: Sequence[StudyState], oldest_first: bool) -> Listing[Study]:
-    """Studies whose UID contains `uid`, in one of the states."""
+    """Studies with `uid` in their UID, as far as `studies.of_uid` finds it, in one of the states."""
     listing = Listing(Study, (Study.last_received_at, Study.id), (Stream(),), newest_first=not oldest_first)
-    if state:
-        streams = tuple(_of_state(session, each) for each in dict.fromkeys(state))
-        listing = replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
-    else:
-        listing = replace(listing, total=_number(session, "studies"))
+    states = tuple(dict.fromkeys(state))
     if uid:
-        contains = Study.study_instance_uid.contains(uid, autoescape=True)
-        listing = replace(listing, streams=tuple(stream.but(contains) for stream in listing.streams), total=None)
-    return listing
+        found = [Stream(conditions) for conditions in studies.of_uid(session, uid)]
+        if states:
+            found = [stream.but(studies.is_in(each)) for stream in found for each in states]
+        return replace(listing, streams=tuple(found), most_counted=_MOST_LOOKED_UP)
+    if not states:
+        return replace(listing, total=_number(session, "studies"))
+    streams = tuple(_of_state(session, each) for each in states)
+    total = sum(_number_in(session, each) for each in states) if "done" not in states else None
+    return replace(listing, streams=streams, total=total, most_counted=_MOST_LOOKED_UP)
+
+
+def _number_in(session: Session, state: StudyState) -> int:
+    if state in studies.FEW:
+        return studies.number_of_few(session, state)
+    # has no jobs, or has instances that routing has not dealt with
+    wanted = (lambda row: row[1]) if state == "receiving" else (lambda row: not row[0] and not row[1])
+    return sum(row.number for row in tallies.counted(session, "studies") if wanted(row.facets))
 
 
 def _of_state(session: Session, state: StudyState) -> Stream:
@@ -70,8 +84,7 @@ def _of_state(session: Session, state: StudyState) -> Stream:
         return Stream((Study.has_jobs.is_(False), Study.received_sequence <= Study.routed_sequence))
     of_jobs = studies.FEW.get(state, (JobState.DONE,))
     number = sum(row.number for row in tallies.counted(session, "jobs") if row.facets[2] in of_jobs)
-    is_so = studies.is_in(state)
-    return Stream((studies.among_few(state), is_so) if state in studies.FEW and number <= _FEW else (is_so,))
+    return Stream((studies.is_in_few(state) if state in studies.FEW and number <= _FEW else studies.is_in(state),))
 
 
 def job_list(
@@ -81,6 +94,7 @@ def job_list(
     route: str | None,
     package: str | None,
     destination: str | None,
+    error: str | None,
     study_uid: str | None,
     oldest_first: bool,
 ) -> Listing[Job]:
@@ -93,36 +107,60 @@ def job_list(
         options=(joinedload(Job.study), *_WITHOUT_FINDINGS),
     )
     if study_uid is not None:
-        chosen = queries.job_filters(state=state, route=route, package=package, destination=destination)
+        chosen = queries.job_filters(
+            state=state, route=route, package=package, destination=destination, error_code=error
+        )
         return replace(listing, streams=(Stream((Job.study_id == _study_id(session, study_uid), *chosen)),))
+    if error is not None:
+        chosen = queries.job_filters(package=package, destination=destination)
+        states = [each for each in _STUCK_JOBS if not state or each in state]
+        places = {row.facets[0] for row in tallies.counted(session, "jobs") if route in (None, row.facets[0])}
+        streams = _of_error(Job.state, Job.route, Job.error_code, states, places, error)
+        return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
     if not state and destination is route is package is None:
         return replace(listing, total=_number(session, "jobs"))
     of_package = None if package is None else (lambda name: name == package or name.startswith(f"{package}@"))
     if destination is None:
-        streams, total = streams_of(session, "jobs", _JOB_FACETS, _is(route), of_package, _in(state))
-        return replace(listing, streams=streams, total=total)
-    sent, _ = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), None)
-    routes = {row.facets[1] for row in tallies.counted(session, "deliveries") if row.facets[0] == destination}
-    streams, _ = streams_of(
-        session, "jobs", _JOB_FACETS, lambda name: name in routes and route in (None, name), of_package, _in(state)
-    )
-    latest = (session.scalar(select(func.max(Delivery.created_at)).where(*stream.conditions)) for stream in sent)
-    newest = max((at for at in latest if at is not None), default=None)
+        values, total = values_of(session, "jobs", len(_JOB_FACETS), _is(route), of_package, _in(state))
+        return replace(listing, streams=streams_of(_JOB_FACETS, values), total=total)
+    of_destination = JobDestination.destination == destination
+    if not state and route is package is None:
+        # read from the list of the destination's own jobs, whose columns sort it as those of jobs would
+        streams = (Stream((of_destination,), (JobDestination.destination,)),)
+        return replace(listing, streams=streams, read_by=(JobDestination.created_at, JobDestination.job_id))
+    newest = session.scalar(select(func.max(JobDestination.created_at)).where(of_destination))
     if newest is None:
         return replace(listing, streams=(), total=0)
-    # no job is younger than its last result: all that were created since then are passed over at once
+    values, _ = values_of(session, "jobs", len(_JOB_FACETS), _is(route), of_package, _in(state))
+    # all that were created since the last one that has a result for it are passed over at once
     has_sent = (Job.created_at <= newest, _has_sent(destination))
-    return replace(listing, streams=tuple(stream.but(*has_sent) for stream in streams), most_counted=_MOST_LOOKED_UP)
+    streams = tuple(stream.but(*has_sent) for stream in streams_of(_JOB_FACETS, values))
+    return replace(listing, streams=streams, most_counted=_MOST_LOOKED_UP)
+
+
+def _of_error(
+    state: InstrumentedAttribute[Any],
+    place: InstrumentedAttribute[Any],
+    code: InstrumentedAttribute[Any],
+    states: Sequence[JobState | DeliveryState],
+    places: Iterable[str],
+    error: str,
+) -> tuple[Stream, ...]:
+    """What is stuck by an error, as the indexes of what is stuck have it."""
+    return tuple(
+        Stream((stuck.is_in(state, each), place == name, code == error), (state, place, code))
+        for each in states
+        for name in sorted(places)
+    )
 
 
 def _has_sent(destination: str) -> ColumnElement[bool]:
     """Whether a job has a result for this destination: looked up job by job, until there are enough.
 
-    A plain EXISTS may be answered by reading all deliveries of the destination first, of which there are millions.
+    A plain EXISTS may be answered by reading all jobs of the destination first, of which there may be a million.
     """
-    sent = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
-    of_job = select(literal(1)).where(ResultRow.job_id == Job.id, sent.correlate(ResultRow)).limit(1)
-    return of_job.correlate(Job).scalar_subquery().is_not(None)
+    sent = (JobDestination.job_id == Job.id, JobDestination.destination == destination)
+    return select(literal(1)).where(*sent).limit(1).correlate(Job).scalar_subquery().is_not(None)
 
 
 def delivery_list(
@@ -131,6 +169,7 @@ def delivery_list(
     state: Sequence[DeliveryState],
     destination: str | None,
     route: str | None,
+    error: str | None,
     study_uid: str | None,
 ) -> Listing[Delivery]:
     """Deliveries with their results, newest first."""
@@ -141,13 +180,21 @@ def delivery_list(
         options=(joinedload(Delivery.result).options(_OF_RESULT),),
     )
     if study_uid is not None:
-        chosen = queries.delivery_filters(state=state, destination=destination, route=route)
+        chosen = queries.delivery_filters(state=state, destination=destination, route=route, error_code=error)
         of_study = select(ResultRow.id).join(Job).where(Job.study_id == _study_id(session, study_uid))
         return replace(listing, streams=(Stream((Delivery.result_id.in_(session.scalars(of_study).all()), *chosen)),))
+    if error is not None:
+        states = [each for each in _STUCK_DELIVERIES if not state or each in state]
+        counted = tallies.counted(session, "deliveries")
+        places = {row.facets[0] for row in counted if destination in (None, row.facets[0])}
+        streams = _of_error(Delivery.state, Delivery.destination, Delivery.error_code, states, places, error)
+        chosen = queries.delivery_filters(route=route)
+        return replace(listing, streams=tuple(stream.but(*chosen) for stream in streams))
     if not state and destination is route is None:
         return replace(listing, total=_number(session, "deliveries"))
-    streams, total = streams_of(session, "deliveries", _DELIVERY_FACETS, _is(destination), _is(route), _in(state))
-    return replace(listing, streams=streams, total=total)
+    tests = (_is(destination), _is(route), _in(state))
+    values, total = values_of(session, "deliveries", len(_DELIVERY_FACETS), *tests)
+    return replace(listing, streams=streams_of(_DELIVERY_FACETS, values), total=total)
 
 
 def result_list(
@@ -179,10 +226,12 @@ def result_list(
         None if superseded else (lambda value: not value),
         None if pictured is None else (lambda value: bool(value) is pictured),
     )
-    streams, total = streams_of(session, "results", _RESULT_FACETS, *tests)
-    streams = tuple(stream.but(*marks) for stream in streams)
+    values, total = values_of(session, "results", len(_RESULT_FACETS), *tests)
     most = 0 if kind is finding is grade is None else _MANY
-    return replace(listing, streams=_few_streams(session, "results", streams, total, chosen, most), total=total)
+    if _soon_found(session, "results", len(values), total, most):
+        return replace(listing, streams=(Stream(tuple(chosen)),), total=total)
+    streams = tuple(stream.but(*marks) for stream in streams_of(_RESULT_FACETS, values))
+    return replace(listing, streams=streams, total=total)
 
 
 def event_list(
@@ -206,8 +255,10 @@ def event_list(
     if kind is actor is None and not severity:
         return replace(listing, total=_number(session, "events"))
     of_kind = None if kind is None else (lambda name: name == kind or name.startswith(f"{kind}."))
-    streams, total = streams_of(session, "events", _EVENT_FACETS, of_kind, _in(severity), _is(actor))
-    return replace(listing, streams=_few_streams(session, "events", streams, total, chosen, _MANY), total=total)
+    values, total = values_of(session, "events", len(_EVENT_FACETS), of_kind, _in(severity), _is(actor))
+    if _soon_found(session, "events", len(values), total, _MANY):
+        return replace(listing, streams=(Stream(tuple(chosen)),), total=total)
+    return replace(listing, streams=streams_of(_EVENT_FACETS, values), total=total)
 
 
 def _event_filters(kind: str | None, severity: Sequence[str], actor: str | None) -> list[ColumnElement[bool]]:
@@ -226,17 +277,9 @@ def verdict_list(conditions: Sequence[ColumnElement[bool]]) -> Listing[Feedback]
     return Listing(Feedback, (Feedback.at, Feedback.id), (Stream(tuple(conditions)),))
 
 
-def _few_streams(
-    session: Session,
-    relation: tallies.Relation,
-    streams: tuple[Stream, ...],
-    total: int,
-    conditions: Sequence[ColumnElement[bool]],
-    most: int,
-) -> tuple[Stream, ...]:
-    """These streams; or the whole list, of which most that is read is wanted, where there are more than `most`."""
-    common = total * _COMMON >= _number(session, relation)
-    return (Stream(tuple(conditions)),) if common and total and len(streams) > most else streams
+def _soon_found(session: Session, relation: tallies.Relation, streams: int, total: int, most: int) -> bool:
+    """Whether to read the whole list, of which most that is read is wanted, and not more than `most` streams."""
+    return streams > most and total > 0 and total * _COMMON >= _number(session, relation)
 
 
 def _number(session: Session, relation: tallies.Relation) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 import whyray
 from whyray.admin.backend import Backend
 from whyray.admin.drift_watch import drifting
-from whyray.catalog import DeliveryState, Job, JobState, Study, feedback, jobs, tallies
+from whyray.catalog import DeliveryState, JobState, Study, feedback, jobs, stuck, tallies
 from whyray.catalog.overview import destination_states, queue_state, role_states
 
 
@@ -52,12 +52,8 @@ class CatalogCollector(Collector):
             states.add_metric([state.value], tally.get(state, 0))
         yield states
         failed = GaugeMetricFamily("whyray_jobs_failed", "Failed jobs by route and error.", labels=["route", "error"])
-        for route, code, count in session.execute(
-            select(Job.route, Job.error_code, func.count())
-            .where(Job.state == JobState.FAILED)
-            .group_by(Job.route, Job.error_code)
-        ):
-            failed.add_metric([route, code or ""], int(count))
+        for each in stuck.stuck(session, "jobs", JobState.FAILED):
+            failed.add_metric([each.place, each.error_code or ""], each.count)
         yield failed
         oldest = queue_state(session).oldest_queued_at
         yield GaugeMetricFamily(

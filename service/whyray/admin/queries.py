@@ -16,10 +16,12 @@ from whyray.catalog import (
     DeliveryState,
     Instance,
     Job,
+    JobDestination,
     JobState,
     ResultRow,
     Series,
     Study,
+    is_one_of,
 )
 
 
@@ -62,7 +64,7 @@ def series_figures(session: Session, study_ids: Sequence[int]) -> list[SeriesFig
             func.sum(case((Instance.own_result.is_(True), 1), else_=0)),
         )
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id.in_(study_ids))
+        .where(is_one_of(session, Series.study_id, study_ids))
         .group_by(Series.id, Series.study_id, Series.series_instance_uid, Series.modality)
         .order_by(Series.id)
     )
@@ -89,13 +91,14 @@ def calling_aes(session: Session, study_id: int) -> dict[str, list[str]]:
 
 def job_numbers(session: Session, study_ids: Sequence[int]) -> dict[int, int]:
     """How many jobs each study has."""
-    rows = session.execute(select(Job.study_id, func.count()).where(Job.study_id.in_(study_ids)).group_by(Job.study_id))
+    of_these = is_one_of(session, Job.study_id, study_ids)
+    rows = session.execute(select(Job.study_id, func.count()).where(of_these).group_by(Job.study_id))
     return {study_id: int(number) for study_id, number in rows}
 
 
 def study_states(session: Session, study_ids: Sequence[int]) -> dict[int, str]:
     """The state of each study."""
-    rows = session.execute(select(Study.id, STUDY_STATE).where(Study.id.in_(study_ids)))
+    rows = session.execute(select(Study.id, STUDY_STATE).where(is_one_of(session, Study.id, study_ids)))
     return {row[0]: row[1] for row in rows}
 
 
@@ -117,10 +120,8 @@ def job_filters(
         # 'cxr-findings' means every version, 'cxr-findings@1.0.0' that one
         conditions.append((Job.package == package) | Job.package.startswith(f"{package}@", autoescape=True))
     if destination is not None:
-        # one within the other, so that a database that plans by guessing looks up a job's few results, not the
-        # destination's many deliveries
-        sent_to = exists().where(Delivery.result_id == ResultRow.id, Delivery.destination == destination)
-        conditions.append(exists().where(ResultRow.job_id == Job.id, sent_to.correlate(ResultRow)).correlate(Job))
+        sent_to = exists().where(JobDestination.job_id == Job.id, JobDestination.destination == destination)
+        conditions.append(sent_to.correlate(Job))
     if error_code is not None:
         conditions.append(Job.error_code == error_code)
     return conditions

@@ -23,6 +23,7 @@ from whyray.catalog import (
     jobs,
     keys,
     processes,
+    stuck,
     studies,
     tallies,
     workitems,
@@ -31,7 +32,8 @@ from whyray.catalog.account_tables import Account, ApiToken, EntryLink
 from whyray.catalog.audit import AuditEvent, AuditObject, AuditParticipant, AuditStudy
 from whyray.catalog.audit_kinds import AUDIT_KINDS, AUDITED_EVENTS, OWN_SCHEME, AuditCode, AuditKind, Outcome
 from whyray.catalog.audit_tables import AuditReceiver, AuditRecord
-from whyray.catalog.database import Catalog, sqlite_url
+from whyray.catalog.columns import Base
+from whyray.catalog.database import Catalog, is_one_of, sqlite_url
 from whyray.catalog.drift import REFERENCE, SeriesKey
 from whyray.catalog.evaluation_tables import (
     DriftSample,
@@ -62,12 +64,12 @@ from whyray.catalog.states import (
 from whyray.catalog.studies import STUDY_STATE, Arrival, Received, StudyState, release
 from whyray.catalog.tables import (
     Announcement,
-    Base,
     Delivery,
     Event,
     Installation,
     Instance,
     Job,
+    JobDestination,
     Process,
     ResultRow,
     Series,
@@ -110,6 +112,7 @@ __all__ = [
     "Installation",
     "Instance",
     "Job",
+    "JobDestination",
     "JobState",
     "NewResult",
     "Outcome",
@@ -143,12 +146,14 @@ __all__ = [
     "feedback",
     "headers",
     "installation",
+    "is_one_of",
     "job_sources",
     "jobs",
     "keys",
     "processes",
     "release",
     "sqlite_url",
+    "stuck",
     "studies",
     "tallies",
     "workitem_after",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -10,10 +10,10 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import deliveries, processes
+from whyray.catalog import deliveries, processes, stuck
 from whyray.catalog.event_kinds import EventKind
 from whyray.catalog.states import DeliveryState, JobState
-from whyray.catalog.tables import SENT_AND_ASKED, Announcement, Delivery, Event, Job, Process, Study
+from whyray.catalog.tables import SENT_AND_ASKED, Delivery, Event, Process, Study
 
 LOW_SPACE = 5 * 2**30
 """Free bytes below which storage is called short: about ten CT studies."""
@@ -51,7 +51,12 @@ class Attention:
 
 
 def attention(
-    session: Session, now: datetime, *, destinations: Iterable[str], free_bytes: int | None
+    session: Session,
+    now: datetime,
+    *,
+    destinations: Iterable[str],
+    free_bytes: int | None,
+    stuck_work: stuck.Found | None = None,
 ) -> tuple[Attention, ...]:
     """All that needs somebody, errors first.
 
@@ -61,14 +66,18 @@ def attention(
         Those that the configuration names.
     free_bytes
         What storage can still take; None where nobody knows.
+    stuck_work
+        As `stuck.everything` gives it, where it was looked up already.
     """
+    found = stuck.everything(session) if stuck_work is None else stuck_work
+    processes_seen = processes.all_processes(session)
     attentions = [
         *_storage(free_bytes),
-        *_ended(session, now),
-        *_hindered(session, now),
-        *_refused_configurations(session),
-        *(item for what in _STUCK for item in _stuck(session, what)),
-        *_unknown_destinations(session, set(destinations)),
+        *_ended(processes_seen, now),
+        *_hindered(processes_seen, now),
+        *_refused_configurations(processes_seen),
+        *(item for what in _STUCK for item in _stuck(what, found[what.of, what.state])),
+        *_unknown_destinations(session, set(destinations), found["deliveries", DeliveryState.WAITING]),
         *_uncommitted(session, now),
         *_open_studies(session, now),
         *_conflicts(session, now),
@@ -91,8 +100,7 @@ def _storage(free_bytes: int | None) -> list[Attention]:
     ]
 
 
-def _ended(session: Session, now: datetime) -> list[Attention]:
-    rows = processes.all_processes(session)
+def _ended(rows: Sequence[Process], now: datetime) -> list[Attention]:
     alive = {row.role for row in rows if processes.is_alive(row, now)}
     ended = [(row, error) for row in rows if (error := processes.why_ended(row)) is not None]
     return [
@@ -120,13 +128,13 @@ def _ended(session: Session, now: datetime) -> list[Attention]:
     ]
 
 
-def _hindered(session: Session, now: datetime) -> list[Attention]:
+def _hindered(rows: Sequence[Process], now: datetime) -> list[Attention]:
     """What keeps running roles from their work, each cause once."""
-    rows: dict[tuple[str, ...], list[Process]] = {}
-    for row in processes.all_processes(session):
+    causes: dict[tuple[str, ...], list[Process]] = {}
+    for row in rows:
         hindrance = processes.hindrance(row)
         if hindrance is not None and processes.is_alive(row, now):
-            rows.setdefault((hindrance["code"], hindrance["message"], hindrance["advice"]), []).append(row)
+            causes.setdefault((hindrance["code"], hindrance["message"], hindrance["advice"]), []).append(row)
     return [
         Attention(
             severity="error",
@@ -136,7 +144,7 @@ def _hindered(session: Session, now: datetime) -> list[Attention]:
             advice=advice,
             count=len(hindered),
         )
-        for (code, message, advice), hindered in rows.items()
+        for (code, message, advice), hindered in causes.items()
     ]
 
 
@@ -144,10 +152,10 @@ def _is_gone(row: Process, now: datetime) -> bool:
     return processes.why_ended(row) is None and not processes.is_alive(row, now)
 
 
-def _refused_configurations(session: Session) -> list[Attention]:
+def _refused_configurations(rows: Sequence[Process]) -> list[Attention]:
     """Files that can't be obeyed, each once, however many roles look at it."""
     told: dict[str, Process] = {}
-    for row in processes.all_processes(session):
+    for row in rows:
         words = row.detail.get("config_refused")
         if words:
             told.setdefault(str(words), row)
@@ -181,55 +189,39 @@ _STUCK = (
     _Stuck("announcements", DeliveryState.FAILED, "error", "{number} of results at {place} failed"),
     _Stuck("announcements", DeliveryState.WAITING, "warning", "{number} of results at {place} will be tried again"),
 )
-_TABLES: dict[str, type[Job | Delivery | Announcement]] = {
-    "jobs": Job,
-    "deliveries": Delivery,
-    "announcements": Announcement,
-}
 _NOUNS = {"jobs": "job", "deliveries": "result", "announcements": "announcement"}
 
 
-def _stuck(session: Session, what: _Stuck) -> list[Attention]:
-    table = _TABLES[what.of]
-    place = Job.route if table is Job else (Announcement if table is Announcement else Delivery).destination
-    since = Job.finished_at if what.state is JobState.FAILED else table.created_at
-    rows = session.execute(
-        select(
-            place,
-            table.error_code,
-            func.count(),
-            func.min(since),
-            func.max(table.error_message),
-            func.max(table.error_advice),
-        )
-        .where(table.state == what.state)
-        .group_by(place, table.error_code)
-        .order_by(func.count().desc())
-    )
+def _stuck(what: _Stuck, found: Iterable[stuck.Stuck]) -> list[Attention]:
     return [
         Attention(
             severity=what.severity,
             kind=f"{what.of}.{what.state.value}",
-            title=what.title.format(number=_number(count, _NOUNS[what.of]), place=name) + f": {code}",
-            message=message or "",
-            advice=advice or "",
-            count=count,
-            since=oldest,
-            work=Work(what.of, (what.state,), name, code),
+            title=what.title.format(number=_number(each.count, _NOUNS[what.of]), place=each.place)
+            + f": {each.error_code}",
+            message=each.message,
+            advice=each.advice,
+            count=each.count,
+            since=each.since,
+            work=Work(what.of, (what.state,), each.place, each.error_code),
         )
-        for name, code, count, oldest, message, advice in rows
+        for each in found
     ]
 
 
-def _unknown_destinations(session: Session, known: set[str]) -> list[Attention]:
+def _unknown_destinations(session: Session, known: set[str], waiting: Iterable[stuck.Stuck]) -> list[Attention]:
     pending = (DeliveryState.QUEUED, DeliveryState.WAITING)
-    unknown = {name: states for name, states in deliveries.tally(session).items() if name not in known}
+    counts = {
+        name: sum(states.get(state, 0) for state in pending)
+        for name, states in sorted(deliveries.tally(session).items())
+        if name not in known
+    }
+    queued = deliveries.oldest_queued_at(session) if any(counts.values()) else {}
     rows = []
-    for name, states in sorted(unknown.items()):
-        count = sum(states.get(state, 0) for state in pending)
+    for name, count in counts.items():
         if count:
-            waiting = (Delivery.destination == name, Delivery.state.in_(pending))
-            rows.append((name, count, session.scalar(select(func.min(Delivery.created_at)).where(*waiting))))
+            oldest = [queued.get(name), *(each.since for each in waiting if each.place == name)]
+            rows.append((name, count, min((at for at in oldest if at is not None), default=None)))
     return [
         Attention(
             severity="error",
@@ -332,4 +324,4 @@ def _events_of_today(session: Session, now: datetime, kind: EventKind) -> tuple[
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+    return f"{count} {one}" if count == 1 else f"{count:,} {many or one + 's'}"

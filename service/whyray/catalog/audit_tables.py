@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from whyray.catalog.tables import Base, UtcDateTime
+from whyray.catalog.columns import Base, UtcDateTime
 
 
 class AuditRecord(Base):

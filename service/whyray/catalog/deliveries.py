@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from whyray.base.errors import WhyRayError
@@ -231,3 +232,41 @@ def tally(session: Session) -> dict[str, dict[DeliveryState, int]]:
         destination, _, state = row.facets
         counts.setdefault(destination, Counter())[DeliveryState(state)] += row.number
     return {destination: dict(states) for destination, states in counts.items()}
+
+
+def oldest_queued_at(session: Session) -> dict[str, datetime]:
+    """By destination, where something is queued: looked up by route, as `ix_deliveries_facets` has them together."""
+    queued = [
+        (destination, route)
+        for destination, route, state in (row.facets for row in tallies.counted(session, "deliveries"))
+        if state == DeliveryState.QUEUED
+    ]
+    oldest = _of_each(
+        session,
+        [
+            select(func.min(Delivery.created_at)).where(
+                Delivery.destination == destination,
+                Delivery.route.is_(None) if route is None else Delivery.route == route,
+                Delivery.state == DeliveryState.QUEUED,
+            )
+            for destination, route in queued
+        ],
+    )
+    found: dict[str, datetime] = {}
+    for (destination, _), at in zip(queued, oldest, strict=True):
+        if at is not None:
+            found[destination] = min(at, found.get(destination, at))
+    return found
+
+
+def last_sent_at(session: Session, names: Sequence[str]) -> dict[str, datetime | None]:
+    """When the last delivery to each of these destinations was sent."""
+    latest = [select(func.max(Delivery.sent_at)).where(Delivery.destination == name) for name in names]
+    return dict(zip(names, _of_each(session, latest), strict=True))
+
+
+def _of_each(session: Session, queries: Sequence[Select[Any]]) -> Sequence[datetime | None]:
+    """The one value of each query, by one statement."""
+    if not queries:
+        return ()
+    return session.execute(select(*(query.scalar_subquery() for query in queries))).one()

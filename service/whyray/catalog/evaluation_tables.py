@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from whyray.catalog.tables import Base, UtcDateTime
+from whyray.catalog.columns import Base, UtcDateTime
 
 
 class Feedback(Base):

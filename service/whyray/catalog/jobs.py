@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
 from whyray.catalog import attempts, events, studies, tallies
+from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
 from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
@@ -24,6 +25,11 @@ from whyray.catalog.tables import Delivery, Instance, Job, ResultRow, Study
 PRIORITIES = {"stat": 0, "urgent": 1, "routine": 2}
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another takes its job over; it renews at each step of progress."""
+_FOR_DESTINATION = text(
+    "INSERT INTO job_destinations (job_id, destination, created_at) VALUES (:job, :destination, :created_at) "
+    "ON CONFLICT (job_id, destination) DO NOTHING"
+).bindparams(bindparam("created_at", type_=UtcDateTime()))
+"""A job that runs again may have results for it already."""
 _OPEN = (JobState.QUEUED, JobState.WAITING, JobState.RUNNING, JobState.CANCELLING)
 
 
@@ -198,9 +204,8 @@ def finish(
             )
         )
     )
-    for result in results:
-        if result.sop_instance_uid in known:
-            continue
+    new = [result for result in results if result.sop_instance_uid not in known]
+    for result in new:
         row = ResultRow(
             job_id=job.id,
             sop_instance_uid=result.sop_instance_uid,
@@ -222,6 +227,9 @@ def finish(
             Delivery(id=new_id(session), destination=name, route=job.route, priority=job.priority, created_at=now)
             for name in result.destinations
         ]
+    if names := sorted({name for result in new for name in result.destinations}):
+        about = {"job": job.id, "created_at": job.created_at}
+        session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.no_statement = list(no_statement)

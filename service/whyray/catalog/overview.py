@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from whyray.catalog import deliveries, jobs, processes, studies, tallies, workitems
+from whyray.catalog import deliveries, jobs, processes, stuck, studies, workitems
 from whyray.catalog.attention import Attention, attention
 from whyray.catalog.states import DeliveryState, JobState, WorkitemState
 from whyray.catalog.studies import StudyState
-from whyray.catalog.tables import Delivery, Job, Process
+from whyray.catalog.tables import Job, Process
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,16 @@ def overview(session: Session, now: datetime, *, destinations: Iterable[str], fr
         What storage can still take; None where nobody knows.
     """
     named = list(destinations)
+    found = stuck.everything(session)
     return Overview(
         at=now,
         roles=role_states(session, now),
         studies=studies.tally(session),
         jobs=jobs.tally(session),
         queue=queue_state(session),
-        destinations=destination_states(session, named),
+        destinations=destination_states(session, named, stuck_work=found),
         workitems=workitems.tally(session),
-        attention=attention(session, now, destinations=named, free_bytes=free_bytes),
+        attention=attention(session, now, destinations=named, free_bytes=free_bytes, stuck_work=found),
     )
 
 
@@ -145,62 +146,41 @@ def queue_state(session: Session) -> QueueState:
     )
 
 
-def destination_states(session: Session, configured: Iterable[str]) -> tuple[DestinationState, ...]:
-    """Every destination that is configured or has deliveries."""
+def destination_states(
+    session: Session, configured: Iterable[str], *, stuck_work: stuck.Found | None = None
+) -> tuple[DestinationState, ...]:
+    """Every destination that is configured or has deliveries.
+
+    Parameters
+    ----------
+    stuck_work
+        As `stuck.deliveries` or `stuck.everything` gives it, where it was looked up already.
+    """
     named = list(configured)
+    found = stuck.deliveries(session) if stuck_work is None else stuck_work
     states = deliveries.tally(session)
-    streams = _streams(session)
+    names = list(dict.fromkeys([*named, *sorted(states)]))
+    oldest, last = deliveries.oldest_queued_at(session), deliveries.last_sent_at(session, names)
     return tuple(
         DestinationState(
             destination=name,
             configured=name in named,
             states=states.get(name, {}),
-            oldest_queued_at=_oldest_queued_at(session, streams.get(name, ())),
-            last_sent_at=_last_sent_at(session, name),
-            last_error=_last_error(session, streams.get(name, ())),
+            oldest_queued_at=oldest.get(name),
+            last_sent_at=last[name],
+            last_error=_last_error(name, found),
         )
-        for name in dict.fromkeys([*named, *sorted(states)])
+        for name in names
     )
 
 
-def _streams(session: Session) -> dict[str, list[_Stream]]:
-    """By destination: which deliveries there are, as `ix_deliveries_facets` has them together."""
-    streams: dict[str, list[_Stream]] = {}
-    for row in tallies.counted(session, "deliveries"):
-        destination, route, state = row.facets
-        of_route = Delivery.route.is_(None) if route is None else Delivery.route == route
-        conditions = (Delivery.destination == destination, of_route, Delivery.state == state)
-        streams.setdefault(destination, []).append(_Stream(DeliveryState(state), conditions))
-    return streams
-
-
-@dataclass(frozen=True)
-class _Stream:
-    state: DeliveryState
-    conditions: tuple[ColumnElement[bool], ...]
-
-
-def _oldest_queued_at(session: Session, streams: Iterable[_Stream]) -> datetime | None:
-    queued = [stream for stream in streams if stream.state is DeliveryState.QUEUED]
-    oldest = (session.scalar(select(func.min(Delivery.created_at)).where(*stream.conditions)) for stream in queued)
-    return min((at for at in oldest if at is not None), default=None)
-
-
-def _last_sent_at(session: Session, destination: str) -> datetime | None:
-    return session.scalar(select(func.max(Delivery.sent_at)).where(Delivery.destination == destination))
-
-
-def _last_error(session: Session, streams: Iterable[_Stream]) -> ErrorWords | None:
-    columns = (Delivery.created_at, Delivery.error_code, Delivery.error_message, Delivery.error_advice)
-    newest = [
-        session.execute(
-            select(*columns)
-            .where(*stream.conditions, Delivery.error_code.is_not(None))
-            .order_by(Delivery.created_at.desc())
-            .limit(1)
-        ).first()
-        for stream in streams
-        if stream.state in (DeliveryState.WAITING, DeliveryState.FAILED)
+def _last_error(destination: str, found: stuck.Found) -> ErrorWords | None:
+    """Of what was created last, of all that failed or waits."""
+    groups = [
+        each
+        for state in (DeliveryState.FAILED, DeliveryState.WAITING)
+        for each in found["deliveries", state]
+        if each.place == destination and each.error_code is not None
     ]
-    row = max((row for row in newest if row is not None), key=lambda row: row.created_at, default=None)
-    return None if row is None else ErrorWords(row.error_code, row.error_message or "", row.error_advice)
+    newest = max(groups, key=lambda each: each.newest_at, default=None)
+    return None if newest is None else ErrorWords(newest.error_code or "", newest.message, newest.advice)

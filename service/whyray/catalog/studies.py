@@ -7,27 +7,31 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     Table,
     bindparam,
     case,
     distinct,
     exists,
+    false,
     func,
     insert,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from whyray.catalog import events, headers, tallies
+from whyray.catalog.database import is_one_of
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
@@ -56,6 +60,10 @@ FEW: dict[StudyState, tuple[JobState, ...]] = {
     "stopped": (JobState.CANCELLED,),
 }
 """States of studies that few are in, each with the states of jobs of which such a study has one."""
+NEWEST = 10_000
+"""Among so many studies, the newest, a part from within a UID is looked for."""
+_FEW_BY_UID = 2000
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _STRONGER: dict[StudyState, tuple[JobState, ...]] = {
     "failed": (),
     "working": (JobState.FAILED,),
@@ -290,20 +298,29 @@ def tally(session: Session) -> dict[StudyState, int]:
         else:
             with_jobs += row.number
     for state in FEW:
-        counts[state] = _number_of_few(session, state)
+        counts[state] = number_of_few(session, state)
     counts["done"] = with_jobs - sum(counts[state] for state in FEW)
     return {state: number for state, number in counts.items() if number}
 
 
-def _number_of_few(session: Session, state: StudyState) -> int:
+def number_of_few(session: Session, state: StudyState) -> int:
     """How many studies are in one of the states `FEW`: counted among jobs, so that no study is read."""
-    other = aliased(Job)
-    stronger = exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state]))
+    return session.scalar(_count_of_few(state)) or 0
+
+
+@cache
+def _count_of_few(state: StudyState) -> Select[int]:
     receiving = select(Study.id).where(Study.received_sequence > Study.routed_sequence)
-    query = select(func.count(distinct(Job.study_id))).where(
-        Job.state.in_(FEW[state]), ~stronger, Job.study_id.not_in(receiving)
-    )
-    return session.scalar(query) or 0
+    return select(func.count(distinct(Job.study_id))).where(*_of_few(state), Job.study_id.not_in(receiving))
+
+
+def _of_few(state: StudyState) -> tuple[ColumnElement[bool], ...]:
+    """Jobs whose study is in one of the states `FEW`, unless it is receiving."""
+    conditions: list[ColumnElement[bool]] = [Job.state.in_(FEW[state])]
+    if _STRONGER[state]:
+        other = aliased(Job)
+        conditions.append(~exists().where(other.study_id == Job.study_id, other.state.in_(_STRONGER[state])))
+    return tuple(conditions)
 
 
 def is_in(state: StudyState) -> ColumnElement[bool]:
@@ -320,6 +337,35 @@ def is_in(state: StudyState) -> ColumnElement[bool]:
     return conditions[state]
 
 
-def among_few(state: StudyState) -> ColumnElement[bool]:
-    """A condition that all studies in one of the states `FEW` meet, by which they are found without reading others."""
-    return Study.id.in_(select(Job.study_id).where(Job.state.in_(FEW[state])))
+def is_in_few(state: StudyState) -> ColumnElement[bool]:
+    """The same as `is_in` for one of the states `FEW`: looked up among jobs, so that no other study is read."""
+    settled = Study.received_sequence <= Study.routed_sequence
+    return settled & Study.id.in_(select(Job.study_id).where(*_of_few(state)))
+
+
+def of_uid(session: Session, part: str) -> tuple[tuple[ColumnElement[bool], ...], ...]:
+    """Studies with this part in their Study Instance UID, as conditions that no study meets two of.
+
+    One that begins or ends with it is found wherever it is, and a whole UID is its own beginning; one that has it
+    within, among the `NEWEST` studies: no index has all parts of a UID, and to read a million takes a second.
+    """
+    if not (part.isascii() and part.isprintable()):
+        return ((false(),),)
+    begins = _begins(Study.study_instance_uid, part)
+    ends = _begins(Study.reversed_uid, part[::-1])
+    contains = Study.study_instance_uid.contains(part, autoescape=True)
+    found: set[int] = set()
+    for condition in (begins, ends):
+        ids = session.scalars(select(Study.id).where(condition).limit(_FEW_BY_UID + 1)).all()
+        if len(ids) > _FEW_BY_UID:  # then it is soon found among the newest
+            return ((contains,),)
+        found.update(ids)
+    known = is_one_of(session, Study.id, sorted(found))
+    received = select(Study.last_received_at).order_by(Study.last_received_at.desc(), Study.id.desc())
+    before = session.scalar(received.offset(NEWEST).limit(1)) or _BEFORE_ALL
+    return ((known,), (contains, ~known, Study.last_received_at > before))
+
+
+def _begins(column: InstrumentedAttribute[str], part: str) -> ColumnElement[bool]:
+    # not LIKE: SQLite reads an index for that only where letters of both cases are one
+    return (column >= part) & (column < part[:-1] + chr(ord(part[-1]) + 1))

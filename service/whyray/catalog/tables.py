@@ -6,8 +6,7 @@ shows.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from enum import StrEnum
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +14,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     ColumnElement,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
@@ -27,56 +24,17 @@ from sqlalchemy import (
     false,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relationship
 
 from whyray.base.finding_record import FindingRecord, finding_records
+from whyray.catalog.columns import UID_BYTEWISE, Base, EnumText, UtcDateTime
 from whyray.catalog.states import DeliveryState, JobState, WorkitemStage, WorkitemState
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """Timezone-aware datetimes in UTC on every database; naive ones are refused."""
-
-    impl = DateTime
-    cache_ok = True
-
-    @property
-    def python_type(self) -> type[datetime]:
-        """What its values are."""
-        return datetime
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Store as naive UTC, which SQLite and PostgreSQL order alike."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the catalog takes timezone-aware datetimes only")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give back what was stored, in UTC."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-class _EnumText(TypeDecorator[Any]):
-    """A StrEnum kept as its text, so that a database is readable and a new state needs no migration."""
-
-    impl = String(16)
-    cache_ok = True
-
-    def __init__(self, kind: type[StrEnum]) -> None:
-        super().__init__()
-        self.kind = kind
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return None if value is None else self.kind(value).value
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
-        return None if value is None else self.kind(value)
-
-
-class Base(DeclarativeBase):
-    """Metadata that the migrations are compared with."""
+def _reversed_uid(context: DefaultExecutionContext) -> str:
+    uid: str = context.get_current_parameters()["study_instance_uid"]  # type: ignore[no-untyped-call]
+    return uid[::-1]
 
 
 class Study(Base):
@@ -88,7 +46,7 @@ class Study(Base):
 
     __tablename__ = "studies"
     id: Mapped[int] = mapped_column(primary_key=True)
-    study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    study_instance_uid: Mapped[str] = mapped_column(UID_BYTEWISE, unique=True)
     received_sequence: Mapped[int] = mapped_column(Integer, default=0)
     routed_sequence: Mapped[int] = mapped_column(Integer, default=0)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -99,10 +57,15 @@ class Study(Base):
     """What routing last said of it, for people: 'waiting for quiet …', 'no route matched: kept 24 h'."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     has_jobs: Mapped[bool] = mapped_column(default=False, server_default=false())
+    reversed_uid: Mapped[str] = mapped_column(UID_BYTEWISE, default=_reversed_uid)
+    """The Study Instance UID from its last character to its first, so that one is found by its end."""
     series: Mapped[list[Series]] = relationship(back_populates="study", cascade="all, delete-orphan")
     jobs: Mapped[list[Job]] = relationship(back_populates="study", cascade="all, delete-orphan")
 
-    __table_args__ = (Index("ix_studies_received", "last_received_at", "id"),)
+    __table_args__ = (
+        Index("ix_studies_received", "last_received_at", "id"),
+        Index("ix_studies_reversed_uid", "reversed_uid"),
+    )
 
 
 def _index_of_studies(name: str, condition: ColumnElement[bool]) -> Index:
@@ -177,7 +140,7 @@ class Job(Base):
     """The newest `Instance.id` that it takes: what came later belongs to the next revision."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
     """0 stat, 1 urgent, 2 routine."""
-    state: Mapped[JobState] = mapped_column(_EnumText(JobState), default=JobState.QUEUED)
+    state: Mapped[JobState] = mapped_column(EnumText(JobState), default=JobState.QUEUED)
     revision: Mapped[int] = mapped_column(Integer, default=1)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -212,6 +175,18 @@ class Job(Base):
         Index("ix_jobs_state_study", "state", "study_id"),
         Index("ix_jobs_facets", "route", "package", "state", "created_at", "id"),
     )
+
+
+class JobDestination(Base):
+    """A destination that results of a job are for: what the list of a destination's jobs is read from."""
+
+    __tablename__ = "job_destinations"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    destination: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Of the job."""
+
+    __table_args__ = (Index("ix_job_destinations_created", "destination", "created_at", "job_id"),)
 
 
 class ResultRow(Base):
@@ -251,7 +226,7 @@ class Delivery(Base):
     route: Mapped[str | None] = mapped_column(String(128))
     """Of its job; here too, so that the deliveries of a route are found without all others."""
     priority: Mapped[int] = mapped_column(Integer, default=2)
-    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
@@ -305,7 +280,7 @@ class Announcement(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     destination: Mapped[str] = mapped_column(String(64))
     uid: Mapped[str] = mapped_column(String(64), unique=True)
-    state: Mapped[DeliveryState] = mapped_column(_EnumText(DeliveryState), default=DeliveryState.QUEUED)
+    state: Mapped[DeliveryState] = mapped_column(EnumText(DeliveryState), default=DeliveryState.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_owner: Mapped[str | None] = mapped_column(String(128))
@@ -317,6 +292,31 @@ class Announcement(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (Index("ix_announcements_due", "destination", "state", "created_at"),)
+
+
+def _index_of_stuck(name: str, *columns: InstrumentedAttribute[Any]) -> Index:
+    # of what failed or waits alone: what goes well, which is nearly all, is never entered there. Not IN: SQLite does
+    # not see that each of its values is enough
+    stuck = text("state = 'failed' OR state = 'waiting'")
+    return Index(name, *columns, sqlite_where=stuck, postgresql_where=stuck)
+
+
+_index_of_stuck("ix_jobs_stuck", Job.state, Job.route, Job.error_code, Job.created_at, Job.id, Job.finished_at)
+_index_of_stuck(
+    "ix_deliveries_stuck",
+    Delivery.state,
+    Delivery.destination,
+    Delivery.error_code,
+    Delivery.created_at,
+    Delivery.result_id,
+)
+_index_of_stuck(
+    "ix_announcements_stuck",
+    Announcement.state,
+    Announcement.destination,
+    Announcement.error_code,
+    Announcement.created_at,
+)
 
 
 class Workitem(Base):
@@ -331,8 +331,8 @@ class Workitem(Base):
     worklist: Mapped[str] = mapped_column(String(64))
     """Name of the worklist in the configuration; empty for WhyRay's own."""
     uid: Mapped[str] = mapped_column(String(64))
-    state: Mapped[WorkitemState] = mapped_column(_EnumText(WorkitemState), default=WorkitemState.SCHEDULED, index=True)
-    stage: Mapped[WorkitemStage | None] = mapped_column(_EnumText(WorkitemStage), index=True)
+    state: Mapped[WorkitemState] = mapped_column(EnumText(WorkitemState), default=WorkitemState.SCHEDULED, index=True)
+    stage: Mapped[WorkitemStage | None] = mapped_column(EnumText(WorkitemStage), index=True)
     key: Mapped[str | None] = mapped_column(String(255), unique=True)
     transaction_uid: Mapped[str | None] = mapped_column(String(64))
     """Of the performer that has claimed it, as WhyRay's own worklist enforces it."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import BigInteger, String, Text, exists, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from whyray.catalog.tables import Base
+from whyray.catalog.columns import Base
 
 Relation = Literal["jobs", "deliveries", "results", "events", "instances", "studies"]
 

@@ -24,11 +24,14 @@ def list_deliveries(
     state: Annotated[list[DeliveryState], Query(description="Only these states.")] = [],  # noqa: B006
     destination: Annotated[str | None, Query(description="Only to this destination.")] = None,
     route: Annotated[str | None, Query(description="Only of this route.")] = None,
+    error: Annotated[str | None, Query(description="Only what failed, or waits, by this error (its code).")] = None,
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
 ) -> Page[DeliveryOut]:
     """Deliveries, newest first, with the status that the PACS itself answered."""
     with backend.catalog.read() as session:
-        listing = delivery_list(session, state=state, destination=destination, route=route, study_uid=study)
+        listing = delivery_list(
+            session, state=state, destination=destination, route=route, error=error, study_uid=study
+        )
         part = part_of(session, listing, paging)
         return paged(part, [delivery_out(row) for row in part.rows], paging.limit)
 

@@ -26,6 +26,7 @@ def list_jobs(
     route: Annotated[str | None, Query(description="Only of this route.")] = None,
     package: Annotated[str | None, Query(description="Only of this package, NAME or NAME@VERSION.")] = None,
     destination: Annotated[str | None, Query(description="Only with results for this destination.")] = None,
+    error: Annotated[str | None, Query(description="Only what failed, or waits, by this error (its code).")] = None,
     study: Annotated[str | None, Query(description="Only of this Study Instance UID.")] = None,
     sort: Annotated[Literal["-created", "created"], Query(description="Newest or oldest first.")] = "-created",
 ) -> Page[JobOut]:
@@ -37,6 +38,7 @@ def list_jobs(
             route=route,
             package=package,
             destination=destination,
+            error=error,
             study_uid=study,
             oldest_first=sort == "created",
         )

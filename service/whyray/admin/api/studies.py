@@ -14,9 +14,13 @@ from whyray.admin.describe import event_out, job_out, result_out
 from whyray.admin.listing import paged, part_of
 from whyray.admin.lists import study_list
 from whyray.admin.schemas import Page, SeriesOut, StudyDetail, StudyOut
-from whyray.catalog import Study, StudyState, events
+from whyray.catalog import Study, StudyState, events, studies
 
 router = APIRouter(tags=["studies"])
+_UID = (
+    "A Study Instance UID, or how one begins or ends; what stands within one is looked for among the newest "
+    f"{studies.NEWEST:,} studies."
+)
 _STATES: tuple[StudyState, ...] = get_args(StudyState)
 
 
@@ -24,7 +28,7 @@ _STATES: tuple[StudyState, ...] = get_args(StudyState)
 def list_studies(
     backend: Using,
     paging: Paged,
-    uid: Annotated[str | None, Query(description="Part of the Study Instance UID.", max_length=64)] = None,
+    uid: Annotated[str | None, Query(description=_UID, max_length=64)] = None,
     state: Annotated[list[StudyState], Query(description="Only these states.")] = [],  # noqa: B006
     sort: Annotated[Literal["-received", "received"], Query(description="Newest or oldest first.")] = "-received",
 ) -> Page[StudyOut]:

@@ -4,7 +4,7 @@ import { accounts } from "./accounts.js";
 import { onActed } from "./acting.js";
 import { get, Problem } from "./api.js";
 import { job, study } from "./details.js";
-import { h, tickAll } from "./dom.js";
+import { h, number, tickAll } from "./dom.js";
 import { drift, feedback, readerStudies, series } from "./evaluation.js";
 import { deliveries, events, jobs, results, studies } from "./lists.js";
 import { method, methods } from "./methods.js";
@@ -89,7 +89,7 @@ function badges(body) {
   for (const [name, count] of [["jobs", body.jobs.failed ?? 0], ["deliveries", failed]]) {
     const badge = document.querySelector(`[data-view="${name}"] .badge`);
     badge.hidden = !count;
-    badge.textContent = count ? `${count} failed` : "";
+    badge.textContent = count ? `${number(count)} failed` : "";
   }
 }
 

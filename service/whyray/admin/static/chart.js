@@ -3,7 +3,7 @@
 function svg(tag, props, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-  node.append(...children.flat().filter((each) => each !== null && each !== undefined));
+  node.append(...children.flat(Infinity).filter((each) => each !== null && each !== undefined));
   return node;
 }
 

@@ -16,6 +16,9 @@ export function h(tag, props = {}, ...children) {
 export const spoken = (name) => name.replaceAll("_", " ");
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
+// A count, so that 1,392 and 13,920 are told apart at a glance.
+export const number = (value) => value.toLocaleString("en");
+
 // Whether who is logged in has a right: what they can't do is not offered. The server decides, whatever is offered.
 const RIGHTS = new Set((document.documentElement.dataset.rights ?? "").split(" "));
 export const may = (right) => RIGHTS.has(right);

@@ -2,7 +2,7 @@
 
 import { bulk, gallery } from "./acting.js";
 import { get, query } from "./api.js";
-import { LEVELS, age, chip, h, may, sentence, spoken, table, trust, uid } from "./dom.js";
+import { LEVELS, age, chip, h, may, number, sentence, spoken, table, trust, uid } from "./dom.js";
 import { DELIVERY_HEADS, deliveryRows, EVENT_HEADS, eventRows, JOB_HEADS, jobRows } from "./rows.js";
 
 function list({ title, filters, path, limit = 50, render, extra = () => null }) {
@@ -44,7 +44,7 @@ function offered(select, choices, value) {
 
 // A page begins beyond a row, not at a number: the number is where it was when the page was turned.
 function pager({ total, at_least, offset, items, next, previous }, params, go) {
-  if (!next && !previous) return total ? h("p", { class: "quiet" }, `${total} in all`) : null;
+  if (!next && !previous) return total ? h("p", { class: "quiet" }, `${number(total)} in all`) : null;
   const to = (cursor) => () => {
     const turned = new URLSearchParams(params);
     if (cursor) turned.set("after", cursor);
@@ -54,32 +54,32 @@ function pager({ total, at_least, offset, items, next, previous }, params, go) {
   return h("nav", { class: "pager", "aria-label": "Pages" },
     h("button", { type: "button", "data-key": "newest", disabled: !previous, onclick: to(null) }, "Newest"),
     h("button", { type: "button", "data-key": "newer", disabled: !previous, onclick: to(previous) }, "Newer"),
-    h("span", {}, `${offset + 1}–${offset + items.length} of ${at_least ? `more than ${total}` : total}`),
+    h("span", {}, `${number(offset + 1)}–${number(offset + items.length)} of ${at_least ? "more than " : ""}${number(total)}`),
     h("button", { type: "button", "data-key": "older", disabled: !next, onclick: to(next) }, "Older"));
 }
 
-const acting = (of) => (page, { state, route, destination, study }) => {
+const acting = (of) => (page, { state, route, destination, error, study }) => {
   const possible = ["retry", "cancel"].filter((action) => page.items.some((each) => each.actions.includes(action)));
   if (study || !state || !possible.length || !["failed", "waiting", "queued"].includes(state)) return null;
-  const body = { of, state, ...(route ? { route } : {}), ...(destination ? { destination } : {}) };
-  return h("p", {}, possible.map((action) => [bulk(action === "retry" ? "Retry all that can be" : `Cancel all ${page.total}`, { ...body, action }), " "]));
+  const body = { of, state, ...(route ? { route } : {}), ...(destination ? { destination } : {}), ...(error ? { error_code: error } : {}) };
+  return h("p", {}, possible.map((action) => [bulk(action === "retry" ? "Retry all that can be" : `Cancel all ${number(page.total)}`, { ...body, action }), " "]));
 };
 
 export const jobs = list({
   title: "Jobs", path: "jobs", extra: acting("jobs"),
-  filters: [{ name: "state", label: "State", choices: "job_states" }, { name: "route", label: "Route" }, { name: "package", label: "Package" }, { name: "destination", label: "Destination" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "job_states" }, { name: "route", label: "Route" }, { name: "package", label: "Package" }, { name: "destination", label: "Destination" }, { name: "error", label: "Error" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => table("Jobs", JOB_HEADS, jobRows(items), { hidden: true, empty: "No such jobs." }),
 });
 
 export const deliveries = list({
   title: "Deliveries", path: "deliveries", extra: acting("deliveries"),
-  filters: [{ name: "state", label: "State", choices: "delivery_states" }, { name: "destination", label: "Destination" }, { name: "route", label: "Route" }, { name: "study", label: "Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "delivery_states" }, { name: "destination", label: "Destination" }, { name: "route", label: "Route" }, { name: "error", label: "Error" }, { name: "study", label: "Study Instance UID" }],
   render: (items) => table("Deliveries", DELIVERY_HEADS, deliveryRows(items), { hidden: true, empty: "No such deliveries." }),
 });
 
 export const studies = list({
   title: "Studies", path: "studies",
-  filters: [{ name: "state", label: "State", choices: "study_states" }, { name: "uid", label: "Part of the Study Instance UID" }],
+  filters: [{ name: "state", label: "State", choices: "study_states" }, { name: "uid", label: "Study Instance UID, or its end" }],
   render: (items) => table("Studies", ["Study Instance UID", "State", "Modality", "#Series", "#Instances", "#Conflicts", "#Jobs", "Last received", "Routing says"], items.map((each) => [
     uid(each.study_instance_uid, `#studies/${each.study_instance_uid}`), chip(each.state), each.modalities.join(", ") || "–",
     String(each.series), String(each.instances), each.conflicts ? chip("warning", String(each.conflicts)) : "0", String(each.jobs), age(each.last_received_at), each.note ?? "–",

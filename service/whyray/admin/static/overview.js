@@ -1,7 +1,7 @@
 // The first view: what runs, what is stuck, what to do.
 
 import { bulk, gallery } from "./acting.js";
-import { age, bytes, chip, h, panel, table } from "./dom.js";
+import { age, bytes, chip, h, number, panel, table } from "./dom.js";
 import { eventRows, jobRows, JOB_HEADS, EVENT_HEADS } from "./rows.js";
 
 export const overview = {
@@ -18,7 +18,7 @@ export const overview = {
 };
 
 function tiles(now) {
-  const link = (view, number) => h("a", { href: `#${view}`, "data-key": `tile-${view}` }, String(number ?? 0));
+  const link = (view, count) => h("a", { href: `#${view}`, "data-key": `tile-${view}` }, number(count ?? 0));
   const tile = (name, value, kind) => h("div", { class: kind ?? null }, h("dt", {}, name), h("dd", {}, value));
   const oldest = now.queue.oldest_queued_at;
   return h("dl", { class: "tiles" },
@@ -45,10 +45,10 @@ function attention(items) {
 }
 
 function destinations(rows) {
-  const number = (each, ...states) => String(states.reduce((sum, state) => sum + (each.states[state] ?? 0), 0));
+  const sum = (each, ...states) => number(states.reduce((count, state) => count + (each.states[state] ?? 0), 0));
   return table("Destinations", ["Destination", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error"], rows.map((each) => [
     h("a", { href: `#deliveries?destination=${encodeURIComponent(each.destination)}`, "data-key": `dest-${each.destination}` }, each.destination, each.configured ? "" : " (not configured)"),
-    number(each, "queued", "sending"), number(each, "waiting"), number(each, "failed"), number(each, "sent", "committed"),
+    sum(each, "queued", "sending"), sum(each, "waiting"), sum(each, "failed"), sum(each, "sent", "committed"),
     age(each.last_sent_at), each.last_error ? h("span", { class: "err", title: each.last_error.message }, each.last_error.code) : "–",
   ]), { empty: "No destinations." });
 }

@@ -2,7 +2,7 @@
 
 import { echo, say } from "./acting.js";
 import { Problem, post } from "./api.js";
-import { age, chip, facts, fullUid, h, may, panel, table, uid } from "./dom.js";
+import { age, chip, facts, fullUid, h, may, number, panel, table, uid } from "./dom.js";
 
 export const routes = {
   title: "Routes",
@@ -65,7 +65,7 @@ export const destinations = {
   body: ([items]) => [panel(table("Destinations", ["Destination", "Kind", "Address", "Commitment", "#Queued", "#Waiting", "#Failed", "#Sent", "Last sent", "Last error", "Actions"], items.map((each) => [
     h("a", { href: `#deliveries?destination=${encodeURIComponent(each.destination)}`, "data-key": `dest-${each.destination}` }, each.destination),
     each.kind === "dicom" ? "DICOM" : "DICOMweb", h("code", {}, each.address), each.storage_commitment ? "asked for" : "no",
-    String((each.states.queued ?? 0) + (each.states.sending ?? 0)), String(each.states.waiting ?? 0), String(each.states.failed ?? 0), String((each.states.sent ?? 0) + (each.states.committed ?? 0)),
+    number((each.states.queued ?? 0) + (each.states.sending ?? 0)), number(each.states.waiting ?? 0), number(each.states.failed ?? 0), number((each.states.sent ?? 0) + (each.states.committed ?? 0)),
     age(each.last_sent_at), each.last_error ? h("span", { class: "err", title: each.last_error.advice }, `${each.last_error.code}: ${each.last_error.message}`) : "–", echo(each.destination),
   ]), { empty: "The configuration names no destinations." }))],
 };

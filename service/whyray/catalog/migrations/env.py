@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from whyray.catalog.tables import Base
+from whyray.catalog import Base
 
 connection = context.config.attributes["connection"]
 context.configure(
