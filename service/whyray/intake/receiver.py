@@ -80,8 +80,8 @@ class InstanceReceiver:
         if incoming.refused is not None:
             raise incoming.refused
         try:
-            with incoming.open() as file:
-                identity = identify(file, incoming.start, incoming.transfer_syntax_uid)
+            with incoming.received() as data:
+                identity = identify(data, incoming.start, incoming.transfer_syntax_uid)
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
         try:

@@ -165,8 +165,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
         self.server.count(self._arrived, layer)
         receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)
-        association._serve_request = receiver.serve
-        Reactor(association, layer.read, receiver.association_ended)
+        Reactor(association, layer, receiver)
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
         return association
 

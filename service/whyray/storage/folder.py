@@ -253,12 +253,21 @@ class FolderWriter:
             _write_all(self._file, self._sealer.finish())
         os.fsync(self._file.fileno())
         self._file.close()
-        if shard.name not in self._synced:  # another process may have made it, and not have synced it yet
-            shard.mkdir(exist_ok=True)
-            _sync_folder(self._root)
-            self._synced.add(shard.name)
+        if shard.name not in self._synced:
+            self._make_shards()
         self.path.rename(target)
         _sync_folder(shard)
+
+    def _make_shards(self) -> None:
+        """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
+
+        Another process may have made them, and not have synced them yet.
+        """
+        names = [f"{number:02x}" for number in range(256)]
+        for name in names:
+            (self._root / name).mkdir(exist_ok=True)
+        _sync_folder(self._root)
+        self._synced.update(names)
 
     def discard(self) -> None:
         """Remove what was written; see `Writer.discard`."""
