@@ -33,8 +33,7 @@ def client(scene: Scene) -> Iterator[TestClient]:
 
 def local_client(scene: Scene, **more: object) -> TestClient:
     def known(uid: str) -> bool:
-        with scene.catalog.read() as session:
-            return studies.is_own(session, uid)
+        return studies.is_own(scene.catalog, uid)
 
     tools = tools_of(lambda: scene.config, known=known)
     app = create_app(scene.catalog, scene.storage, lambda: scene.config, tools=tools)

@@ -131,8 +131,7 @@ def report_address(config: Config, ae_title: str) -> ReportAddress | None:
 
 
 def _known(context: Context, sop_instance_uid: str) -> bool:
-    with context.catalog.read() as session:
-        return studies.is_own(session, sop_instance_uid)
+    return studies.is_own(context.catalog, sop_instance_uid)
 
 
 def schedule_of(context: Context) -> Schedule:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from whyray.catalog import AuditEvent, Catalog, audit, studies
+from whyray.catalog.known_series import NotPlain, add_to_known_series
 
 _MOST = 64
 _ATTEMPTS = 3
+_MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class CatalogBatchWriter:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
         self._turn = threading.Lock()
+        self._known: set[str] = set()
 
     def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
@@ -66,6 +70,22 @@ class CatalogBatchWriter:
                     entry.answer.set_exception(error)
 
     def _in_one_transaction(self, batch: list[_Entry]) -> list[studies.Arrival]:
+        if all(self._is_plain(entry) for entry in batch):
+            with suppress(NotPlain), self._catalog.begin_bare() as transaction:
+                now = self._catalog.clock()
+                add_to_known_series(transaction, [entry.received for entry in batch], now)
+                return [studies.Arrival.NEW] * len(batch)
+        arrivals = self._with_objects(batch)
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.clear()
+        self._known.update(entry.received.series_instance_uid for entry in batch)
+        return arrivals
+
+    def _is_plain(self, entry: _Entry) -> bool:
+        """Whether it is probably the next of a series whose first this process has entered."""
+        return entry.audited is None and entry.received.series_instance_uid in self._known
+
+    def _with_objects(self, batch: list[_Entry]) -> list[studies.Arrival]:
         with self._catalog.begin() as session:
             now = self._catalog.clock()
             for entry in batch:

@@ -83,10 +83,16 @@ def identify(data: Buffer, start: int, transfer_syntax_uid: str) -> Identity:
         raise NotUnderstood("the data set is empty")
     try:
         header, kept = _header(data, start, transfer_syntax_uid)
+        return _identity(header, kept)
     except NotWhole as error:
         raise NotUnderstood(str(error)) from error
+    except NotUnderstood:
+        raise
     except Exception as error:  # pydicom raises what it likes on nonsense
         raise NotUnderstood(f"the header can't be read ({type(error).__name__})") from error
+
+
+def _identity(header: Dataset, kept: bytes | None) -> Identity:
     patient_id = _plain_value(header, _PATIENT_ID, "LO")
     if patient_id is None:
         patient_id = str(header.get("PatientID") or "").strip()
@@ -96,7 +102,7 @@ def identify(data: Buffer, start: int, transfer_syntax_uid: str) -> Identity:
         series_instance_uid=_uid(header, "SeriesInstanceUID"),
         sop_instance_uid=_uid(header, "SOPInstanceUID"),
         sop_class_uid=_uid(header, "SOPClassUID"),
-        modality=_plain_value(header, _MODALITY, "CS") or _code(header.get("Modality")),
+        modality=_code(_plain_value(header, _MODALITY, "CS") or header.get("Modality")),
         header=header,
         kept=kept,
         patient_id=patient_id,
