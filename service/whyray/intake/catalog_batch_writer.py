@@ -7,9 +7,9 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from whyray.catalog import AuditEvent, Catalog, audit, studies
-from whyray.catalog.known_series import NotPlain, add_to_known_series
+from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
 
 _MOST = 64
 _ATTEMPTS = 3
@@ -23,6 +23,17 @@ class _Entry:
     answer: Future[studies.Arrival] = field(default_factory=Future)
 
 
+class NotEntered(Exception):  # noqa: N818
+    """An instance that another process could not enter; its text is the name of the error there."""
+
+
+class InstanceWriter(Protocol):
+    """What enters instances into the catalog."""
+
+    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
+        """See `CatalogBatchWriter.enter`."""
+
+
 class CatalogBatchWriter:
     """Writes to the catalog, one thread at a time: while it commits, the instances of other associations gather.
 
@@ -34,6 +45,8 @@ class CatalogBatchWriter:
         self._waiting: deque[_Entry] = deque()
         self._turn = threading.Lock()
         self._known: set[str] = set()
+        self._submitted = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
@@ -46,6 +59,26 @@ class CatalogBatchWriter:
             while not entry.answer.done():
                 self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
         return entry.answer.result()
+
+    def submit(self, received: studies.Received, audited: AuditEvent | None = None) -> Future[studies.Arrival]:
+        """The same for who does not wait: done by a thread of this writer's."""
+        entry = _Entry(received, audited)
+        self._waiting.append(entry)
+        self._submitted.set()
+        if self._thread is None:
+            with self._turn:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="whyray-catalog-writer", daemon=True)
+                    self._thread.start()
+        return entry.answer
+
+    def _run(self) -> None:
+        while True:
+            self._submitted.wait()
+            self._submitted.clear()
+            while self._waiting:
+                with self._turn:
+                    self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
 
     def _enter_all(self, batch: list[_Entry]) -> None:
         # one order for all processes, so that two of them never wait for each other's studies
@@ -71,9 +104,9 @@ class CatalogBatchWriter:
 
     def _in_one_transaction(self, batch: list[_Entry]) -> list[studies.Arrival]:
         if all(self._is_plain(entry) for entry in batch):
-            with suppress(NotPlain), self._catalog.begin_bare() as transaction:
+            with suppress(known_series.NotPlain), self._catalog.begin_bare() as transaction:
                 now = self._catalog.clock()
-                add_to_known_series(transaction, [entry.received for entry in batch], now)
+                known_series.add_to_known_series(transaction, [entry.received for entry in batch], now)
                 return [studies.Arrival.NEW] * len(batch)
         arrivals = self._with_objects(batch)
         if len(self._known) > _MOST_REMEMBERED:

@@ -57,9 +57,13 @@ _log = logging.getLogger("whyray.intake")
 
 
 class UpperLayer:
-    """Reads what the peer sends, and knows why the association ended. `ended` is told once."""
+    """Reads what the peer sends, and knows why the association ended. `ended` is told once.
 
-    def __init__(self, association: Any, ended: Ended, rejected: Ended) -> None:
+    `connection` is that on which it came, as it was accepted.
+    """
+
+    def __init__(self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended) -> None:
+        self.connection = connection
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
         self.opened = self._begun = time.monotonic()
         self._length = 0
