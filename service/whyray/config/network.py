@@ -32,7 +32,7 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.
 _DIGITS_AND_DOTS = re.compile(r"[\d.]+(/\d*)?", re.ASCII)
 ANY_ADDRESS = "any"
 _SHORTEST_TOKEN = 16
-_MOST_BY_ITSELF = 4
+_MOST_BY_ITSELF, _CORES_OF_ONE = 4, 4
 
 TRANSFER_SYNTAXES: Mapping[str, str] = {
     entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and entry[4]
@@ -314,8 +314,8 @@ class Listener(Section):
     limits: ListenerLimits = ListenerLimits()
     """Limits and time-outs; re-read while running, for new associations."""
     processes: Count | None = None
-    """Processes that take instances in; with 1 the one that listens does so itself. Half as many as there are cores,
-    and four at most, where left out. Takes effect at the next start."""
+    """Processes that take instances in; with 1 the one that listens does so itself. One for every four cores, four at
+    most, where left out. Takes effect at the next start."""
     dicomweb: DicomWebListener | None = None
     """STOW-RS, by HTTP; off where left out."""
     tls: ListenerTls | None = None
@@ -324,7 +324,7 @@ class Listener(Section):
     @property
     def receiving_processes(self) -> int:
         """Processes that serve associations beside the one that listens."""
-        wanted = self.processes or min(_MOST_BY_ITSELF, (os.cpu_count() or 1) // 2)
+        wanted = self.processes or min(_MOST_BY_ITSELF, (os.cpu_count() or 1) // _CORES_OF_ONE)
         return wanted if wanted > 1 else 0
 
     @model_validator(mode="after")
