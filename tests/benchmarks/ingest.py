@@ -173,7 +173,7 @@ def peak_memory(process: int) -> float:
     for each in processes_of(process):
         with suppress(FileNotFoundError):
             status = Path(f"/proc/{each}/status").read_text()
-            peaks.append(int(status.partition("VmHWM:")[2].split()[0]))
+            peaks += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")]
     return max(peaks) / 1024
 
 
