@@ -20,7 +20,7 @@ class ReceivedBytes:
 
     def __getitem__(self, index: slice) -> bytes:
         start, end, _ = index.indices(self._size)
-        if end <= len(self._first):
+        if end <= len(self._first) or start >= end:
             return self._first[start:end]
         if self._file is None:
             self._open()
