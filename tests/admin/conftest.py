@@ -38,8 +38,7 @@ def local_client(scene: Scene, catalog: Catalog | None = None, **more: object) -
     """A client of an endpoint of the scene, or of the same with another catalog."""
 
     def known(uid: str) -> bool:
-        with scene.catalog.read() as session:
-            return studies.is_own(session, uid)
+        return studies.is_own(scene.catalog, uid)
 
     tools = tools_of(lambda: scene.config, known=known)
     app = create_app(catalog or scene.catalog, scene.storage, lambda: scene.config, tools=tools)

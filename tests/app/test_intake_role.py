@@ -15,7 +15,8 @@ from pydicom.data import get_testdata_file
 
 from delivery_site import QUICK, Clock, DeliverySite
 from peers import Modality, OrthancFactory, OrthancServer, RedisServer, echoes, free_port, until
-from whyray.app.roles import report_address, run_intake
+from whyray.app.receiving import report_address
+from whyray.app.roles import run_intake
 from whyray.catalog import Catalog, DeliveryState, sqlite_url
 from whyray.config import Config, DicomDestination, Listener, Peer
 from whyray.intake import ReportAddress

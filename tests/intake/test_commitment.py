@@ -132,7 +132,7 @@ def test_a_request_that_cannot_be_read_and_an_unknown_action_are_refused(listen:
 
 def test_a_report_that_nobody_takes_becomes_an_event(listen: Listen, asker: Asker) -> None:
     running = listen()
-    running.scp._commitment.patience = (0.0, 0.1)
+    running.scp._associations._commitment.patience = (0.0, 0.1)
     assert asker.ask(running.port, (CT, uid("1", 1))) == 0
     until(lambda: running.events("intake.commitment-undelivered"))
 

@@ -26,7 +26,7 @@ from peers import until
 from whyray.catalog import Study
 from whyray.intake.association_request import Unreadable
 from whyray.intake.incoming_instance import IncomingInstance
-from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
+from whyray.intake.object_receiver import ObjectReceiver
 from whyray.storage import FolderStorage
 
 Listen = Callable[..., Running]
@@ -44,7 +44,6 @@ class Received:
         context = SimpleNamespace(abstract_syntax=CTImageStorage, transfer_syntax=[ExplicitVRLittleEndian])
         association = SimpleNamespace(
             _accepted_cx={1: context, 3: context},
-            _serve_request=None,
             dul=SimpleNamespace(event_queue=Queue()),
             dimse_timeout=1,
             requestor=SimpleNamespace(ae_title="PEER"),
@@ -65,9 +64,7 @@ class Received:
     def data_sets(self) -> list[tuple[int, int, bytes]]:
         """(presentation context, Message ID, data set) of each request, in the order in which they were complete."""
         given = []
-        while (got := self.receiver.get_msg())[1] is not None:
-            context_id, arrived = got
-            assert isinstance(arrived, ArrivedInstance)
+        for context_id, arrived in self.receiver.arrived:
             assert arrived.incoming is not None
             with arrived.incoming.open() as file:
                 file.seek(arrived.incoming.start)

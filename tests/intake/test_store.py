@@ -282,8 +282,7 @@ def test_while_the_catalog_can_not_say_what_is_whyrays_own_the_peer_is_told_to_c
     listen: Listen, catalog: Catalog
 ) -> None:
     def is_own(header: Dataset) -> bool:
-        with catalog.read() as session:
-            return is_own_result(header, None, lambda uid: studies.is_own(session, uid)) is not None
+        return is_own_result(header, None, lambda uid: studies.is_own(catalog, uid)) is not None
 
     running = listen(is_own=is_own)
     with running.sender() as sender:

@@ -467,7 +467,7 @@ def test_an_instance_is_never_whole_in_memory(web: Running, catalog: Catalog, st
     head = part10(small(1, pixels=b""))
     head = head[:-4] + pixels.to_bytes(4, "little")
     body = itertools.chain((b"--x\r\n\r\n", head), itertools.repeat(bytes(1 << 16), pixels >> 16), (b"\r\n--x--",))
-    request = StoreRequest(web.scp._receiver, web.scp._begin, "TESTS")
+    request = StoreRequest(web.scp._receiver, web.scp._associations.begin, "TESTS")
     reader = MultipartReader("x", request)
     tracemalloc.start()
     for piece in body:

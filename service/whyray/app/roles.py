@@ -10,8 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydicom import Dataset
-
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.app.ended_role import ROLE_OF_SUPERVISOR
 from whyray.app.expected_counts import ExpectedCounts, by_threads
@@ -27,7 +25,6 @@ from whyray.jobs.queue import backlog, celery_app, send
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
-    from whyray.intake import ReportAddress
     from whyray.worklist import Keep, OwnWorklist, Performer
     from whyray.worklist.web import Admit
 
@@ -38,15 +35,11 @@ _QUESTIONS_AT_A_TIME = 4
 
 def run_intake(path: Path, stop: threading.Event) -> None:
     """Listen, and run the schedule, until told to stop."""
-    from whyray.delivery import commitment_handlers
+    from whyray.app.receiving import receiving_tools, start_receiving_process
     from whyray.intake import start_listener
-    from whyray.routing import is_own_result
     from whyray.worklist import OwnWorklist
 
     context = Context.open(path, check_apart=True)
-
-    def is_own(header: Dataset) -> bool:
-        return is_own_result(header, context.config().uid_root, lambda uid: _known(context, uid)) is not None
 
     def web_routes(admit: Admit) -> Sequence[BaseRoute]:
         from whyray.worklist.web import worklist_routes
@@ -59,11 +52,10 @@ def run_intake(path: Path, stop: threading.Event) -> None:
         context.config().listener,
         context.catalog,
         context.storage,
-        is_own=is_own,
-        report_to=lambda ae_title: report_address(context.config(), ae_title),
-        handlers=commitment_handlers(context.catalog),
+        **receiving_tools(context),
         web_routes=web_routes,
         on_release=schedule.stir,
+        start_process=partial(start_receiving_process, path, context.config()),
     )
     try:
         with ProcessHeartbeat(
@@ -114,26 +106,6 @@ def performer_of(context: Context, own: OwnWorklist, keep: Keep, owner: str) -> 
         owner=owner,
         uid_source=random_uid,
     )
-
-
-def report_address(config: Config, ae_title: str) -> ReportAddress | None:
-    """Where this AE takes reports of storage commitment; None if the configuration does not say."""
-    from whyray.intake import ReportAddress
-
-    peer, tls = config.listener.peers.get(ae_title), config.listener.tls
-    if peer is not None and peer.port is not None:
-        # who has to come by TLS is not called without
-        return ReportAddress(peer.address[0], peer.port, tls.client_context if peer.tls and tls is not None else None)
-    for destination in config.destinations.values():
-        if isinstance(destination, DicomDestination) and destination.ae_title == ae_title:
-            by = None if destination.tls is None else destination.tls.context
-            return ReportAddress(destination.host, destination.port, by)
-    return None
-
-
-def _known(context: Context, sop_instance_uid: str) -> bool:
-    with context.catalog.read() as session:
-        return studies.is_own(session, sop_instance_uid)
 
 
 def schedule_of(context: Context) -> Schedule:
@@ -234,7 +206,7 @@ def run_admin(path: Path, stop: threading.Event) -> None:
     if ROLE_OF_SUPERVISOR not in os.environ and (words := first_start_words(context)) is not None:
         print(words, flush=True)  # noqa: T201 - not for the log: it may hold a link
     settings = context.config().admin
-    tools = tools_of(context.config, known=lambda uid: _known(context, uid))
+    tools = tools_of(context.config, known=lambda uid: studies.is_own(context.catalog, uid))
     app = create_app(context.catalog, context.storage, context.config, tools=tools)
     tls = None if settings.tls is None else settings.tls.context()
     server = serve_admin(app, settings.address, settings.port, tls=tls, proxies=settings.proxies)

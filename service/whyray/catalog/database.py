@@ -5,18 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, any_, create_engine, event, inspect, literal, text
+from sqlalchemy import ARRAY, ColumnElement, Connection, Dialect, any_, create_engine, event, inspect, literal, text
 from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.pool import PoolProxiedConnection
 
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
+from whyray.catalog.prepared import Prepared
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
 
@@ -25,6 +29,24 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _SWITCH_WITHIN = 60.0
 
 _NEW_ID = "whyray_new_id"
+
+
+@dataclass(frozen=True)
+class BareTransaction:
+    """A transaction on the driver's own cursor."""
+
+    cursor: Any
+    dialect: Dialect
+
+    def execute(self, statement: Prepared, **values: Any) -> None:
+        """Execute a statement that gives no answer."""
+        statement.execute(self.cursor, self.dialect, **values)
+
+    def row(self, statement: Prepared, **values: Any) -> Sequence[Any] | None:
+        """The first row of an answer; None where it is empty."""
+        statement.execute(self.cursor, self.dialect, **values)
+        found: Sequence[Any] | None = self.cursor.fetchone()
+        return found
 
 
 class Catalog:
@@ -73,6 +95,51 @@ class Catalog:
                 append_waiting(session)
         finally:
             self._writing.begun = False
+
+    @contextmanager
+    def begin_bare(self) -> Iterator[BareTransaction]:
+        """The same promise as `begin`, without SQLAlchemy's objects: for what is done for each instance.
+
+        Raises
+        ------
+        DBAPIError
+            If the database refuses, also for what the driver itself raises.
+        RuntimeError
+            As `begin`.
+        """
+        if getattr(self._writing, "begun", False):
+            raise RuntimeError("this thread is writing to the catalog already")
+        self._writing.begun = True
+        try:
+            with self._bare() as (connection, transaction):
+                if self.engine.dialect.name == "sqlite":
+                    transaction.cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield transaction
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+        finally:
+            self._writing.begun = False
+
+    def row(self, statement: Prepared, **values: Any) -> Sequence[Any] | None:
+        """The first row of an answer, without SQLAlchemy's objects; raises DBAPIError."""
+        with self._bare() as (_, transaction):
+            return transaction.row(statement, **values)
+
+    @contextmanager
+    def _bare(self) -> Iterator[tuple[PoolProxiedConnection, BareTransaction]]:
+        dialect = self.engine.dialect
+        connection = self.engine.raw_connection()
+        try:
+            yield connection, BareTransaction(connection.cursor(), dialect)
+        except dialect.loaded_dbapi.Error as error:
+            if dialect.is_disconnect(error, connection, None):
+                connection.invalidate(error)
+            raise DBAPIError(None, None, error) from error
+        finally:
+            connection.close()  # back into the pool, which rolls back what is left
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -31,12 +31,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from whyray.catalog import events, headers, tallies
-from whyray.catalog.database import is_one_of
+from whyray.catalog.database import Catalog, is_one_of
+from whyray.catalog.prepared import Prepared
 from whyray.catalog.states import JobState
 from whyray.catalog.tables import Instance, Job, ResultRow, Series, Study
 
 StudyState = Literal["receiving", "failed", "working", "done", "stopped", "unrouted"]
 _STUDIES, _SERIES, _INSTANCES = (cast(Table, table.__table__) for table in (Study, Series, Instance))
+_RESULT = Prepared(select(ResultRow.id).where(ResultRow.sop_instance_uid == bindparam("uid")).limit(1))
 _WORKING = (JobState.QUEUED, JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
 
 
@@ -262,9 +264,9 @@ def input_digest(instances: Iterable[Instance]) -> str:
     return hashlib.sha256("".join(sorted(instance.sha256 for instance in instances)).encode()).hexdigest()
 
 
-def is_own(session: Session, sop_instance_uid: str) -> bool:
-    """Whether the catalog says that WhyRay made this object."""
-    return session.scalar(select(ResultRow.id).where(ResultRow.sop_instance_uid == sop_instance_uid)) is not None
+def is_own(catalog: Catalog, sop_instance_uid: str) -> bool:
+    """Whether the catalog says that WhyRay made this object; asked of each instance that comes."""
+    return catalog.row(_RESULT, uid=sop_instance_uid) is not None
 
 
 def holds(session: Session, sop_instance_uid: str, sop_class_uid: str) -> bool:

@@ -116,3 +116,16 @@ def job_process(
     from whyray.app.job_program import run_job_program
 
     run_job_program(config, connection)
+
+
+def receiving_process(
+    messages: Annotated[int, typer.Argument(help="The number of the file that leads to the process that listens.")],
+    connections: Annotated[int, typer.Argument(help="The number of the socket by which it hands connections over.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Serve associations beside the process that listens: started by `whyray intake`, not by hand."""
+    for_its_own_user_alone()
+    light_by_day_and_night()
+    from whyray.app.receiving import run_receiving_process
+
+    run_receiving_process(config, messages, connections)

@@ -24,6 +24,7 @@ NEEDS_RESTART: tuple[Place, ...] = (
     ("listener", "ae_title"),
     ("listener", "address"),
     ("listener", "port"),
+    ("listener", "processes"),
     ("listener", "dicomweb", "address"),
     ("listener", "dicomweb", "port"),
     ("state",),

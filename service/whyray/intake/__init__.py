@@ -3,14 +3,19 @@
 from whyray.intake.commitment import ReportAddress
 from whyray.intake.listener import StorageScp, start_listener
 from whyray.intake.multipart import MalformedBody, MultipartReader
+from whyray.intake.receiving_process import ListeningProcess, serve_connections_of
+from whyray.intake.receiving_processes import StartProcess
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
 
 __all__ = [
     "MEDIA_TYPE",
+    "ListeningProcess",
     "MalformedBody",
     "MultipartReader",
     "ReportAddress",
+    "StartProcess",
     "StorageScp",
     "StoreRequest",
+    "serve_connections_of",
     "start_listener",
 ]

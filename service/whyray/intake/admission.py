@@ -65,12 +65,13 @@ def rejection(
         return Rejection(1, 1, 3, f"listener.peers does not allow it to call from {address}")
     if peer is not None and peer.tls and not by_tls:
         return Rejection(1, 1, 1, "listener.peers wants it to come by TLS")
-    return _too_many(listener, calling, address, in_use, of_address, of_title, named=peer is not None)
+    return too_many(listener, calling, address, in_use, of_address, of_title, named=peer is not None)
 
 
-def _too_many(
+def too_many(
     listener: Listener, calling: str, address: str, in_use: int, of_address: int, of_title: int, *, named: bool
 ) -> Rejection | None:
+    """Why one more association may not be where so many are open; `named`: whether `listener.peers` has the title."""
     limits = listener.limits
     cap: str | tuple[str, str] = "associations"
     if in_use >= limits.max_associations:

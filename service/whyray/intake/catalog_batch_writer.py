@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from whyray.catalog import AuditEvent, Catalog, audit, studies
+from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
 
 _MOST = 64
 _ATTEMPTS = 3
+_MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,17 @@ class _Entry:
     received: studies.Received
     audited: AuditEvent | None = None
     answer: Future[studies.Arrival] = field(default_factory=Future)
+
+
+class NotEntered(Exception):  # noqa: N818
+    """An instance that another process could not enter; its text is the name of the error there."""
+
+
+class InstanceWriter(Protocol):
+    """What enters instances into the catalog."""
+
+    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
+        """See `CatalogBatchWriter.enter`."""
 
 
 class CatalogBatchWriter:
@@ -30,6 +44,9 @@ class CatalogBatchWriter:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
         self._turn = threading.Lock()
+        self._known: set[str] = set()
+        self._submitted = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
@@ -42,6 +59,26 @@ class CatalogBatchWriter:
             while not entry.answer.done():
                 self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
         return entry.answer.result()
+
+    def submit(self, received: studies.Received, audited: AuditEvent | None = None) -> Future[studies.Arrival]:
+        """The same for who does not wait: done by a thread of this writer's."""
+        entry = _Entry(received, audited)
+        self._waiting.append(entry)
+        self._submitted.set()
+        if self._thread is None:
+            with self._turn:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="whyray-catalog-writer", daemon=True)
+                    self._thread.start()
+        return entry.answer
+
+    def _run(self) -> None:
+        while True:
+            self._submitted.wait()
+            self._submitted.clear()
+            while self._waiting:
+                with self._turn:
+                    self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
 
     def _enter_all(self, batch: list[_Entry]) -> None:
         # one order for all processes, so that two of them never wait for each other's studies
@@ -66,6 +103,22 @@ class CatalogBatchWriter:
                     entry.answer.set_exception(error)
 
     def _in_one_transaction(self, batch: list[_Entry]) -> list[studies.Arrival]:
+        if all(self._is_plain(entry) for entry in batch):
+            with suppress(known_series.NotPlain), self._catalog.begin_bare() as transaction:
+                now = self._catalog.clock()
+                known_series.add_to_known_series(transaction, [entry.received for entry in batch], now)
+                return [studies.Arrival.NEW] * len(batch)
+        arrivals = self._with_objects(batch)
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.clear()
+        self._known.update(entry.received.series_instance_uid for entry in batch)
+        return arrivals
+
+    def _is_plain(self, entry: _Entry) -> bool:
+        """Whether it is probably the next of a series whose first this process has entered."""
+        return entry.audited is None and entry.received.series_instance_uid in self._known
+
+    def _with_objects(self, batch: list[_Entry]) -> list[studies.Arrival]:
         with self._catalog.begin() as session:
             now = self._catalog.clock()
             for entry in batch:

@@ -6,11 +6,12 @@ impossible is answered with a status, so that the next one is taken.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydicom.uid import UID
+from pydicom.uid import RE_VALID_UID, UID
 from pynetdicom.sop_class import Verification
 
 from whyray.intake.admission import is_storage
@@ -29,6 +30,7 @@ _SERVED = frozenset({C_STORE_RQ, C_ECHO_RQ, 0x0FFF, 0x0100, 0x0130})
 _RESPONSE = 0x8000
 _NO_DATA_SET = 0x0101
 _PRIORITIES = (0, 1, 2)
+_LONGEST_UID, _VALID = 64, re.compile(RE_VALID_UID)
 STANDS_FOR_NONE = "2.25.0"
 """The instance UID of a request that names none that could be answered."""
 
@@ -149,16 +151,21 @@ def _complete_store(command: Command, abstract_syntax: str) -> None:
     if command.numbers.get(PRIORITY) not in _PRIORITIES:
         command.numbers[PRIORITY] = 0
     sop_class, instance = command.named
-    if not UID(instance).is_valid:
+    if not _is_valid(instance):
         what = "is not a UID" if instance else "is missing"
         command.refused = invalid_uid(f"the command's Affected SOP Instance UID {what}")
         instance = STANDS_FOR_NONE
-    if not UID(sop_class).is_valid or not is_storage(sop_class):
+    if not _is_valid(sop_class) or not is_storage(sop_class):
         command.refused = command.refused or class_not_supported(
             "the command's Affected SOP Class UID is no storage class"
         )
     # pynetdicom finds the service by the class: the context's is one that was accepted
     command.uids = {_CLASS: abstract_syntax, _INSTANCE: instance}
+
+
+def _is_valid(uid: str) -> bool:
+    """As `UID.is_valid` says, without a UID being made and its expression being looked up each time."""
+    return len(uid) <= _LONGEST_UID and _VALID.match(uid) is not None
 
 
 def _elements(encoded: bytes) -> dict[int, bytes]:

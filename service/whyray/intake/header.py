@@ -5,18 +5,16 @@ The Patient ID goes to the audit trail alone, as PS3.15 section A.5.3 asks; the 
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
-from mmap import ACCESS_READ, mmap
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from whyray.base.uids import is_uid
@@ -43,6 +41,14 @@ _WANTED = frozenset(
 _TAGS = sorted(group << 16 | number for group, number in _WANTED)
 _KEPT_OF_DEFLATED = 16 << 20
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
+_PLAIN = re.compile(r"[ -\[\]-~]*")
+_PATIENT_ID, _MODALITY = BaseTag(0x00100020), BaseTag(0x00080060)
+_UIDS = {
+    "SOPClassUID": BaseTag(0x00080016),
+    "SOPInstanceUID": BaseTag(0x00080018),
+    "StudyInstanceUID": BaseTag(0x0020000D),
+    "SeriesInstanceUID": BaseTag(0x0020000E),
+}
 
 
 class NotUnderstood(ValueError):  # noqa: N818
@@ -64,8 +70,8 @@ class Identity:
     patient_id: str = field(default="", repr=False)
 
 
-def identify(file: BinaryIO, start: int, transfer_syntax_uid: str) -> Identity:
-    """Check that the data set that begins at byte `start` of an open file is whole, and read what identifies it.
+def identify(data: Buffer, start: int, transfer_syntax_uid: str) -> Identity:
+    """Check that the data set that begins at byte `start` of a file is whole, and read what identifies it.
 
     Raises
     ------
@@ -73,53 +79,59 @@ def identify(file: BinaryIO, start: int, transfer_syntax_uid: str) -> Identity:
         If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or no digits between
         single dots (PS3.5 section 9.1; a zero that leads a component is borne).
     """
-    size = file.seek(0, os.SEEK_END)
-    if size <= start:
+    if len(data) <= start:
         raise NotUnderstood("the data set is empty")
     try:
-        header, kept = _header(file, size, start, transfer_syntax_uid)
+        header, kept = _header(data, start, transfer_syntax_uid)
+        return _identity(header, kept)
     except NotWhole as error:
         raise NotUnderstood(str(error)) from error
+    except NotUnderstood:
+        raise
     except Exception as error:  # pydicom raises what it likes on nonsense
         raise NotUnderstood(f"the header can't be read ({type(error).__name__})") from error
-    patient_id = str(header.get("PatientID") or "").strip()
-    header.pop("PatientID", None)  # who asks whether an object is WhyRay's own needs no more than that
+
+
+def _identity(header: Dataset, kept: bytes | None) -> Identity:
+    patient_id = _plain_value(header, _PATIENT_ID, "LO")
+    if patient_id is None:
+        patient_id = str(header.get("PatientID") or "").strip()
+    header.pop(_PATIENT_ID, None)  # who asks whether an object is WhyRay's own needs no more than that
     return Identity(
         study_instance_uid=_uid(header, "StudyInstanceUID"),
         series_instance_uid=_uid(header, "SeriesInstanceUID"),
         sop_instance_uid=_uid(header, "SOPInstanceUID"),
         sop_class_uid=_uid(header, "SOPClassUID"),
-        modality=_code(header.get("Modality")),
+        modality=_code(_plain_value(header, _MODALITY, "CS") or header.get("Modality")),
         header=header,
         kept=kept,
         patient_id=patient_id,
     )
 
 
-def _header(file: BinaryIO, size: int, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
+def _header(data: Buffer, start: int, transfer_syntax_uid: str) -> tuple[Dataset, bytes | None]:
     implicit, little = transfer_syntax_uid == ImplicitVRLittleEndian, transfer_syntax_uid != ExplicitVRBigEndian
-    with _buffer(file, size) as data:
-        elements: Buffer = data
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            elements = inflate(data, start, keep=_KEPT_OF_DEFLATED)
-            try:
-                outline = check_whole(elements, 0, implicit=implicit, little=little, wanted=_WANTED)
-            except Truncated:
-                if len(elements) < _KEPT_OF_DEFLATED:
-                    raise
-                # what begins at or before its pixels is in what was kept
-                header = read_dataset(
-                    BytesIO(elements), implicit, little, stop_when=_past_the_last, specific_tags=list(_TAGS)
-                )
-                return header, None
-            small = outline.pixels <= headers.LARGEST
-            kept = data[:start] + _deflated(elements[: outline.pixels]) if small else None
-        else:
-            outline = check_whole(data, start, implicit=implicit, little=little, wanted=_WANTED)
-            kept = None if outline.pixels > headers.LARGEST else data[: outline.pixels]
-        # pydicom alone knows values; it is given no more elements than are asked for
-        wanted = b"".join(elements[begin:end] for begin, end in outline.wanted)
-        return read_dataset(BytesIO(wanted), implicit, little), kept
+    elements = data
+    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        elements = inflate(data, start, keep=_KEPT_OF_DEFLATED)
+        try:
+            outline = check_whole(elements, 0, implicit=implicit, little=little, wanted=_WANTED)
+        except Truncated:
+            if len(elements) < _KEPT_OF_DEFLATED:
+                raise
+            # what begins at or before its pixels is in what was kept
+            header = read_dataset(
+                BytesIO(elements), implicit, little, stop_when=_past_the_last, specific_tags=list(_TAGS)
+            )
+            return header, None
+        small = outline.pixels <= headers.LARGEST
+        kept = data[:start] + _deflated(elements[: outline.pixels]) if small else None
+    else:
+        outline = check_whole(data, start, implicit=implicit, little=little, wanted=_WANTED)
+        kept = None if outline.pixels > headers.LARGEST else data[: outline.pixels]
+    # pydicom alone knows values; it is given no more elements than are asked for
+    wanted = b"".join(elements[begin:end] for begin, end in outline.wanted)
+    return read_dataset(BytesIO(wanted), implicit, little), kept
 
 
 def _deflated(content: bytes) -> bytes:
@@ -128,37 +140,26 @@ def _deflated(content: bytes) -> bytes:
     return deflater.compress(content) + deflater.flush()
 
 
-class _Window:
-    """A file that has no place in memory, such as one that is sealed: read where it is looked at."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self._size = file, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: slice) -> bytes:
-        start, end, _ = index.indices(self._size)
-        self._file.seek(start)
-        return self._file.read(max(0, end - start))
-
-
-@contextmanager
-def _buffer(file: BinaryIO, size: int) -> Iterator[Buffer]:
-    try:
-        number = file.fileno()
-    except OSError:  # io.UnsupportedOperation is one
-        yield _Window(file, size)
-        return
-    with mmap(number, 0, access=ACCESS_READ) as data:
-        yield data
-
-
 def _past_the_last(tag: Any, _vr: str | None, _length: int) -> bool:
     return bool(tag > _TAGS[-1])
 
 
+def _plain_value(header: Dataset, tag: BaseTag, vr: str) -> str | None:
+    """One value of printable ASCII, of the representation that PS3.6 gives; None where only pydicom knows it, or none.
+
+    What pydicom would say, without the converting and validating, which takes longer than all else here.
+    """
+    raw = header.get_item(tag)
+    if not isinstance(raw, RawDataElement) or raw.VR not in (vr, None) or not raw.value:
+        return None
+    text = raw.value.rstrip(b"\0 ").decode("latin-1")
+    return text.strip() or None if _PLAIN.fullmatch(text) else None
+
+
 def _uid(header: Dataset, keyword: str) -> str:
+    plain = _plain_value(header, _UIDS[keyword], "UI")
+    if plain is not None and is_uid(plain):
+        return plain
     value = header.get(keyword)
     text = str(value).strip() if value else ""
     if not text:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from whyray.base.errors import ResourceExhausted
 from whyray.intake.part10 import file_header
+from whyray.intake.received_bytes import ReceivedBytes
 from whyray.intake.refusals import Refused, disk_low, not_writable, too_large
 from whyray.storage import Storage, Stored, Writer
+
+_KEPT = 64 << 10
+"""Bytes that stay in memory: what is asked of most instances is there, so that no file has to be read."""
 
 
 class IncomingInstance:
@@ -32,6 +37,7 @@ class IncomingInstance:
         self._writer: Writer | None = None
         prefix = file_header(sop_class_uid, sop_instance_uid, transfer_syntax_uid, calling_ae)
         self.start = len(prefix)
+        self._first, self._size = bytearray(prefix), len(prefix)
         try:
             if storage.free_bytes() < min_free:
                 self.refused = disk_low()
@@ -45,6 +51,15 @@ class IncomingInstance:
         assert self._writer is not None
         return self._writer.open()
 
+    @contextmanager
+    def received(self) -> Iterator[ReceivedBytes]:
+        """The same, whose first bytes need no file to be read."""
+        received = ReceivedBytes(bytes(self._first), self._size, self.open)
+        try:
+            yield received
+        finally:
+            received.close()
+
     def write(self, data: bytes | memoryview) -> None:
         """Append a fragment, or let it go where the request will be refused."""
         if self.refused is not None or self._writer is None:
@@ -55,6 +70,9 @@ class IncomingInstance:
                 self.refused = too_large()
             else:
                 self._writer.write(data)
+                self._size += len(data)
+                if len(self._first) < _KEPT:
+                    self._first += data[: _KEPT - len(self._first)]
         except ResourceExhausted as error:
             self.refused = not_writable(str(error))
         if self.refused is not None:

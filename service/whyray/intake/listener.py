@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
-from pynetdicom import AE, evt
-from pynetdicom.pdu_primitives import SOPClassCommonExtendedNegotiation
-from pynetdicom.service_class import ServiceClass
-from pynetdicom.sop_class import Verification, uid_to_service_class
 
-from whyray.base.errors import ConfigError
-from whyray.base.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from whyray.catalog import Catalog
 from whyray.config import Listener
-from whyray.intake.admission import STORAGE_SERVICE, HostNames, Rejection, rejection, supported
+from whyray.intake.admission import HostNames
+from whyray.intake.associations import Associations
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
-from whyray.intake.commitment import CommitmentProvider, ReportTo
+from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
-from whyray.intake.incoming_instance import IncomingInstance
-from whyray.intake.receiver import InstanceReceiver, on_closed, on_released, store
+from whyray.intake.open_associations import OpenAssociations
+from whyray.intake.receiver import InstanceReceiver
+from whyray.intake.receiving_processes import ReceivingProcesses, StartProcess
 from whyray.intake.server import IntakeServer
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
@@ -35,9 +29,8 @@ if TYPE_CHECKING:
     from whyray.base.http_server import HttpServer
     from whyray.intake.dicomweb import MoreRoutes
 
-_NO_LIMIT = 1_000_000
 _HTTP_GRACE = 5.0
-_log = logging.getLogger("whyray.intake")
+_PROCESS_GRACE = 5.0
 
 
 class StorageScp:
@@ -51,38 +44,36 @@ class StorageScp:
         report_to: ReportTo,
         handlers: Sequence[tuple[Any, ...]],
         web_routes: MoreRoutes,
+        start_process: StartProcess | None,
     ) -> None:
         self._listener = listener
-        self._handlers = handlers
-        self._commitment = CommitmentProvider(receiver.catalog, report_to, lambda: self._listener.ae_title)
         self._receiver = receiver
-        self._storage = storage
-        self._resolve = HostNames()
-        self._caps = Caps(lambda words: receiver.note("warning", "intake.limit", words))
-        self._door = Door(lambda: self._listener, self._resolve, self._caps)
-        self._open: dict[Any, tuple[str, str]] = {}
+        resolve = HostNames()
+        caps = Caps(lambda words: receiver.note("warning", "intake.limit", words))
+        self._door = Door(lambda: self._listener, resolve, caps)
+        self._open = OpenAssociations(lambda: self._listener, caps)
+        self._associations = Associations(listener, receiver, storage, report_to, handlers, self._open, resolve)
+        self._processes: ReceivingProcesses | None = None
         self._stopped = False
-        self._lock = threading.Lock()
-        self._ae = AE(ae_title=listener.ae_title)
-        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.maximum_associations = _NO_LIMIT  # counted in _on_requested, where probes don't count
-        self._ae.add_supported_context(Verification)
-        self._apply_limits()
-        tls = listener.tls
-        self._server = None if tls is not None and tls.only else self._serve(listener, listener.port)
         self._tls_server: IntakeServer | None = None
         self._dicomweb: HttpServer | None = None
+        if start_process is not None:
+            self._processes = ReceivingProcesses(listener.receiving_processes, start_process, receiver, self._open)
+        tls = listener.tls
+        self._server = None if tls is not None and tls.only else self._serve(listener, listener.port)
         try:
             if tls is not None:
                 self._tls_server = self._serve(listener, tls.port, tls.context())
             if listener.dicomweb is not None:
                 from whyray.intake.dicomweb import start_dicomweb  # an HTTP server: 10 MB where nobody wants one
 
-                self._dicomweb = start_dicomweb(lambda: self._listener, receiver, self._begin, web_routes)
+                begin = self._associations.begin
+                self._dicomweb = start_dicomweb(lambda: self._listener, receiver, begin, web_routes)
         except BaseException:
             self._shut()
             raise
+        if self._processes is not None:
+            self._processes.start()
 
     @property
     def dicomweb_port(self) -> int | None:
@@ -102,17 +93,12 @@ class StorageScp:
     @property
     def associations(self) -> int:
         """How many associations are open."""
-        return len(self._peers())
-
-    def _peers(self) -> list[tuple[str, str]]:
-        """Calling AE title and address of each association that is open."""
-        with self._lock:
-            self._open = {association: peer for association, peer in self._open.items() if association.is_alive()}
-            return list(self._open.values())
+        return len(self._open)
 
     def fetched(self, sender: str, study_uid: str) -> StoreRequest:
         """Where instances of a study go that WhyRay itself has asked `sender` for; no route is asked about them."""
-        return StoreRequest(replace(self._receiver, routed=False), self._begin, sender, study_uid, asked=True)
+        unrouted = replace(self._receiver, routed=False)
+        return StoreRequest(unrouted, self._associations.begin, sender, study_uid, asked=True)
 
     def update(self, listener: Listener) -> None:
         """Obey a new configuration; associations that are open go on. Address and port of STOW-RS and TLS stay.
@@ -127,7 +113,9 @@ class StorageScp:
             former, self._server = self._server, self._serve(listener, listener.port)
             former.shutdown()
         self._listener = listener
-        self._apply_limits()
+        self._associations.update(listener)
+        if self._processes is not None:
+            self._processes.reload()
 
     def stop(self, *, grace: float = 5.0) -> None:
         """Let nobody new in, give open associations `grace` seconds to end, abort the rest; harmless when repeated."""
@@ -136,12 +124,15 @@ class StorageScp:
         self._stopped = True
         self._shut()
         deadline = time.monotonic() + grace
+        if self._processes is not None:
+            self._processes.ask_to_stop(grace)
         while self.associations and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._dicomweb is not None:
             self._dicomweb.stop(within=grace + _HTTP_GRACE)
-        self._commitment.close()
-        self._ae.shutdown()
+        if self._processes is not None:
+            self._processes.stop(within=max(0.0, deadline - time.monotonic()) + _PROCESS_GRACE)
+        self._associations.close()
 
     def _shut(self) -> None:
         for server in (self._server, self._tls_server):
@@ -149,99 +140,13 @@ class StorageScp:
                 server.stopping = True
                 server.shutdown()
 
-    def _apply_limits(self) -> None:
-        limits = self._listener.limits
-        self._ae.maximum_pdu_size = limits.max_pdu
-        self._ae.acse_timeout = limits.acse_timeout.total_seconds()
-        self._ae.dimse_timeout = limits.dimse_timeout.total_seconds()
-        self._ae.network_timeout = limits.network_timeout.total_seconds()
-
     def _serve(self, listener: Listener, port: int, tls: Callable[[], ssl.SSLContext] | None = None) -> IntakeServer:
-        handlers = [
-            (evt.EVT_REQUESTED, self._on_requested),
-            (evt.EVT_SOP_COMMON, _on_sop_common),
-            (evt.EVT_RELEASED, on_released, [self._receiver]),
-            (evt.EVT_CONN_CLOSE, on_closed, [self._receiver]),
-            (evt.EVT_N_ACTION, self._commitment.on_action),
-            *self._handlers,
-        ]
-        try:
-            server: IntakeServer = self._ae.make_server(
-                (listener.address, port),
-                evt_handlers=handlers,
-                server_class=IntakeServer,
-                begin=self._begin,
-                store=partial(store, receiver=self._receiver),
-                ended=self._receiver.ended,
-                rejected=self._receiver.rejected,
-                stall=lambda: self._listener.limits.dimse_timeout.total_seconds(),
-                door=self._door,
-                turned_away=self._receiver.turned_away,
-                tls=tls,
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"can't listen on {listener.address} port {port}: {error.strerror}",
-                advice="Another program may have this port; name a free one in listener.port.",
-            ) from error
-        self._ae._servers.append(server)
+        hand_over = None if self._processes is None else self._processes.hand_over
+        server = self._associations.server(listener.address, port, self._door, tls, hand_over=hand_over)
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="whyray-listener", daemon=True
         ).start()
         return server
-
-    def _begin(
-        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae: str
-    ) -> IncomingInstance:
-        limits = self._listener.limits
-        return IncomingInstance(
-            self._storage,
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            calling_ae=calling_ae,
-            largest=limits.max_instance_size,
-            min_free=limits.min_free_disk,
-        )
-
-    def _on_requested(self, event: Any) -> None:
-        association, request = event.assoc, event.assoc.requestor.primitive
-        calling = str(request.calling_ae_title).strip()
-        address = str(association.requestor.address_info.address)
-        peers = self._peers()
-        of_address = sum(where == address for _, where in peers)
-        of_title = sum(title == calling for title, _ in peers)
-        refused = rejection(
-            self._listener,
-            called=str(request.called_ae_title).strip(),
-            calling=calling,
-            address=address,
-            by_tls=isinstance(association.dul.socket.socket, ssl.SSLSocket),
-            in_use=len(peers),
-            resolve=self._resolve,
-            of_address=of_address,
-            of_title=of_title,
-        )
-        if refused is not None:
-            self._reject(association, refused, calling, address)
-            return
-        limits = self._listener.limits
-        self._caps.look("associations", len(peers), limits.max_associations)
-        self._caps.look("reserve", len(peers), limits.max_associations - limits.reserve)
-        self._caps.look(("address", address), of_address, limits.of_an_address)
-        self._caps.look(("AE title", calling), of_title, limits.of_an_ae_title)
-        with self._lock:
-            self._open[association] = calling, address
-        association.acceptor.supported_contexts = supported(request.presentation_context_definition_list)
-
-    def _reject(self, association: Any, refused: Rejection, calling: str, address: str) -> None:
-        association.upper_layer.settled()
-        association.acse.send_reject(refused.result, refused.source, refused.reason)
-        evt.trigger(association, evt.EVT_REJECTED, {})
-        self._receiver.rejected(calling, address, refused.words)
-        if refused.cap is not None:
-            self._caps.strike(refused.cap, refused.words)
-        association.kill()
 
 
 def start_listener(
@@ -254,6 +159,7 @@ def start_listener(
     handlers: Sequence[tuple[Any, ...]] = (),
     web_routes: MoreRoutes = lambda _: (),
     on_release: Callable[[], None] = lambda: None,
+    start_process: StartProcess | None = None,
 ) -> StorageScp:
     """Start to listen.
 
@@ -272,21 +178,13 @@ def start_listener(
     on_release
         Called when an association that brought instances has ended in good order, and the catalog knows of it.
 
+    start_process
+        Starts one of `listener.receiving_processes`, which calls `serve_connections_of`; None where all is served here.
+
     Raises
     ------
     ConfigError
         If the address or port can't be listened on.
     """
     receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own, on_release=on_release)
-    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes)
-
-
-def _on_sop_common(event: Any) -> dict[Any, SOPClassCommonExtendedNegotiation]:
-    """Say of storage SOP classes that pynetdicom does not know that they are storage: it would abort at the C-STORE."""
-    services = {}
-    for context in event.assoc.acceptor.supported_contexts:
-        uid = context.abstract_syntax
-        if uid_to_service_class(uid) is ServiceClass:
-            services[uid] = item = SOPClassCommonExtendedNegotiation()
-            item.sop_class_uid, item.service_class_uid = uid, STORAGE_SERVICE
-    return services
+    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process)

@@ -3,12 +3,14 @@
 pynetdicom can write data sets to files too (`_config.STORE_RECV_CHUNKED_DATASET`), but for the whole process, into the
 system's temporary folder, and an error while writing aborts the association. Here it is one listener's own business,
 the file lies where it will stay, and an error becomes a status. C-STORE is served without pynetdicom's messages, whose
-making costs more than the disk; all other services are pynetdicom's.
+making costs more than the disk, and on the thread that reads, so that no other is woken; all other services are
+pynetdicom's.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,14 +29,14 @@ _LONGEST_COMMAND = 64 << 10
 _LENGTH = struct.Struct(">I")
 _ITEM = struct.Struct(">IBB")
 """Length, presentation context and message control header of a Presentation Data Value (PS3.8 table 9-23, annex E)."""
+_P_DATA, _PDU = 4, struct.Struct(">BxI")
+"""Type and length of a P-DATA-TF PDU."""
+_ESTABLISHED = "Sta6"
 
 
 @dataclass(frozen=True)
 class ArrivedInstance:
-    """A C-STORE request (PS3.7 section 9.3.1.1) of which everything is here.
-
-    pynetdicom asks of a message, when it waits for the response to another, whether it is one: this is none.
-    """
+    """A C-STORE request (PS3.7 section 9.3.1.1) of which everything is here."""
 
     message_id: int
     sop_class_uid: str
@@ -42,7 +44,6 @@ class ArrivedInstance:
     sop_instance_uid: str
     incoming: IncomingInstance | None
     """None where no data set came."""
-    is_valid_response: bool = False
 
 
 Store = Callable[[Any, ArrivedInstance], tuple[int, str]]
@@ -59,8 +60,11 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         super().__init__(assoc)
         self.study_uids: set[str] = set()
         self.transfer: IncomingTransfer | None = None
+        self.arrived: deque[tuple[int, ArrivedInstance]] = deque()
+        """What waits to be served, by presentation context."""
+        self.storing = False
+        """Whether an instance is being served: the peer waits for us, and is not silent."""
         self._begin, self._store, self._fault = begin, store, fault
-        self._serve_otherwise = assoc._serve_request
         self._encoded_command = bytearray()
         self._arriving: ArrivedInstance | None = None
         self._expects_data_set = False
@@ -73,6 +77,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
                 self._give_up("a fragment of a message without its control header")
                 return
             self._receive(context_id, fragment[0], memoryview(fragment)[1:])
+        self.serve_arrived()
 
     def receive_values(self, body: memoryview) -> None:
         """Take the Presentation Data Values of one P-DATA-TF PDU (PS3.8 section 9.3.5), whose first 6 bytes are off.
@@ -133,7 +138,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
             arriving.incoming.write(content)
         if control & _LAST:
             self._arriving = None
-            self.msg_queue.put((context_id, arriving))
+            self.arrived.append((context_id, arriving))
 
     def _take_command(self, context_id: int, context: Any, control: int, content: memoryview) -> None:
         self._encoded_command += content
@@ -151,7 +156,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         if command.has_data_set:
             self._arriving = arriving
         else:
-            self.msg_queue.put((context_id, arriving))
+            self.arrived.append((context_id, arriving))
 
     def _begun(self, command: Command, transfer_syntax_uid: str) -> ArrivedInstance:
         incoming = None
@@ -161,29 +166,33 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
                 incoming.refuse(command.refused)
         return ArrivedInstance(command.message_id, command.sop_class_uid, command.sop_instance_uid, incoming)
 
-    def serve(self, message: Any, context_id: int) -> None:
-        """Do what a message asks for; called on the association's thread."""
-        if not isinstance(message, ArrivedInstance):
-            self._serve_otherwise(message, context_id)
-            return
-        association = self.assoc
-        if association._sent_release:
-            return
-        association._is_paused = True  # a request of our own may be sent meanwhile
-        status, comment = self._store(association, message)
-        association._is_paused = False
-        if association.is_established:
-            response = store_response(
-                message.message_id, message.sop_class_uid, message.sop_instance_uid, status, comment
-            )
-            self._send(context_id, response)
+    def serve_arrived(self) -> None:
+        """Keep and answer what is whole, in the upper layer's thread: the peer sends no more until it is answered."""
+        while self.arrived:
+            context_id, arrived = self.arrived.popleft()
+            self.storing = True
+            status, comment = self._store(self.assoc, arrived)
+            self.dul._idle_timer.restart()
+            self.storing = False
+            if self.dul.state_machine.current_state == _ESTABLISHED and self.dul.socket is not None:
+                response = store_response(
+                    arrived.message_id, arrived.sop_class_uid, arrived.sop_instance_uid, status, comment
+                )
+                self.dul.socket.send(self._pdus(context_id, response))
 
-    def _send(self, context_id: int, command: bytes) -> None:
-        """Send a command set, in as many PDUs as the peer's maximum length asks for."""
+    def _pdus(self, context_id: int, command: bytes) -> bytes:
+        """A command set in P-DATA-TF PDUs (PS3.8 table 9-22), as many as the peer's maximum length asks for."""
         room = max(1, self.maximum_pdu_size - _ITEM.size) if self.maximum_pdu_size else len(command)
+        pdus = []
         for position in range(0, len(command), room):
-            last = _LAST if position + room >= len(command) else 0
-            self.dul.send_pdu(_one(context_id, bytes([_COMMAND | last]) + command[position : position + room]))
+            fragment = command[position : position + room]
+            control = _COMMAND | (_LAST if position + room >= len(command) else 0)
+            pdus += [
+                _PDU.pack(_P_DATA, _ITEM.size + len(fragment)),
+                _ITEM.pack(len(fragment) + 2, context_id, control),
+                fragment,
+            ]
+        return b"".join(pdus)
 
     def connection_closed(self) -> None:
         """Remove the data set that the peer did not finish."""
@@ -194,10 +203,11 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
 
     def association_ended(self) -> None:
         """Remove what came and was not served: nobody will be answered."""
-        while (message := self.get_msg(block=False)[1]) is not None:
-            if isinstance(message, ArrivedInstance) and message.incoming is not None:
+        while self.arrived:
+            incoming = self.arrived.popleft()[1].incoming
+            if incoming is not None:
                 with suppress(OSError):
-                    message.incoming.close()
+                    incoming.close()
 
 
 def _one(context_id: int, fragment: bytes) -> P_DATA:

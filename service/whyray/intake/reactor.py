@@ -20,6 +20,9 @@ from typing import Any
 
 from pynetdicom import evt
 
+from whyray.intake.object_receiver import ObjectReceiver
+from whyray.intake.upper_layer import UpperLayer
+
 _CLOSED = "Sta1"
 _AWAITING_CLOSE = "Sta13"
 _NOT_TOO_EARLY = 0.001
@@ -88,14 +91,14 @@ class Reactor:
     ----------
     association
         pynetdicom's, of an acceptor.
-    read
-        Takes one PDU from the socket and puts its event into the upper layer's queue, or deals with it.
-    ended
-        Called when the association's thread is about to end.
+    layer
+        Takes one PDU at a time from the socket and puts its event into the upper layer's queue, or deals with it.
+    receiver
+        Its DIMSE provider, which is told when the association's thread is about to end.
     """
 
-    def __init__(self, association: Any, read: Callable[[], None], ended: Callable[[], None]) -> None:
-        self._association, self._dul, self._read, self._ended = association, association.dul, read, ended
+    def __init__(self, association: Any, layer: UpperLayer, receiver: ObjectReceiver) -> None:
+        self._association, self._dul, self._layer, self._receiver = association, association.dul, layer, receiver
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._bell_lock = threading.Lock()
         self._poll = select.poll()
@@ -151,7 +154,7 @@ class Reactor:
             if dul._process_recv_primitive():
                 return
             if self._readable(self._upper_layer_patience()):
-                self._read()
+                self._layer.read()
                 dul._idle_timer.restart()
             elif dul.state_machine.current_state == _AWAITING_CLOSE:
                 dul.socket.close()
@@ -168,7 +171,9 @@ class Reactor:
         return max(0.0, dul.artim_timer.remaining) + _NOT_TOO_EARLY if dul.artim_timer.is_running else None
 
     def _readable(self, patience: float | None) -> bool:
-        """Whether the socket has bytes, or its end; returns early where the bell rings."""
+        """Whether there are bytes of the peer's, or its end; returns early where the bell rings."""
+        if self._layer.has_bytes:
+            return True
         connection = self._dul.socket.socket if self._dul.socket is not None else None
         if isinstance(connection, ssl.SSLSocket) and connection.pending():
             return True
@@ -212,11 +217,13 @@ class Reactor:
                 association.kill()
             elif not dul.is_alive():
                 association.kill()
-            elif dul.idle_timer_expired():
+            elif dul.idle_timer_expired() and not self._receiver.storing:
                 association.abort()
                 association.kill()
-        self._ended()
+        self._receiver.association_ended()
 
     def _association_patience(self) -> float | None:
         timer = self._dul._idle_timer
+        if timer.expired:  # while an instance is being stored
+            return _LOOK_AGAIN
         return max(0.0, float(timer.remaining)) + _NOT_TOO_EARLY if timer.is_running else None

@@ -24,7 +24,7 @@ from whyray.catalog import (
     events,
     release,
 )
-from whyray.intake.catalog_batch_writer import CatalogBatchWriter
+from whyray.intake.catalog_batch_writer import InstanceWriter, NotEntered
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
@@ -49,7 +49,7 @@ class InstanceReceiver:
 
     storage: Storage
     catalog: Catalog
-    batch_writer: CatalogBatchWriter
+    batch_writer: InstanceWriter
     is_own: Callable[[Dataset], bool]
     routed: bool = True
     on_release: Callable[[], None] = lambda: None
@@ -80,8 +80,8 @@ class InstanceReceiver:
         if incoming.refused is not None:
             raise incoming.refused
         try:
-            with incoming.open() as file:
-                identity = identify(file, incoming.start, incoming.transfer_syntax_uid)
+            with incoming.received() as data:
+                identity = identify(data, incoming.start, incoming.transfer_syntax_uid)
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
         try:
@@ -126,7 +126,8 @@ class InstanceReceiver:
         except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
-            raise catalog_down(f"the catalog could not be written: {type(error).__name__}") from error
+            why = str(error) if isinstance(error, NotEntered) else type(error).__name__
+            raise catalog_down(f"the catalog could not be written: {why}") from error
         if arrival is Arrival.DUPLICATE:
             self.storage.delete(stored.key)
         return received

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from pynetdicom import evt
 from pynetdicom._handlers import (
@@ -19,7 +20,7 @@ from pynetdicom._handlers import (
 )
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from whyray.intake.door import Door
+from whyray.intake.door import Connection, Door
 from whyray.intake.incoming_instance import Begin
 from whyray.intake.object_receiver import ObjectReceiver, Store
 from whyray.intake.reactor import Reactor
@@ -52,8 +53,12 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         Who may connect, and who gives way where there are many: silent peers shut nobody out.
     turned_away
         Who is told of connections that no peer may make, by address and in words.
+    over
+        Who is told that the association on a connection has ended, whether or not it was ever accepted.
     tls
         Gives the TLS context of a new connection; plain where left out.
+    hand_over
+        Gives a connection to another process; all are served here where left out.
     """
 
     request_queue_size = 128
@@ -69,12 +74,15 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         stall: Callable[[], float],
         door: Door,
         turned_away: Callable[[str, str], None],
+        over: Callable[[socket.socket], None],
         tls: Callable[[], ssl.SSLContext] | None = None,
+        hand_over: HandOver | None = None,
         **options: Any,
     ) -> None:
         self.begin, self.store, self.ended, self.stall, self.door = begin, store, ended, stall, door
         self.rejected, self.turned_away, self.tls, self.stopping = rejected, turned_away, tls, False
-        self._connections: dict[socket.socket, UpperLayer | _Arrived] = {}
+        self.over, self._hand_over = over, hand_over
+        self._connections: dict[socket.socket, OpenConnection] = {}
         self._lock = threading.Lock()
         super().__init__(*arguments, request_handler=_Connection, **options)
 
@@ -99,12 +107,21 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         self.count(request, _Arrived(request, str(address[0]), self.ended))
         return True
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection on a thread of its own, or in another process."""
+        handed_over = self._hand_over and self._hand_over(request, client_address, self.tls is not None)
+        if handed_over is None:
+            super().process_request(request, client_address)
+            return
+        self.count(request, handed_over)
+        request.close()
+
     def shutdown_request(self, request: Any) -> None:
         """Close a connection for which there is no room, or of which nothing could be made."""
         self.forget(request)
         super().shutdown_request(request)
 
-    def count(self, connection: socket.socket, what: UpperLayer | _Arrived) -> None:
+    def count(self, connection: socket.socket, what: OpenConnection) -> None:
         """Count a connection, as what has become of it."""
         with self._lock:
             self._connections[connection] = what
@@ -113,6 +130,18 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         """Count a connection no more: it is closed."""
         with self._lock:
             self._connections.pop(connection, None)
+
+
+class OpenConnection(Connection, Protocol):
+    """One that is counted until it is over."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to."""
+
+
+HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
+"""(connection, address, whether TLS is asked for on it) → what has become of it; None where it is to be served here."""
 
 
 class _Arrived:
@@ -162,13 +191,23 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         association = super()._create_association()
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
-        layer = association.upper_layer = UpperLayer(association, self.server.ended, self.server.rejected)
+        layer = association.upper_layer = UpperLayer(
+            association, self._arrived, self.server.ended, self.server.rejected
+        )
         self.server.count(self._arrived, layer)
         receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)
-        association._serve_request = receiver.serve
-        Reactor(association, layer.read, receiver.association_ended)
+        Reactor(association, layer, receiver)
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
+        association.run = partial(_run_until_over, association.run, partial(self.server.over, self._arrived))
         return association
+
+
+def _run_until_over(run: Callable[[], None], over: Callable[[], None]) -> None:
+    """The thread of an association, from its beginning to its end."""
+    try:
+        run()
+    finally:
+        over()
 
 
 def _reason(error: OSError) -> str:

@@ -16,12 +16,18 @@ from typing import Protocol
 from pydicom.datadict import dictionary_VR
 
 _UNDEFINED = 0xFFFFFFFF
+_LETTERS = [bytes([letter]) for letter in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _FRAGMENTED = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
 _PIXEL_DATA = (0x7FE0, 0x0010)
 _PIXELS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), _PIXEL_DATA}
+_PLAIN = frozenset(a + b for a in _LETTERS for b in _LETTERS) - _LONG
+"""Value representations with a length of 16 bits, and those that nobody knows: they hold no elements."""
+_PLAIN_LONG = _LONG - {b"SQ", b"UN"}
 _DEEPEST = 64
+_AT_ONCE = 64 << 10
+"""Bytes in which most data sets have all elements but their pixels."""
 _MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
 
@@ -75,10 +81,12 @@ def check_whole(
     position, end, pixels = start, len(data), 0
     spans = []
     while end - position >= 8:
-        tag = walk.tag(position)
+        tag, after = walk.simple_element(position)
+        if tag is None:
+            tag = walk.tag(position)
         if not pixels and tag in _PIXELS:
             pixels = position
-        begin, position = position, walk.element(position, implicit, 0, end)
+        begin, position = position, after or walk.element(position, implicit, 0, end)
         if tag in wanted:
             spans.append((begin, position))
     rest = data[position:end]
@@ -96,6 +104,28 @@ class _Walk:
         self._tag = struct.Struct(order + "HH")
         self._explicit = struct.Struct(order + "HH2sH")
         self._length = struct.Struct(order + "I")
+        self._first = data[:_AT_ONCE]
+
+    def simple_element(self, position: int) -> tuple[tuple[int, int] | None, int]:
+        """Tag and end of an element in Explicit VR that holds no others, and is among the first; else None, and 0.
+
+        What `tag` and `element` would say, without a slice for each part of it.
+        """
+        first = self._first
+        if self._implicit or position + 12 > len(first):
+            return None, 0
+        group, number, vr, length = self._explicit.unpack_from(first, position)
+        tag = group, number
+        if group == 0xFFFE:
+            return tag, 0
+        if vr in _PLAIN:
+            after = position + 8 + length
+        elif vr in _PLAIN_LONG:
+            (length,) = self._length.unpack_from(first, position + 8)
+            after = position + 12 + length if length != _UNDEFINED else 0
+        else:
+            return tag, 0
+        return tag, after if after <= self._end else 0
 
     def tag(self, position: int) -> tuple[int, int]:
         """Group and element of what begins here."""

@@ -7,7 +7,10 @@ pynetdicom writes tracebacks of what a stranger sent and lets threads die of it.
 from __future__ import annotations
 
 import logging
+import os
+import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -28,7 +31,8 @@ NO_TLS = "no TLS: "
 _REQUEST, _DATA, _ABORT = 1, 4, 7
 _HEAD = struct.Struct(">BxI")
 """Type and length of any PDU (PS3.8 section 9.3.1)."""
-_PIECE = 1 << 18
+_SMALL, _PIECE = 16 << 10, 256 << 10
+"""Bytes of the buffer: at first, and of a peer that fills it; a longer PDU takes as much more as comes."""
 _SMALLEST_LIMIT = 1 << 20
 _ESTABLISHED = "Sta6"
 _PDU_NAMES = {
@@ -46,19 +50,26 @@ _SOURCES = {0: "the service user", 2: "the service provider"}
 _NO_PEER = "unknown"
 _NO_REQUEST = "no association was requested within listener.limits.acse_timeout"
 _FOR_EVER = float("inf")
+_A_DAY = 86_400.0
 _SLOWEST = 64 << 10
 """Bytes a second."""
 _log = logging.getLogger("whyray.intake")
 
 
 class UpperLayer:
-    """Reads what the peer sends, and knows why the association ended. `ended` is told once."""
+    """Reads what the peer sends, and knows why the association ended. `ended` is told once.
 
-    def __init__(self, association: Any, ended: Ended, rejected: Ended) -> None:
+    `connection` is that on which it came, as it was accepted.
+    """
+
+    def __init__(self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended) -> None:
+        self.connection = connection
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
         self.opened = self._begun = time.monotonic()
         self._length = 0
-        self._buffer = bytearray()
+        self._buffer = bytearray(_SMALL)
+        self._start = self._end = 0
+        """Where in the buffer the bytes lie that were received and not read yet."""
         self._calling = _NO_PEER
         self._over = False
         self.why_ended = ""
@@ -118,17 +129,18 @@ class UpperLayer:
         """Take one PDU from the socket, and put its event and itself where the state machine looks for them."""
         dul = self._dul
         self._begun, self._length = time.monotonic(), 0
+        kind = 0
         try:
-            head = bytes(self._receive(_HEAD.size))
-            if len(head) < _HEAD.size:
-                self._closed(started=bool(head))
+            if self._received(_HEAD.size):
+                kind, self._length = _HEAD.unpack_from(self._buffer, self._start)
+                if not _REQUEST <= kind <= _ABORT:
+                    self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
+                    return
+            if not kind or not self._received(_HEAD.size + self._length):
+                started = self._end > self._start
+                self._start = self._end = 0
+                self._closed(started=started)
                 return
-            kind, length = _HEAD.unpack(head)
-            if not _REQUEST <= kind <= _ABORT:
-                self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
-                return
-            self._length = length
-            body = self._receive(length)
         except TimeoutError:
             self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
             dul.event_queue.put("Evt17")
@@ -137,16 +149,22 @@ class UpperLayer:
             self.end(f"the connection broke: {error.strerror or error}")
             dul.event_queue.put("Evt17")
             return
-        if len(body) < length:
-            self._closed(started=True)
-        elif kind == _DATA and dul.state_machine.current_state == _ESTABLISHED:
-            self._take_data(body)
-        else:
-            self._take(kind, head + body)
+        begin, self._start = self._start, self._start + _HEAD.size + self._length
+        with memoryview(self._buffer)[begin : self._start] as pdu:
+            if kind == _DATA and dul.state_machine.current_state == _ESTABLISHED:
+                self._take_data(pdu[_HEAD.size :])
+            else:
+                self._take(kind, bytes(pdu))
 
-    def _receive(self, count: int) -> memoryview:
-        """The next `count` bytes, or fewer if the peer closes the connection: valid until the next call.
+    @property
+    def has_bytes(self) -> bool:
+        """Whether something was received that has not been read."""
+        return self._end > self._start
 
+    def _received(self, count: int) -> bool:
+        """Whether the next `count` bytes are in the buffer, or come; false if the peer closes the connection before.
+
+        More is received where more is there, since each call takes the interpreter from the other associations.
         Memory grows with what comes, not with `count`.
 
         Raises
@@ -155,32 +173,34 @@ class UpperLayer:
             If the peer announces a PDU above the limit, or stalls.
         """
         limit = self._association.ae.maximum_pdu_size
-        if limit and count > max(limit, _SMALLEST_LIMIT):
-            raise OSError(f"a PDU of {count} bytes was announced, {limit} are allowed")
-        connection = self._dul.socket.socket
-        stall, received = connection.gettimeout(), 0
-        try:
-            while received < count:
-                left = self.remaining()
-                if left <= 0:
-                    raise TimeoutError
-                if stall is None or left < stall:
-                    connection.settimeout(left)
-                if received == len(self._buffer):
-                    self._buffer += bytes(min(count - received, _PIECE))
-                with memoryview(self._buffer) as room, room[received:count] as free:
-                    taken = connection.recv_into(free)
-                if not taken:
-                    break
-                received += taken
-        finally:
-            connection.settimeout(stall)
-        return memoryview(self._buffer)[:received]
+        if limit and count - _HEAD.size > max(limit, _SMALLEST_LIMIT):
+            raise OSError(f"a PDU of {count - _HEAD.size} bytes was announced, {limit} are allowed")
+        while self._end - self._start < count:
+            left = self.remaining()
+            if left <= 0:
+                raise TimeoutError
+            self._make_room(count)
+            with memoryview(self._buffer) as room, room[self._end :] as free:
+                taken = _receive(self._dul.socket.socket, free, left)
+            if not taken:
+                return False
+            self._end += taken
+        return True
+
+    def _make_room(self, count: int) -> None:
+        """Let something be received after what is in the buffer, of which `count` bytes are wanted in one piece."""
+        there = self._end - self._start
+        if self._start and (not there or self._start + count > len(self._buffer)):
+            self._buffer[:there] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, there
+        if self._end == len(self._buffer):
+            self._buffer += bytes(min(len(self._buffer), _PIECE))
 
     def _take_data(self, body: memoryview) -> None:
         """P-DATA on an established association (PS3.8 table 9-10, action DT-2), without objects for each fragment."""
         try:
             self._association.dimse.receive_values(body)
+            self._association.dimse.serve_arrived()
         except Unreadable as error:
             self._invalid(str(error))
         except Exception as error:  # as where any other action fails
@@ -252,6 +272,30 @@ class UpperLayer:
         self._association.dimse.msg_queue.put((None, None))
         self._dul.to_user_queue.put(_provider_abort() if self._association.requestor.primitive is not None else None)
         self._dul.kill_dul()
+
+
+def _receive(connection: socket.socket, free: memoryview, left: float) -> int:
+    """How many bytes were received into `free`, within `left` seconds and the connection's own time-out.
+
+    Of what is there it takes one system call: a socket's own `recv_into` waits first, and gives the interpreter away
+    twice.
+    """
+    stall = connection.gettimeout()
+    patience = left if stall is None else min(left, stall)
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(patience)
+        try:
+            return connection.recv_into(free)
+        finally:
+            connection.settimeout(stall)
+    number = connection.fileno()
+    while True:
+        with suppress(BlockingIOError):
+            return os.readv(number, [free])
+        waiting = select.poll()
+        waiting.register(number, select.POLLIN)
+        if not waiting.poll(1 + min(patience, _A_DAY) * 1000):
+            raise TimeoutError
 
 
 def _provider_abort() -> A_P_ABORT:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import BufferedReader, FileIO
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -42,6 +43,8 @@ _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-z]{1,32}(\.[a-z0-9.]{1,16})?"
 _SUFFIX = re.compile(r"(\.[a-z0-9.]{1,16})?")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PIECE = 1 << 20
+_BEGUN, _NUMBERS = secrets.token_hex(8), count()
+"""What names files that are being written, with the number of the process: a child that was forked has another."""
 
 T = TypeVar("T")
 
@@ -208,8 +211,9 @@ class FolderWriter:
         self._keys, self._sealer = keys, None if keys is None else Sealer(keys)
         self._digest = hashlib.sha256()
         self._size = 0
-        self.path = incoming / f"{os.getpid()}-{secrets.token_hex(8)}"
-        self._file = _guarded(lambda: self.path.open("xb", buffering=0), self.path)
+        self.path = incoming / f"{os.getpid()}-{_BEGUN}-{next(_NUMBERS)}"
+        self._over = False
+        self._file = _guarded(lambda: FileIO(self.path, "xb"), self.path)
         if prefix:
             self._append(prefix)
 
@@ -253,15 +257,28 @@ class FolderWriter:
             _write_all(self._file, self._sealer.finish())
         os.fsync(self._file.fileno())
         self._file.close()
-        if shard.name not in self._synced:  # another process may have made it, and not have synced it yet
-            shard.mkdir(exist_ok=True)
-            _sync_folder(self._root)
-            self._synced.add(shard.name)
+        if shard.name not in self._synced:
+            self._make_shards()
         self.path.rename(target)
+        self._over = True
         _sync_folder(shard)
+
+    def _make_shards(self) -> None:
+        """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
+
+        Another process may have made them, and not have synced them yet.
+        """
+        names = [f"{number:02x}" for number in range(256)]
+        for name in names:
+            (self._root / name).mkdir(exist_ok=True)
+        _sync_folder(self._root)
+        self._synced.update(names)
 
     def discard(self) -> None:
         """Remove what was written; see `Writer.discard`."""
+        if self._over:
+            return
+        self._over = True
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):

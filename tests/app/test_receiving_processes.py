@@ -1,0 +1,205 @@
+"""Instances that are taken in by processes beside the one that listens: the promise and the limits are the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from intake.raw import ACCEPTED, RELEASED, RawPeer
+from intake.scu import NoAssociationError, Sender, digest, encode, small, uid
+from peers import until
+from whyray.app.context import Context
+from whyray.app.receiving import receiving_tools, start_receiving_process
+from whyray.catalog import Event, Instance, Study, audit
+from whyray.intake import StorageScp, start_listener
+
+PROCESSES = 2
+CONFIG = """
+state: state
+listener:
+  address: 127.0.0.1
+  port: 11112
+  accept_unknown_peers: true
+  processes: 2
+  limits: {min_free_disk: 0B, max_associations: 3, max_per_address: 3, max_per_ae_title: 3}
+"""
+
+
+class Installation:
+    """A listener with its receiving processes, on a free port, and what it told."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "whyray.yaml").write_text(CONFIG)
+        self.context = Context.open(folder / "whyray.yaml")
+        self.released = threading.Event()
+        config = self.context.config()
+        self.scp: StorageScp = start_listener(
+            config.listener.model_copy(update={"port": 0}),
+            self.context.catalog,
+            self.context.storage,
+            **receiving_tools(self.context),
+            on_release=self.released.set,
+            start_process=partial(start_receiving_process, folder / "whyray.yaml", config),
+        )
+        until(lambda: len(self.pids) == PROCESSES, what="processes that receive", deadline=60)
+
+    @property
+    def pids(self) -> list[int]:
+        assert self.scp._processes is not None
+        return self.scp._processes.pids
+
+    @property
+    def port(self) -> int:
+        assert self.scp.port is not None
+        return self.scp.port
+
+    def events(self, kind: str) -> list[Event]:
+        with self.context.catalog.read() as session:
+            return list(session.scalars(select(Event).where(Event.kind == kind)))
+
+    def close(self) -> None:
+        self.scp.stop(grace=1.0)
+        self.context.close()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    found = Installation(tmp_path_factory.mktemp("installation"))
+    yield found
+    found.close()
+
+
+def connections_of(pid: int) -> int:
+    """How many sockets of the network a process has open."""
+    inodes = {line.split()[9] for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]}
+    count = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            count += str(each.readlink()).removeprefix("socket:[").rstrip("]") in inodes
+    return count
+
+
+@pytest.mark.timeout(180)
+def test_associations_are_spread_and_counted_over_all_processes(installation: Installation) -> None:
+    with RawPeer(installation.port) as one, RawPeer(installation.port) as two, RawPeer(installation.port) as three:
+        assert [each.associate()[0] for each in (one, two, three)] == [ACCEPTED] * 3
+        assert sorted(map(connections_of, installation.pids)) == [1, 2]
+        with RawPeer(installation.port) as fourth:
+            assert fourth.associate()[0] != ACCEPTED
+        until(lambda: installation.events("intake.limit"), what="the event of the limit")
+        assert installation.scp.associations == 3
+        assert one.release() == RELEASED
+        until(lambda: installation.scp.associations == 2, what="one association less")
+        with RawPeer(installation.port) as fourth:
+            assert fourth.associate()[0] == ACCEPTED
+            assert fourth.release() == RELEASED
+        for each in (two, three):
+            assert each.release() == RELEASED
+    until(lambda: installation.scp.associations == 0, what="the end of all associations")
+    assert [connections_of(pid) for pid in installation.pids] == [0, 0]
+
+
+@pytest.mark.timeout(180)
+def test_instances_are_kept_once_and_their_release_is_told(installation: Installation) -> None:
+    with Sender(installation.port) as one, Sender(installation.port) as two:
+        for number in range(1, 7):
+            for sender in (one, two):
+                assert sender.store(encode(small(number)), uid("1", number)).Status == 0
+        assert one.store(b"nonsense", uid("1", 9)).Status == 0xC000
+    until(installation.released.is_set, what="the release")
+    with installation.context.catalog.read() as session:
+        of_study = select(Instance).where(Instance.sop_instance_uid.in_([uid("1", number) for number in range(1, 7)]))
+        assert len(list(session.scalars(of_study))) == 6
+        study = session.scalars(select(Study).where(Study.study_instance_uid == small(1).StudyInstanceUID)).one()
+        assert study.received_sequence == 6
+        assert audit.verify(session).broken_at is None
+    assert len(installation.events("intake.not-understood")) == 1
+
+
+class Modality(threading.Thread):
+    """Sends one instance after another, whatever happens, and writes down which were acknowledged."""
+
+    def __init__(self, number: int, port: int) -> None:
+        super().__init__(daemon=True)
+        self.number, self.port = number, port
+        self.acknowledged: dict[str, str] = {}
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        sent = 0
+        while not self.stopping.is_set():
+            try:
+                with Sender(self.port) as sender:
+                    while not self.stopping.is_set():
+                        sent += 1
+                        instance = small(sent, study=f"M{self.number}-{sent // 10}", pixels=os.urandom(2048))
+                        data = encode(instance)
+                        if sender.store(data, instance.SOPInstanceUID).Status == 0:
+                            self.acknowledged[instance.SOPInstanceUID] = digest(data)
+            except (NoAssociationError, RuntimeError, AttributeError):
+                self.stopping.wait(0.005)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_process_that_is_killed_takes_nothing_acknowledged_with_it_and_others_take_on(
+    installation: Installation,
+) -> None:
+    seed = int(os.environ.get("WHYRAY_TEST_SEED", random.SystemRandom().randrange(2**32)))
+    sys.stdout.write(f"WHYRAY_TEST_SEED={seed}\n")
+    moments = random.Random(seed)
+    senders = [Modality(number, installation.port) for number in range(2)]
+    for sender in senders:
+        sender.start()
+    for _ in range(4):
+        before = [len(sender.acknowledged) for sender in senders]
+        time.sleep(moments.uniform(0.0, 0.4))  # the moment of the kill, not a wait for anything
+        if pids := installation.pids:
+            with suppress(ProcessLookupError):
+                os.kill(moments.choice(pids), signal.SIGKILL)
+        until(_more_than(before, senders), what="senders that go on", deadline=60)
+    for sender in senders:
+        sender.stopping.set()
+    for sender in senders:
+        sender.join(60)
+    until(lambda: installation.scp.associations == 0, what="the end of all associations")
+    assert installation.events("intake.process-ended")
+    acknowledged = {uid: sha256 for sender in senders for uid, sha256 in sender.acknowledged.items()}
+    with installation.context.catalog.read() as session:
+        rows = {row.sop_instance_uid: row for row in session.scalars(select(Instance))}
+        assert audit.verify(session).broken_at is None
+    assert [each for each, sha256 in acknowledged.items() if each not in rows or rows[each].sha256 != sha256] == []
+    assert [each for each in acknowledged if not installation.context.storage.exists(rows[each].key)] == []
+
+
+def _more_than(before: list[int], senders: list[Modality]) -> Callable[[], bool]:
+    return lambda: all(len(sender.acknowledged) > count for sender, count in zip(senders, before, strict=True))
+
+
+@pytest.mark.timeout(180)
+def test_stopping_lets_an_association_finish_what_it_sends_and_leaves_no_process(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    pids = installation.pids
+    with Sender(installation.port) as sender:
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+        stopping = threading.Thread(target=installation.scp.stop, kwargs={"grace": 20.0})
+        stopping.start()
+        until(lambda: installation.scp._stopped, what="the stop")
+        assert sender.store(encode(small(2)), uid("1", 2)).Status == 0
+    stopping.join(30)
+    assert not stopping.is_alive()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    with installation.context.catalog.read() as session:
+        assert len(list(session.scalars(select(Instance)))) == 2
+    installation.context.close()

@@ -1,0 +1,114 @@
+"""What intake reads of a data set by itself is what pydicom reads of it, whatever stands there."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from whyray.intake import header, structure
+from whyray.intake.header import NotUnderstood, identify
+from whyray.intake.received_bytes import ReceivedBytes
+from whyray.intake.structure import NotWhole, check_whole
+
+SYNTAXES = [str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian), str(ExplicitVRBigEndian)]
+UIDS = [(0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)]
+MODALITY, PATIENT_ID = (0x0008, 0x0060), (0x0010, 0x0020)
+
+texts = st.one_of(
+    st.sampled_from([b"1.2.3", b"1.2\0", b"1.2 ", b" 1.2", b"1.2\\1.3", b"", b"CT", b"CT\\MR", b"ct ", b"\0", b"  "]),
+    st.binary(max_size=12),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=70).map(str.encode),
+)
+representations = st.sampled_from([b"UI", b"UI", b"UI", b"CS", b"LO", b"UN", b"OB", b"SH", b"XX", b"ST"])
+
+
+def element(tag: tuple[int, int], vr: bytes, value: bytes, syntax: str) -> bytes:
+    """One element."""
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    head = struct.pack(order + "HH", *tag)
+    if syntax == ImplicitVRLittleEndian:
+        return head + struct.pack("<I", len(value)) + value
+    if vr in (b"UN", b"OB"):
+        return head + vr + b"\0\0" + struct.pack(order + "I", len(value)) + value
+    return head + vr + struct.pack(order + "H", len(value)) + value
+
+
+@st.composite
+def data_sets(draw: st.DrawFn) -> tuple[bytes, str]:
+    """A data set with the elements that intake reads, as devices write them and as nobody should, and its syntax."""
+    syntax = draw(st.sampled_from(SYNTAXES))
+    content = b""
+    for tag in sorted([*UIDS, MODALITY, PATIENT_ID]):
+        usual = {MODALITY: b"CS", PATIENT_ID: b"LO"}.get(tag, b"UI")
+        value = draw(texts) if tag in (MODALITY, PATIENT_ID) or draw(st.integers(0, 9)) == 0 else b"1.2.34"
+        content += element(tag, draw(st.one_of(st.just(usual), representations)), value, syntax)
+    return content, syntax
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """What it gives, or why it gives nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return read()
+        except (NotUnderstood, NotWhole) as error:
+            return type(error), str(error)
+
+
+@given(data_sets())
+@settings(max_examples=100, deadline=None)
+def test_values_are_those_that_pydicom_reads(drawn: tuple[bytes, str]) -> None:
+    data, syntax = drawn
+
+    def read() -> tuple[object, ...]:
+        found = identify(bytes(4) + data, 4, syntax)
+        uids = found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, found.sop_class_uid
+        return *uids, found.modality, found.patient_id, found.kept
+
+    by_itself = outcome(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(header, "_plain_value", lambda *_: None)
+        assert by_itself == outcome(read)
+
+
+@given(data_sets(), st.integers(-3, 3), st.integers(0, 40))
+@settings(max_examples=100, deadline=None)
+def test_elements_lie_where_the_walk_through_their_parts_finds_them(
+    drawn: tuple[bytes, str], longer: int, first: int
+) -> None:
+    data, syntax = drawn
+    pixels = element((0x7FE0, 0x0010), b"OW" if syntax != SYNTAXES[1] else b"OB", bytes(20), syntax)
+    data = (data + pixels + bytes(3))[: len(data) + len(pixels) + longer]
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+
+    def walk() -> object:
+        return check_whole(data, 0, implicit=implicit, little=little, wanted=frozenset(UIDS))
+
+    at_once = outcome(walk)
+    for most in (0, first):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(structure, "_AT_ONCE", most)
+            assert at_once == outcome(walk)
+
+
+def test_no_file_is_opened_for_what_is_in_memory() -> None:
+    opened = []
+
+    def open_file() -> io.BytesIO:
+        opened.append(True)
+        return io.BytesIO(b"0123456789")
+
+    received = ReceivedBytes(b"01234", 10, open_file)
+    assert (len(received), received[0:2], received[3:5]) == (10, b"01", b"34")
+    assert not opened
+    assert (received[3:6], received[8:20], received[9:3]) == (b"345", b"89", b"")
+    received.close()
+    assert len(opened) == 1
