@@ -207,11 +207,11 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             try:
                 if not isinstance(arrived, Arrived):
                     raise ConnectionAbortedError  # it made room
-                self.request = self.server.tls().wrap_socket(
-                    self.request, server_side=True, do_handshake_on_connect=False
-                )
-                arrived.shakes_hands_on(self.request)
-                self.request.do_handshake()
+                context: ssl.SSLContext = self.server.tls()
+                by_tls = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+                self.request = by_tls
+                arrived.shakes_hands_on(by_tls)
+                by_tls.do_handshake()
             except OSError as error:  # ssl.SSLError is one
                 if isinstance(arrived, Arrived) and not arrived.is_over:
                     self.server.ended("unknown", address, f"{NO_TLS}{_reason(error)}")
