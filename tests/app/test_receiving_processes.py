@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -22,7 +26,8 @@ from peers import until
 from whyray.app.context import Context
 from whyray.app.receiving import receiving_tools, start_receiving_process
 from whyray.catalog import Event, Instance, Study, audit
-from whyray.intake import StorageScp, start_listener
+from whyray.config import load_config
+from whyray.intake import NotReady, StorageScp, start_listener
 
 PROCESSES = 2
 CONFIG = """
@@ -203,3 +208,79 @@ def test_stopping_lets_an_association_finish_what_it_sends_and_leaves_no_process
     with installation.context.catalog.read() as session:
         assert len(list(session.scalars(select(Instance)))) == 2
     installation.context.close()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ("storage: {folder: elsewhere}", "storage"),
+        ("catalog: {url: 'sqlite:///elsewhere.sqlite'}", "catalog"),
+    ],
+)
+def test_a_process_does_not_start_with_settings_that_the_one_that_listens_has_not(
+    tmp_path: Path, changed: str, name: str
+) -> None:
+    path = tmp_path / "whyray.yaml"
+    path.write_text(CONFIG)
+    config = load_config(path)
+    path.write_text(f"{CONFIG}{changed}\n")
+    own, its = Pipe()
+    passing, its_passing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with own, passing:
+        with its, its_passing:
+            process = start_receiving_process(path, config, its.fileno(), its_passing.fileno())
+        said = own.recv()
+        assert isinstance(said, NotReady)
+        assert f"what the configuration file has anew: {name}" in said.words
+        assert process.wait(60) != 0
+    assert [each.name for each in tmp_path.rglob("elsewhere*")] == []
+
+
+def test_a_process_that_can_not_start_is_told_with_its_reason_and_the_listener_serves(tmp_path: Path) -> None:
+    folder = tmp_path
+    (folder / "whyray.yaml").write_text(CONFIG)
+    with closing(Context.open(folder / "whyray.yaml")) as context:
+
+        def start(messages: int, connections: int) -> subprocess.Popen[bytes]:
+            with socket.socket(fileno=os.dup(connections)), Connection(os.dup(messages)) as connection:
+                connection.send(NotReady("can't take anything in: for this reason"))
+            return subprocess.Popen(["true"])
+
+        listener = context.config().listener.model_copy(update={"port": 0})
+        scp = start_listener(listener, context.catalog, context.storage, start_process=start)
+        found = select(Event).where(Event.kind == "intake.process-ended")
+
+        def told() -> list[Event]:
+            with context.catalog.read() as session:
+                return list(session.scalars(found))
+
+        until(told, what="the event")
+        assert "can't take anything in: for this reason" in told()[0].message
+        with Sender(scp.port) as sender:
+            assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+        scp.stop(grace=1.0)
+
+
+@pytest.mark.timeout(180)
+def test_a_process_outlives_sigterm_but_not_the_one_that_listens(tmp_path: Path) -> None:
+    (tmp_path / "whyray.yaml").write_text(CONFIG)
+    program = (
+        "import sys; from multiprocessing import Pipe; from pathlib import Path; import socket, time\n"
+        "from whyray.app.receiving import start_receiving_process; from whyray.config import load_config\n"
+        "(own, its), (a, b) = Pipe(), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+        "path = Path(sys.argv[1])\n"
+        "child = start_receiving_process(path, load_config(path), its.fileno(), b.fileno())\n"
+        "own.recv(); print(child.pid, flush=True); time.sleep(300)\n"
+    )
+    listening = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "whyray.yaml")], stdout=subprocess.PIPE, text=True
+    )
+    assert listening.stdout is not None
+    pid = int(listening.stdout.readline())
+    os.kill(pid, signal.SIGTERM)  # which the one that listens tells it of in its own time
+    assert Path(f"/proc/{pid}").exists()
+    listening.kill()
+    listening.wait()
+    until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the process")
+    listening.stdout.close()

@@ -134,5 +134,5 @@ def test_one_ae_title_leaves_associations_for_others(listen: Listen) -> None:
                 running.sender(calling="GREEDY")
         with running.sender(calling="MODEST") as sender:
             assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
-    (told,) = running.events("intake.limit")
+    (told,) = until(lambda: running.events("intake.limit"))
     assert told.message == ("1 associations of GREEDY are open, as many as listener.limits.max_per_ae_title allows")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
@@ -17,6 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.sop_class import StorageCommitmentPushModel
 from sqlalchemy import select
 
 from intake.conftest import Running
@@ -26,7 +30,7 @@ from peers import until
 from whyray.catalog import Study
 from whyray.intake.association_request import Unreadable
 from whyray.intake.incoming_instance import IncomingInstance
-from whyray.intake.object_receiver import ObjectReceiver
+from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
 from whyray.storage import FolderStorage
 
 Listen = Callable[..., Running]
@@ -134,6 +138,42 @@ def test_whatever_else_comes_is_a_fault_in_words_and_leaves_no_file(
     received.receiver.connection_closed()
     received.receiver.association_ended()
     assert not list((folder.root / "incoming").iterdir())
+
+
+def test_an_answer_to_a_c_store_never_comes_between_the_fragments_of_another_message(folder: FolderStorage) -> None:
+    received, queue, direct, storing = Received(folder), Queue[P_DATA](), list[bytes](), threading.Event()
+    receiver = received.receiver
+    receiver._store = lambda *_: storing.set() or (0, "")
+
+    def send_pdu(primitive: P_DATA) -> None:
+        queue.put(primitive)
+        if queue.qsize() == 1:  # the peer's instance is whole while the report is being handed over
+            serving.start()
+            assert storing.wait(20)
+
+    dul = SimpleNamespace(
+        send_pdu=send_pdu,
+        to_provider_queue=queue,
+        _idle_timer=SimpleNamespace(restart=lambda: None),
+        state_machine=SimpleNamespace(current_state="Sta6"),
+        socket=SimpleNamespace(send=direct.append),
+    )
+    requestor = SimpleNamespace(maximum_length=64)
+    receiver._assoc = SimpleNamespace(
+        dul=dul, requestor=requestor, is_requestor=False, get_handlers=lambda _: [], is_acceptor=True
+    )
+    receiver.arrived.append((3, ArrivedInstance(7, CTImageStorage, uid("1", 1), None)))
+    serving = threading.Thread(target=receiver.serve_arrived)
+    report = N_EVENT_REPORT()
+    report.MessageID, report.EventTypeID = 1, 1
+    report.AffectedSOPClassUID, report.AffectedSOPInstanceUID = StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1"
+    report.EventInformation = BytesIO(bytes(200))
+    receiver.send_msg(report, 1)
+    serving.join(20)
+    contexts = [context_id for sent in list(queue.queue) for context_id, _ in sent.presentation_data_value_list]
+    assert direct == []
+    assert contexts == sorted(contexts), "the report's fragments, then those of the answer"
+    assert set(contexts) == {1, 3}
 
 
 def test_values_that_do_not_fill_the_pdu_are_told(folder: FolderStorage) -> None:

@@ -181,6 +181,20 @@ def test_what_is_no_association_request_is_closed_and_leaves_an_event(
     assert echoes(running.port, "WHYRAY")
 
 
+@pytest.mark.parametrize("established", [False, True])
+def test_what_is_no_dicom_is_answered_with_a_few_aborts_at_most(listen: Listen, established: bool) -> None:
+    running = listen()
+    with RawPeer(running.port) as peer:
+        if established:
+            assert peer.associate()[0] == ACCEPTED
+        peer.send(b"GET / ")
+        answers = [peer.answer()[0]]
+        while answers[-1] == ABORTED and len(answers) < 10:
+            answers.append(peer.answer()[0])
+        assert answers[-1] == 0, f"closed, not {len(answers)} answers"
+    aborted(running, "no DICOM", "RAW" if established else "unknown")
+
+
 def test_a_peer_that_asks_for_nothing_is_given_up_with_an_event(listen: Listen) -> None:
     running = listen(limits={"acse_timeout": timedelta(seconds=0.3)})
     with RawPeer(running.port) as peer:

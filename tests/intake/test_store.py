@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from collections.abc import Callable
 from io import BytesIO
+from typing import BinaryIO
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -25,6 +28,7 @@ from intake.conftest import Running
 from intake.scu import NoAssociationError, Sender, digest, encode, small, uid
 from peers import until
 from whyray.catalog import Catalog, Study, studies
+from whyray.intake.incoming_instance import IncomingInstance
 from whyray.routing import is_own_result
 from whyray.storage import FolderStorage
 
@@ -253,6 +257,23 @@ def test_a_full_disk_is_answered_with_a700_and_survived(
         assert [each.severity for each in running.events("intake.disk-low")] == ["error"]
         running.scp.update(running.scp._listener.model_copy(update={"limits": listen(limits={}).scp._listener.limits}))
         assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+
+
+@pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENOMEM, errno.EIO])
+def test_a_shortage_while_an_instance_is_looked_at_is_not_the_senders_fault(
+    listen: Listen, storage: FolderStorage, monkeypatch: pytest.MonkeyPatch, shortage: int
+) -> None:
+    def short_of(_: IncomingInstance) -> BinaryIO:
+        raise OSError(shortage, os.strerror(shortage))
+
+    running = listen()
+    large = encode(small(1, pixels=bytes(100_000)))
+    with running.sender() as sender:
+        with monkeypatch.context() as patched:
+            patched.setattr(IncomingInstance, "open", short_of)
+            assert sender.store(large, uid("1", 1)).Status == 0xA700
+        assert running.files() == []
+        assert sender.store(large, uid("1", 1)).Status == 0
 
 
 def test_an_instance_above_the_largest_size_is_refused_without_being_kept(listen: Listen) -> None:

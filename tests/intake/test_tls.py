@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -152,6 +152,17 @@ def test_a_peer_that_never_shakes_hands_holds_nobody_up(listen: Listen, hospital
         assert send(running, hospital.file, hospital.signs("modality"), film) == 0
         until(lambda: running.events("intake.aborted"))
     assert "did not take part in the handshake in time" in running.events("intake.aborted")[0].message
+
+
+def test_connections_that_never_shake_hands_make_room_for_others(listen: Listen, hospital: Authority) -> None:
+    running = listen(tls=settings(hospital), limits={"max_associations": 1, "acse_timeout": timedelta(minutes=5)})
+    assert running.scp.tls_port is not None
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.scp.tls_port), timeout=20))
+            for _ in range(5)
+        ]
+        assert silent[0].recv(1) == b"", "the oldest is closed"
 
 
 def test_stow_rs_by_https_shows_a_renewed_certificate_without_a_restart(

@@ -42,7 +42,9 @@ class Context:
     storage: Storage
 
     @classmethod
-    def open(cls, path: Path, *, check_apart: bool = False) -> Context:
+    def open(
+        cls, path: Path, *, check_apart: bool = False, agree: Callable[[Config], None] = lambda _: None
+    ) -> Context:
         """Read the configuration and open catalog and storage; the schema is brought up to date.
 
         Parameters
@@ -50,6 +52,8 @@ class Context:
         check_apart
             Whether packages and methods are looked up in a process of its own, so that this one does not hold the
             model runtimes.
+        agree
+            Raises what keeps this process from working by a configuration, before anything of it is opened.
 
         Raises
         ------
@@ -58,6 +62,7 @@ class Context:
         """
         source = checked_source(path, apart=check_apart)
         config = source.current
+        agree(config)
         if source.refusal:
             _log.error("%s", refused_words(source.refusal, path))
         config.state.mkdir(parents=True, exist_ok=True)

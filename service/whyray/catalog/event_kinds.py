@@ -117,9 +117,15 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     ),
     "intake.mismatch": ("warning", "an instance was refused: command and data set name different instances"),
     "intake.not-understood": ("warning", "an instance was refused: its data set can't be read"),
-    "intake.process-ended": ("error", "a process that serves associations ended, and is started again"),
+    "intake.process-ended": (
+        "error",
+        "a process that serves associations ended, or can't start: why; it is started again",
+    ),
     "intake.rejected": ("warning", "an association, or a request by STOW-RS, was rejected: whose and why"),
-    "intake.storage-failed": ("error", "an instance was answered with 0xA700: the storage could not be written"),
+    "intake.storage-failed": (
+        "error",
+        "an instance was answered with 0xA700: the storage could not be written or read",
+    ),
     "intake.syntax": ("warning", "an instance was refused: its transfer syntax is none that is stored here"),
     "intake.too-large": ("error", "an instance was answered with 0xA702: it is larger than `max_instance_size`"),
     "job.created": ("info", "a job was queued for a study"),

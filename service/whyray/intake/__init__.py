@@ -3,6 +3,7 @@
 from whyray.intake.commitment import ReportAddress
 from whyray.intake.listener import StorageScp, start_listener
 from whyray.intake.multipart import MalformedBody, MultipartReader
+from whyray.intake.process_messages import NotReady
 from whyray.intake.receiving_process import ListeningProcess, serve_connections_of
 from whyray.intake.receiving_processes import StartProcess
 from whyray.intake.stow import MEDIA_TYPE, StoreRequest
@@ -12,6 +13,7 @@ __all__ = [
     "ListeningProcess",
     "MalformedBody",
     "MultipartReader",
+    "NotReady",
     "ReportAddress",
     "StartProcess",
     "StorageScp",

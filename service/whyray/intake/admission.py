@@ -38,6 +38,10 @@ class Rejection:
     cap: str | tuple[str, str] | None = None
 
 
+CLOSED_MEANWHILE = Rejection(2, 3, 1, "its connection was closed meanwhile")
+"""Temporary congestion, of an association that nobody counts any more."""
+
+
 def rejection(
     listener: Listener,
     *,

@@ -43,7 +43,7 @@ class CatalogBatchWriter:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
-        self._turn = threading.Lock()
+        self._turn, self._starting = threading.Lock(), threading.Lock()
         self._known: set[str] = set()
         self._submitted = threading.Event()
         self._thread: threading.Thread | None = None
@@ -66,7 +66,7 @@ class CatalogBatchWriter:
         self._waiting.append(entry)
         self._submitted.set()
         if self._thread is None:
-            with self._turn:
+            with self._starting:  # not for its turn, which may take a minute while the catalog is locked
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="whyray-catalog-writer", daemon=True)
                     self._thread.start()

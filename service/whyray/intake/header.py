@@ -17,6 +17,7 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from whyray.base.errors import WhyRayError
 from whyray.base.uids import is_uid
 from whyray.catalog import headers
 from whyray.intake.structure import Buffer, NotWhole, Truncated, check_whole, inflate
@@ -78,6 +79,8 @@ def identify(data: Buffer, start: int, transfer_syntax_uid: str) -> Identity:
     NotUnderstood
         If it is cut off, or one of its four UIDs is missing, is longer than 64 characters or no digits between
         single dots (PS3.5 section 9.1; a zero that leads a component is borne).
+    OSError
+        If `data` could not be read here.
     """
     if len(data) <= start:
         raise NotUnderstood("the data set is empty")
@@ -89,6 +92,8 @@ def identify(data: Buffer, start: int, transfer_syntax_uid: str) -> Identity:
     except NotUnderstood:
         raise
     except Exception as error:  # pydicom raises what it likes on nonsense
+        if isinstance(error, (WhyRayError, MemoryError)) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # of this machine: pydicom's own has no number
         raise NotUnderstood(f"the header can't be read ({type(error).__name__})") from error
 
 

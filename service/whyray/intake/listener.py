@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 
-from whyray.catalog import Catalog
+from whyray.catalog import Catalog, events
 from whyray.config import Listener
 from whyray.intake.admission import HostNames
 from whyray.intake.associations import Associations
@@ -49,7 +49,7 @@ class StorageScp:
         self._listener = listener
         self._receiver = receiver
         resolve = HostNames()
-        caps = Caps(lambda words: receiver.note("warning", "intake.limit", words))
+        caps = Caps(self._tell_of_limit)
         self._door = Door(lambda: self._listener, resolve, caps)
         self._open = OpenAssociations(lambda: self._listener, caps)
         self._associations = Associations(listener, receiver, storage, report_to, handlers, self._open, resolve)
@@ -133,6 +133,11 @@ class StorageScp:
         if self._processes is not None:
             self._processes.stop(within=max(0.0, deadline - time.monotonic()) + _PROCESS_GRACE)
         self._associations.close()
+
+    def _tell_of_limit(self, words: str) -> None:
+        """On a thread of its own: who waits to be let in, or turned away, must not wait for the catalog."""
+        note: tuple[events.Severity, events.EventKind, str] = "warning", "intake.limit", words
+        threading.Thread(target=self._receiver.note, args=note, name="whyray-limit", daemon=True).start()
 
     def _shut(self) -> None:
         for server in (self._server, self._tls_server):

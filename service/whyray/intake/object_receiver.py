@@ -10,6 +10,7 @@ pynetdicom's.
 from __future__ import annotations
 
 import struct
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +70,7 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
         self._arriving: ArrivedInstance | None = None
         self._expects_data_set = False
         self._over = False
+        self._sending = threading.Lock()
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take one P-DATA of pynetdicom's."""
@@ -178,21 +180,38 @@ class ObjectReceiver(DIMSEServiceProvider):  # type: ignore[misc]
                 response = store_response(
                     arrived.message_id, arrived.sop_class_uid, arrived.sop_instance_uid, status, comment
                 )
-                self.dul.socket.send(self._pdus(context_id, response))
+                self._answer(context_id, response)
 
-    def _pdus(self, context_id: int, command: bytes) -> bytes:
-        """A command set in P-DATA-TF PDUs (PS3.8 table 9-22), as many as the peer's maximum length asks for."""
-        room = max(1, self.maximum_pdu_size - _ITEM.size) if self.maximum_pdu_size else len(command)
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """See pynetdicom's; no other message gets between the fragments of this one (PS3.8 annex E)."""
+        with self._sending:
+            super().send_msg(primitive, context_id)
+
+    def _answer(self, context_id: int, command: bytes) -> None:
+        """Send a command set, behind what waits to be sent."""
+        fragments = self._fragments(command)
+        with self._sending:
+            if not self.dul.to_provider_queue.empty():
+                for control, fragment in fragments:
+                    self.dul.send_pdu(_one(context_id, bytes([control]) + fragment))
+                return
         pdus = []
-        for position in range(0, len(command), room):
-            fragment = command[position : position + room]
-            control = _COMMAND | (_LAST if position + room >= len(command) else 0)
+        for control, fragment in fragments:
             pdus += [
                 _PDU.pack(_P_DATA, _ITEM.size + len(fragment)),
                 _ITEM.pack(len(fragment) + 2, context_id, control),
                 fragment,
             ]
-        return b"".join(pdus)
+        # the upper layer's thread is here, and takes nothing from that queue meanwhile
+        self.dul.socket.send(b"".join(pdus))
+
+    def _fragments(self, command: bytes) -> list[tuple[int, bytes]]:
+        """Message control header and bytes of each P-DATA-TF PDU that the peer's maximum length asks for."""
+        room = max(1, self.maximum_pdu_size - _ITEM.size) if self.maximum_pdu_size else len(command)
+        return [
+            (_COMMAND | (_LAST if position + room >= len(command) else 0), command[position : position + room])
+            for position in range(0, len(command), room)
+        ]
 
     def connection_closed(self) -> None:
         """Remove the data set that the peer did not finish."""

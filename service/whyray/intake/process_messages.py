@@ -16,6 +16,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class NotReady:
+    """It can't serve any, and ends: why, in words."""
+
+    words: str
+
+
+@dataclass(frozen=True)
 class AssociationRequested:
     """A peer asks for an association on the connection `number`; answered with a `Rejection` or None."""
 

@@ -84,6 +84,8 @@ class InstanceReceiver:
                 identity = identify(data, incoming.start, incoming.transfer_syntax_uid)
         except NotUnderstood as error:
             raise not_understood(str(error)) from error
+        except OSError as error:
+            raise not_writable(f"what was received can't be read: {error.strerror or error}") from error
         try:
             _compare(identity, sop_class_uid, sop_instance_uid, study_uid)
             received = self._keep(incoming, identity, calling_ae, transfer)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pydicom import Dataset
 
+from whyray.base.failures import logged
 from whyray.catalog import Arrival, AuditEvent, Catalog, Received
 from whyray.config import Listener
-from whyray.intake.admission import HostNames, Rejection
+from whyray.intake.admission import CLOSED_MEANWHILE, HostNames, Rejection
 from whyray.intake.associations import Associations
 from whyray.intake.catalog_batch_writer import NotEntered
 from whyray.intake.commitment import ReportTo
@@ -35,10 +39,11 @@ from whyray.intake.process_messages import (
     ToEnter,
 )
 from whyray.intake.receiver import InstanceReceiver
-from whyray.intake.server import IntakeServer
+from whyray.intake.server import IntakeServer, OpenConnection
 from whyray.storage import Storage
 
 _LONGEST_ADDRESS = 4096
+_GONE = "the process that listens is gone"
 _log = logging.getLogger("whyray.intake")
 
 
@@ -48,17 +53,26 @@ class ListeningProcess:
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
         self._numbers: dict[Hashable, int] = {}
+        self._highest = -1
+        self._too_early: dict[int, str] = {}
         self._waiting: dict[int, Future[Any]] = {}
-        self._tokens = count()
-        self._saying = threading.Lock()
+        # an answer to a process that had this one's place before must not be taken for another's
+        self._tokens = count(secrets.randbits(60))
+        self._gone = False
+        self._lock, self._saying = threading.Lock(), threading.Lock()
 
-    def opened(self, connection: Hashable, number: int) -> None:
-        """Remember under which number a connection was given to this process."""
-        self._numbers[connection] = number
+    def opened(self, connection: Hashable, number: int) -> str | None:
+        """Remember under which number a connection came; says why it is to make room, where it is to already."""
+        with self._lock:
+            self._numbers[connection], self._highest = number, number
+            return self._too_early.pop(number, None)
 
-    def connection(self, number: int) -> Any:
-        """The connection with this number; None if it is over."""
-        return next((key for key, known in list(self._numbers.items()) if known == number), None)
+    def to_make_room(self, number: int, words: str) -> Any:
+        """The connection with this number; None if it is over, or yet to come: then `opened` will say it."""
+        with self._lock:
+            if number > self._highest:  # they come in the order of their numbers, on another way than this message
+                self._too_early[number] = words
+            return next((key for key, known in self._numbers.items() if known == number), None)
 
     @property
     def connections(self) -> int:
@@ -67,15 +81,27 @@ class ListeningProcess:
 
     def begin(self, key: Hashable, calling: str, address: str, *, named: bool) -> Rejection | None:
         """See `AssociationCount.begin`."""
-        number = self._numbers[key]
-        answer: Rejection | None = self._ask(lambda token: AssociationRequested(token, number, calling, address, named))
+        number = self._numbers.get(key)
+        if number is None:
+            return CLOSED_MEANWHILE
+        try:
+            answer: Rejection | None = self._ask(
+                lambda token: AssociationRequested(token, number, calling, address, named)
+            )
+        except NotEntered as error:
+            return replace(CLOSED_MEANWHILE, words=str(error))
         return answer
 
     def end(self, key: Hashable) -> None:
         """See `AssociationCount.end`."""
-        number = self._numbers.pop(key, None)
+        with self._lock:
+            number = self._numbers.pop(key, None)
         if number is not None:
-            self.say(ConnectionOver(number))
+            self.over(number)
+
+    def over(self, number: int) -> None:
+        """The connection with this number has ended, or never began."""
+        self.say(ConnectionOver(number))
 
     def enter(self, received: Received, audited: AuditEvent | None = None) -> Arrival:
         """See `CatalogBatchWriter.enter`."""
@@ -95,19 +121,42 @@ class ListeningProcess:
             self._connection.send(message)
 
     def next_order(self) -> object:
-        """What it says next, answers left out; raises EOFError when it is gone."""
+        """What it says next, answers left out; raises EOFError when it is gone, and with it all answers to come."""
         while True:
             try:
                 message = self._connection.recv()
-            except OSError as error:
+            except (EOFError, OSError) as error:
+                self._no_more_answers()
                 raise EOFError from error
             if not isinstance(message, Answer):
                 return message
-            self._waiting.pop(message.token).set_result(message.value)
+            with self._lock:
+                waiting = self._waiting.pop(message.token, None)
+            if waiting is not None:
+                waiting.set_result(message.value)
+
+    def hang_up(self) -> None:
+        """As if it were gone: this process can do no more for it."""
+        with suppress(OSError):
+            way = socket.socket(fileno=self._connection.fileno())  # no other file: there may be none left
+            try:
+                way.shutdown(socket.SHUT_RDWR)
+            finally:
+                way.detach()
+
+    def _no_more_answers(self) -> None:
+        with self._lock:
+            self._gone = True
+            waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer.set_exception(NotEntered(_GONE))
 
     def _ask(self, question: Callable[[int], object]) -> Any:
         token, answer = next(self._tokens), Future[Any]()
-        self._waiting[token] = answer
+        with self._lock:
+            if self._gone:
+                raise NotEntered(_GONE)
+            self._waiting[token] = answer
         self.say(question(token))
         return answer.result()
 
@@ -121,17 +170,8 @@ class _HandedServer(IntakeServer):
     def server_activate(self) -> None:
         """Nor is there anything to listen on."""
 
-    def forget(self, connection: socket.socket) -> None:
-        """It is closed, before there was an association on it."""
-        super().forget(connection)
-        self.over(connection)
-
     def shutdown(self) -> None:
         """No loop of its own runs."""
-
-    def layer_of(self, connection: socket.socket) -> Any:
-        """What has become of a connection; None while it is nothing yet."""
-        return self._connections.get(connection)
 
 
 def serve_connections_of(
@@ -169,48 +209,84 @@ def serve_connections_of(
         associations.server(settings.address, settings.port, door, tls, kind=_HandedServer) for tls in contexts
     )
 
+    def serve(number: int, address: Any, wants_tls: bool, connection: socket.socket) -> None:
+        server = by_tls if wants_tls else plain
+        server.arrived(connection, address)
+        make_room = listening.opened(connection, number)
+        try:
+            if wants_tls and by_tls.tls is None:
+                raise ConnectionRefusedError("there is no TLS in this process's configuration")
+            connection.settimeout(server.stall())
+            server.process_request(connection, address)
+        except Exception:
+            server.shutdown_request(connection)
+            raise
+        if make_room is not None:
+            _make_room(server.what_is(connection), make_room)
+
     def accept() -> None:
         while True:
-            content, numbers, _, _ = socket.recv_fds(passing, _LONGEST_ADDRESS, 1)
+            content, files, _, _ = socket.recv_fds(passing, _LONGEST_ADDRESS, 1)
             if not content:
                 return
             number, address, wants_tls = json.loads(content)
-            connection = socket.socket(fileno=numbers[0])
-            connection.settimeout(settings.limits.dimse_timeout.total_seconds())
-            listening.opened(connection, number)
-            (by_tls if wants_tls else plain).process_request(connection, tuple(address))
+            try:
+                if not files:
+                    raise OSError(errno.EMFILE, "the connection itself did not come with its number")
+                serve(number, tuple(address), wants_tls, socket.socket(fileno=files[0]))
+            except Exception as error:  # one connection must not cost all that come after it
+                logged(_log, error, f"serving a connection from {address[0]}")
+                listening.over(number)
+
+    def accept_until_end() -> None:
+        try:
+            accept()
+        except Exception as error:  # a process that takes no more must not be given any
+            logged(_log, error, "taking connections over")
+        listening.hang_up()
 
     def obey_new() -> None:
         reload()
         associations.update(listener())
 
-    threading.Thread(target=accept, name="whyray-handed-over", daemon=True).start()
+    threading.Thread(target=accept_until_end, name="whyray-handed-over", daemon=True).start()
     listening.say(Ready())
-    with suppress(EOFError):
+    try:
         while not isinstance(order := listening.next_order(), Stop):
             match order:
                 case MakeRoom(number, words):
-                    connection = listening.connection(number)
-                    layer = plain.layer_of(connection) or by_tls.layer_of(connection)
-                    if layer is not None:
-                        layer.make_room(words)
+                    if (connection := listening.to_make_room(number, words)) is not None:
+                        _make_room(plain.what_is(connection) or by_tls.what_is(connection), words)
                 case Reload():
                     # answers must not wait for it
                     threading.Thread(target=obey_new, name="whyray-reload", daemon=True).start()
-        plain.stopping = by_tls.stopping = True
-        _serve_answers(listening)
-        deadline = time.monotonic() + order.grace
-        while listening.connections and time.monotonic() < deadline:
-            time.sleep(0.02)
-    associations.close()
+    except EOFError:
+        # nobody waits for an answer any more, and what was not acknowledged will be sent again
+        return
+    plain.stopping = by_tls.stopping = True
+    gone = _serve_answers(listening)
+    deadline = time.monotonic() + order.grace
+    while listening.connections and time.monotonic() < deadline and not gone.is_set():
+        time.sleep(0.02)
+    if not gone.is_set():
+        associations.close()
 
 
-def _serve_answers(listening: ListeningProcess) -> None:
-    """What is asked while the last associations end is answered still."""
+def _make_room(what: OpenConnection | None, words: str) -> None:
+    """On a thread of its own: it is an event, and answers must not wait for the catalog."""
+    if what is not None:
+        threading.Thread(target=what.make_room, args=[words], name="whyray-make-room", daemon=True).start()
+
+
+def _serve_answers(listening: ListeningProcess) -> threading.Event:
+    """What is asked while the last associations end is answered still; set when there are no more answers."""
+    gone = threading.Event()
 
     def answer() -> None:
         with suppress(EOFError):
             while True:
                 listening.next_order()
+        gone.set()
 
     threading.Thread(target=answer, name="whyray-answers", daemon=True).start()
+    return gone

@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
 from whyray.base.child_process import how_ended
+from whyray.base.failures import logged
 from whyray.catalog import Arrival
+from whyray.intake.admission import CLOSED_MEANWHILE, Rejection
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter, NotEntered
 from whyray.intake.open_associations import OpenAssociations
 from whyray.intake.process_messages import (
@@ -30,6 +33,7 @@ from whyray.intake.process_messages import (
     AssociationRequested,
     ConnectionOver,
     MakeRoom,
+    NotReady,
     Ready,
     Reload,
     Stop,
@@ -41,6 +45,8 @@ from whyray.intake.receiver import InstanceReceiver
 StartProcess = Callable[[int, int], subprocess.Popen[bytes]]
 """(number of the file of messages, number of the socket of connections) → a process that inherits both."""
 _STEADY_AFTER, _LONGEST_WAIT = 60.0, 30.0
+_TIME_TO_END = 5.0
+"""Seconds from the last that a process says to its end."""
 _log = logging.getLogger("whyray.intake")
 
 
@@ -92,15 +98,15 @@ class ReceivingProcesses:
 class HandedOver:
     """A connection that another process serves; one of `server.OpenConnection`."""
 
-    def __init__(self, process: _Process, number: int, address: str) -> None:
+    def __init__(self, say: Callable[[object], None], number: int, address: str) -> None:
         self.opened, self.address = time.monotonic(), address
         self.awaits_request, self.is_over = True, False
-        self._process, self._number = process, number
+        self._say, self._number = say, number
 
     def make_room(self, words: str) -> None:
-        """Have it closed."""
-        self.is_over = True
-        self._process.say(MakeRoom(self._number, words))
+        """Have it closed; it counts until it is."""
+        self.awaits_request = False  # another one gives way next
+        self._say(MakeRoom(self._number, words))
 
 
 class _Process(threading.Thread):
@@ -135,25 +141,30 @@ class _Process(threading.Thread):
 
     def take(self, connection: socket.socket, address: Any, by_tls: bool) -> HandedOver | None:
         """Give it a connection; None where it can't be reached."""
-        passing, number = self._passing, next(self._numbers)
-        handed = HandedOver(self, number, str(address[0]))
-        with self._lock:
-            if passing is None or not self.ready:
+        with self._lock:  # in the order of their numbers
+            passing, messages = self._passing, self._connection
+            if passing is None or messages is None or not self.ready:
                 return None
+            number = next(self._numbers)
+            handed = HandedOver(partial(self._say_by, messages), number, str(address[0]))
             self._handed[number] = handed
-        try:
-            socket.send_fds(passing, [json.dumps([number, list(address), by_tls]).encode()], [connection.fileno()])
-        except OSError:  # it has just ended, or takes nothing
-            with self._lock:
+            try:
+                socket.send_fds(passing, [json.dumps([number, list(address), by_tls]).encode()], [connection.fileno()])
+            except OSError:  # it has just ended, or takes nothing
                 self._handed.pop(number, None)
-            return None
+                return None
         return handed
 
     def say(self, message: object) -> None:
         """Tell it something, if it is there."""
+        if (messages := self._connection) is not None:
+            self._say_by(messages, message)
+
+    def _say_by(self, messages: Connection[Any, Any], message: object) -> None:
+        """The same to the process that has this connection: what one is told is not for its successor."""
         with self._saying, suppress(OSError, ValueError):
-            if self._connection is not None:
-                self._connection.send(message)
+            if self._connection is messages:
+                messages.send(message)
 
     def run(self) -> None:
         """Keep it running until told to stop."""
@@ -180,32 +191,48 @@ class _Process(threading.Thread):
                     process = self._process = self._start_process(its.fileno(), its_passing.fileno())
                 except OSError as error:
                     return f"could not be started ({error.strerror})"
-            with self._saying:
+            with self._lock, self._saying:
                 self._connection, self._passing = own, passing
             if self.stopping.is_set():
                 self.say(Stop(0.0))
-            with suppress(EOFError, OSError):
+            words = None
+            try:
                 while True:
-                    self._do(own.recv())
-            with self._saying:
-                self._connection = None
+                    message = own.recv()
+                    if isinstance(message, NotReady):
+                        words = message.words
+                    else:
+                        self._do(message, partial(self._say_by, own))
+            except (EOFError, OSError):
+                pass
+            except Exception as error:  # it says what nobody understands: another takes its place
+                logged(_log, error, "what a receiving process asks for")
+                process.kill()
+            with self._lock, self._saying:
+                self.ready, self._connection, self._passing = False, None, None
         self._forget_all()
-        return how_ended(process.wait())
+        try:
+            code = process.wait(_TIME_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        return words or how_ended(code)
 
     def _forget_all(self) -> None:
         with self._lock:
-            self.ready, self._passing = False, None
             gone, self._handed = self._handed, {}
         for handed in gone.values():
             handed.is_over = True
             self._associations.end(handed)
 
-    def _do(self, message: object) -> None:
+    def _do(self, message: object, say: Callable[[object], None]) -> None:
         match message:
             case AssociationRequested(token, number, calling, address, named):
-                handed = self._handed[number]
-                handed.awaits_request = False
-                self.say(Answer(token, self._associations.begin(handed, calling, address, named=named)))
+                refused: Rejection | None = CLOSED_MEANWHILE
+                if (handed := self._handed.get(number)) is not None:
+                    handed.awaits_request = False
+                    refused = self._associations.begin(handed, calling, address, named=named)
+                say(Answer(token, refused))
             case ConnectionOver(number):
                 with self._lock:
                     over = self._handed.pop(number, None)
@@ -213,15 +240,11 @@ class _Process(threading.Thread):
                     over.is_over = True
                     self._associations.end(over)
             case ToEnter(token, received, audited):
-                self._writer.submit(received, audited).add_done_callback(lambda done: self._entered(token, done))
+                self._writer.submit(received, audited).add_done_callback(partial(_entered, say, token))
             case StudiesReleased():
                 self._receiver.on_release()
             case Ready():
                 self.ready = True
-
-    def _entered(self, token: int, done: Future[Arrival]) -> None:
-        error = done.exception()
-        self.say(Answer(token, done.result() if error is None else NotEntered(type(error).__name__)))
 
     def end(self, within: float) -> None:
         """Wait for its end for so many seconds, then end it."""
@@ -233,3 +256,8 @@ class _Process(threading.Thread):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _entered(say: Callable[[object], None], token: int, done: Future[Arrival]) -> None:
+    error = done.exception()
+    say(Answer(token, done.result() if error is None else NotEntered(type(error).__name__)))

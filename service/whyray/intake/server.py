@@ -54,7 +54,7 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
     turned_away
         Who is told of connections that no peer may make, by address and in words.
     over
-        Who is told that the association on a connection has ended, whether or not it was ever accepted.
+        Who is told that a connection, and any association on it, has ended.
     tls
         Gives the TLS context of a new connection; plain where left out.
     hand_over
@@ -103,9 +103,12 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
         if words is not None:
             self.ended("unknown", str(address[0]), words)
             return False
-        # before its thread begins, so that none of many at once is overlooked
-        self.count(request, _Arrived(request, str(address[0]), self.ended))
+        self.arrived(request, address)
         return True
+
+    def arrived(self, connection: socket.socket, address: Any) -> None:
+        """Count a connection before its thread begins, so that none of many at once is overlooked."""
+        self.count(connection, Arrived(connection, str(address[0]), self.ended))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection on a thread of its own, or in another process."""
@@ -127,9 +130,15 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
             self._connections[connection] = what
 
     def forget(self, connection: socket.socket) -> None:
-        """Count a connection no more: it is closed."""
+        """Count a connection no more: it, and any association on it, has ended."""
         with self._lock:
             self._connections.pop(connection, None)
+        self.over(connection)
+
+    def what_is(self, connection: socket.socket) -> OpenConnection | None:
+        """What has become of a connection; None where it has ended, or is another server's."""
+        with self._lock:
+            return self._connections.get(connection)
 
 
 class OpenConnection(Connection, Protocol):
@@ -144,7 +153,7 @@ HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
 """(connection, address, whether TLS is asked for on it) → what has become of it; None where it is to be served here."""
 
 
-class _Arrived:
+class Arrived:
     """A connection that is no association yet, or is in its TLS handshake; one of `door.Connection`."""
 
     awaits_request, is_over = True, False
@@ -156,9 +165,26 @@ class _Arrived:
     def make_room(self, words: str) -> None:
         """Close it."""
         self.is_over = True
+        self._shut()
         self._ended("unknown", self.address, words)
+
+    def shakes_hands_on(self, connection: ssl.SSLSocket) -> None:
+        """Its TLS handshake is about to begin on another socket, which took its place.
+
+        Raises
+        ------
+        OSError
+            If it was to make room meanwhile.
+        """
+        self._connection = connection
+        if self.is_over:
+            self._shut()
+            raise ConnectionAbortedError
+
+    def _shut(self) -> None:
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            # as a socket's: that of TLS would take away what the thread in the handshake works with
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
 
 class _Connection(RequestHandler):  # type: ignore[misc]
@@ -177,10 +203,18 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         if self.server.tls is not None:
             # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
             self.request.settimeout(self.server.ae.acse_timeout)
+            arrived = self.server.what_is(self._arrived)
             try:
-                self.request = self.server.tls().wrap_socket(self.request, server_side=True)
+                if not isinstance(arrived, Arrived):
+                    raise ConnectionAbortedError  # it made room
+                context: ssl.SSLContext = self.server.tls()
+                by_tls = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+                self.request = by_tls
+                arrived.shakes_hands_on(by_tls)
+                by_tls.do_handshake()
             except OSError as error:  # ssl.SSLError is one
-                self.server.ended("unknown", address, f"{NO_TLS}{_reason(error)}")
+                if isinstance(arrived, Arrived) and not arrived.is_over:
+                    self.server.ended("unknown", address, f"{NO_TLS}{_reason(error)}")
                 self.server.forget(self._arrived)
                 self.request.close()
                 return
@@ -198,7 +232,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)
         Reactor(association, layer, receiver)
         association.bind(evt.EVT_CONN_CLOSE, _on_closed)
-        association.run = partial(_run_until_over, association.run, partial(self.server.over, self._arrived))
+        association.run = partial(_run_until_over, association.run, partial(self.server.forget, self._arrived))
         return association
 
 

@@ -138,14 +138,16 @@ class UpperLayer:
                     return
             if not kind or not self._received(_HEAD.size + self._length):
                 started = self._end > self._start
-                self._start = self._end = 0
+                self._discard()
                 self._closed(started=started)
                 return
         except TimeoutError:
+            self._discard()
             self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
             dul.event_queue.put("Evt17")
             return
         except OSError as error:
+            self._discard()
             self.end(f"the connection broke: {error.strerror or error}")
             dul.event_queue.put("Evt17")
             return
@@ -229,7 +231,12 @@ class UpperLayer:
         self._dul._recv_pdu.put(decoded)
         self._dul.event_queue.put(event)
 
+    def _discard(self) -> None:
+        """Let go of what was received: nobody knows where in it a PDU begins, and what is there is read again."""
+        self._start = self._end = 0
+
     def _invalid(self, words: str) -> None:
+        self._discard()
         self.end(words)
         self._dul.event_queue.put("Evt19")
 
