@@ -19,6 +19,7 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
+from whyray.base.frame_array import PackedMask
 from whyray.base.stages import stage
 from whyray.explain import Context, ExplainedImage, Structure, explained_image
 from whyray.explain.anatomy import anatomy_in
@@ -26,6 +27,7 @@ from whyray.imaging import (
     ModelInput,
     SourceImage,
     mask_to_source,
+    masks_of_classes,
     scores_to_source,
     structures_of_study,
     to_model,
@@ -344,18 +346,22 @@ def _segments(prepared: _Prepared) -> list[Finding]:
     image, model, model_input = prepared.image, prepared.picture.model, prepared.given
     scores = _predict(prepared)
     exclusive = model.network.form.activation == "softmax"
-    classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
+    wanted = [index for index, target in enumerate(model.manifest.targets) if not target.background]
+    masks: list[PackedMask]
+    if exclusive:
+        masks = masks_of_classes(*scores_to_source(scores, model_input.grid, image), wanted)
+    else:
+        masks = []
+        for index in wanted:
+            values, covered = to_source(scores[index], model_input.grid, image)
+            least = model.manifest.targets[index].threshold
+            above = ((each >= least) & within for each, within in zip(values, covered, strict=True))
+            masks.append(PackedMask.of(above, image.shape))
     voxel = _voxel_measure(image, model_input)
     findings = []
-    for index, target in enumerate(model.manifest.targets):
-        if target.background:
-            continue
+    for index, mask in zip(wanted, masks, strict=True):
+        target = model.manifest.targets[index]
         inside = scores.argmax(axis=0) == index if exclusive else scores[index] >= target.threshold
-        if classes is not None:
-            mask = (classes == index) & covered
-        else:
-            values, within = to_source(scores[index], model_input.grid, image)
-            mask = (values >= target.threshold) & within
         findings.append(
             Finding(
                 target=target,
