@@ -208,9 +208,9 @@ class PackedMask(FrameArray[np.bool_]):
         """Whether all pixels are set."""
         return all(self.count(index) == self._area for index in range(len(self)))
 
-    def mean(self) -> float:
-        """The share of pixels that are set."""
-        return float(np.float64(self.counts().sum()) / self.size)
+    def sum(self) -> int:
+        """How many pixels are set."""
+        return int(self.counts().sum())
 
     def _frame(self, index: int) -> BoolArray:
         if self._last is not None and self._last[0] == index:

@@ -12,6 +12,7 @@ from pydicom import Dataset
 from whyray.base.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
+from whyray.imaging.extent import refuse_too_large
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
 from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error
 from whyray.imaging.isolated import IsolatedGdcm
@@ -67,7 +68,8 @@ def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
     shown frame by frame: a thousand slices of 512 × 512 take 0.5 GiB.
     The same instance given twice counts once; two of one SOP Instance UID and another image are refused both. A slice
     that can't be used takes no other with it: what remains of its series says that it is missing.
-    Raises ResourceExhausted when memory does not suffice; everything else that is wrong is a refusal.
+    Raises ResourceExhausted when memory does not suffice, before it is taken as far as that can be known; everything
+    else that is wrong is a refusal, and so is an image of more than 4 GiB of stored pixels.
     """
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
@@ -175,6 +177,7 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[SourceImage], list[Refused]]:
     """Images of what is decoded together, and slices of a volume that could not be decoded, with the reason."""
     members = [member for group in batch for member in group.members]
+    refuse_too_large(members)
     decoded, failed = _decode(members, isolated)
     if failed:
         batch = [_without(failed, batch)]
