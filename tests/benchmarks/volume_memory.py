@@ -124,7 +124,7 @@ def main() -> None:
         for case in asked.cases or CASES:
             for slices in asked.slices if case == "head-ct" else (None,):
                 folder = Path(temporary) / f"{slices}"
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)
                 paths = [Path(sample("RG1_UNCR.dcm"))] if slices is None else write_head_ct(folder, slices)
                 name = case if slices is None else f"{case}, {slices} slices"
                 got = measured(paths, case, kept / name.replace(", ", "-"))
