@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydicom import Dataset
 from pydicom.datadict import dictionary_description
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
@@ -29,7 +28,7 @@ from whyray.config import (
     ListenerLimits,
     Worklist,
 )
-from whyray.config.base import field_docstrings
+from whyray.config.base import Section, field_docstrings
 from whyray.config.network import DicomWebListener
 from whyray.delivery import STATUSES, Outgoing
 from whyray.delivery.announcement import announcement_context
@@ -218,7 +217,7 @@ def _rejections_by_peers() -> str:
 
 
 def _parameters() -> str:
-    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+    sections: tuple[tuple[str, type[Section]], ...] = (
         ("listener", Listener),
         ("listener.limits", ListenerLimits),
         ("listener.dicomweb", DicomWebListener),

@@ -59,7 +59,8 @@ def mask_to_source(mask: NDArray[Any], grid: ModelGrid, image: SourceImage) -> t
     _refuse_what_does_not_belong(mask.shape, grid, image)
     if image.kind == "planar":
         nearest, within = planar_to_frame_nearest(mask, grid, image.frames[0].shape)
-        return (nearest if within.all() else np.where(within, nearest, np.zeros((), mask.dtype)))[None], within[None]
+        carried = (nearest if within.all() else np.where(within, nearest, np.zeros((), mask.dtype)))[None]
+        return PackedMask.of(carried, carried.shape) if mask.dtype == np.bool_ else carried, within[None]
     # Labels travel as their rank among those present, which float32 carries exactly whatever the labels are.
     labels, ranks = np.unique(mask, return_inverse=True)
     sampler = _Sampler(ranks.reshape(1, *mask.shape), grid, image, 0)

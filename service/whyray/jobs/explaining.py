@@ -240,8 +240,8 @@ class _Work:
                 region, rule, strengths = _salient_in_volume(values, signed=heatmap.signed)
             else:
                 # what the grid does not cover is 0, and no region
-                region, rule = salient_region(np.asarray(values), None, signed=heatmap.signed)
-                strengths = None
+                whole, rule = salient_region(np.asarray(values), None, signed=heatmap.signed)
+                region, strengths = PackedMask.of(whole, whole.shape), None
         return MapInSource(
             method=heatmap.method,
             values=values,
