@@ -43,6 +43,8 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         From the number of a frame, from 0, to the frame.
     room
         For frames that stay in memory; without one, none but the last does.
+    remember
+        Whether the last frame stays.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
         make: Callable[[int], NDArray[Scalar]],
         *,
         room: Room | None = None,
+        remember: bool = True,
     ) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
-        self._make, self._room = make, room
+        self._make, self._room, self._remember = make, room, remember
         self._kept: dict[int, NDArray[Scalar]] = {}
         self._last: tuple[int, NDArray[Scalar]] | None = None
         self._empty: NDArray[Scalar] | None = None
@@ -140,7 +143,8 @@ class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
                 self._kept[index] = made
             elif self._room.take(made.nbytes):
                 self._kept[index] = made
-        self._last = index, made
+        if self._remember:
+            self._last = index, made
         return made
 
     def _nothing(self) -> NDArray[Scalar]:
@@ -183,8 +187,6 @@ class PackedMask(FrameArray[np.bool_]):
         """Set a frame."""
         self._counts[index] = count = int(np.count_nonzero(frame))
         self._packed[index] = np.packbits(frame, bitorder="little") if 0 < count < self._area else None
-        if self._last is not None and self._last[0] == index:
-            self._last = None
 
     def is_known(self, index: int) -> bool:
         """Whether a frame was made already."""
@@ -213,17 +215,13 @@ class PackedMask(FrameArray[np.bool_]):
         return int(self.counts().sum())
 
     def _frame(self, index: int) -> BoolArray:
-        if self._last is not None and self._last[0] == index:
-            return self._last[1]
         if self._counts[index] is None:
             self.put(index, self._make(index))
         packed, shape = self._packed[index], self.shape[1:]
         if packed is None:
-            made = np.broadcast_to(np.bool_(self._counts[index] != 0), shape)
-        else:
-            made = np.unpackbits(packed, count=self._area, bitorder="little").view(np.bool_).reshape(shape)
-            made.flags.writeable = False
-        self._last = index, made
+            return np.broadcast_to(np.bool_(self._counts[index] != 0), shape)
+        made = np.unpackbits(packed, count=self._area, bitorder="little").view(np.bool_).reshape(shape)
+        made.flags.writeable = False
         return made
 
 

@@ -30,17 +30,17 @@ _ROUNDING = 1.001
 
 @stage("resampling")
 def to_source(
-    values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int = 1
+    values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int = 1, *, seldom: bool = False
 ) -> tuple[Frames[np.float32], Frames[np.bool_]]:
     """Carry values (*grid.shape) back to the source: (frames, rows, columns) float32, and where the grid covers it.
 
     Every source pixel's position goes through the inverse of `grid.to_reference`; `order` 1 interpolates linearly, 0
-    takes the nearest. Values outside the grid are 0 and not covered. The slices of a volume are made when they are
-    asked for.
+    takes the nearest. Values outside the grid are 0 and not covered. The slices of a volume, and with `seldom` a planar
+    frame too, are made when they are asked for.
     Raises GeometryError when values, grid and image don't belong together.
     """
     _refuse_what_does_not_belong(values.shape, grid, image)
-    if image.kind == "planar":
+    if image.kind == "planar" and not seldom:
         with one_blas_thread():
             sampled, within = planar_to_frame(values, grid, image.frames[0].shape, order)
         if not within.all():
@@ -126,7 +126,7 @@ def masks_of_classes(
 
 
 class SampledFrames(FrameArray[np.float32]):
-    """Values of a grid at every pixel of a volume's slices, 0 where the grid does not reach: (frames, rows, columns).
+    """Values of a grid at every pixel of an image, 0 where the grid does not reach: (frames, rows, columns).
 
     Attributes
     ----------
@@ -138,7 +138,9 @@ class SampledFrames(FrameArray[np.float32]):
         self._sampler = _Sampler(values[None], grid, image, order)
         self.covered = self._sampler.covered
         self._peak: float | None = None
-        super().__init__(image.shape, np.float32, self._sampled, room=image.room)
+        is_volume = image.kind == "volume"
+        room = image.room if is_volume else None
+        super().__init__(image.shape, np.float32, self._sampled, room=room, remember=is_volume)
 
     def max(self) -> Any:
         """The largest value, for which few slices are sampled: the others lie between grid slices of lesser values."""
@@ -208,6 +210,8 @@ class _Sampler:
 
     def upper_bounds(self) -> NDArray[np.float64] | None:
         """A value of each frame that no value of the one channel there exceeds; None where that is not known."""
+        if self._is_planar:
+            return None
         (values,) = self._channels
         highest = [np.maximum(values.max(axis=axes), 0).astype(np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
         bounds = np.zeros(len(self._frames))

@@ -234,7 +234,8 @@ class _Work:
         self._prior.append(PriorExplanation(explanation, card.grade.value, card.withheld, card.reasons))
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
-        values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
+        # maps that are part of another explanation are drawn on its page on their own grid
+        values, covered = to_source(heatmap.values, self.model_input.grid, self.image, seldom=part is not None)
         with stage("regions"):
             if isinstance(values, FrameArray) and values.is_finite():
                 region, rule, strengths = _salient_in_volume(values, signed=heatmap.signed)
