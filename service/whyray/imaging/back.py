@@ -35,8 +35,8 @@ def to_source(
     """Carry values (*grid.shape) back to the source: (frames, rows, columns) float32, and where the grid covers it.
 
     Every source pixel's position goes through the inverse of `grid.to_reference`; `order` 1 interpolates linearly, 0
-    takes the nearest. Values outside the grid are 0 and not covered. The slices of a volume, and with `seldom` a planar
-    frame too, are made when they are asked for.
+    takes the nearest. Values outside the grid are 0 and not covered. The slices of a volume are made when they are
+    asked for; with `seldom` a planar frame is too, and nothing of it is kept.
     Raises GeometryError when values, grid and image don't belong together.
     """
     _refuse_what_does_not_belong(values.shape, grid, image)
@@ -46,7 +46,7 @@ def to_source(
         if not within.all():
             sampled *= within
         return sampled[None], within[None]
-    carried = SampledFrames(values, grid, image, order)
+    carried = SampledFrames(values, grid, image, order, seldom=seldom)
     return carried, carried.covered
 
 
@@ -125,6 +125,13 @@ def masks_of_classes(
     return masks
 
 
+def mask_of_scores(scores: NDArray[Any], least: float, grid: ModelGrid, image: SourceImage) -> PackedMask:
+    """Where the scores (*grid.shape) of one class, carried back as by `to_source`, are at least `least`."""
+    values, covered = to_source(scores, grid, image, seldom=True)
+    above = ((each >= least) & within for each, within in zip(values, covered, strict=True))
+    return PackedMask.of(above, image.shape)
+
+
 class SampledFrames(FrameArray[np.float32]):
     """Values of a grid at every pixel of an image, 0 where the grid does not reach: (frames, rows, columns).
 
@@ -134,13 +141,14 @@ class SampledFrames(FrameArray[np.float32]):
         (frames, rows, columns): where the grid reaches.
     """
 
-    def __init__(self, values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int) -> None:
+    def __init__(
+        self, values: NDArray[Any], grid: ModelGrid, image: SourceImage, order: int, *, seldom: bool = False
+    ) -> None:
         self._sampler = _Sampler(values[None], grid, image, order)
         self.covered = self._sampler.covered
         self._peak: float | None = None
-        is_volume = image.kind == "volume"
-        room = image.room if is_volume else None
-        super().__init__(image.shape, np.float32, self._sampled, room=room, remember=is_volume)
+        room = None if seldom else image.room
+        super().__init__(image.shape, np.float32, self._sampled, room=room, remember=not seldom)
 
     def max(self) -> Any:
         """The largest value, for which few slices are sampled: the others lie between grid slices of lesser values."""

@@ -19,19 +19,18 @@ from pydicom import Dataset
 
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
-from whyray.base.frame_array import PackedMask
 from whyray.base.stages import stage
 from whyray.explain import Context, ExplainedImage, Structure, explained_image
 from whyray.explain.anatomy import anatomy_in
 from whyray.imaging import (
     ModelInput,
     SourceImage,
+    mask_of_scores,
     mask_to_source,
     masks_of_classes,
     scores_to_source,
     structures_of_study,
     to_model,
-    to_source,
 )
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
@@ -347,20 +346,15 @@ def _segments(prepared: _Prepared) -> list[Finding]:
     scores = _predict(prepared)
     exclusive = model.network.form.activation == "softmax"
     wanted = [index for index, target in enumerate(model.manifest.targets) if not target.background]
-    masks: list[PackedMask]
+    grid, targets = model_input.grid, model.manifest.targets
     if exclusive:
-        masks = masks_of_classes(*scores_to_source(scores, model_input.grid, image), wanted)
+        masks = masks_of_classes(*scores_to_source(scores, grid, image), wanted)
     else:
-        masks = []
-        for index in wanted:
-            values, covered = to_source(scores[index], model_input.grid, image)
-            least = model.manifest.targets[index].threshold
-            above = ((each >= least) & within for each, within in zip(values, covered, strict=True))
-            masks.append(PackedMask.of(above, image.shape))
+        masks = [mask_of_scores(scores[index], targets[index].threshold, grid, image) for index in wanted]
     voxel = _voxel_measure(image, model_input)
     findings = []
     for index, mask in zip(wanted, masks, strict=True):
-        target = model.manifest.targets[index]
+        target = targets[index]
         inside = scores.argmax(axis=0) == index if exclusive else scores[index] >= target.threshold
         findings.append(
             Finding(
