@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydicom import Dataset
 from pydicom.datadict import dictionary_description
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
@@ -30,6 +29,7 @@ from whyray.config import (
     ListenerLimits,
     Worklist,
 )
+from whyray.config.base import Section, field_docstrings
 from whyray.config.network import DicomWebListener
 from whyray.delivery import STATUSES, Outgoing
 from whyray.delivery.announcement import announcement_context
@@ -217,7 +217,7 @@ def _rejections_by_peers() -> str:
 
 
 def _parameters() -> str:
-    sections: tuple[tuple[str, type[BaseModel]], ...] = (
+    sections: tuple[tuple[str, type[Section]], ...] = (
         ("listener", Listener),
         ("listener.limits", ListenerLimits),
         ("listener.dicomweb", DicomWebListener),
@@ -230,11 +230,12 @@ def _parameters() -> str:
     rows = []
     for path, model in sections:
         defaults = model.model_construct().model_dump(mode="json", warnings=False)
+        told = field_docstrings(model)
         for name, field in model.model_fields.items():
             default = defaults.get(name)
             if not isinstance(default, str | int | None) or name in ("token", "login"):
                 continue
-            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            meaning = " ".join((field.description or told.get(name, "")).split()).replace("|", "\\|")
             rows.append((f"`{path}`: `{name}`", "" if default is None else f"`{default!s}`", meaning))
     return _table(("parameter", "default", "meaning"), rows)
 

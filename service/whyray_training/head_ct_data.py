@@ -55,7 +55,9 @@ def read_volume(folder: Path) -> SourceImage:
 def label_source(image: SourceImage) -> npt.NDArray[np.uint8]:
     """Labels on the pixels of the source, derived on pixels of twice the size."""
     slices, rows, columns = image.modality.shape
-    halved = image.modality.reshape(slices, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+    halved = (
+        np.asarray(image.modality).reshape(slices, rows // 2, 2, columns // 2, 2).mean(axis=(2, 4), dtype=np.float32)
+    )
     affines = np.array([frame.to_patient for frame in image.frames])
     normal = affines[0, :3, 2] / np.linalg.norm(affines[0, :3, 2])
     heights = affines[:, :3, 3] @ normal

@@ -166,7 +166,7 @@ def other_images(data: Path, model: Model) -> list[FloatArray]:
         folder = data / "head-ct" / name
         files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
         for image in read_images(files).images:
-            shown = resampled(image.display, model.spatial_shape)
+            shown = resampled(np.asarray(image.display), model.spatial_shape)
             inputs += [pixels[None] for pixels in as_input(shown, model.manifest.input)]
     return inputs
 

@@ -140,7 +140,7 @@ def test_a_marker_at_a_known_patient_point_lands_in_its_voxel_and_comes_back_to_
     heat[tuple(lit)] = 1
     back, _ = to_source(heat, given_to_model.grid, image)
     source = positions(planes, image)
-    brightest = source[np.unravel_index(back.argmax(), back.shape)]
+    brightest = source[np.unravel_index(np.asarray(back).argmax(), back.shape)]
     unit = affine[:3, :3] / voxel
     off = np.abs(unit.T @ (brightest - marker))
     # Half a voxel from rounding the marker to the grid, and at most the source's own sampling beside it.
@@ -175,7 +175,7 @@ def test_a_heatmap_on_a_source_voxel_lights_exactly_that_voxel_when_grids_agree(
     back, covered = to_source(heat, grid, image)
 
     assert covered.all()
-    np.testing.assert_allclose(np.sort(back.ravel()), np.sort(heat.ravel()), atol=1e-4)
+    np.testing.assert_allclose(np.sort(np.asarray(back).ravel()), np.sort(heat.ravel()), atol=1e-4)
     index = np.rint(
         positions(planes, image) @ np.linalg.inv(grid.to_reference)[:3, :3].T + np.linalg.inv(grid.to_reference)[:3, 3]
     ).astype(int)

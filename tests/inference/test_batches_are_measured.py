@@ -159,7 +159,7 @@ def test_a_budget_that_is_not_known_leaves_the_reports_figure() -> None:
 
 def test_the_budget_is_what_the_options_say_or_a_quarter_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory_budget(RuntimeOptions(memory_limit=5), cuda=False) == 5
-    monkeypatch.setattr(memory, "_free_memory", lambda: 400)
+    monkeypatch.setattr(memory, "free_memory", lambda: 400)
     assert memory_budget(RuntimeOptions(), cuda=False) == 100
     assert memory_budget(RuntimeOptions(gpu_memory_limit=600), cuda=True) == 300
 

@@ -73,7 +73,7 @@ def a_map(
     top = float(np.abs(values).max())
     return MapInSource(
         method=method,
-        values=values.astype(np.float32),
+        values=np.asarray(values, np.float32),
         covered=np.ones(image.shape, bool),
         region=((values if signed else np.abs(values)) >= 0.5 * top) if top else np.zeros(image.shape, bool),
         region_rule="at least 50 % of the maximum",

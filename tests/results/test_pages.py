@@ -19,6 +19,7 @@ from whyray.quality import Grade
 from whyray.results import Finding, Refusal, build_results, write_picture
 from whyray.results.page import key_slices, legible_wording, map_pages, notice_page
 from whyray.results.page.text import wrapped
+from whyray.results.strengths import strengths_of
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -197,9 +198,9 @@ def test_key_slices_are_those_with_the_highest_attribution(templates):
     for index, value in ((3, 2.0), (4, 1.9), (11, 3.0), (15, 1.0), (18, 0.01)):
         values[index] = value
     region = values > 0
-    assert key_slices(values, region, templates.layout) == [11, 3, 15, 4]
-    assert key_slices(-values, region, templates.layout) == [11, 3, 15, 4]
-    assert key_slices(np.zeros_like(values), np.zeros_like(region), templates.layout) == [0]
+    assert key_slices(strengths_of(values, region), templates.layout) == [11, 3, 15, 4]
+    assert key_slices(strengths_of(-values, region), templates.layout) == [11, 3, 15, 4]
+    assert key_slices(strengths_of(np.zeros_like(values), np.zeros_like(region)), templates.layout) == [0]
 
 
 def test_a_wording_that_no_font_can_write_falls_back_to_english_instead_of_boxes(templates):

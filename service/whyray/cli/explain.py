@@ -133,6 +133,10 @@ def explain(
     Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
     1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
     """
+    from whyray.base.pydicom_without_pixels import import_pydicom_without_downloads
+
+    import_pydicom_without_downloads()
+
     from whyray.base.errors import NotFound
     from whyray.base.shown import shown_path
     from whyray.cli.parameters import method_requests, prevalences

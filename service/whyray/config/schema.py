@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from whyray.config.base import Section
+from whyray.config.base import Section, field_docstrings
 from whyray.config.conditions import condition_schema
 from whyray.config.model import Config
 from whyray.config.problems import Place
@@ -17,7 +17,9 @@ def config_schema() -> dict[str, Any]:
     schema: dict[str, Any] = Config.model_json_schema(by_alias=True, mode="validation")
     definitions = schema["$defs"]
     for model in _models(Section):
-        _write_defaults(model, schema if model is Config else definitions.get(model.__name__, {}))
+        node = schema if model is Config else definitions.get(model.__name__, {})
+        _write_descriptions(model, node, definitions)
+        _write_defaults(model, node)
     for field in ("when", "study"):
         entry = definitions["Route"]["properties"][field]
         description = entry.get("description")
@@ -30,6 +32,18 @@ def _models(base: type[Section]) -> Iterator[type[Section]]:
     for model in base.__subclasses__():
         yield model
         yield from _models(model)
+
+
+def _write_descriptions(model: type[Section], node: dict[str, Any], definitions: Mapping[str, Any]) -> None:
+    """What the source says of each field, unless the field, or what it refers to, says the same or more of itself."""
+    told = field_docstrings(model)
+    for name, field in model.model_fields.items():
+        child = node.get("properties", {}).get(field.alias or name)
+        if child is None or name not in told or field.description is not None:
+            continue
+        referred = definitions.get(str(child.get("$ref", "")).rsplit("/", 1)[-1], {})
+        if referred.get("description") != told[name]:
+            child["description"] = told[name]
 
 
 def _write_defaults(model: type[Section], node: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.blas import one_blas_thread
 from whyray.base.errors import ExplanationError, TierMissing, WhyRayError
 from whyray.explain.case import Case, Progress
 from whyray.explain.context import NOTHING, Context
@@ -17,7 +18,6 @@ from whyray.explain.registry import AnyMethod, MethodParameters, TypedMethod, ch
 from whyray.explain.typed import Explanation, TypedExplanation
 from whyray.explain.types import Heatmap, Tier
 from whyray.inference import WITHOUT_MAPS, Model
-from whyray.inference.blas import one_blas_thread
 
 _ORDER: dict[Tier, int] = {"T0": 0, "T1": 1, "T2": 2}
 

@@ -2,7 +2,7 @@
 
 from whyray.base.nifti import nifti_image
 from whyray.imaging.attributes import attribute_name, decimal_number, decimal_numbers, written_value
-from whyray.imaging.back import mask_to_source, scores_to_source, to_source
+from whyray.imaging.back import mask_of_scores, mask_to_source, masks_of_classes, scores_to_source, to_source
 from whyray.imaging.functional_groups import holder_of
 from whyray.imaging.geometry import frame_pixel_to_patient
 from whyray.imaging.instance import quiet
@@ -53,7 +53,9 @@ __all__ = [
     "is_nifti",
     "is_picture",
     "is_segmentation",
+    "mask_of_scores",
     "mask_to_source",
+    "masks_of_classes",
     "nifti_image",
     "opposite",
     "other_object",

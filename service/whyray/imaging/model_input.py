@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from whyray.base.arrays import FloatArray
+from whyray.base.blas import one_blas_thread
 from whyray.base.errors import ImageError
 from whyray.imaging.photometry import LUMA
 from whyray.imaging.planar import planar_grid, planar_to_grid
@@ -25,12 +26,13 @@ def to_model(image: SourceImage, spec: InputSpec) -> ModelInput:
     Raises ImageError when the package wants another kind of image, another modality, or more than the image gives.
     """
     _refuse_what_does_not_fit(image, spec)
-    if image.kind == "planar":
-        grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
-        values, valid = planar_to_grid(model_intensity(image, spec, 0), grid)
-    else:
-        grid = volume_grid(image.frames, (spec.shape[0], spec.shape[1], spec.shape[2]), spec.spacing)
-        values, valid = volume_to_grid(image.frames, lambda index: model_intensity(image, spec, index), grid)
+    with one_blas_thread():
+        if image.kind == "planar":
+            grid = planar_grid(image.frames[0], (spec.shape[0], spec.shape[1]), spec.fit)
+            values, valid = planar_to_grid(model_intensity(image, spec, 0), grid)
+        else:
+            grid = volume_grid(image.frames, (spec.shape[0], spec.shape[1], spec.shape[2]), spec.spacing)
+            values, valid = volume_to_grid(image.frames, lambda index: model_intensity(image, spec, index), grid)
     np.clip(values, 0, 1, out=values)
     values[~valid] = spec.pad_value
     if values.ndim == len(grid.shape):

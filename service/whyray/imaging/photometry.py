@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import FloatArray
 from whyray.base.errors import ImageError
 from whyray.imaging.attributes import (
     attribute_name,
@@ -22,7 +22,14 @@ from whyray.imaging.attributes import (
 )
 from whyray.imaging.functional_groups import group_item, holder_of
 from whyray.imaging.instance import text
-from whyray.imaging.lookup_tables import LookupTableError, byte_order, palette_colours, read_table, refused_table
+from whyray.imaging.lookup_tables import (
+    LookupTableError,
+    Table,
+    byte_order,
+    palette_colours,
+    read_table,
+    refused_table,
+)
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """ITU-R BT.601 weights of red, green and blue."""
@@ -86,8 +93,36 @@ class LookupTable:
         return np.asarray(self.outputs[index], dtype=np.float32)
 
 
-def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) -> FloatArray:
-    """Apply the Modality LUT or the rescale of one monochrome frame.
+@dataclass(frozen=True)
+class Rescale:
+    """The linear transform of a monochrome frame: Rescale Slope (0028,1053) and Intercept (0028,1052)."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def apply(self, stored: NDArray[Any]) -> FloatArray:
+        """Stored values → modality units, float32."""
+        values: FloatArray = stored.astype(np.float32)
+        if self.slope != 1:
+            values *= np.float32(self.slope)
+        if self.intercept != 0:
+            values += np.float32(self.intercept)
+        return values
+
+
+@dataclass(frozen=True)
+class ModalityTable:
+    """A Modality LUT (PS3.3 section C.11.1.1)."""
+
+    table: Table
+
+    def apply(self, stored: NDArray[Any]) -> FloatArray:
+        """Stored values → modality units, float32."""
+        return np.asarray(self.table.at(stored), dtype=np.float32)
+
+
+def modality_transform(header: Dataset, frame_number: int) -> Rescale | ModalityTable:
+    """The Modality LUT or the rescale of one monochrome frame.
 
     Raises ImageError, naming the attribute, where they can't be applied: without them the values mean nothing.
     """
@@ -96,24 +131,19 @@ def modality_values(header: Dataset, frame_number: int, stored: NDArray[Any]) ->
             items = items_of(header, "ModalityLUTSequence")
             if len(items) != 1:
                 raise LookupTableError(f"it has {len(items)} items, and one is needed")
-            table = read_table(items[0], byte_order(header), signed=_is_signed(header))
+            return ModalityTable(read_table(items[0], byte_order(header), signed=_is_signed(header)))
         except LookupTableError as error:
             raise refused_table(header, "ModalityLUTSequence", error) from error
-        return np.asarray(table.at(stored), dtype=np.float32)
     holder = holder_of(header, frame_number, "PixelValueTransformationSequence", "RescaleSlope")
-    values: FloatArray = stored.astype(np.float32)
     _refuse_half_a_rescale(header, frame_number)
-    if holder is not None:
-        slope, intercept = decimal_number(holder, "RescaleSlope"), decimal_number(holder, "RescaleIntercept") or 0.0
-        if not slope:
-            raise ImageError(
-                f"instance {header.get('SOPInstanceUID')}: expected a Rescale Slope other than 0, found {slope}"
-            )
-        if slope != 1:
-            values *= np.float32(slope)
-        if intercept != 0:
-            values += np.float32(intercept)
-    return values
+    if holder is None:
+        return Rescale()
+    slope, intercept = decimal_number(holder, "RescaleSlope"), decimal_number(holder, "RescaleIntercept") or 0.0
+    if not slope:
+        raise ImageError(
+            f"instance {header.get('SOPInstanceUID')}: expected a Rescale Slope other than 0, found {slope}"
+        )
+    return Rescale(slope, intercept)
 
 
 def _refuse_half_a_rescale(header: Dataset, frame_number: int) -> None:
@@ -147,16 +177,19 @@ def as_rgb(header: Dataset, stored: NDArray[Any]) -> FloatArray:
     return np.asarray(stored / np.float32(2.0 ** int(header.BitsStored) - 1), dtype=np.float32)
 
 
-def padding_mask(header: Dataset, stored: NDArray[Any]) -> BoolArray:
-    """Where Pixel Padding Value (to Pixel Padding Range Limit) marks that there is no image."""
+def padding_range(header: Dataset, stored: NDArray[Any]) -> tuple[int, int] | None:
+    """The stored values, from and to, that mark where there is no image: Pixel Padding Value (to Range Limit).
+
+    None where none are named, and of colour and floating point values.
+    """
     value = None
     if stored.ndim == 2 and stored.dtype.kind != "f":
         value = _padding_value(header, "PixelPaddingValue")
     if value is None:
-        return np.zeros(stored.shape[:2], dtype=np.bool_)
+        return None
     limit = _padding_value(header, "PixelPaddingRangeLimit")
     ends = (value, value if limit is None else limit)
-    return np.asarray((stored >= min(ends)) & (stored <= max(ends)), dtype=np.bool_)
+    return min(ends), max(ends)
 
 
 @dataclass(frozen=True)

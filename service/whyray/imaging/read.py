@@ -7,37 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from pydicom import Dataset
 
-from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError, WhyRayError
 from whyray.imaging.attributes import decimal_number, written_texts
 from whyray.imaging.decode import stored_frames
+from whyray.imaging.extent import refuse_too_large
 from whyray.imaging.grouping import Group, Grouping, Refused, group_series, volume_of
-from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error, text
+from whyray.imaging.instance import Instance, open_instance, quiet, refusing_as_image_error
 from whyray.imaging.isolated import IsolatedGdcm
 from whyray.imaging.left_out import LeftOut, instance_name, left_out_note, unopened_image
 from whyray.imaging.notes import Note, NoteKind
-from whyray.imaging.photometry import (
-    LUMA,
-    MONOCHROME,
-    LookupTable,
-    Window,
-    as_rgb,
-    modality_values,
-    padding_mask,
-    percentile_window,
-    shows_something,
-    voi_of,
-)
+from whyray.imaging.photometry import LookupTable, Window, percentile_window, shows_something, voi_of
 from whyray.imaging.pixel_description import pixel_description
+from whyray.imaging.pixel_frames import PixelFrame, display_of, is_colour, modality_of, padding_of, sample_of
 from whyray.imaging.repeats import same_instance
 from whyray.imaging.source import SourceFrame, SourceImage
 from whyray.imaging.stack import Member, slice_name
 from whyray.imaging.unreadable import pass_over_unreadable
-
-SAMPLE = 2_000_000
 
 LEAST_DECODED = 0.5
 """Share of its slices that a volume needs to be one."""
@@ -77,11 +64,12 @@ class StudyImages:
 def read_images(sources: Iterable[Path | str | Dataset]) -> StudyImages:
     """Read the instances of one study.
 
-    Files are read twice, header and then pixels, so that a volume costs 2.25 times its float32 size and one instance:
-    a thousand slices of 512 × 512 (1 GiB as float32) peak at 2.5 GiB.
+    Pixels stay in memory as they are stored, 2 bytes a pixel of a CT, and are brought to modality units and to what is
+    shown frame by frame: a thousand slices of 512 × 512 take 0.5 GiB.
     The same instance given twice counts once; two of one SOP Instance UID and another image are refused both. A slice
     that can't be used takes no other with it: what remains of its series says that it is missing.
-    Raises ResourceExhausted when memory does not suffice; everything else that is wrong is a refusal.
+    Raises ResourceExhausted when memory does not suffice, before it is taken as far as that can be known; everything
+    else that is wrong is a refusal, and so is an image of more than 4 GiB of stored pixels.
     """
     images: list[SourceImage] = []
     with quiet(), IsolatedGdcm() as isolated:
@@ -171,12 +159,11 @@ def _unopened(source: Path | Dataset, error: ImageError) -> Refusal:
 
 
 @dataclass(frozen=True)
-class _Pixels:
-    """The arrays of SourceImage; `display` is still to be rendered where the image is monochrome."""
+class _Decoded:
+    """A frame, and what was wrong with its pixel data but could be resolved."""
 
-    modality: FloatArray
-    display: FloatArray
-    padding: BoolArray
+    frame: PixelFrame
+    notes: tuple[Note, ...]
 
 
 def _batches(groups: Sequence[Group]) -> list[list[Group]]:
@@ -190,30 +177,30 @@ def _batches(groups: Sequence[Group]) -> list[list[Group]]:
 def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[SourceImage], list[Refused]]:
     """Images of what is decoded together, and slices of a volume that could not be decoded, with the reason."""
     members = [member for group in batch for member in group.members]
-    pixels, told, failed = _decode(members, isolated)
+    refuse_too_large(members)
+    decoded, failed = _decode(members, isolated)
     if failed:
-        batch, pixels, told = _without(failed, batch, pixels, told)
+        batch = [_without(failed, batch)]
     used = [member for group in batch for member in group.members]
     instances = {member.instance.uid: member.instance for member in used}
     passed_over = {uid: pass_over_unreadable(instance.header) for uid, instance in instances.items()}
-    told = [(*notes, *passed_over[member.instance.uid]) for member, notes in zip(used, told, strict=True)]
-    images, start = [], 0
+    images = []
     for group in batch:
-        place = slice(start, start + len(group.members))
-        start = place.stop
-        own = _Pixels(pixels.modality[place], pixels.display[place], pixels.padding[place])
-        notes = group.notes + _in_one_note_each(group.members, told[place])
-        if own.display.ndim < 4:
-            notes += _render(group, own)
+        own = [decoded[_place(member)] for member in group.members]
+        frames = [one.frame for one in own]
+        told = [(*one.notes, *passed_over[member.instance.uid]) for one, member in zip(own, group.members, strict=True)]
+        voi, notes = (
+            ([None] * len(frames), ()) if is_colour(group.members[0].instance.header) else _windows(group, frames)
+        )
         images.append(
             SourceImage(
                 kind=group.kind,
                 frames=tuple(member.frame for member in group.members),
                 headers={member.instance.uid: member.instance.header for member in group.members},
-                modality=own.modality,
-                display=own.display,
-                padding=own.padding,
-                notes=notes,
+                modality=modality_of(frames),
+                display=display_of(frames, voi),
+                padding=padding_of(frames),
+                notes=group.notes + _in_one_note_each(group.members, told) + notes,
                 digests={member.instance.uid: member.instance.digest for member in group.members},
             )
         )
@@ -224,23 +211,15 @@ def _images_of(batch: Sequence[Group], isolated: IsolatedGdcm) -> tuple[list[Sou
     return images, lost
 
 
-def _without(
-    failed: Mapping[str, ImageError], batch: Sequence[Group], pixels: _Pixels, told: Sequence[tuple[Note, ...]]
-) -> tuple[list[Group], _Pixels, list[tuple[Note, ...]]]:
+def _without(failed: Mapping[str, ImageError], batch: Sequence[Group]) -> Group:
     """A volume without the slices that could not be decoded; raises the first error where most could not."""
     (group,) = batch
-    kept = [place for place, member in enumerate(group.members) if member.instance.uid not in failed]
+    kept = [member for member in group.members if member.instance.uid not in failed]
     if len(kept) < LEAST_DECODED * len(group.members):
         raise next(iter(failed.values()))
-    remaining = volume_of([group.members[place] for place in kept])
+    remaining = volume_of(kept)
     of_series = tuple(note for note in group.notes if note.kind in (NoteKind.SPLIT_SERIES, NoteKind.REPEATED))
-    # Moved together in place: a copy would need the memory of the volume once more.
-    for array in (pixels.modality, pixels.display, pixels.padding):
-        for new, old in enumerate(kept):
-            array[new] = array[old]
-    count = len(kept)
-    moved = _Pixels(pixels.modality[:count], pixels.display[:count], pixels.padding[:count])
-    return [replace(remaining, notes=of_series + remaining.notes)], moved, [told[place] for place in kept]
+    return replace(remaining, notes=of_series + remaining.notes)
 
 
 def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]]) -> tuple[Note, ...]:
@@ -261,69 +240,45 @@ def _in_one_note_each(members: Sequence[Member], told: Sequence[tuple[Note, ...]
     )
 
 
+def _place(member: Member) -> tuple[str, int]:
+    return member.instance.uid, member.frame.frame_number
+
+
 def _decode(
     members: Sequence[Member], isolated: IsolatedGdcm
-) -> tuple[_Pixels, list[tuple[Note, ...]], dict[str, ImageError]]:
-    """Decode all members; say of each what was wrong but could be resolved, and why instances could not be decoded.
+) -> tuple[dict[tuple[str, int], _Decoded], dict[str, ImageError]]:
+    """Decode all members, by instance and frame number; say why instances could not be decoded.
 
     Raises ImageError where no instance could.
     """
-    first = members[0].instance
-    shape = (len(members), *first.shape)
-    colour = text(first.header, "PhotometricInterpretation") not in MONOCHROME
-    pixels = _Pixels(
-        np.empty(shape, np.float32), np.empty((*shape, 3) if colour else shape, np.float32), np.zeros(shape, np.bool_)
-    )
-    told: list[tuple[Note, ...]] = [()] * len(members)
-    wanted: dict[str, dict[int, int]] = defaultdict(dict)
-    instances: dict[str, Instance] = {}
-    for place, member in enumerate(members):
-        wanted[member.instance.uid][member.frame.frame_number] = place
-        instances[member.instance.uid] = member.instance
+    wanted: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        wanted[member.instance.uid].append(member)
+    shape, colour = members[0].instance.shape, is_colour(members[0].instance.header)
+    decoded: dict[tuple[str, int], _Decoded] = {}
     failed: dict[str, ImageError] = {}
-    for uid, places in wanted.items():
+    for uid, of_instance in wanted.items():
+        instance = of_instance[0].instance
+        numbers = sorted({member.frame.frame_number for member in of_instance})
         try:
-            with refusing_as_image_error(uid, instances[uid].header):
-                _fill(pixels, told, instances[uid], places, isolated)
+            with refusing_as_image_error(uid, instance.header):
+                frames = stored_frames(instance.with_pixels(), uid, numbers, isolated)
+                for number, frame in zip(numbers, frames, strict=True):
+                    made = PixelFrame.of(instance, number, frame.values)
+                    if (made.stored.shape[:2], made.transform is None) != (shape, colour):
+                        raise ImageError(f"instance {uid}: expected frames of {shape}, found {frame.values.shape}")
+                    decoded[uid, number] = _Decoded(made, frame.notes)
         except ImageError as error:
             failed[uid] = error
     if len(failed) == len(wanted):
         raise next(iter(failed.values()))
-    return pixels, told, failed
+    return decoded, failed
 
 
-def _fill(
-    pixels: _Pixels,
-    told: list[tuple[Note, ...]],
-    instance: Instance,
-    places: dict[int, int],
-    isolated: IsolatedGdcm,
-) -> None:
-    """Decode the frames of one instance into their places; `places` maps frame numbers to places."""
-    numbers = sorted(places)
-    header = instance.header
-    frames = stored_frames(instance.with_pixels(), instance.uid, numbers, isolated)
-    for number, frame in zip(numbers, frames, strict=True):
-        place, stored = places[number], frame.values
-        told[place] = frame.notes
-        if stored.shape[:2] != pixels.modality.shape[1:]:
-            raise ImageError(f"instance {instance.uid}: expected frames of {instance.shape}, found {stored.shape[:2]}")
-        if pixels.display.ndim == 4:
-            pixels.display[place] = as_rgb(header, stored)
-            pixels.modality[place] = pixels.display[place] @ (LUMA * np.float32(255))
-        else:
-            values = modality_values(header, number, stored)
-            if not np.isfinite(values).all():
-                raise ImageError(f"instance {instance.uid}: expected finite modality values, found NaN or infinity")
-            pixels.modality[place] = values
-            pixels.padding[place] = padding_mask(header, stored)
-
-
-def _render(group: Group, pixels: _Pixels) -> tuple[Note, ...]:
-    """Fill `display` frame by frame; return what had to be decided for the source."""
-    modality, display, padding = pixels.modality, pixels.display, pixels.padding
+def _windows(group: Group, frames: Sequence[PixelFrame]) -> tuple[Sequence[Window | LookupTable], tuple[Note, ...]]:
+    """By what each monochrome frame is shown, and what had to be decided for the source."""
     given = [voi_of(member.instance.header, member.frame.frame_number) for member in group.members]
-    shown = _sample(modality, padding)
+    shown = sample_of(frames)
     usable = [voi.chosen for voi in given if voi.chosen is not None]
     passed_over = list(dict.fromkeys(words for voi in given for words in voi.unusable))
     why = f" that can be used ({_some(passed_over)})" if passed_over else ""
@@ -340,25 +295,14 @@ def _render(group: Group, pixels: _Pixels) -> tuple[Note, ...]:
         reason = "the source's window fits no pixel: shown from the 0.5th to the 99.5th percentile"
     elif passed_over:
         reason = f"passed over, since it can't be applied: {_some(passed_over)}; what else the source gives is shown"
-    for place, (member, voi) in enumerate(zip(group.members, given, strict=True)):
-        chosen = fallback or voi.chosen or usable[0]
-        display[place] = chosen.apply(modality[place])
-        if text(member.instance.header, "PhotometricInterpretation") == "MONOCHROME1":
-            np.subtract(1, display[place], out=display[place])
-        display[place][padding[place]] = 0
-    return (Note(NoteKind.WINDOW_REPLACED, reason),) if reason else ()
+    notes = (Note(NoteKind.WINDOW_REPLACED, reason),) if reason else ()
+    return [fallback or voi.chosen or usable[0] for voi in given], notes
 
 
 def _some(words: Sequence[str]) -> str:
     """The first few of many, and how many more there are."""
     more = len(words) - MOST_QUOTED
     return "; ".join(words[:MOST_QUOTED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _sample(modality: FloatArray, padding: BoolArray) -> FloatArray:
-    """Up to two million values that are no padding, spread over the image: enough for percentiles, little memory."""
-    step = max(1, modality.size // SAMPLE) | 1
-    return np.asarray(modality.reshape(-1)[::step][~padding.reshape(-1)[::step]])
 
 
 def _distinct(usable: Sequence[Window | LookupTable]) -> list[Window | LookupTable]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,12 +13,16 @@ from pydicom import Dataset
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import GeometryError
+from whyray.base.frame_array import Frames, Room
 from whyray.base.nifti import nifti_image
 from whyray.imaging.notes import Note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from nibabel.nifti1 import Nifti1Image
+
+MAPS_KEPT = 320 << 20
+"""Bytes of maps at an image's size that stay in memory; slices beyond are sampled whenever they are needed."""
 
 Affine = NDArray[np.float64]
 
@@ -70,6 +75,9 @@ class SourceFrame:
 class SourceImage:
     """What one run of a model sees: one planar frame, or one volume of frames sorted along their normal.
 
+    The arrays of an image that was read hold its pixels as they are stored: `image.modality[index]` makes a frame when
+    it is asked for, `np.asarray(image.modality)` all of them.
+
     Attributes
     ----------
     kind
@@ -97,17 +105,28 @@ class SourceImage:
     kind: Literal["planar", "volume"]
     frames: tuple[SourceFrame, ...]
     headers: Mapping[str, Dataset]
-    modality: FloatArray
-    display: FloatArray
-    padding: BoolArray
+    modality: Frames[np.float32]
+    display: Frames[np.float32]
+    padding: Frames[np.bool_]
     notes: tuple[Note, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(frames, rows, columns)."""
-        frames, rows, columns = self.modality.shape
+        frames, rows, columns, *_ = self.modality.shape
         return frames, rows, columns
+
+    @cached_property
+    def room(self) -> Room:
+        """For slices of maps over this image, at its size: two maps of 160 slices of 512 x 512 fit."""
+        return Room(MAPS_KEPT)
+
+    @cached_property
+    def column_means(self) -> FloatArray:
+        """(frames, columns): the mean of `display` down each column, of colours too."""
+        grey = (shown if shown.ndim == 2 else shown.mean(axis=2) for shown in self.display)
+        return np.asarray([shown.mean(axis=0) for shown in grey], np.float32)
 
     @property
     def header(self) -> Dataset:
@@ -138,7 +157,7 @@ class SourceImage:
 
     def to_nifti(self) -> Nifti1Image:
         """The volume's values in modality units as NIfTI; GeometryError as `grid`."""
-        return nifti_image(self.modality, self.grid)
+        return nifti_image(np.asarray(self.modality), self.grid)
 
     def plot(self, frame: int | None = None) -> Figure:
         """A matplotlib figure of one frame as a viewer shows it, by its number from 0: the middle one by default."""

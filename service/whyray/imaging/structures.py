@@ -14,6 +14,7 @@ from pydicom.uid import SegmentationStorage
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ImageError
+from whyray.base.frame_array import Frames, PackedMask
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging.decode import stored_frames
 from whyray.imaging.functional_groups import group_item
@@ -41,7 +42,7 @@ class StudyStructure:
     """One segment. `mask` is (frames, rows, columns) of the source, or the shape of a model's grid."""
 
     label: str
-    mask: BoolArray
+    mask: Frames[np.bool_]
     code: Code | None
     laterality: Code | None
     sop_instance_uid: str
@@ -87,12 +88,11 @@ def structures_on_grid(
     return tuple(replace(structure, mask=_sampled(structure.mask, image, grid) >= 0.5) for structure in structures)
 
 
-def _sampled(mask: BoolArray, image: SourceImage, grid: ModelGrid) -> FloatArray:
-    values = mask.astype(np.float32)
+def _sampled(mask: Frames[np.bool_], image: SourceImage, grid: ModelGrid) -> FloatArray:
     if image.kind == "planar":
-        sampled, covered = planar_to_grid(values[0], grid)
+        sampled, covered = planar_to_grid(mask[0].astype(np.float32), grid)
     else:
-        sampled, covered = volume_to_grid(image.frames, lambda index: values[index], grid)
+        sampled, covered = volume_to_grid(image.frames, lambda index: mask[index].astype(np.float32), grid)
     return np.where(covered, sampled, np.float32(0))
 
 
@@ -130,7 +130,7 @@ def _structures(data: Dataset, image: SourceImage, isolated: IsolatedGdcm) -> It
     numbers = sorted(places)
     fractional = str(data.get("SegmentationType")) == "FRACTIONAL"
     half = (float(data.get("MaximumFractionalValue") or 255)) / 2 if fractional else 0.5
-    masks: dict[int, BoolArray] = defaultdict(lambda: np.zeros(image.shape, np.bool_))
+    masks: dict[int, PackedMask] = defaultdict(lambda: PackedMask.of((), image.shape))
     for number, frame in zip(numbers, stored_frames(data, uid, numbers, isolated), strict=True):
         one, stored = slices[number - 1], frame.values
         present = np.unique(stored) if one.segment is None else [one.segment]
@@ -139,7 +139,8 @@ def _structures(data: Dataset, image: SourceImage, isolated: IsolatedGdcm) -> It
                 continue
             values = stored == segment if one.segment is None else stored >= half
             for index in places[number]:
-                masks[segment][index] |= _laid(values, one, image.frames[index], data)
+                mask = masks[segment]
+                mask.put(index, mask[index] | _laid(values, one, image.frames[index], data))
     for segment in sorted(masks):
         if masks[segment].any():
             item = wanted[segment]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.source import ModelGrid, SourceFrame
 
 MOST_SAMPLES_THROUGH = 8
+MOST_KEPT = 256 << 20
+"""Bytes of slices that stay in memory; a slab of the grid reads those that it cuts."""
 
 
 def sample_fan(
@@ -33,17 +36,16 @@ def sample_fan(
     through = float(np.linalg.norm(normal @ steps))
     samples = int(np.clip(np.ceil(through / np.median(np.abs(np.diff(centres)))), 1, MOST_SAMPLES_THROUGH))
     spread = (np.arange(samples) - (samples - 1) / 2) / samples * through
-    cache: dict[int, FloatArray] = {}
 
-    def smoothed(index: int) -> FloatArray:
-        if index not in cache:
-            values = read_slice(index)
-            for axis, sigma in enumerate(smooth):
-                if sigma > 0:
-                    values = gaussian_filter1d(values, sigma, axis=axis, mode="nearest")
-            cache[index] = values
-        return cache[index]
+    def made(index: int) -> FloatArray:
+        values = read_slice(index)
+        for axis, sigma in enumerate(smooth):
+            if sigma > 0:
+                values = gaussian_filter1d(values, sigma, axis=axis, mode="nearest")
+        return values
 
+    rows, columns = frames[0].shape
+    smoothed = lru_cache(maxsize=max(16, MOST_KEPT // (4 * rows * columns)))(made)
     channels = smoothed(0).shape[2:]
     out = np.zeros((*grid.shape, *channels), np.float32)
     covered = np.zeros(grid.shape, np.bool_)

@@ -9,7 +9,7 @@ from whyray.inference.gradient import PARITY, GradientEngine, Twin, parity_gap, 
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import AffineHead, affine_head, is_affine
 from whyray.inference.input_type import cast_to
-from whyray.inference.memory import memory_budget, process_field
+from whyray.inference.memory import memory_budget
 from whyray.inference.model import Model, load_package, target_spec
 from whyray.inference.network_session import Run
 from whyray.inference.rules import ELEMENTWISE, Operator, Rule, moving
@@ -44,7 +44,6 @@ __all__ = [
     "parity_gap",
     "per_channel",
     "probes_of_features",
-    "process_field",
     "pulled_back",
     "rounding_operators",
     "run_session",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
+from whyray.base.free_memory import free_memory
 from whyray.inference.session import RuntimeOptions
 
 UNMEASURED_ELEMENTS = 2_000_000
@@ -37,28 +37,5 @@ def memory_budget(options: RuntimeOptions, *, cuda: bool) -> int | None:
         return int(torch.cuda.mem_get_info()[0]) // 2 if torch.cuda.is_available() else None
     if options.memory_limit is not None:
         return options.memory_limit
-    free = _free_memory()
+    free = free_memory()
     return None if free is None else free // 4
-
-
-def _free_memory() -> int | None:
-    """Bytes of main memory that this process may still take: the machine's, or its control group's where less."""
-    try:
-        free = process_field(Path("/proc/meminfo"), "MemAvailable")
-    except (OSError, KeyError):
-        return None
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # no control group, or no limit ("max")
-        return free
-    return max(0, min(free, limit - used))
-
-
-def process_field(path: Path, name: str) -> int:
-    """A field of a /proc file in kB, as bytes; KeyError where there is none."""
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0]) * 1024
-    raise KeyError(name)

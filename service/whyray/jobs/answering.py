@@ -25,11 +25,12 @@ from whyray.explain.anatomy import anatomy_in
 from whyray.imaging import (
     ModelInput,
     SourceImage,
+    mask_of_scores,
     mask_to_source,
+    masks_of_classes,
     scores_to_source,
     structures_of_study,
     to_model,
-    to_source,
 )
 from whyray.inference import Model
 from whyray.jobs.explaining import explain_image
@@ -344,18 +345,17 @@ def _segments(prepared: _Prepared) -> list[Finding]:
     image, model, model_input = prepared.image, prepared.picture.model, prepared.given
     scores = _predict(prepared)
     exclusive = model.network.form.activation == "softmax"
-    classes, covered = scores_to_source(scores, model_input.grid, image) if exclusive else (None, None)
+    wanted = [index for index, target in enumerate(model.manifest.targets) if not target.background]
+    grid, targets = model_input.grid, model.manifest.targets
+    if exclusive:
+        masks = masks_of_classes(*scores_to_source(scores, grid, image), wanted)
+    else:
+        masks = [mask_of_scores(scores[index], targets[index].threshold, grid, image) for index in wanted]
     voxel = _voxel_measure(image, model_input)
     findings = []
-    for index, target in enumerate(model.manifest.targets):
-        if target.background:
-            continue
+    for index, mask in zip(wanted, masks, strict=True):
+        target = targets[index]
         inside = scores.argmax(axis=0) == index if exclusive else scores[index] >= target.threshold
-        if classes is not None:
-            mask = (classes == index) & covered
-        else:
-            values, within = to_source(scores[index], model_input.grid, image)
-            mask = (values >= target.threshold) & within
         findings.append(
             Finding(
                 target=target,

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from whyray.base.arrays import DoubleArray
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.base.failures import activity
+from whyray.base.frame_array import FrameArray, Frames, PackedMask
 from whyray.base.stages import stage
 from whyray.explain import (
     Agreement,
@@ -31,8 +35,8 @@ from whyray.explain.refusal import ends_all, refusal_of
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
 from whyray.inference import Model
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
-from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_region
-from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource
+from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_from, salient_region
+from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource, strength_of
 
 _log = logging.getLogger(__name__)
 _OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
@@ -230,10 +234,15 @@ class _Work:
         self._prior.append(PriorExplanation(explanation, card.grade.value, card.withheld, card.reasons))
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
-        values, covered = to_source(heatmap.values, self.model_input.grid, self.image)
+        # maps that are part of another explanation are drawn on its page on their own grid
+        values, covered = to_source(heatmap.values, self.model_input.grid, self.image, seldom=part is not None)
         with stage("regions"):
-            # what the grid does not cover is 0, and no region: of a volume, looking at `covered` would double the time
-            region, rule = salient_region(values, None, signed=heatmap.signed)
+            if isinstance(values, FrameArray) and values.is_finite():
+                region, rule, strengths = _salient_in_volume(values, signed=heatmap.signed)
+            else:
+                # what the grid does not cover is 0, and no region
+                whole, rule = salient_region(np.asarray(values), None, signed=heatmap.signed)
+                region, strengths = PackedMask.of(whole, whole.shape), None
         return MapInSource(
             method=heatmap.method,
             values=values,
@@ -248,11 +257,24 @@ class _Work:
             part=part,
             on_grid=heatmap.values if self.image.kind == "volume" else heatmap.values[None],
             grid=self.model_input.grid,
+            strengths=strengths,
         )
 
     def _structure(self, structure: Structure) -> StructureInSource:
         mask, _ = mask_to_source(structure.mask, self.model_input.grid, self.image)
         return StructureInSource(structure.name, mask, structure.code, structure.laterality)
+
+
+def _salient_in_volume(values: FrameArray[np.float32], *, signed: bool) -> tuple[Frames[np.bool_], str, DoubleArray]:
+    """As `salient_region`, and the frames' strengths, with one frame of the volume at a time in memory."""
+    least, rule = salient_from(float(values.max()), signed=signed)
+    region = PackedMask.of((), values.shape)
+    strengths = np.zeros((len(values), 3))
+    for index, frame in enumerate(values):
+        if least is not None:
+            region.put(index, frame >= least)
+        strengths[index] = strength_of(frame, region[index])
+    return region, rule, strengths
 
 
 def _directions(image: SourceImage) -> tuple[str, ...] | None:

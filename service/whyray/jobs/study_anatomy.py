@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from whyray.base.coded_concept import CodedConcept
 from whyray.explain import Structure
 from whyray.explain.anatomy import structure
@@ -11,7 +13,7 @@ from whyray.imaging import Code, ModelInput, SourceImage, StudyStructures, struc
 def on_grid(study_structures: StudyStructures, image: SourceImage, model_input: ModelInput) -> tuple[Structure, ...]:
     """The study's structures on the model's input grid; those that the grid does not show are left out."""
     return tuple(
-        structure(segment.label, segment.mask, _concept(segment.code), _concept(segment.laterality))
+        structure(segment.label, np.asarray(segment.mask), _concept(segment.code), _concept(segment.laterality))
         for segment in structures_on_grid(study_structures.structures, image, model_input.grid)
         if segment.mask.any()
     )

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.inference import Model, memory_budget, open_session, process_field, run_session
+from whyray.base.free_memory import process_field
+from whyray.inference import Model, memory_budget, open_session, run_session
 
 _ON_CPU = (1, 2, 4, 8, 16)
 _ON_GPU = (1, 2, 4, 8, 16, 32, 64)

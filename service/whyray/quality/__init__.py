@@ -8,7 +8,7 @@ from whyray.quality.case_space import NEIGHBOURS, correlation, measured_space
 from whyray.quality.cells import edge_map
 from whyray.quality.randomisation import alike, random_pair_similarity, randomised
 from whyray.quality.record import NO_RECORD, RECORD
-from whyray.quality.region import salient_region
+from whyray.quality.region import salient_from, salient_region
 from whyray.quality.scope import SCOPE, check_scope, odds_against
 from whyray.quality.scope_check import ScopeCheck, ScopeReason
 from whyray.quality.typed import Question, assess_typed, assessed_methods, assesses
@@ -49,6 +49,7 @@ __all__ = [
     "odds_against",
     "random_pair_similarity",
     "randomised",
+    "salient_from",
     "salient_region",
     "units",
     "worst_of",

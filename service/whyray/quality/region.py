@@ -23,7 +23,15 @@ def salient_region(
     if not np.isfinite(peak):
         positive = np.where(np.isfinite(positive), positive, 0)
         peak = float(positive.max(initial=0))
+    least, rule = salient_from(peak, signed=signed, fraction=fraction)
+    if least is None:
+        return np.zeros(values.shape, bool), rule
+    return np.asarray(positive >= least), rule
+
+
+def salient_from(peak: float, *, signed: bool, fraction: float = FRACTION) -> tuple[float | None, str]:
+    """From which value on a place counts most, where `peak` is the largest, and the rule in words; None: none does."""
     rule = f"at least {fraction:.0%} of the {'largest positive value' if signed else 'maximum'}"
     if peak <= 0:
-        return np.zeros(values.shape, bool), f"{rule}; nothing is positive"
-    return np.asarray(positive >= fraction * peak), rule
+        return None, f"{rule}; nothing is positive"
+    return fraction * peak, rule

@@ -26,6 +26,7 @@ from whyray.results.png import png_file
 from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
+from whyray.results.strengths import strength_of
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
 
@@ -59,6 +60,7 @@ __all__ = [
     "png_file",
     "previews",
     "shown_maps",
+    "strength_of",
     "template_schema",
     "template_schemas",
     "write_picture",

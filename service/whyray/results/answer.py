@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.frame_array import Frames
 from whyray.config import Audience, ResultKind
 from whyray.explain import Agreement, TypedExplanation, method_title
 from whyray.imaging import ModelGrid, SourceImage
 from whyray.packages import TargetSpec, shift_between
 from whyray.quality import Grade, QualityCard, ScopeCheck
 from whyray.results.refusal import Refusal
+from whyray.results.strengths import strengths_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,9 @@ class MapInSource:
     """
 
     method: str
-    values: FloatArray
-    covered: BoolArray
-    region: BoolArray
+    values: Frames[np.float32]
+    covered: Frames[np.bool_]
+    region: Frames[np.bool_]
     region_rule: str
     signed: bool
     unit: str
@@ -67,6 +70,8 @@ class MapInSource:
     """(slices, rows, columns) float32 as the method made it, on `grid`: (frames, rows, columns) of planar images."""
     grid: ModelGrid | None = None
     """Where `on_grid` lies."""
+    strengths: DoubleArray | None = field(default=None, compare=False, repr=False)
+    """`strengths_of` values and region, where they are known already."""
 
     @property
     def name(self) -> str:
@@ -79,13 +84,28 @@ class MapInSource:
         title = method_title(self.method)
         return title if self.part is None else f"{title}: {self.part}"
 
+    @cached_property
+    def frame_strengths(self) -> DoubleArray:
+        """How much of it lies on each frame: (frames, 3), as `strengths_of` has it."""
+        return strengths_of(self.values, self.region) if self.strengths is None else self.strengths
+
+    @cached_property
+    def top(self) -> float:
+        """Its largest value; 0 where none is positive."""
+        return max(float(self.values.max()), 0.0)
+
+    @cached_property
+    def largest(self) -> float:
+        """Its largest value for or against the target, without sign."""
+        return float(self.frame_strengths[:, 2].max(initial=0.0))
+
 
 @dataclass(frozen=True)
 class StructureInSource:
     """An anatomical structure of an explanation, (frames, rows, columns) of the source."""
 
     name: str
-    mask: BoolArray
+    mask: Frames[np.bool_]
     code: CodedConcept | None = None
     laterality: CodedConcept | None = None
 
@@ -147,7 +167,7 @@ class Finding:
     told: tuple[GradedExplanation, ...] = ()
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     """Methods that could not explain this answer, and why."""
-    mask: BoolArray | None = None
+    mask: Frames[np.bool_] | None = None
     agreement: Agreement | None = None
     """How far its maps point at the same places, of those that are not withheld; None where no two can be compared."""
 

@@ -135,7 +135,7 @@ def _window(attribution: MapInSource) -> SoftcopyVOILUTTransformation:
 
     The palette goes from black to white, so that a signed map can't be shown in it whole.
     """
-    top = float(attribution.values.max(initial=0.0)) or float(np.abs(attribution.values).max(initial=0.0)) or 1.0
+    top = attribution.top or attribution.largest or 1.0
     return SoftcopyVOILUTTransformation(window_center=top / 2, window_width=top, voi_lut_function="LINEAR_EXACT")
 
 

@@ -22,7 +22,7 @@ from whyray.results.presentation_state import can_be_outlined, presentation_stat
 from whyray.results.report import EarlierResult, Evidence, report
 from whyray.results.report_groups import Explained
 from whyray.results.report_told import ShownTold
-from whyray.results.secondary_capture import secondary_capture
+from whyray.results.secondary_capture import picture_of, secondary_capture
 from whyray.results.summary_capture import summary_capture
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource, map_key, map_keys, told_key, uid_source
@@ -159,7 +159,7 @@ class _Builder:
                     name,
                     drawn.method,
                     drawn.description,
-                    drawn.pages[0].picture,
+                    picture_of(dataset),
                     drawn.grade,
                     drawn.about,
                 )
@@ -298,6 +298,6 @@ class _Builder:
                 description=drawn.title,
                 multi_frame=multi_frame,
             )
-            picture, about = group[0].picture, drawn.about
+            picture, about = picture_of(dataset), drawn.about
             made.append(Result("sc", dataset, name, drawn.method, drawn.description, picture, drawn.grade, about))
         return made

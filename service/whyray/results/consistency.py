@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whyray.base.errors import ExplanationError, ImageError
+from whyray.base.frame_array import FrameArray, Frames
 from whyray.results.answer import Answer
 
 
@@ -36,5 +37,9 @@ def refuse_inconsistent(answer: Answer) -> None:
                     f"{where} has values {heatmap.values.shape}, region {heatmap.region.shape} and field of view "
                     f"{heatmap.covered.shape}; the image has {shape}"
                 )
-            if not np.isfinite(heatmap.values).all():
+            if not _is_finite(heatmap.values):
                 raise ExplanationError(f"{where} holds values that are not finite")
+
+
+def _is_finite(values: Frames[np.float32]) -> bool:
+    return values.is_finite() if isinstance(values, FrameArray) else bool(np.isfinite(values).all())

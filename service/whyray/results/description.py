@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from whyray.base.finding_record import SCHEMA_VERSION
+from whyray.base.frame_array import counts_of
 from whyray.explain import CHANCE, method_title
 from whyray.quality import Measurement, QualityCard
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, Result
@@ -111,10 +112,10 @@ def _map(heatmap: MapInSource, wording: Wording | None) -> dict[str, Any]:
         "drift_numbers": _finite(_case_distance(heatmap.card)),
     }
     if not heatmap.card.withheld:
-        share = float(heatmap.region.mean())
+        share = float(counts_of(heatmap.region).sum() / heatmap.region.size)
         made["region"] = {"rule": heatmap.region_rule, "share_of_image": share}
         made["drift_numbers"] |= _finite({"salient-area": share})
-        made["largest_value"] = float(abs(heatmap.values).max(initial=0.0))
+        made["largest_value"] = heatmap.largest
     return made
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from whyray.base.frame_array import FrameArray
 from whyray.imaging import SourceImage
 
 
@@ -26,8 +27,22 @@ def fingerprint(value: object) -> str:
     digest = hashlib.sha256()
     for part in _parts(value):
         digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+        for chunk in part if isinstance(part, _InChunks) else (part,):
+            digest.update(chunk)
     return digest.hexdigest()
+
+
+class _InChunks:
+    """The bytes of an array, a frame at a time."""
+
+    def __init__(self, array: FrameArray[Any]) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return self._array.size * self._array.dtype.itemsize
+
+    def __iter__(self) -> Iterator[Any]:
+        return (np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data for frame in self._array)
 
 
 def _parts(value: Any) -> Iterator[Any]:
@@ -42,6 +57,9 @@ def _parts(value: Any) -> Iterator[Any]:
             return
         yield f"array {array.dtype} {array.shape}".encode()
         yield array.reshape(-1).view(np.uint8).data
+    elif isinstance(value, FrameArray):
+        yield f"array {value.dtype} {value.shape}".encode()
+        yield _InChunks(value)
     elif isinstance(value, BaseModel):
         yield value.model_dump_json().encode()
     elif isinstance(value, Enum):
@@ -52,7 +70,9 @@ def _parts(value: Any) -> Iterator[Any]:
         places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
         yield from _parts([value.kind, places, value.digests, value.notes])
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from _several(type(value).__name__, [(field.name, getattr(value, field.name)) for field in fields(value)])
+        yield from _several(
+            type(value).__name__, [(field.name, getattr(value, field.name)) for field in fields(value) if field.compare]
+        )
     elif isinstance(value, Mapping):
         yield from _several("mapping", sorted((fingerprint(key), entry) for key, entry in value.items()))
     elif isinstance(value, AbstractSet):

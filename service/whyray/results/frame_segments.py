@@ -87,7 +87,11 @@ class FrameSegmentations:
             return []
         count = len(self.explained)
         segments = [
-            replace(segment, mask=spread(segment.mask, places[segment.label], count), frames=places[segment.label])
+            replace(
+                segment,
+                mask=spread(segment.mask, places[segment.label], count),
+                frames=places[segment.label],
+            )
             for segment in structure_segments(self.templates, self.uids, told)
         ]
         names = [segment.label for segment in segments]
@@ -104,7 +108,10 @@ class FrameSegmentations:
         if not masks:
             return []
         findings = [
-            replace(finding, mask=None if finding.mask is None else spread(finding.mask, places, len(self.answers)))
+            replace(
+                finding,
+                mask=None if finding.mask is None else spread(finding.mask, places, len(self.answers)),
+            )
             for finding, places in masks.values()
         ]
         segments = [

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.base.frame_array import Frames
 from whyray.config import Audience
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, StructureInSource, is_for
@@ -221,10 +222,10 @@ def stacked_structures(
     return made, {name: tuple(by_place) for name, by_place in parts.items()}
 
 
-def spread(values: NDArray[_Scalar], places: Sequence[int], count: int) -> NDArray[_Scalar]:
+def spread(values: Frames[_Scalar], places: Sequence[int], count: int) -> NDArray[_Scalar]:
     """An array over the frames at `places` as one over `count` frames; zero elsewhere."""
     if len(places) == count:
-        return values
+        return np.asarray(values)
     made = np.zeros((count, *values.shape[1:]), values.dtype)
-    made[list(places)] = values
+    made[list(places)] = np.asarray(values)
     return made

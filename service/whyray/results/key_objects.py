@@ -54,9 +54,7 @@ def key_objects(
     image = answer.image
     add_side(made, image)
     chosen = (
-        key_slices(heatmap.values, heatmap.region, templates.layout)
-        if image.kind == "volume"
-        else range(len(image.frames))
+        key_slices(heatmap.frame_strengths, templates.layout) if image.kind == "volume" else range(len(image.frames))
     )
     frames = [image.frames[index] for index in chosen]
     score = "" if finding.probability is None else f" {finding.probability:.2f}"

@@ -84,7 +84,7 @@ def _add_frames(
         made.FrameOfReferenceUID = uids.uid("frame-of-reference", "planar")
         planes = [_own_plane(image.header)] * len(image.frames)
     placed = placed_map(image, heatmap, planes[0])
-    values = heatmap.values if placed is None else placed.values
+    values = np.asarray(heatmap.values) if placed is None else placed.values
     add_functional_groups(
         made,
         image,

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from whyray.base.arrays import BoolArray
+from whyray.base.frame_array import Frames, any_along_frames, counts_of
 from whyray.explain import RegionShares
 from whyray.imaging import frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
@@ -23,7 +24,7 @@ _ONE_SIDE = 0.75
 """Share from which on a region lies on one side."""
 
 
-def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording: Wording) -> str:
+def place_in_words(answer: Answer, finding: Finding, region: Frames[np.bool_], wording: Wording) -> str:
     """Where a region lies: 'right lower zone and left lower zone', or 'patient's left, upper third of the image'.
 
     Sides are the patient's where anatomy or the image's orientation tells them. Empty of an empty region.
@@ -37,9 +38,9 @@ def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording:
         return ""
     structures = _structures(answer, finding)
     if structures:
-        (box,) = ndimage.find_objects(region.view(np.uint8))  # a region is small beside a radiograph
-        masks = [(structure.name, structure.mask[box]) for structure in structures]
-        inside = region[box]
+        box = _box_of(region)  # a region is small beside a radiograph
+        masks = [(structure.name, _inside(structure.mask, box)) for structure in structures]
+        inside = _inside(region, box)
         within = np.logical_or.reduce([mask for _, mask in masks])
         if (inside & within).sum() * 2 >= inside.sum():
             return _by_anatomy(masks, inside, wording)
@@ -59,6 +60,22 @@ def _structures(answer: Answer, finding: Finding) -> Sequence[StructureInSource]
         ),
         (),
     )
+
+
+Box = tuple[slice, slice, slice]
+
+
+def _box_of(region: Frames[np.bool_]) -> Box:
+    """The frames, rows and columns in which a region, which is not empty, lies."""
+    flat = any_along_frames(region)
+    places = [np.flatnonzero(each) for each in (counts_of(region), flat.any(axis=1), flat.any(axis=0))]
+    frames, rows, columns = (slice(int(place[0]), int(place[-1]) + 1) for place in places)
+    return frames, rows, columns
+
+
+def _inside(mask: Frames[np.bool_], box: Box) -> BoolArray:
+    frames = range(len(mask))[box[0]]
+    return np.stack([mask[index][box[1:]] for index in frames])
 
 
 def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wording: Wording) -> str:
@@ -81,9 +98,9 @@ def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wordi
     return wording.pages.place.both.format(first=first, second=last) if first else last
 
 
-def _by_image(answer: Answer, region: BoolArray, words: PlaceWords) -> str:
+def _by_image(answer: Answer, region: Frames[np.bool_], words: PlaceWords) -> str:
     image = answer.image
-    flat = np.asarray(region.any(axis=0))
+    flat = any_along_frames(region)
     thirds = [int(part.sum()) for part in np.array_split(flat, 3, axis=0)]
     middle = flat.shape[1] // 2
     left_share = float(flat[:, :middle].sum()) / float(flat.sum())
@@ -104,7 +121,7 @@ def _by_image(answer: Answer, region: BoolArray, words: PlaceWords) -> str:
     place = words.side_and_third.format(side=side, third=third)
     if image.kind == "planar":
         return place
-    slices, total = np.flatnonzero(region.reshape(len(region), -1).any(axis=1)) + 1, len(region)
+    slices, total = np.flatnonzero(counts_of(region)) + 1, len(region)
     first, last = int(slices[0]), int(slices[-1])
     if first == last:
         return words.side_and_third.format(side=words.one_slice.format(number=first, total=total), third=place)

@@ -16,6 +16,7 @@ from pydicom import Dataset
 
 import whyray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.frame_array import counts_of
 from whyray.imaging import SourceImage
 from whyray.quality import Measurement
 from whyray.results import content_items as sr
@@ -138,9 +139,9 @@ class _Writer:
         Tracking Unique Identifier is theirs, by which viewers put the two together.
         """
         image = self.answer.image
-        index = 0 if image.kind == "planar" else key_slices(heatmap.values, heatmap.region, self.templates.layout)[0]
+        index = 0 if image.kind == "planar" else key_slices(heatmap.frame_strengths, self.templates.layout)[0]
         if not heatmap.region[index].any():
-            index = int(heatmap.region.reshape(len(heatmap.region), -1).sum(axis=1).argmax())
+            index = int(counts_of(heatmap.region).argmax())
         ((header, frames),) = frames_of_instances(image, [image.frames[index]])
         made = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
             referenced_region=sr.outline(largest_outline(heatmap.region[index]), header, frames),

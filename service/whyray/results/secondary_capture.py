@@ -6,10 +6,12 @@ Not by highdicom's SCImage, which in 0.28.2 makes images of one frame only (sc/s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage, SecondaryCaptureImageStorage
 
@@ -117,3 +119,9 @@ def _add_pixels(
     pixels = np.stack([page.picture for page in pages]).tobytes()
     made.PixelData = pixels + b"\0" * (len(pixels) % 2)
     made["PixelData"].VR = "OB"
+
+
+def picture_of(capture: Dataset) -> NDArray[np.uint8]:
+    """The first frame of a capture, (rows, columns, 3), without a copy of its pixels."""
+    shape = int(capture.Rows), int(capture.Columns), 3
+    return np.frombuffer(capture.PixelData, np.uint8, count=math.prod(shape)).reshape(shape)

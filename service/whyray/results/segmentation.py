@@ -17,8 +17,9 @@ from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
 import whyray
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray, ByteArray, FloatArray
 from whyray.base.coded_concept import CodedConcept
+from whyray.base.frame_array import FrameArray, Frames, PackedMask
 from whyray.base.sop_classes import LABEL_MAP_SEGMENTATION_STORAGE
 from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource, label_of
@@ -46,7 +47,7 @@ class Segment:
     """One segment. `mask` is (frames, rows, columns) of the source."""
 
     finding: Finding
-    mask: BoolArray
+    mask: Frames[np.bool_]
     label: str
     description: str
     category: CodedConcept
@@ -57,7 +58,7 @@ class Segment:
     parameters: Mapping[str, str]
     tracking_uid: str
     method: str | None = None
-    shares: FloatArray | None = None
+    shares: Frames[np.float32] | None = None
     """(frames, rows, columns) in 0..1, of a fractional segment."""
     frames: tuple[int, ...] | None = None
     """Indices of the frames of which the segment says something, empty or not; None for all."""
@@ -97,16 +98,14 @@ def attribution_segments(
     """
     made = []
     for segment, (finding, heatmap) in zip(segments, shown, strict=True):
-        top = float(np.abs(heatmap.values).max(initial=0.0))
-        sides = [("", heatmap.values)] + (
-            [(" against", -heatmap.values)] if heatmap.signed and heatmap.values.min() < 0 else []
-        )
-        for words, values in sides:
-            shares = np.clip(values / top, 0, 1).astype(np.float32) if top else np.zeros_like(values)
+        top = heatmap.largest
+        sides = [("", 1)] + ([(" against", -1)] if heatmap.signed and heatmap.values.min() < 0 else [])
+        for words, sign in sides:
+            shares = _shares(heatmap.values, sign, top)
             made.append(
                 replace(
                     segment,
-                    mask=shares > 0,
+                    mask=_positive(shares),
                     shares=shares,
                     label=f"{segment.label}{words}",
                     description=(
@@ -118,6 +117,20 @@ def attribution_segments(
                 )
             )
     return made
+
+
+def _shares(values: Frames[np.float32], sign: int, top: float) -> FrameArray[np.float32]:
+    """What speaks for the target, or with a negative sign against it, of the largest value: 0..1."""
+
+    def frame(index: int) -> FloatArray:
+        one = values[index] if sign > 0 else -values[index]
+        return np.clip(one / top, 0, 1).astype(np.float32) if top else np.zeros_like(one)
+
+    return FrameArray(values.shape, np.float32, frame)
+
+
+def _positive(shares: FrameArray[np.float32]) -> PackedMask:
+    return PackedMask(shares.shape, lambda index: shares[index] > 0)
 
 
 def mask_segments(answer: Answer, templates: Templates, uids: UidSource, findings: Sequence[Finding]) -> list[Segment]:
@@ -221,18 +234,29 @@ def segmentation(
 
 def _layers(segments: Sequence[Segment], form: Form) -> list[Layer]:
     if form == "LABELMAP":
-        labels = np.zeros(segments[0].mask.shape, np.uint8)
-        for number, segment in enumerate(segments, start=1):
-            labels[segment.mask] = number
         named = [segment.frames for segment in segments]
         every = None if None in named else tuple(sorted({index for frames in named for index in frames or ()}))
-        return [Layer(None, labels, every)]
-    made = []
-    for number, segment in enumerate(segments, start=1):
-        shares = segment.shares
-        pixels = segment.mask if shares is None else np.rint(shares * _MOST)
-        made.append(Layer(number, pixels.astype(np.uint8), segment.frames))
-    return made
+        return [Layer(None, _labels(segments), every)]
+    return [
+        Layer(number, segment.mask if segment.shares is None else _stored_shares(segment.shares), segment.frames)
+        for number, segment in enumerate(segments, start=1)
+    ]
+
+
+def _labels(segments: Sequence[Segment]) -> FrameArray[np.uint8]:
+    """The number of each pixel's segment, 0 where it has none."""
+
+    def frame(index: int) -> ByteArray:
+        labels = np.zeros(segments[0].mask.shape[1:], np.uint8)
+        for number, segment in enumerate(segments, start=1):
+            labels[segment.mask[index]] = number
+        return labels
+
+    return FrameArray(segments[0].mask.shape, np.uint8, frame)
+
+
+def _stored_shares(shares: Frames[np.float32]) -> FrameArray[np.uint8]:
+    return FrameArray(shares.shape, np.uint8, lambda index: np.rint(shares[index] * _MOST).astype(np.uint8))
 
 
 def _background() -> SegmentDescription:
@@ -257,11 +281,16 @@ def can_be_label_map(segments: Sequence[Segment]) -> bool:
 
 def overlap(segments: Sequence[Segment]) -> bool:
     """Whether a pixel belongs to two segments."""
-    seen = np.zeros_like(segments[0].mask)
-    for segment in segments:
-        if (seen & segment.mask).any():
+    frames = range(len(segments[0].mask))
+    return any(_overlap_on_frame([segment.mask[index] for segment in segments]) for index in frames)
+
+
+def _overlap_on_frame(masks: Sequence[BoolArray]) -> bool:
+    seen = np.zeros(masks[0].shape, np.bool_)
+    for mask in masks:
+        if (seen & mask).any():
             return True
-        seen |= segment.mask
+        seen |= mask
     return False
 
 

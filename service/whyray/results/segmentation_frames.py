@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from highdicom import PixelMeasuresSequence
-from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.frame_array import Frames, PackedMask
 from whyray.imaging import SourceImage
 from whyray.results.carried import valid_text
 from whyray.results.coding import dcm
@@ -30,11 +30,11 @@ _PLANE_OF_PIXELS = Plane(("0", "0", "0"), ("1", "0", "0", "0", "1", "0"))
 class Layer:
     """What frames show: a segment, or with number None all of them as their numbers.
 
-    `pixels` is (frames, rows, columns) of the source: 0 and 1, 0 to 255 for fractional ones, or numbers of segments.
+    `pixels` is (frames, rows, columns) of the source: a mask, 0 to 255 for fractional ones, or numbers of segments.
     """
 
     number: int | None
-    pixels: NDArray[np.uint8]
+    pixels: Frames[np.bool_] | Frames[np.uint8]
     frames: tuple[int, ...] | None = None
     """Indices of the frames of which the segment says something, empty or not; None for all."""
 
@@ -53,7 +53,7 @@ def add_frames(
         (layer, index)
         for layer in layers
         for index in (range(len(image.frames)) if layer.frames is None else layer.frames)
-        if not omit_empty_frames or layer.pixels[index].any()
+        if not omit_empty_frames or _is_any(layer.pixels, index)
     ] or [(layers[0], 0)]
     if placed:
         made.FrameOfReferenceUID = image.header.get("FrameOfReferenceUID") or uids.uid("frame-of-reference")
@@ -77,12 +77,24 @@ def add_frames(
     _, rows, columns = image.shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.NumberOfFrames, made.Rows, made.Columns = len(kept), rows, columns
-    _add_pixels(made, np.stack([layer.pixels[index] for layer, index in kept]), bits=1 if form == "BINARY" else 8)
-
-
-def _add_pixels(made: Dataset, pixels: NDArray[np.uint8], *, bits: int) -> None:
+    bits = 1 if form == "BINARY" else 8
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = bits, bits, bits - 1, 0
-    # pydicom's pack_bits copies all pixels twice to see that they are 0 and 1
-    packed = np.packbits(pixels.ravel(), bitorder="little").tobytes() if bits == 1 else pixels.tobytes()
-    made.PixelData = packed + b"\0" * (len(packed) % 2)
+    parts = list(_packed(kept) if bits == 1 else (layer.pixels[index].tobytes() for layer, index in kept))
+    if sum(map(len, parts)) % 2:
+        parts.append(b"\0")
+    made.PixelData = b"".join(parts)
     made["PixelData"].VR = "OB"
+
+
+def _is_any(pixels: Frames[np.bool_] | Frames[np.uint8], index: int) -> bool:
+    return pixels.count(index) > 0 if isinstance(pixels, PackedMask) else bool(pixels[index].any())
+
+
+def _packed(frames: Sequence[tuple[Layer, int]]) -> Iterator[bytes]:
+    """One bit a pixel, frame after frame without padding (PS3.5 section 8.1.1), eight frames at a time.
+
+    pydicom's `pack_bits` wants all frames in bytes, and copies them twice to see that they are 0 and 1.
+    """
+    for start in range(0, len(frames), 8):
+        pixels = [layer.pixels[index].ravel() for layer, index in frames[start : start + 8]]
+        yield np.packbits(np.concatenate(pixels), bitorder="little").tobytes()

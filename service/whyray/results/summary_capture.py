@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from whyray.results.answer import Answer, Result, no_statement
 from whyray.results.frame_stack import clearness, is_explained
 from whyray.results.page import Page, Summarised
-from whyray.results.secondary_capture import secondary_capture
+from whyray.results.secondary_capture import picture_of, secondary_capture
 from whyray.results.series import SEPARATOR
 from whyray.results.templates import Templates
 from whyray.results.uids import UidSource
@@ -30,7 +30,7 @@ def summary_capture(answer: Answer, templates: Templates, uids: UidSource, page:
         instance_number=1,
         description=f"AI Summary {SEPARATOR} {name}",
     )
-    return Result("sc", dataset, None, None, name, page.picture, page="summary")
+    return Result("sc", dataset, None, None, name, picture_of(dataset), page="summary")
 
 
 def frames_summarised(whole: Answer, answers: Sequence[Answer]) -> list[Summarised]:

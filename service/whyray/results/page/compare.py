@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from whyray.imaging import frame_orientation
 from whyray.quality import Grade
 from whyray.results.answer import Answer, Finding, MapInSource
@@ -75,7 +73,7 @@ def _page(
 ) -> Page:
     image = answer.image
     first = pairs[0][1]
-    index = 0 if image.kind == "planar" else key_slices(first.values, first.region, layout)[0]
+    index = 0 if image.kind == "planar" else key_slices(first.frame_strengths, layout)[0]
     frame = image.frames[index]
     header = image.headers[frame.sop_instance_uid]
     columns = min(_MOST_COLUMNS, len(pairs) + 1)
@@ -86,7 +84,7 @@ def _page(
         Panel(index, False, background, wording.original + place, orientation, scale_bar(frame, size)),
     ]
     for (_, heatmap), caption in zip(pairs, captions, strict=True):
-        top = float(np.abs(heatmap.values).max(initial=0.0))
+        top = heatmap.largest
         seen = dimmed_where_unseen(background, heatmap.covered[index])
         picture = with_heatmap(seen, heatmap.values[index], heatmap.region[index], top, layout, signed=heatmap.signed)
         warned = f"{caption} · {trust_in(heatmap.card, wording).name}" if heatmap.card.grade is Grade.AMBER else caption
@@ -121,7 +119,7 @@ def _legend(
     colours = layout.colours
     lines = [Line(wording.compare.scale, colours.text)]
     for (_, heatmap), caption in zip(pairs, captions, strict=True):
-        top = float(np.abs(heatmap.values).max(initial=0.0))
+        top = heatmap.largest
         trust = trust_in(heatmap.card, wording)
         words = f"{caption}: {top:.3g} {heatmap.unit}  ·  {trust.sentence or trust.badge}"
         lines.append(Line(words, colours.text))

@@ -29,9 +29,9 @@ _COLUMNS = (0.3, 0.1, 0.1, 0.1, 0.4)
 
 def map_details(answer: Answer, finding: Finding, heatmap: MapInSource, layout: Layout, wording: Wording) -> Page:
     """All that was measured of a map, beside the whole map with its colour scale; of a volume on its clearest slice."""
-    top = float(np.abs(heatmap.values).max(initial=0.0))
+    top = heatmap.largest
     ends = (wording.negative, wording.positive) if heatmap.signed else ("", "")
-    index = 0 if answer.image.kind == "planar" else key_slices(heatmap.values, heatmap.region, layout)[0]
+    index = 0 if answer.image.kind == "planar" else key_slices(heatmap.frame_strengths, layout)[0]
     frame = answer.image.frames[index]
     size = panel_size(frame.shape, frame.pixel_aspect, 2, layout)
     seen = dimmed_where_unseen(plain(answer.image.display[index], size), heatmap.covered[index])

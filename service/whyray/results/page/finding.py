@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from whyray.base.arrays import BoolArray
+from whyray.base.arrays import DoubleArray
+from whyray.base.frame_array import Frames
 from whyray.imaging import SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
 from whyray.results.page.key_slices import key_slices
@@ -25,6 +26,7 @@ from whyray.results.page.said import (
     title_of,
 )
 from whyray.results.place import place_in_words
+from whyray.results.strengths import strengths_of_mask
 from whyray.results.template_layout import Layout
 from whyray.results.trust import method_title_in, trust_in
 from whyray.results.wording import Wording
@@ -72,7 +74,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
         ],
         probability=probability_of(finding, wording),
     )
-    slices = shown_slices(answer.image, heatmap.values, heatmap.region, layout)
+    slices = shown_slices(answer.image, heatmap.frame_strengths, layout)
     highlighted = wording.pages.highlighted if is_called(finding) else wording.pages.nearest
     caption = highlighted if alone else method_title_in(heatmap.method, wording)
     return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
@@ -80,7 +82,7 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
 
 def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
     """Lays what speaks for the finding over the picture of a frame, the region outlined."""
-    top = float(heatmap.values.max(initial=0.0))
+    top = heatmap.top
 
     def overlaid(background: Picture, index: int) -> Picture:
         seen = dimmed_where_unseen(background, heatmap.covered[index])
@@ -89,12 +91,14 @@ def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
     return overlaid
 
 
-def shown_slices(image: SourceImage, values: np.ndarray, region: BoolArray, layout: Layout) -> list[int]:
+def shown_slices(image: SourceImage, strengths: DoubleArray, layout: Layout) -> list[int]:
     """Which frames a page shows: the one of a planar image, of a volume its key slices in their order."""
-    return [0] if image.kind == "planar" else sorted(key_slices(values, region, layout))
+    return [0] if image.kind == "planar" else sorted(key_slices(strengths, layout))
 
 
-def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout, wording: Wording) -> list[Page]:
+def mask_pages(
+    answer: Answer, finding: Finding, mask: Frames[np.bool_], layout: Layout, wording: Wording
+) -> list[Page]:
     """The pages of a segment: how large it is, where it lies, and its outline; of a volume on its key slices.
 
     Where it has maps that are withheld, and none that is shown, they say that and why.
@@ -119,7 +123,7 @@ def mask_pages(answer: Answer, finding: Finding, mask: BoolArray, layout: Layout
             *foot_of(answer, layout, wording, scaled=True),
         ],
     )
-    slices = shown_slices(answer.image, mask.astype(np.float32), mask, layout)
+    slices = shown_slices(answer.image, strengths_of_mask(mask), layout)
     caption = wording.pages.outlined.format(name=name_of(finding))
     return _pages(
         answer.image, slices, words, caption, lambda at, index: with_mask(at, mask[index], layout), layout, wording

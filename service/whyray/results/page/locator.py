@@ -59,8 +59,7 @@ def locator(image: SourceImage, slices: Sequence[int], width: int, caption: str,
 def _view(image: SourceImage, tops: np.ndarray, size: tuple[int, int]) -> Picture:
     """The mean along columns, each line of the picture that of the nearest slice."""
     wide, high = size
-    grey = image.display if image.display.ndim == 3 else image.display.mean(axis=3)
-    flat = np.asarray(grey.mean(axis=1), np.float32)
+    flat = image.column_means
     nearest = np.abs(tops[np.newaxis] - (np.arange(high) + 0.5)[:, np.newaxis]).argmin(axis=1)
     lines = flat[nearest] / max(float(flat.max()), 1e-6)
     pixels = np.rint(np.clip(lines, 0, 1) * 255).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,8 @@ from whyray.results.template_parts import Colour
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
 """(width, height) in pixels of the page."""
+_BAND = 64
+"""Rows of a picture that are coloured together."""
 _UNSEEN = 0.4
 """Share of its brightness that a place keeps which the model did not see."""
 
@@ -122,10 +125,16 @@ def _blended(
     drawn = background.copy()
     box = _box_of(alpha > 0)
     if box is not None:
-        share = alpha[box][..., np.newaxis]
-        colours = map_colours(scaled[box], layout, signed=signed)
-        drawn[box] = np.rint(background[box] * (1 - share) + colours * share)
+        part, below, heat, over = drawn[box], background[box], scaled[box], alpha[box][..., np.newaxis]
+        for rows in _bands(len(part)):
+            colours = map_colours(heat[rows], layout, signed=signed)
+            part[rows] = np.rint(below[rows] * (1 - over[rows]) + colours * over[rows])
     return drawn
+
+
+def _bands(rows: int) -> Iterator[slice]:
+    """Rows in bands: colours as float64 are eight times a picture, and whole ones of them more than a radiograph."""
+    return (slice(first, first + _BAND) for first in range(0, rows, _BAND))
 
 
 def _box_of(mask: BoolArray, beside: int = 0) -> tuple[slice, slice] | None:
@@ -142,7 +151,10 @@ def dimmed_where_unseen(background: Picture, covered: BoolArray) -> Picture:
     if covered.all():
         return background
     seen = _resize_share(covered, (background.shape[1], background.shape[0]))[..., np.newaxis]
-    return np.rint(background * (_UNSEEN + (1 - _UNSEEN) * seen)).astype(np.uint8)
+    dimmed = np.empty_like(background)
+    for rows in _bands(len(background)):
+        dimmed[rows] = np.rint(background[rows] * (_UNSEEN + (1 - _UNSEEN) * seen[rows])).astype(np.uint8)
+    return dimmed
 
 
 def strip(width: int, words: str, layout: Layout) -> Picture:

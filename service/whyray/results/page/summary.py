@@ -18,6 +18,7 @@ from whyray.results.page.said import foot_of, is_called, name_of, number_of, pro
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
 from whyray.results.prevalence import prevalence_words
+from whyray.results.strengths import strengths_of_mask
 from whyray.results.study_images import image_in_words
 from whyray.results.template_layout import Layout
 from whyray.results.trust import TrustLevel, method_title_in, trust_in
@@ -261,9 +262,9 @@ def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
     image, finding, heatmap = one.answer.image, one.finding, _shown_map(one.finding)
     index = 0
     if image.kind == "volume" and heatmap is not None:
-        index = key_slices(heatmap.values, heatmap.region, layout)[0]
+        index = key_slices(heatmap.frame_strengths, layout)[0]
     elif image.kind == "volume" and finding.mask is not None:
-        index = key_slices(finding.mask.astype(np.float32), finding.mask, layout)[0]
+        index = key_slices(strengths_of_mask(finding.mask), layout)[0]
     elif image.kind == "volume":
         index = len(image.frames) // 2
     rows, columns = image.shape[1:]

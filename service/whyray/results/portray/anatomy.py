@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from whyray.base.frame_array import counts_of
 from whyray.explain import RegionShare, RegionShares
 from whyray.results.answer import StructureInSource
 from whyray.results.coding import NO_UNITS, ucum
@@ -159,7 +160,7 @@ def _outlines(explanation: RegionShares, look: Look, width: int, numbers: dict[s
     image = look.answer.image
     largest = explanation.regions[0].structure.name
     leading = next((structure for structure in structures if structure.name == largest), structures[0])
-    frame = int(leading.mask.reshape(len(leading.mask), -1).sum(axis=1).argmax())
+    frame = int(counts_of(leading.mask).argmax())
     rows, columns = image.shape[1:]
     height = max(1, round(width * rows * image.frames[frame].pixel_aspect / columns))
     room = (

@@ -1,0 +1,240 @@
+"""Arrays of frames of which a few are in memory at a time: a CT of thousands of slices does not fit whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, SupportsIndex, TypeVar, cast, overload
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import DTypeLike, NDArray
+
+from whyray.base.arrays import BoolArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass
+class Room:
+    """Bytes that arrays of one image may share for frames that stay in memory."""
+
+    left: int
+
+    def take(self, wanted: int) -> bool:
+        """Take so many bytes; False where they are not left."""
+        if wanted > self.left:
+            return False
+        self.left -= wanted
+        return True
+
+
+class FrameArray(NDArrayOperatorsMixin, Generic[Scalar]):
+    """Read-only values (frames, rows, columns, ...) whose frames are made when they are asked for.
+
+    `array[index]` is a frame; `np.asarray(array)`, operators and any other index make all of it. The frame that was
+    asked for last is kept, and as many others as there is `room` for; frames that are all zero cost nothing.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the whole.
+    make
+        From the number of a frame, from 0, to the frame.
+    room
+        For frames that stay in memory; without one, none but the last does.
+    remember
+        Whether the last frame stays.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        make: Callable[[int], NDArray[Scalar]],
+        *,
+        room: Room | None = None,
+        remember: bool = True,
+    ) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self._make, self._room, self._remember = make, room, remember
+        self._kept: dict[int, NDArray[Scalar]] = {}
+        self._last: tuple[int, NDArray[Scalar]] | None = None
+        self._empty: NDArray[Scalar] | None = None
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Scalar]]:
+        return (self._frame(index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, key: int) -> NDArray[Scalar]: ...
+    @overload
+    def __getitem__(self, key: Any) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        """A frame, or of one frame what is asked for; by any other index, part of the whole."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        if isinstance(first, SupportsIndex) and not isinstance(first, (bool, np.ndarray)):
+            frame = self._frame(range(len(self))[first])
+            return frame[tuple(rest)] if rest else frame
+        if isinstance(first, slice):
+            frames = range(len(self))[first]
+            made = np.empty((len(frames), *self.shape[1:]), self.dtype)
+            for place, index in enumerate(frames):
+                made[place] = self._frame(index)
+            return made[(slice(None), *rest)]
+        return np.asarray(self)[np.asarray(key) if isinstance(key, FrameArray) else key]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of it in memory."""
+        if copy is False:
+            raise ValueError("frames are made when they are asked for: there is nothing that could be had uncopied")
+        whole = self[:]
+        return cast(NDArray[Any], whole if dtype is None else whole.astype(dtype, copy=False))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Element by element, on the whole in memory."""
+        arrays = [np.asarray(each) if isinstance(each, FrameArray) else each for each in inputs]
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def any(self) -> bool:
+        """Whether any value is other than zero."""
+        return any(bool(frame.any()) for frame in self)
+
+    def all(self) -> bool:
+        """Whether no value is zero."""
+        return all(bool(frame.all()) for frame in self)
+
+    def is_finite(self) -> bool:
+        """Whether no value is infinite or NaN."""
+        return all(bool(np.isfinite(frame).all()) for frame in self)
+
+    def max(self) -> Any:
+        """The largest value; NaN where there is one."""
+        return np.max([frame.max() for frame in self])
+
+    def min(self) -> Any:
+        """The least value; NaN where there is one."""
+        return np.min([frame.min() for frame in self])
+
+    def _frame(self, index: int) -> NDArray[Scalar]:
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        if self._last is not None and self._last[0] == index:
+            return self._last[1]
+        made = self._make(index)
+        made = made.view()
+        made.flags.writeable = False  # whoever asks next gets the same
+        if self._room is not None:
+            if not made.any():
+                made = self._nothing()
+                self._kept[index] = made
+            elif self._room.take(made.nbytes):
+                self._kept[index] = made
+        if self._remember:
+            self._last = index, made
+        return made
+
+    def _nothing(self) -> NDArray[Scalar]:
+        if self._empty is None:
+            self._empty = cast(NDArray[Scalar], np.zeros(self.shape[1:], self.dtype))
+            self._empty.flags.writeable = False
+        return self._empty
+
+
+Frames = NDArray[Scalar] | FrameArray[Scalar]
+"""(frames, rows, columns, ...), in memory or made frame by frame."""
+
+
+class PackedMask(FrameArray[np.bool_]):
+    """A mask (frames, rows, columns) kept as one bit a pixel, and frames that are all one as nothing.
+
+    Parameters
+    ----------
+    shape
+        Of the whole.
+    make
+        From the number of a frame to the frame, (rows, columns) bool; asked once for each.
+    """
+
+    def __init__(self, shape: tuple[int, ...], make: Callable[[int], BoolArray]) -> None:
+        super().__init__(shape, np.bool_, make)
+        self._packed: list[NDArray[np.uint8] | None] = [None] * shape[0]
+        self._counts: list[int | None] = [None] * shape[0]
+        self._area = int(np.prod(shape[1:]))
+
+    @classmethod
+    def of(cls, frames: Iterable[BoolArray], shape: tuple[int, ...]) -> PackedMask:
+        """The mask of these frames, (rows, columns) each."""
+        made = cls(shape, lambda _: np.zeros(shape[1:], np.bool_))
+        for index, frame in enumerate(frames):
+            made.put(index, frame)
+        return made
+
+    def put(self, index: int, frame: BoolArray) -> None:
+        """Set a frame."""
+        self._counts[index] = count = int(np.count_nonzero(frame))
+        self._packed[index] = np.packbits(frame, bitorder="little") if 0 < count < self._area else None
+
+    def is_known(self, index: int) -> bool:
+        """Whether a frame was made already."""
+        return self._counts[index] is not None
+
+    def count(self, index: int) -> int:
+        """How many pixels of a frame are set."""
+        if self._counts[index] is None:
+            self._frame(index)
+        return cast(int, self._counts[index])
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many pixels of each frame are set."""
+        return np.array([self.count(index) for index in range(len(self))], dtype=np.int64)
+
+    def any(self) -> bool:
+        """Whether any pixel is set."""
+        return any(self.count(index) > 0 for index in range(len(self)))
+
+    def all(self) -> bool:
+        """Whether all pixels are set."""
+        return all(self.count(index) == self._area for index in range(len(self)))
+
+    def sum(self) -> int:
+        """How many pixels are set."""
+        return int(self.counts().sum())
+
+    def _frame(self, index: int) -> BoolArray:
+        if self._counts[index] is None:
+            self.put(index, self._make(index))
+        packed, shape = self._packed[index], self.shape[1:]
+        if packed is None:
+            return np.broadcast_to(np.bool_(self._counts[index] != 0), shape)
+        made = np.unpackbits(packed, count=self._area, bitorder="little").view(np.bool_).reshape(shape)
+        made.flags.writeable = False
+        return made
+
+
+def counts_of(mask: Frames[np.bool_]) -> NDArray[np.int64]:
+    """How many pixels of each frame of a mask (frames, rows, columns) are set."""
+    if isinstance(mask, PackedMask):
+        return mask.counts()
+    return np.array([np.count_nonzero(frame) for frame in mask], dtype=np.int64)
+
+
+def any_along_frames(mask: Frames[np.bool_]) -> BoolArray:
+    """Where a mask (frames, rows, columns) is set in any of its frames: (rows, columns)."""
+    found = np.zeros(mask.shape[1:], np.bool_)
+    for frame in mask:
+        found |= frame
+    return found
