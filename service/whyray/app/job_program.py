@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from importlib.metadata import distributions
 from multiprocessing.connection import Connection
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from whyray.app.context import Context
 from whyray.base.errors import ConfigError, PackageError
+from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, take_orders
+from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
 from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
 
 
@@ -22,7 +23,7 @@ def run_job_program(path: Path, connection: int) -> None:
     take_orders(Connection(connection), partial(_opened, path))
 
 
-def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], None]]:
+def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
     context = Context.open(path)
     workers = context.config().workers
     limit_this_process(memory_of_a_job(workers), workers.device)
@@ -63,9 +64,9 @@ def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], Non
         rng=random.Random(),
     )
 
-    def work(order: Order, progress: Progress) -> None:
+    def work(order: Order, progress: Progress, device: Device) -> None:
         context.source.reload_if_changed()
-        work_on(tools, order.job_id, order.owner, progress)
+        work_on(tools, order.job_id, order.owner, progress, device)
 
     providers = ", ".join(onnxruntime.get_available_providers())
     return {"onnxruntime": onnxruntime.__version__, "providers": providers}, work

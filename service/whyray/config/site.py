@@ -135,5 +135,8 @@ class Workers(Section):
     memory: Annotated[Size, Field(ge=1 << 30)] | None = None
     """What the process of a worker's jobs may hold; a job that takes more is ended. Four fifths of the machine's
     memory, shared among the workers, where left out."""
+    read_ahead: bool = True
+    """Whether a worker reads the next job's study while one computes, and stores the last one's results: in a second
+    process, which loads the models too, and ends a minute after the last job waited. Both keep to `memory` together."""
     retry: Retry = Retry(attempts=5, delay=timedelta(seconds=30), ceiling=timedelta(minutes=15))
     """What to do after a job's failure that may pass."""

@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -29,6 +29,8 @@ from whyray.base.errors import (
     error_named,
 )
 from whyray.base.failures import logged, typed_error
+from whyray.base.stages import stage
+from whyray.jobs.device_turn import AT_THE_DEVICE, Device, DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.memory_limit import kills_for_memory, resident_memory
 
@@ -52,6 +54,21 @@ class Order:
 @dataclass(frozen=True)
 class _Stop:
     """To the process: come to an end."""
+
+
+@dataclass(frozen=True)
+class _DeviceAsked:
+    """From the process: what is to be computed has been read."""
+
+
+@dataclass(frozen=True)
+class _DeviceGiven:
+    """To the process: the device is its own."""
+
+
+@dataclass(frozen=True)
+class _DeviceLeft:
+    """From the process: another job may compute."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +104,6 @@ class _Failed:
 
     def error(self) -> WhyRayError:
         return error_named(self.code, self.message, advice=self.advice, in_service=self.in_service)
-
-
-_Message = _Ready | _At | _Done | _Failed
 
 
 class JobProcess:
@@ -156,35 +170,54 @@ class JobProcess:
                 raise ResourceExhausted(f"the process for jobs was not ready within {LONGEST_START:.0f} s")
         return self._detail
 
-    def work(self, job_id: str, owner: str, progress: Progress) -> None:
-        """Have a claimed job worked on until it is done and entered.
+    def work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn | None = None) -> None:
+        """Have a claimed job worked on until it is done and entered; its passes when it is its turn at the device.
 
         Raises
         ------
         WhyRayError
             What went wrong with it; what `progress` raised; or why the process ended in it.
+        HandedBack
+            If `progress`, or the turn, said so.
         """
+        turn = turn or DeviceTurn()
+        try:
+            self._work(job_id, owner, progress, turn)
+        finally:
+            turn.leave(job_id)
+
+    def _work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn) -> None:
         self.ready()
         assert self._connection is not None
-        at = _At(0.0, "starting")
+        at, waits = _At(0.0, "starting"), False
         try:
             self._connection.send(Order(job_id, owner))
         except OSError as error:
             raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
-                message = self._next(_LOOK)
-            except _Ended:
+                if waits and turn.take(job_id, _LOOK):
+                    waits = False
+                    self._connection.send(_DeviceGiven())
+                message = self._next(0.0 if waits else _LOOK)
+            except (_Ended, OSError):
                 raise self._death(f"in job {job_id}, at: {at.words}") from None
+            except HandedBack as error:
+                if self._wind_down(error):
+                    return
+                raise
             if isinstance(message, _Done):
                 return
             if isinstance(message, _Failed):
                 raise message.error()
+            if isinstance(message, _DeviceLeft):
+                turn.leave(job_id)
+            waits = waits or isinstance(message, _DeviceAsked)
             at = message if isinstance(message, _At) else at
             try:
-                progress(at.done, at.words)
+                progress(at.done, AT_THE_DEVICE if waits else at.words)
                 self._check_memory(job_id, at)
-            except WhyRayError as error:
+            except (WhyRayError, HandedBack) as error:
                 if self._wind_down(error):
                     return
                 raise
@@ -212,7 +245,7 @@ class JobProcess:
                 advice="Raise workers.memory, or give the machine more; ask for fewer frames or methods in the route.",
             )
 
-    def _wind_down(self, error: WhyRayError) -> bool:
+    def _wind_down(self, error: WhyRayError | HandedBack) -> bool:
         """Let the work come to its end, or end its process; says whether it was done after all."""
         if self._process is None:
             return False
@@ -226,8 +259,9 @@ class JobProcess:
                     return isinstance(message, _Done)
         except (_Ended, OSError):
             pass
-        _log.error("%s: the work did not come back; its process is ended", error.code)
-        error.message += "; it did not come back from there, and its process was ended"
+        if isinstance(error, WhyRayError):
+            _log.error("%s: the work did not come back; its process is ended", error.code)
+            error.message += "; it did not come back from there, and its process was ended"
         self._kill()
         return False
 
@@ -256,13 +290,17 @@ class JobProcess:
             process.wait()
 
 
+WorkOnOrder = Callable[[Order, Progress, Device], None]
+"""Works on one claimed job: reads it, computes while it has the device, and enters it as done."""
+
+
 class _Ended(Exception):  # noqa: N818 - what happened
     """The other side of the connection is gone."""
 
 
 def take_orders(
     connection: Connection[object, object],
-    open_up: Callable[[], tuple[dict[str, str], Callable[[Order, Progress], None]]],
+    open_up: Callable[[], tuple[dict[str, str], WorkOnOrder]],
 ) -> None:
     """Be the process: open up, then do what is ordered, until the worker is gone.
 
@@ -284,17 +322,28 @@ def take_orders(
                 connection.send(_answer(order, work, connection))
 
 
-def _answer(
-    order: Order, work: Callable[[Order, Progress], None], connection: Connection[object, object]
-) -> _Done | _Failed:
+def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> _Done | _Failed:
+    def stop_if_told(message: object) -> None:
+        if isinstance(message, _Stop):
+            raise Cancelled(f"job {order.job_id} is to stop")
+
     def progress(done: float, words: str) -> None:
         connection.send(_At(done, words))
         if connection.poll():
-            connection.recv()
-            raise Cancelled(f"job {order.job_id} is to stop")
+            stop_if_told(connection.recv())
+
+    @contextmanager
+    def device() -> Iterator[None]:
+        with stage("waiting for the device"):
+            connection.send(_DeviceAsked())
+            stop_if_told(connection.recv())
+        try:
+            yield
+        finally:
+            connection.send(_DeviceLeft())
 
     try:
-        work(order, progress)
+        work(order, progress, device)
     except Exception as error:  # the worker must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {order.job_id}")
         if isinstance(typed, InternalError):

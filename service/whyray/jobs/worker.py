@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, pa
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
+from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.route_request import request_of
 from whyray.results import (
@@ -70,17 +71,20 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
     return attempt(job_id, owner, tools.catalog, tools.config, tools.rng, partial(work_on, tools))
 
 
-def work_on(tools: Tools, job_id: str, owner: str, progress: Progress) -> None:
+def work_on(tools: Tools, job_id: str, owner: str, progress: Progress, device: Device = nullcontext) -> None:
     """Answer, explain, store and enter as done what a claimed job asks for.
 
+    It is read before the device is asked for, and its results are made and stored when the device is another job's.
     Raises whatever goes wrong.
     """
     with measured_stages() as stages, ExitStack() as files:
-        _work_on(tools, job_id, owner, progress, files, stages)
+        _work_on(tools, job_id, owner, progress, device, files, stages)
     _log.info("job %s: %s", job_id, _time_in_words(stages))
 
 
-def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: ExitStack, stages: Stages) -> None:
+def _work_on(
+    tools: Tools, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
+) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
     config, order = tools.config(), _order(job_id, tools)
     route = route_of(config, order.job.route)
@@ -94,18 +98,20 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
     with stage("reading"):
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
     _note_refusals(tools.catalog, order, study)
-    answers = answer_images(
-        study.or_raise(),
-        model,
-        request_of(route, config.templates.folder),
-        route=route.name,
-        at=order.job.created_at,
-        revision=order.job.revision,
-        segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
-        supersedes=[earlier.sop_instance_uid for earlier in order.previous],
-        device_uid=order.device_uid,
-        progress=lambda done, words: progress(0.9 * done, words),
-    )
+    images, segmentations = study.or_raise(), order.segmentation_keys
+    with device():
+        answers = answer_images(
+            images,
+            model,
+            request_of(route, config.templates.folder),
+            route=route.name,
+            at=order.job.created_at,
+            revision=order.job.revision,
+            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in segmentations],
+            supersedes=[earlier.sop_instance_uid for earlier in order.previous],
+            device_uid=order.device_uid,
+            progress=lambda done, words: progress(0.9 * done, words),
+        )
     progress(0.92, "making the results")
     templates = tools.templates()
     made = list(
