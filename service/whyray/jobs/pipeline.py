@@ -77,7 +77,7 @@ class Pipeline:
     turn: threading.Lock = field(default_factory=threading.Lock)
     """Held while jobs are in hand."""
     failure: WhyRayError | None = None
-    """Why the first process can't work any more."""
+    """Why no job can be worked on any more."""
 
     def __post_init__(self) -> None:
         self._lanes = [_Lane(process) for process in self.processes]
@@ -94,24 +94,27 @@ class Pipeline:
         """
         if self._retiring is not None:
             self._retiring.cancel()
-        first = self._lanes[0]
-        try:
-            first.process.ready()
-        except WhyRayError as error:
-            self.failure = error
-            return
-        self._begin(first, job_id)
-        while any(lane.job_id is not None for lane in self._lanes):
+        self.failure, self._alone = None, False
+        self._begin(self._lanes[0], job_id)
+        while self.failure is None:
             self._changed.wait(_LOOK)
             self._changed.clear()
             if stopping():
                 self._hand_back("the worker stops")
-                continue
-            self._keep_to_memory()
-            self._look_for_more()
-        self._alone = False
-        first.process.start()  # where it died: it loads its libraries while nothing is to be done
+            else:
+                self._keep_to_memory()
+                self._look_for_more()
+            if not self._in_hand():
+                break
+        for lane in self._in_hand():  # only where the first process has failed
+            assert lane.thread is not None
+            lane.thread.join()
+        if self.failure is None:
+            self._lanes[0].process.start()  # where it died: it loads its libraries while nothing is to be done
         self._retire_later()
+
+    def _in_hand(self) -> list[_Lane]:
+        return [lane for lane in self._lanes if lane.job_id is not None]
 
     def close(self) -> None:
         """End the processes."""
@@ -137,17 +140,30 @@ class Pipeline:
             lane.process.work(claimed, owner, told, self._device)
 
         try:
-            lane.process.ready()
-            lane.priority = self._priority_of(job_id)
-            self.attempt(job_id, work)
+            if self._is_ready(lane) and lane.handed_back is None:
+                lane.priority = self._priority_of(job_id)
+                self.attempt(job_id, work)
         except (WhyRayError, SQLAlchemyError) as error:
-            _log.error("job %s was not begun: %s", job_id, error)
-            self._alone = True
+            _log.error("job %s was not begun: %s", job_id, type(error).__name__)
         except Exception as error:  # one job that trips it must not end the worker
             logged(_log, error, f"job {job_id}")
         finally:
             lane.job_id, lane.since = None, time.monotonic()
             self._changed.set()
+
+    def _is_ready(self, lane: _Lane) -> bool:
+        """Whether its process can work. Where the first can't, the worker can't; without the second, it reads nothing
+        ahead for now."""
+        try:
+            lane.process.ready()
+        except WhyRayError as error:
+            if lane is self._lanes[0]:
+                self.failure = error
+            else:
+                self._alone = True
+                _log.error("no job is read ahead: %s: %s", error.code, error.message)
+            return False
+        return True
 
     def _priority_of(self, job_id: str) -> int:
         with self.catalog.read() as session:
@@ -156,7 +172,9 @@ class Pipeline:
     # --- which job is next --------------------------------------------------------------------------------------------
     def _look_for_more(self) -> None:
         """Hand back what is read ahead where something more urgent waits, and read ahead what waits."""
-        if self._alone or time.monotonic() - self._looked < _LOOK_IN_CATALOG:
+        if not self._in_hand():
+            self._alone = False
+        elif self._alone or time.monotonic() - self._looked < _LOOK_IN_CATALOG:
             return
         self._looked = time.monotonic()
         try:
@@ -174,7 +192,7 @@ class Pipeline:
     def _next(self) -> str | None:
         """The job to be begun beside those in hand: at once where nothing of theirs is left to be computed, else when
         nobody else took it."""
-        computed = all(lane.at_the_device for lane in self._lanes if lane.job_id is not None)
+        computed = all(lane.at_the_device for lane in self._in_hand())
         with self.catalog.read() as session:
             waiting_for = None if computed and self._device.holder is None else AHEAD_AFTER
             found = jobs.next_claimable(session, self.catalog.clock(), waiting_for=waiting_for)
@@ -217,7 +235,7 @@ class Pipeline:
         pids = [lane.process.pid for lane in self._lanes]
         if sum(resident_memory(pid) for pid in pids if pid is not None) <= self.memory:
             return
-        busy = [lane for lane in self._lanes if lane.job_id is not None]
+        busy = self._in_hand()
         if len(busy) < len(self._lanes):
             for lane in self._lanes:
                 if lane.job_id is None:
