@@ -148,7 +148,7 @@ class Pipeline:
         except Exception as error:  # one job that trips it must not end the worker
             logged(_log, error, f"job {job_id}")
         finally:
-            lane.job_id, lane.since = None, time.monotonic()
+            lane.job_id, lane.since, self._looked = None, time.monotonic(), 0.0
             self._changed.set()
 
     def _is_ready(self, lane: _Lane) -> bool:
