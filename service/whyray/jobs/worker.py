@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from whyray.base.errors import ImageError
@@ -126,7 +129,7 @@ def _work_on(
         )
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
+    stored = _stored([result for _, results in made for result in results], tools.storage, destinations)
     with stage("describing"):
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         records = finding_records(findings, of=f"job {job_id}")
@@ -202,18 +205,35 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
     return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
-def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
+def _stored(results: Sequence[Result], storage: Storage, destinations: Sequence[str]) -> list[NewResult]:
+    """The results, durable in storage. Pictures are encoded in a thread of their own, in which deflate and Pillow hold
+    nobody up, while data sets are encoded in this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as beside:
+        pictures = [
+            None if result.picture is None else beside.submit(_store_picture, result.picture, storage)
+            for result in results
+        ]
+        return [
+            _store(result, storage, destinations, picture) for result, picture in zip(results, pictures, strict=True)
+        ]
+
+
+def _store_picture(picture: NDArray[np.uint8], storage: Storage) -> tuple[str, str]:
+    """The keys of a picture and of the small one for lists."""
+    return (
+        storage.put(png_file(picture), suffix=".png").key,
+        storage.put(preview_of(Image.fromarray(picture)), suffix=".png").key,
+    )
+
+
+def _store(
+    result: Result, storage: Storage, destinations: Sequence[str], picture: Future[tuple[str, str]] | None
+) -> NewResult:
     encoded = encode(result.dataset)
     with stage("storing"):
         stored = storage.put(encoded, suffix=".dcm")
-    picture_key = preview_key = None
-    if result.picture is not None:
-        png = png_file(result.picture)
-        with stage("small pictures for lists"):
-            preview = preview_of(Image.fromarray(result.picture))
-        with stage("storing"):
-            picture_key = storage.put(png, suffix=".png").key
-            preview_key = storage.put(preview, suffix=".png").key
+    with stage("picture encoding"):
+        picture_key, preview_key = (None, None) if picture is None else picture.result()
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),
