@@ -12,6 +12,7 @@ from whyray.explain import RegionShares
 from whyray.imaging import frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
 from whyray.results.page_words import PlaceWords
+from whyray.results.remembered import Remembered
 from whyray.results.wording import Wording
 
 _PART = 0.1
@@ -21,6 +22,9 @@ _NAMED_TOO = 0.3
 _MOST_NAMED = 3
 _ONE_SIDE = 0.75
 """Share from which on a region lies on one side."""
+
+_places: Remembered[str] = Remembered(32)
+"""A finding's page and the first page say the same."""
 
 
 def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording: Wording) -> str:
@@ -33,6 +37,10 @@ def place_in_words(answer: Answer, finding: Finding, region: BoolArray, wording:
     region
         (frames, rows, columns) of the source.
     """
+    return _places.of((answer, finding, region, wording), None, lambda: _place(answer, finding, region, wording))
+
+
+def _place(answer: Answer, finding: Finding, region: BoolArray, wording: Wording) -> str:
     if not region.any():
         return ""
     structures = _structures(answer, finding)
