@@ -2,6 +2,8 @@
 
 What a job does is a line in FOLDER/done: 'JOB reads', 'JOB computes', 'JOB leaves the device'. It stays in a stage
 while FOLDER holds a file 'hold JOB STAGE', and ends its process in one of which there is a file 'crash JOB STAGE'.
+With 'freeze JOB STAGE' it stays there for ever and tells no progress. A process is a line 'PID starts' in
+FOLDER/starts, and takes no orders while there is a file 'hold start'.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ def work(order: Order, progress: Progress, device: Device) -> None:
         tell(f"{order.job_id} {stage}")
         if (folder / f"crash {order.job_id} {stage}").exists():
             os._exit(3)
+        while (folder / f"freeze {order.job_id} {stage}").exists():
+            time.sleep(0.02)
         held: Callable[[], bool] = (folder / f"hold {order.job_id} {stage}").exists
         while held():
             progress(0.5, stage)
@@ -48,6 +52,10 @@ def tell(words: str) -> None:
 
 
 def open_up() -> tuple[dict[str, str], WorkOnOrder]:
+    with (folder / "starts").open("a") as file:
+        file.write(f"{os.getpid()} starts\n")
+    while (folder / "hold start").exists():
+        time.sleep(0.02)
     return {"pid": str(os.getpid())}, work
 
 

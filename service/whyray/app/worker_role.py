@@ -60,9 +60,11 @@ class Worker:
             celery.worker.state.should_stop = 2
 
     def _stops(self) -> bool:
-        # Celery sets it as soon as the signal comes, and acts on it when the task in hand is done
-        told = celery.worker.state.should_stop
-        return self.stop.is_set() or (told is not None and told is not False)
+        # Celery sets one of them as soon as SIGTERM or SIGQUIT comes, to the exit code, which may be 0, and acts on it
+        # when the task in hand is done
+        state = celery.worker.state
+        told = any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
+        return self.stop.is_set() or told
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -261,15 +261,18 @@ def stop(
 def hand_back(session: Session, job_id: str, owner: str, now: datetime) -> JobState:
     """Queue again what was claimed and only read ahead; the attempt is not counted. Says the state reached.
 
-    One that was cancelled meanwhile is closed; one that another worker holds is left alone.
+    One that was cancelled meanwhile is closed; one that was superseded loses its lease, and one that another worker
+    holds is left alone.
     """
     job = get(session, job_id, lock=True)
-    if job.lease_owner != owner or job.state not in (JobState.RUNNING, JobState.CANCELLING):
+    if job.lease_owner != owner:
         return job.state
     attempts.release_lease(job)
     job.progress, job.progress_text = 0.0, None
     if job.state is JobState.CANCELLING:
         job.state, job.finished_at = job_after("stopped", job.state), now
+        return job.state
+    if job.state is not JobState.RUNNING:
         return job.state
     job.state = job_after("hand-back", job.state)
     job.attempt -= 1
@@ -370,7 +373,12 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
 
 
 def next_claimable(
-    session: Session, now: datetime, *, waiting_for: timedelta | None = None, before: int | None = None
+    session: Session,
+    now: datetime,
+    *,
+    waiting_for: timedelta | None = None,
+    before: int | None = None,
+    besides: Collection[str] = (),
 ) -> str | None:
     """The most urgent job that `claim` would give now; None if there is none.
 
@@ -380,6 +388,8 @@ def next_claimable(
         Leave out what has had its message, or was created, less than so long ago.
     before
         Leave out what is not more urgent than this priority.
+    besides
+        Leave out these jobs.
     """
     queued: ColumnElement[bool] = Job.state == JobState.QUEUED
     abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
@@ -388,6 +398,8 @@ def next_claimable(
         abandoned &= Job.lease_until <= now - waiting_for
     more_urgent: ColumnElement[bool] = true() if before is None else Job.priority < before
     claimable = select(Job.id).where(more_urgent, queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
+    if besides:
+        claimable = claimable.where(Job.id.not_in(besides))
     return session.scalar(claimable.limit(1))
 
 
