@@ -105,7 +105,7 @@ def open_worker(path: Path) -> Worker:
     def attempted(job_id: str, work: Work) -> JobState | None:
         return attempt(job_id, heartbeat.name, context.catalog, context.config, rng, work)
 
-    processes = [JobProcess(program, memory=memory) for _ in range(2 if workers.read_ahead else 1)]
+    processes = [JobProcess(program, memory=memory) for _ in range(2 if workers.reads_ahead else 1)]
     pipeline = Pipeline(context.catalog, processes, attempted, memory)
     worker = Worker(context, celery_app(context.redis_url), heartbeat, pipeline)
 

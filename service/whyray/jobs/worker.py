@@ -100,9 +100,11 @@ def _work_on(
         )
     with stage("reading"):
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
-    _note_refusals(tools.catalog, order, study)
+    if not study.images:
+        _note_refusals(tools.catalog, order, study)
     images, segmentations = study.or_raise(), order.segmentation_keys
     with device():
+        _note_refusals(tools.catalog, order, study)  # not before: a job that is handed back would name them again
         answers = answer_images(
             images,
             model,
