@@ -18,7 +18,6 @@ from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import worker
-from whyray.jobs.attempt import attempt
 from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.worker import run_job
 from whyray.results import EVERY_KIND
@@ -345,7 +344,7 @@ def test_a_series_that_cannot_be_used_is_named_once_though_the_job_is_handed_bac
     site.router().step()
     (job,), tools = site.jobs(), site.tools()
     work = partial(worker.work_on, tools, device=taken_back)
-    assert attempt(job.id, "worker-1", tools.catalog, tools.config, tools.rng, work) is JobState.QUEUED
+    assert attempts.attempt(job.id, "worker-1", tools.catalog, tools.config, tools.rng, work) is JobState.QUEUED
     assert run_job(job.id, "worker-1", tools) is JobState.DONE
     told = [each.kind for each in rows(site, Event)]
     assert (told.count("job.partial"), told.count("job.passed-over")) == (1, 1)
