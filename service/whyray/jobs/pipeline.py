@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -48,7 +49,9 @@ class _Lane:
     """Whether its job has, or had, its turn."""
     handed_back: str | None = None
     """Why its job is to be handed back."""
-    thread: threading.Thread | None = None
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="job"))
+    """Starts the process, and has it work: the one thread of the lane. It lasts, for Linux ends a process that is to
+    end with its parent when the thread ends that has started it."""
 
     @property
     def is_ahead(self) -> bool:
@@ -107,14 +110,18 @@ class Pipeline:
             if not self._in_hand():
                 break
         for lane in self._in_hand():  # only where the first process has failed
-            assert lane.thread is not None
-            lane.thread.join()
+            lane.thread.submit(lambda: None).result()
         if self.failure is None:
-            self._lanes[0].process.start()  # where it died: it loads its libraries while nothing is to be done
+            self.start()  # where it died: it loads its libraries while nothing is to be done
         self._retire_later()
 
     def _in_hand(self) -> list[_Lane]:
         return [lane for lane in self._lanes if lane.job_id is not None]
+
+    def start(self) -> None:
+        """Start the first process, where it does not run."""
+        first = self._lanes[0]
+        first.thread.submit(first.process.start).result()
 
     def close(self) -> None:
         """End the processes."""
@@ -122,13 +129,13 @@ class Pipeline:
             self._retiring.cancel()
         for lane in self._lanes:
             lane.process.stop()
+            lane.thread.shutdown()
 
     # --- a job --------------------------------------------------------------------------------------------------------
     def _begin(self, lane: _Lane, job_id: str) -> None:
         lane.job_id, lane.since, lane.priority = job_id, time.monotonic(), 0
         lane.at_the_device, lane.handed_back = False, None
-        lane.thread = threading.Thread(target=self._do, args=[lane, job_id], name=f"job-{job_id}", daemon=True)
-        lane.thread.start()
+        lane.thread.submit(self._do, lane, job_id)
 
     def _do(self, lane: _Lane, job_id: str) -> None:
         def work(claimed: str, owner: str, progress: Progress) -> None:
