@@ -36,6 +36,7 @@ from whyray.jobs.pipeline import Pipeline
 from whyray.storage import FolderStorage
 
 MEMORY = 8 << 30
+LARGE = (3000, 2400)
 SLOW_DEVICE = Path(__file__).with_name("slow_device.py")
 ROUTES = [
     ROUTE,
@@ -48,9 +49,12 @@ def studies(count: int) -> Iterator[list[Dataset]]:
     with tempfile.TemporaryDirectory() as folder:
         scan = replace(Scan(), slices=60, distance=2.5, size=512, spacing=(0.45, 0.45))
         head = [dcmread(path) for path in write_phantom(Path(folder), scan)]
-        noise = np.random.default_rng(0).integers(0, 4096, (3000, 2400), np.uint16)
-        film = [dcmread(sample(CHEST))]
-        kinds = [film, [radiograph(noise)], film, head, film]
+        film = dcmread(sample(CHEST))
+        rows, columns = (
+            np.arange(large) * small // large for large, small in zip(LARGE, film.pixel_array.shape, strict=True)
+        )
+        large = radiograph(film.pixel_array[np.ix_(rows, columns)].astype(np.uint16))
+        kinds = [[film], [large], [film], head, [film]]
         for number in range(count):
             yield as_study(kinds[number % len(kinds)], number)
 
@@ -123,7 +127,8 @@ def main() -> None:
         site = site_of(Path(folder))
         for instances in studies(asked.count):
             site.receive(instances)
-        site.router().step()
+        while len(site.jobs()) < asked.count:
+            site.router().step()
         busy, whole, done = measured(site, asked.forward, ahead=not asked.one_by_one)
         site.catalog.close()
     sys.stdout.write(

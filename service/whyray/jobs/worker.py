@@ -102,19 +102,19 @@ def _work_on(
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
     _note_refusals(tools.catalog, order, study)
     images, segmentations = study.or_raise(), order.segmentation_keys
-    with device():
-        answers = answer_images(
-            images,
-            model,
-            request_of(route, config.templates.folder),
-            route=route.name,
-            at=order.job.created_at,
-            revision=order.job.revision,
-            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in segmentations],
-            supersedes=[earlier.sop_instance_uid for earlier in order.previous],
-            device_uid=order.device_uid,
-            progress=lambda done, words: progress(0.9 * done, words),
-        )
+    answers = answer_images(
+        images,
+        model,
+        request_of(route, config.templates.folder),
+        route=route.name,
+        at=order.job.created_at,
+        revision=order.job.revision,
+        segmentations=[files.enter_context(tools.storage.local_file(key)) for key in segmentations],
+        supersedes=[earlier.sop_instance_uid for earlier in order.previous],
+        device_uid=order.device_uid,
+        progress=lambda done, words: progress(0.9 * done, words),
+        device=device,
+    )
     progress(0.92, "making the results")
     templates = tools.templates()
     made = list(
