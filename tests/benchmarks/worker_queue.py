@@ -14,6 +14,8 @@ import argparse
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,7 @@ from whyray.jobs.pipeline import Pipeline
 from whyray.storage import FolderStorage
 
 MEMORY = 8 << 30
+LARGE = (3000, 2400)
 SLOW_DEVICE = Path(__file__).with_name("slow_device.py")
 ROUTES = [
     ROUTE,
@@ -41,40 +44,30 @@ ROUTES = [
 ]
 
 
-def studies(count: int) -> list[list[Dataset]]:
+def studies(count: int) -> Iterator[list[Dataset]]:
     """The instances of each study."""
     with tempfile.TemporaryDirectory() as folder:
         scan = replace(Scan(), slices=60, distance=2.5, size=512, spacing=(0.45, 0.45))
         head = [dcmread(path) for path in write_phantom(Path(folder), scan)]
-        noise = np.random.default_rng(0).integers(0, 4096, (3000, 2400), np.uint16)
-        kinds = [
-            [dcmread(sample(CHEST))],
-            [radiograph(noise)],
-            [dcmread(sample(CHEST))],
-            head,
-            [dcmread(sample(CHEST))],
-        ]
-        return [as_study(kinds[number % len(kinds)], number) for number in range(count)]
+        film = dcmread(sample(CHEST))
+        rows, columns = (
+            np.arange(large) * small // large for large, small in zip(LARGE, film.pixel_array.shape, strict=True)
+        )
+        large = radiograph(film.pixel_array[np.ix_(rows, columns)].astype(np.uint16))
+        kinds = [[film], [large], [film], head, [film]]
+        for number in range(count):
+            yield as_study(kinds[number % len(kinds)], number)
 
 
 def as_study(instances: list[Dataset], number: int) -> list[Dataset]:
     """The same as another study."""
-    made = []
-    for place, instance in enumerate(instances):
-        copy = dcmread_copy(instance)
-        copy.StudyInstanceUID = generate_uid(entropy_srcs=["study", str(number)])
-        copy.SeriesInstanceUID = generate_uid(entropy_srcs=["series", str(number)])
-        copy.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(number), str(place)])
-        copy.file_meta.MediaStorageSOPInstanceUID = copy.SOPInstanceUID
-        made.append(copy)
+    made = deepcopy(instances)
+    for place, instance in enumerate(made):
+        instance.StudyInstanceUID = generate_uid(entropy_srcs=["study", str(number)])
+        instance.SeriesInstanceUID = generate_uid(entropy_srcs=["series", str(number)])
+        instance.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(number), str(place)])
+        instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
     return made
-
-
-def dcmread_copy(instance: Dataset) -> Dataset:
-    """A data set with elements of its own and the same values."""
-    copy = Dataset(instance)
-    copy.file_meta = Dataset(instance.file_meta)
-    return copy
 
 
 def site_of(folder: Path) -> Site:
@@ -110,6 +103,9 @@ def measured(site: Site, forward: float, *, ahead: bool) -> tuple[float, float, 
     for start, end in passes:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
+    for job in site.jobs():
+        if job.state is not JobState.DONE:
+            sys.stderr.write(f"{job.package}: {job.state}: {job.error_code}: {job.error_message}\n")
     done = sum(job.state is JobState.DONE for job in site.jobs())
     return busy, until - passes[0][0], done
 
@@ -131,7 +127,8 @@ def main() -> None:
         site = site_of(Path(folder))
         for instances in studies(asked.count):
             site.receive(instances)
-        site.router().step()
+        while len(site.jobs()) < asked.count:
+            site.router().step()
         busy, whole, done = measured(site, asked.forward, ahead=not asked.one_by_one)
         site.catalog.close()
     sys.stdout.write(

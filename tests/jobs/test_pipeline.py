@@ -146,6 +146,29 @@ def test_the_next_job_is_read_while_one_computes_and_computes_while_that_one_is_
     assert [job.attempt for job in worker.site.jobs()] == [1, 1]
 
 
+def test_both_processes_outlive_their_jobs_and_work_on_the_next_ones(worker: Worker) -> None:
+    first, second = worker.queued(), worker.queued()
+    worker.hold(first)
+    worker.begins(first)
+    worker.reached(f"{first} computes", f"{second} reads")
+    began = [process.pid for process in worker.pipeline.processes]
+    worker.let_go(first)
+    worker.ends()
+    threading.Event().wait(0.3)
+    assert all(pid is not None and alive(pid) for pid in began)
+    third = worker.queued()
+    worker.begins(third)
+    worker.ends()
+    assert worker.job(third).state is JobState.DONE
+    assert [process.pid for process in worker.pipeline.processes] == began
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs, and is not only still to be reaped."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_worker_that_stops_ends_what_computes_and_hands_back_what_it_only_read(worker: Worker) -> None:
     first, second = worker.queued(), worker.queued()
     worker.hold(first)

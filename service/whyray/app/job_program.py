@@ -45,10 +45,12 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
-        current = load_package(package, search=context.config().packages.folders, options=options)
+        """One model a package, and so one session: those that stand beside several packages, too."""
+        current = load_package(package, search=context.config().packages.folders, options=options, load=model)
         kept = loaded.get(package)
         if kept is None or kept.package.digest != current.package.digest:
-            loaded[package] = kept = current
+            same = (other for other in loaded.values() if other.package.digest == current.package.digest)
+            loaded[package] = kept = next(same, current)
         return kept
 
     @lru_cache(maxsize=2)

@@ -142,7 +142,7 @@ def run_worker(path: Path) -> None:
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     worker = open_worker(path)
     try:
-        worker.process.start()
+        worker.pipeline.start()
         detail = worker.process.ready()
         _log.info("ONNX Runtime %s with %s", detail["onnxruntime"], detail["providers"])
         with worker.heartbeat, worker.standing_by():

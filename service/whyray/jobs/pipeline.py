@@ -96,11 +96,15 @@ class Pipeline:
         finally:
             self._hand_back_all()  # only where it ends by an exception
         if not stops:
-            self._lanes[0].start()  # where it died: it loads its libraries while nothing is to be done
+            self.start()  # where it died: it loads its libraries while nothing is to be done
         self._retire_later()
 
     def _in_hand(self) -> list[Lane]:
         return [lane for lane in self._lanes if lane.job_id is not None]
+
+    def start(self) -> None:
+        """Start the first process, where it does not run; while nothing is in hand."""
+        self._lanes[0].start()
 
     def close(self) -> None:
         """Hand back what is in hand, and end the processes."""

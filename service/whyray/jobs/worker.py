@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from whyray.base.errors import ImageError
+from whyray.base.errors import Cancelled, ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.preview import preview_of
 from whyray.base.stages import Stages, measured_stages, stage, stages_in_words
@@ -24,7 +24,7 @@ from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, pa
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
-from whyray.jobs.device_turn import Device
+from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.route_request import request_of
 from whyray.results import (
@@ -100,23 +100,33 @@ def _work_on(
         )
     with stage("reading"):
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
-    if not study.images:
-        _note_refusals(tools.catalog, order, study)
-    images, segmentations = study.or_raise(), order.segmentation_keys
-    with device():
-        _note_refusals(tools.catalog, order, study)  # not before: a job that is handed back would name them again
+    name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
+
+    @contextmanager
+    def device_then_refusals() -> Iterator[None]:
+        with device():
+            name_refusals()  # not before: a job that is handed back would name them again
+            yield
+
+    try:
         answers = answer_images(
-            images,
+            study.or_raise(),
             model,
             request_of(route, config.templates.folder),
             route=route.name,
             at=order.job.created_at,
             revision=order.job.revision,
-            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in segmentations],
+            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
             supersedes=[earlier.sop_instance_uid for earlier in order.previous],
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
+            device=device_then_refusals,
         )
+    except (Cancelled, HandedBack):
+        raise
+    except Exception:
+        name_refusals()
+        raise
     progress(0.92, "making the results")
     templates = tools.templates()
     made = list(
