@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import celery.worker.state
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from planted import planted_package
 from site_under_test import ROUTE, Site, film, site
 from whyray.app.worker_role import open_worker
 from whyray.catalog import JobState
+from whyray.jobs.attempt import Work
+from whyray.jobs.job_process import JobProcess
+from whyray.jobs.pipeline import Pipeline
 
 __all__ = ["site"]
 
@@ -46,5 +52,47 @@ def test_a_graph_that_never_ends_is_ended_at_its_time_and_the_worker_is_there_fo
         assert "it was at: running hung; it did not come back from there" in (job.error_message or "")
         assert worker.failure is None
         assert worker.process.pid is not None, "another one is there already"
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize(("told", "code"), [("should_stop", 0), ("should_terminate", 1)], ids=["SIGTERM", "SIGQUIT"])
+def test_a_worker_that_is_told_to_stop_ends_the_job_in_hand_and_leaves_the_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch, told: str, code: int
+) -> None:
+    for number in (1, 2):
+        site.receive([film(number, study=f"study {number}", series=f"series {number}")])
+    site.router().step()
+    first, second = (job.id for job in site.jobs())
+    worker = open_worker(site.folder / "whyray.yaml")
+    paced = Path(__file__).parents[1] / "jobs" / "paced.py"
+    program = [sys.executable, str(paced), str(site.folder), site.catalog.url.render_as_string()]
+    process = JobProcess(program, memory=400 << 20)
+    attempt = worker.pipeline.attempt
+
+    def attempted(job_id: str, work: Work) -> None:
+        attempt(job_id, work)
+        monkeypatch.setattr(celery.worker.state, told, code)
+
+    worker.pipeline = Pipeline(worker.context.catalog, [process], attempted, 400 << 20)
+    try:
+        worker.run_job(first)
+        states = {job.id: (job.state, job.attempt) for job in site.jobs()}
+        assert states == {first: (JobState.DONE, 1), second: (JobState.QUEUED, 0)}
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "count"),
+    [({}, 2), ({"device": "cuda"}, 1), ({"device": "cuda", "read_ahead": True}, 2), ({"read_ahead": False}, 1)],
+)
+def test_a_worker_reads_ahead_unless_told_otherwise_and_on_a_gpu_only_where_told(
+    site: Site, workers: dict[str, object], count: int
+) -> None:
+    site.configure(workers=workers)
+    worker = open_worker(site.folder / "whyray.yaml")
+    try:
+        assert len(worker.pipeline.processes) == count
     finally:
         worker.close()

@@ -327,3 +327,22 @@ def _in_threads(work: Callable[[str], None], count: int) -> None:
     for thread in threads:
         thread.join()
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "state"), [("superseded", JobState.SUPERSEDED), ("cancelled", JobState.CANCELLED)]
+)
+def test_a_job_that_ended_while_it_was_read_ahead_is_under_no_lease_once_it_is_handed_back(
+    catalog: Catalog, meanwhile: str, state: JobState
+) -> None:
+    with catalog.begin() as session:
+        row = job(session)
+        jobs.claim(session, row.id, "A", NOON)
+        if meanwhile == "superseded":
+            job(session, instances=2)
+        else:
+            jobs.cancel(session, row.id, NOON, actor="ada")
+        assert jobs.hand_back(session, row.id, "B", NOON) is row.state, "of another worker"
+        assert row.lease_owner == "A"
+        assert jobs.hand_back(session, row.id, "A", NOON) is state
+        assert (row.lease_owner, row.lease_until) == (None, None)

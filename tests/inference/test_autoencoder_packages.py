@@ -127,3 +127,16 @@ def test_a_graph_that_gives_back_another_shape_is_refused(tmp_path: Path) -> Non
     model: Model = load_package(folder, options=OPTIONS)
     with pytest.raises(ModelOutputError):
         model.session.run(np.zeros((1, 1, 16, 16), np.float32))
+
+
+def test_packages_that_are_loaded_together_have_the_same_package_beside_them() -> None:
+    loaded: dict[str, Model] = {}
+
+    def load(reference: str) -> Model:
+        if reference not in loaded:
+            loaded[reference] = load_package(reference, options=OPTIONS, load=load)
+        return loaded[reference]
+
+    scopes = {id(load(name).companion("scope", method="test")) for name in ("cxr-findings@1", "cxr-prototypes@1")}
+    assert len(scopes) == 1
+    assert loaded["cxr-findings@1"].at_prevalence({}).companion("scope", method="test") in loaded.values()

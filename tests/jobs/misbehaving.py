@@ -6,17 +6,17 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from whyray.base.errors import PackageError
+from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, take_orders
+from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
 
 how = sys.argv[1]
 
 
-def work(order: Order, progress: Progress) -> None:
+def work(order: Order, progress: Progress, device: Device) -> None:
     progress(0.3, "explaining Effusion by rise")
     if how == "segfault":
         ctypes.string_at(0)
@@ -49,7 +49,7 @@ def finish(order: Order) -> None:
         jobs.finish(session, order.job_id, order.owner, [], [], catalog.clock())
 
 
-def open_up() -> tuple[dict[str, str], Callable[[Order, Progress], None]]:
+def open_up() -> tuple[dict[str, str], WorkOnOrder]:
     if how == "does not start":
         raise PackageError("no GPU", advice="Buy one.")
     return {"pid": str(os.getpid())}, work

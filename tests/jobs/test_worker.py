@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import AbstractContextManager
 from copy import deepcopy
+from functools import partial
 
 import onnx
 import pytest
@@ -16,14 +18,13 @@ from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import worker
+from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.worker import run_job
 from whyray.results import EVERY_KIND
 
 
 def queued(site: Site, **options: object) -> str:
-    site.receive([film(1, **options)])
-    site.router().step()
-    return site.jobs()[-1].id
+    return queued_of(site, film(1, **options))
 
 
 def rows(site: Site, table: type) -> list[object]:
@@ -331,3 +332,32 @@ def test_a_series_that_cannot_be_used_is_named_though_the_rest_gives_an_answer(s
     assert run_job(site.jobs()[0].id, "worker-1", site.tools()) is JobState.DONE
     (event,) = [each for each in rows(site, Event) if each.kind == "job.partial"]
     assert "1 instances not used" in event.message
+
+
+def test_a_series_that_cannot_be_used_is_named_once_though_the_job_is_handed_back(site: Site) -> None:
+    def taken_back() -> AbstractContextManager[None]:
+        raise HandedBack("a more urgent job")
+
+    broken, image = film(2), film(1)
+    del broken.PixelData
+    site.receive([image, broken, report_beside(image)])
+    site.router().step()
+    (job,), tools = site.jobs(), site.tools()
+    work = partial(worker.work_on, tools, device=taken_back)
+    assert attempts.attempt(job.id, "worker-1", tools.catalog, tools.config, tools.rng, work) is JobState.QUEUED
+    assert run_job(job.id, "worker-1", tools) is JobState.DONE
+    told = [each.kind for each in rows(site, Event)]
+    assert (told.count("job.partial"), told.count("job.passed-over")) == (1, 1)
+
+
+def test_what_can_not_be_used_is_named_where_nothing_else_is_there(site: Site) -> None:
+    broken = film(1)
+    del broken.PixelData
+    assert run_job(queued_of(site, broken), "worker-1", site.tools()) is JobState.FAILED
+    assert [each.kind for each in rows(site, Event)].count("job.partial") == 1
+
+
+def queued_of(site: Site, image: Dataset) -> str:
+    site.receive([image])
+    site.router().step()
+    return site.jobs()[-1].id

@@ -32,6 +32,18 @@ def test_the_second_card_of_an_image_shares_the_random_orders_of_the_first() -> 
     assert second.forwards < first.forwards / 4
 
 
+def test_the_cards_of_an_image_share_its_changed_copies_and_are_those_that_each_alone_would_get() -> None:
+    model, x = nets.loaded("plain"), nets.image("plain").numpy()
+    image = explained_image(model, x)
+    maps = explain(model, image, target="all", method="layer-cam")
+    alone = [assess(model, explained_image(model, x), each, others=maps) for each in maps[:2]]
+    assess(model, image, maps[0], others=maps)
+    before = model.session.forwards
+    second = assess(model, image, maps[1], others=maps)
+    assert model.session.forwards - before == 2 * (Budget().steps - 1), "those of its own two curves and no others"
+    assert [each.value for each in second.measurements] == [each.value for each in alone[1].measurements]
+
+
 def test_the_same_seed_gives_the_same_card() -> None:
     x = nets.image("unet").numpy()
     cards = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import highdicom
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage import measure
 from skimage.measure import points_in_poly
 
 import synthetic
@@ -12,6 +14,7 @@ from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, cen
 from results.sources import SOURCES, image_named
 from results.test_report import children, groups_of, report_of
 from whyray.results import Finding, build_results, encode
+from whyray.results.polygon_simplification import simplified
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -83,3 +86,13 @@ def test_an_image_of_a_retired_class_is_outlined_too(templates):
     ((region,),) = [children(each, "Image Region") for each in outlines]
     (reference,) = region.ContentSequence[0].ReferencedSOPSequence
     assert reference.ReferencedSOPClassUID == old.SOPClassUID
+
+
+def test_a_simplified_outline_has_the_very_points_that_looking_at_one_stretch_after_another_keeps() -> None:
+    rng = np.random.default_rng(0)
+    for size in (3, 8, 40, 200):
+        smooth = ndimage.gaussian_filter(rng.standard_normal((size, size)), size / 30)
+        for line in measure.find_contours(np.pad((smooth > np.quantile(smooth, 0.7)).astype(np.float32), 1), 0.5):
+            for tolerance in (0.0, 0.3, 2.0):
+                expected = measure.approximate_polygon(line + 1000, tolerance)
+                np.testing.assert_array_equal(simplified(line + 1000, tolerance), expected)

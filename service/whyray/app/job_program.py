@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from importlib.metadata import distributions
 from multiprocessing.connection import Connection
@@ -13,8 +13,9 @@ from pathlib import Path
 from whyray.app.context import Context
 from whyray.app.tracing import traced_jobs
 from whyray.base.errors import ConfigError, PackageError
+from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, take_orders
+from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
 from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
 
 
@@ -23,7 +24,7 @@ def run_job_program(path: Path, connection: int) -> None:
     take_orders(Connection(connection), partial(_opened, path))
 
 
-def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], None]]:
+def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
     context = Context.open(path)
     workers = context.config().workers
     limit_this_process(memory_of_a_job(workers), workers.device)
@@ -45,10 +46,12 @@ def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], Non
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
-        current = load_package(package, search=context.config().packages.folders, options=options)
+        """One model a package, and so one session: those that stand beside several packages, too."""
+        current = load_package(package, search=context.config().packages.folders, options=options, load=model)
         kept = loaded.get(package)
         if kept is None or kept.package.digest != current.package.digest:
-            loaded[package] = kept = current
+            same = (other for other in loaded.values() if other.package.digest == current.package.digest)
+            loaded[package] = kept = next(same, current)
         return kept
 
     @lru_cache(maxsize=2)
@@ -65,9 +68,9 @@ def _opened(path: Path) -> tuple[dict[str, str], Callable[[Order, Progress], Non
         traced=traced_jobs(context.config(), context.catalog),
     )
 
-    def work(order: Order, progress: Progress) -> None:
+    def work(order: Order, progress: Progress, device: Device) -> None:
         context.source.reload_if_changed()
-        work_on(tools, order.job_id, order.owner, progress)
+        work_on(tools, order.job_id, order.owner, progress, device)
 
     providers = ", ".join(onnxruntime.get_available_providers())
     return {"onnxruntime": onnxruntime.__version__, "providers": providers}, work

@@ -19,9 +19,10 @@ from celery import Celery, bootsteps
 from whyray.app.context import Context, ProcessHeartbeat
 from whyray.base.errors import WhyRayError
 from whyray.catalog import JobState
-from whyray.jobs.attempt import attempt
+from whyray.jobs.attempt import Work, attempt
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.memory_limit import memory_of_a_job
+from whyray.jobs.pipeline import Pipeline
 from whyray.jobs.queue import RUN_JOB, celery_app, queue_hindrance
 from whyray.jobs.result_notices import tell_of_results
 from whyray.jobs.standby import Standby
@@ -31,54 +32,59 @@ _log = logging.getLogger("whyray.roles")
 
 @dataclass
 class Worker:
-    """One worker: its Celery app, its sign of life, and the process in which its jobs run."""
+    """One worker: its Celery app, its sign of life, and what runs its jobs."""
 
     context: Context
     app: Celery
     heartbeat: ProcessHeartbeat
-    process: JobProcess
+    pipeline: Pipeline
     listening: threading.Event = field(default_factory=threading.Event)
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    failure: WhyRayError | None = None
-    """Why its jobs can't be worked on any more."""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def process(self) -> JobProcess:
+        """The process that runs its jobs; the only one while no job waits beside one that runs."""
+        return self.pipeline.processes[0]
+
+    @property
+    def failure(self) -> WhyRayError | None:
+        """Why its jobs can't be worked on any more."""
+        return self.pipeline.failure
 
     def run_job(self, job_id: str) -> None:
-        """Make one attempt at a job; the caller holds `turn`.
+        """Make one attempt at a job, and at those that wait meanwhile; the caller holds the pipeline's turn.
 
         A job is claimed only where something can work on it: a worker that has lost its GPU must not fail them all.
         """
-        try:
-            self.process.ready()
-        except WhyRayError as error:
-            self.failure = error
+        self.pipeline.run(job_id, self._stops)
+        if self.failure is not None:
             celery.worker.state.should_stop = 2
-            return
-        context = self.context
-        state = attempt(job_id, self.heartbeat.name, context.catalog, context.config, self._rng, self.process.work)
-        if state is JobState.DONE:
-            tell_of_results(context.redis_url)
-        self.process.start()  # where it died: it loads its libraries while nothing is to be done
 
-    _rng: random.Random = field(default_factory=random.Random)
+    def _stops(self) -> bool:
+        # Celery sets one of them as soon as SIGTERM or SIGQUIT comes, to the exit code, which may be 0, and acts on it
+        # when the task in hand is done
+        state = celery.worker.state
+        told = any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
+        return self.stop.is_set() or told
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:
         """Take jobs from the catalog, too, while no message can bring them."""
-        url, stop = self.context.redis_url, threading.Event()
+        url, turn = self.context.redis_url, self.pipeline.turn
         standby = Standby(
-            self.context.catalog, self.listening.is_set, lambda: queue_hindrance(url) is None, self.run_job, self.turn
+            self.context.catalog, self.listening.is_set, lambda: queue_hindrance(url) is None, self.run_job, turn
         )
-        thread = threading.Thread(target=standby.run_until, args=[stop], name="standby")
+        thread = threading.Thread(target=standby.run_until, args=[self.stop], name="standby")
         thread.start()
         try:
             yield
         finally:
-            stop.set()
+            self.stop.set()
             thread.join()
 
     def close(self) -> None:
-        """End the process of the jobs, and close the catalog."""
-        self.process.stop()
+        """End the processes of the jobs, and close the catalog."""
+        self.pipeline.close()
         self.context.close()
 
 
@@ -94,8 +100,18 @@ def open_worker(path: Path) -> Worker:
     heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
     level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
     program = (sys.executable, "-m", "whyray", "--log-level", level, "job-process", "--config", str(path))
-    process = JobProcess(program, memory=memory_of_a_job(context.config().workers))
-    worker = Worker(context, celery_app(context.redis_url), heartbeat, process)
+    workers, rng = context.config().workers, random.Random()
+    memory = memory_of_a_job(workers)
+
+    def attempted(job_id: str, work: Work) -> JobState | None:
+        state = attempt(job_id, heartbeat.name, context.catalog, context.config, rng, work)
+        if state is JobState.DONE:
+            tell_of_results(context.redis_url)
+        return state
+
+    processes = [JobProcess(program, memory=memory) for _ in range(2 if workers.reads_ahead else 1)]
+    pipeline = Pipeline(context.catalog, processes, attempted, memory)
+    worker = Worker(context, celery_app(context.redis_url), heartbeat, pipeline)
 
     class Listening(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
         """Knows whether the worker takes messages."""
@@ -114,23 +130,23 @@ def open_worker(path: Path) -> Worker:
 
     @worker.app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
     def run(job_id: str) -> None:
-        with worker.turn:
+        with worker.pipeline.turn:
             worker.run_job(job_id)
 
     return worker
 
 
 def run_worker(path: Path) -> None:
-    """Take jobs, one at a time, until told to stop.
+    """Take jobs until told to stop: one computes at a time, and the next is read meanwhile.
 
     The pool is `solo`: what could need another process is in one of its own anyway. The Celery worker handles SIGTERM
-    itself: it lets the job in hand come to its end, then stops.
+    itself: it lets the job in hand come to its end, hands back what was only read, and stops.
     """
     # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
     worker = open_worker(path)
     try:
-        worker.process.start()
+        worker.pipeline.start()
         detail = worker.process.ready()
         _log.info("ONNX Runtime %s with %s", detail["onnxruntime"], detail["providers"])
         with worker.heartbeat, worker.standing_by():

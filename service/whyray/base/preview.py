@@ -23,7 +23,7 @@ def preview_of(picture: Image.Image, width: int = PREVIEW_WIDTH) -> bytes:
     scale = min(1.0, width / small.width, 4 * width / small.height)
     if scale < 1.0:
         size = (max(1, round(small.width * scale)), max(1, round(small.height * scale)))
-        small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        small = small.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.5)
     out = io.BytesIO()
     # the higher levels take five times as long for pictures of equal size
     small.save(out, "PNG", compress_level=1)

@@ -7,12 +7,12 @@ changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, func, select, text, true, update
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
@@ -266,6 +266,28 @@ def stop(
     return job.state
 
 
+def hand_back(session: Session, job_id: str, owner: str, now: datetime) -> JobState:
+    """Queue again what was claimed and only read ahead; the attempt is not counted. Says the state reached.
+
+    One that was cancelled meanwhile is closed; one that was superseded loses its lease, and one that another worker
+    holds is left alone.
+    """
+    job = get(session, job_id, lock=True)
+    if job.lease_owner != owner:
+        return job.state
+    attempts.release_lease(job)
+    job.progress, job.progress_text = 0.0, None
+    if job.state is JobState.CANCELLING:
+        job.state, job.finished_at = job_after("stopped", job.state), now
+        return job.state
+    if job.state is not JobState.RUNNING:
+        return job.state
+    job.state = job_after("hand-back", job.state)
+    job.attempt -= 1
+    job.started_at = job.dispatched_at = None  # its message is spent: another one is sent
+    return job.state
+
+
 def _fail(session: Session, job: Job, error: WhyRayError, now: datetime) -> None:
     job.state, job.finished_at, job.progress_text = job_after("fail", job.state), now, None
     attempts.release_lease(job)
@@ -358,20 +380,34 @@ def to_dispatch(session: Session, now: datetime, *, again_after: timedelta | Non
     return jobs
 
 
-def next_claimable(session: Session, now: datetime, *, waiting_for: timedelta | None = None) -> str | None:
+def next_claimable(
+    session: Session,
+    now: datetime,
+    *,
+    waiting_for: timedelta | None = None,
+    before: int | None = None,
+    besides: Collection[str] = (),
+) -> str | None:
     """The most urgent job that `claim` would give now; None if there is none.
 
     Parameters
     ----------
     waiting_for
         Leave out what has had its message, or was created, less than so long ago.
+    before
+        Leave out what is not more urgent than this priority.
+    besides
+        Leave out these jobs.
     """
     queued: ColumnElement[bool] = Job.state == JobState.QUEUED
     abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
     if waiting_for is not None:
         queued &= func.coalesce(Job.dispatched_at, Job.created_at) <= now - waiting_for
         abandoned &= Job.lease_until <= now - waiting_for
-    claimable = select(Job.id).where(queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
+    more_urgent: ColumnElement[bool] = true() if before is None else Job.priority < before
+    claimable = select(Job.id).where(more_urgent, queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
+    if besides:
+        claimable = claimable.where(Job.id.not_in(besides))
     return session.scalar(claimable.limit(1))
 
 

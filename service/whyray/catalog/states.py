@@ -78,6 +78,13 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
         "finish", J.RUNNING, J.DONE, "worker", "results and deliveries are in the catalog in the same transaction"
     ),
     Transition("defer", J.RUNNING, J.WAITING, "worker", "a retriable error; tried again after the back-off"),
+    Transition(
+        "hand-back",
+        J.RUNNING,
+        J.QUEUED,
+        "worker",
+        "it was read ahead, and its worker stops or takes what is more urgent",
+    ),
     Transition("fail", J.RUNNING, J.FAILED, "worker", "a permanent error, or the last attempt: the dead letter"),
     Transition("due", J.WAITING, J.QUEUED, "schedule", "the back-off is over"),
     Transition("cancel", J.QUEUED, J.CANCELLED, "administrator", "never runs"),

@@ -135,5 +135,14 @@ class Workers(Section):
     memory: Annotated[Size, Field(ge=1 << 30)] | None = None
     """What the process of a worker's jobs may hold; a job that takes more is ended. Four fifths of the machine's
     memory, shared among the workers, where left out."""
+    read_ahead: bool | None = None
+    """Whether a worker reads the next job's study while one computes, and stores the last one's results: in a second
+    process, which loads the models too, and ends a minute after the last job waited. Both keep to `memory` together;
+    nothing bounds what both hold of a GPU's. Where left out: yes with `cpu`, no with `cuda`."""
     retry: Retry = Retry(attempts=5, delay=timedelta(seconds=30), ceiling=timedelta(minutes=15))
     """What to do after a job's failure that may pass."""
+
+    @property
+    def reads_ahead(self) -> bool:
+        """`read_ahead`, or what holds where it is left out."""
+        return self.device == "cpu" if self.read_ahead is None else self.read_ahead

@@ -36,6 +36,8 @@ NEEDS_RESTART: tuple[Place, ...] = (
     ("workers", "count"),
     ("workers", "device"),
     ("workers", "threads"),
+    ("workers", "memory"),
+    ("workers", "read_ahead"),
     ("tracing",),
 )
 """Settings that a running process keeps until it is started again; all others take effect with the reload."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,11 +43,16 @@ class Model:
     """
 
     def __init__(
-        self, package: Package, options: RuntimeOptions, search: Iterable[Path] = (), *, changed: Network | None = None
+        self,
+        package: Package,
+        options: RuntimeOptions,
+        load: Callable[[str], Model] | None = None,
+        *,
+        changed: Network | None = None,
     ) -> None:
         self.package = package
         self.options = options
-        self._search = tuple(search)
+        self._load = load or partial(load_package, options=options)
         self._changed = changed
         self.as_stated: Model = self
         self._companions: dict[str, Model] = {}
@@ -197,7 +202,7 @@ class Model:
                 advice=f"Name one under companions.{role} in model.yaml, or in the method's parameter `{role}`.",
             )
         if named not in self._companions:
-            self._companions[named] = load_package(named, search=self._search, options=self.options)
+            self._companions[named] = self._load(named)
         return self._companions[named]
 
     def at_prevalence(self, prevalence: Mapping[str, float]) -> Model:
@@ -230,23 +235,31 @@ class Model:
             for target in self.manifest.targets
         )
         manifest = self.manifest.model_copy(update={"targets": targets})
-        moved = Model(replace(self.package, manifest=manifest), self.options, self._search, changed=self._changed)
+        moved = Model(replace(self.package, manifest=manifest), self.options, self._load, changed=self._changed)
         moved.network, moved.session, moved.gradients = self.network, self.session, self.gradients
         moved.as_stated, moved._companions = self.as_stated, self._companions
         return moved
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
-        return Model(self.package, self.options, self._search, changed=self.network.with_graph(proto))
+        return Model(self.package, self.options, self._load, changed=self.network.with_graph(proto))
 
 
-def load_package(reference: str | Path, *, search: Iterable[Path] = (), options: RuntimeOptions | None = None) -> Model:
+def load_package(
+    reference: str | Path,
+    *,
+    search: Iterable[Path] = (),
+    options: RuntimeOptions | None = None,
+    load: Callable[[str], Model] | None = None,
+) -> Model:
     """A model from a package: a folder, or NAME[@VERSION] of an installed one (see `find_package`).
 
-    Nothing heavy happens until the first answer is asked for. Raises NotFound, PackageError.
+    Nothing heavy happens until the first answer is asked for. `load` gives the packages that stand beside it, so that
+    several models may have the same ones; left out, they are loaded for this one. Raises NotFound, PackageError.
     """
-    search = tuple(search)
-    return Model(read_package(find_package(reference, search)), options or RuntimeOptions(), search)
+    search, options = tuple(search), options or RuntimeOptions()
+    beside = load or partial(load_package, search=search, options=options)
+    return Model(read_package(find_package(reference, search)), options, beside)
 
 
 def target_spec(model: Model, name: str) -> TargetSpec:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from whyray.imaging import (
     to_model,
 )
 from whyray.inference import Model
+from whyray.jobs.device_turn import Device
 from whyray.jobs.explaining import explain_image
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
@@ -90,11 +91,13 @@ def answer_images(
     device_uid: str | None = None,
     segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
+    device: Device = nullcontext,
 ) -> list[Answer]:
     """One answer for each image that suits the package.
 
-    `segmentations` may hold anatomy of the images: methods that tell by anatomy take it before any other. `device_uid`
-    is that of the installation; None for the one that this user keeps.
+    `device` is entered when the first image is prepared, and left at the end. `segmentations` may hold anatomy of the
+    images: methods that tell by anatomy take it before any other. `device_uid` is that of the installation; None for
+    the one that this user keeps.
 
     Raises
     ------
@@ -120,25 +123,29 @@ def answer_images(
         )
     model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
     answers: list[Answer] = []
-    for frames in _by_instance(fitting):
-        part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
-        scope, findings, explained, anatomies = _findings_of_frames(frames, model, request, segmentations, part)
-        answers += [
-            Answer(
-                package=identity(model),
-                image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
-                findings=image_findings,
-                route=route,
-                at=at,
-                revision=revision,
-                supersedes=tuple(supersedes),
-                frames_explained=explained,
-                scope=scope,
-                anatomy=anatomy,
-                device_uid=device_uid or user_device_uid(),
+    with ExitStack() as held:
+        at_the_device = cache(lambda: held.enter_context(device()))
+        for frames in _by_instance(fitting):
+            part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
+            scope, findings, explained, anatomies = _findings_of_frames(
+                frames, model, request, segmentations, part, at_the_device
             )
-            for image, image_findings, anatomy in zip(frames, findings, anatomies, strict=True)
-        ]
+            answers += [
+                Answer(
+                    package=identity(model),
+                    image=replace(image, notes=(*image.notes, *invalid_attributes(image.header))),
+                    findings=image_findings,
+                    route=route,
+                    at=at,
+                    revision=revision,
+                    supersedes=tuple(supersedes),
+                    frames_explained=explained,
+                    scope=scope,
+                    anatomy=anatomy,
+                    device_uid=device_uid or user_device_uid(),
+                )
+                for image, image_findings, anatomy in zip(frames, findings, anatomies, strict=True)
+            ]
     return answers
 
 
@@ -165,6 +172,7 @@ def _findings_of_frames(
     request: ExplanationRequest,
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
+    at_the_device: Callable[[], None],
 ) -> tuple[ScopeCheck, list[tuple[Finding, ...]], FramesExplained | None, list[tuple[StructureInSource, ...]]]:
     """All frames answered, then those with the clearest answers explained; which these are, where not all are; and the
     anatomy of those.
@@ -180,6 +188,7 @@ def _findings_of_frames(
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
             prepared = _prepared(frame, model, segmentations)
+        at_the_device()
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
             with activity(f"comparing with ordinary images{place}"), stage("scope"), _named_by_study(frame):

@@ -14,10 +14,12 @@ from whyray.base.failures import logged, typed_error
 from whyray.base.retry import retry_after
 from whyray.catalog import Catalog, Job, JobState, jobs
 from whyray.config import Config, Route
+from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_heartbeat import Heartbeat
 
 _log = logging.getLogger("whyray.worker")
+
 
 Work = Callable[[str, str, Progress], None]
 """(job id, who has claimed it, progress) → does it, and enters it as done; raises what went wrong."""
@@ -40,6 +42,8 @@ def attempt(
         limit = route_of(config, job.route).budget.job_time.total_seconds()
         with Heartbeat(catalog, job_id, owner, limit=limit) as heartbeat:
             work(job_id, owner, heartbeat.progress)
+    except HandedBack as reason:
+        return _hand_back(catalog, job, owner, reason)
     except Exception as error:  # the queue must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {job_id}")
         if isinstance(typed, InternalError):
@@ -47,6 +51,17 @@ def attempt(
         return _stop(catalog, job, owner, typed, retry_after(typed, job.attempt, config.workers.retry, rng))
     _log.info("job %s: done", job_id)
     return JobState.DONE
+
+
+def _hand_back(catalog: Catalog, job: Job, owner: str, reason: HandedBack) -> JobState | None:
+    try:
+        with catalog.begin() as session:
+            state = jobs.hand_back(session, job.id, owner, catalog.clock())
+    except SQLAlchemyError as lost:
+        _log.error("job %s: handed back, and the catalog: %s", job.id, type(lost).__name__)
+        return None
+    _log.info("job %s: %s: handed back, for %s", job.id, state.value, reason)
+    return state
 
 
 def _stop(catalog: Catalog, job: Job, owner: str, error: WhyRayError, wait: timedelta | None) -> JobState | None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import TimeLimit, WhyRayError
 from whyray.catalog import Catalog, jobs
+from whyray.jobs.device_turn import AT_THE_DEVICE
 
 _log = logging.getLogger("whyray.worker")
 
@@ -18,13 +19,15 @@ _log = logging.getLogger("whyray.worker")
 class Heartbeat:
     """A thread beside the work. `progress` is called as the work goes on; it raises what the catalog said.
 
-    Past `limit` seconds `progress` raises `TimeLimit`. Work that can hang in native code runs in a `JobProcess`, which
-    asks here several times a second, whatever the work does, and ends it by force.
+    Past `limit` seconds `progress` raises `TimeLimit`; what a job waits `AT_THE_DEVICE` is none of its time. Work that
+    can hang in native code runs in a `JobProcess`, which asks here several times a second, whatever the work does, and
+    ends it by force.
     """
 
     def __init__(self, catalog: Catalog, job_id: str, owner: str, *, limit: float, every: float = 1.0) -> None:
         self._catalog, self._job_id, self._owner, self._every = catalog, job_id, owner, every
-        self._limit, self._started = limit, time.monotonic()
+        self._limit = limit
+        self._started = self._told = time.monotonic()
         self._done, self._words = 0.0, "starting"
         self._said: WhyRayError | None = None
         self._end = threading.Event()
@@ -40,10 +43,13 @@ class Heartbeat:
         TimeLimit
             If the job ran longer than it may.
         """
-        self._done, self._words = done, words
+        now = time.monotonic()
+        if words == AT_THE_DEVICE:
+            self._started += now - self._told
+        self._done, self._words, self._told = done, words, now
         if self._said is not None:
             raise self._said
-        if time.monotonic() - self._started > self._limit:
+        if now - self._started > self._limit:
             raise TimeLimit(f"job {self._job_id} ran longer than {self._limit:.0f} s; it was at: {words}")
 
     def __enter__(self) -> Heartbeat:

@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -29,6 +29,8 @@ from whyray.base.errors import (
     error_named,
 )
 from whyray.base.failures import logged, typed_error
+from whyray.base.stages import stage
+from whyray.jobs.device_turn import AT_THE_DEVICE, Device, DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.memory_limit import kills_for_memory, resident_memory
 
@@ -52,6 +54,21 @@ class Order:
 @dataclass(frozen=True)
 class _Stop:
     """To the process: come to an end."""
+
+
+@dataclass(frozen=True)
+class _DeviceAsked:
+    """From the process: what is to be computed has been read."""
+
+
+@dataclass(frozen=True)
+class _DeviceGiven:
+    """To the process: the device is its own."""
+
+
+@dataclass(frozen=True)
+class _DeviceLeft:
+    """From the process: another job may compute."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +106,6 @@ class _Failed:
         return error_named(self.code, self.message, advice=self.advice, in_service=self.in_service)
 
 
-_Message = _Ready | _At | _Done | _Failed
-
-
 class JobProcess:
     """A process that does what jobs ask for.
 
@@ -109,14 +123,27 @@ class JobProcess:
         self._connection: Connection[object, object] | None = None
         self._detail: dict[str, str] | None = None
         self._killed_before = 0
+        self.was_ended_for_memory = False
+        """Whether the kernel ended the last one, for want of memory on this machine."""
 
     @property
     def pid(self) -> int | None:
         """Its process id; None while there is none."""
-        return None if self._process is None else self._process.pid
+        process = self._process  # another thread may end it between two looks
+        return None if process is None else process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and takes orders."""
+        process = self._process
+        return self._detail is not None and process is not None and process.poll() is None
 
     def start(self) -> None:
-        """Start it, if it does not run; `ready` waits for it."""
+        """Start it, if it does not run; `ready` waits for it.
+
+        The thread that calls this, `ready` or `work` has to live as long as the process may: Linux ends a process with
+        the thread that has started it (see `end_with_parent`).
+        """
         if self._process is not None and self._process.poll() is None:
             return
         self.stop()
@@ -129,9 +156,12 @@ class JobProcess:
                 start_new_session=True,
             )
         self._connection, self._detail, self._killed_before = own, None, kills_for_memory()
+        self.was_ended_for_memory = False
 
-    def ready(self) -> dict[str, str]:
+    def ready(self, goes_on: Callable[[], object] = lambda: None) -> dict[str, str]:
         """Wait until it takes orders, having started it where it does not run; gives what it says of itself.
+
+        `goes_on` is called meanwhile, several times a second; what it raises ends the wait, and not the process.
 
         Raises
         ------
@@ -139,9 +169,9 @@ class JobProcess:
             Why it can't work: of the class that it told, or by how it ended without a word.
         """
         self.start()
-        assert self._connection is not None
         deadline = time.monotonic() + LONGEST_START
-        while self._detail is None:
+        while (detail := self._detail) is None:
+            goes_on()
             try:
                 message = self._next(_LOOK)
             except _Ended:
@@ -154,37 +184,55 @@ class JobProcess:
             elif time.monotonic() > deadline:
                 self._kill()
                 raise ResourceExhausted(f"the process for jobs was not ready within {LONGEST_START:.0f} s")
-        return self._detail
+        return detail
 
-    def work(self, job_id: str, owner: str, progress: Progress) -> None:
-        """Have a claimed job worked on until it is done and entered.
+    def work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn | None = None) -> None:
+        """Have a claimed job worked on until it is done and entered; its passes when it is its turn at the device.
 
         Raises
         ------
         WhyRayError
             What went wrong with it; what `progress` raised; or why the process ended in it.
+        HandedBack
+            If `progress`, or the turn, said so.
         """
-        self.ready()
-        assert self._connection is not None
-        at = _At(0.0, "starting")
+        turn = turn or DeviceTurn()
         try:
-            self._connection.send(Order(job_id, owner))
-        except OSError as error:
+            self._work(job_id, owner, progress, turn)
+        finally:
+            turn.leave(job_id)
+
+    def _work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn) -> None:
+        at, waits = _At(0.0, "starting"), False
+        self.ready(lambda: progress(at.done, at.words))
+        try:
+            self._send(Order(job_id, owner))
+        except _Ended as error:
             raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
-                message = self._next(_LOOK)
+                if waits and turn.take(job_id, _LOOK):
+                    waits = False
+                    self._send(_DeviceGiven())
+                message = self._next(0.0 if waits else _LOOK)
             except _Ended:
                 raise self._death(f"in job {job_id}, at: {at.words}") from None
+            except HandedBack as error:
+                if self._wind_down(error):
+                    return
+                raise
             if isinstance(message, _Done):
                 return
             if isinstance(message, _Failed):
                 raise message.error()
+            if isinstance(message, _DeviceLeft):
+                turn.leave(job_id)
+            waits = waits or isinstance(message, _DeviceAsked)
             at = message if isinstance(message, _At) else at
             try:
-                progress(at.done, at.words)
+                progress(at.done, AT_THE_DEVICE if waits else at.words)
                 self._check_memory(job_id, at)
-            except WhyRayError as error:
+            except (WhyRayError, HandedBack) as error:
                 if self._wind_down(error):
                     return
                 raise
@@ -193,17 +241,28 @@ class JobProcess:
         """End it."""
         self._kill()
 
+    def _send(self, message: object) -> None:
+        connection = self._connection
+        if connection is None:
+            raise _Ended
+        try:
+            connection.send(message)
+        except OSError as error:
+            raise _Ended from error
+
     def _next(self, wait: float) -> object | None:
         """The next message, or None if there was none in time."""
-        assert self._connection is not None
+        connection = self._connection
+        if connection is None:
+            raise _Ended
         try:
-            return self._connection.recv() if self._connection.poll(wait) else None
+            return connection.recv() if connection.poll(wait) else None
         except (EOFError, OSError) as error:
             raise _Ended from error
 
     def _check_memory(self, job_id: str, at: _At) -> None:
-        assert self._process is not None
-        held = resident_memory(self._process.pid)
+        pid = self.pid
+        held = 0 if pid is None else resident_memory(pid)
         if held > self._memory:
             self._kill()
             raise ResourceExhausted(
@@ -212,34 +271,40 @@ class JobProcess:
                 advice="Raise workers.memory, or give the machine more; ask for fewer frames or methods in the route.",
             )
 
-    def _wind_down(self, error: WhyRayError) -> bool:
+    def _wind_down(self, error: WhyRayError | HandedBack) -> bool:
         """Let the work come to its end, or end its process; says whether it was done after all."""
         if self._process is None:
             return False
-        assert self._connection is not None
+        if isinstance(error, HandedBack) and error.at_once:
+            self._kill()
+            return False
         deadline = time.monotonic() + GRACE
         try:
-            self._connection.send(_Stop())
+            self._send(_Stop())
             while (left := deadline - time.monotonic()) > 0:
                 message = self._next(left)
                 if isinstance(message, (_Done, _Failed)):
                     return isinstance(message, _Done)
-        except (_Ended, OSError):
+        except _Ended:
             pass
-        _log.error("%s: the work did not come back; its process is ended", error.code)
-        error.message += "; it did not come back from there, and its process was ended"
+        if isinstance(error, WhyRayError):
+            _log.error("%s: the work did not come back; its process is ended", error.code)
+            error.message += "; it did not come back from there, and its process was ended"
         self._kill()
         return False
 
     def _death(self, where: str) -> WhyRayError:
         """Why the process ended of itself."""
-        assert self._process is not None
-        code = self._process.wait()
+        process = self._process
+        if process is None:
+            return ProcessKilled(f"the worker has ended the process for jobs {where}")
+        code = process.wait()
         killed_before = self._killed_before
         self._kill()
         words = f"the process for jobs {how_ended(code)} {where}"
         _log.error("%s", words)
         if code == -signal.SIGKILL and kills_for_memory() > killed_before:
+            self.was_ended_for_memory = True
             return ResourceExhausted(f"{words}. The kernel ends processes where memory runs out, and did")
         if code < 0 and -code not in _FAULTS:
             return ProcessKilled(words)
@@ -256,13 +321,17 @@ class JobProcess:
             process.wait()
 
 
+WorkOnOrder = Callable[[Order, Progress, Device], None]
+"""Works on one claimed job: reads it, computes while it has the device, and enters it as done."""
+
+
 class _Ended(Exception):  # noqa: N818 - what happened
     """The other side of the connection is gone."""
 
 
 def take_orders(
     connection: Connection[object, object],
-    open_up: Callable[[], tuple[dict[str, str], Callable[[Order, Progress], None]]],
+    open_up: Callable[[], tuple[dict[str, str], WorkOnOrder]],
 ) -> None:
     """Be the process: open up, then do what is ordered, until the worker is gone.
 
@@ -284,17 +353,28 @@ def take_orders(
                 connection.send(_answer(order, work, connection))
 
 
-def _answer(
-    order: Order, work: Callable[[Order, Progress], None], connection: Connection[object, object]
-) -> _Done | _Failed:
+def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> _Done | _Failed:
+    def stop_if_told(message: object) -> None:
+        if isinstance(message, _Stop):
+            raise Cancelled(f"job {order.job_id} is to stop")
+
     def progress(done: float, words: str) -> None:
         connection.send(_At(done, words))
         if connection.poll():
-            connection.recv()
-            raise Cancelled(f"job {order.job_id} is to stop")
+            stop_if_told(connection.recv())
+
+    @contextmanager
+    def device() -> Iterator[None]:
+        with stage("waiting for the device"):
+            connection.send(_DeviceAsked())
+            stop_if_told(connection.recv())
+        try:
+            yield
+        finally:
+            connection.send(_DeviceLeft())
 
     try:
-        work(order, progress)
+        work(order, progress, device)
     except Exception as error:  # the worker must go on, and the catalog must say why this job did not
         typed = typed_error(error, f"job {order.job_id}")
         if isinstance(typed, InternalError):

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 _SHARE = 0.8
 """Of the machine's memory, for all workers together, where `workers.memory` is left out."""
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_FIRST_TO_GO = 800
+FIRST_TO_GO = 800
 """Of 1000: where the machine runs out, the kernel ends a job before Redis, intake or the worker that watches it."""
+BEFORE_ALL = 1000
+"""Of 1000: and what has only been read before what computes."""
 _SLACK = 1 << 30
 """What libraries map and do not touch."""
 
@@ -41,11 +43,17 @@ def limit_this_process(most: int, device: str) -> None:
     CUDA maps more than the machine has, so that there only `resident_memory`, watched from outside, counts.
     """
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
     if device == "cpu":
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = most + _SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def go_first(pid: int, score: int) -> None:
+    """How soon the kernel ends this process where memory runs out: 0 as any other, `BEFORE_ALL` before all."""
+    with suppress(OSError):  # it has ended, or this machine does not let its user choose
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(score))
 
 
 def resident_memory(pid: int) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from whyray.base.errors import ImageError
+from whyray.base.errors import Cancelled, ImageError
 from whyray.base.finding_record import finding_records
 from whyray.base.preview import preview_of
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
@@ -21,6 +24,7 @@ from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, pa
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
+from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.route_request import request_of
 from whyray.results import (
@@ -72,17 +76,20 @@ def run_job(job_id: str, owner: str, tools: Tools) -> JobState | None:
     return attempt(job_id, owner, tools.catalog, tools.config, tools.rng, partial(work_on, tools))
 
 
-def work_on(tools: Tools, job_id: str, owner: str, progress: Progress) -> None:
+def work_on(tools: Tools, job_id: str, owner: str, progress: Progress, device: Device = nullcontext) -> None:
     """Answer, explain, store and enter as done what a claimed job asks for.
 
+    It is read before the device is asked for, and its results are made and stored when the device is another job's.
     Raises whatever goes wrong.
     """
     with tools.traced(job_id) as observer, measured_stages(observer=observer) as stages, ExitStack() as files:
-        _work_on(tools, job_id, owner, progress, files, stages)
+        _work_on(tools, job_id, owner, progress, device, files, stages)
     _log.info("job %s: %s", job_id, _time_in_words(stages))
 
 
-def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: ExitStack, stages: Stages) -> None:
+def _work_on(
+    tools: Tools, job_id: str, owner: str, progress: Progress, device: Device, files: ExitStack, stages: Stages
+) -> None:
     """What is read stays open in `files`, for images give their pixels when asked for."""
     config, order = tools.config(), _order(job_id, tools)
     route = route_of(config, order.job.route)
@@ -95,19 +102,33 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
         )
     with stage("reading"):
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
-    _note_refusals(tools.catalog, order, study)
-    answers = answer_images(
-        study.or_raise(),
-        model,
-        request_of(route, config.templates.folder),
-        route=route.name,
-        at=order.job.created_at,
-        revision=order.job.revision,
-        segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
-        supersedes=[earlier.sop_instance_uid for earlier in order.previous],
-        device_uid=order.device_uid,
-        progress=lambda done, words: progress(0.9 * done, words),
-    )
+    name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
+
+    @contextmanager
+    def device_then_refusals() -> Iterator[None]:
+        with device():
+            name_refusals()  # not before: a job that is handed back would name them again
+            yield
+
+    try:
+        answers = answer_images(
+            study.or_raise(),
+            model,
+            request_of(route, config.templates.folder),
+            route=route.name,
+            at=order.job.created_at,
+            revision=order.job.revision,
+            segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
+            supersedes=[earlier.sop_instance_uid for earlier in order.previous],
+            device_uid=order.device_uid,
+            progress=lambda done, words: progress(0.9 * done, words),
+            device=device_then_refusals,
+        )
+    except (Cancelled, HandedBack):
+        raise
+    except Exception:
+        name_refusals()
+        raise
     progress(0.92, "making the results")
     templates = tools.templates()
     made = list(
@@ -122,7 +143,7 @@ def _work_on(tools: Tools, job_id: str, owner: str, progress: Progress, files: E
         )
     )
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = [_store(result, tools.storage, destinations) for _, results in made for result in results]
+    stored = _stored([result for _, results in made for result in results], tools.storage, destinations)
     with stage("describing"):
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         records = finding_records(findings, of=f"job {job_id}")
@@ -198,18 +219,35 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
     return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
-def _store(result: Result, storage: Storage, destinations: Sequence[str]) -> NewResult:
+def _stored(results: Sequence[Result], storage: Storage, destinations: Sequence[str]) -> list[NewResult]:
+    """The results, durable in storage. Pictures are encoded in a thread of their own, in which deflate and Pillow hold
+    nobody up, while data sets are encoded in this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as beside:
+        pictures = [
+            None if result.picture is None else beside.submit(_store_picture, result.picture, storage)
+            for result in results
+        ]
+        return [
+            _store(result, storage, destinations, picture) for result, picture in zip(results, pictures, strict=True)
+        ]
+
+
+def _store_picture(picture: NDArray[np.uint8], storage: Storage) -> tuple[str, str]:
+    """The keys of a picture and of the small one for lists."""
+    return (
+        storage.put(png_file(picture), suffix=".png").key,
+        storage.put(preview_of(Image.fromarray(picture)), suffix=".png").key,
+    )
+
+
+def _store(
+    result: Result, storage: Storage, destinations: Sequence[str], picture: Future[tuple[str, str]] | None
+) -> NewResult:
     encoded = encode(result.dataset)
     with stage("storing"):
         stored = storage.put(encoded, suffix=".dcm")
-    picture_key = preview_key = None
-    if result.picture is not None:
-        png = png_file(result.picture)
-        with stage("small pictures for lists"):
-            preview = preview_of(Image.fromarray(result.picture))
-        with stage("storing"):
-            picture_key = storage.put(png, suffix=".png").key
-            preview_key = storage.put(preview, suffix=".png").key
+    with stage("picture encoding"):
+        picture_key, preview_key = (None, None) if picture is None else picture.result()
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from whyray.base.errors import WhyRayError
-from whyray.inference import WITHOUT_MAPS, Model, RuntimeOptions, cast_to
+from whyray.inference import WITHOUT_MAPS, Model, RuntimeOptions, cast_to, load_package
 from whyray.inference.local_evidence import refuse_false_evidence
 from whyray.onboarding.companion_check import missing_companions, unnamed_companions
 from whyray.packages import read_package
@@ -47,7 +48,9 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None, search:
     """As `check_package`, with the tensors that explanations are made of, and what could stand beside the package."""
     findings: list[Finding] = []
     try:
-        model = Model(read_package(folder), options or RuntimeOptions(), search)
+        options, search = options or RuntimeOptions(), tuple(search)
+        beside = partial(load_package, search=search, options=options)
+        model = Model(read_package(folder), options, beside)
         findings += _about_the_folder(model)
         findings += _about_companions(model)
         x = np.random.default_rng(0).uniform(0, 1, model.network.input_shape).astype(np.float32)

@@ -78,7 +78,7 @@ def assess(
         left = budget.forwards + spent - sum(measurement.forwards for measurement in measured)
         measured += target_swap(case, heatmap, others, affordable=left)
         left = budget.forwards + spent - sum(measurement.forwards for measurement in measured)
-        measured += stability(case, heatmap, np.random.default_rng(seed), affordable=left)
+        measured += stability(case, heatmap, seed, affordable=left)
     return QualityCard(tuple(measured))
 
 

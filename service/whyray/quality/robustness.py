@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from whyray.base.errors import ExplanationError, ModelOutputError
-from whyray.explain import Case, Heatmap, checked_parameters, explainable, heatmaps, method_named
+from whyray.explain import Case, ExplainedImage, Heatmap, checked_parameters, explainable, heatmaps, method_named
 from whyray.explain.refusal import ends_all
 from whyray.quality.card import Grade, Measurement
 from whyray.quality.similarity import rank_correlation, structural_similarity
@@ -97,18 +97,30 @@ def _not_made_again(cost: int, affordable: int, because: str) -> Measurement:
     )
 
 
-def stability(case: Case, heatmap: Heatmap, rng: np.random.Generator, *, affordable: int) -> Iterator[Measurement]:
-    """SSIM of the map with that of the image under 1 % noise, and under a shift by one pixel, shifted back."""
+def stability(case: Case, heatmap: Heatmap, seed: int, *, affordable: int) -> Iterator[Measurement]:
+    """SSIM of the map with that of the image under 1 % noise, and under a shift by one pixel, shifted back.
+
+    The two changed images of a planar one are kept with it, and with them their passes: all of its maps are compared
+    on the same. Those of a volume are made anew, for what their passes give may take hundreds of megabytes.
+    """
     cost = cost_of(heatmap) + 1
-    spread = float(case.x.max() - case.x.min())
-    noisy = (case.x + NOISE * spread * rng.standard_normal(case.x.shape)).astype(np.float32)
     axes = tuple(range(2, case.x.ndim))
-    shifted = np.roll(case.x, 1, axis=axes[-2:])
     inside = (slice(None),) * (len(axes) - 2) + (slice(1, -1),) * 2
-    for name, image, back in (("noise", noisy, 0), ("1-pixel shift", shifted, -1)):
+
+    def noisy() -> ExplainedImage:
+        spread = float(case.x.max() - case.x.min())
+        noise = np.random.default_rng(seed).standard_normal(case.x.shape)
+        return ExplainedImage(case.model, (case.x + NOISE * spread * noise).astype(np.float32))
+
+    def shifted() -> ExplainedImage:
+        return ExplainedImage(case.model, np.roll(case.x, 1, axis=axes[-2:]))
+
+    changes = (("noise", noisy, 0), ("1-pixel shift", shifted, -1))
+    for name, change, back in changes:
         if cost > affordable:
             return
         affordable -= cost
+        image = case.image.once(("changed", name, seed), change) if len(axes) == 2 else change()
         try:
             again = _again(Case(case.model, image, case.targets), heatmap).values
         except (ExplanationError, ModelOutputError):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from skimage import measure
 
 from whyray.base.arrays import BoolArray
+from whyray.results.polygon_simplification import simplified
 
 _TOLERANCE = 0.3
 """How far a simplified outline may lie from the region's edge, in pixels of the source."""
@@ -27,7 +28,7 @@ def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
     polygons = []
     for within in measure.find_contours(padded, 0.5):
         contour = within + corner
-        simple = measure.approximate_polygon(contour, _TOLERANCE)
+        simple = simplified(contour, _TOLERANCE)
         points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5
         polygons.append(np.clip(points, 0, region.shape[::-1]))
     return polygons

@@ -13,6 +13,7 @@ from whyray.explain import RegionShares
 from whyray.imaging import frame_orientation
 from whyray.results.answer import Answer, Finding, StructureInSource
 from whyray.results.page_words import PlaceWords
+from whyray.results.remembered import Remembered
 from whyray.results.wording import Wording
 
 _PART = 0.1
@@ -22,6 +23,9 @@ _NAMED_TOO = 0.3
 _MOST_NAMED = 3
 _ONE_SIDE = 0.75
 """Share from which on a region lies on one side."""
+
+_places: Remembered[str] = Remembered(32)
+"""A finding's page and the first page say the same."""
 
 
 def place_in_words(answer: Answer, finding: Finding, region: Frames[np.bool_], wording: Wording) -> str:
@@ -34,6 +38,10 @@ def place_in_words(answer: Answer, finding: Finding, region: Frames[np.bool_], w
     region
         (frames, rows, columns) of the source.
     """
+    return _places.of((answer, finding, region, wording), None, lambda: _place(answer, finding, region, wording))
+
+
+def _place(answer: Answer, finding: Finding, region: Frames[np.bool_], wording: Wording) -> str:
     if not region.any():
         return ""
     structures = _structures(answer, finding)
@@ -42,7 +50,7 @@ def place_in_words(answer: Answer, finding: Finding, region: Frames[np.bool_], w
         masks = [(structure.name, _inside(structure.mask, box)) for structure in structures]
         inside = _inside(region, box)
         within = np.logical_or.reduce([mask for _, mask in masks])
-        if (inside & within).sum() * 2 >= inside.sum():
+        if np.count_nonzero(inside & within) * 2 >= np.count_nonzero(inside):
             return _by_anatomy(masks, inside, wording)
         return wording.pages.place.outside.format(place=_by_image(answer, region, wording.pages.place))
     return _by_image(answer, region, wording.pages.place)
@@ -85,12 +93,12 @@ def _by_anatomy(masks: Sequence[tuple[str, BoolArray]], region: BoolArray, wordi
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     names: list[str] = []
     for part in np.argsort(-sizes, kind="stable"):
-        if sizes[part] < _PART * region.sum() or len(names) >= _MOST_NAMED:
+        if sizes[part] < _PART * sizes.sum() or len(names) >= _MOST_NAMED:
             break
         inside = labels == part + 1
+        # counted, and not added up as `sum` does of what is true: a tenth of the time
         shares = sorted(
-            ((float((inside & mask).sum()) / sizes[part], name) for name, mask in masks),
-            reverse=True,
+            ((float(np.count_nonzero(inside & mask)) / sizes[part], name) for name, mask in masks), reverse=True
         )
         names += [name for share, name in shares if share >= _NAMED_TOO] or [shares[0][1]]
     told = [wording.regions.names.get(name, name) for name in dict.fromkeys(names)][:_MOST_NAMED]

@@ -10,11 +10,12 @@ from whyray.base.arrays import DoubleArray
 from whyray.base.frame_array import Frames
 from whyray.imaging import SourceImage, frame_orientation
 from whyray.results.answer import Answer, Finding, GradedExplanation, MapInSource
+from whyray.results.page.frame_picture import frame_picture
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.locator import locator
 from whyray.results.page.marks import badge_not_shown, badge_of
-from whyray.results.page.overlay import Picture, dimmed_where_unseen, plain, with_finding, with_mask
+from whyray.results.page.overlay import Picture, dimmed_where_unseen, with_finding, with_mask
 from whyray.results.page.said import (
     about_words,
     foot_of,
@@ -228,7 +229,7 @@ def _panels(
 ) -> list[Panel]:
     frame = image.frames[index]
     header = image.headers[frame.sop_instance_uid]
-    background = plain(image.display[index], size)
+    background = frame_picture(image, index, size)
     orientation, bar = frame_orientation(frame, header), scale_bar(frame, size)
     if image.kind == "planar":
         captions = (wording.original, caption)

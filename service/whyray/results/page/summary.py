@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw
 
 from whyray.results.answer import Answer, Finding, MapInSource, by_probability
 from whyray.results.page.finding import SENTENCE, overlay_of
+from whyray.results.page.frame_picture import frame_picture
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Words, compose
 from whyray.results.page.marks import draw_level, draw_probability
-from whyray.results.page.overlay import Picture, plain, with_mask
+from whyray.results.page.overlay import Picture, with_mask
 from whyray.results.page.said import foot_of, is_called, name_of, number_of, probability_of
 from whyray.results.page.text import Lines, draw_lines, fitted, one_line, text_size_of, wrapped
 from whyray.results.place import place_in_words
@@ -270,7 +271,7 @@ def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
     rows, columns = image.shape[1:]
     high = rows * image.frames[index].pixel_aspect
     scale = side / max(columns, high)
-    background = plain(image.display[index], (max(1, round(columns * scale)), max(1, round(high * scale))))
+    background = frame_picture(image, index, (max(1, round(columns * scale)), max(1, round(high * scale))))
     small = layout.model_copy(update={"contour": layout.contour.model_copy(update={"width": 2})})
     if heatmap is not None:
         picture = overlay_of(heatmap, small)(background, index)

@@ -81,12 +81,13 @@ def _font_file(name: str) -> Path | None:
 
 
 @lru_cache(maxsize=16)
-def _characters(path: Path) -> frozenset[int]:
-    return frozenset(FT2Font(str(path)).get_charmap())
+def _characters(path: Path) -> frozenset[str]:
+    return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
 
 
 def _holds(path: Path, text: str) -> bool:
-    return all(ord(character) in _characters(path) for character in text if not character.isspace())
+    lacking = set(text) - _characters(path)
+    return not lacking or all(character.isspace() for character in lacking)
 
 
 @lru_cache(maxsize=128)

@@ -1,0 +1,21 @@
+"""A frame as displayed, at a size of the page: made once for all pages of an answer that show it."""
+
+from __future__ import annotations
+
+from whyray.imaging import SourceImage
+from whyray.results.page.overlay import Picture, Size, plain
+from whyray.results.remembered import Remembered
+
+_pictures: Remembered[Picture] = Remembered(4)
+"""Of a radiograph the one of its pages and the one of its first page, and as many of the image before."""
+
+
+def frame_picture(image: SourceImage, index: int, size: Size) -> Picture:
+    """The frame (its index) of an image as displayed, RGB of `size`; nobody can write to it."""
+
+    def made() -> Picture:
+        picture = plain(image.display[index], size)
+        picture.flags.writeable = False
+        return picture
+
+    return _pictures.of((image,), (index, size), made)
