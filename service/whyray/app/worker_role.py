@@ -62,7 +62,9 @@ class Worker:
     def _stops(self) -> bool:
         # Celery sets it as soon as the signal comes, and acts on it when the task in hand is done
         told = celery.worker.state.should_stop
-        return self.stop.is_set() or (told is not None and told is not False)
+        if told is not None and told is not False:
+            self.stop.set()  # for who stands by, too: what was handed back is not to be taken again
+        return self.stop.is_set()
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:
