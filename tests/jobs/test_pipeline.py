@@ -184,6 +184,14 @@ def test_a_worker_that_stops_ends_what_computes_and_hands_back_what_it_only_read
     assert worker.job(first).state is JobState.DONE
 
 
+def test_a_worker_that_is_to_stop_begins_no_job(worker: Worker) -> None:
+    job_id = worker.queued()
+    worker.stop.set()
+    worker.begins(job_id)
+    worker.ends()
+    assert (worker.job(job_id).state, worker.job(job_id).attempt, worker.done()) == (JobState.QUEUED, 0, [])
+
+
 def test_the_most_urgent_job_waits_for_one_that_runs_and_for_none_that_was_read_ahead(worker: Worker) -> None:
     first, second = worker.queued(), worker.queued()
     worker.hold(first)

@@ -64,8 +64,9 @@ class Worker:
         # Celery sets one of them as soon as SIGTERM or SIGQUIT comes, to the exit code, which may be 0, and acts on it
         # when the task in hand is done
         state = celery.worker.state
-        told = any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
-        return self.stop.is_set() or told
+        if any(code is not None and code is not False for code in (state.should_stop, state.should_terminate)):
+            self.stop.set()  # for who stands by, too: what was handed back is not to be taken again
+        return self.stop.is_set()
 
     @contextmanager
     def standing_by(self) -> Iterator[None]:

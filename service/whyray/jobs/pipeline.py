@@ -74,6 +74,8 @@ class Pipeline:
 
         Once it is `stopping`, what computes or is stored comes to its end, and what was only read is handed back.
         """
+        if stopping():
+            return
         if self._retiring is not None:
             self._retiring.cancel()
         self.failure, self._alone = None, False
