@@ -93,5 +93,9 @@ def test_what_the_driver_raises_is_told_as_the_databases(catalog: Catalog) -> No
     assert not studies.is_own(catalog, "1.2.3")
     with catalog.engine.begin() as connection:
         connection.execute(text("ALTER TABLE results RENAME TO gone"))
-    with pytest.raises(DBAPIError):
-        studies.is_own(catalog, "1.2.3")
+    try:
+        with pytest.raises(DBAPIError):
+            studies.is_own(catalog, "1.2.3")
+    finally:
+        with catalog.engine.begin() as connection:  # PostgreSQL's is one for all tests
+            connection.execute(text("ALTER TABLE gone RENAME TO results"))

@@ -119,9 +119,13 @@ def test_run_lengths_of_another_count_of_pixels_are_refused_by_name(rows: int, t
 def test_a_frame_of_a_few_bytes_that_claims_gigabytes_is_refused_by_its_header(tmp_path: Path) -> None:
     data = compressed(JPEG2000Lossless)
     frame = bytearray(frame_of(data))
-    frame[8:16] = struct.pack(">2L", 65535, 65535)
-    claims = read(data, tmp_path, Rows=65535, Columns=65535, PixelData=encapsulate([bytes(frame)]))
-    assert f"the data set claims 4294836225 samples of a compressed frame of {len(frame)} bytes" in words_of(claims)
+    for side, words in (
+        (30_000, f"the data set claims 900000000 samples of a compressed frame of {len(frame)} bytes"),
+        (65_535, "expected at most 4096 MiB of pixels in an image, found 1 frames of 65535 x 65535 pixels"),
+    ):
+        frame[8:16] = struct.pack(">2L", side, side)
+        claims = read(data, tmp_path, Rows=side, Columns=side, PixelData=encapsulate([bytes(frame)]))
+        assert words in words_of(claims)
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless], ids=lambda uid: uid.name)

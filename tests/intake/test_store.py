@@ -267,7 +267,11 @@ def test_a_shortage_while_an_instance_is_looked_at_is_not_the_senders_fault(
         raise OSError(shortage, os.strerror(shortage))
 
     running = listen()
-    large = encode(small(1, pixels=bytes(100_000)))
+    image = small(1)
+    # what stands behind so long an element is not in memory any more, and looked for in the file
+    block = image.private_block(0x0011, "WHYRAY TESTS", create=True)
+    block.add_new(1, "OB", bytes(300_000))
+    large = encode(image)
     with running.sender() as sender:
         with monkeypatch.context() as patched:
             patched.setattr(IncomingInstance, "open", short_of)

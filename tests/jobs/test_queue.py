@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+import celery.worker.state
 import pytest
 
 from catalog.rows import result
@@ -66,7 +67,11 @@ def test_a_schedule_that_is_stirred_steps_at_once_and_one_that_is_stopped_ends_a
     assert not running.is_alive()
 
 
-def test_urgent_work_is_taken_before_routine_work_that_came_first(shared_redis: RedisServer) -> None:
+def test_urgent_work_is_taken_before_routine_work_that_came_first(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Celery keeps it for the whole process, and a worker that has failed in another test has set it
+    monkeypatch.setattr(celery.worker.state, "should_stop", None)
     app = celery_app(shared_redis.socket_url)
     done: list[str] = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -32,7 +31,6 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.
 _DIGITS_AND_DOTS = re.compile(r"[\d.]+(/\d*)?", re.ASCII)
 ANY_ADDRESS = "any"
 _SHORTEST_TOKEN = 16
-_MOST_BY_ITSELF, _CORES_OF_ONE = 4, 4
 
 TRANSFER_SYNTAXES: Mapping[str, str] = {
     entry[4]: uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and entry[4]
@@ -313,9 +311,9 @@ class Listener(Section):
     """Let in AE titles that `peers` doesn't name, from any address. Needs `address` to be written."""
     limits: ListenerLimits = ListenerLimits()
     """Limits and time-outs; re-read while running, for new associations."""
-    processes: Count | None = None
-    """Processes that take instances in; with 1 the one that listens does so itself. One for every four cores, four at
-    most, where left out. Takes effect at the next start."""
+    processes: Count = 1
+    """Processes that take instances in; with 1 the one that listens does so itself. On two cores more did not pay; try
+    them with eight or more, and many associations. Takes effect at the next start."""
     dicomweb: DicomWebListener | None = None
     """STOW-RS, by HTTP; off where left out."""
     tls: ListenerTls | None = None
@@ -324,8 +322,7 @@ class Listener(Section):
     @property
     def receiving_processes(self) -> int:
         """Processes that serve associations beside the one that listens."""
-        wanted = self.processes or min(_MOST_BY_ITSELF, (os.cpu_count() or 1) // _CORES_OF_ONE)
-        return wanted if wanted > 1 else 0
+        return self.processes if self.processes > 1 else 0
 
     @model_validator(mode="after")
     def _openness_is_explicit(self) -> Listener:
