@@ -26,6 +26,7 @@ from peers import OrthancServer, StoreScp, free_port, until
 from running import Running
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, send_files
+from whyray_docs.marks import with_part
 
 PACKAGE = Path(__file__).parents[2] / "service" / "whyray" / "bundled" / "cxr-findings" / "1.0.0"
 MARKS = ("<!-- end to end: made by tests/benchmarks/end_to_end.py -->", "<!-- end of end to end -->")
@@ -151,11 +152,7 @@ def main() -> None:
     if wanted.out is None:
         sys.stdout.write(made + "\n")
         return
-    before, _, rest = wanted.out.read_text("utf-8").partition(MARKS[0])
-    _, closed, after = rest.partition(MARKS[1])
-    if not closed:
-        sys.exit(f"{wanted.out} has no {MARKS[0]} … {MARKS[1]}")
-    wanted.out.write_text(f"{before}{MARKS[0]}\n{made}\n{MARKS[1]}{after}", "utf-8")
+    wanted.out.write_text(with_part(wanted.out.read_text("utf-8"), *MARKS, made), "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from whyray_docs.marks import with_part
+
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 CONFIGURATION = """
 state: state
@@ -258,12 +260,8 @@ def rows(names: list[str], folders: list[Path], count: int, size: int, rounds: i
 
 def write(page: Path, marker: str, table: str) -> None:
     """Put the table between the page's markers."""
-    text = page.read_text("utf-8")
-    before, _, rest = text.partition(f"<!-- {marker} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {marker} -->")
-    if not end:
-        sys.exit(f"{page} has no markers {marker!r}")
-    page.write_text(f"{before}<!-- {marker} -->\n{table}{end}{after}", "utf-8")
+    begin, end = f"<!-- {marker} -->", f"<!-- end of {marker} -->"
+    page.write_text(with_part(page.read_text("utf-8"), begin, end, table), "utf-8")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, Result
 from whyray.config import DicomDestination
 from whyray.delivery import Caller, send_files
 from whyray.demo.studies import CHEST, sample
+from whyray_docs.marks import with_part
 
 MARKS = ("<!-- latency: made by tests/benchmarks/latency.py -->", "<!-- end of latency -->")
 WAITS = {
@@ -148,11 +149,7 @@ def main() -> None:
     if wanted.out is None:
         sys.stdout.write(made + "\n")
         return
-    before, _, rest = wanted.out.read_text("utf-8").partition(MARKS[0])
-    _, closed, after = rest.partition(MARKS[1])
-    if not closed:
-        sys.exit(f"{wanted.out} has no {MARKS[0]} … {MARKS[1]}")
-    wanted.out.write_text(f"{before}{MARKS[0]}\n{made}\n{MARKS[1]}{after}", "utf-8")
+    wanted.out.write_text(with_part(wanted.out.read_text("utf-8"), *MARKS, made), "utf-8")
 
 
 if __name__ == "__main__":

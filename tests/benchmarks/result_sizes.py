@@ -32,6 +32,7 @@ from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.jobs.files import explain_files
 from whyray.packages import TargetSpec
 from whyray.results import EVERY_KIND, Finding, build_run_results, encode, load_templates
+from whyray_docs.marks import with_part
 
 BEGIN, END = "<!-- table: sizes -->", "<!-- end -->"
 _NINE_TYPES = {
@@ -162,9 +163,7 @@ def main() -> None:
         sys.stdout.write(made + "\n")
         return
     page = Path(sys.argv[1])
-    before, _, rest = page.read_text("utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", "utf-8")
+    page.write_text(with_part(page.read_text("utf-8"), BEGIN, END, made), "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from whyray_docs.marks import with_part
+
 MARKS = {
     "CPU": ("<!-- figures, CPU: made by tests/benchmarks/table.py -->", "<!-- end of figures, CPU -->"),
     "GPU": ("<!-- figures, GPU: made by tests/benchmarks/table.py -->", "<!-- end of figures, GPU -->"),
@@ -39,12 +41,7 @@ def tables(lines: list[dict[str, Any]]) -> tuple[str, str]:
 
 def with_tables(page: str, where: str, table: str) -> str:
     """The page with that part renewed; ValueError where it has no place for it."""
-    start, end = MARKS[where]
-    before, found, rest = page.partition(start)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the page has no {start} … {end}")
-    return f"{before}{start}\n{table}\n{end}{after}"
+    return with_part(page, *MARKS[where], table)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class CatalogBatchWriter:
         self._waiting.append(entry)
         with self._turn:
             while not entry.answer.done():
-                self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
+                self._enter_all(self._next_batch())
         return entry.answer.result()
 
     def submit(self, received: studies.Received, audited: AuditEvent | None = None) -> Future[studies.Arrival]:
@@ -78,7 +78,11 @@ class CatalogBatchWriter:
             self._submitted.clear()
             while self._waiting:
                 with self._turn:
-                    self._enter_all([self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))])
+                    self._enter_all(self._next_batch())
+
+    def _next_batch(self) -> list[_Entry]:
+        """What waits, and no more than one transaction takes; for who has the turn."""
+        return [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
 
     def _enter_all(self, batch: list[_Entry]) -> None:
         # one order for all processes, so that two of them never wait for each other's studies
