@@ -17,7 +17,6 @@ from whyray.app.first_start import first_start_words
 from whyray.app.retention import Retention
 from whyray.app.route_studies import StudyRouter
 from whyray.app.schedule import Schedule
-from whyray.app.tracing import Traces
 from whyray.catalog import studies
 from whyray.config import Config, DicomDestination, Route
 from whyray.jobs.queue import backlog, celery_app, send
@@ -154,6 +153,7 @@ def _ask_expected(config: Config, route: Route, study_uid: str, series_uids: Seq
 
 def run_delivery(path: Path, stop: threading.Event) -> None:
     """Send results, and the audit trail, until told to stop."""
+    from whyray.app.tracing import Traces
     from whyray.audit import AuditSender
     from whyray.compression import CompressionProcess
     from whyray.delivery import Caller, DeliveryService

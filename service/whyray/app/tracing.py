@@ -6,7 +6,6 @@ same trace. Nothing in a span tells of a patient or a study.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -17,7 +16,6 @@ from whyray.base.errors import WhyRayError
 from whyray.base.stages import StageObserver
 from whyray.catalog import Catalog, Delivery, jobs
 from whyray.config import Config
-from whyray.delivery import Outcome
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-_log = logging.getLogger("whyray.tracing")
+    from whyray.delivery import Outcome
+
 MOST_SPANS = 2000
 """Of a job; what comes later is counted in the spans that it lies in."""
 _trace: ContextVar[int] = ContextVar("trace")
@@ -38,12 +37,9 @@ class Traces:
         self._provider = _provider(config, role)
         self._tracer: Tracer = self._provider.get_tracer("whyray")
 
-    def of_job(self, catalog: Catalog, job_id: str) -> AbstractContextManager[StageObserver | None]:
-        """A span of the work on this job, with the stages that it goes through as spans within."""
-        return self._of_job(catalog, job_id)
-
     @contextmanager
-    def _of_job(self, catalog: Catalog, job_id: str) -> Iterator[StageObserver | None]:
+    def of_job(self, catalog: Catalog, job_id: str) -> Iterator[StageObserver]:
+        """A span of the work on this job, with the stages that it goes through as spans within."""
         with catalog.read() as session:
             job = jobs.get(session, job_id)
             about: dict[str, str | int | float] = {
