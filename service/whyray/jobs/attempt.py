@@ -20,7 +20,6 @@ from whyray.jobs.job_heartbeat import Heartbeat
 
 _log = logging.getLogger("whyray.worker")
 
-
 Work = Callable[[str, str, Progress], None]
 """(job id, who has claimed it, progress) → does it, and enters it as done; raises what went wrong."""
 

@@ -7,12 +7,13 @@ and a message that is lost, doubled or late changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whyray.base.errors import PeerUnreachable
 
 if TYPE_CHECKING:
     from celery import Celery
+    from redis import Redis
 
 BROKER_PATIENCE = 2.0
 """Seconds: nothing waits longer for a broker that is silent."""
@@ -73,7 +74,7 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     import redis
 
     try:
-        with redis.from_url(plain_redis_url(redis_url), socket_timeout=BROKER_PATIENCE) as client:
+        with broker(redis_url, answers_within=BROKER_PATIENCE) as client:
             client.ping()
     except redis.RedisError as error:
         return PeerUnreachable(
@@ -83,9 +84,23 @@ def queue_hindrance(redis_url: str) -> PeerUnreachable | None:
     return None
 
 
-def plain_redis_url(redis_url: str) -> str:
-    """The broker's address as Redis's own library writes it."""
-    return redis_url.replace("redis+socket://", "unix://", 1)
+def broker(redis_url: str, *, answers_within: float | None = None, **options: Any) -> Redis:
+    """A client of the broker, by Redis's own library, that waits no longer than `BROKER_PATIENCE` to be connected.
+
+    Parameters
+    ----------
+    redis_url
+        As `celery_app` takes it.
+    answers_within
+        Seconds for each answer; for ever where left out.
+    """
+    import redis
+
+    address = redis_url.replace("redis+socket://", "unix://", 1)  # as that library writes it
+    client: Redis = redis.from_url(
+        address, socket_timeout=answers_within, socket_connect_timeout=BROKER_PATIENCE, **options
+    )
+    return client
 
 
 def backlog(redis_url: str) -> int:
@@ -96,7 +111,5 @@ def backlog(redis_url: str) -> int:
     redis.exceptions.RedisError
         If the broker can't be reached.
     """
-    import redis
-
-    with redis.from_url(plain_redis_url(redis_url), socket_timeout=BROKER_PATIENCE) as client:
+    with broker(redis_url, answers_within=BROKER_PATIENCE) as client:
         return sum(int(client.llen(name)) for name in QUEUES.values())

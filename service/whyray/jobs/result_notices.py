@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from whyray.jobs.queue import BROKER_PATIENCE, plain_redis_url
+from whyray.jobs.queue import BROKER_PATIENCE, broker
 
 _log = logging.getLogger("whyray.queue")
 CHANNEL = "whyray.results"
@@ -24,9 +24,7 @@ def tell_of_results(redis_url: str) -> None:
     import redis
 
     try:
-        with redis.from_url(
-            plain_redis_url(redis_url), socket_timeout=BROKER_PATIENCE, socket_connect_timeout=BROKER_PATIENCE
-        ) as client:
+        with broker(redis_url, answers_within=BROKER_PATIENCE) as client:
             client.publish(CHANNEL, b"")
     except redis.RedisError as error:
         _log.debug("nobody was told of new results: %s", type(error).__name__)
@@ -42,11 +40,7 @@ def listen_for_results(redis_url: str, heard: Callable[[], None], stop: threadin
     while not stop.is_set():
         try:
             with (
-                redis.from_url(
-                    plain_redis_url(redis_url),
-                    socket_connect_timeout=BROKER_PATIENCE,
-                    health_check_interval=_QUIET,
-                ) as client,
+                broker(redis_url, health_check_interval=_QUIET) as client,
                 client.pubsub(ignore_subscribe_messages=True) as channel,
             ):
                 channel.subscribe(CHANNEL)
