@@ -17,6 +17,7 @@ from whyray.catalog import JobState
 from whyray.jobs.attempt import Work
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.pipeline import Pipeline
+from whyray.jobs.queue import RUN_JOB, celery_app
 
 __all__ = ["site"]
 
@@ -94,5 +95,18 @@ def test_a_worker_reads_ahead_unless_told_otherwise_and_on_a_gpu_only_where_told
     worker = open_worker(site.folder / "whyray.yaml")
     try:
         assert len(worker.pipeline.processes) == count
+    finally:
+        worker.close()
+
+
+def test_what_a_worker_does_with_a_message_is_its_own_and_no_other_apps(site: Site) -> None:
+    """Celery gives a task to all apps of a process unless told not to: another worker would do the first one's jobs."""
+    worker = open_worker(site.folder / "whyray.yaml")
+    try:
+        other = celery_app(worker.context.redis_url)
+        other.finalize()
+        worker.app.finalize()
+        assert RUN_JOB in worker.app.tasks
+        assert RUN_JOB not in other.tasks
     finally:
         worker.close()

@@ -129,7 +129,7 @@ def open_worker(path: Path) -> Worker:
 
     worker.app.steps["consumer"].add(Listening)
 
-    @worker.app.task(name=RUN_JOB)  # type: ignore[untyped-decorator]  # celery has no types
+    @worker.app.task(name=RUN_JOB, shared=False)  # type: ignore[untyped-decorator]  # celery has no types
     def run(job_id: str) -> None:
         with worker.pipeline.turn:
             worker.run_job(job_id)
