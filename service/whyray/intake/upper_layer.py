@@ -20,6 +20,7 @@ from typing import Any
 from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT
+from pynetdicom.presentation import PresentationContext
 
 from whyray.intake.association_request import Unreadable, readable_request, title
 
@@ -209,11 +210,13 @@ class UpperLayer:
             self.give_up(error)
 
     def _take(self, kind: int, pdu: bytes) -> None:
+        contexts: tuple[PresentationContext, ...] = ()
         try:
             if kind == _REQUEST:
                 if self._calling == _NO_PEER and len(pdu) >= 42:
                     self._calling = title(pdu[26:42])
-                pdu = readable_request(pdu)
+                readable = readable_request(pdu)
+                pdu, contexts = readable.pdu, readable.contexts
             decoded, event = self._dul._decode_pdu(bytearray(pdu))
             primitive = decoded.to_primitive()
         except Unreadable as error:
@@ -222,6 +225,9 @@ class UpperLayer:
         except Exception as error:  # pynetdicom raises what it likes on nonsense
             self._invalid(f"a PDU of type {kind:02X}H can't be read ({type(error).__name__})")
             return
+        if kind == _REQUEST:
+            primitive.presentation_context_definition_list.extend(contexts)
+            decoded.to_primitive = lambda: primitive  # for the state machine, once
         if kind == _REQUEST and decoded.protocol_version != 1:
             self.settled()
             self._rejected(self._calling, self._address(), "bit 0 of its protocol version is not set (PS3.8 9.3.2)")
