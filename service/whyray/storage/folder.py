@@ -209,24 +209,24 @@ class _Shards:
     """The folders in `root` that hold finished objects."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._lock, self._made = root, threading.Lock(), False
+        self._root, self._lock, self._made = root, threading.Lock(), threading.Event()
 
     def make(self) -> None:
         """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
 
         Another process may have made them, and not have synced them yet.
         """
-        if self._made:
+        if self._made.is_set():
             return
         with self._lock:
-            if self._made:
+            if self._made.is_set():
                 return
             there = {path.name for path in self._root.iterdir()}
             for name in (f"{number:02x}" for number in range(256)):
                 if name not in there:
                     (self._root / name).mkdir(exist_ok=True)
             _sync_folder(self._root)
-            self._made = True
+            self._made.set()
 
 
 class FolderWriter:
