@@ -116,9 +116,14 @@ def make_instances(folder: Path, count: int, parts: int, kilobytes: int = 530) -
 
 
 @contextmanager
-def running(name: str) -> Iterator[tuple[int, int]]:
-    """A server that listens: (port, process id)."""
-    folder, port = Path(tempfile.mkdtemp(prefix="whyray-ingest-")), free_port()
+def running(name: str, scratch: Path) -> Iterator[tuple[int, int]]:
+    """A server that listens: (port, process id).
+
+    What it wrote stays in `scratch`, and is on disk at the end: a filesystem writes late what nobody synced, and ext4
+    without a journal looks for each new file at all that were removed within the last minutes; both would be charged
+    to the next server.
+    """
+    folder, port = Path(tempfile.mkdtemp(prefix="server-", dir=scratch)), free_port()
     command = SERVERS[name](folder, port)
     server = subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -138,7 +143,7 @@ def running(name: str) -> Iterator[tuple[int, int]]:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        os.sync()
 
 
 def processes_of(process: int) -> list[int]:
@@ -188,9 +193,9 @@ class Taken:
     peak: float
 
 
-def measure(name: str, folders: list[Path]) -> Taken:
+def measure(name: str, folders: list[Path], scratch: Path) -> Taken:
     """Send each folder over an association of its own, all at once."""
-    with running(name) as (port, process):
+    with running(name, scratch) as (port, process):
         before, began = cpu_seconds(process), time.perf_counter()
         senders = [
             subprocess.Popen(
@@ -226,8 +231,11 @@ def main() -> None:
             source = Path(scratch) / str(associations)
             size = make_instances(source, wanted.count, associations, wanted.kilobytes)
             folders = sorted(source.iterdir())
-            lines += rows(present, folders, wanted.count, size, wanted.rounds)
+            servers = Path(scratch) / "servers"
+            servers.mkdir()
+            lines += rows(present, folders, wanted.count, size, wanted.rounds, servers)
             shutil.rmtree(source)
+            shutil.rmtree(servers)
     table = "\n".join(lines)
     sys.stdout.write(table + "\n")
     if wanted.out is not None:
@@ -236,13 +244,13 @@ def main() -> None:
         write(wanted.out, wanted.marker, f"{words} that the senders used too ({today}):\n\n{table}\n")
 
 
-def rows(names: list[str], folders: list[Path], count: int, size: int, rounds: int) -> list[str]:
+def rows(names: list[str], folders: list[Path], count: int, size: int, rounds: int, scratch: Path) -> list[str]:
     """The table's lines for so many associations: medians, and of Orthanc the median of each turn's ratio."""
     names = [name for name in names if name != "pynetdicom storescp" or len(folders) <= MOST_OF_PYNETDICOM]
     taken: dict[str, list[Taken]] = {name: [] for name in names}
     for turn in range(rounds):
         for name in names if turn % 2 == 0 else reversed(names):
-            taken[name].append(measure(name, folders))
+            taken[name].append(measure(name, folders, scratch))
     lines = []
     for name, all_taken in taken.items():
         rates = sorted(count / one.seconds for one in all_taken)

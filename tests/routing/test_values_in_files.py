@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from pydicom import Dataset
+from pydicom.charset import decode_bytes, python_encoding
 
 from routing.encoded import BIG, EXPLICIT, IMPLICIT, SYNTAXES, Encoded, in_a_file
 from whyray.config import Route
 from whyray.routing import Match, match_series
+from whyray.routing.encoded_text import read_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # the files are malformed on purpose
 
@@ -410,3 +412,12 @@ def test_an_element_of_another_representation_than_the_dictionarys_is_read_as_th
         Encoded(0x00080060, "UT", b"CT"),
     )
     assert holds({"Rows": 512, "PatientName": "Probe^One", "Modality": "CT"}, header)
+
+
+@pytest.mark.parametrize("encoding", sorted({*python_encoding.values()}))
+def test_plain_characters_say_in_every_character_set_what_its_decoder_says(encoding: str) -> None:
+    plain = bytes(number for number in range(0x20, 0x7E) if number != ord("\\"))
+    for number in plain:
+        value = b"a" + bytes([number]) + b"b"
+        assert read_text(value, "LO", [encoding]).texts == (decode_bytes(value, [encoding], set()),)
+    assert read_text(plain, "LT", [encoding]).texts == (plain.decode("ascii").strip(),)

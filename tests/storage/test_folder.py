@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyray.base.errors import NotFound, ResourceExhausted
-from whyray.storage import FolderStorage, sweep_orphans
+from whyray.storage import FolderStorage, open_folder, sweep_orphans
 
 
 @pytest.fixture
@@ -95,6 +95,51 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after_it(
     steps.clear()
     storage.put(b"first")
     assert steps == ["sync incoming", "rename", f"sync folder {shard}"]
+
+
+def test_an_opened_folder_has_the_folders_of_all_keys_so_that_no_object_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_folder(tmp_path / "store")
+    made: list[Path] = []
+    monkeypatch.setattr(Path, "mkdir", lambda path, **_: made.append(path))
+    assert {path.name for path in storage.root.iterdir()} >= {f"{number:02x}" for number in range(256)}
+    assert storage.exists(storage.put(b"first").key)
+    assert made == []
+
+
+def test_many_threads_make_the_folders_once(storage: FolderStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    mkdir = Path.mkdir
+
+    def record(path: Path, **options: bool) -> None:
+        made.append(path.name)
+        mkdir(path, **options)
+
+    monkeypatch.setattr(Path, "mkdir", record)
+    threads = [threading.Thread(target=storage.put, args=(bytes([number]),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == len(set(made)) == 256
+    assert len(_files(storage)) == 4
+
+
+def test_folders_that_another_process_made_are_synced_before_an_object_lies_in_them(
+    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.make_shards()
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def record(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    FolderStorage(storage.root).put(b"first")
+    assert storage.root in synced
 
 
 def test_equal_contents_have_keys_of_their_own_so_that_removing_one_keeps_the_other(storage: FolderStorage) -> None:

@@ -181,7 +181,14 @@ def _engine(url: URL) -> Engine:
         return engine
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False}, pool_size=10, max_overflow=40)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 60, "check_same_thread": False},
+        pool_size=10,
+        max_overflow=40,
+        # what another connection wrote empties a connection's cache: the last one has the most in it
+        pool_use_lifo=True,
+    )
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:

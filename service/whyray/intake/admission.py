@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import ServiceClass
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification, uid_to_service_class
 
 from whyray.config import Listener
-from whyray.intake.association_request import NO_TITLE
+from whyray.intake.association_request import NO_TITLE, presentation_context
 from whyray.intake.part10 import TRANSFER_SYNTAXES
 
 STORAGE_SERVICE = "1.2.840.10008.4.2"
@@ -145,7 +145,7 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
             syntaxes = wanted.setdefault(abstract, [])
             new = (str(syntax) for syntax in context.transfer_syntax if str(syntax) in TRANSFER_SYNTAXES)
             syntaxes.extend(syntax for syntax in new if syntax not in syntaxes)
-    contexts = [build_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
+    contexts = [presentation_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
     for context in contexts:
         if context.abstract_syntax == StorageCommitmentPushModel:
             context.scu_role = context.scp_role = True

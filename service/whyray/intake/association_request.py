@@ -2,15 +2,21 @@
 
 pynetdicom ends the connection at a NUL in an AE title, at an item type that it does not know, and at any sub-item that
 breaks a rule. PS3.8 section 9.3.1 wants unknown items ignored, and section 9.3.2 tests bit 0 of the protocol version.
+
+Presentation contexts are taken from the PDU here, and made without pynetdicom's items: it validates each of their UIDs
+five times, which for the 128 contexts of many senders takes longer than a dozen instances.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.uid import UID
 from pynetdicom.pdu_items import PDU_ITEM_TYPES
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import ModalityWorklistInformationFind
 
 NO_TITLE = "(none)"
@@ -20,7 +26,7 @@ _ABSTRACT, _TRANSFER = 0x30, 0x40
 _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS = 0x51, 0x52
 _OF_REQUESTER = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58})
 _ONCE = frozenset({0x51, 0x52, 0x53, 0x55, 0x58})
-_FIXED = 74
+_FIXED, _LONGEST_UID = 74, 64
 _DICOM = b"1.2.840.10008.3.1.1.1"
 # Stand for syntaxes that are no UIDs: a class that is no storage, and a transfer syntax that nobody has, so that the
 # context is answered with 'abstract syntax not supported' or 'transfer syntaxes not supported' (PS3.8 table 9-18).
@@ -32,8 +38,34 @@ class Unreadable(ValueError):  # noqa: N818
     """What the peer sent can't be taken apart; the message quotes nothing of it."""
 
 
-def readable_request(pdu: bytes) -> bytes:
-    """The same A-ASSOCIATE-RQ without what would end the association needlessly.
+@dataclass(frozen=True)
+class ReadableRequest:
+    """An A-ASSOCIATE-RQ without what would end the association needlessly."""
+
+    pdu: bytes
+    """Without its presentation contexts."""
+    contexts: tuple[PresentationContext, ...]
+    """In the peer's order, each number once."""
+
+
+@lru_cache(maxsize=1024)
+def known_uid(text: str) -> UID:
+    """The same UID object for each of the few that peers propose."""
+    return UID(text)
+
+
+def presentation_context(abstract: str, transfer: Iterable[str], context_id: int | None = None) -> PresentationContext:
+    """What `pynetdicom.build_context` makes of syntaxes that are known to be UIDs, each transfer syntax once."""
+    context = PresentationContext()
+    if context_id is not None:
+        context.context_id = context_id
+    context._abstract_syntax = known_uid(abstract)
+    context._transfer_syntax = [known_uid(syntax) for syntax in dict.fromkeys(transfer)]
+    return context
+
+
+def readable_request(pdu: bytes) -> ReadableRequest:
+    """Take an A-ASSOCIATE-RQ apart.
 
     Raises
     ------
@@ -46,19 +78,19 @@ def readable_request(pdu: bytes) -> bytes:
     items = list(_items(pdu[_FIXED:]))
     application = [value for kind, value in items if kind == _APPLICATION_CONTEXT]
     user = [value for kind, value in items if kind == _USER_INFORMATION]
-    contexts: dict[int, bytes] = {}
+    contexts: dict[int, PresentationContext] = {}
     for kind, value in items:
         if kind == _CONTEXT and len(value) >= 4 and value[0] % 2 and value[0] not in contexts:
-            contexts[value[0]] = _item(_CONTEXT, value[:1] + b"\0\0\0" + _syntaxes(value[4:]))
+            contexts[value[0]] = presentation_context(*_syntaxes(value[4:]), context_id=value[0])
     body = b"".join(
         (
             _item(_APPLICATION_CONTEXT, _uid(application[0] if application else b"") or _DICOM),
-            *contexts.values(),
             _item(_USER_INFORMATION, _user_items(user[0] if user else b"")),
         )
     )
     fixed = struct.pack(">HH", version, 0) + title(pdu[10:26]).encode().ljust(16) + title(pdu[26:42]).encode().ljust(16)
-    return struct.pack(">BBI", 1, 0, len(fixed) + 32 + len(body)) + fixed + bytes(32) + body
+    whole = struct.pack(">BBI", 1, 0, len(fixed) + 32 + len(body)) + fixed + bytes(32) + body
+    return ReadableRequest(whole, tuple(contexts.values()))
 
 
 def title(encoded: bytes) -> str:
@@ -84,18 +116,18 @@ def _item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(value)) + value
 
 
-def _syntaxes(encoded: bytes) -> bytes:
+def _syntaxes(encoded: bytes) -> tuple[str, list[str]]:
     """Abstract and transfer syntaxes of one context; one that can't be read takes no other context with it."""
     items = list(_items(encoded))
     abstract = next((_uid(value) for kind, value in items if kind == _ABSTRACT), b"") or _NOT_OFFERED
     transfer = [uid for kind, value in items if kind == _TRANSFER and (uid := _uid(value))] or [_NOT_KNOWN]
-    return _item(_ABSTRACT, abstract) + b"".join(_item(_TRANSFER, syntax) for syntax in transfer)
+    return abstract.decode(), [syntax.decode() for syntax in transfer]
 
 
 def _uid(value: bytes) -> bytes:
     """A UID without padding; empty if it is none that can be answered."""
     text = value.rstrip(b"\0 ").strip()
-    return text if text.isascii() and UID(text.decode()).is_valid else b""
+    return text if len(text) <= _LONGEST_UID and text.isascii() and known_uid(text.decode()).is_valid else b""
 
 
 def _user_items(encoded: bytes) -> bytes:

@@ -175,7 +175,10 @@ class Reactor:
         if self._layer.has_bytes:
             return True
         connection = self._dul.socket.socket if self._dul.socket is not None else None
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        if isinstance(connection, ssl.SSLSocket):
+            if connection.pending():
+                return True
+        elif connection is not None and self._layer.receive_at_once():
             return True
         number = -1 if connection is None else connection.fileno()
         if number != self._polled:

@@ -21,6 +21,7 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
 _FRAGMENTED = frozenset({b"OB", b"OW", b"OF", b"OD", b"OL", b"OV"})
 _PIXEL_DATA = (0x7FE0, 0x0010)
+_FIRST_WITH_PIXELS = _PIXEL_DATA[0]
 _PIXELS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), _PIXEL_DATA}
 _PLAIN = frozenset(a + b for a in _LETTERS for b in _LETTERS) - _LONG
 """Value representations with a length of 16 bits, and those that nobody knows: they hold no elements."""
@@ -79,14 +80,15 @@ def check_whole(
     """
     walk = _Walk(data, implicit=implicit, little=little)
     position, end, pixels = start, len(data), 0
-    spans = []
+    spans: list[tuple[int, int]] = []
     while end - position >= 8:
-        tag, after = walk.simple_element(position)
-        if tag is None:
-            tag = walk.tag(position)
+        position = walk.simple_elements(position, wanted, spans)
+        if end - position < 8:
+            break
+        tag = walk.tag(position)
         if not pixels and tag in _PIXELS:
             pixels = position
-        begin, position = position, after or walk.element(position, implicit, 0, end)
+        begin, position = position, walk.element(position, implicit, 0, end)
         if tag in wanted:
             spans.append((begin, position))
     rest = data[position:end]
@@ -106,26 +108,32 @@ class _Walk:
         self._length = struct.Struct(order + "I")
         self._first = data[:_AT_ONCE]
 
-    def simple_element(self, position: int) -> tuple[tuple[int, int] | None, int]:
-        """Tag and end of an element in Explicit VR that holds no others, and is among the first; else None, and 0.
+    def simple_elements(self, position: int, wanted: Container[tuple[int, int]], spans: list[tuple[int, int]]) -> int:
+        """The end of the elements from `position` on in Explicit VR that hold no others and no pixels, among the first.
 
-        What `tag` and `element` would say, without a slice for each part of it.
+        What `tag` and `element` would say of each, in one loop without a slice for each part of it: most of a header is
+        such elements. Adds to `spans` where those in `wanted` lie.
         """
-        first = self._first
-        if self._implicit or position + 12 > len(first):
-            return None, 0
-        group, number, vr, length = self._explicit.unpack_from(first, position)
-        tag = group, number
-        if group == 0xFFFE:
-            return tag, 0
-        if vr in _PLAIN:
-            after = position + 8 + length
-        elif vr in _PLAIN_LONG:
-            (length,) = self._length.unpack_from(first, position + 8)
-            after = position + 12 + length if length != _UNDEFINED else 0
-        else:
-            return tag, 0
-        return tag, after if after <= self._end else 0
+        first, explicit, long, end = self._first, self._explicit.unpack_from, self._length.unpack_from, self._end
+        last = -1 if self._implicit else len(first) - 12
+        while position <= last:
+            group, number, vr, length = explicit(first, position)
+            if vr in _PLAIN:
+                after = position + 8 + length
+            elif vr in _PLAIN_LONG:
+                (length,) = long(first, position + 8)
+                if length == _UNDEFINED:
+                    break
+                after = position + 12 + length
+            else:
+                break
+            # items and delimiters have tags above those of pixels
+            if after > end or group >= _FIRST_WITH_PIXELS:
+                break
+            if (group, number) in wanted:
+                spans.append((position, after))
+            position = after
+        return position
 
     def tag(self, position: int) -> tuple[int, int]:
         """Group and element of what begins here."""

@@ -20,6 +20,7 @@ from typing import Any
 from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_P_ABORT
+from pynetdicom.presentation import PresentationContext
 
 from whyray.intake.association_request import Unreadable, readable_request, title
 
@@ -189,6 +190,24 @@ class UpperLayer:
             self._end += taken
         return True
 
+    def receive_at_once(self) -> bool:
+        """Whether the peer has sent something, or closed the connection; what is there is received, as far as it fits.
+
+        Of a peer that sends faster than it is read, it spares asking first: each call gives the interpreter away.
+        """
+        connection: socket.socket = self._dul.socket.socket
+        if connection.fileno() < 0 or connection.gettimeout() is None:  # closed here, or one that would wait
+            return False
+        self._make_room(1)
+        try:
+            with memoryview(self._buffer) as room, room[self._end :] as free:
+                self._end += os.readv(connection.fileno(), [free])
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # `read` meets and tells it
+        return True
+
     def _make_room(self, count: int) -> None:
         """Let something be received after what is in the buffer, of which `count` bytes are wanted in one piece."""
         there = self._end - self._start
@@ -209,11 +228,13 @@ class UpperLayer:
             self.give_up(error)
 
     def _take(self, kind: int, pdu: bytes) -> None:
+        contexts: tuple[PresentationContext, ...] = ()
         try:
             if kind == _REQUEST:
                 if self._calling == _NO_PEER and len(pdu) >= 42:
                     self._calling = title(pdu[26:42])
-                pdu = readable_request(pdu)
+                readable = readable_request(pdu)
+                pdu, contexts = readable.pdu, readable.contexts
             decoded, event = self._dul._decode_pdu(bytearray(pdu))
             primitive = decoded.to_primitive()
         except Unreadable as error:
@@ -222,6 +243,9 @@ class UpperLayer:
         except Exception as error:  # pynetdicom raises what it likes on nonsense
             self._invalid(f"a PDU of type {kind:02X}H can't be read ({type(error).__name__})")
             return
+        if kind == _REQUEST:
+            primitive.presentation_context_definition_list.extend(contexts)
+            decoded.to_primitive = lambda: primitive  # for the state machine, once
         if kind == _REQUEST and decoded.protocol_version != 1:
             self.settled()
             self._rejected(self._calling, self._address(), "bit 0 of its protocol version is not set (PS3.8 9.3.2)")

@@ -6,6 +6,7 @@ character set does not have becomes a replacement character, and a missing chara
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ _SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 _LINE_ENDS = frozenset(b"\r\n\t\f")
 _DELIMITERS = _LINE_ENDS | set(b"\\")
 _NAME_DELIMITERS = _DELIMITERS | set(b"^=")
+_PLAIN = re.compile(rb"[ -\[\]-}]*")
+"""Bytes that say the same in all character sets of PS3.3 section C.12.1.1.2: all of ASCII but backslash and tilde."""
 _LAYOUT = "\r\n\t\f"
 
 
@@ -49,6 +52,8 @@ def is_text(vr: str) -> bool:
 
 def vr_of(raw: RawDataElement, dataset: Dataset) -> str:
     """The value representation of an element: as the file says, else, or where it says UN, as the dictionary does."""
+    if raw.VR is not None and raw.VR != "UN" and is_text(raw.VR):
+        return str(raw.VR)
     resolved: dict[str, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -87,6 +92,8 @@ def read_text(value: bytes, vr: str, encodings: Sequence[str] | None) -> Reading
 
 def _decoded(value: bytes, vr: str, encodings: Sequence[str]) -> tuple[list[str], bool]:
     """The texts that a whole value may stand for, and whether some of it stands for none."""
+    if _PLAIN.fullmatch(value):
+        return [value.decode("ascii")], False
     delimiters = _NAME_DELIMITERS if vr == "PN" else _LINE_ENDS if vr in _SINGLE_VALUED else _DELIMITERS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -72,18 +73,28 @@ class FolderStorage:
         self.keys = keys
         self._token = token
         self._incoming = root / "incoming"
-        self._synced: set[str] = set()
+        self._shards = _Shards(root)
         _guarded(self._make, self._incoming)
 
     def _make(self) -> None:
         self._incoming.mkdir(parents=True, exist_ok=True)
         _sync_folder(self.root.parent)
 
+    def make_shards(self) -> None:
+        """Make the folders of all keys now, and not in the way of the first object; harmless where they are there.
+
+        Raises
+        ------
+        ResourceExhausted
+            If they can't be made.
+        """
+        _guarded(self._shards.make, self.root)
+
     def writer(self, *, suffix: str = "", prefix: bytes = b"") -> FolderWriter:
         """Begin an object; see `Storage.writer`."""
         if not _SUFFIX.fullmatch(suffix):
             raise ValueError(f"a key's suffix is '.' and lower-case letters or digits, not {suffix!r}")
-        return FolderWriter(self.root, self._incoming, self._synced, self._token, suffix, prefix, self.keys)
+        return FolderWriter(self.root, self._incoming, self._shards, self._token, suffix, prefix, self.keys)
 
     def put(self, source: bytes | Path | Iterable[bytes], *, suffix: str = "") -> Stored:
         """Keep bytes, a file's content or a stream of pieces, durably; see `Storage.put`."""
@@ -194,6 +205,30 @@ class FolderStorage:
         return self.root / key
 
 
+class _Shards:
+    """The folders in `root` that hold finished objects."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._lock, self._made = root, threading.Lock(), threading.Event()
+
+    def make(self) -> None:
+        """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
+
+        Another process may have made them, and not have synced them yet.
+        """
+        if self._made.is_set():
+            return
+        with self._lock:
+            if self._made.is_set():
+                return
+            there = {path.name for path in self._root.iterdir()}
+            for name in (f"{number:02x}" for number in range(256)):
+                if name not in there:
+                    (self._root / name).mkdir(exist_ok=True)
+            _sync_folder(self._root)
+            self._made.set()
+
+
 class FolderWriter:
     """One object on its way into a `FolderStorage`; see `Writer`."""
 
@@ -201,13 +236,13 @@ class FolderWriter:
         self,
         root: Path,
         incoming: Path,
-        synced: set[str],
+        shards: _Shards,
         token: Callable[[], str],
         suffix: str,
         prefix: bytes,
         keys: SealingKeys | None = None,
     ) -> None:
-        self._root, self._synced, self._token, self._suffix = root, synced, token, suffix
+        self._root, self._shards, self._token, self._suffix = root, shards, token, suffix
         self._keys, self._sealer = keys, None if keys is None else Sealer(keys)
         self._digest = hashlib.sha256()
         self._size = 0
@@ -257,22 +292,10 @@ class FolderWriter:
             _write_all(self._file, self._sealer.finish())
         os.fsync(self._file.fileno())
         self._file.close()
-        if shard.name not in self._synced:
-            self._make_shards()
+        self._shards.make()
         self.path.rename(target)
         self._over = True
         _sync_folder(shard)
-
-    def _make_shards(self) -> None:
-        """All 256 at once, so that their parent is synced once and not in the way of each of the first objects.
-
-        Another process may have made them, and not have synced them yet.
-        """
-        names = [f"{number:02x}" for number in range(256)]
-        for name in names:
-            (self._root / name).mkdir(exist_ok=True)
-        _sync_folder(self._root)
-        self._synced.update(names)
 
     def discard(self) -> None:
         """Remove what was written; see `Writer.discard`."""

@@ -39,7 +39,7 @@ def open_folder(root: Path, keys: SealingKeys | None = None) -> FolderStorage:
                 f"what lies in {root} is encrypted, and the configuration names no key",
                 advice="Name the key under storage.encryption.key, as it was when WhyRay last ran here.",
             )
-        return FolderStorage(root)
+        return _prepared(FolderStorage(root))
     if not hasattr(os, "memfd_create"):
         raise ConfigError(
             "encryption at rest needs Linux", advice="Take storage.encryption out, or run WhyRay on Linux."
@@ -55,6 +55,11 @@ def open_folder(root: Path, keys: SealingKeys | None = None) -> FolderStorage:
     storage = FolderStorage(root, keys=keys)
     if keys.current_id not in used:
         _mark(marker, used | {keys.current_id})
+    return _prepared(storage)
+
+
+def _prepared(storage: FolderStorage) -> FolderStorage:
+    storage.make_shards()
     return storage
 
 
