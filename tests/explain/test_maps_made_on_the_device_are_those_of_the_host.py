@@ -12,28 +12,20 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from explain.both_ways import METHODS, cards_alike, found_targets, maps_alike
 from explain.references import close
 from inference import nets
 from whyray.base.errors import Cancelled
-from whyray.explain import Case, explain, explainable, explained_image, heatmaps
+from whyray.explain import Case, explain, explained_image
 from whyray.explain.anatomy.coalitions import Players
 from whyray.explain.typed import Structure
 from whyray.inference import Model, RuntimeOptions, load_package, mask_graphs, masked_passes
 from whyray.inference.network_session import NetworkSession
 from whyray.quality import assess
 from whyray.quality.budget import Budget
-from whyray.quality.fidelity import fidelity
 
 HOST = RuntimeOptions(device="cpu", intra_op_threads=1, perturbed_on="host", cache=None)
 DEVICE = replace(HOST, perturbed_on="device")
-METHODS: dict[str, dict[str, Any]] = {
-    "rise": {"masks": 50},
-    "occlusion": {},
-    "score-cam": {},
-    "lime": {"samples": 60, "segments": 12},
-    "kernel-shap": {"samples": 60, "segments": 12},
-    "extremal-perturbation": {"rounds": 2, "population": 8},
-}
 
 
 def pair(folder: Path) -> tuple[Model, Model]:
@@ -50,23 +42,11 @@ def no_host(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.session, "logits", refused)
 
 
-def found_targets(name: str) -> list[str]:
-    model = nets.loaded(name)
-    image = explained_image(model, nets.image(name).numpy())
-    return list(explainable(image))[:2] if model.task == "segmentation" else ["one", "two"]
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["plain", "rgb", "plain-3d", "unet", "unet-3d"])
 def test_maps_are_the_same_but_for_rounding(name: str, method: str) -> None:
     host, device = pair(nets.packed(name))
-    x = nets.image(name).numpy()
-    targets = found_targets(name)
-    expected = heatmaps(host, x, target=targets, method=method, **METHODS[method])
-    found = heatmaps(device, x, target=targets, method=method, **METHODS[method])
-    for one, other in zip(found, expected, strict=True):
-        close(one.values, other.values, 1e-3)
-        assert one.evidence == pytest.approx(other.evidence, rel=1e-3, abs=1e-3)
+    maps_alike(host, device, name, method, 1e-3)
     proof = 6  # three images together, and each alone
     assert 0 <= device.session.forwards - host.session.forwards <= proof
 
@@ -74,39 +54,19 @@ def test_maps_are_the_same_but_for_rounding(name: str, method: str) -> None:
 @pytest.mark.parametrize("fill", ["zero", "blur"])
 def test_other_fills_are_the_same_too(fill: str) -> None:
     host, device = pair(nets.packed("rgb"))
-    x = nets.image("rgb").numpy()
     for method in ("rise", "occlusion", "lime"):
-        parameters = {**METHODS[method], "fill": fill}
-        expected = explain(host, x, target="one", method=method, **parameters)
-        close(explain(device, x, target="one", method=method, **parameters).values, expected.values, 1e-3)
+        maps_alike(host, device, "rgb", method, 1e-3, fill=fill)
 
 
 def test_rise_of_both_estimators_is_the_same() -> None:
     host, device = pair(nets.packed("plain"))
-    x = nets.image("plain").numpy()
     for centred in (True, False):
-        parameters = {"masks": 41, "centred": centred}
-        expected = explain(host, x, target="one", method="rise", **parameters)
-        close(explain(device, x, target="one", method="rise", **parameters).values, expected.values, 1e-4)
+        maps_alike(host, device, "plain", "rise", 1e-4, masks=41, centred=centred)
 
 
 @pytest.mark.parametrize("name", ["plain", "plain-3d", "unet"])
 def test_deletion_and_insertion_are_the_same_with_padding_and_without(name: str) -> None:
-    host, device = pair(nets.packed(name))
-    x = nets.image(name).numpy()
-    target = found_targets(name)[0]
-    heatmap = explain(host, x, target=target, method="occlusion")
-    padded = np.ones(host.spatial_shape, bool)
-    padded[..., :5] = False
-    for valid in (None, padded):
-        cards = [
-            fidelity(Case(model, explained_image(model, x), [0]), heatmap, Budget(), 3, valid)
-            for model in (host, device)
-        ]
-        for one, other in zip(cards[1][0], cards[0][0], strict=True):
-            assert (one.name, one.grade, one.forwards) == (other.name, other.grade, other.forwards)
-            assert one.value == pytest.approx(other.value, rel=1e-3, abs=1e-4)
-        close(cards[1][1].whole, cards[0][1].whole, 1e-4)
+    cards_alike(*pair(nets.packed(name)), name, 1e-3)
 
 
 def test_structures_are_taken_away_alike() -> None:
