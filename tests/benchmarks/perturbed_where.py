@@ -1,13 +1,14 @@
 """Perturbed images made in numpy against those made where the model runs, on whatever device there is.
 
-`python tests/benchmarks/perturbed_where.py [--device cuda] [--turns 5]`: both ways of each method in turns within one run,
-and the bare forward passes of the same number of images, which no way of making them can undercut.
+`python tests/benchmarks/perturbed_where.py [--device cuda] [--turns 5]`: both ways of each method in turns within one
+run, and the bare forward passes of the same number of images, which no way of making them can undercut.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -70,9 +71,19 @@ def main() -> None:
     }
     images = {where: explained_image(model, example(model)) for where, model in models.items()}
     host = models["host"]
-    print(f"{host.identity} on {host.session.providers[0]}, {host.session.batch_size} items a pass")
-    print("| method | passes | host, s | device, s | ratio | host, CPU s | device, CPU s | ratio | bare passes, s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    head = (
+        "method",
+        "passes",
+        "host, s",
+        "device, s",
+        "ratio",
+        "host, CPU s",
+        "device, CPU s",
+        "ratio",
+        "bare passes, s",
+    )
+    sys.stdout.write(f"{host.identity} on {host.session.providers[0]}, {host.session.batch_size} items a pass\n\n")
+    sys.stdout.write(f"| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}\n")
     for method in wanted.methods:
 
         def run(where: str, method: str = method) -> object:
@@ -95,12 +106,11 @@ def main() -> None:
             middle(there / here for here, there in zip(times["host"], times["device"], strict=True))
             for times in (seconds, processor)
         ]
-        print(
-            f"| `{method}` | {count} | {middle(seconds['host']):.2f} | {middle(seconds['device']):.2f} | {ratios[0]:.2f} "
-            f"| {middle(processor['host']):.2f} | {middle(processor['device']):.2f} | {ratios[1]:.2f} "
-            f"| {middle(seconds['bare']):.2f} |",
-            flush=True,
-        )
+        clock = [f"{middle(seconds[way]):.2f}" for way in ("host", "device")]
+        cores = [f"{middle(processor[way]):.2f}" for way in ("host", "device")]
+        cells = [f"`{method}`", f"{count}", *clock, f"{ratios[0]:.2f}", *cores, f"{ratios[1]:.2f}"]
+        sys.stdout.write(f"| {' | '.join(cells)} | {middle(seconds['bare']):.2f} |\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
