@@ -19,10 +19,10 @@ from whyray.explain import explain, explained_image
 from whyray.inference import Model, RuntimeOptions, load_package
 
 METHODS: dict[str, dict[str, Any]] = {
-    "rise": {"masks": 240},
-    "occlusion": {},
-    "lime": {"samples": 240},
-    "score-cam": {"channels": 240},
+    "rise": {"masks": 80},
+    "occlusion": {"window": 64, "stride": 32},
+    "lime": {"samples": 80},
+    "score-cam": {"channels": 80},
 }
 
 
