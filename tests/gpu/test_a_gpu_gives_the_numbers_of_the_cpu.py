@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 
+from explain.both_ways import METHODS as PERTURBATIONS
+from explain.both_ways import cards_alike, maps_alike
 from explain.references import close
 from inference import nets
-from whyray.explain import explain
-from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.explain import explain, explained_image
+from whyray.explain.masks import Segments, ShiftedGrids, UpsampledGrids, Windows
+from whyray.inference import Model, RuntimeOptions, load_package, mask_graphs, masked_passes
 from whyray.inference.memory import memory_budget
 from whyray.inference.session import open_session, run_bound
 from whyray.onboarding import onboard
@@ -33,8 +38,8 @@ METHODS = (
 )
 
 
-def on_gpu(name: str) -> Model:
-    options = RuntimeOptions(device="cuda", gpu_memory_limit=LIMIT)
+def on_gpu(name: str, **changes: Any) -> Model:
+    options = RuntimeOptions(device="cuda", gpu_memory_limit=LIMIT, **changes)
     return load_package(nets.packed(name), options=options)
 
 
@@ -74,6 +79,52 @@ def test_bound_inputs_and_outputs_give_the_numbers_of_a_plain_run() -> None:
     session = open_session(model.network.graph.with_outputs(["logits"]), model.options, name="bound")
     expected = session.run(["logits"], {"x": x})[0]
     close(run_bound(session, ["logits"], {"x": x}, "cuda")[0], expected, 1e-5)
+
+
+@pytest.mark.parametrize("method", PERTURBATIONS)
+@pytest.mark.parametrize("name", ["dense", "residual-3d", "unet", "unet-3d"])
+def test_images_made_on_the_gpu_give_the_maps_of_those_made_in_numpy(name: str, method: str) -> None:
+    host, device = on_gpu(name, perturbed_on="host"), on_gpu(name)
+    assert (host.session.perturbs_on_device, device.session.perturbs_on_device) == (False, True)
+    maps_alike(host, device, name, method, 1e-2)
+
+
+@pytest.mark.parametrize("name", ["dense", "residual-3d", "unet"])
+def test_images_made_on_the_gpu_give_the_cards_of_those_made_in_numpy(name: str) -> None:
+    cards_alike(on_gpu(name, perturbed_on="host"), on_gpu(name), name, 1e-2)
+
+
+@pytest.mark.parametrize("method", ["rise", "occlusion", "lime"])
+def test_image_and_replacement_go_to_the_gpu_once_and_no_batch_does(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sent = on_gpu("dense", batch_size=4), []
+    right = masked_passes.placed
+    image = explained_image(model, nets.image("dense").numpy())
+    assert model.session.batchable(np.concatenate([image.x] * 3))
+    assert image.run.logits.size
+    monkeypatch.setattr(masked_passes, "placed", lambda array, to: sent.append((array.shape, to)) or right(array, to))
+    monkeypatch.setattr(model.session, "logits", lambda x: pytest.fail(f"images {x.shape} came from the host"))
+    explain(model, image, target="two", method=method, **PERTURBATIONS[method])
+    assert {to for _, to in sent} == {"cuda"}
+    assert [shape for shape, _ in sent].count(image.x.shape) == 2
+
+
+def test_every_node_that_makes_masks_sums_and_scores_runs_on_the_gpu() -> None:
+    shape = (8, 12, 16)
+    rules = (
+        ShiftedGrids(shape, 4).rule,
+        UpsampledGrids(shape, (2, 3, 4), scaled=True).rule,
+        Windows(shape, (3, 4, 5)).rule,
+        Segments(np.zeros(shape, np.intp)).rule,
+    )
+    graphs = [mask_graphs.mask_graph(rule, 2, kind) for rule in rules for kind in (np.float32, np.float16)]
+    graphs += [mask_graphs.sum_graph(shape, 3)]
+    graphs += [mask_graphs.score_graph(3, shape, 2, kind) for kind in (np.float32, np.float16)]
+    settings = onnxruntime.SessionOptions()
+    settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # it would copy there and back
+    for graph in graphs:
+        onnxruntime.InferenceSession(graph, settings, providers=["CUDAExecutionProvider"])
 
 
 def test_compiled_gradients_are_those_of_the_twin() -> None:

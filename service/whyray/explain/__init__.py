@@ -33,7 +33,9 @@ from whyray.explain.explain import explain, explainable, heatmaps, why_not
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
 from whyray.explain.image import ExplainedImage, explained_image, predicted_regions
+from whyray.explain.masks import Segments
 from whyray.explain.normal_contrast import NORMAL_CONTRAST, NORMAL_MAPS, coarse_grid
+from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.registry import (
     AnyMethod,
     AttributionMap,
@@ -133,11 +135,13 @@ __all__ = [
     "MethodDefaults",
     "MethodParameters",
     "Narrative",
+    "PerturbedImage",
     "PreferredMap",
     "PriorExplanation",
     "Progress",
     "RegionShare",
     "RegionShares",
+    "Segments",
     "Sentence",
     "Structure",
     "Tier",

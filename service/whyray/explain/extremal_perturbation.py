@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
 from whyray.explain.grid import upsample
+from whyray.explain.masks import UpsampledGrids
+from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
@@ -69,7 +71,8 @@ class ExtremalPerturbation(AttributionMap):
         seeds = np.random.default_rng([p.seed, case.targets[0]]).spawn(2)
         level = float(case.scores_of(case.model.session.logits(hidden))[0, 0])
         gain = float(case.score[0]) - level
-        searches = [_Search(case, hidden, counts, p, seed) for seed in seeds]
+        perturbed = PerturbedImage(case, UpsampledGrids(case.shape, counts), case.x, hidden)
+        searches = [_Search(case, perturbed, counts, p, seed) for seed in seeds]
         halves, best, evidence = np.zeros((2, *case.shape), np.float32), np.zeros(case.shape, np.float32), {}
         for number, area in enumerate(p.areas):
             candidates = [search.best(area, number) for search in searches]
@@ -92,12 +95,12 @@ class _Search:
     def __init__(
         self,
         case: Case,
-        hidden: FloatArray,
+        perturbed: PerturbedImage,
         counts: tuple[int, ...],
         p: ExtremalPerturbationParameters,
         rng: np.random.Generator,
     ) -> None:
-        self._case, self._hidden, self._counts, self._p, self._rng = case, hidden, counts, p, rng
+        self._case, self._perturbed, self._counts, self._p, self._rng = case, perturbed, counts, p, rng
 
     def best(self, area: float, number: int) -> tuple[BoolArray, float]:
         """The best mask (*counts) that keeps `area`, and its score; `number` of the area, for progress."""
@@ -135,10 +138,6 @@ class _Search:
         return mask
 
     def _scores(self, masks: BoolArray) -> NDArray[np.float64]:
-        def shown() -> Iterator[FloatArray]:
-            for chunk in self._case.chunks(len(masks)):
-                coarse = masks[chunk].reshape(-1, *self._counts).astype(np.float32)
-                yield self._hidden + (self._case.x - self._hidden) * upsample(coarse, self._case.shape)[:, None]
-
-        batches = (self._case.scores_of(self._case.model.session.logits(inputs)) for inputs in shown())
-        return np.concatenate(list(batches))[:, 0].astype(np.float64)
+        cells = masks.reshape(-1, *self._counts).astype(np.float32)
+        numbers = ({"cells": cells[chunk]} for chunk in self._case.chunks(len(cells)))
+        return np.concatenate(list(self._perturbed.scores(numbers, None)))[:, 0].astype(np.float64)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from whyray.base.arrays import FloatArray
 from whyray.base.errors import ConfigError
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
+from whyray.explain.masks import Windows
+from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 
@@ -49,19 +50,13 @@ class Occlusion(AttributionMap):
         """One map a target; one forward pass a window, shared by all targets."""
         assert isinstance(parameters, OcclusionParameters)
         places = windows(case.shape, parameters.window, parameters.stride)
-        cover = filled(case.x, parameters.fill)[0]
-
-        def covered() -> Iterator[FloatArray]:
-            for chunk in case.chunks(len(places)):
-                batch = np.repeat(case.x, chunk.stop - chunk.start, axis=0)
-                for image, place in zip(batch, places[chunk], strict=True):
-                    image[(slice(None), *place)] = cover[(slice(None), *place)]
-                yield batch
-
+        family = Windows.of(case.shape, places)
+        perturbed = PerturbedImage(case, family, case.x, filled(case.x, parameters.fill))
+        covered = (family.numbers(places[chunk]) for chunk in case.chunks(len(places)))
         total = np.zeros((len(case.targets), *case.shape))
         times = np.zeros(case.shape)
         remaining = iter(places)
-        for scores in case.scores(covered(), len(places)):
+        for scores in perturbed.scores(covered, len(places)):
             for drop, place in zip(case.score - scores, remaining, strict=False):
                 total[(slice(None), *place)] += drop.reshape(-1, *[1] * len(case.shape))
                 times[place] += 1

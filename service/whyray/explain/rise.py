@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from whyray.base.arrays import FloatArray
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.explain.case import Attribution, Case
 from whyray.explain.fill import Fill, filled
-from whyray.explain.grid import axis_weights
+from whyray.explain.masks import ShiftedGrids
+from whyray.explain.perturbed_image import MaskSums, PerturbedImage
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.repeat import top_dice
 from whyray.explain.types import Tier
+from whyray.inference import MaskNumbers
 
 
 class RiseParameters(MethodParameters):
@@ -56,21 +58,14 @@ class Rise(AttributionMap):
         """One map a target; one forward pass a mask, shared by all targets."""
         assert isinstance(parameters, RiseParameters)
         p = parameters
-        sampler = masks(case.shape, p.cells, p.keep, np.random.default_rng(p.seed))
-        hidden = filled(case.x, p.fill)
-        visible = case.x - hidden
-        drawn: list[FloatArray] = []
-
-        def shown() -> Iterator[FloatArray]:
-            for chunk in case.chunks(p.masks):
-                drawn.append(np.stack([next(sampler) for _ in range(chunk.stop - chunk.start)]))
-                batch = visible * drawn[-1][:, None]
-                batch += hidden
-                yield batch
-
-        halves = (_Sums(case), _Sums(case))
-        for number, scores in enumerate(case.scores(shown(), p.masks)):
-            halves[number % 2].add(scores, drawn.pop())
+        family = ShiftedGrids(case.shape, p.cells)
+        perturbed = PerturbedImage(case, family, case.x, filled(case.x, p.fill))
+        rng = np.random.default_rng(p.seed)
+        drawn = (mask_numbers(family, p.keep, chunk.stop - chunk.start, rng) for chunk in case.chunks(p.masks))
+        running = (_RunningSums(case, perturbed.sums()), _RunningSums(case, perturbed.sums()))
+        for number, (scores, masks) in enumerate(perturbed.scored(drawn, p.masks)):
+            running[number % 2].add(scores, masks)
+        halves = (running[0].sums(), running[1].sums())
         maps = (halves[0] + halves[1]).maps(p)
         repeats = (
             [top_dice(*pair) for pair in zip(halves[0].maps(p), halves[1].maps(p), strict=True)]
@@ -83,50 +78,61 @@ class Rise(AttributionMap):
         ]
 
 
-class _Sums:
-    """Sums over masks from which either estimator follows. Scores are relative to the whole image's, for precision."""
+class _RunningSums:
+    """Sums as the passes come. Scores are relative to the whole image's, for precision."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, masks: MaskSums) -> None:
         self._level = case.score.astype(np.float64)
-        self._weighted = np.zeros((len(case.targets), *case.shape))
-        self._masks = np.zeros(case.shape)
+        self._masks = masks
         self._scores = np.zeros(len(case.targets))
-        self.count = 0
+        self._count = 0
 
-    def add(self, scores: FloatArray, drawn: FloatArray) -> None:
+    def add(self, scores: FloatArray, masks: Any) -> None:
         relative = (scores - self._level).astype(np.float32)
-        self._weighted += np.tensordot(relative.T, drawn, axes=1)
+        self._masks.add(relative, masks)
         self._scores += relative.sum(axis=0, dtype=np.float64)
-        self._masks += drawn.sum(axis=0)
-        self.count += len(drawn)
+        self._count += len(scores)
+
+    def sums(self) -> _Sums:
+        return _Sums(self._level, *self._masks.values(), self._scores, self._count)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over masks from which either estimator follows."""
+
+    level: DoubleArray
+    weighted: DoubleArray
+    masks: DoubleArray
+    scores: DoubleArray
+    count: int
 
     def __add__(self, other: _Sums) -> _Sums:
-        both = copy.copy(self)
-        both._weighted = self._weighted + other._weighted
-        both._masks = self._masks + other._masks
-        both._scores = self._scores + other._scores
-        both.count = self.count + other.count
-        return both
+        return _Sums(
+            self.level,
+            self.weighted + other.weighted,
+            self.masks + other.masks,
+            self.scores + other.scores,
+            self.count + other.count,
+        )
 
     def maps(self, p: RiseParameters) -> FloatArray:
         """(targets, *spatial)."""
-        axes = (-1, *[1] * self._masks.ndim)
+        axes = (-1, *[1] * self.masks.ndim)
         if p.centred:
-            outer = (self._scores / self.count).reshape(axes) * (self._masks / self.count)
-            return np.asarray((self._weighted / self.count - outer) / (p.keep * (1 - p.keep)), np.float32)
-        return np.asarray(
-            (self._weighted + self._level.reshape(axes) * self._masks) / (self.count * p.keep), np.float32
-        )
+            outer = (self.scores / self.count).reshape(axes) * (self.masks / self.count)
+            return np.asarray((self.weighted / self.count - outer) / (p.keep * (1 - p.keep)), np.float32)
+        return np.asarray((self.weighted + self.level.reshape(axes) * self.masks) / (self.count * p.keep), np.float32)
+
+
+def mask_numbers(family: ShiftedGrids, keep: float, count: int, rng: np.random.Generator) -> MaskNumbers:
+    """The numbers of so many random masks: cells that are 1 with the chance `keep`, at random offsets."""
+    cells, starts = zip(*(family.drawn(keep, rng) for _ in range(count)), strict=True)
+    return {"cells": np.stack(cells), "starts": np.array(starts, np.int64)}
 
 
 def masks(shape: tuple[int, ...], cells: int, keep: float, rng: np.random.Generator) -> Iterator[FloatArray]:
     """Endless masks in 0..1: a coarse random grid, upsampled, at a random offset below one cell (section 3.2)."""
-    counts = [min(cells, size) for size in shape]
-    sizes = [-(-size // count) for size, count in zip(shape, counts, strict=True)]
+    family = ShiftedGrids(shape, cells)
     while True:
-        mask = (rng.random(counts) < keep).astype(np.float32)
-        offsets = [int(rng.integers(0, size)) for size in sizes]
-        for axis, (count, size, offset, length) in enumerate(zip(counts, sizes, offsets, shape, strict=True)):
-            weights = axis_weights(count, (count + 1) * size)[offset : offset + length]
-            mask = np.moveaxis(np.tensordot(mask, weights, axes=([axis], [1])), -1, axis)
-        yield np.ascontiguousarray(mask, dtype=np.float32)
+        yield family.one(*family.drawn(keep, rng))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,8 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.explain.case import Attribution, Case
 from whyray.explain.grid import upsample
+from whyray.explain.masks import UpsampledGrids
+from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.registry import AttributionMap, MethodParameters, register
 from whyray.explain.types import Tier
 
@@ -52,18 +54,18 @@ class ScoreCam(AttributionMap):
         kept = np.sort(np.argsort(-flat.var(axis=1), kind="stable")[:count])
         varying = kept[spread[kept] > 0]
 
-        def masked() -> Iterator[FloatArray]:
-            for chunk in case.chunks(len(varying)):
-                masks = upsample(features[varying[chunk]], case.shape)
-                yield case.x * _unit_range(masks)[:, None]
-            if len(varying) < len(kept):
-                yield np.zeros_like(case.x)
-
+        family = UpsampledGrids(case.shape, features.shape[1:], scaled=True)
+        perturbed = PerturbedImage(case, family, case.x, None)
+        channels = ({"cells": features[varying[chunk]]} for chunk in case.chunks(len(varying)))
         total = len(varying) + (len(varying) < len(kept))
-        scored = np.concatenate(list(case.scores(masked(), total))).astype(np.float64)
+        scored = list(perturbed.scores(channels, total))
+        if len(varying) < len(kept):
+            scored.append(case.scores_of(case.model.session.logits(np.zeros_like(case.x))))
+            case.tell(total, total)
+        every = np.concatenate(scored).astype(np.float64)
         scores = np.empty((len(kept), len(case.targets)))
-        scores[np.isin(kept, varying)] = scored[: len(varying)]
-        scores[~np.isin(kept, varying)] = scored[-1]
+        scores[np.isin(kept, varying)] = every[: len(varying)]
+        scores[~np.isin(kept, varying)] = every[-1]
         weights = np.exp(scores - scores.max(axis=0))
         weights /= weights.sum(axis=0)
         maps = np.maximum(np.tensordot(weights.T, features[kept].astype(np.float64), axes=1), 0).astype(np.float32)
@@ -121,10 +123,3 @@ def _features(case: Case) -> FloatArray:
         raise TierMissing(f"{case.model.identity} has no feature maps")
     only: FloatArray = features[0]
     return only
-
-
-def _unit_range(masks: FloatArray) -> FloatArray:
-    """Each (n, *spatial) mask scaled to 0..1 by its own minimum and maximum."""
-    axes = tuple(range(1, masks.ndim))
-    low = masks.min(axis=axes, keepdims=True)
-    return np.asarray((masks - low) / (masks.max(axis=axes, keepdims=True) - low + 1e-8), np.float32)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.explain.case import Case
+from whyray.explain.masks import Segments
+from whyray.explain.perturbed_image import PerturbedImage
 
 
 def superpixels(x: FloatArray, count: int, compactness: float) -> NDArray[np.intp]:
@@ -36,9 +36,6 @@ def coalition_scores(
 ) -> NDArray[np.float64]:
     """(coalitions, targets): scores with only the segments of each coalition (n, segments) shown, the rest `hidden`."""
 
-    def shown() -> Iterator[FloatArray]:
-        for chunk in case.chunks(len(coalitions)):
-            keep = coalitions[chunk][:, labels]
-            yield np.where(keep[:, None], case.x, hidden)
-
-    return np.concatenate(list(case.scores(shown(), len(coalitions)))).astype(np.float64)
+    perturbed = PerturbedImage(case, Segments(labels), case.x, hidden)
+    shown = ({"keep": coalitions[chunk]} for chunk in case.chunks(len(coalitions)))
+    return np.concatenate(list(perturbed.scores(shown, len(coalitions)))).astype(np.float64)

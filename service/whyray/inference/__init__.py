@@ -9,6 +9,8 @@ from whyray.inference.gradient import PARITY, GradientEngine, Twin, parity_gap, 
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import AffineHead, affine_head, is_affine
 from whyray.inference.input_type import cast_to
+from whyray.inference.mask_graphs import GridMasks, MaskRule, SegmentMasks
+from whyray.inference.masked_passes import MaskedPass, MaskNumbers
 from whyray.inference.memory import memory_budget
 from whyray.inference.model import Model, load_package, target_spec
 from whyray.inference.network_session import Run
@@ -24,11 +26,16 @@ __all__ = [
     "Caption",
     "Captioner",
     "GradientEngine",
+    "GridMasks",
+    "MaskNumbers",
+    "MaskRule",
+    "MaskedPass",
     "Model",
     "Operator",
     "Rule",
     "Run",
     "RuntimeOptions",
+    "SegmentMasks",
     "Twin",
     "TwinConverter",
     "affine_head",

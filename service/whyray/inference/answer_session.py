@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
+from whyray.base.stages import stage
 from whyray.inference.class_maps import MAPS, TARGETS, ClassMaps, add_grad_cam
 from whyray.inference.graph import Graph
-from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
+from whyray.inference.session import (
+    RuntimeOptions,
+    device_of,
+    open_session,
+    run_placed,
+    run_session,
+    runtime_errors,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,6 +74,17 @@ class AnswerSession:
             except failures as error:
                 self._without_maps(error)
         return _named(tensors, run_session(self._session, tensors, {name: fed})), {}
+
+    @property
+    def device(self) -> str:
+        """Where its tensors lie, as I/O binding names it: 'cuda' or 'cpu'."""
+        return device_of(self._session)
+
+    def run_where_it_lies(self, name: str, value: Any, tensor: str) -> Any:
+        """One tensor for the input `name`, both OrtValues on the session's device. Raises what ONNX Runtime raises."""
+        with stage("forward passes"):
+            (output,) = run_placed(self._session, [tensor], {name: value}, self.device)
+        return output
 
     def _without_maps(self, error: Exception) -> None:
         _LOG.warning("%s: Grad-CAM in the graph does not run and is computed beside it: %s", self._where, error)

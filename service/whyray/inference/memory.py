@@ -18,13 +18,16 @@ def unmeasured_batch(input_shape: Sequence[int]) -> int:
     return max(1, min(UNMEASURED_MOST, UNMEASURED_ELEMENTS // prod(input_shape)))
 
 
-def measured_batch(entry: Mapping[str, Any] | None, budget: int | None) -> int | None:
-    """Items by a report's entry, fewer where this machine's `budget` (bytes) asks for it; None without an entry."""
+def measured_batch(entry: Mapping[str, Any] | None, budget: int | None, beside: int = 0) -> int | None:
+    """Items by a report's entry, fewer where this machine's `budget` (bytes) asks for it; None without an entry.
+
+    `beside`: bytes that an item takes of the same memory beside what was measured.
+    """
     if not entry:
         return None
     items = max(1, int(entry["items"]))
     item_bytes = entry.get("bytes per item")
-    return items if not item_bytes or budget is None else max(1, min(items, budget // int(item_bytes)))
+    return items if not item_bytes or budget is None else max(1, min(items, budget // (int(item_bytes) + beside)))
 
 
 def memory_budget(options: RuntimeOptions, *, cuda: bool) -> int | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,15 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference.answer_session import AnswerSession
 from whyray.inference.class_maps import class_maps
+from whyray.inference.mask_graphs import MaskRule
+from whyray.inference.masked_passes import MaskedPasses, bytes_beside
 from whyray.inference.memory import measured_batch, memory_budget, unmeasured_batch
 from whyray.inference.network import Network
 from whyray.inference.output_form import doubt_by_answers
 from whyray.inference.precision import as_float32
 from whyray.inference.session import open_session, run_session, runtime_errors
 
+_LOG = logging.getLogger(__name__)
 _BATCH_TOLERANCE = 1e-4
 
 
@@ -128,6 +133,46 @@ class NetworkSession:
             for place, name in enumerate(wanted)
         }
 
+    def masked_passes(self, rule: MaskRule, shown: FloatArray, hidden: FloatArray) -> MaskedPasses | None:
+        """Passes of an image `shown` with parts `hidden`, both (1, C, *spatial), made where the model runs.
+
+        None where images are to be made on the host: by the options, where several items in one pass do not answer as
+        each alone does, or where the graph that makes them does not load, which the log says then.
+        """
+        if not self.perturbs_on_device:
+            return None
+        if self.batch_size > 1 and not self.batchable(np.concatenate([shown, hidden, (shown + hidden) / 2])):
+            return None
+        try:
+            return MaskedPasses(
+                rule,
+                shown,
+                hidden,
+                input_type=self._answering.input_type,
+                options=self.network.options,
+                answer=self._answer_there,
+                on_host=self.network.shaped_logits,
+            )
+        except PackageError as error:
+            _LOG.warning("%s: perturbed images are made on the host: %s", self.network.identity, error)
+            return None
+
+    @property
+    def perturbs_on_device(self) -> bool:
+        """Whether images of perturbation methods are made where the model runs, as the options say."""
+        wanted = self.network.options.perturbed_on
+        return wanted == "device" or (wanted == "auto" and self._answering.device == "cuda")
+
+    def _answer_there(self, batch: Any) -> Any:
+        """The output that is explained, of a batch that lies where the model runs; both OrtValues."""
+        network = self.network
+        try:
+            answer = self._answering.run_where_it_lies(network.graph.input, batch, network.tapped_names[0])
+        except runtime_errors() as error:
+            raise self._refused(batch.shape(), error) from error
+        self.forwards += batch.shape()[0]
+        return answer
+
     def fed(self, x: FloatArray) -> NDArray[Any]:
         """`x` in the number type that the graph takes, contiguous."""
         return np.ascontiguousarray(x, dtype=self._answering.input_type)
@@ -165,7 +210,11 @@ class NetworkSession:
         if entry is None:
             return unmeasured_batch((spec.channels, *spec.shape))
         cuda = self.providers[0].startswith("CUDA")
-        return measured_batch(entry, memory_budget(options, cuda=cuda)) or 1
+        beside = 0
+        if kind == "forward" and self.perturbs_on_device:
+            regions = len(self.network.manifest.targets) if self.network.manifest.task == "segmentation" else 0
+            beside = bytes_beside(spec.channels, prod(spec.shape), regions)
+        return measured_batch(entry, memory_budget(options, cuda=cuda), beside) or 1
 
     def _batch_equals_singles(self, x: FloatArray) -> bool:
         try:
@@ -196,10 +245,13 @@ class NetworkSession:
         try:
             return answering.run(self.network.graph.input, fed, names, maps=maps)
         except runtime_errors() as error:
-            raise PackageError(
-                f"{self.network.identity}: the graph does not run on {fed.shape}: {error}",
-                advice="Correct input.shape, input.layout and input.channels in model.yaml, or export the graph again.",
-            ) from error
+            raise self._refused(fed.shape, error) from error
+
+    def _refused(self, shape: Sequence[int], error: Exception) -> PackageError:
+        return PackageError(
+            f"{self.network.identity}: the graph does not run on {tuple(shape)}: {error}",
+            advice="Correct input.shape, input.layout and input.channels in model.yaml, or export the graph again.",
+        )
 
     @cached_property
     def _answering(self) -> AnswerSession:

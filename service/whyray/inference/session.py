@@ -39,6 +39,9 @@ class RuntimeOptions:
         torch. None leaves it open, and a batch may take half of what is free.
     artefacts
         A site's folders of reference artefacts, NAME/VERSION/KIND.npz, before those that came with the package.
+    perturbed_on
+        Where a perturbation method's images are made: on the `device` that the model runs on, or in main memory
+        (`host`). `auto` takes the device where that is a GPU.
     cache
         Where what was compiled is kept (see `CompiledCache`); None keeps nothing.
     """
@@ -49,6 +52,7 @@ class RuntimeOptions:
     memory_limit: int | None = None
     gpu_memory_limit: int | None = None
     artefacts: tuple[Path, ...] = ()
+    perturbed_on: Literal["auto", "device", "host"] = "auto"
     cache: Path | None = field(default_factory=cache_folder)
 
 
@@ -112,23 +116,41 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
     with stage("forward passes"):
-        if session.get_providers()[0] != _CUDA:
+        if device_of(session) == "cpu":
             return list(session.run(list(names), dict(feeds)))
-        return run_bound(session, names, feeds, "cuda")
+        return run_bound(session, names, feeds, device_of(session))
+
+
+def device_of(session: Any) -> str:
+    """Where a session's tensors lie, as I/O binding names it: 'cuda' or 'cpu'."""
+    return "cuda" if session.get_providers()[0] == _CUDA else "cpu"
 
 
 def run_bound(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]], device: str) -> list[NDArray[Any]]:
     """As `run_session`, by I/O binding: inputs are OrtValues on `device`, outputs stay there until they are copied."""
+    inputs = {name: placed(array, device) for name, array in feeds.items()}
+    return [np.asarray(output.numpy()) for output in run_placed(session, names, inputs, device)]
+
+
+def placed(array: NDArray[Any], device: str) -> Any:
+    """An `onnxruntime.OrtValue` of the array on `device`, 'cpu' or 'cuda': the one place where arrays go there.
+
+    On the CPU it is the array's own memory, and not to be changed while the value lives.
+    """
     import onnxruntime
 
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
+
+
+def run_placed(session: Any, names: Sequence[str], inputs: Mapping[str, Any], device: str) -> list[Any]:
+    """The named outputs as OrtValues on `device`, of inputs that lie there: nothing is copied."""
     binding = session.io_binding()
-    for name, array in feeds.items():
-        contiguous = np.ascontiguousarray(array)
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(contiguous, device, 0))
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, value)
     for name in names:
         binding.bind_output(name, device, 0)
     session.run_with_iobinding(binding)
-    return [np.asarray(output) for output in binding.copy_outputs_to_cpu()]
+    return list(binding.get_outputs())
 
 
 def cuda_settings(options: RuntimeOptions) -> dict[str, str]:

@@ -37,12 +37,6 @@ class Cells:
         inside = self.labels >= 0
         return np.bincount(self.labels[inside], values[inside], len(self.sizes)) / self.sizes
 
-    def mask(self, order: NDArray[np.intp], count: int) -> BoolArray:
-        """True on the voxels of the first `count` cells of `order`."""
-        chosen = np.zeros(len(self.sizes) + 1, bool)
-        chosen[order[:count]] = True
-        return np.asarray(chosen[self.labels])
-
 
 def cut(shape: tuple[int, ...], valid: BoolArray | None) -> Cells:
     """Cells for an image of `shape`; `valid` False on padding, which belongs to no cell."""

@@ -6,14 +6,13 @@ random orders, so that the number can be read without knowing the model: 0 is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.base.arrays import BoolArray, DoubleArray, FloatArray
-from whyray.explain import Case
+from whyray.base.arrays import BoolArray, DoubleArray
+from whyray.explain import Case, PerturbedImage, Segments
 from whyray.quality.cells import Cells, cut, edge_map, order_by, replacement
 
 
@@ -53,7 +52,11 @@ class Perturbation:
     def __init__(self, case: Case, valid: BoolArray | None, steps: int) -> None:
         self._case = case
         self.cells: Cells = cut(case.shape, valid)
-        self._replaced = replacement(case.x, valid)
+        replaced = replacement(case.x, valid)
+        self._ends = np.concatenate([case.x, replaced])
+        # padding is a segment of its own, the last: it is the same in both images
+        labels = np.where(self.cells.labels < 0, len(self.cells), self.cells.labels)
+        self._perturbed = PerturbedImage(case, Segments(labels), case.x, replaced)
         self._counts = np.unique(np.round(np.linspace(0, len(self.cells), steps + 1)).astype(int))[1:-1]
 
     @property
@@ -66,8 +69,7 @@ class Perturbation:
 
         `parity` is how far the whole image's scores in a batch are from its scores alone, relative to the largest.
         """
-        both = np.concatenate([self._case.x, self._replaced])
-        whole, gone = self._case.scores_of(self._case.model.session.logits(both)).astype(np.float64)
+        whole, gone = self._case.scores_of(self._case.model.session.logits(self._ends)).astype(np.float64)
         parity = float(np.abs(whole - self._case.score).max() / max(1.0, np.abs(self._case.score).max()))
         edges = order_by(self.cells.means(edge_map(self._case.x)), rng)
         first, *rest = self.curves([edges, *(rng.permutation(len(self.cells)) for _ in range(orders))], whole, gone)
@@ -77,8 +79,10 @@ class Perturbation:
     def curves(self, orders: list[NDArray[np.intp]], whole: DoubleArray, gone: DoubleArray) -> list[Curves]:
         """The curves of several orders of the cells, in shared batches."""
         count = len(self._counts)
-        images = (image for order in orders for image in self._images(order))
-        scores = self._streamed(images, len(orders) * 2 * count).reshape(len(orders), 2, count, -1)
+        keep = np.concatenate([self._kept(order) for order in orders])
+        numbers = ({"keep": keep[chunk]} for chunk in self._case.chunks(len(keep)))
+        scored = np.concatenate(list(self._perturbed.scores(numbers, len(keep)))).astype(np.float64)
+        scores = scored.reshape(len(orders), 2, count, -1)
         share = np.concatenate([[0], self._counts / len(self.cells), [1]])
         results = []
         for deleting, inserting in scores:
@@ -87,15 +91,8 @@ class Perturbation:
             results.append(Curves(np.trapezoid(down, share, axis=0), np.trapezoid(up, share, axis=0)))
         return results
 
-    def _images(self, order: NDArray[np.intp]) -> Iterator[FloatArray]:
-        for count in self._counts:
-            yield np.where(self.cells.mask(order, count), self._replaced[0], self._case.x[0])
-        for count in self._counts:
-            yield np.where(self.cells.mask(order, count), self._case.x[0], self._replaced[0])
-
-    def _streamed(self, images: Iterator[FloatArray], total: int) -> DoubleArray:
-        def batches() -> Iterator[FloatArray]:
-            for chunk in self._case.chunks(total):
-                yield np.stack([next(images) for _ in range(chunk.stop - chunk.start)])
-
-        return np.concatenate(list(self._case.scores(batches(), total))).astype(np.float64)
+    def _kept(self, order: NDArray[np.intp]) -> BoolArray:
+        """(2 counts, cells and padding): what is shown while cells go in the order, and while they come back."""
+        rank = np.argsort(order)
+        back: BoolArray = np.append(rank, len(order)) < self._counts[:, None]
+        return np.concatenate([~back, back])

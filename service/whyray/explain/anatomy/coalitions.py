@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.base.arrays import BoolArray, FloatArray
+from whyray.base.arrays import BoolArray
 from whyray.explain.anatomy.structures import partition
 from whyray.explain.case import Case
 from whyray.explain.fill import Fill, filled
+from whyray.explain.masks import Segments
+from whyray.explain.perturbed_image import PerturbedImage
 from whyray.explain.typed import Structure
 
 
@@ -22,25 +24,19 @@ class Players:
 
     def __init__(self, case: Case, structures: Sequence[Structure], fill: Fill) -> None:
         self._case = case
-        self._cover = filled(case.x, fill)[0]
         own = partition(structures)
         image = np.ones(case.shape, bool) if case.context.valid is None else case.context.valid
         rest = image & ~np.any(own, axis=0)
         self.masks: BoolArray = np.stack([*own, rest])
+        # what belongs to no one is a segment of its own, the last, that is always shown
+        labels = np.where(self.masks.any(axis=0), self.masks.argmax(axis=0), len(self.masks))
+        self._perturbed = PerturbedImage(case, Segments(labels), case.x, filled(case.x, fill))
 
     def __len__(self) -> int:
         return len(self.masks)
 
     def scores(self, present: BoolArray) -> NDArray[np.float64]:
         """(n, targets): scores of images that show the players of each row of `present` (n, players) alone."""
-        case = self._case
-
-        def images() -> Iterator[FloatArray]:
-            for chunk in case.chunks(len(present)):
-                batch = np.repeat(case.x, chunk.stop - chunk.start, axis=0)
-                for image, row in zip(batch, present[chunk], strict=True):
-                    gone = np.any(self.masks[~row], axis=0) if not row.all() else np.zeros(case.shape, bool)
-                    image[:, gone] = self._cover[:, gone]
-                yield batch
-
-        return np.concatenate(list(case.scores(images(), len(present)))).astype(np.float64)
+        keep = np.concatenate([present, np.ones((len(present), 1), bool)], axis=1)
+        numbers = ({"keep": keep[chunk]} for chunk in self._case.chunks(len(keep)))
+        return np.concatenate(list(self._perturbed.scores(numbers, len(keep)))).astype(np.float64)
