@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["peers"]  # real peers: Orthanc, storescp, Redis
+pytest_plugins = ["peers", "migrated"]  # real peers: Orthanc, storescp, Redis; catalogs that were migrated once
 
 
 LONGEST_FIRST = (
