@@ -1,7 +1,8 @@
-"""New SQLite catalogs of a run of the tests are copies of one that was migrated once, each with an identity of its own.
+"""New SQLite catalogs of a run of the tests are copies of one that was migrated once, each with a UID of its own.
 
-The migrations make some 60 tables and indexes, and wait for the disk each time: a third of a second and more a test. What
-they do and promise is shown by tests that ask for `real_migrations`; processes that tests start migrate by themselves.
+The migrations make some 60 tables and indexes, and wait for the disk each time: a third of a second and more a test.
+What they do and promise is shown by tests that ask for `real_migrations`; processes that tests start migrate by
+themselves.
 """
 
 from __future__ import annotations
