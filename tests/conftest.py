@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["peers"]  # real peers: Orthanc, storescp, Redis
+pytest_plugins = ["peers", "migrated"]  # real peers: Orthanc, storescp, Redis; catalogs that were migrated once
 
 
 LONGEST_FIRST = (
@@ -18,7 +18,12 @@ LONGEST_FIRST = (
     "e2e/",
     "training/",
     "results/test_report_validity",
+    "inference/test_compiled_gradients_are_the_twins",
+    "quality/test_a_useful_map_grades_better_than_a_mutated_one",
+    "explain/counterfactual/test_chest_counterfactuals",
+    "trust/",
     "viewers/",
+    "jobs/test_pipeline",
 )
 """Files that take longest; begun first, so that no process works on one of them alone at the end of a run."""
 

@@ -10,7 +10,19 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 Statement = tuple[str, Any]
-BIG = ("jobs", "deliveries", "results", "events", "instances", "studies", "series", "drift_samples", "audit_records")
+BIG = (
+    "jobs",
+    "deliveries",
+    "results",
+    "events",
+    "instances",
+    "studies",
+    "series",
+    "drift_samples",
+    "audit_records",
+    "feedback",
+    "workitems",
+)
 """Tables that grow with the work."""
 
 

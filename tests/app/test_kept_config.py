@@ -22,6 +22,7 @@ from whyray.base.child_process import how_ended
 from whyray.base.errors import ConfigError, PackageError
 from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
 from whyray.catalog.attention import attention
+from whyray.config import Config
 
 __all__ = ["cli", "packages", "planted", "site"]
 
@@ -105,6 +106,31 @@ def test_a_mended_file_is_in_force_at_once_and_is_what_is_kept_then(site: Path) 
     assert context.source.refusal == ()
     context.close()
     assert (site.parent / "state" / "config").joinpath(kept_name(site)).read_text() == site.read_text()
+
+
+def test_what_a_role_can_t_do_is_refused_with_words_and_the_role_lives_on(site: Path) -> None:
+    context = Context.open(site)
+    good = site.read_text()
+    taken = ConfigError("can't listen on 127.0.0.1 port 104", advice="Name a free one.")
+
+    def obey(_: Config) -> None:
+        raise taken
+
+    with ProcessHeartbeat(context, "intake", obey=obey, detail=lambda: {"port": 11112}) as heartbeat:
+        changed = yaml.safe_load(good)
+        changed["routes"][0]["name"] = "renamed"
+        site.write_text(yaml.safe_dump(changed))
+        heartbeat._reload()
+        heartbeat._seen()
+        (told,) = rows(context.catalog, Process)
+        assert "can't listen on 127.0.0.1 port 104" in told.detail["config_refused"]
+        assert told.detail["port"] == 11112
+        (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
+        assert event.message.startswith("the old configuration stays in force: ")
+        assert context.config().routes[0].name != "renamed"
+        (kept,) = (site.parent / "state" / "config").iterdir()
+        assert kept.read_text() == good, "what is started next starts from what could be obeyed"
+    context.close()
 
 
 def kept_name(site: Path) -> str:

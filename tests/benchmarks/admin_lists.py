@@ -168,6 +168,7 @@ def _count(connection: Any) -> None:
         "events": "kind, severity, actor",
         "instances": "variant > 0",
         "studies": "has_jobs, received_sequence > routed_sequence",
+        "feedback": "package, verdict",
     }
     with connection.begin():
         for table, columns in facets.items():

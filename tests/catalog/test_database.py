@@ -22,6 +22,8 @@ from catalog.rows import NOON, job, received, result
 from whyray.catalog import Base, Catalog, Delivery, Job, database, events, jobs, sqlite_url, studies
 from whyray.catalog.database import newest_revision
 
+pytestmark = pytest.mark.usefixtures("real_migrations")
+
 
 def test_the_migrations_make_exactly_what_the_tables_say(catalog: Catalog) -> None:
     with catalog.engine.connect() as connection:

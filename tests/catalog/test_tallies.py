@@ -21,16 +21,21 @@ from whyray.catalog import (
     Catalog,
     Delivery,
     Event,
+    Feedback,
     Instance,
     Job,
     JobState,
     ResultRow,
     Study,
+    Workitem,
+    WorkitemState,
     deliveries,
+    feedback,
     jobs,
     sqlite_url,
     studies,
     tallies,
+    workitems,
 )
 
 
@@ -50,6 +55,8 @@ def counts(session: Session) -> dict[str, Counter[tuple[object, ...]]]:
         "events": (Event.kind, Event.severity, Event.actor),
         "instances": (Instance.variant > 0,),
         "studies": (Study.has_jobs, Study.received_sequence > Study.routed_sequence),
+        "feedback": (Feedback.package, Feedback.verdict),
+        "workitems": (Workitem.worklist, Workitem.state),
     }
     return {name: Counter(tuple(row) for row in session.execute(select(*each))) for name, each in facets.items()}
 
@@ -57,7 +64,7 @@ def counts(session: Session) -> dict[str, Counter[tuple[object, ...]]]:
 def kept(session: Session) -> dict[str, Counter[tuple[object, ...]]]:
     return {
         name: Counter({row.facets: row.number for row in tallies.counted(session, name)})
-        for name in ("jobs", "deliveries", "results", "events", "instances", "studies")
+        for name in get_args(tallies.Relation)
     }
 
 
@@ -77,6 +84,22 @@ def an_afternoon(session: Session, now: Ticks) -> None:
     studies.add_instance(session, received(7, study=2), now.now)
     session.flush()
     studies.add_instance(session, received(7, study=2, content="other"), now.now)
+    for number, verdict in enumerate(["accept", "accept", "reject"]):
+        session.add(
+            Feedback(
+                at=now.now,
+                actor="ada",
+                sop_instance_uid=f"1.2.{number}",
+                verdict=verdict,
+                package="planted@1.0.0",
+                kind="sc",
+            )
+        )
+    for worklist, uid in (("", "1"), ("", "2"), ("ris", "1")):
+        session.add(Workitem(worklist=worklist, uid=uid, code="", created_at=now.now))
+    session.flush()
+    session.execute(update(Feedback).where(Feedback.sop_instance_uid == "1.2.1").values(verdict="reject"))
+    session.execute(update(Workitem).where(Workitem.uid == "2").values(state=WorkitemState.CANCELED, reason="no"))
 
 
 def test_what_is_kept_is_what_counting_gives(catalog: Catalog, ticks: Ticks) -> None:
@@ -93,6 +116,15 @@ def test_what_is_kept_is_what_counting_gives(catalog: Catalog, ticks: Ticks) -> 
         session.execute(delete(Study).where(Study.study_instance_uid == "1.2.1"))
         assert kept(session) == counts(session)
         assert kept(session)["jobs"] == Counter(), "they went with their study"
+        assert feedback.tally(session) == {("planted@1.0.0", "accept"): 1, ("planted@1.0.0", "reject"): 2}
+        assert workitems.tally(session) == {
+            "": {WorkitemState.SCHEDULED: 1, WorkitemState.CANCELED: 1},
+            "ris": {WorkitemState.SCHEDULED: 1},
+        }
+        session.execute(delete(Workitem))
+        session.execute(delete(Feedback))
+        assert kept(session) == counts(session)
+        assert workitems.tally(session) == feedback.tally(session) == {}
 
 
 def test_what_is_rolled_back_was_not_counted(catalog: Catalog, ticks: Ticks) -> None:

@@ -51,5 +51,5 @@ def test_every_operator_is_explained() -> None:
 def test_every_setting_that_needs_a_restart_is_named() -> None:
     paragraph = PAGE.read_text("utf-8").partition("take effect at the next start:")[2].partition("\n\n")[0]
     for place in NEEDS_RESTART:
-        word = {"ae_title": "AE title", "count": "number"}.get(str(place[-1]), str(place[-1]))
+        word = {"count": "number"}.get(str(place[-1]), str(place[-1]))
         assert word in paragraph

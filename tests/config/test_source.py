@@ -129,9 +129,31 @@ def test_a_changed_file_of_a_secret_is_a_change(file: Path) -> None:
 
 
 def test_settings_that_need_a_restart_are_named(file: Path) -> None:
-    config = source(file, "listener: {port: 1}\n")
-    file.write_text("listener: {port: 2, peers: {A: any}}\nworkers: {count: 2}\n")
-    assert config.reload_if_changed() == Reload(True, restart=("listener.port", "workers.count"))
+    config = source(file, "listener: {processes: 1}\n")
+    file.write_text("listener: {processes: 2, port: 2, peers: {A: any}}\nworkers: {count: 2}\n")
+    assert config.reload_if_changed() == Reload(True, restart=("listener.processes", "workers.count"))
+
+
+def test_what_can_t_be_done_as_a_new_file_says_refuses_that_file_once(file: Path) -> None:
+    config = source(file, text("old"))
+    asked: list[Config] = []
+
+    def obey(wanted: Config) -> None:
+        asked.append(wanted)
+        assert config.current.routes[0].name == "old", "not in force yet"
+        raise ConfigError("can't listen on 127.0.0.1 port 104", advice="Name a free one.")
+
+    file.write_text(text("new"))
+    refused = config.reload_if_changed(obey)
+    assert [str(each) for each in refused.errors] == ["can't listen on 127.0.0.1 port 104; Name a free one."]
+    assert not refused.changed
+    assert config.current.routes[0].name == "old"
+    assert config.refusal == refused.errors
+    assert config.reload_if_changed(obey) == Reload(False)
+    assert [each.routes[0].name for each in asked] == ["new"]
+    file.write_text(text("newer"))
+    assert config.reload_if_changed().changed
+    assert config.current.routes[0].name == "newer"
 
 
 def test_readers_never_see_a_mixture_while_files_are_swapped_under_them(file: Path) -> None:

@@ -112,6 +112,34 @@ def test_a_port_that_is_taken_is_a_configuration_error_and_the_old_one_goes_on(l
     assert echoes(running.port, "WHYRAY")
 
 
+def test_the_address_can_change_while_the_port_stays(listen: Listen) -> None:
+    port = free_port()
+    running = listen(port=port)
+    with running.sender() as sender:
+        running.scp.update(listener_settings(port=port, address="127.0.0.2"))
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+    assert running.port == port
+    assert echoes(port, "WHYRAY", host="127.0.0.2")
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        pass
+
+
+def test_an_address_that_is_not_this_machine_s_is_a_configuration_error_and_the_old_one_goes_on(listen: Listen) -> None:
+    running = listen(port=free_port())
+    with pytest.raises(ConfigError, match=r"can't listen on 192\.0\.2\.1"):
+        running.scp.update(listener_settings(port=running.port, address="192.0.2.1"))
+    assert echoes(running.port, "WHYRAY")
+
+
+def test_a_new_ae_title_is_called_from_the_next_association_on(listen: Listen) -> None:
+    running = listen()
+    with running.sender() as sender:
+        running.scp.update(running.scp._listener.model_copy(update={"ae_title": "RENAMED"}))
+        assert sender.store(encode(small(1)), uid("1", 1)).Status == 0
+    assert echoes(running.port, "RENAMED")
+    assert _refused(running, called="WHYRAY")
+
+
 def test_one_association_above_the_limit_is_rejected_until_one_ends(listen: Listen) -> None:
     running = listen(limits={"max_associations": 2})
     with running.sender(), running.sender():

@@ -18,7 +18,7 @@ from certificates import Authority
 from intake.conftest import Running
 from intake.scu import encode, small, uid
 from intake.web import BOUNDARY, multipart, part10
-from peers import until
+from peers import echoes, free_port, until
 from whyray.base.errors import ConfigError
 from whyray.config import DicomWebListener, ListenerTls, Peer
 from whyray.config.services import WebTls
@@ -189,3 +189,59 @@ def test_a_file_that_is_no_certificate_is_named_and_what_to_do(listen: Listen, h
     made.key.write_text("no key")
     with pytest.raises(ConfigError, match="can't be used for TLS"):
         listen(tls=made)
+
+
+def moved(running: Running, **changed: object) -> None:
+    """The same configuration with other values, in the section `tls` where it is one of its."""
+    now = running.scp._listener
+    of_tls = {name: value for name, value in changed.items() if name not in ("port", "address")}
+    plain = {name: value for name, value in changed.items() if name in ("port", "address")}
+    if "tls_port" in of_tls:
+        of_tls["port"] = of_tls.pop("tls_port")
+    running.scp.update(now.model_copy(update={**plain, "tls": now.tls.model_copy(update=of_tls)}))
+
+
+def test_plain_and_tls_move_together_even_into_each_other_s_place(
+    listen: Listen, hospital: Authority, film: Path
+) -> None:
+    first, second = free_port(), free_port()
+    running = listen(port=first, tls=settings(hospital, port=second))
+    moved(running, port=second, tls_port=first)
+    assert (running.scp.port, running.scp.tls_port) == (second, first)
+    assert echoes(second, "WHYRAY")
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+    moved(running, address="127.0.0.2")
+    assert echoes(second, "WHYRAY", host="127.0.0.2")
+    for port in (first, second):
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            pass
+
+
+@pytest.mark.parametrize("into_each_other", [False, True])
+def test_where_one_of_them_can_t_listen_both_stay_where_they_were(
+    listen: Listen, hospital: Authority, film: Path, into_each_other: bool
+) -> None:
+    first, second = free_port(), free_port()
+    running = listen(port=first, tls=settings(hospital, port=second))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1 port {taken}"):
+            moved(running, port=second if into_each_other else free_port(), tls_port=taken)
+    assert (running.scp.port, running.scp.tls_port) == (first, second)
+    assert echoes(first, "WHYRAY")
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+def test_another_certificate_is_shown_from_the_next_connection_on(
+    listen: Listen, hospital: Authority, film: Path, tmp_path: Path
+) -> None:
+    running = listen(tls=settings(hospital))
+    other = Authority(tmp_path / "other", "other")
+    certificate, key = other.signs("whyray")
+    moved(running, certificate=certificate, key=key)
+    assert send(running, other.file, hospital.signs("modality"), film) == 0
+    with pytest.raises(ConfigError):
+        moved(running, certificate=tmp_path / "missing.pem")
+    assert send(running, other.file, hospital.signs("modality"), film) == 0, "what can't be used is not in force"

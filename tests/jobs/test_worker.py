@@ -54,12 +54,13 @@ def test_a_job_leaves_its_results_and_a_delivery_of_each_to_each_destination(sit
 
 def test_a_job_that_is_done_says_where_its_time_went(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     job_id = queued(site)
-    with caplog.at_level("INFO", logger="whyray.worker"):
+    with caplog.at_level("INFO", logger="whyray"):
         run_job(job_id, "worker-1", site.tools())
     (event,) = [each for each in rows(site, Event) if each.kind == "job.done"]
     assert event.job_id == job_id
     assert re.fullmatch(r"done in \d+\.\d\d s: ([a-z][\w:\- ]+ \d+\.\d\d, ){8}the rest \d+\.\d\d", event.message, re.I)
-    assert any(each.getMessage().startswith(f"job {job_id}: done in ") for each in caplog.records)
+    (line,) = [each.getMessage() for each in caplog.records if "done" in each.getMessage()]
+    assert line == f"job.done: job {job_id}: {event.message}", "the log says it once"
 
 
 def test_a_route_gets_every_kind_of_result_that_it_asks_for(site: Site) -> None:

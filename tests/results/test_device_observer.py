@@ -16,6 +16,8 @@ from whyray.catalog import Catalog, installation, sqlite_url
 from whyray.jobs.user_device import user_device_uid
 from whyray.results import build_results, encode
 
+pytestmark = pytest.mark.usefixtures("real_migrations")
+
 
 def observer_of(report: Dataset) -> str:
     (uid,) = [

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,11 +15,11 @@ from whyray.base.failures import logged
 from whyray.base.given_secrets import holder_of, same_secret
 from whyray.base.guess_brake import GuessBrake
 from whyray.base.passwords import hashed, is_password, outdated
+from whyray.base.repeat_filter import RepeatFilter
 from whyray.base.roles import rights_of_scopes
 from whyray.catalog import Catalog, accounts, api_tokens, entry_links, events
 from whyray.config import Oidc
 
-_QUIET = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +34,7 @@ class Entrance:
     def __init__(self, catalog: Catalog, settings: Callable[[], AdminSettings]) -> None:
         self.catalog, self.settings = catalog, settings
         self.sessions, self.brake = Sessions(catalog.clock), GuessBrake(catalog.clock)
-        self._lock = threading.Lock()
-        self._refused: dict[tuple[str, str, str], datetime] = {}
+        self._refused = RepeatFilter(lambda: catalog.clock().timestamp())
 
     def is_known(self, name: str) -> bool:
         """Whether this is the name of somebody who logs in with a password."""
@@ -156,16 +153,12 @@ class Entrance:
 
     def went_too_far(self, identity: Identity, rights: str, address: str) -> None:
         """Enter that somebody asked for what they may not do; once a minute for the same rights and address."""
-        now, what = self.catalog.clock(), (identity.name, rights, address)
-        with self._lock:
-            self._refused = {known: at for known, at in self._refused.items() if now - at < _QUIET}
-            if what in self._refused:
-                return
-            self._refused[what] = now
+        if self._refused.passes((identity.name, rights, address)) is None:
+            return
         words = f"{identity.kind} asked for what needs the right {rights}, from {address}"
         try:
             with self.catalog.begin() as session:
-                events.record(session, now, "warning", "admin.refused", words, actor=identity.name)
+                events.record(session, self.catalog.clock(), "warning", "admin.refused", words, actor=identity.name)
         except SQLAlchemyError as error:
             logged(_log, error, "a refusal could not be entered")
 

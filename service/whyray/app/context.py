@@ -123,7 +123,8 @@ def refused_words(problems: Sequence[Problem], path: Path) -> str:
 class ProcessHeartbeat:
     """Tells the catalog that a role is alive, and keeps its configuration fresh, in a thread of its own.
 
-    `hindrance` is asked each time what keeps the role from its work, e.g. a broker that does not answer.
+    `obey` does what a changed configuration asks for, or refuses it with a ConfigError. `detail` is asked each time
+    what is shown about this role, and `hindrance` what keeps it from its work, e.g. a broker that does not answer.
     """
 
     def __init__(
@@ -131,11 +132,13 @@ class ProcessHeartbeat:
         context: Context,
         role: str,
         *,
-        on_reload: Callable[[Config], None] | None = None,
+        obey: Callable[[Config], None] = lambda _: None,
+        detail: Callable[[], dict[str, Any]] = dict,
         hindrance: Callable[[], WhyRayError | None] = lambda: None,
     ) -> None:
         self.name = process_name(role, os.getpid())
-        self._context, self._role, self._on_reload, self._hindrance = context, role, on_reload, hindrance
+        self._context, self._role, self._obey, self._hindrance = context, role, obey, hindrance
+        self._asked = detail
         self._detail: dict[str, Any] = {"pid": os.getpid()}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -177,6 +180,7 @@ class ProcessHeartbeat:
 
     def _seen(self) -> None:
         catalog = self._context.catalog
+        self._detail.update(self._asked())
         hindrance = self._hindrance()
         self._detail.pop("hindrance", None)
         if hindrance is not None:
@@ -186,7 +190,7 @@ class ProcessHeartbeat:
             processes.gone(session, name_of(self._role))
 
     def _reload(self) -> None:
-        outcome = self._context.source.reload_if_changed()
+        outcome = self._context.source.reload_if_changed(self._obey)
         if outcome.errors:
             words = refused_words(outcome.errors, self._context.path)
             self._detail["config_refused"] = words
@@ -195,8 +199,6 @@ class ProcessHeartbeat:
             self._detail.pop("config_refused", None)
             later = f"; at the next start only: {', '.join(outcome.restart)}" if outcome.restart else ""
             self._event("info", "config.reloaded", f"{self._context.path.name} was read anew{later}")
-            if self._on_reload is not None:
-                self._on_reload(self._context.config())
 
     def _audit(self, kind: AuditKind) -> None:
         catalog = self._context.catalog

@@ -58,10 +58,16 @@ def run_intake(path: Path, stop: threading.Event) -> None:
     )
     try:
         with ProcessHeartbeat(
-            context, "intake", on_reload=lambda config: listener.update(config.listener)
+            context,
+            "intake",
+            obey=lambda config: listener.update(config.listener),
+            detail=lambda: {
+                "ae_title": context.config().listener.ae_title,
+                "port": listener.port,
+                "tls_port": listener.tls_port,
+                "dicomweb_port": listener.dicomweb_port,
+            },
         ) as heartbeat:
-            ports = {"port": listener.port, "tls_port": listener.tls_port, "dicomweb_port": listener.dicomweb_port}
-            heartbeat.note(ae_title=context.config().listener.ae_title, **ports)
             if listener.port is not None:
                 _log.info("listening as %s on port %d", context.config().listener.ae_title, listener.port)
             if listener.tls_port is not None:
@@ -176,7 +182,7 @@ def run_delivery(path: Path, stop: threading.Event) -> None:
         observer=None if traces is None else traces.delivered,
     )
     try:
-        with ProcessHeartbeat(context, "delivery", on_reload=lambda new: service.reload(new.destinations, caller(new))):
+        with ProcessHeartbeat(context, "delivery", obey=lambda new: service.reload(new.destinations, caller(new))):
             sender = AuditSender(context.catalog, context.config)
             auditing = threading.Thread(target=sender.run, args=[stop], name="whyray-audit")
             auditing.start()

@@ -6,6 +6,8 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
+from whyray.base import control_group
+
 _STATUS = Path("/proc/self/status")
 
 
@@ -18,12 +20,8 @@ def free_memory() -> int | None:
         free = process_field(Path("/proc/meminfo"), "MemAvailable")
     except (OSError, KeyError):
         return None
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # no control group, or no limit ("max")
-        return free
-    return max(0, min(free, limit - used))
+    in_groups = control_group.memory_left()
+    return free if in_groups is None else min(free, in_groups)
 
 
 def memory_left() -> int | None:

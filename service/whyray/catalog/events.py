@@ -33,6 +33,8 @@ def record(
 ) -> Event:
     """Add one event to the running transaction and to the log; one that is audited, to the audit trail too.
 
+    The log names the job, for its lines stand alone.
+
     Parameters
     ----------
     kind
@@ -61,7 +63,8 @@ def record(
                 objects=objects,
             ),
         )
-    _log.log(_LEVELS[severity], "%s: %s", kind, message)
+    whose = "" if job is None or job in message else f"job {job}: "
+    _log.log(_LEVELS[severity], "%s: %s%s", kind, whose, message)
     return event
 
 

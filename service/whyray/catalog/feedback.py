@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import NotFound, TransitionError
-from whyray.catalog import events
+from whyray.catalog import events, tallies
 from whyray.catalog.evaluation_tables import Feedback
 from whyray.catalog.tables import ResultRow
 
@@ -84,7 +84,4 @@ def mine(session: Session, sop_instance_uid: str, actor: str) -> Feedback | None
 
 def tally(session: Session) -> dict[tuple[str, str], int]:
     """How many verdicts there are, by package and verdict."""
-    rows = session.execute(
-        select(Feedback.package, Feedback.verdict, func.count()).group_by(Feedback.package, Feedback.verdict)
-    )
-    return {(package, verdict): int(count) for package, verdict, count in rows}
+    return {(row.facets[0], row.facets[1]): row.number for row in tallies.counted(session, "feedback")}

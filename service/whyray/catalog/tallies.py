@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from whyray.catalog.columns import Base
 
-Relation = Literal["jobs", "deliveries", "results", "events", "instances", "studies"]
+Relation = Literal["jobs", "deliveries", "results", "events", "instances", "studies", "feedback", "workitems"]
 
 _FOLDING = 0x77687974
 _FOLD = """
@@ -36,7 +36,8 @@ class Tally(Base):
     facets: Mapped[str] = mapped_column(Text, primary_key=True)
     """JSON array: of jobs [route, package, state], of deliveries [destination, route, state], of results [kind,
     finding, grade, superseded, has a picture], of events [kind, severity, actor], of instances [other content under a
-    known UID], of studies [has jobs, has instances that routing has not dealt with]."""
+    known UID], of studies [has jobs, has instances that routing has not dealt with], of feedback [package, verdict], of
+    workitems [worklist, state]."""
     part: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     """0 is the count; above are changes that were not added up yet, on PostgreSQL alone."""
     number: Mapped[int] = mapped_column(BigInteger)

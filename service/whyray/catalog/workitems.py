@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from whyray.catalog import tallies
 from whyray.catalog.states import WorkitemStage, WorkitemState
 from whyray.catalog.tables import Workitem
 
@@ -122,9 +123,7 @@ def forget(session: Session, before: datetime) -> list[str]:
 def tally(session: Session) -> dict[str, dict[WorkitemState, int]]:
     """How many workitems are in each state, by worklist."""
     counts: dict[str, dict[WorkitemState, int]] = {}
-    rows = session.execute(
-        select(Workitem.worklist, Workitem.state, func.count()).group_by(Workitem.worklist, Workitem.state)
-    )
-    for worklist, state, number in rows:
-        counts.setdefault(worklist, {})[state] = int(number)
+    for row in tallies.counted(session, "workitems"):
+        worklist, state = row.facets
+        counts.setdefault(worklist, {})[WorkitemState(state)] = row.number
     return counts

@@ -317,7 +317,7 @@ class Listener(Section):
     dicomweb: DicomWebListener | None = None
     """STOW-RS, by HTTP; off where left out."""
     tls: ListenerTls | None = None
-    """DICOM over TLS; off where left out. Its port and `only` take effect at the next start."""
+    """DICOM over TLS; off where left out. Whether it is on, and `only`, take effect at the next start."""
 
     @property
     def receiving_processes(self) -> int:

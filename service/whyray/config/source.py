@@ -21,9 +21,7 @@ from whyray.config.problems import Place, Problem, config_error, dotted
 from whyray.config.secrets import Secret
 
 NEEDS_RESTART: tuple[Place, ...] = (
-    ("listener", "ae_title"),
-    ("listener", "address"),
-    ("listener", "port"),
+    ("listener", "tls", "only"),
     ("listener", "processes"),
     ("listener", "dicomweb", "address"),
     ("listener", "dicomweb", "port"),
@@ -145,10 +143,15 @@ class ConfigSource:
         """What is wrong with the file as it is now, while an older configuration is in force; empty if it is obeyed."""
         return self._refusal
 
-    def reload_if_changed(self) -> Reload:
+    def reload_if_changed(self, obey: Callable[[Config], None] = lambda _: None) -> Reload:
         """Look at the file; put it in force if it says something new and can be obeyed.
 
         Whether it changed is decided by content (its own and that of the files of its secrets), not by time stamps.
+
+        Parameters
+        ----------
+        obey
+            Does what the new configuration asks for before it is in force; a ConfigError of it refuses the file.
         """
         with self._lock:
             try:
@@ -164,6 +167,10 @@ class ConfigSource:
             config, problems = self._parse(content)
             if config is None:
                 return self._refused(digest, problems)
+            try:
+                obey(config)
+            except ConfigError as error:
+                return self._refused(digest, (Problem((), error.message, suggestion=error.advice),))
             restart = tuple(dotted(place) for place in NEEDS_RESTART if _at(self._current, place) != _at(config, place))
             self._current = config
             self._refusal = ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydicom import Dataset
 
+from whyray.base.errors import ConfigError
 from whyray.catalog import Catalog, events
 from whyray.config import Listener
 from whyray.intake.admission import HostNames
@@ -55,15 +56,15 @@ class StorageScp:
         self._associations = Associations(listener, receiver, storage, report_to, handlers, self._open, resolve)
         self._processes: ReceivingProcesses | None = None
         self._stopped = False
-        self._tls_server: IntakeServer | None = None
+        self._servers: dict[str, IntakeServer] = {}
+        """By what is spoken there: 'plain' or 'TLS'."""
         self._dicomweb: HttpServer | None = None
         if start_process is not None:
             self._processes = ReceivingProcesses(listener.receiving_processes, start_process, receiver, self._open)
-        tls = listener.tls
-        self._server = None if tls is not None and tls.only else self._serve(listener, listener.port)
+        self._tls = None if listener.tls is None else listener.tls.context()
         try:
-            if tls is not None:
-                self._tls_server = self._serve(listener, tls.port, tls.context())
+            for spoken, place in _places(listener).items():
+                self._servers[spoken] = self._serve(spoken, place)
             if listener.dicomweb is not None:
                 from whyray.intake.dicomweb import start_dicomweb  # an HTTP server: 10 MB where nobody wants one
 
@@ -83,12 +84,15 @@ class StorageScp:
     @property
     def port(self) -> int | None:
         """The plain TCP port: the configured one, or the one found for port 0; None where TLS alone is wanted."""
-        return int(self._server.server_address[1]) if self._server is not None else None
+        return self._port("plain")
 
     @property
     def tls_port(self) -> int | None:
         """The TCP port of DICOM over TLS; None where it is off."""
-        return int(self._tls_server.server_address[1]) if self._tls_server is not None else None
+        return self._port("TLS")
+
+    def _port(self, spoken: str) -> int | None:
+        return int(self._servers[spoken].server_address[1]) if spoken in self._servers else None
 
     @property
     def associations(self) -> int:
@@ -101,21 +105,46 @@ class StorageScp:
         return StoreRequest(unrouted, self._associations.begin, sender, study_uid, asked=True)
 
     def update(self, listener: Listener) -> None:
-        """Obey a new configuration; associations that are open go on. Address and port of STOW-RS and TLS stay.
+        """Obey a new configuration; associations that are open go on.
+
+        Whether there are plain DICOM, TLS and STOW-RS stays, and so do address and port of STOW-RS.
 
         Raises
         ------
         ConfigError
-            If the new address or port can't be listened on; then the old configuration stays in force.
+            If the new address or port can't be listened on, or a certificate can't be used; then all stays as it was.
         """
-        old = self._listener
-        if self._server is not None and (listener.address, listener.port) != (old.address, old.port):
-            former, self._server = self._server, self._serve(listener, listener.port)
-            former.shutdown()
-        self._listener = listener
+        tls = None if listener.tls is None or "TLS" not in self._servers else listener.tls.context()
+        self._move(_places(self._listener), _places(listener))
+        self._tls, self._listener = tls or self._tls, listener
         self._associations.update(listener)
         if self._processes is not None:
             self._processes.reload()
+
+    def _move(self, old: Mapping[str, Place], new: Mapping[str, Place]) -> None:
+        """Listen at other places: at all of them, or with ConfigError at those of before."""
+        moving = [spoken for spoken in self._servers if spoken in new and new[spoken] != old[spoken]]
+        ours = {old[spoken].port for spoken in moving}
+        begun: dict[str, IntakeServer] = {}
+        left: list[str] = []
+        try:
+            # a port that one of these servers has is free when they have left it, all others have to be had before
+            for spoken in sorted(moving, key=lambda spoken: new[spoken].port in ours):
+                if new[spoken].port in ours and not left:
+                    left = moving
+                    for each in left:
+                        self._servers[each].shutdown()
+                begun[spoken] = self._serve(spoken, new[spoken])
+        except ConfigError:
+            for server in begun.values():
+                server.shutdown()
+            for each in left:
+                self._servers[each] = self._serve(each, old[each])
+            raise
+        for spoken in moving:
+            if spoken not in left:
+                self._servers[spoken].shutdown()
+        self._servers |= begun
 
     def stop(self, *, grace: float = 5.0) -> None:
         """Let nobody new in, give open associations `grace` seconds to end, abort the rest; harmless when repeated."""
@@ -140,18 +169,37 @@ class StorageScp:
         threading.Thread(target=self._receiver.note, args=note, name="whyray-limit", daemon=True).start()
 
     def _shut(self) -> None:
-        for server in (self._server, self._tls_server):
-            if server is not None:
-                server.stopping = True
-                server.shutdown()
+        for server in self._servers.values():
+            server.stopping = True
+            server.shutdown()
 
-    def _serve(self, listener: Listener, port: int, tls: Callable[[], ssl.SSLContext] | None = None) -> IntakeServer:
+    def _serve(self, spoken: str, place: Place) -> IntakeServer:
         hand_over = None if self._processes is None else self._processes.hand_over
-        server = self._associations.server(listener.address, port, self._door, tls, hand_over=hand_over)
+        tls = self._context if spoken == "TLS" else None
+        server = self._associations.server(place.address, place.port, self._door, tls, hand_over=hand_over)
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="whyray-listener", daemon=True
         ).start()
         return server
+
+    def _context(self) -> ssl.SSLContext:
+        """That of the configuration in force."""
+        assert self._tls is not None
+        return self._tls()
+
+
+class Place(NamedTuple):
+    """Where a server listens."""
+
+    address: str
+    port: int
+
+
+def _places(listener: Listener) -> dict[str, Place]:
+    """Where what is spoken, as configured."""
+    tls = listener.tls
+    places = {} if tls is not None and tls.only else {"plain": Place(listener.address, listener.port)}
+    return places if tls is None else {**places, "TLS": Place(listener.address, tls.port)}
 
 
 def start_listener(

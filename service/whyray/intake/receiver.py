@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted
 from whyray.base.failures import logged
+from whyray.base.repeat_filter import RepeatFilter
 from whyray.catalog import (
     Arrival,
     AuditEvent,
@@ -34,8 +33,6 @@ from whyray.intake.upper_layer import NO_TLS
 from whyray.storage import Storage
 
 SUCCESS = 0x0000
-_QUIET = 60.0
-_MOST_REMEMBERED = 1000
 _log = logging.getLogger("whyray.intake")
 
 
@@ -53,8 +50,7 @@ class InstanceReceiver:
     is_own: Callable[[Dataset], bool]
     routed: bool = True
     on_release: Callable[[], None] = lambda: None
-    _reported: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reported: RepeatFilter = field(default_factory=RepeatFilter)
 
     def take(
         self,
@@ -177,24 +173,18 @@ class InstanceReceiver:
         *,
         alert_from: str | None = None,
     ) -> None:
-        """Enter an event once a minute for the same reason and peer: a peer that tries for ever must not flood."""
-        now = time.monotonic()
-        with self._lock:
-            last, more = self._reported.get((kind, what), (-_QUIET, 0))
-            loud = now - last >= _QUIET
-            self._reported[kind, what] = (now, 0) if loud else (last, more + 1)
-            if len(self._reported) > _MOST_REMEMBERED:
-                self._reported.clear()
-        if loud:
-            self.note(severity, kind, message + (f"; {more} more since the last event" if more else ""), study_uid)
-            if alert_from is not None:
-                who = AuditParticipant(name="unknown", requestor=True, address=alert_from)
-                alert = AuditEvent(
-                    at=self.catalog.clock(), kind="network-alert", outcome=4, words=message, participants=(who,)
-                )
-                self.audit([alert])
-        else:
+        """Enter an event once a minute for the same reason and peer."""
+        more = self._reported.passes((kind, what))
+        if more is None:
             _log.info("%s: %s", kind, message)
+            return
+        self.note(severity, kind, message + (f"; {more} more since the last event" if more else ""), study_uid)
+        if alert_from is not None:
+            who = AuditParticipant(name="unknown", requestor=True, address=alert_from)
+            alert = AuditEvent(
+                at=self.catalog.clock(), kind="network-alert", outcome=4, words=message, participants=(who,)
+            )
+            self.audit([alert])
 
     def note(
         self, severity: events.Severity, kind: events.EventKind, message: str, study_uid: str | None = None

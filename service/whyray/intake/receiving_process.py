@@ -204,9 +204,10 @@ def serve_connections_of(
     associations = Associations(listener(), receiver, storage, report_to, handlers, listening, resolve)
     door = Door(lambda: associations.listener, resolve, Caps(lambda _: None))
     settings = listener()
-    contexts = (None, None if settings.tls is None else settings.tls.context())
+    context = None if settings.tls is None else settings.tls.context()
     plain, by_tls = (
-        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer) for tls in contexts
+        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer)
+        for tls in (None, None if context is None else lambda: context())
     )
 
     def serve(number: int, address: Any, wants_tls: bool, connection: socket.socket) -> None:
@@ -246,8 +247,12 @@ def serve_connections_of(
         listening.hang_up()
 
     def obey_new() -> None:
+        nonlocal context
         reload()
-        associations.update(listener())
+        new = listener()
+        if context is not None and new.tls is not None:
+            context = new.tls.context()
+        associations.update(new)
 
     threading.Thread(target=accept_until_end, name="whyray-handed-over", daemon=True).start()
     listening.say(Ready())

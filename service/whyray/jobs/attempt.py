@@ -48,7 +48,6 @@ def attempt(
         if isinstance(typed, InternalError):
             logged(_log, error, f"job {job_id}")
         return _stop(catalog, job, owner, typed, retry_after(typed, job.attempt, config.workers.retry, rng))
-    _log.info("job %s: done", job_id)
     return JobState.DONE
 
 
@@ -71,7 +70,8 @@ def _stop(catalog: Catalog, job: Job, owner: str, error: WhyRayError, wait: time
         # its lease runs out by itself, and then it is taken up again
         _log.error("job %s: %s: %s, and the catalog: %s", job.id, error.code, error.message, type(lost).__name__)
         return None
-    _log.warning("job %s: %s: %s: %s", job.id, state.value, error.code, error.message)
+    if state is not JobState.FAILED:  # which is an event, and so in the log
+        _log.warning("job %s: %s: %s: %s", job.id, state.value, error.code, error.message)
     return state
 
 

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whyray.base import control_group
+
 if TYPE_CHECKING:
     from whyray.config import Workers
 
 _SHARE = 0.8
-"""Of the machine's memory, for all workers together, where `workers.memory` is left out."""
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Of the machine's memory, or its control groups' where less, for all workers, where `workers.memory` is left out."""
 FIRST_TO_GO = 800
 """Of 1000: where the machine runs out, the kernel ends a job before Redis, intake or the worker that watches it."""
 BEFORE_ALL = 1000
@@ -30,11 +31,9 @@ def memory_of_a_job(workers: Workers) -> int:
 
 
 def _machine_memory() -> int:
-    amounts = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in _CGROUP_LIMITS:
-        with suppress(OSError, ValueError):  # 'max', where the group has no limit
-            amounts.append(int(Path(path).read_text()))
-    return min(amounts)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = control_group.memory_limit()
+    return machine if limit is None else min(machine, limit)
 
 
 def limit_this_process(most: int, device: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,8 +37,6 @@ from whyray.results import (
     png_file,
 )
 from whyray.storage import Storage
-
-_log = logging.getLogger("whyray.worker")
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,6 @@ def work_on(tools: Tools, job_id: str, owner: str, progress: Progress, device: D
     """
     with tools.traced(job_id) as observer, measured_stages(observer=observer) as stages, ExitStack() as files:
         _work_on(tools, job_id, owner, progress, device, files, stages)
-    _log.info("job %s: %s", job_id, _time_in_words(stages))
 
 
 def _work_on(
@@ -156,12 +152,9 @@ def _work_on(
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
-        events.record(session, now, "info", "job.done", _time_in_words(stages), study=order.study_uid, job=job_id)
+        words = f"done in {stages_in_words(stages.times())}"
+        events.record(session, now, "info", "job.done", words, study=order.study_uid, job=job_id)
         drift.record_drift(session, drift.AnswerFacts(job_id, order.job.package, now, records))
-
-
-def _time_in_words(stages: Stages) -> str:
-    return f"done in {stages_in_words(stages.times())}"
 
 
 def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
