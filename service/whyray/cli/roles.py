@@ -113,9 +113,9 @@ def job_process(
 ) -> None:
     """Work on a worker's jobs: started by `whyray worker`, not by hand."""
     for_its_own_user_alone()
-    from whyray.base.pydicom_without_pixels import import_pydicom_without_downloads
+    from whyray.base.pydicom_without_pixels import import_pydicom_to_decode
 
-    import_pydicom_without_downloads()
+    import_pydicom_to_decode()
 
     from whyray.app.job_program import run_job_program
 
