@@ -23,7 +23,9 @@ from whyray.base.child_process import end_with_parent
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
+from whyray.catalog.partial_indexes import tell_postgresql
 from whyray.catalog.prepared import Prepared
+from whyray.catalog.tables import Base
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
 
@@ -183,6 +185,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
         if engine.dialect.name == "postgresql":
+            tell_postgresql(Base.metadata)
             event.listen(engine, "connect", _commit_durably)
             event.listen(engine, "connect", _answer_at_once)
         return engine
