@@ -91,7 +91,7 @@ def _plugins_looked_up_once() -> Iterator[None]:
     def selected(**wanted: Any) -> Any:
         return everything().select(**wanted)
 
-    importlib.metadata.entry_points = selected  # type: ignore[assignment]
+    importlib.metadata.entry_points = selected
     try:
         yield
     finally:

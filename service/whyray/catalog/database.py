@@ -23,9 +23,9 @@ from whyray.base.child_process import end_with_parent
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
+from whyray.catalog.columns import Base
 from whyray.catalog.partial_indexes import tell_postgresql
 from whyray.catalog.prepared import Prepared
-from whyray.catalog.tables import Base
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
 
