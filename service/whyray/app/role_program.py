@@ -58,7 +58,10 @@ def _run_worker(config: Path) -> None:
 
 def run_jobs(config: Path, connection: int) -> None:
     """Be the process of a worker's jobs, at the other end of this connection, until the worker is gone."""
+    from whyray.base.allocator import share_arenas
+
     for_its_own_user_alone()
+    share_arenas()
     with uncollected():
         from whyray.base.pydicom_without_pixels import import_pydicom_to_decode
 

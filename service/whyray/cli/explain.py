@@ -136,8 +136,10 @@ def explain(
     Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
     1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
     """
+    from whyray.base.allocator import share_arenas
     from whyray.base.uncollected import uncollected
 
+    share_arenas()
     with uncollected(for_good=True):
         from whyray.base.pydicom_without_pixels import import_pydicom_to_decode
 
