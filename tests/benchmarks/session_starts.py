@@ -1,6 +1,6 @@
 """What loading the bundled models costs, and what a graph that ONNX Runtime has optimised before would save of it.
 
-`python tests/benchmarks/session_starts.py` prints CPU milliseconds, medians of seven: of reading and checking each file,
+`python tests/benchmarks/session_starts.py` prints CPU milliseconds, medians of seven: of reading and checking a file,
 of a session of its graph, and of one of the graph that such a session has written optimised.
 """
 
