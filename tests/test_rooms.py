@@ -133,14 +133,15 @@ def has_face(package: str) -> bool:
 
 
 def loaded_by(module: str) -> set[str]:
-    """All modules of ours that are imported as soon as this one is."""
+    """All modules of ours that are imported as soon as this one is, or when a face is asked for what it hands on."""
     loaded: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in loaded and name in MODULES:
             loaded.add(name)
-            waiting += imported(name, MODULES[name], when_loaded=True)
+            hands_on_late = "def __getattr__" in MODULES[name].read_text(encoding="utf-8")
+            waiting += imported(name, MODULES[name], when_loaded=not hands_on_late)
     return loaded
 
 

@@ -12,10 +12,12 @@ from onnx import TensorProto, helper
 
 from planted import planted_package
 from site_under_test import ROUTE, Site, film, site
+from whyray.app.job_programs import job_process
 from whyray.app.worker_role import open_worker
 from whyray.catalog import JobState
 from whyray.jobs.attempt import Work
 from whyray.jobs.job_process import JobProcess
+from whyray.jobs.memory_limit import memory_of_a_job
 from whyray.jobs.pipeline import Pipeline
 from whyray.jobs.queue import RUN_JOB, celery_app
 
@@ -95,6 +97,17 @@ def test_a_worker_reads_ahead_unless_told_otherwise_and_on_a_gpu_only_where_told
     worker = open_worker(site.folder / "whyray.yaml")
     try:
         assert len(worker.pipeline.processes) == count
+    finally:
+        worker.close()
+
+
+def test_a_process_that_was_started_before_may_hold_what_the_configuration_says(site: Site) -> None:
+    site.configure(workers={"memory": "3 GB", "read_ahead": False})
+    first = job_process(site.folder / "whyray.yaml")
+    worker = open_worker(site.folder / "whyray.yaml", first)
+    try:
+        assert worker.pipeline.processes == [first]
+        assert first.memory == memory_of_a_job(worker.context.config().workers) == 3 * 10**9
     finally:
         worker.close()
 

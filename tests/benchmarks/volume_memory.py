@@ -22,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks.worker_stages import NINE_TYPES
+from whyray.base.allocator import share_arenas
 from whyray.demo.phantom import Scan, phantom
 from whyray.demo.studies import sample
 from whyray.explain import expanded
@@ -71,6 +72,7 @@ def write_head_ct(folder: Path, slices: int, size: int = 512) -> list[Path]:
 
 def explain(paths: Sequence[Path], methods: Mapping[str, Sequence[str]], out: Path) -> Measured:
     """What a worker does of a study, and what it held."""
+    share_arenas()  # as a worker's process and `whyray explain` do
     peaks = Peaks()
     start, cpu = time.perf_counter(), time.process_time()
     templates = load_templates()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,45 @@ import numpy, PIL.Image
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "[]"]
+
+
+def test_explaining_loads_nothing_that_an_ordinary_radiograph_does_not_need() -> None:
+    never = (
+        *("torch", "sklearn", "scipy.stats", "matplotlib", "gdcm", "urllib.request", "ssl", "requests", "tqdm"),
+        *("sqlalchemy", "pynetdicom", "celery", "redis", "starlette", "whyray.config.model"),
+    )
+    code = f"""
+import sys
+sys.argv = ["whyray", "explain", "/nowhere/to/be/found.dcm", "--package", "cxr-findings", "--out", "out"]
+from whyray.cli.entry import main
+try:
+    main()
+except SystemExit:
+    pass
+assert sys.modules["whyray.jobs.files"], "it came as far as that"
+print([name for name in {never!r} if sys.modules.get(name) is not None])
+import gdcm, urllib.request, requests
+from importlib.metadata import entry_points
+assert entry_points(group="pylibjpeg.pixel_data_decoders")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]"]
+    assert "/nowhere/to/be/found.dcm" in done.stderr
+
+
+def test_a_role_on_sqlite_loads_neither_another_database_nor_what_migrates() -> None:
+    code = """
+import sys
+import whyray.app.roles, whyray.admin, whyray.delivery, whyray.jobs.result_notices
+from whyray.catalog import Catalog
+Catalog(sys.argv[1], apart=True).close()
+print([name for name in ("sqlalchemy.dialects.postgresql", "alembic", "mako", "redis") if name in sys.modules])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/catalog.sqlite"
+        done = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+        assert Path(folder, "catalog.sqlite").stat().st_size > 0
 
 
 @pytest.mark.parametrize(

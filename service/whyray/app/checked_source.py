@@ -7,6 +7,7 @@ out. Roles that were started by `whyray serve` rely on its check of the very sam
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -76,6 +77,7 @@ def _problems(config: Config) -> Sequence[Problem]:
 
 
 def _answer(folder: Path) -> None:
+    gc.disable()  # it ends before there is any garbage to speak of
     config, problems = read_config(sys.stdin.buffer.read().decode(), folder=folder, read_secrets=False)
     with redirect_stdout(sys.stderr):  # what a package of methods prints when it is imported is no answer
         found = problems if config is None else _problems(config)

@@ -50,8 +50,8 @@ class Context:
         Parameters
         ----------
         check_apart
-            Whether packages and methods are looked up in a process of its own, so that this one does not hold the
-            model runtimes.
+            Whether packages and methods are looked up, and the schema is brought up to date, in processes of their own,
+            so that this one does not hold what that takes.
         agree
             Raises what keeps this process from working by a configuration, before anything of it is opened.
 
@@ -68,7 +68,7 @@ class Context:
         config.state.mkdir(parents=True, exist_ok=True)
         keys = sealing_keys(config)
         storage = open_folder(config.storage_folder, keys)
-        return cls(path, source, Catalog(config.catalog_url, keys=keys), storage)
+        return cls(path, source, Catalog(config.catalog_url, keys=keys, apart=check_apart), storage)
 
     def config(self) -> Config:
         """The configuration in force."""

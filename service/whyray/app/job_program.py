@@ -13,6 +13,7 @@ from pathlib import Path
 from whyray.app.context import Context
 from whyray.app.tracing import traced_jobs
 from whyray.base.errors import ConfigError, PackageError
+from whyray.base.uncollected import uncollected
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
@@ -25,16 +26,17 @@ def run_job_program(path: Path, connection: int) -> None:
 
 
 def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
-    context = Context.open(path)
-    workers = context.config().workers
-    limit_this_process(memory_of_a_job(workers), workers.device)
-    refuse_two_runtimes()
+    with uncollected(for_good=True):
+        context = Context.open(path)
+        workers = context.config().workers
+        limit_this_process(memory_of_a_job(workers), workers.device)
+        refuse_two_runtimes()
 
-    import onnxruntime
+        import onnxruntime
 
-    from whyray.inference import Model, RuntimeOptions, load_package
-    from whyray.jobs.worker import Tools, work_on
-    from whyray.results import Templates, load_templates
+        from whyray.inference import Model, RuntimeOptions, load_package
+        from whyray.jobs.worker import Tools, work_on
+        from whyray.results import Templates, load_templates
 
     refuse_missing_gpu(workers.device)
     options = RuntimeOptions(

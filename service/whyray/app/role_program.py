@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from whyray.base.uncollected import uncollected
+
 Role = Literal["intake", "worker", "delivery", "admin"]
 
 
@@ -19,20 +21,54 @@ def run_role(name: Role, config: Path) -> None:
         If the configuration can't be obeyed, and none that was in force before is kept.
     """
     for_its_own_user_alone()
-    light_by_day_and_night()
-    from whyray.app.ended_role import telling_why
-
-    with telling_why(name, config):
-        if name == "worker":
-            from whyray.app.worker_role import run_worker
-
-            run_worker(config)
-            return
+    if name == "worker":
+        _run_worker(config)
+        return
+    with uncollected():
+        light_by_day_and_night()
         from whyray.app import roles
+        from whyray.app.ended_role import telling_why
         from whyray.app.stop_signals import set_by_signals
 
+    with telling_why(name, config):
         runs = {"intake": roles.run_intake, "delivery": roles.run_delivery, "admin": roles.run_admin}
         runs[name](config, set_by_signals())
+
+
+def _run_worker(config: Path) -> None:
+    """As `run_role`. The process of its jobs starts first of all: it takes the longest, and meanwhile all else is done.
+
+    This thread starts it, since it lives as long as the worker (see `JobProcess.start`).
+    """
+    from whyray.app.job_programs import job_process
+
+    first = job_process(config)
+    first.start()
+    try:
+        with uncollected():
+            light_by_day_and_night()
+            from whyray.app.ended_role import telling_why
+            from whyray.app.worker_role import run_worker
+
+        with telling_why("worker", config):
+            run_worker(config, first)
+    finally:
+        first.stop()
+
+
+def run_jobs(config: Path, connection: int) -> None:
+    """Be the process of a worker's jobs, at the other end of this connection, until the worker is gone."""
+    from whyray.base.allocator import share_arenas
+
+    for_its_own_user_alone()
+    share_arenas()
+    with uncollected():
+        from whyray.base.pydicom_without_pixels import import_pydicom_to_decode
+
+        import_pydicom_to_decode()
+        from whyray.app.job_program import run_job_program
+
+    run_job_program(config, connection)
 
 
 def for_its_own_user_alone() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import celery.worker.state
 from celery import Celery, bootsteps
 
 from whyray.app.context import Context, ProcessHeartbeat
+from whyray.app.job_programs import job_process
 from whyray.base.errors import WhyRayError
 from whyray.catalog import JobState
 from whyray.jobs.attempt import Work, attempt
@@ -89,8 +89,8 @@ class Worker:
         self.context.close()
 
 
-def open_worker(path: Path) -> Worker:
-    """A worker that has not started yet.
+def open_worker(path: Path, first: JobProcess | None = None) -> Worker:
+    """A worker that has not started yet; `first` is the process of its jobs, where that has.
 
     Raises
     ------
@@ -99,8 +99,6 @@ def open_worker(path: Path) -> Worker:
     """
     context = Context.open(path, check_apart=True)
     heartbeat = ProcessHeartbeat(context, "worker", hindrance=lambda: queue_hindrance(context.redis_url))
-    level = logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower()
-    program = (sys.executable, "-m", "whyray", "--log-level", level, "job-process", "--config", str(path))
     workers, rng = context.config().workers, random.Random()
     memory = memory_of_a_job(workers)
 
@@ -110,7 +108,9 @@ def open_worker(path: Path) -> Worker:
             tell_of_results(context.redis_url)
         return state
 
-    processes = [JobProcess(program, memory=memory) for _ in range(2 if workers.reads_ahead else 1)]
+    processes = [first or job_process(path), *([job_process(path)] if workers.reads_ahead else [])]
+    for process in processes:
+        process.memory = memory
     pipeline = Pipeline(context.catalog, processes, attempted, memory)
     worker = Worker(context, celery_app(context.redis_url), heartbeat, pipeline)
 
@@ -137,15 +137,17 @@ def open_worker(path: Path) -> Worker:
     return worker
 
 
-def run_worker(path: Path) -> None:
+def run_worker(path: Path, first: JobProcess | None = None) -> None:
     """Take jobs until told to stop: one computes at a time, and the next is read meanwhile.
+
+    `first` is the process of its jobs, where the caller has started it.
 
     The pool is `solo`: what could need another process is in one of its own anyway. The Celery worker handles SIGTERM
     itself: it lets the job in hand come to its end, hands back what was only read, and stops.
     """
     # Celery warns root of pickled messages, which run what they hold; ours are JSON and name a job
     warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
-    worker = open_worker(path)
+    worker = open_worker(path, first)
     try:
         worker.pipeline.start()
         detail = worker.process.ready()

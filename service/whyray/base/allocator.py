@@ -20,6 +20,11 @@ def stay_small() -> None:
     """
     global _stays_small
     _stays_small = True
+    share_arenas()
+
+
+def share_arenas() -> None:
+    """The first half of `stay_small` alone: for a process that makes large things in threads, and collects garbage."""
     if (mallopt := _of_libc("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
 
@@ -34,6 +39,11 @@ def settle() -> None:
         return
     gc.collect()
     gc.freeze()
+    give_back()
+
+
+def give_back() -> None:
+    """Give back what malloc keeps for later: to be called where something large has been freed."""
     if (trim := _of_libc("malloc_trim")) is not None:
         trim(0)
 

@@ -98,6 +98,7 @@ def serve_http(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         lifespan="off",
+        ws="none",
         timeout_graceful_shutdown=5,
     )
     if tls is not None:

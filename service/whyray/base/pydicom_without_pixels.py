@@ -9,9 +9,13 @@ names later still gets them.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import Any
 
 DOWNLOADS = ("requests", "tqdm")
 """What pydicom imports to download its test data."""
@@ -39,11 +43,15 @@ def import_pydicom_without_pixels() -> None:
             importlib.import_module(name)
 
 
-def import_pydicom_without_downloads() -> None:
-    """Import it with all that decodes pixels, a fifth sooner; nothing where it is imported already."""
+def import_pydicom_to_decode() -> None:
+    """Import it with what decodes pixels in the process that explains, two fifths sooner; nothing where it is there.
+
+    Without what downloads test data (urllib's own part of that is TLS), and without GDCM, which decodes in a process of
+    its own (`whyray.imaging.isolated`): pydicom's plugin for it is not to be had in this one.
+    """
     if "pydicom" in sys.modules:
         return
-    with _missing(DOWNLOADS):
+    with _missing(("gdcm", *DOWNLOADS)), _empty(("urllib.request",)), _plugins_looked_up_once():
         for name in ("pydicom", "pydicom.data"):
             importlib.import_module(name)
 
@@ -59,3 +67,32 @@ def _missing(names: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextmanager
+def _empty(names: tuple[str, ...]) -> Iterator[None]:
+    """Make imports of these give nothing meanwhile, where pydicom does not go without; what is there stays."""
+    emptied = [name for name in names if name not in sys.modules]
+    for name in emptied:
+        sys.modules[name] = ModuleType(name)
+    try:
+        yield
+    finally:
+        for name in emptied:
+            del sys.modules[name]
+
+
+@contextmanager
+def _plugins_looked_up_once() -> Iterator[None]:
+    """Read the metadata of all that is installed once: three modules of pydicom have pylibjpeg do so, one by one."""
+    read = importlib.metadata.entry_points
+    everything = cache(read)
+
+    def selected(**wanted: Any) -> Any:
+        return everything().select(**wanted)
+
+    importlib.metadata.entry_points = selected
+    try:
+        yield
+    finally:
+        importlib.metadata.entry_points = read

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +19,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.pool import PoolProxiedConnection
 
+from whyray.base.child_process import end_with_parent
 from whyray.base.sealing import SealingKeys
 from whyray.base.sources import Clock, IdSource, random_id, system_clock
 from whyray.catalog.audit import SEALING, WAITING, append_waiting
+from whyray.catalog.columns import Base
+from whyray.catalog.partial_indexes import tell_postgresql
 from whyray.catalog.prepared import Prepared
 
 _MIGRATION_LOCK = 0x77687972  # any fixed number: PostgreSQL's advisory lock for two processes that start together
@@ -63,7 +68,9 @@ class Catalog:
         new_id: IdSource = random_id,
         keys: SealingKeys | None = None,
         migrate: bool = True,
+        apart: bool = False,
     ) -> None:
+        """Open it; with `migrate`, at the newest schema, `apart` in a process that ends with that where it can be."""
         self.url = make_url(url)
         self.clock = clock
         self.keys = keys
@@ -71,6 +78,8 @@ class Catalog:
         self._info = {_NEW_ID: new_id, SEALING: keys}
         self._writing = threading.local()
         self.engine = _engine(self.url)
+        if migrate and apart:
+            upgrade_apart(self.engine)
         if migrate:
             upgrade(self.engine)
 
@@ -176,6 +185,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
         if engine.dialect.name == "postgresql":
+            tell_postgresql(Base.metadata)
             event.listen(engine, "connect", _commit_durably)
             event.listen(engine, "connect", _answer_at_once)
         return engine
@@ -245,9 +255,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def upgrade(engine: Engine) -> None:
     """Bring the schema to the newest revision; safe when several processes start together."""
-    with engine.execution_options(whyray_read=True).connect() as connection:
-        if _revision(connection) == newest_revision():
-            return
+    if _is_newest(engine):
+        return
     # 12 MB and a quarter of a second that a role needs only when it makes or changes the schema
     from alembic import command
     from alembic.config import Config as AlembicConfig
@@ -259,6 +268,29 @@ def upgrade(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def upgrade_apart(engine: Engine) -> None:
+    """As `upgrade`, in a process of its own, so that this one need not load and keep what migrates.
+
+    Where that process fails, nothing is changed and nothing is raised: `upgrade` tells why.
+    """
+    if engine.url.database in (None, "", ":memory:") or _is_newest(engine):
+        return
+    url = engine.url.render_as_string(hide_password=False)
+    subprocess.run(  # nosec B603  # WhyRay itself, without a shell
+        [sys.executable, "-m", "whyray.catalog.upgraded"],
+        input=url.encode(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,
+        check=False,
+    )
+
+
+def _is_newest(engine: Engine) -> bool:
+    with engine.execution_options(whyray_read=True).connect() as connection:
+        return _revision(connection) == newest_revision()
 
 
 def newest_revision() -> str:

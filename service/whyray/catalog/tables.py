@@ -29,6 +29,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapped, mapped_column, relatio
 
 from whyray.base.finding_record import FindingRecord, finding_records
 from whyray.catalog.columns import UID_BYTEWISE, Base, EnumText, UtcDateTime
+from whyray.catalog.partial_indexes import partial_index
 from whyray.catalog.states import DeliveryState, JobState, WorkitemStage, WorkitemState
 
 
@@ -70,7 +71,7 @@ class Study(Base):
 
 def _index_of_studies(name: str, condition: ColumnElement[bool]) -> Index:
     order = (Study.last_received_at, Study.id)
-    return Index(name, *order, sqlite_where=condition, postgresql_where=condition)
+    return partial_index(name, *order, where=condition)
 
 
 _index_of_studies("ix_studies_receiving", Study.received_sequence > Study.routed_sequence)
@@ -259,12 +260,11 @@ class Delivery(Base):
 
 SENT_AND_ASKED = text("deliveries.state = 'sent' AND deliveries.commitment_asked_at IS NOT NULL")
 """Deliveries of which the peer has not said yet whether it keeps them: few of the millions that were sent."""
-Index(
+partial_index(
     "ix_deliveries_asked",
     Delivery.destination,
     Delivery.commitment_asked_at,
-    sqlite_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
-    postgresql_where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
+    where=text("state = 'sent' AND commitment_asked_at IS NOT NULL"),
 )
 
 
@@ -298,7 +298,7 @@ def _index_of_stuck(name: str, *columns: InstrumentedAttribute[Any]) -> Index:
     # of what failed or waits alone: what goes well, which is nearly all, is never entered there. Not IN: SQLite does
     # not see that each of its values is enough
     stuck = text("state = 'failed' OR state = 'waiting'")
-    return Index(name, *columns, sqlite_where=stuck, postgresql_where=stuck)
+    return partial_index(name, *columns, where=stuck)
 
 
 _index_of_stuck("ix_jobs_stuck", Job.state, Job.route, Job.error_code, Job.created_at, Job.id, Job.finished_at)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from whyray.app.role_program import Role, run_role
+from whyray.app.role_program import Role, run_jobs, run_role
+from whyray.base.uncollected import uncollected
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -46,14 +47,21 @@ def plain_role(arguments: Sequence[str]) -> PlainRole | None:
 
 def main() -> None:
     """Run what the arguments of this process ask for."""
-    asked = plain_role(sys.argv[1:])
-    if asked is None:
-        from whyray.cli.main import main as command_line
+    match sys.argv[1:]:
+        case ["--log-level", level, "job-process", "--config", config, connection]:  # as a worker starts it
+            _run(level, lambda: run_jobs(Path(config), int(connection)))
+        case arguments if (asked := plain_role(arguments)) is not None:
+            _run(asked.level, lambda: run_role(asked.name, asked.config))
+        case _:
+            with uncollected(for_good=True):
+                from whyray.cli.main import main as command_line
 
-        command_line()
-        return
+            command_line()
+
+
+def _run(level: str, program: Callable[[], None]) -> None:
     from whyray.cli.told_failures import run_told
     from whyray.cli.told_log import tell_log
 
-    tell_log(asked.level.upper())
-    run_told(lambda: run_role(asked.name, asked.config))
+    tell_log(level.upper())
+    run_told(program)

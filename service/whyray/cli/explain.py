@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whyray.base.sources import system_clock
 from whyray.cli.options import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from whyray.config import Config
 
 WITHHELD = 3
 """Exit code where all was made and the evaluation of an explanation withholds it."""
@@ -133,26 +136,31 @@ def explain(
     Exit code 0: all that was asked for was made. 3: it was made, and the evaluation of an explanation withholds it;
     1: a file or a method was refused; report.json says which and why. 2: nothing was made; the error says what to do.
     """
-    from whyray.base.pydicom_without_pixels import import_pydicom_without_downloads
+    from whyray.base.allocator import share_arenas
+    from whyray.base.uncollected import uncollected
 
-    import_pydicom_without_downloads()
+    share_arenas()
+    with uncollected(for_good=True):
+        from whyray.base.pydicom_without_pixels import import_pydicom_to_decode
 
-    from whyray.base.errors import NotFound
-    from whyray.base.shown import shown_path
-    from whyray.cli.parameters import method_requests, prevalences
-    from whyray.cli.screen import print_report, print_stages, progress_bar
-    from whyray.config import DEFAULT_KINDS, load_config, reader_of, result_kinds
-    from whyray.explain import expanded
-    from whyray.inference import RuntimeOptions, load_package
-    from whyray.jobs.explanation_request import ExplanationRequest
-    from whyray.jobs.files import explain_files
-    from whyray.results import load_templates
+        import_pydicom_to_decode()
+
+        from whyray.base.errors import NotFound
+        from whyray.base.shown import shown_path
+        from whyray.cli.parameters import method_requests, prevalences
+        from whyray.cli.screen import print_report, print_stages, progress_bar
+        from whyray.config import DEFAULT_KINDS, reader_of, result_kinds
+        from whyray.explain import expanded
+        from whyray.inference import RuntimeOptions, load_package
+        from whyray.jobs.explanation_request import ExplanationRequest
+        from whyray.jobs.files import explain_files
+        from whyray.results import load_templates
 
     for path in paths:
         if not path.exists():
             missing = f"there is no file or folder {shown_path(path)}"
             raise NotFound(missing, advice="Name files, or folders that hold them.")
-    site = load_config(config) if config else load_config(DEFAULT_CONFIG) if DEFAULT_CONFIG.is_file() else None
+    site = _site(config)
     templates = load_templates(site.templates.folder if site else None)
     templates.wording(language)
     artefacts = (site.artefact_folder,) if site else ()
@@ -197,3 +205,13 @@ def explain(
         raise typer.Exit(1)
     if report.withheld:
         raise typer.Exit(WITHHELD)
+
+
+def _site(config: Path | None) -> Config | None:
+    """What the file says that was named, or else the default one where it is there."""
+    path = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    if path is None:
+        return None
+    from whyray.config import load_config
+
+    return load_config(path)

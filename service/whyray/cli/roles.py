@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whyray.app.role_program import for_its_own_user_alone, light_by_day_and_night, run_role
+from whyray.app.role_program import for_its_own_user_alone, light_by_day_and_night, run_jobs, run_role
 from whyray.app.stop_signals import set_by_signals
 from whyray.cli.options import DEFAULT_CONFIG, ConfigFile
 
@@ -112,14 +112,7 @@ def job_process(
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Work on a worker's jobs: started by `whyray worker`, not by hand."""
-    for_its_own_user_alone()
-    from whyray.base.pydicom_without_pixels import import_pydicom_without_downloads
-
-    import_pydicom_without_downloads()
-
-    from whyray.app.job_program import run_job_program
-
-    run_job_program(config, connection)
+    run_jobs(config, connection)
 
 
 def receiving_process(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal
@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from whyray.config.audiences import Audience, reader_of
 from whyray.config.base import OneOrMore, Section
 from whyray.config.conditions import AllOf, ConditionValue
 from whyray.config.result_kinds import DEFAULT_KINDS, ResultKind
@@ -27,8 +28,6 @@ from whyray.config.values import Duration, Share, format_duration, parse_duratio
 EXPLANATION_GROUPS = ("all", "preferred", "radiologist", "scientist", "administrator")
 """Names in `explain` that stand for several methods: as many of them as the package can give."""
 Priority = Literal["stat", "urgent", "routine"]
-Audience = Literal["radiologist", "scientist", "administrator"]
-"""Who pages are made for."""
 
 _REFERENCE = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@(\d+(?:\.\d+){0,2}))?", re.ASCII)
 _METHOD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
@@ -57,17 +56,6 @@ class MethodRequest:
 
     name: str
     parameters: Mapping[str, object]
-
-
-_FOR_SCIENTISTS = {"scientist", "all", "tcav", "rcv", "unit-report"}
-"""Groups for scientists, and methods whose explanations have no page for others."""
-
-
-def reader_of(methods: Sequence[str]) -> Audience:
-    """Who pages are for that are explained by these methods or groups of them."""
-    if _FOR_SCIENTISTS & set(methods):
-        return "scientist"
-    return "administrator" if list(methods) == ["administrator"] else "radiologist"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Any, BinaryIO
 
-import gdcm
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
@@ -132,6 +131,8 @@ def _twelve_bit_jpeg(codestream: bytes, options: dict[str, Any]) -> NDArray[Any]
 
     The result equals libjpeg-turbo's, bit for bit, on pydicom's JPEG-lossy.dcm and JPGExtended.dcm.
     """
+    import gdcm  # here alone: the process that asks does without
+
     rows, columns, samples = (options[name] for name in ("rows", "columns", "samples_per_pixel"))
     if samples != 1:
         raise ValueError(f"12-bit JPEG with {samples} samples a pixel")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from whyray.base.allocator import give_back
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
 from whyray.base.stages import stage
@@ -122,6 +123,7 @@ def answer_images(
             advice="Run the package beside which it stands.",
         )
     model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
+    give_back()  # what the last results took
     answers: list[Answer] = []
     with ExitStack() as held:
         at_the_device = cache(lambda: held.enter_context(device()))
@@ -146,6 +148,7 @@ def answer_images(
                 )
                 for image, image_findings, anatomy in zip(frames, findings, anatomies, strict=True)
             ]
+    give_back()  # what the passes took: pages are to be drawn
     return answers
 
 

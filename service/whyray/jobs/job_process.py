@@ -118,7 +118,8 @@ class JobProcess:
     """
 
     def __init__(self, command: Sequence[str], *, memory: int) -> None:
-        self._command, self._memory = list(command), memory
+        self._command = list(command)
+        self.memory = memory
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[object, object] | None = None
         self._detail: dict[str, str] | None = None
@@ -263,10 +264,10 @@ class JobProcess:
     def _check_memory(self, job_id: str, at: _At) -> None:
         pid = self.pid
         held = 0 if pid is None else resident_memory(pid)
-        if held > self._memory:
+        if held > self.memory:
             self._kill()
             raise ResourceExhausted(
-                f"job {job_id}: its process held {held >> 20} MiB of memory, {self._memory >> 20} are allowed; it was "
+                f"job {job_id}: its process held {held >> 20} MiB of memory, {self.memory >> 20} are allowed; it was "
                 f"at: {at.words}",
                 advice="Raise workers.memory, or give the machine more; ask for fewer frames or methods in the route.",
             )

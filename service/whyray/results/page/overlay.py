@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -20,6 +20,8 @@ from whyray.results.template_parts import Colour
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
 """(width, height) in pixels of the page."""
+_TABLES = Path(__file__).with_name("colour_tables.npz")
+"""What `_table` gives for the maps that the shipped layout names."""
 _BAND = 64
 """Rows of a picture that are coloured together."""
 _UNSEEN = 0.4
@@ -177,6 +179,12 @@ def map_colours(scaled: NDArray[np.float32], layout: Layout, *, signed: bool) ->
 @lru_cache(maxsize=8)
 def _table(name: str) -> NDArray[np.float64]:
     """The colours (number, 3) of one of matplotlib's maps, 0..255."""
+    with np.load(_TABLES, allow_pickle=False) as shipped:
+        if name in shipped:
+            table: NDArray[np.float64] = shipped[name]
+            return table
+    import matplotlib  # late: it takes longer than a page
+
     colours = matplotlib.colormaps[name]
     return np.asarray(colours(np.arange(colours.N))[:, :3], dtype=np.float64) * 255
 

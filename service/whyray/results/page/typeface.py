@@ -7,16 +7,16 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from whyray.base.errors import ConfigError
+from whyray.results.page.font_characters import characters_of
 from whyray.results.template_layout import Fonts
 from whyray.results.templates import Templates
 from whyray.results.wording import Wording
 
 _FALLBACK_LANGUAGE = "en"
+_MATPLOTLIB_FONTS = Path("mpl-data", "fonts", "ttf")
 _SYSTEM_FONTS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 
 
@@ -70,19 +70,29 @@ def _strings(value: object) -> Iterator[str]:
 def _font_file(name: str) -> Path | None:
     """A full path; else a file of matplotlib's fonts, of a Python package (`package/file`), or of the system."""
     path = Path(name)
-    candidates = [path if path.is_absolute() else Path(matplotlib.get_data_path()) / "fonts" / "ttf" / path]
+    candidates = [path] if path.is_absolute() else list(_in_package("matplotlib", _MATPLOTLIB_FONTS / path))
     if not path.is_absolute() and len(path.parts) > 1:
-        package = find_spec(path.parts[0])
-        folders = () if package is None else package.submodule_search_locations or ()
-        candidates += [Path(folder).joinpath(*path.parts[1:]) for folder in folders]
+        candidates += _in_package(path.parts[0], Path(*path.parts[1:]))
     elif not path.is_absolute():
         candidates += [font_file for folder in _SYSTEM_FONTS for font_file in sorted(folder.rglob(name))]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
+def _in_package(name: str, path: Path) -> Iterator[Path]:
+    """Where a file of an installed package may lie; it is not loaded for that."""
+    package = find_spec(name)
+    folders = () if package is None else package.submodule_search_locations or ()
+    return (Path(folder) / path for folder in folders)
+
+
 @lru_cache(maxsize=16)
 def _characters(path: Path) -> frozenset[str]:
-    return frozenset(map(chr, FT2Font(str(path)).get_charmap()))
+    read = characters_of(path)
+    if read is None:
+        from matplotlib.ft2font import FT2Font  # late: it takes longer than a page
+
+        read = frozenset(map(chr, FT2Font(str(path)).get_charmap()))
+    return read
 
 
 def _holds(path: Path, text: str) -> bool:
