@@ -18,7 +18,7 @@ from whyray.inference.memory import measured_batch, memory_budget, unmeasured_ba
 from whyray.inference.network import Network
 from whyray.inference.output_form import doubt_by_answers
 from whyray.inference.precision import as_float32
-from whyray.inference.session import open_session, run_session, runtime_errors
+from whyray.inference.session import limit_torch_threads, open_session, run_session, runtime_errors
 
 _BATCH_TOLERANCE = 1e-4
 
@@ -71,9 +71,10 @@ class NetworkSession:
 
     @property
     def torch_device(self) -> str:
-        """The torch device that goes with the providers."""
+        """The torch device that goes with the providers; asked before torch computes, which then has its threads."""
         import torch
 
+        limit_torch_threads(self.network.options)
         return "cuda" if self.providers[0].startswith("CUDA") and torch.cuda.is_available() else "cpu"
 
     @cached_property

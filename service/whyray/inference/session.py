@@ -28,7 +28,8 @@ class RuntimeOptions:
     device
         `auto` takes CUDA where this ONNX Runtime has it; `cuda` fails where it does not load.
     intra_op_threads
-        Threads within one operator; None leaves it to ONNX Runtime (all cores).
+        Threads within one operator, of ONNX Runtime and of torch; None leaves it to them (all cores). Torch's sums come
+        out otherwise in the last bits on another number of threads, and descents in latent spaces make much of that.
     batch_size
         Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
         chooses by the size of the input.
@@ -139,6 +140,15 @@ def cuda_settings(options: RuntimeOptions) -> dict[str, str]:
     if options.gpu_memory_limit is not None:
         settings["gpu_mem_limit"] = str(options.gpu_memory_limit // 2)
     return settings
+
+
+def limit_torch_threads(options: RuntimeOptions) -> None:
+    """Have torch compute on as many threads as ONNX Runtime may, in all of this process."""
+    import torch
+
+    threads = options.intra_op_threads
+    if threads is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def cap_torch(options: RuntimeOptions) -> None:
