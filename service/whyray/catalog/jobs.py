@@ -183,12 +183,15 @@ def finish(
     now: datetime,
     *,
     no_statement: Sequence[dict[str, Any]] = (),
+    replaced: Sequence[str] = (),
 ) -> None:
     """Enter the results and their deliveries, and close the job, in the running transaction.
 
     `no_statement` are the images that the package says nothing of: the job ends as well as any other.
 
-    Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries.
+    Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries. Where the
+    job ran before and answers otherwise now, `replaced` are the SOP Instance UIDs of what it made then: they are marked
+    superseded.
 
     Raises
     ------
@@ -230,6 +233,12 @@ def finish(
     if names := sorted({name for result in new for name in result.destinations}):
         about = {"job": job.id, "created_at": job.created_at}
         session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
+    if replaced:
+        own = (ResultRow.job_id == job.id) & ResultRow.sop_instance_uid.in_(replaced)
+        session.execute(update(ResultRow).where(own).values(superseded=True))
+        words = f"{len(replaced)} results of an earlier run, which answered otherwise, were replaced"
+        study = job.study.study_instance_uid
+        events.record(session, now, "warning", "job.answered-otherwise", words, study=study, job=job.id)
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.no_statement = list(no_statement)
@@ -465,6 +474,11 @@ def earlier_results(session: Session, job: Job) -> list[ResultRow]:
             .order_by(ResultRow.id)
         )
     )
+
+
+def own_results(session: Session, job: Job) -> list[ResultRow]:
+    """What the job itself made when it ran before, the oldest first."""
+    return list(session.scalars(select(ResultRow).where(ResultRow.job_id == job.id).order_by(ResultRow.id)))
 
 
 def tally(session: Session) -> dict[JobState, int]:

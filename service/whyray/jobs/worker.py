@@ -27,7 +27,9 @@ from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.route_request import request_of
+from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run
 from whyray.results import (
+    Answer,
     EarlierResult,
     Result,
     Templates,
@@ -68,6 +70,7 @@ class _Order:
     segmentation_keys: tuple[str, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
+    before: RunsBefore
     device_uid: str
 
 
@@ -119,7 +122,6 @@ def _work_on(
             at=order.job.created_at,
             revision=order.job.revision,
             segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
-            supersedes=[earlier.sop_instance_uid for earlier in order.previous],
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,
@@ -131,17 +133,21 @@ def _work_on(
         raise
     progress(0.92, "making the results")
     templates = tools.templates()
-    made = list(
-        grouped_results(
-            answers,
-            route.send.kinds if route.send else DEFAULT_KINDS,
-            templates,
-            language=route.language,
-            uid_root=config.uid_root,
-            previous=order.previous,
-            audience=route.reader,
+
+    def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
+        return list(
+            grouped_results(
+                answers,
+                route.send.kinds if route.send else DEFAULT_KINDS,
+                templates,
+                language=route.language,
+                uid_root=config.uid_root,
+                previous=replaced,
+                audience=route.reader,
+            )
         )
-    )
+
+    made, replaced = results_of_run(answers, order.previous, order.before, make)
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = _stored([result for _, results in made for result in results], tools.storage, destinations)
     with stage("describing"):
@@ -152,7 +158,7 @@ def _work_on(
         unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
         unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
-        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered)
+        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered, replaced=replaced)
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
@@ -195,10 +201,8 @@ def _order(job_id: str, tools: Tools) -> _Order:
                 instance.sop_instance_uid: kind for instance in instances if (kind := kinds[instance.id]) is not None
             },
             segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
-            previous=tuple(
-                EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
-                for result in jobs.earlier_results(session, job)
-            ),
+            previous=tuple(map(earlier_result, jobs.earlier_results(session, job))),
+            before=RunsBefore.of(jobs.own_results(session, job)),
             device_uid=installation.device_uid(session),
         )
 
