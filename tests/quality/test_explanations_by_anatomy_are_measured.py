@@ -180,7 +180,8 @@ from whyray.explain import RegionShare, RegionShares, Structure
 from whyray.quality.anatomy import alike
 
 def told(shares):
-    regions = [RegionShare(Structure(f"zone {at}", np.ones((1, 1), bool)), share, 0.1) for at, share in enumerate(shares)]
+    zones = [Structure(f"zone {at}", np.ones((1, 1), bool)) for at in range(len(shares))]
+    regions = [RegionShare(zone, share, 0.1) for zone, share in zip(zones, shares)]
     return RegionShares(target="mass", method="region-shares", unit="share", regions=tuple(regions), outside=0.1)
 
 random = np.random.default_rng(0)

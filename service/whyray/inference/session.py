@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.device_pass import device_pass
 from whyray.base.errors import PackageError
 from whyray.base.stages import stage
 from whyray.inference.cache import cache_folder
@@ -112,7 +113,7 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
-    with stage("forward passes"):
+    with device_pass("forward passes"):
         if session.get_providers()[0] != _CUDA:
             return list(session.run(list(names), dict(feeds)))
         return run_bound(session, names, feeds, "cuda")

@@ -110,7 +110,7 @@ def _work_on(
     @contextmanager
     def device_then_refusals() -> Iterator[None]:
         with device():
-            name_refusals()  # not before: a job that is handed back would name them again
+            name_refusals()
             yield
 
     try:
@@ -171,21 +171,23 @@ def _time_in_words(stages: Stages) -> str:
 
 
 def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
-    """What can't be used is named even where the rest of the study gives an answer."""
+    """What can't be used is named even where the rest of the study gives an answer; once, however often it is read."""
     beside = passed_over(order.others.values())
-    if order.job.attempt > 1 or not (study.refusals or beside):
+    if not (study.refusals or beside):
         return
     with catalog.begin() as session:
-        if beside:
+        named = {event.message for event in events.recent(session, limit=1000, job=order.job.id)}
+        if beside and beside not in named:
             events.record(
                 session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
             )
         for refusal in study.refusals:
             count = len(refusal.sop_instance_uids) or 1
             words = f"{count} instances not used: {refusal.error.code}: {refusal.error.message}"
-            events.record(
-                session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
-            )
+            if words not in named:
+                events.record(
+                    session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
+                )
 
 
 def _order(job_id: str, tools: Tools) -> _Order:
