@@ -5,7 +5,7 @@ while FOLDER holds a file 'hold JOB STAGE', and ends its process in one of which
 With 'freeze JOB STAGE' it stays there for ever and tells no progress. With a file 'uses gaps' it computes in
 gaps too: a pass ('JOB passes', 'JOB passed'), what is no pass ('JOB evaluates'), and a pass again ('JOB passes again');
 with a file 'no patience' it says at once where it is kept waiting for a pass. A process is a line 'PID starts' in
-FOLDER/starts, and takes no orders while there is a file 'hold start'.
+FOLDER/starts, and 'JOB PID' in FOLDER/who. It takes no orders while there is a file 'hold start'.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def work(order: Order, progress: Progress, device: Device) -> None:
             progress(0.5, stage)
             time.sleep(0.02)
 
+    with (folder / "who").open("a") as file:
+        file.write(f"{order.job_id} {os.getpid()}\n")
     stays("reads")
     with device():
         stays("computes")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from peers import until
 from site_under_test import ROUTE, Site, film
@@ -61,6 +62,23 @@ class Worker:
         if waits:
             self.site.clock.tick(AHEAD_AFTER.total_seconds())
         return made
+
+    def queued_of_a_study(self, count: int) -> list[str]:
+        """So many jobs of a new study, by as many routes."""
+        self._number += 1
+        self.site.configure(routes=[ROUTE | {"name": f"route {number}"} for number in range(count)])
+        before = {job.id for job in self.site.jobs()}
+        self.site.receive([film(self._number, study=f"study {self._number}", series=f"series {self._number}")])
+        self.site.router().step()
+        self.site.clock.tick(AHEAD_AFTER.total_seconds())
+        with self.site.catalog.read() as session:
+            made = list(session.scalars(select(Job).order_by(Job.created_at, Job.id)))
+        return [job.id for job in made if job.id not in before]
+
+    def process_of(self, job_id: str) -> str:
+        """The number of the process that worked on a job last."""
+        lines = [line.split() for line in (self.folder / "who").read_text().splitlines()]
+        return [pid for named, pid in lines if named == job_id][-1]
 
     def hold(self, job_id: str, stage: str = "computes") -> None:
         (self.folder / f"hold {job_id} {stage}").touch()
@@ -428,6 +446,39 @@ def test_jobs_in_hand_are_queued_again_where_the_worker_ends_by_an_error(worker:
     worker.stop.set()
     worker.ends()
     assert [(job.state, job.attempt) for job in worker.site.jobs()] == [(JobState.QUEUED, 0)] * 2
+
+
+def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(worker: Worker) -> None:
+    """Those of another study are as urgent, and came later."""
+    one, other = worker.queued_of_a_study(3), worker.queued_of_a_study(2)
+    worker.hold(one[0])
+    worker.begins(one[0])
+    worker.reached(f"{one[0]} computes", f"{other[0]} reads")
+    worker.let_go(one[0])
+    worker.ends()
+    assert [job.state for job in worker.site.jobs()] == [JobState.DONE] * 5
+    assert len({worker.process_of(job_id) for job_id in one}) == 1
+    assert worker.process_of(other[0]) != worker.process_of(one[0])
+
+
+def test_jobs_of_one_study_share_both_processes_where_nothing_else_waits(worker: Worker) -> None:
+    first, second = worker.queued_of_a_study(2)
+    worker.hold(first)
+    worker.begins(first)
+    worker.reached(f"{first} computes", f"{second} reads")
+    worker.let_go(first)
+
+
+def test_a_more_urgent_job_goes_before_others_of_the_study_that_was_read(worker: Worker) -> None:
+    one = worker.queued_of_a_study(2)
+    worker.hold(one[0])
+    worker.begins(one[0])
+    worker.reached(f"{one[0]} computes")
+    stat = worker.queued("stat")
+    worker.reached(f"{stat} reads")
+    worker.let_go(one[0])
+    worker.ends()
+    assert worker.computed()[:2] == [one[0], stat]
 
 
 @pytest.fixture

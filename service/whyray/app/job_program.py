@@ -33,6 +33,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
     import onnxruntime
 
     from whyray.inference import Model, RuntimeOptions, load_package
+    from whyray.jobs.kept_study import KeptStudy
     from whyray.jobs.worker import Tools, work_on
     from whyray.results import Templates, load_templates
 
@@ -65,6 +66,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
         model=model,
         templates=lambda: templates_in(context.config().templates.folder),
         rng=random.Random(),
+        studies=KeptStudy(context.storage),
         traced=traced_jobs(context.config(), context.catalog),
     )
 

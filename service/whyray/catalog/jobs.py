@@ -396,6 +396,7 @@ def next_claimable(
     waiting_for: timedelta | None = None,
     before: int | None = None,
     besides: Collection[str] = (),
+    besides_studies: Collection[int] = (),
 ) -> str | None:
     """The most urgent job that `claim` would give now; None if there is none.
 
@@ -405,8 +406,8 @@ def next_claimable(
         Leave out what has had its message, or was created, less than so long ago.
     before
         Leave out what is not more urgent than this priority.
-    besides
-        Leave out these jobs.
+    besides, besides_studies
+        Leave out these jobs, and those of these studies.
     """
     queued: ColumnElement[bool] = Job.state == JobState.QUEUED
     abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
@@ -417,6 +418,8 @@ def next_claimable(
     claimable = select(Job.id).where(more_urgent, queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
     if besides:
         claimable = claimable.where(Job.id.not_in(besides))
+    if besides_studies:
+        claimable = claimable.where(Job.study_id.not_in(besides_studies))
     return session.scalar(claimable.limit(1))
 
 

@@ -9,6 +9,7 @@ from whyray.inference.gradient import PARITY, GradientEngine, Twin, parity_gap, 
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import AffineHead, affine_head, is_affine
 from whyray.inference.input_type import cast_to
+from whyray.inference.kept_runs import KeptRuns, keeping_runs
 from whyray.inference.memory import memory_budget
 from whyray.inference.model import Model, load_package, target_spec
 from whyray.inference.network_session import Run
@@ -24,6 +25,7 @@ __all__ = [
     "Caption",
     "Captioner",
     "GradientEngine",
+    "KeptRuns",
     "Model",
     "Operator",
     "Rule",
@@ -37,6 +39,7 @@ __all__ = [
     "displayed",
     "first_right",
     "is_affine",
+    "keeping_runs",
     "load_package",
     "memory_budget",
     "moving",

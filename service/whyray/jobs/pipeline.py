@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted, WhyRayError
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, jobs
+from whyray.catalog import Catalog, Job, jobs
 from whyray.jobs.attempt import Work
 from whyray.jobs.device_turn import DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
@@ -92,7 +92,9 @@ class Pipeline:
             self._retiring.cancel()
         self.failure, self._alone = None, False
         try:
-            self._begin(self._lanes[0], job_id, self._priority_of(job_id))
+            with self.catalog.read() as session:
+                job = jobs.get(session, job_id)
+            self._begin(self._lane_for(job), job)
         except (WhyRayError, SQLAlchemyError) as error:
             _not_begun(job_id, error)
             return
@@ -132,8 +134,14 @@ class Pipeline:
             self._shared_device = None
 
     # --- a job --------------------------------------------------------------------------------------------------------
-    def _begin(self, lane: Lane, job_id: str, priority: int) -> None:
-        lane.begin(job_id, priority, partial(self._do, lane, job_id))
+    def _begin(self, lane: Lane, job: Job) -> None:
+        lane.begin(job.id, job.priority, job.study_id, partial(self._do, lane, job.id))
+
+    def _lane_for(self, job: Job) -> Lane:
+        """While nothing is in hand: the process that has read the job's study and is ready, else the first."""
+        return next(
+            (lane for lane in self._lanes if lane.keeps == job.study_id and lane.process.is_ready), self._lanes[0]
+        )
 
     def _do(self, lane: Lane, job_id: str) -> None:
         try:
@@ -184,10 +192,6 @@ class Pipeline:
                 raise HandedBack(_WANT_OF_MEMORY) from error
             raise
 
-    def _priority_of(self, job_id: str) -> int:
-        with self.catalog.read() as session:
-            return jobs.get(session, job_id).priority
-
     # --- which job is next --------------------------------------------------------------------------------------------
     def _look_for_more(self) -> None:
         """Begin what waits where a process is free; where none is, hand back what is read ahead of something more
@@ -202,8 +206,8 @@ class Pipeline:
         try:
             if not free:
                 self._give_place()
-            elif not (free[0].process.is_ready and self._hand_over()) and (found := self._next()) is not None:
-                self._begin(free[0], *found)
+            elif not (free[0].process.is_ready and self._hand_over()) and (found := self._next(free[0])) is not None:
+                self._begin(free[0], found)
         except (WhyRayError, SQLAlchemyError) as error:
             _log.error("the catalog can't be reached: %s", type(error).__name__)
 
@@ -213,16 +217,33 @@ class Pipeline:
         handed_over = [lane for lane in self._lanes if lane.hand_back(reason, is_claimed=False)]
         return bool(handed_over)
 
-    def _next(self) -> tuple[str, int] | None:
-        """The job to be begun beside those in hand, and its priority: at once where nothing of theirs is left to be
-        computed, else when nobody else took it."""
+    def _next(self, lane: Lane) -> Job | None:
+        """The job to be begun beside those in hand: at once where nothing of theirs is left to be computed, else when
+        nobody else took it.
+
+        A study that another process has read is left to that one, where another job that is as urgent waits.
+        """
         computed = all(lane.at_the_device for lane in self._in_hand())
         waiting_for = None if computed and self._device.holder is None else AHEAD_AFTER
         with self.catalog.read() as session:
             found = jobs.next_claimable(
                 session, self.catalog.clock(), waiting_for=waiting_for, besides=self._jobs_in_hand()
             )
-            return None if found is None else (found, jobs.get(session, found).priority)
+            if found is None:
+                return None
+            job = jobs.get(session, found)
+            elsewhere = [other.keeps for other in self._lanes if other is not lane and other.keeps is not None]
+            if job.study_id in elsewhere:
+                another = jobs.next_claimable(
+                    session,
+                    self.catalog.clock(),
+                    waiting_for=waiting_for,
+                    before=job.priority + 1,
+                    besides=self._jobs_in_hand(),
+                    besides_studies=elsewhere,
+                )
+                job = job if another is None else jobs.get(session, another)
+            return job
 
     def _jobs_in_hand(self) -> list[str]:
         return [job_id for lane in self._lanes if (job_id := lane.job_id) is not None]

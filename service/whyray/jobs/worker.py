@@ -20,12 +20,13 @@ from whyray.base.preview import preview_of
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
-from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
+from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, sop_class_of
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
+from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.route_request import request_of
 from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run
 from whyray.results import (
@@ -54,6 +55,8 @@ class Tools:
     model: Callable[[str], Model]
     templates: Callable[[], Templates]
     rng: random.Random
+    studies: KeptStudy | None = None
+    """What keeps the study of a job for the next one; None: each job reads its own."""
     traced: Callable[[str], AbstractContextManager[StageObserver | None]] = lambda _: nullcontext()
     """What the work on a job, by its id, happens in: it may want to know of the stages."""
 
@@ -103,8 +106,12 @@ def _work_on(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
+    studies = tools.studies
+    if studies is None:
+        studies = KeptStudy(tools.storage)
+        files.callback(studies.drop)
     with stage("reading"):
-        study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
+        study = files.enter_context(studies.images(order.image_keys))
     name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
 
     @contextmanager
