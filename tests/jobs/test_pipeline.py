@@ -30,6 +30,11 @@ PACED = Path(__file__).with_name("paced.py")
 MEMORY = 400 << 20
 
 
+def for_no_film() -> list[dict[str, object]]:
+    """Routes that jobs were made by, and that take no radiographs any more."""
+    return [ROUTE | {"name": f"route {number}", "when": {"Modality": {"in": ["CT"]}}} for number in (1, 2)]
+
+
 @dataclass
 class Worker:
     """A pipeline on a site, whose jobs go at the pace that a test sets."""
@@ -54,7 +59,7 @@ class Worker:
     def queued(self, priority: str = "routine", *, waits: bool = True) -> str:
         """A new job, which waits long enough to be read ahead."""
         self._number += 1
-        self.site.configure(routes=[ROUTE | {"priority": priority}])
+        self.site.configure(routes=[ROUTE | {"priority": priority}, *for_no_film()])
         self.site.receive([film(self._number, study=f"study {self._number}", series=f"series {self._number}")])
         before = {job.id for job in self.site.jobs()}
         self.site.router().step()
@@ -63,10 +68,10 @@ class Worker:
             self.site.clock.tick(AHEAD_AFTER.total_seconds())
         return made
 
-    def queued_of_a_study(self, count: int) -> list[str]:
-        """So many jobs of a new study, by as many routes."""
+    def queued_of_a_study(self) -> list[str]:
+        """Three jobs of a new study, by as many routes."""
         self._number += 1
-        self.site.configure(routes=[ROUTE | {"name": f"route {number}"} for number in range(count)])
+        self.site.configure(routes=[ROUTE, *(ROUTE | {"name": route["name"]} for route in for_no_film())])
         before = {job.id for job in self.site.jobs()}
         self.site.receive([film(self._number, study=f"study {self._number}", series=f"series {self._number}")])
         self.site.router().step()
@@ -450,19 +455,19 @@ def test_jobs_in_hand_are_queued_again_where_the_worker_ends_by_an_error(worker:
 
 def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(worker: Worker) -> None:
     """Those of another study are as urgent, and came later."""
-    one, other = worker.queued_of_a_study(3), worker.queued_of_a_study(2)
+    one, other = worker.queued_of_a_study(), worker.queued_of_a_study()
     worker.hold(one[0])
     worker.begins(one[0])
     worker.reached(f"{one[0]} computes", f"{other[0]} reads")
     worker.let_go(one[0])
     worker.ends()
-    assert [job.state for job in worker.site.jobs()] == [JobState.DONE] * 5
+    assert [job.state for job in worker.site.jobs()] == [JobState.DONE] * 6
     assert len({worker.process_of(job_id) for job_id in one}) == 1
     assert worker.process_of(other[0]) != worker.process_of(one[0])
 
 
 def test_jobs_of_one_study_share_both_processes_where_nothing_else_waits(worker: Worker) -> None:
-    first, second = worker.queued_of_a_study(2)
+    first, second, _ = worker.queued_of_a_study()
     worker.hold(first)
     worker.begins(first)
     worker.reached(f"{first} computes", f"{second} reads")
@@ -470,7 +475,7 @@ def test_jobs_of_one_study_share_both_processes_where_nothing_else_waits(worker:
 
 
 def test_a_more_urgent_job_goes_before_others_of_the_study_that_was_read(worker: Worker) -> None:
-    one = worker.queued_of_a_study(2)
+    one = worker.queued_of_a_study()
     worker.hold(one[0])
     worker.begins(one[0])
     worker.reached(f"{one[0]} computes")
