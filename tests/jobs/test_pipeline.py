@@ -457,13 +457,19 @@ def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(
     """Those of another study are as urgent, and came later."""
     one, other = worker.queued_of_a_study(), worker.queued_of_a_study()
     worker.hold(one[0])
+    worker.hold(other[0])
+    worker.hold(one[1], "reads")
     worker.begins(one[0])
     worker.reached(f"{one[0]} computes", f"{other[0]} reads")
     worker.let_go(one[0])
+    worker.reached(f"{one[1]} reads")
+    worker.let_go(other[0])
+    worker.reached(f"{other[1]} reads")
+    assert worker.process_of(one[1]) == worker.process_of(one[0])
+    assert worker.process_of(other[1]) == worker.process_of(other[0]) != worker.process_of(one[0])
+    worker.let_go(one[1], "reads")
     worker.ends()
     assert [job.state for job in worker.site.jobs()] == [JobState.DONE] * 6
-    assert len({worker.process_of(job_id) for job_id in one}) == 1
-    assert worker.process_of(other[0]) != worker.process_of(one[0])
 
 
 def test_jobs_of_one_study_share_both_processes_where_nothing_else_waits(worker: Worker) -> None:

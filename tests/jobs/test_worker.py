@@ -19,7 +19,7 @@ from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
-from whyray.jobs import worker
+from whyray.jobs import kept_study, worker
 from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.worker import run_job
 from whyray.results import EVERY_KIND, Answer
@@ -245,7 +245,7 @@ def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patien
     def defect(*_: object, **__: object) -> None:
         raise KeyError("Doe^Jane")
 
-    monkeypatch.setattr(worker, "read_images", defect)
+    monkeypatch.setattr(kept_study, "read_images", defect)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "InternalError"

@@ -14,7 +14,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -27,12 +26,24 @@ from whyray.base.errors import (
     ProcessKilled,
     ResourceExhausted,
     WhyRayError,
-    error_named,
 )
 from whyray.base.failures import logged, typed_error
 from whyray.base.stages import stage
 from whyray.jobs.device_turn import AT_THE_DEVICE, IN_GAPS, Device, DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
+from whyray.jobs.job_messages import (
+    At,
+    DeviceAsked,
+    DeviceBlocked,
+    DeviceGiven,
+    DeviceLeft,
+    Done,
+    Failed,
+    GapsGiven,
+    Order,
+    Ready,
+    Stop,
+)
 from whyray.jobs.memory_limit import kills_for_memory, resident_memory
 from whyray.jobs.shared_device import SharedDevice
 
@@ -43,85 +54,6 @@ LONGEST_START = 600.0
 _LOOK = 0.2
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS}
 _log = logging.getLogger("whyray.worker")
-
-
-@dataclass(frozen=True)
-class Order:
-    """To the process: work on this job, which `owner` has claimed.
-
-    `shared_device`: the descriptor by which it knows of the process that computes beside it; None without one.
-    """
-
-    job_id: str
-    owner: str
-    shared_device: int | None = None
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """To the process: come to an end."""
-
-
-@dataclass(frozen=True)
-class _DeviceAsked:
-    """From the process: what is to be computed has been read. `gaps`: it can compute in the gaps of another."""
-
-    gaps: bool = False
-
-
-@dataclass(frozen=True)
-class _DeviceGiven:
-    """To the process: the device is its own."""
-
-
-@dataclass(frozen=True)
-class _GapsGiven:
-    """To the process: it may compute in the gaps of another, until the device is its own."""
-
-
-@dataclass(frozen=True)
-class _DeviceBlocked:
-    """From the process: the device is its own, and a pass of the other keeps it waiting."""
-
-
-@dataclass(frozen=True)
-class _DeviceLeft:
-    """From the process: another job may compute."""
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """From the process: it takes orders. `detail` is what status shows of it."""
-
-    detail: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _At:
-    done: float
-    words: str
-
-
-@dataclass(frozen=True)
-class _Done:
-    """From the process: the job is done, and entered in the catalog."""
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """From the process: the job, or the start, went wrong."""
-
-    code: str
-    message: str
-    advice: str
-    in_service: str
-
-    @classmethod
-    def of(cls, error: WhyRayError) -> _Failed:
-        return cls(error.code, error.message, error.advice, error.in_service)
-
-    def error(self) -> WhyRayError:
-        return error_named(self.code, self.message, advice=self.advice, in_service=self.in_service)
 
 
 class JobProcess:
@@ -200,10 +132,10 @@ class JobProcess:
                 message = self._next(_LOOK)
             except _Ended:
                 raise self._death("before it was ready") from None
-            if isinstance(message, _Failed):
+            if isinstance(message, Failed):
                 self.stop()
                 raise message.error()
-            if isinstance(message, _Ready):
+            if isinstance(message, Ready):
                 self._detail = message.detail
             elif time.monotonic() > deadline:
                 self._kill()
@@ -227,7 +159,7 @@ class JobProcess:
             turn.leave(job_id)
 
     def _work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn) -> None:
-        at, waits, in_gaps, can_use_gaps = _At(0.0, "starting"), False, False, False
+        at, waits, in_gaps, can_use_gaps = At(0.0, "starting"), False, False, False
         self.ready(lambda: progress(at.done, at.words))
         try:
             self._send(Order(job_id, owner, self.shared_device))
@@ -237,12 +169,12 @@ class JobProcess:
             try:
                 if can_use_gaps and not in_gaps and turn.may_use_gaps(job_id):
                     in_gaps = True
-                    self._send(_GapsGiven())
+                    self._send(GapsGiven())
                 if waits and turn.take(job_id, _LOOK):
                     waits = in_gaps = can_use_gaps = False
-                    self._send(_DeviceGiven())
+                    self._send(DeviceGiven())
                 message = self._next(0.0 if waits else _LOOK)
-                if waits and isinstance(message, _DeviceLeft):
+                if waits and isinstance(message, DeviceLeft):
                     waits = in_gaps = can_use_gaps = False
                     turn.had_in_gaps(job_id)
             except _Ended:
@@ -251,17 +183,17 @@ class JobProcess:
                 if self._wind_down(error):
                     return
                 raise
-            if isinstance(message, _Done):
+            if isinstance(message, Done):
                 return
-            if isinstance(message, _Failed):
+            if isinstance(message, Failed):
                 raise message.error()
-            if isinstance(message, _DeviceLeft):
+            if isinstance(message, DeviceLeft):
                 turn.leave(job_id)
-            if isinstance(message, _DeviceBlocked):
+            if isinstance(message, DeviceBlocked):
                 turn.blocked(job_id)
-            if isinstance(message, _DeviceAsked):
+            if isinstance(message, DeviceAsked):
                 waits, can_use_gaps = True, message.gaps
-            at = message if isinstance(message, _At) else at
+            at = message if isinstance(message, At) else at
             try:
                 progress(at.done, IN_GAPS if in_gaps else AT_THE_DEVICE if waits else at.words)
                 self._check_memory(job_id, at)
@@ -293,7 +225,7 @@ class JobProcess:
         except (EOFError, OSError) as error:
             raise _Ended from error
 
-    def _check_memory(self, job_id: str, at: _At) -> None:
+    def _check_memory(self, job_id: str, at: At) -> None:
         pid = self.pid
         held = 0 if pid is None else resident_memory(pid)
         if held > self._memory:
@@ -313,11 +245,11 @@ class JobProcess:
             return False
         deadline = time.monotonic() + GRACE
         try:
-            self._send(_Stop())
+            self._send(Stop())
             while (left := deadline - time.monotonic()) > 0:
                 message = self._next(left)
-                if isinstance(message, (_Done, _Failed)):
-                    return isinstance(message, _Done)
+                if isinstance(message, (Done, Failed)):
+                    return isinstance(message, Done)
         except _Ended:
             pass
         if isinstance(error, WhyRayError):
@@ -379,10 +311,10 @@ def take_orders(
     try:
         detail, work = open_up()
     except Exception as error:  # told to who started this process, whatever it is
-        connection.send(_Failed.of(typed_error(error)))
+        connection.send(Failed.of(typed_error(error)))
         return
     with suppress(EOFError, BrokenPipeError):
-        connection.send(_Ready(detail))
+        connection.send(Ready(detail))
         while True:
             order = connection.recv()
             if isinstance(order, Order):  # a stop may come after the end of what it was for
@@ -391,14 +323,14 @@ def take_orders(
 
 def _answer(
     order: Order, work: WorkOnOrder, connection: Connection[object, object], *, uses_gaps: bool
-) -> _Done | _Failed:
+) -> Done | Failed:
     has_turn = False
 
     def hear(message: object) -> None:
         nonlocal has_turn
-        if isinstance(message, _Stop):
+        if isinstance(message, Stop):
             raise Cancelled(f"job {order.job_id} is to stop")
-        has_turn = has_turn or isinstance(message, _DeviceGiven)
+        has_turn = has_turn or isinstance(message, DeviceGiven)
 
     def hear_all() -> bool:
         while connection.poll():
@@ -406,23 +338,23 @@ def _answer(
         return has_turn
 
     def progress(done: float, words: str) -> None:
-        connection.send(_At(done, words))
+        connection.send(At(done, words))
         hear_all()
 
     @contextmanager
     def device() -> Iterator[None]:
         with ExitStack() as gate:
             if uses_gaps and order.shared_device is not None:
-                shared = SharedDevice(order.shared_device, hear_all, lambda: connection.send(_DeviceBlocked()))
+                shared = SharedDevice(order.shared_device, hear_all, lambda: connection.send(DeviceBlocked()))
                 gate.callback(shared.close)
                 gate.enter_context(passes_through(shared))
             with stage("waiting for the device"):
-                connection.send(_DeviceAsked(gaps=uses_gaps and order.shared_device is not None))
+                connection.send(DeviceAsked(gaps=uses_gaps and order.shared_device is not None))
                 hear(connection.recv())
             try:
                 yield
             finally:
-                connection.send(_DeviceLeft())
+                connection.send(DeviceLeft())
 
     try:
         work(order, progress, device)
@@ -430,5 +362,5 @@ def _answer(
         typed = typed_error(error, f"job {order.job_id}")
         if isinstance(typed, InternalError):
             logged(_log, error, f"job {order.job_id}")
-        return _Failed.of(typed)
-    return _Done()
+        return Failed.of(typed)
+    return Done()
