@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import yaml
 from pydicom import Dataset
+from sqlalchemy import select
 
 from explain.anatomy.planted_anatomy import anatomy_package
 from peers import until
 from site_under_test import ROUTE, Site, film
 from whyray.base.errors import ImageError, ModelOutputError
-from whyray.catalog import Instance, JobState, jobs
+from whyray.catalog import Instance, JobState, ResultRow, events, jobs
 from whyray.inference import Model, load_package
 from whyray.jobs import kept_study, worker
 from whyray.jobs.kept_study import KeptStudy
@@ -116,6 +117,18 @@ def test_what_jobs_share_changes_no_byte_of_their_results(process: Process, monk
     assert made == alone
 
 
+def test_a_job_makes_the_same_in_a_process_that_has_done_it_before(process: Process) -> None:
+    """What was measured once for a loaded model was the first job's cost, and so in its UIDs and no other's."""
+    (job_id, *_) = queued(process.site)
+    for _ in range(2):
+        done(job_id, process.tools(keeps=False))
+        with process.site.catalog.begin() as session:
+            jobs.retry(session, job_id, process.site.clock(), actor="admin")
+    with process.site.catalog.read() as session:
+        assert not events.recent(session, kind="job.answered-otherwise")
+        assert not [row for row in session.scalars(select(ResultRow)) if row.superseded]
+
+
 def test_a_study_is_kept_until_another_one_comes(process: Process) -> None:
     first, second = queued(process.site, 1), queued(process.site, 2)
     for job_id in (first[0], second[0], first[1], first[2]):
@@ -193,8 +206,6 @@ def test_whoever_asks_for_a_study_that_is_in_use_waits_for_it(process: Process) 
 
 
 def _keys(site: Site) -> list[str]:
-    from sqlalchemy import select
-
     with site.catalog.read() as session:
         return list(session.scalars(select(Instance.key)))
 

@@ -153,7 +153,9 @@ class NetworkSession:
         """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
         if self._batch_proof is None:
             known = self.measured.get("several items in one pass")
+            before = self.forwards
             proved = bool(known) if known is not None else self._batch_equals_singles(x[:3])
+            self.forwards = before  # of the model's, not of whoever comes first: what that says it cost would differ
             self._batch_proof = self.network.graph.dynamic_batch and proved
         return self._batch_proof
 
