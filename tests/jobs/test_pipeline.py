@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from peers import until
 from site_under_test import ROUTE, Site, film
@@ -20,13 +21,18 @@ from whyray.catalog import Job, JobState, jobs
 from whyray.jobs import job_heartbeat, job_process, memory_limit
 from whyray.jobs import pipeline as pipelines
 from whyray.jobs.attempt import Work, attempt
-from whyray.jobs.device_turn import AT_THE_DEVICE, DeviceTurn
+from whyray.jobs.device_turn import AT_THE_DEVICE, IN_GAPS, DeviceTurn
 from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.pipeline import AHEAD_AFTER, Pipeline
 
 PACED = Path(__file__).with_name("paced.py")
 MEMORY = 400 << 20
+
+
+def for_no_film() -> list[dict[str, object]]:
+    """Routes that jobs were made by, and that take no radiographs any more."""
+    return [ROUTE | {"name": f"route {number}", "when": {"Modality": {"in": ["CT"]}}} for number in (1, 2)]
 
 
 @dataclass
@@ -53,7 +59,7 @@ class Worker:
     def queued(self, priority: str = "routine", *, waits: bool = True) -> str:
         """A new job, which waits long enough to be read ahead."""
         self._number += 1
-        self.site.configure(routes=[ROUTE | {"priority": priority}])
+        self.site.configure(routes=[ROUTE | {"priority": priority}, *for_no_film()])
         self.site.receive([film(self._number, study=f"study {self._number}", series=f"series {self._number}")])
         before = {job.id for job in self.site.jobs()}
         self.site.router().step()
@@ -61,6 +67,23 @@ class Worker:
         if waits:
             self.site.clock.tick(AHEAD_AFTER.total_seconds())
         return made
+
+    def queued_of_a_study(self) -> list[str]:
+        """Three jobs of a new study, by as many routes."""
+        self._number += 1
+        self.site.configure(routes=[ROUTE, *(ROUTE | {"name": route["name"]} for route in for_no_film())])
+        before = {job.id for job in self.site.jobs()}
+        self.site.receive([film(self._number, study=f"study {self._number}", series=f"series {self._number}")])
+        self.site.router().step()
+        self.site.clock.tick(AHEAD_AFTER.total_seconds())
+        with self.site.catalog.read() as session:
+            made = list(session.scalars(select(Job).order_by(Job.created_at, Job.id)))
+        return [job.id for job in made if job.id not in before]
+
+    def process_of(self, job_id: str) -> str:
+        """The number of the process that worked on a job last."""
+        lines = [line.split() for line in (self.folder / "who").read_text().splitlines()]
+        return [pid for named, pid in lines if named == job_id][-1]
 
     def hold(self, job_id: str, stage: str = "computes") -> None:
         (self.folder / f"hold {job_id} {stage}").touch()
@@ -428,6 +451,133 @@ def test_jobs_in_hand_are_queued_again_where_the_worker_ends_by_an_error(worker:
     worker.stop.set()
     worker.ends()
     assert [(job.state, job.attempt) for job in worker.site.jobs()] == [(JobState.QUEUED, 0)] * 2
+
+
+def test_jobs_of_one_study_go_to_the_process_that_has_read_it_while_others_wait(worker: Worker) -> None:
+    """Those of another study are as urgent, and came later."""
+    one, other = worker.queued_of_a_study(), worker.queued_of_a_study()
+    worker.hold(one[0])
+    worker.hold(other[0])
+    worker.hold(one[1], "reads")
+    worker.begins(one[0])
+    worker.reached(f"{one[0]} computes", f"{other[0]} reads")
+    worker.let_go(one[0])
+    worker.reached(f"{one[1]} reads")
+    worker.let_go(other[0])
+    worker.reached(f"{other[1]} reads")
+    assert worker.process_of(one[1]) == worker.process_of(one[0])
+    assert worker.process_of(other[1]) == worker.process_of(other[0]) != worker.process_of(one[0])
+    worker.let_go(one[1], "reads")
+    worker.ends()
+    assert [job.state for job in worker.site.jobs()] == [JobState.DONE] * 6
+
+
+def test_jobs_of_one_study_share_both_processes_where_nothing_else_waits(worker: Worker) -> None:
+    first, second, _ = worker.queued_of_a_study()
+    worker.hold(first)
+    worker.begins(first)
+    worker.reached(f"{first} computes", f"{second} reads")
+    worker.let_go(first)
+
+
+def test_a_more_urgent_job_goes_before_others_of_the_study_that_was_read(worker: Worker) -> None:
+    one = worker.queued_of_a_study()
+    worker.hold(one[0])
+    worker.begins(one[0])
+    worker.reached(f"{one[0]} computes")
+    stat = worker.queued("stat")
+    worker.reached(f"{stat} reads")
+    worker.let_go(one[0])
+    worker.ends()
+    assert worker.computed()[:2] == [one[0], stat]
+
+
+@pytest.fixture
+def in_gaps(worker: Worker) -> Worker:
+    """A worker whose jobs compute in gaps."""
+    (worker.folder / "uses gaps").touch()
+    return worker
+
+
+def in_order(worker: Worker, *lines: str) -> bool:
+    """Whether all was done, and in this order."""
+    done = worker.done()
+    return [line for line in done if line in lines] == list(lines)
+
+
+def test_a_job_that_waits_for_its_turn_computes_while_the_one_before_it_does_not(in_gaps: Worker) -> None:
+    first, second = in_gaps.queued(), in_gaps.queued()
+    in_gaps.hold(first, "evaluates")
+    in_gaps.begins(first)
+    until(lambda: in_gaps.job(second).state is JobState.DONE, what="the job in the gaps")
+    assert in_gaps.job(first).state is JobState.RUNNING
+    in_gaps.let_go(first, "evaluates")
+    in_gaps.ends()
+    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 2
+
+
+def test_a_pass_in_a_gap_waits_for_that_of_the_job_whose_turn_it_is(in_gaps: Worker) -> None:
+    first, second = in_gaps.queued(), in_gaps.queued()
+    in_gaps.hold(first, "passes")
+    in_gaps.begins(first)
+    in_gaps.reached(f"{second} computes")
+    until(lambda: in_gaps.job(second).progress_text == IN_GAPS, what="its words")
+    in_gaps.let_go(first, "passes")
+    in_gaps.ends()
+    assert in_order(in_gaps, f"{second} computes", f"{first} passed", f"{second} passes")
+
+
+def test_a_job_that_computes_in_gaps_gives_way_to_a_more_urgent_one_which_computes_there_then(in_gaps: Worker) -> None:
+    first, second = in_gaps.queued(), in_gaps.queued()
+    in_gaps.hold(first, "evaluates")
+    in_gaps.hold(second, "passes")
+    in_gaps.begins(first)
+    in_gaps.reached(f"{second} passes")
+    stat = in_gaps.queued("stat")
+    until(lambda: in_gaps.job(stat).state is JobState.DONE, what="the most urgent job")
+    assert in_gaps.job(first).state is JobState.RUNNING
+    in_gaps.let_go(second, "passes")
+    in_gaps.let_go(first, "evaluates")
+    in_gaps.ends()
+    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 3
+
+
+def test_no_job_computes_in_the_gaps_of_a_more_urgent_one(in_gaps: Worker) -> None:
+    stat, second = in_gaps.queued("stat"), in_gaps.queued()
+    in_gaps.hold(stat, "evaluates")
+    in_gaps.begins(stat)
+    in_gaps.waits_for_the_device(second)
+    in_gaps.let_go(stat, "evaluates")
+    in_gaps.ends()
+    assert in_order(in_gaps, f"{second} reads", f"{stat} passes again", f"{second} computes")
+
+
+def test_a_job_that_hangs_in_the_gap_of_another_is_put_back_and_the_other_goes_on(in_gaps: Worker) -> None:
+    (in_gaps.folder / "no patience").touch()
+    first, second = in_gaps.queued(), in_gaps.queued()
+    in_gaps.hold(first, "evaluates")
+    in_gaps.hold(first, "leaves the device")
+    in_gaps.freeze(second, "passes")
+    in_gaps.begins(first)
+    in_gaps.reached(f"{second} passes")
+    in_gaps.let_go(first, "evaluates")
+    in_gaps.reached(f"{first} passes again")
+    (in_gaps.folder / f"freeze {second} passes").unlink()
+    in_gaps.let_go(first, "leaves the device")
+    in_gaps.ends()
+    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 2
+    assert len(in_gaps.starts()) == 3, "its process was ended"
+
+
+def test_a_job_in_gaps_whose_process_dies_in_a_pass_holds_the_device_no_longer(in_gaps: Worker) -> None:
+    first, second = in_gaps.queued(), in_gaps.queued()
+    in_gaps.hold(first, "evaluates")
+    (in_gaps.folder / f"crash {second} passes").touch()
+    in_gaps.begins(first)
+    until(lambda: in_gaps.job(second).state is JobState.FAILED, what="the crash")
+    in_gaps.let_go(first, "evaluates")
+    in_gaps.ends()
+    assert in_gaps.job(first).state is JobState.DONE
 
 
 def test_a_catalog_that_hangs_holds_nobody_up_who_leaves_the_device() -> None:

@@ -4,8 +4,10 @@ import re
 import threading
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import onnx
 import pytest
 from pydicom import Dataset, dcmread
@@ -17,10 +19,10 @@ from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
 from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
-from whyray.jobs import worker
+from whyray.jobs import kept_study, worker
 from whyray.jobs.device_turn import HandedBack
 from whyray.jobs.worker import run_job
-from whyray.results import EVERY_KIND
+from whyray.results import EVERY_KIND, Answer
 
 
 def queued(site: Site, **options: object) -> str:
@@ -96,6 +98,64 @@ def test_doing_a_job_twice_makes_the_same_objects_once(site: Site) -> None:
         jobs.retry(session, job_id, site.clock(), actor="admin")
     assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
     assert {each.sop_instance_uid: each.sha256 for each in rows(site, ResultRow)} == before
+
+
+def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_results_in_force(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine whose sums come out otherwise in the last bit."""
+    job_id = queued(site)
+    run_job(job_id, "worker-1", site.tools())
+    first = rows(site, ResultRow)
+    plain = worker.answer_images
+
+    def a_little_different(*arguments: object, **options: object) -> list[Answer]:
+        answers = plain(*arguments, **options)  # type: ignore[arg-type]
+        return [
+            replace(
+                answer,
+                findings=tuple(
+                    replace(finding, probability=float(np.nextafter(finding.probability, 0)))
+                    for finding in answer.findings
+                ),
+            )
+            for answer in answers
+        ]
+
+    monkeypatch.setattr(worker, "answer_images", a_little_different)
+    again(site, job_id)
+    superseded = [each.sop_instance_uid for each in rows(site, ResultRow) if each.superseded]
+    assert superseded == [each.sop_instance_uid for each in first]
+    in_force = [each for each in rows(site, ResultRow) if not each.superseded]
+    assert len(in_force) == len(first)
+    (report,) = [dcmread(site.storage.root / each.key) for each in in_force if each.kind == "sr"]
+    named = [
+        item.ReferencedSOPInstanceUID
+        for study in report.PredecessorDocumentsSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    ]
+    assert set(named) <= set(superseded)
+    assert named
+    (event,) = [each for each in rows(site, Event) if each.kind == "job.answered-otherwise"]
+    assert event.job_id == job_id
+
+    again(site, job_id)
+    assert [each.sop_instance_uid for each in rows(site, ResultRow) if not each.superseded] == [
+        each.sop_instance_uid for each in in_force
+    ], "a third run that answers as the second makes the second's objects"
+
+    monkeypatch.setattr(worker, "answer_images", plain)
+    again(site, job_id)
+    last = [each for each in rows(site, ResultRow) if not each.superseded]
+    assert len(last) == len(first)
+    assert not {each.sop_instance_uid for each in last} & {each.sop_instance_uid for each in (*first, *in_force)}
+
+
+def again(site: Site, job_id: str) -> None:
+    with site.catalog.begin() as session:
+        jobs.retry(session, job_id, site.clock(), actor="admin")
+    assert run_job(job_id, "worker-2", site.tools()) is JobState.DONE
 
 
 def test_a_job_whose_worker_died_is_taken_over_when_its_lease_runs_out(site: Site) -> None:
@@ -186,7 +246,7 @@ def test_a_defect_fails_the_job_without_its_text_since_that_may_quote_the_patien
     def defect(*_: object, **__: object) -> None:
         raise KeyError("Doe^Jane")
 
-    monkeypatch.setattr(worker, "read_images", defect)
+    monkeypatch.setattr(kept_study, "read_images", defect)
     assert run_job(job_id, "worker-1", site.tools()) is JobState.FAILED
     (job,) = site.jobs()
     assert job.error_code == "InternalError"

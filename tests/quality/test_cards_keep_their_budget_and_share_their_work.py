@@ -54,6 +54,15 @@ def test_the_same_seed_gives_the_same_card() -> None:
     assert cards[0] == cards[1]
 
 
+@pytest.mark.parametrize("name", ["plain", "unet"])
+def test_a_card_is_the_same_whatever_the_loaded_model_was_asked_before(name: str) -> None:
+    """UIDs of results follow from it: a job that is done again, by a process that did others before, makes the same."""
+    model, x = nets.loaded(name), nets.image(name).numpy()
+    heatmap = explain(model, x, target="all", method="layer-cam")[0]
+    cards = [assess(model, explained_image(model, x), heatmap, seed=3) for _ in range(2)]
+    assert cards[0] == cards[1]
+
+
 def test_a_card_can_be_cancelled_between_batches() -> None:
     model, x = nets.loaded("plain"), nets.image("plain").numpy()
     heatmap = explain(model, x, target="one", method="layer-cam")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +172,35 @@ def test_random_regions_have_the_area_asked_for_and_lie_in_the_image() -> None:
         assert each.sum() == 137
         assert not (each & ~image).any()
     assert len({each.tobytes() for each in regions}) == 5
+
+
+ALIKE_IN_A_PROCESS = """
+import numpy as np
+from whyray.explain import RegionShare, RegionShares, Structure
+from whyray.quality.anatomy import alike
+
+def told(shares):
+    zones = [Structure(f"zone {at}", np.ones((1, 1), bool)) for at in range(len(shares))]
+    regions = [RegionShare(zone, share, 0.1) for zone, share in zip(zones, shares)]
+    return RegionShares(target="mass", method="region-shares", unit="share", regions=tuple(regions), outside=0.1)
+
+random = np.random.default_rng(0)
+print([alike(told(random.random(9)), told(random.random(9))) for _ in range(20)])
+"""
+
+
+def test_shares_are_as_alike_in_one_process_as_in_another_to_the_last_bit() -> None:
+    """Each process of Python goes through a set of names in an order of its own."""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", ALIKE_IN_A_PROCESS],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "7", "8")
+    }
+    assert len(said) == 1
 
 
 def test_the_same_shares_are_alike_and_disjoint_ones_are_not(model: Model) -> None:

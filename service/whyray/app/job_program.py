@@ -16,13 +16,14 @@ from whyray.base.errors import ConfigError, PackageError
 from whyray.base.uncollected import uncollected
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
+from whyray.jobs.job_messages import Order
+from whyray.jobs.job_process import WorkOnOrder, take_orders
 from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
 
 
 def run_job_program(path: Path, connection: int) -> None:
     """Do what the worker at the other end of a connection orders, until it is gone."""
-    take_orders(Connection(connection), partial(_opened, path))
+    take_orders(Connection(connection), partial(_opened, path), uses_gaps=True)
 
 
 def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
@@ -35,6 +36,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
         import onnxruntime
 
         from whyray.inference import Model, RuntimeOptions, load_package
+        from whyray.jobs.kept_study import KeptStudy
         from whyray.jobs.worker import Tools, work_on
         from whyray.results import Templates, load_templates
 
@@ -67,6 +69,7 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
         model=model,
         templates=lambda: templates_in(context.config().templates.folder),
         rng=random.Random(),
+        studies=KeptStudy(context.storage),
         traced=traced_jobs(context.config(), context.catalog),
     )
 

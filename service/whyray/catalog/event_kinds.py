@@ -48,6 +48,7 @@ EventKind = Literal[
     "intake.storage-failed",
     "intake.syntax",
     "intake.too-large",
+    "job.answered-otherwise",
     "job.created",
     "job.done",
     "job.failed",
@@ -128,6 +129,10 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     ),
     "intake.syntax": ("warning", "an instance was refused: its transfer syntax is none that is stored here"),
     "intake.too-large": ("error", "an instance was answered with 0xA702: it is larger than `max_instance_size`"),
+    "job.answered-otherwise": (
+        "warning",
+        "a job ran again and its answer differs: the results of the run before are superseded by the new ones",
+    ),
     "job.created": ("info", "a job was queued for a study"),
     "job.done": ("info", "a job is done: how long it took, and in which stages"),
     "job.failed": ("error", "a job failed, and is not tried again"),

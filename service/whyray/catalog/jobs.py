@@ -183,12 +183,15 @@ def finish(
     now: datetime,
     *,
     no_statement: Sequence[dict[str, Any]] = (),
+    replaced: Sequence[str] = (),
 ) -> None:
     """Enter the results and their deliveries, and close the job, in the running transaction.
 
     `no_statement` are the images that the package says nothing of: the job ends as well as any other.
 
-    Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries.
+    Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries. Where the
+    job ran before and answers otherwise now, `replaced` are the SOP Instance UIDs of what it made then: they are marked
+    superseded.
 
     Raises
     ------
@@ -230,6 +233,12 @@ def finish(
     if names := sorted({name for result in new for name in result.destinations}):
         about = {"job": job.id, "created_at": job.created_at}
         session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
+    if replaced:
+        own = (ResultRow.job_id == job.id) & ResultRow.sop_instance_uid.in_(replaced)
+        session.execute(update(ResultRow).where(own).values(superseded=True))
+        words = f"{len(replaced)} results of an earlier run, which answered otherwise, were replaced"
+        study = job.study.study_instance_uid
+        events.record(session, now, "warning", "job.answered-otherwise", words, study=study, job=job.id)
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.no_statement = list(no_statement)
@@ -387,6 +396,7 @@ def next_claimable(
     waiting_for: timedelta | None = None,
     before: int | None = None,
     besides: Collection[str] = (),
+    besides_studies: Collection[int] = (),
 ) -> str | None:
     """The most urgent job that `claim` would give now; None if there is none.
 
@@ -396,8 +406,8 @@ def next_claimable(
         Leave out what has had its message, or was created, less than so long ago.
     before
         Leave out what is not more urgent than this priority.
-    besides
-        Leave out these jobs.
+    besides, besides_studies
+        Leave out these jobs, and those of these studies.
     """
     queued: ColumnElement[bool] = Job.state == JobState.QUEUED
     abandoned = (Job.state == JobState.RUNNING) & (Job.lease_until <= now)
@@ -408,6 +418,8 @@ def next_claimable(
     claimable = select(Job.id).where(more_urgent, queued | abandoned).order_by(Job.priority, Job.created_at, Job.id)
     if besides:
         claimable = claimable.where(Job.id.not_in(besides))
+    if besides_studies:
+        claimable = claimable.where(Job.study_id.not_in(besides_studies))
     return session.scalar(claimable.limit(1))
 
 
@@ -465,6 +477,11 @@ def earlier_results(session: Session, job: Job) -> list[ResultRow]:
             .order_by(ResultRow.id)
         )
     )
+
+
+def own_results(session: Session, job: Job) -> list[ResultRow]:
+    """What the job itself made when it ran before, the oldest first."""
+    return list(session.scalars(select(ResultRow).where(ResultRow.job_id == job.id).order_by(ResultRow.id)))
 
 
 def tally(session: Session) -> dict[JobState, int]:

@@ -94,7 +94,13 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
     Transition("retry", J.FAILED, J.QUEUED, "administrator", "attempts start from 0; where a retry can help"),
     Transition("retry", J.CANCELLED, J.QUEUED, "administrator", "attempts start from 0"),
     Transition("retry", J.WAITING, J.QUEUED, "administrator", "at once instead of after the back-off"),
-    Transition("repeat", J.DONE, J.QUEUED, "administrator", "runs again; equal input makes the same objects once"),
+    Transition(
+        "repeat",
+        J.DONE,
+        J.QUEUED,
+        "administrator",
+        "runs again; equal answers are the same objects once, others replace them",
+    ),
     Transition(
         "supersede", J.QUEUED, J.SUPERSEDED, "routing", "late instances came; a job of the next revision replaces it"
     ),

@@ -9,6 +9,7 @@ from whyray.inference.gradient import PARITY, GradientEngine, Twin, parity_gap, 
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.head import AffineHead, affine_head, is_affine
 from whyray.inference.input_type import cast_to
+from whyray.inference.kept_runs import KeptRuns, keeping_runs
 from whyray.inference.mask_graphs import GridMasks, MaskRule, SegmentMasks
 from whyray.inference.masked_passes import MaskedPass, MaskNumbers
 from whyray.inference.memory import memory_budget
@@ -27,6 +28,7 @@ __all__ = [
     "Captioner",
     "GradientEngine",
     "GridMasks",
+    "KeptRuns",
     "MaskNumbers",
     "MaskRule",
     "MaskedPass",
@@ -44,6 +46,7 @@ __all__ = [
     "displayed",
     "first_right",
     "is_affine",
+    "keeping_runs",
     "load_package",
     "memory_budget",
     "moving",

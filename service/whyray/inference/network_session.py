@@ -16,13 +16,14 @@ from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
 from whyray.inference.answer_session import AnswerSession
 from whyray.inference.class_maps import class_maps
+from whyray.inference.kept_runs import kept_runs
 from whyray.inference.mask_graphs import MaskRule
 from whyray.inference.masked_passes import MaskedPasses, bytes_beside
 from whyray.inference.memory import measured_batch, memory_budget, unmeasured_batch
 from whyray.inference.network import Network
 from whyray.inference.output_form import doubt_by_answers
 from whyray.inference.precision import as_float32
-from whyray.inference.session import open_session, run_session, runtime_errors
+from whyray.inference.session import limit_torch_threads, open_session, run_session, runtime_errors
 
 _LOG = logging.getLogger(__name__)
 _BATCH_TOLERANCE = 1e-4
@@ -76,9 +77,10 @@ class NetworkSession:
 
     @property
     def torch_device(self) -> str:
-        """The torch device that goes with the providers."""
+        """The torch device that goes with the providers; asked before torch computes, which then has its threads."""
         import torch
 
+        limit_torch_threads(self.network.options)
         return "cuda" if self.providers[0].startswith("CUDA") and torch.cuda.is_available() else "cpu"
 
     @cached_property
@@ -92,7 +94,15 @@ class NetworkSession:
     # --- answers ----------------------------------------------------------------------------------------------------
     def run(self, x: FloatArray) -> Run:
         """One forward pass of one item with all that explanations need, or the logits alone of several."""
-        return self._forward(x, inner=True) if len(x) == 1 else Run(self.logits(x), None, None)
+        if len(x) > 1:
+            return Run(self.logits(x), None, None)
+        kept = kept_runs()
+        if kept is None:
+            return self._forward(x, inner=True)
+        before = self.forwards
+        run = kept.run(self, x, lambda: self._forward(x, inner=True))
+        self.forwards = before + 1  # what an explanation says it cost hangs on no other job
+        return run
 
     def logits(self, x: FloatArray) -> FloatArray:
         """Logits of `x` in one pass, or one by one where the graph's batch is fixed."""
@@ -188,7 +198,9 @@ class NetworkSession:
         """Whether several items in one pass answer as each alone does; proved once, on the first batch that comes."""
         if self._batch_proof is None:
             known = self.measured.get("several items in one pass")
+            before = self.forwards
             proved = bool(known) if known is not None else self._batch_equals_singles(x[:3])
+            self.forwards = before  # of the model's, not of whoever comes first: what that says it cost would differ
             self._batch_proof = self.network.graph.dynamic_batch and proved
         return self._batch_proof
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whyray.base.device_pass import device_pass
 from whyray.base.errors import PackageError
 from whyray.base.stages import stage
 from whyray.inference.cache import cache_folder
@@ -28,7 +29,8 @@ class RuntimeOptions:
     device
         `auto` takes CUDA where this ONNX Runtime has it; `cuda` fails where it does not load.
     intra_op_threads
-        Threads within one operator; None leaves it to ONNX Runtime (all cores).
+        Threads within one operator, of ONNX Runtime and of torch; None leaves it to them (all cores). Torch's sums come
+        out otherwise in the last bits on another number of threads, and descents in latent spaces make much of that.
     batch_size
         Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
         chooses by the size of the input.
@@ -115,7 +117,7 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
-    with stage("forward passes"):
+    with device_pass("forward passes"):
         if device_of(session) == "cpu":
             return list(session.run(list(names), dict(feeds)))
         return run_bound(session, names, feeds, device_of(session))
@@ -161,6 +163,15 @@ def cuda_settings(options: RuntimeOptions) -> dict[str, str]:
     if options.gpu_memory_limit is not None:
         settings["gpu_mem_limit"] = str(options.gpu_memory_limit // 2)
     return settings
+
+
+def limit_torch_threads(options: RuntimeOptions) -> None:
+    """Have torch compute on as many threads as ONNX Runtime may, in all of this process."""
+    import torch
+
+    threads = options.intra_op_threads
+    if threads is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def cap_torch(options: RuntimeOptions) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.allocator import give_back
+from whyray.base.blas import one_blas_thread
 from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
 from whyray.base.failures import activity
 from whyray.base.stages import stage
@@ -125,7 +126,7 @@ def answer_images(
     model = model.at_prevalence({name: share for name, share in request.prevalence.items() if name in model.targets})
     give_back()  # what the last results took
     answers: list[Answer] = []
-    with ExitStack() as held:
+    with one_blas_thread(), ExitStack() as held:  # sums are to be the same on however many cores
         at_the_device = cache(lambda: held.enter_context(device()))
         for frames in _by_instance(fitting):
             part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))

@@ -13,12 +13,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from whyray.base.child_process import end_with_parent, how_ended
+from whyray.base.device_pass import passes_through
 from whyray.base.errors import (
     Cancelled,
     InternalError,
@@ -26,13 +26,26 @@ from whyray.base.errors import (
     ProcessKilled,
     ResourceExhausted,
     WhyRayError,
-    error_named,
 )
 from whyray.base.failures import logged, typed_error
 from whyray.base.stages import stage
-from whyray.jobs.device_turn import AT_THE_DEVICE, Device, DeviceTurn, HandedBack
+from whyray.jobs.device_turn import AT_THE_DEVICE, IN_GAPS, Device, DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
+from whyray.jobs.job_messages import (
+    At,
+    DeviceAsked,
+    DeviceBlocked,
+    DeviceGiven,
+    DeviceLeft,
+    Done,
+    Failed,
+    GapsGiven,
+    Order,
+    Ready,
+    Stop,
+)
 from whyray.jobs.memory_limit import kills_for_memory, resident_memory
+from whyray.jobs.shared_device import SharedDevice
 
 GRACE = 5.0
 """Seconds that work has, once it is to stop, to come to the end of a batch; then its process is ended."""
@@ -41,69 +54,6 @@ LONGEST_START = 600.0
 _LOOK = 0.2
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS}
 _log = logging.getLogger("whyray.worker")
-
-
-@dataclass(frozen=True)
-class Order:
-    """To the process: work on this job, which `owner` has claimed."""
-
-    job_id: str
-    owner: str
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """To the process: come to an end."""
-
-
-@dataclass(frozen=True)
-class _DeviceAsked:
-    """From the process: what is to be computed has been read."""
-
-
-@dataclass(frozen=True)
-class _DeviceGiven:
-    """To the process: the device is its own."""
-
-
-@dataclass(frozen=True)
-class _DeviceLeft:
-    """From the process: another job may compute."""
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """From the process: it takes orders. `detail` is what status shows of it."""
-
-    detail: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _At:
-    done: float
-    words: str
-
-
-@dataclass(frozen=True)
-class _Done:
-    """From the process: the job is done, and entered in the catalog."""
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """From the process: the job, or the start, went wrong."""
-
-    code: str
-    message: str
-    advice: str
-    in_service: str
-
-    @classmethod
-    def of(cls, error: WhyRayError) -> _Failed:
-        return cls(error.code, error.message, error.advice, error.in_service)
-
-    def error(self) -> WhyRayError:
-        return error_named(self.code, self.message, advice=self.advice, in_service=self.in_service)
 
 
 class JobProcess:
@@ -115,11 +65,17 @@ class JobProcess:
         What to run; the number of its end of the connection is appended. It has to call `take_orders`.
     memory
         Bytes that it may hold; it is ended above them.
+
+    Attributes
+    ----------
+    shared_device
+        As `open_shared_device` gives it, where another process computes at the same device; inherited by the process.
     """
 
     def __init__(self, command: Sequence[str], *, memory: int) -> None:
         self._command = list(command)
         self.memory = memory
+        self.shared_device: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[object, object] | None = None
         self._detail: dict[str, str] | None = None
@@ -152,7 +108,7 @@ class JobProcess:
         with its:
             self._process = subprocess.Popen(  # nosec B603  # WhyRay itself, and nothing that came from outside
                 [*self._command, str(its.fileno())],
-                pass_fds=[its.fileno()],
+                pass_fds=[its.fileno(), *([] if self.shared_device is None else [self.shared_device])],
                 # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
                 start_new_session=True,
             )
@@ -177,10 +133,10 @@ class JobProcess:
                 message = self._next(_LOOK)
             except _Ended:
                 raise self._death("before it was ready") from None
-            if isinstance(message, _Failed):
+            if isinstance(message, Failed):
                 self.stop()
                 raise message.error()
-            if isinstance(message, _Ready):
+            if isinstance(message, Ready):
                 self._detail = message.detail
             elif time.monotonic() > deadline:
                 self._kill()
@@ -204,34 +160,43 @@ class JobProcess:
             turn.leave(job_id)
 
     def _work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn) -> None:
-        at, waits = _At(0.0, "starting"), False
+        at, waits, in_gaps, can_use_gaps = At(0.0, "starting"), False, False, False
         self.ready(lambda: progress(at.done, at.words))
         try:
-            self._send(Order(job_id, owner))
+            self._send(Order(job_id, owner, self.shared_device))
         except _Ended as error:
             raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
+                if can_use_gaps and not in_gaps and turn.may_use_gaps(job_id):
+                    in_gaps = True
+                    self._send(GapsGiven())
                 if waits and turn.take(job_id, _LOOK):
-                    waits = False
-                    self._send(_DeviceGiven())
+                    waits = in_gaps = can_use_gaps = False
+                    self._send(DeviceGiven())
                 message = self._next(0.0 if waits else _LOOK)
+                if waits and isinstance(message, DeviceLeft):
+                    waits = in_gaps = can_use_gaps = False
+                    turn.had_in_gaps(job_id)
             except _Ended:
                 raise self._death(f"in job {job_id}, at: {at.words}") from None
             except HandedBack as error:
                 if self._wind_down(error):
                     return
                 raise
-            if isinstance(message, _Done):
+            if isinstance(message, Done):
                 return
-            if isinstance(message, _Failed):
+            if isinstance(message, Failed):
                 raise message.error()
-            if isinstance(message, _DeviceLeft):
+            if isinstance(message, DeviceLeft):
                 turn.leave(job_id)
-            waits = waits or isinstance(message, _DeviceAsked)
-            at = message if isinstance(message, _At) else at
+            if isinstance(message, DeviceBlocked):
+                turn.blocked(job_id)
+            if isinstance(message, DeviceAsked):
+                waits, can_use_gaps = True, message.gaps
+            at = message if isinstance(message, At) else at
             try:
-                progress(at.done, AT_THE_DEVICE if waits else at.words)
+                progress(at.done, IN_GAPS if in_gaps else AT_THE_DEVICE if waits else at.words)
                 self._check_memory(job_id, at)
             except (WhyRayError, HandedBack) as error:
                 if self._wind_down(error):
@@ -261,7 +226,7 @@ class JobProcess:
         except (EOFError, OSError) as error:
             raise _Ended from error
 
-    def _check_memory(self, job_id: str, at: _At) -> None:
+    def _check_memory(self, job_id: str, at: At) -> None:
         pid = self.pid
         held = 0 if pid is None else resident_memory(pid)
         if held > self.memory:
@@ -281,11 +246,11 @@ class JobProcess:
             return False
         deadline = time.monotonic() + GRACE
         try:
-            self._send(_Stop())
+            self._send(Stop())
             while (left := deadline - time.monotonic()) > 0:
                 message = self._next(left)
-                if isinstance(message, (_Done, _Failed)):
-                    return isinstance(message, _Done)
+                if isinstance(message, (Done, Failed)):
+                    return isinstance(message, Done)
         except _Ended:
             pass
         if isinstance(error, WhyRayError):
@@ -333,10 +298,13 @@ class _Ended(Exception):  # noqa: N818 - what happened
 def take_orders(
     connection: Connection[object, object],
     open_up: Callable[[], tuple[dict[str, str], WorkOnOrder]],
+    *,
+    uses_gaps: bool = False,
 ) -> None:
     """Be the process: open up, then do what is ordered, until the worker is gone.
 
-    `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
+    `open_up` gives what status shows, and what works on one job. What it raises is told to the worker. `uses_gaps`: all
+    that it computes are passes as `whyray.base.device_pass` names them, so that it may begin before it has its turn.
     """
     # here and not between fork and exec, where Python must not run beside threads
     end_with_parent(signal.SIGKILL)
@@ -344,35 +312,50 @@ def take_orders(
     try:
         detail, work = open_up()
     except Exception as error:  # told to who started this process, whatever it is
-        connection.send(_Failed.of(typed_error(error)))
+        connection.send(Failed.of(typed_error(error)))
         return
     with suppress(EOFError, BrokenPipeError):
-        connection.send(_Ready(detail))
+        connection.send(Ready(detail))
         while True:
             order = connection.recv()
             if isinstance(order, Order):  # a stop may come after the end of what it was for
-                connection.send(_answer(order, work, connection))
+                connection.send(_answer(order, work, connection, uses_gaps=uses_gaps))
 
 
-def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> _Done | _Failed:
-    def stop_if_told(message: object) -> None:
-        if isinstance(message, _Stop):
+def _answer(
+    order: Order, work: WorkOnOrder, connection: Connection[object, object], *, uses_gaps: bool
+) -> Done | Failed:
+    has_turn = False
+
+    def hear(message: object) -> None:
+        nonlocal has_turn
+        if isinstance(message, Stop):
             raise Cancelled(f"job {order.job_id} is to stop")
+        has_turn = has_turn or isinstance(message, DeviceGiven)
+
+    def hear_all() -> bool:
+        while connection.poll():
+            hear(connection.recv())
+        return has_turn
 
     def progress(done: float, words: str) -> None:
-        connection.send(_At(done, words))
-        if connection.poll():
-            stop_if_told(connection.recv())
+        connection.send(At(done, words))
+        hear_all()
 
     @contextmanager
     def device() -> Iterator[None]:
-        with stage("waiting for the device"):
-            connection.send(_DeviceAsked())
-            stop_if_told(connection.recv())
-        try:
-            yield
-        finally:
-            connection.send(_DeviceLeft())
+        with ExitStack() as gate:
+            if uses_gaps and order.shared_device is not None:
+                shared = SharedDevice(order.shared_device, hear_all, lambda: connection.send(DeviceBlocked()))
+                gate.callback(shared.close)
+                gate.enter_context(passes_through(shared))
+            with stage("waiting for the device"):
+                connection.send(DeviceAsked(gaps=uses_gaps and order.shared_device is not None))
+                hear(connection.recv())
+            try:
+                yield
+            finally:
+                connection.send(DeviceLeft())
 
     try:
         work(order, progress, device)
@@ -380,5 +363,5 @@ def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, obje
         typed = typed_error(error, f"job {order.job_id}")
         if isinstance(typed, InternalError):
             logged(_log, error, f"job {order.job_id}")
-        return _Failed.of(typed)
-    return _Done()
+        return Failed.of(typed)
+    return Done()

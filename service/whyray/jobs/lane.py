@@ -24,6 +24,8 @@ class Lane:
     process: JobProcess
     job_id: str | None = None
     priority: int = 0
+    study: int | None = None
+    """Of the job that it has, or had last: its process may hold it, read."""
     since: float = 0.0
     """When it took the job, or gave it up: seconds of the monotonic clock."""
     is_claimed: bool = False
@@ -46,16 +48,21 @@ class Lane:
     # --- for whoever has jobs to be done ------------------------------------------------------------------------------
     @property
     def is_ahead(self) -> bool:
-        """Whether its job is read ahead, and nothing has been computed of it."""
+        """Whether its job is read ahead, and has not had its turn: what was computed of it is lost if it goes back."""
         return self.job_id is not None and not self.at_the_device and self.handed_back is None
 
-    def begin(self, job_id: str, priority: int, do: Callable[[], None]) -> None:
-        """Have its thread do a job; only where it has none."""
+    def begin(self, job_id: str, priority: int, study: int, do: Callable[[], None]) -> None:
+        """Have its thread do a job of a study; only where it has none."""
         with self._lock:
             assert self.job_id is None, f"job {self.job_id} is in hand"
-            self.job_id, self.priority, self.since = job_id, priority, time.monotonic()
+            self.job_id, self.priority, self.study, self.since = job_id, priority, study, time.monotonic()
             self.is_claimed, self.at_the_device, self.handed_back = False, False, None
         self._calls.put(do)
+
+    @property
+    def keeps(self) -> int | None:
+        """The study that its process has read, or reads; None where there is none, or no process any more."""
+        return self.study if self.job_id is not None or self.process.is_ready else None
 
     def hand_back(self, reason: HandedBack, *, at_the_device: bool = False, is_claimed: bool = True) -> bool:
         """Have its job handed back, if it was only read; says whether it will be.

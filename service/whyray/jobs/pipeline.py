@@ -1,13 +1,15 @@
 """One worker's jobs in hand: while one computes, the next is read, and the results of the last are made and stored.
 
 Each of the two runs in a process of its own, as an attempt of its own, with its own lease: what one does to its process
-the other does not notice. They take turns at the device, from the first pass of a job to its last. The second process
+the other does not notice. They take turns at the device, from the first pass of a job to its last; whoever waits for
+its turn computes while the other does not (see `shared_device`), and can be handed back still. The second process
 starts when a job waits beside one that runs, and ends when it has had nothing to do for a while.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,13 +21,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import ResourceExhausted, WhyRayError
 from whyray.base.failures import logged
-from whyray.catalog import Catalog, jobs
+from whyray.catalog import Catalog, Job, jobs
 from whyray.jobs.attempt import Work
 from whyray.jobs.device_turn import DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.lane import Lane
 from whyray.jobs.memory_limit import BEFORE_ALL, FIRST_TO_GO, go_first, resident_memory
+from whyray.jobs.shared_device import LONGEST_PASS, open_shared_device
 
 AHEAD_AFTER = timedelta(seconds=1)
 """A job is read ahead once it has waited so long: until then a worker with nothing to do may take it."""
@@ -63,7 +66,16 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._lanes = [Lane(process) for process in self.processes]
-        self._device = DeviceTurn(is_next=self._is_next, may_take=self._give_way, taken=self._taken)
+        self._device = DeviceTurn(
+            is_next=self._is_next,
+            may_take=self._give_way,
+            taken=self._taken,
+            may_use_gaps=self._may_use_gaps,
+            blocked=self._end_what_is_in_gaps,
+        )
+        self._shared_device = open_shared_device() if len(self.processes) > 1 else None
+        for process in self.processes:
+            process.shared_device = self._shared_device
         self._changed = threading.Event()
         self._looked = 0.0
         self._alone = False
@@ -80,7 +92,9 @@ class Pipeline:
             self._retiring.cancel()
         self.failure, self._alone = None, False
         try:
-            self._begin(self._lanes[0], job_id, self._priority_of(job_id))
+            with self.catalog.read() as session:
+                job = jobs.get(session, job_id)
+            self._begin(self._lane_for(job), job)
         except (WhyRayError, SQLAlchemyError) as error:
             _not_begun(job_id, error)
             return
@@ -115,10 +129,19 @@ class Pipeline:
         self._hand_back_all()
         for lane in self._lanes:
             lane.end()
+        if self._shared_device is not None:
+            os.close(self._shared_device)
+            self._shared_device = None
 
     # --- a job --------------------------------------------------------------------------------------------------------
-    def _begin(self, lane: Lane, job_id: str, priority: int) -> None:
-        lane.begin(job_id, priority, partial(self._do, lane, job_id))
+    def _begin(self, lane: Lane, job: Job) -> None:
+        lane.begin(job.id, job.priority, job.study_id, partial(self._do, lane, job.id))
+
+    def _lane_for(self, job: Job) -> Lane:
+        """While nothing is in hand: the process that has read the job's study and is ready, else the first."""
+        return next(
+            (lane for lane in self._lanes if lane.keeps == job.study_id and lane.process.is_ready), self._lanes[0]
+        )
 
     def _do(self, lane: Lane, job_id: str) -> None:
         try:
@@ -169,10 +192,6 @@ class Pipeline:
                 raise HandedBack(_WANT_OF_MEMORY) from error
             raise
 
-    def _priority_of(self, job_id: str) -> int:
-        with self.catalog.read() as session:
-            return jobs.get(session, job_id).priority
-
     # --- which job is next --------------------------------------------------------------------------------------------
     def _look_for_more(self) -> None:
         """Begin what waits where a process is free; where none is, hand back what is read ahead of something more
@@ -187,8 +206,8 @@ class Pipeline:
         try:
             if not free:
                 self._give_place()
-            elif not (free[0].process.is_ready and self._hand_over()) and (found := self._next()) is not None:
-                self._begin(free[0], *found)
+            elif not (free[0].process.is_ready and self._hand_over()) and (found := self._next(free[0])) is not None:
+                self._begin(free[0], found)
         except (WhyRayError, SQLAlchemyError) as error:
             _log.error("the catalog can't be reached: %s", type(error).__name__)
 
@@ -198,16 +217,33 @@ class Pipeline:
         handed_over = [lane for lane in self._lanes if lane.hand_back(reason, is_claimed=False)]
         return bool(handed_over)
 
-    def _next(self) -> tuple[str, int] | None:
-        """The job to be begun beside those in hand, and its priority: at once where nothing of theirs is left to be
-        computed, else when nobody else took it."""
+    def _next(self, lane: Lane) -> Job | None:
+        """The job to be begun beside those in hand: at once where nothing of theirs is left to be computed, else when
+        nobody else took it.
+
+        A study that another process has read is left to that one, where another job that is as urgent waits.
+        """
         computed = all(lane.at_the_device for lane in self._in_hand())
         waiting_for = None if computed and self._device.holder is None else AHEAD_AFTER
         with self.catalog.read() as session:
             found = jobs.next_claimable(
                 session, self.catalog.clock(), waiting_for=waiting_for, besides=self._jobs_in_hand()
             )
-            return None if found is None else (found, jobs.get(session, found).priority)
+            if found is None:
+                return None
+            job = jobs.get(session, found)
+            elsewhere = [other.keeps for other in self._lanes if other is not lane and other.keeps is not None]
+            if job.study_id in elsewhere:
+                another = jobs.next_claimable(
+                    session,
+                    self.catalog.clock(),
+                    waiting_for=waiting_for,
+                    before=job.priority + 1,
+                    besides=self._jobs_in_hand(),
+                    besides_studies=elsewhere,
+                )
+                job = job if another is None else jobs.get(session, another)
+            return job
 
     def _jobs_in_hand(self) -> list[str]:
         return [job_id for lane in self._lanes if (job_id := lane.job_id) is not None]
@@ -234,6 +270,21 @@ class Pipeline:
         """Whether no more urgent job is being read: it has its turn first, though it is not ready for it yet."""
         lane = self._lane_of(job_id)
         return not any(other.is_ahead and other.priority < lane.priority for other in self._lanes)
+
+    def _may_use_gaps(self, job_id: str) -> bool:
+        """Whether this job may compute while the one at the device does not: a pass of it may keep that one waiting,
+        so not beside a more urgent one."""
+        lane, holder = self._lane_of(job_id), self._device.holder
+        others = [other for other in self._lanes if holder is not None and other.job_id == holder]
+        return bool(others) and all(lane.priority <= other.priority for other in others) and not self._alone
+
+    def _end_what_is_in_gaps(self, job_id: str) -> None:
+        """The job at the device waits for a pass of one that is read ahead, which may have hung in it."""
+        for lane in self._lanes:
+            if lane.job_id != job_id and lane.hand_back(
+                HandedBack("the job before it, which it held up", at_once=True)
+            ):
+                _log.warning("job %s waited %.0f s for a pass of job %s", job_id, LONGEST_PASS, lane.job_id)
 
     def _give_way(self, job_id: str) -> None:
         """Before a job takes the device: it was read ahead, and something more urgent may have come.

@@ -19,14 +19,17 @@ from whyray.base.preview import preview_of
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
-from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, read_images, sop_class_of
+from whyray.imaging import SEGMENTATIONS, StudyImages, counted, other_object, passed_over, sop_class_of
 from whyray.inference import Model
 from whyray.jobs.answering import answer_images
 from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
+from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.route_request import request_of
+from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run
 from whyray.results import (
+    Answer,
     EarlierResult,
     Result,
     Templates,
@@ -49,6 +52,8 @@ class Tools:
     model: Callable[[str], Model]
     templates: Callable[[], Templates]
     rng: random.Random
+    studies: KeptStudy | None = None
+    """What keeps the study of a job for the next one; None: each job reads its own."""
     traced: Callable[[str], AbstractContextManager[StageObserver | None]] = lambda _: nullcontext()
     """What the work on a job, by its id, happens in: it may want to know of the stages."""
 
@@ -65,6 +70,7 @@ class _Order:
     segmentation_keys: tuple[str, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
+    before: RunsBefore
     device_uid: str
 
 
@@ -96,14 +102,18 @@ def _work_on(
             f"study {order.study_uid}: expected an image, found none in {len(order.others)} instances: "
             f"{counted(order.others.values())} ({_some(list(order.others))})"
         )
+    studies = tools.studies
+    if studies is None:
+        studies = KeptStudy(tools.storage)
+        files.callback(studies.drop)
     with stage("reading"):
-        study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
+        study = files.enter_context(studies.images(order.image_keys))
     name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
 
     @contextmanager
     def device_then_refusals() -> Iterator[None]:
         with device():
-            name_refusals()  # not before: a job that is handed back would name them again
+            name_refusals()
             yield
 
     try:
@@ -115,7 +125,6 @@ def _work_on(
             at=order.job.created_at,
             revision=order.job.revision,
             segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
-            supersedes=[earlier.sop_instance_uid for earlier in order.previous],
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,
@@ -127,17 +136,21 @@ def _work_on(
         raise
     progress(0.92, "making the results")
     templates = tools.templates()
-    made = list(
-        grouped_results(
-            answers,
-            route.send.kinds if route.send else DEFAULT_KINDS,
-            templates,
-            language=route.language,
-            uid_root=config.uid_root,
-            previous=order.previous,
-            audience=route.reader,
+
+    def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
+        return list(
+            grouped_results(
+                answers,
+                route.send.kinds if route.send else DEFAULT_KINDS,
+                templates,
+                language=route.language,
+                uid_root=config.uid_root,
+                previous=replaced,
+                audience=route.reader,
+            )
         )
-    )
+
+    made, replaced = results_of_run(answers, order.previous, order.before, make)
     destinations = () if route.send is None or route.dry_run else route.send.to
     stored = _stored([result for _, results in made for result in results], tools.storage, destinations)
     with stage("describing"):
@@ -148,7 +161,7 @@ def _work_on(
         unanswered = [silent for answer in answers if (silent := describe_no_statement(answer)) is not None]
         unanswered = list({tuple(silent["images"]): silent for silent in unanswered}.values())  # a cine's frames: once
         now = tools.catalog.clock()
-        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered)
+        jobs.finish(session, job_id, owner, stored, findings, now, no_statement=unanswered, replaced=replaced)
         for silent in unanswered:
             words = f"instance {', '.join(silent['images'][:1])}: {silent['words']} ({', '.join(silent['reasons'])})"
             events.record(session, now, "warning", "job.no-statement", words, study=order.study_uid, job=job_id)
@@ -158,21 +171,23 @@ def _work_on(
 
 
 def _note_refusals(catalog: Catalog, order: _Order, study: StudyImages) -> None:
-    """What can't be used is named even where the rest of the study gives an answer."""
+    """What can't be used is named even where the rest of the study gives an answer; once, however often it is read."""
     beside = passed_over(order.others.values())
-    if order.job.attempt > 1 or not (study.refusals or beside):
+    if not (study.refusals or beside):
         return
     with catalog.begin() as session:
-        if beside:
+        named = {event.message for event in events.recent(session, limit=1000, job=order.job.id)}
+        if beside and beside not in named:
             events.record(
                 session, catalog.clock(), "info", "job.passed-over", beside, study=order.study_uid, job=order.job.id
             )
         for refusal in study.refusals:
             count = len(refusal.sop_instance_uids) or 1
             words = f"{count} instances not used: {refusal.error.code}: {refusal.error.message}"
-            events.record(
-                session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
-            )
+            if words not in named:
+                events.record(
+                    session, catalog.clock(), "warning", "job.partial", words, study=order.study_uid, job=order.job.id
+                )
 
 
 def _order(job_id: str, tools: Tools) -> _Order:
@@ -188,10 +203,8 @@ def _order(job_id: str, tools: Tools) -> _Order:
                 instance.sop_instance_uid: kind for instance in instances if (kind := kinds[instance.id]) is not None
             },
             segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
-            previous=tuple(
-                EarlierResult(result.sop_class_uid, result.sop_instance_uid, result.series_instance_uid)
-                for result in jobs.earlier_results(session, job)
-            ),
+            previous=tuple(map(earlier_result, jobs.earlier_results(session, job))),
+            before=RunsBefore.of(jobs.own_results(session, job)),
             device_uid=installation.device_uid(session),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -279,8 +280,9 @@ def _inside(share: float, area: float) -> Measurement:
 def alike(first: RegionShares, second: RegionShares) -> float:
     """1 minus half the summed differences of shares, what lies outside among them: 1 is the same, 0 shares nothing."""
     one, two = ({region.structure.name: region.share for region in told.regions} for told in (first, second))
-    apart = sum(abs(one.get(name, 0.0) - two.get(name, 0.0)) for name in {*one, *two})
-    return 1 - (apart + abs(first.outside - second.outside)) / 2
+    apart = [abs(one.get(name, 0.0) - two.get(name, 0.0)) for name in {*one, *two}]
+    # rounded once: a set of names has another order in every process, and the sum is to be the same to the last bit
+    return 1 - math.fsum([*apart, abs(first.outside - second.outside)]) / 2
 
 
 def _stable(explanation: RegionShares, question: Question, affordable: int) -> list[Measurement]:

@@ -54,10 +54,11 @@ def assess(
     if health.grade is Grade.RED:
         return QualityCard((health,))
     budget = budget or Budget.for_model(model)
-    known = answers_as_known(model)
+    image = explained_image(model, x)
+    known = answers_as_known(model, image)
     case = Case(
         model,
-        explained_image(model, x),
+        image,
         [model.target_index(heatmap.target)],
         context=context,
         progress=progress,

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError
-from whyray.explain import as_input
+from whyray.explain import ExplainedImage, as_input
 from whyray.inference import Model
 from whyray.packages import ArtefactFacts, find_artefact, graph_digest
 from whyray.quality.card import Grade, Measurement
@@ -74,22 +74,17 @@ def known_answers(model: Model, *, made: date) -> tuple[ArtefactFacts, dict[str,
     return facts, {"logits": logits}
 
 
-def answers_as_known(model: Model) -> Measurement:
+def answers_as_known(model: Model, image: ExplainedImage | None = None) -> Measurement:
     """Red where the model answers otherwise than when it was onboarded, or the same whatever the image.
 
-    Measured once for a loaded model: 4 forward passes. Without the artefact only the second is asked: that a model
+    Measured once for a loaded model, in 4 forward passes. They are said to be those of the first card of each image,
+    whether they were made for it or for one before: what an answer says hangs on nothing that the process did before,
+    for its results' UIDs follow from it. Without the artefact only the second is asked: that a model
     answers something does not say that it answers what it was made to, which onboarding writes down.
     """
-    fresh: list[int] = []
-
-    def measure() -> Measurement:
-        before = model.session.forwards
-        measured = _measured(model)
-        fresh.append(model.session.forwards - before)
-        return measured
-
-    measured = model.once((KIND, "measured"), measure)
-    forwards = fresh[0] if fresh else 0
+    measured = model.once((KIND, "measured"), lambda: _measured(model))
+    first_card = [PROBES] if image is None else image.once((KIND, "forwards"), lambda: [PROBES])
+    forwards = first_card.pop() if first_card else 0
     return Measurement(
         measured.name,
         measured.aspect,

@@ -96,7 +96,7 @@ def assess_typed(
     measured = tuple(assessor(explanation, question))
     if not measured:
         return QualityCard(())
-    return QualityCard((*measured, answers_as_known(model), *scope_measured(scope), *case_distance(case)))
+    return QualityCard((*measured, answers_as_known(model, case.image), *scope_measured(scope), *case_distance(case)))
 
 
 def assessed_methods() -> frozenset[str]:
