@@ -46,7 +46,7 @@ from whyray.results import (
     grouped_results,
     write_picture,
 )
-from whyray.results.page import frames_explained_words
+from whyray.results.page import PagesAhead, frames_explained_words
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
@@ -227,6 +227,7 @@ def explain_files(
             at=at,
             segmentations=given.segmentations,
             progress=lambda done, words: progress(0.9 * done, words),
+            beside=PagesAhead(templates.layout) if "sc" in kinds and audience != "administrator" else None,
         )
         progress(0.92, "writing the results")
         written: list[str] = []

@@ -37,6 +37,7 @@ from whyray.results import (
     grouped_results,
     png_file,
 )
+from whyray.results.page import PagesAhead
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.worker")
@@ -102,6 +103,8 @@ def _work_on(
         )
     with stage("reading"):
         study = read_images([files.enter_context(tools.storage.local_file(key)) for key in order.image_keys])
+    templates = tools.templates()
+    kinds = route.send.kinds if route.send else DEFAULT_KINDS
     name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
 
     @contextmanager
@@ -123,6 +126,7 @@ def _work_on(
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,
+            beside=PagesAhead(templates.layout) if "sc" in kinds and route.reader != "administrator" else None,
         )
     except (Cancelled, HandedBack):
         raise
@@ -130,11 +134,10 @@ def _work_on(
         name_refusals()
         raise
     progress(0.92, "making the results")
-    templates = tools.templates()
     made = list(
         grouped_results(
             answers,
-            route.send.kinds if route.send else DEFAULT_KINDS,
+            kinds,
             templates,
             language=route.language,
             uid_root=config.uid_root,

@@ -26,7 +26,7 @@ from whyray.results.png import png_file
 from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
-from whyray.results.strengths import strength_of
+from whyray.results.strengths import strength_of, strengths_of
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
 
@@ -61,6 +61,7 @@ __all__ = [
     "previews",
     "shown_maps",
     "strength_of",
+    "strengths_of",
     "template_schema",
     "template_schemas",
     "write_picture",
