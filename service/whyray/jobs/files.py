@@ -44,9 +44,10 @@ from whyray.results import (
     describe_no_statement,
     encode,
     grouped_results,
+    shown_ahead,
     write_picture,
 )
-from whyray.results.page import PagesAhead, frames_explained_words
+from whyray.results.page import frames_explained_words
 
 NO_ROUTE = "command line"
 _PREAMBLE = 128
@@ -227,7 +228,7 @@ def explain_files(
             at=at,
             segmentations=given.segmentations,
             progress=lambda done, words: progress(0.9 * done, words),
-            beside=PagesAhead(templates.layout) if "sc" in kinds and audience != "administrator" else None,
+            beside=shown_ahead(templates.layout, kinds, audience),
         )
         progress(0.92, "writing the results")
         written: list[str] = []

@@ -36,8 +36,8 @@ from whyray.results import (
     encode,
     grouped_results,
     png_file,
+    shown_ahead,
 )
-from whyray.results.page import PagesAhead
 from whyray.storage import Storage
 
 _log = logging.getLogger("whyray.worker")
@@ -126,7 +126,7 @@ def _work_on(
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,
-            beside=PagesAhead(templates.layout) if "sc" in kinds and route.reader != "administrator" else None,
+            beside=shown_ahead(templates.layout, kinds, route.reader),
         )
     except (Cancelled, HandedBack):
         raise

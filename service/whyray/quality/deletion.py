@@ -52,7 +52,8 @@ class Perturbation:
 
     def __init__(self, case: Case, valid: BoolArray | None, steps: int) -> None:
         self._case = case
-        self.cells: Cells = cut(case.shape, valid)
+        mask = None if valid is None else valid.tobytes()
+        self.cells: Cells = case.image.once(("cells", mask), lambda: cut(case.shape, valid))
         self._replaced = replacement(case.x, valid)
         self._counts = np.unique(np.round(np.linspace(0, len(self.cells), steps + 1)).astype(int))[1:-1]
 

@@ -1,6 +1,7 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
 from whyray.config import ResultKind
+from whyray.results.ahead import shown_ahead
 from whyray.results.answer import (
     Answer,
     Finding,
@@ -59,6 +60,7 @@ __all__ = [
     "load_templates",
     "png_file",
     "previews",
+    "shown_ahead",
     "shown_maps",
     "strength_of",
     "strengths_of",

@@ -1,6 +1,5 @@
 """Pages of Secondary Capture: what a person sees of a finding and its explanation."""
 
-from whyray.results.page.ahead import PagesAhead
 from whyray.results.page.compare import Comparison, comparisons
 from whyray.results.page.details import map_details, told_details
 from whyray.results.page.finding import map_pages, mask_pages, notice_page
@@ -17,7 +16,6 @@ from whyray.results.page.typeface import illegible_languages, legible_wording
 __all__ = [
     "Comparison",
     "Page",
-    "PagesAhead",
     "Panel",
     "StudyPart",
     "Summarised",

@@ -14,8 +14,8 @@ from whyray.results.page.frame_picture import frame_picture
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.locator import locator
-from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.map_overlay import MapOverlay
+from whyray.results.page.marks import badge_not_shown, badge_of
 from whyray.results.page.overlay import Picture, with_mask
 from whyray.results.page.said import (
     about_words,
