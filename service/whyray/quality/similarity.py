@@ -32,7 +32,8 @@ def _ranks(values: FloatArray) -> DoubleArray:
     flat = values.ravel()
     order = np.argsort(flat)  # equal values in any order: their ranks are the same
     ordered = flat[order]
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    differs = (ordered[1:] != ordered[:-1]) & ~np.isnan(ordered[:-1])  # what is no number comes last, and is one rank
+    first = np.flatnonzero(np.concatenate([[True], differs]))
     count = np.diff(np.append(first, flat.size))
     ranks = np.empty(flat.size, np.float64)
     ranks[order] = np.repeat(np.cumsum(count) - (count - 1) / 2, count)
