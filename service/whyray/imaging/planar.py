@@ -113,4 +113,5 @@ def _axis_of(grid: ModelGrid, axis: int) -> tuple[float, float, int]:
 @lru_cache(maxsize=8)  # a detector's radiographs are of one size, and several packages read each
 def _reading(axis: tuple[float, float, int], size: int) -> FloatArray:
     scale, offset, count = axis
-    return sampling_matrix(np.arange(count) * scale + offset, size, step=scale)
+    positions = np.asarray(np.arange(count) * scale + offset, dtype=np.float64)
+    return sampling_matrix(positions, size, step=scale)

@@ -124,7 +124,8 @@ def _item(item: Dataset, encodings: list[str], above: list[Dataset]) -> list[byt
 def _by_pydicom(element: DataElement, encodings: list[str]) -> bytes:
     buffer = _buffer()
     write_data_element(buffer, element, encodings)
-    return buffer.getvalue()
+    written: bytes = buffer.getvalue()
+    return written
 
 
 def _buffer() -> DicomBytesIO:
