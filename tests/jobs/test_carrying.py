@@ -14,9 +14,9 @@ from whyray.base.errors import GeometryError
 from whyray.demo.studies import CHEST, sample
 from whyray.explain import Heatmap
 from whyray.imaging import ModelInput, SourceImage, read_images, to_model
-from whyray.inference import load_package
+from whyray.inference import RuntimeOptions, load_package
 from whyray.jobs import carrying
-from whyray.jobs.carrying import Carrier
+from whyray.jobs.carrying import Carrier, leaves_a_core
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +100,20 @@ def test_who_leaves_early_waits_for_nothing_that_was_not_begun(film: tuple[Sourc
         carrier.begin(maps)
     assert len(begun) < len(maps)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("carrying")]
+
+
+def test_nothing_is_carried_ahead_where_the_passes_take_every_core(
+    film: tuple[SourceImage, ModelInput], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, given = film
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    assert not leaves_a_core(RuntimeOptions(device="cpu"))
+    assert not leaves_a_core(RuntimeOptions(device="cpu", intra_op_threads=2))
+    assert leaves_a_core(RuntimeOptions(device="cpu", intra_op_threads=1))
+    assert leaves_a_core(RuntimeOptions(device="cuda"))
+    begun: list[str] = []
+    first = heatmaps(given)[0]
+    with Carrier(image, given.grid, lambda target, *_: begun.append(target), ahead=False) as carrier:
+        carrier.begin([first])
+        assert carrier.of(first).values.shape == image.shape
+    assert not begun

@@ -1,11 +1,13 @@
 """Maps on their way to the source: those of planar images go there in a thread, beside the model's passes.
 
 What a map says in the source does not hang on how it is measured, which takes the passes: ONNX Runtime, numpy and
-Pillow leave Python's interpreter to others while they compute.
+Pillow leave Python's interpreter to others while they compute. It is done only where the passes leave a core: the
+threads of ONNX Runtime wait for each other after every operator, and for one whose core another thread has, all do.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,6 +21,7 @@ from whyray.base.frame_array import FrameArray, Frames, PackedMask
 from whyray.base.stages import stage
 from whyray.explain import Heatmap
 from whyray.imaging import ModelGrid, SourceImage, to_source
+from whyray.inference import RuntimeOptions
 from whyray.quality import salient_from, salient_region
 from whyray.results import strength_of, strengths_of
 
@@ -39,6 +42,12 @@ Beside = Callable[[str, SourceImage, Frames[np.float32], Frames[np.bool_], Frame
 covers it, and the salient region. What it does is done beside the passes, and must be done again by who needs it."""
 
 
+def leaves_a_core(options: RuntimeOptions) -> bool:
+    """Whether a model's passes leave a core to a thread beside them."""
+    cores = len(os.sched_getaffinity(0))
+    return options.device == "cuda" or (options.intra_op_threads or cores) < cores
+
+
 class Carrier(AbstractContextManager["Carrier"]):
     """Carries the maps of one image. Inside, a thread does so with those that it was told of; outside it is gone.
 
@@ -46,10 +55,14 @@ class Carrier(AbstractContextManager["Carrier"]):
     ----------
     beside
         Done with each map in that thread, once all that were begun are carried.
+    ahead
+        Whether there is such a thread; without it each map is carried when it is asked for.
     """
 
-    def __init__(self, image: SourceImage, grid: ModelGrid, beside: Beside | None = None) -> None:
-        self._image, self._grid, self._beside = image, grid, beside
+    def __init__(
+        self, image: SourceImage, grid: ModelGrid, beside: Beside | None = None, *, ahead: bool = True
+    ) -> None:
+        self._image, self._grid, self._beside, self._ahead = image, grid, beside, ahead
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="carrying")
         self._begun: dict[int, tuple[Heatmap, Future[CarriedMap]]] = {}
 
@@ -61,7 +74,7 @@ class Carrier(AbstractContextManager["Carrier"]):
 
     def begin(self, heatmaps: Sequence[Heatmap]) -> None:
         """These will be asked for. Those of a volume, whose frames are made one by one, wait until they are."""
-        if self._image.kind != "planar":
+        if self._image.kind != "planar" or not self._ahead:
             return
         begun = [(heatmap, self._thread.submit(self._carried, heatmap)) for heatmap in heatmaps]
         self._begun.update((id(heatmap), (heatmap, future)) for heatmap, future in begun)

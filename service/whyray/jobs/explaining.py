@@ -30,7 +30,7 @@ from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
 from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source
 from whyray.inference import Model
-from whyray.jobs.carrying import Beside, Carrier
+from whyray.jobs.carrying import Beside, Carrier, leaves_a_core
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
 from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed
 from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource
@@ -64,9 +64,11 @@ def explain_image(
 ) -> Explained:
     """Every requested method for every target; methods that read what others said come after them.
 
-    `beside` is done with each map of a planar image, in another thread, while maps are measured.
+    `beside` is done with each map of a planar image, in another thread, while maps are measured; not at all where the
+    passes leave no core.
     """
-    with Carrier(image, model_input.grid, beside) as carrier:
+    ahead = leaves_a_core(picture.model.options)
+    with Carrier(image, model_input.grid, beside, ahead=ahead) as carrier:
         work = _Work(image, picture, model_input, tuple(targets), request, progress, carrier, tuple(structures), scope)
         ordered = list(expanded(request.methods, picture.model).items())
         for index, (method, parameters) in enumerate(ordered):
