@@ -37,6 +37,8 @@ WAITS = {
     "the job": ("started", "finished"),
     "until the archive has all results": ("finished", "sent"),
 }
+_PAGES = "until the archive has all pages"
+_PASSES = "of it the model's passes"
 
 
 def config(archive: StoreScp, methods: Sequence[str]) -> dict[str, Any]:
@@ -76,8 +78,10 @@ def times_of(running: Running, uid: str) -> dict[str, float] | None:
             sys.exit(f"{job.error_code}: {job.error_message}")
         if job is None or job.state is not JobState.DONE:
             return None
-        deliveries = session.scalars(select(Delivery).join(ResultRow).where(ResultRow.job_id == job.id)).all()
-        if not deliveries or any(delivery.state is not DeliveryState.SENT for delivery in deliveries):
+        rows = session.execute(
+            select(Delivery.state, Delivery.sent_at, ResultRow.kind).join(ResultRow).where(ResultRow.job_id == job.id)
+        ).all()
+        if not rows or any(state is not DeliveryState.SENT for state, _, _ in rows):
             return None
         told = session.scalars(select(Event.message).where(Event.job_id == job.id, Event.kind == "job.done")).one()
         at = {
@@ -85,11 +89,13 @@ def times_of(running: Running, uid: str) -> dict[str, float] | None:
             "created": job.created_at,
             "started": job.started_at,
             "finished": job.finished_at,
-            "sent": max(delivery.sent_at for delivery in deliveries),
+            "sent": max(sent_at for _, sent_at, _ in rows),
+            "pages": max(sent_at for _, sent_at, kind in rows if kind == "sc"),
         }
     passes = re.search(r"forward passes ([\d.]+)", told)
     waits = {name: (at[end] - at[begin]).total_seconds() for name, (begin, end) in WAITS.items()}
-    return waits | {"of it the model's passes": float(passes.group(1)) if passes else 0.0}
+    waits[_PAGES] = (at["pages"] - at["finished"]).total_seconds()
+    return waits | {_PASSES: float(passes.group(1)) if passes else 0.0}
 
 
 def measured(count: int, methods: Sequence[str]) -> list[dict[str, float]]:
@@ -115,16 +121,13 @@ def measured(count: int, methods: Sequence[str]) -> list[dict[str, float]]:
 
 def table(taken: Sequence[dict[str, float]], methods: Sequence[str]) -> str:
     """Medians and the longest, in seconds."""
-    passes = "of it the model's passes"
-    columns = {
-        name: [times[name] for times in taken]
-        for name in (*list(WAITS)[:3], passes, "until the archive has all results")
-    }
+    columns = {name: [times[name] for times in taken] for name in (*list(WAITS)[:3], _PASSES, _PAGES, *list(WAITS)[3:])}
     whole = [sum(times[name] for name in WAITS) for times in taken]
-    columns["**from the association's end to the last result**"] = whole
-    columns["**less the model's passes**"] = [
-        all_of_it - times[passes] for all_of_it, times in zip(whole, taken, strict=True)
-    ]
+    pages = [sum(times[name] for name in (*list(WAITS)[:3], _PAGES)) for times in taken]
+    for what, seconds in (("page", pages), ("result", whole)):
+        columns[f"**from the association's end to the last {what}**"] = seconds
+        less = [each - times[_PASSES] for each, times in zip(seconds, taken, strict=True)]
+        columns[f"**less the model's passes, to the last {what}**"] = less
     lines = [
         f"{len(taken)} radiographs, one after another, with {', '.join(methods)}:",
         "",

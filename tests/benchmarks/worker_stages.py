@@ -74,6 +74,7 @@ def head(folder: Path) -> Sequence[Path]:
 
 
 CASES = {
+    "local-evidence": Case("chest radiograph, the default method", film, {"cxr-findings": ("local-evidence",)}, None),
     "grad-cam": Case("chest radiograph, Grad-CAM", film, {"cxr-findings@1.0.0": ("grad-cam",)}, (1.3, 0.3)),
     "nine-types": Case("chest radiograph, nine types", film, NINE_TYPES, (2.0, 1.0)),
     "every-kind": Case("chest radiograph, nine types, every kind of result", film, NINE_TYPES, None, EVERY_KIND),

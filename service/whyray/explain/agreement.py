@@ -36,16 +36,16 @@ def agreement(heatmaps: Sequence[Heatmap]) -> Agreement | None:
     Maps that were made of the same layer agree for free: such pairs are left out. Of a map only places that speak for
     the target count. It does not say that what is agreed on is right.
     """
-    tops = [top_places(heatmap.values) for heatmap in heatmaps]
-    compared: set[int] = set()
-    overlaps = []
-    for first, second in combinations(range(len(heatmaps)), 2):
-        if heatmaps[first].method == heatmaps[second].method or _same_source(heatmaps[first], heatmaps[second]):
-            continue
-        compared |= {first, second}
-        overlaps.append(overlap(tops[first], tops[second]))
-    if not overlaps:
+    pairs = [
+        (first, second)
+        for first, second in combinations(range(len(heatmaps)), 2)
+        if heatmaps[first].method != heatmaps[second].method and not _same_source(heatmaps[first], heatmaps[second])
+    ]
+    if not pairs:
         return None
+    compared = {place for pair in pairs for place in pair}
+    tops = {place: top_places(heatmaps[place].values) for place in compared}
+    overlaps = [overlap(tops[first], tops[second]) for first, second in pairs]
     return Agreement(
         float(np.mean(overlaps)), tuple(heatmaps[place].method for place in sorted(compared)), len(overlaps)
     )

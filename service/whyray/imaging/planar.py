@@ -38,8 +38,7 @@ def planar_grid(frame: SourceFrame, shape: tuple[int, int], fit: Literal["pad", 
 def planar_to_grid(values: FloatArray, grid: ModelGrid) -> tuple[FloatArray, BoolArray]:
     """Sample (rows, columns) or (rows, columns, channels) on a grid: the samples, and where they lie in the frame."""
     rows, columns = (_along(grid, axis) for axis in (0, 1))
-    vertical = sampling_matrix(rows, values.shape[0], step=float(grid.to_reference[0, 0]))
-    horizontal = sampling_matrix(columns, values.shape[1], step=float(grid.to_reference[1, 1]))
+    vertical, horizontal = (_reading(_axis_of(grid, axis), values.shape[axis]) for axis in (0, 1))
     sampled = np.einsum("ir,rc...->ic...", vertical, values, optimize=True)
     sampled = np.einsum("jc,ic...->ij...", horizontal, sampled, optimize=True)
     covered = np.outer(inside(rows, values.shape[0]), inside(columns, values.shape[1]))
@@ -102,5 +101,17 @@ def _covered(rows: _Line, columns: _Line) -> BoolArray:
 
 
 def _along(grid: ModelGrid, axis: int) -> NDArray[np.float64]:
-    indices = np.arange(grid.shape[axis])
-    return np.asarray(indices * grid.to_reference[axis, axis] + grid.to_reference[axis, 2], dtype=np.float64)
+    scale, offset, count = _axis_of(grid, axis)
+    return np.asarray(np.arange(count) * scale + offset, dtype=np.float64)
+
+
+def _axis_of(grid: ModelGrid, axis: int) -> tuple[float, float, int]:
+    """Along one axis of a frame: how far the grid's samples are apart, where the first lies, and how many they are."""
+    return float(grid.to_reference[axis, axis]), float(grid.to_reference[axis, 2]), grid.shape[axis]
+
+
+@lru_cache(maxsize=8)  # a detector's radiographs are of one size, and several packages read each
+def _reading(axis: tuple[float, float, int], size: int) -> FloatArray:
+    scale, offset, count = axis
+    positions = np.asarray(np.arange(count) * scale + offset, dtype=np.float64)
+    return sampling_matrix(positions, size, step=scale)

@@ -35,6 +35,7 @@ from whyray.imaging import (
     to_model,
 )
 from whyray.inference import Model
+from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explaining import explain_image
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
@@ -94,12 +95,14 @@ def answer_images(
     segmentations: Sequence[Path | Dataset] = (),
     progress: Progress,
     device: Device = nullcontext,
+    beside: Beside | None = None,
 ) -> list[Answer]:
     """One answer for each image that suits the package.
 
     `device` is entered when the first image is prepared, and left at the end. `segmentations` may hold anatomy of the
     images: methods that tell by anatomy take it before any other. `device_uid` is that of the installation; None for
-    the one that this user keeps.
+    the one that this user keeps. `beside` is done with each map of an image that is explained by itself, while maps are
+    measured.
 
     Raises
     ------
@@ -131,7 +134,7 @@ def answer_images(
         for frames in _by_instance(fitting):
             part = _part_of(progress, len(answers) / len(fitting), len(frames) / len(fitting))
             scope, findings, explained, anatomies = _findings_of_frames(
-                frames, model, request, segmentations, part, at_the_device
+                frames, model, request, segmentations, part, at_the_device, beside
             )
             answers += [
                 Answer(
@@ -177,6 +180,7 @@ def _findings_of_frames(
     segmentations: Sequence[Path | Dataset],
     progress: Progress,
     at_the_device: Callable[[], None],
+    beside: Beside | None,
 ) -> tuple[ScopeCheck, list[tuple[Finding, ...]], FramesExplained | None, list[tuple[StructureInSource, ...]]]:
     """All frames answered, then those with the clearest answers explained; which these are, where not all are; and the
     anatomy of those.
@@ -213,7 +217,7 @@ def _findings_of_frames(
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
         prepared = lone or _prepared(frames[index], model, segmentations)
-        findings[index] = _explained(prepared, answered[index], request, scope, part)
+        findings[index] = _explained(prepared, answered[index], request, scope, part, beside if lone else None)
         with stage("anatomy"):
             anatomies[index] = _anatomy(prepared)
     if len(explained) == len(frames):
@@ -250,12 +254,13 @@ def _explained(
     request: ExplanationRequest,
     scope: ScopeCheck,
     progress: Progress,
+    beside: Beside | None,
 ) -> tuple[Finding, ...]:
     """The findings with the explanations of those that are to be explained."""
     chosen = _chosen(findings, request)
     names = [finding.target.name for finding in chosen]
     said = explain_image(
-        prepared.image, prepared.picture, prepared.given, names, request, progress, prepared.anatomy, scope
+        prepared.image, prepared.picture, prepared.given, names, request, progress, prepared.anatomy, scope, beside
     )
     return tuple(
         Finding(

@@ -8,12 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from whyray.base.arrays import DoubleArray
 from whyray.base.errors import ArtefactMissing, ConfigError, TierMissing
 from whyray.base.failures import activity
-from whyray.base.frame_array import FrameArray, Frames, PackedMask
 from whyray.base.stages import stage
 from whyray.explain import (
     Agreement,
@@ -32,11 +28,12 @@ from whyray.explain import (
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
-from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source, to_source
+from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source
 from whyray.inference import Model
+from whyray.jobs.carrying import Beside, Carrier, leaves_a_core
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
-from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed, salient_from, salient_region
-from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource, strength_of
+from whyray.quality import Budget, QualityCard, ScopeCheck, assess, assess_typed
+from whyray.results import GradedExplanation, MapInSource, Refusal, StructureInSource
 
 _log = logging.getLogger(__name__)
 _OF_ALL_TARGETS = (TierMissing, ArtefactMissing, ConfigError)
@@ -63,15 +60,22 @@ def explain_image(
     progress: Progress,
     structures: Sequence[Structure] = (),
     scope: ScopeCheck | None = None,
+    beside: Beside | None = None,
 ) -> Explained:
-    """Every requested method for every target; methods that read what others said come after them."""
-    work = _Work(image, picture, model_input, tuple(targets), request, progress, tuple(structures), scope)
-    ordered = list(expanded(request.methods, picture.model).items())
-    for index, (method, parameters) in enumerate(ordered):
-        with activity(f"explaining {', '.join(targets)} with {method}"):
-            work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
-    work.compare()
-    return work.explained
+    """Every requested method for every target; methods that read what others said come after them.
+
+    `beside` is done with each map of a planar image, in another thread, while maps are measured; not at all where the
+    passes leave no core.
+    """
+    ahead = leaves_a_core(picture.model.options)
+    with Carrier(image, model_input.grid, beside, ahead=ahead) as carrier:
+        work = _Work(image, picture, model_input, tuple(targets), request, progress, carrier, tuple(structures), scope)
+        ordered = list(expanded(request.methods, picture.model).items())
+        for index, (method, parameters) in enumerate(ordered):
+            with activity(f"explaining {', '.join(targets)} with {method}"):
+                work.method(method, parameters, 0.1 + 0.9 * index / len(ordered), 0.9 / len(ordered))
+        work.compare()
+        return work.explained
 
 
 @dataclass
@@ -82,6 +86,7 @@ class _Work:
     targets: tuple[str, ...]
     request: ExplanationRequest
     progress: Progress
+    carrier: Carrier
     structures: tuple[Structure, ...]
     scope: ScopeCheck | None = None
     explained: Explained = field(default_factory=Explained)
@@ -121,6 +126,7 @@ class _Work:
         with stage(method):
             explanations = self._explanations(self.targets, method, parameters, share)
         maps = [explanation for explanation in explanations if isinstance(explanation, Heatmap)]
+        self.carrier.begin(maps)
         for number, explanation in enumerate(explanations):
             done = start + width * (0.5 + 0.5 * number / len(explanations))
             self.progress(done, f"{method}: measuring the explanation of {explanation.target}")
@@ -235,20 +241,13 @@ class _Work:
 
     def _in_source(self, heatmap: Heatmap, card: QualityCard, *, part: str | None = None) -> MapInSource:
         # maps that are part of another explanation are drawn on its page on their own grid
-        values, covered = to_source(heatmap.values, self.model_input.grid, self.image, seldom=part is not None)
-        with stage("regions"):
-            if isinstance(values, FrameArray) and values.is_finite():
-                region, rule, strengths = _salient_in_volume(values, signed=heatmap.signed)
-            else:
-                # what the grid does not cover is 0, and no region
-                whole, rule = salient_region(np.asarray(values), None, signed=heatmap.signed)
-                region, strengths = PackedMask.of(whole, whole.shape), None
+        carried = self.carrier.of(heatmap, seldom=part is not None)
         return MapInSource(
             method=heatmap.method,
-            values=values,
-            covered=covered,
-            region=region,
-            region_rule=rule,
+            values=carried.values,
+            covered=carried.covered,
+            region=carried.region,
+            region_rule=carried.region_rule,
             signed=heatmap.signed,
             unit=heatmap.unit,
             card=card,
@@ -257,24 +256,12 @@ class _Work:
             part=part,
             on_grid=heatmap.values if self.image.kind == "volume" else heatmap.values[None],
             grid=self.model_input.grid,
-            strengths=strengths,
+            strengths=carried.strengths,
         )
 
     def _structure(self, structure: Structure) -> StructureInSource:
         mask, _ = mask_to_source(structure.mask, self.model_input.grid, self.image)
         return StructureInSource(structure.name, mask, structure.code, structure.laterality)
-
-
-def _salient_in_volume(values: FrameArray[np.float32], *, signed: bool) -> tuple[Frames[np.bool_], str, DoubleArray]:
-    """As `salient_region`, and the frames' strengths, with one frame of the volume at a time in memory."""
-    least, rule = salient_from(float(values.max()), signed=signed)
-    region = PackedMask.of((), values.shape)
-    strengths = np.zeros((len(values), 3))
-    for index, frame in enumerate(values):
-        if least is not None:
-            region.put(index, frame >= least)
-        strengths[index] = strength_of(frame, region[index])
-    return region, rule, strengths
 
 
 def _directions(image: SourceImage) -> tuple[str, ...] | None:

@@ -44,6 +44,7 @@ from whyray.results import (
     describe_no_statement,
     encode,
     grouped_results,
+    shown_ahead,
     write_picture,
 )
 from whyray.results.page import frames_explained_words
@@ -227,6 +228,7 @@ def explain_files(
             at=at,
             segmentations=given.segmentations,
             progress=lambda done, words: progress(0.9 * done, words),
+            beside=shown_ahead(templates.layout, kinds, audience),
         )
         progress(0.92, "writing the results")
         written: list[str] = []

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from whyray.base.errors import Cancelled, ImageError
 from whyray.base.finding_record import finding_records
-from whyray.base.preview import preview_of
 from whyray.base.stages import StageObserver, Stages, measured_stages, stage, stages_in_words
 from whyray.catalog import Catalog, Instance, Job, JobState, NewResult, drift, events, installation, jobs
 from whyray.config import DEFAULT_KINDS, Config
@@ -26,6 +20,7 @@ from whyray.jobs.attempt import attempt, route_of
 from whyray.jobs.device_turn import Device, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.kept_study import KeptStudy
+from whyray.jobs.picture_storing import PictureStore
 from whyray.jobs.route_request import request_of
 from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run
 from whyray.results import (
@@ -37,7 +32,7 @@ from whyray.results import (
     describe_no_statement,
     encode,
     grouped_results,
-    png_file,
+    shown_ahead,
 )
 from whyray.storage import Storage
 
@@ -108,6 +103,8 @@ def _work_on(
         files.callback(studies.drop)
     with stage("reading"):
         study = files.enter_context(studies.images(order.image_keys))
+    templates = tools.templates()
+    kinds = route.send.kinds if route.send else DEFAULT_KINDS
     name_refusals = cache(partial(_note_refusals, tools.catalog, order, study))
 
     @contextmanager
@@ -128,6 +125,7 @@ def _work_on(
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
             device=device_then_refusals,
+            beside=shown_ahead(templates.layout, kinds, route.reader),
         )
     except (Cancelled, HandedBack):
         raise
@@ -135,24 +133,25 @@ def _work_on(
         name_refusals()
         raise
     progress(0.92, "making the results")
-    templates = tools.templates()
+    pictures = files.enter_context(PictureStore(tools.storage))
 
     def make(answers: Sequence[Answer], replaced: Sequence[EarlierResult]) -> Groups:
         return list(
             grouped_results(
                 answers,
-                route.send.kinds if route.send else DEFAULT_KINDS,
+                kinds,
                 templates,
                 language=route.language,
                 uid_root=config.uid_root,
                 previous=replaced,
                 audience=route.reader,
+                drawn=pictures.begin,
             )
         )
 
     made, replaced = results_of_run(answers, order.previous, order.before, make)
     destinations = () if route.send is None or route.dry_run else route.send.to
-    stored = _stored([result for _, results in made for result in results], tools.storage, destinations)
+    stored = _stored([result for _, results in made for result in results], tools.storage, destinations, pictures)
     with stage("describing"):
         findings = [finding for group, results in made for answer in group for finding in describe(answer, results)]
         records = finding_records(findings, of=f"job {job_id}")
@@ -225,35 +224,21 @@ def _some(uids: Sequence[str], most: int = 3) -> str:
     return f"instance{'' if len(uids) == 1 else 's'} {named}"
 
 
-def _stored(results: Sequence[Result], storage: Storage, destinations: Sequence[str]) -> list[NewResult]:
-    """The results, durable in storage. Pictures are encoded in a thread of their own, in which deflate and Pillow hold
-    nobody up, while data sets are encoded in this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as beside:
-        pictures = [
-            None if result.picture is None else beside.submit(_store_picture, result.picture, storage)
-            for result in results
-        ]
-        return [
-            _store(result, storage, destinations, picture) for result, picture in zip(results, pictures, strict=True)
-        ]
+def _stored(
+    results: Sequence[Result], storage: Storage, destinations: Sequence[str], pictures: PictureStore
+) -> list[NewResult]:
+    """The results, durable in storage; pictures are encoded beside the data sets."""
+    for result in results:
+        if result.picture is not None:
+            pictures.begin(result.picture)
+    return [_store(result, storage, destinations, pictures) for result in results]
 
 
-def _store_picture(picture: NDArray[np.uint8], storage: Storage) -> tuple[str, str]:
-    """The keys of a picture and of the small one for lists."""
-    return (
-        storage.put(png_file(picture), suffix=".png").key,
-        storage.put(preview_of(Image.fromarray(picture)), suffix=".png").key,
-    )
-
-
-def _store(
-    result: Result, storage: Storage, destinations: Sequence[str], picture: Future[tuple[str, str]] | None
-) -> NewResult:
+def _store(result: Result, storage: Storage, destinations: Sequence[str], pictures: PictureStore) -> NewResult:
     encoded = encode(result.dataset)
     with stage("storing"):
         stored = storage.put(encoded, suffix=".dcm")
-    with stage("picture encoding"):
-        picture_key, preview_key = (None, None) if picture is None else picture.result()
+    picture_key, preview_key = pictures.keys(result.picture)
     return NewResult(
         sop_instance_uid=str(result.dataset.SOPInstanceUID),
         sop_class_uid=str(result.dataset.SOPClassUID),

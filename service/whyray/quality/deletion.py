@@ -51,7 +51,8 @@ class Perturbation:
 
     def __init__(self, case: Case, valid: BoolArray | None, steps: int) -> None:
         self._case = case
-        self.cells: Cells = cut(case.shape, valid)
+        mask = None if valid is None else valid.tobytes()
+        self.cells: Cells = case.image.once(("cells", mask), lambda: cut(case.shape, valid))
         replaced = replacement(case.x, valid)
         self._ends = np.concatenate([case.x, replaced])
         # padding is a segment of its own, the last: it is the same in both images

@@ -29,5 +29,12 @@ def rank_correlation(first: FloatArray, second: FloatArray) -> float:
 
 def _ranks(values: FloatArray) -> DoubleArray:
     """The rank of each value, counted from 1; equal values share the mean of theirs."""
-    _, place, count = np.unique(values.ravel(), return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place.ravel()], np.float64)
+    flat = values.ravel()
+    order = np.argsort(flat)  # equal values in any order: their ranks are the same
+    ordered = flat[order]
+    differs = (ordered[1:] != ordered[:-1]) & ~np.isnan(ordered[:-1])  # what is no number comes last, and is one rank
+    first = np.flatnonzero(np.concatenate([[True], differs]))
+    count = np.diff(np.append(first, flat.size))
+    ranks = np.empty(flat.size, np.float64)
+    ranks[order] = np.repeat(np.cumsum(count) - (count - 1) / 2, count)
+    return ranks

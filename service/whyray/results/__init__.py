@@ -1,6 +1,7 @@
 """DICOM results: what goes back to the PACS, made from an answer and its explanations."""
 
 from whyray.config import ResultKind
+from whyray.results.ahead import shown_ahead
 from whyray.results.answer import (
     Answer,
     Finding,
@@ -26,7 +27,7 @@ from whyray.results.png import png_file
 from whyray.results.preview import previews
 from whyray.results.refusal import Refusal
 from whyray.results.report import EarlierResult
-from whyray.results.strengths import strength_of
+from whyray.results.strengths import strength_of, strengths_of
 from whyray.results.templates import Templates, load_templates, template_schema, template_schemas
 from whyray.results.wording import Wording
 
@@ -59,8 +60,10 @@ __all__ = [
     "load_templates",
     "png_file",
     "previews",
+    "shown_ahead",
     "shown_maps",
     "strength_of",
+    "strengths_of",
     "template_schema",
     "template_schemas",
     "write_picture",

@@ -15,6 +15,7 @@ from whyray.results.consistency import refuse_inconsistent
 from whyray.results.drawing import Drawing, Drawn
 from whyray.results.encapsulated_pdf import encapsulated_pdf
 from whyray.results.key_objects import key_objects
+from whyray.results.kinds import Drawn as Pictured
 from whyray.results.kinds import make_kinds, refuse_unmakeable
 from whyray.results.page import legible_wording, on_paper, sheets
 from whyray.results.parametric_map import parametric_map
@@ -42,6 +43,7 @@ def build_results(
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
     run: str | None = None,
+    drawn: Pictured = lambda _: None,
 ) -> list[Result]:
     """All results of an answer, of the wanted kinds, in the order SC, cines, SEG, PM, SR, GSPS, blends, KO, PDF.
 
@@ -65,6 +67,8 @@ def build_results(
     run
         Where the answer is one of several of a study, what names them all: their pages share a series, and the first
         page is about all of them (`build_run_results`).
+    drawn
+        Told of the pictures of each kind as soon as it is made.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def build_results(
     uids = uid_source(answer, templates.version, version, uid_root, options, run)
     builder = _Builder(answer, templates, uids, wording, page_wording, audience, is_alone=run is None)
     findings = ", ".join(finding.target.name for finding in answer.findings if finding.maps or finding.told)
-    return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer")
+    return make_kinds(builder, kinds, previous, answer.image.header, findings or "the answer", drawn)
 
 
 class _Builder:

@@ -29,7 +29,7 @@ from whyray.results.frame_stack import (
     stacked_maps,
 )
 from whyray.results.key_objects import key_objects
-from whyray.results.kinds import make_kinds, refuse_unmakeable
+from whyray.results.kinds import Drawn, make_kinds, refuse_unmakeable
 from whyray.results.multi_frame import frame_label
 from whyray.results.page import legible_wording, on_paper, sheets, summary_page
 from whyray.results.parametric_map import parametric_map
@@ -54,6 +54,7 @@ def build_frame_results(
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
     run: str | None = None,
+    drawn: Drawn = lambda _: None,
 ) -> list[Result]:
     """All results about frames of one multi-frame instance: one series a kind, whose objects hold the frames in order.
 
@@ -68,7 +69,7 @@ def build_frame_results(
     version = f"{language}/{page_wording.language.value}"
     options = [sorted(kinds), list(previous), audience, *([] if run is None else [run])]
     builder = _FrameBuilder(answers, templates, wording, page_wording, version, uid_root, options, audience, run)
-    return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames")
+    return make_kinds(builder, kinds, previous, answers[0].image.header, f"{len(answers)} frames", drawn)
 
 
 class _FrameBuilder:

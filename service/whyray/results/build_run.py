@@ -20,6 +20,7 @@ from whyray.results.charset import set_character_set
 from whyray.results.fingerprint import fingerprint
 from whyray.results.frame_stack import by_instance, clearness, over_frames
 from whyray.results.header import laterality
+from whyray.results.kinds import Drawn
 from whyray.results.page import StudyPart, Summarised, findings_of_study, legible_wording, study_page
 from whyray.results.report import EarlierResult
 from whyray.results.series import series_description
@@ -37,6 +38,7 @@ class _Options(TypedDict):
     uid_root: str | None
     previous: Sequence[EarlierResult]
     audience: Audience
+    drawn: Drawn
 
 
 def build_run_results(
@@ -53,7 +55,7 @@ def build_run_results(
 
     Parameters and errors as for `build_results`.
     """
-    options = _Options(language=language, uid_root=uid_root, previous=previous, audience=audience)
+    options = _Options(language=language, uid_root=uid_root, previous=previous, audience=audience, drawn=lambda _: None)
     return [result for _, results in grouped_results(answers, kinds, templates, **options) for result in results]
 
 
@@ -66,6 +68,7 @@ def grouped_results(
     uid_root: str | None = None,
     previous: Sequence[EarlierResult] = (),
     audience: Audience = "radiologist",
+    drawn: Drawn = lambda _: None,
 ) -> Iterator[tuple[list[Answer], list[Result]]]:
     """The results of a run, each time with the answers that they are about: one, or those of an instance's frames.
 
@@ -73,7 +76,7 @@ def grouped_results(
     all images: finding by finding, the most probable first, then those with every measurement. Parameters and errors as
     for `build_results`.
     """
-    options = _Options(language=language, uid_root=uid_root, previous=previous, audience=audience)
+    options = _Options(language=language, uid_root=uid_root, previous=previous, audience=audience, drawn=drawn)
     studies: dict[str, list[Answer]] = {}
     for answer in answers:
         studies.setdefault(str(answer.image.header.StudyInstanceUID), []).append(answer)

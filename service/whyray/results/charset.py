@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
+from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
 from whyray.imaging import quiet
@@ -91,15 +92,20 @@ def _texts(dataset: Dataset) -> Iterator[str]:
     left = [dataset]
     while left:  # no recursion: sequences may be nested deeper than the stack allows
         holder = left.pop()
-        for tag in sorted(holder.keys()):
+        for tag, written in list(holder._dict.items()):
             if tag.is_private:
                 continue
-            try:
-                element = holder[tag]
-            except Exception:  # nosec B112  # whatever a value raises: it has nothing to do with a result's texts
-                continue
+            element = written
+            if not isinstance(element, DataElement):
+                try:
+                    element = holder[tag]
+                except Exception:  # nosec B112  # whatever a value raises: it has nothing to do with a result's texts
+                    continue
             if element.VR == "SQ":
                 left += list(element.value or ())
-            elif element.VR in _TEXT and not element.is_empty:
-                values = element.value if element.VM > 1 else [element.value]
-                yield from (str(value) for value in values)
+            elif element.VR in _TEXT:
+                value = element.value
+                if type(value) is str:
+                    yield value
+                elif not element.is_empty:
+                    yield from (str(each) for each in (value if element.VM > 1 else [value]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 import highdicom
 
@@ -21,6 +22,12 @@ LONGEST_SHORT_TEXT = 1024
 def item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
     """The item of a code sequence: long and URN code values in the attributes that the standard has for them."""
     return highdicom.sr.CodedConcept(concept.value, concept.scheme, one_value(concept.meaning))
+
+
+@lru_cache(maxsize=1024)
+def shared_item(concept: CodedConcept) -> highdicom.sr.CodedConcept:
+    """The same item whenever the concept is the same, which a report names hundreds of times; nobody may change it."""
+    return item(concept)
 
 
 def one_value(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.coded_concept import CodedConcept
-from whyray.results.coding import dcm, item
+from whyray.results.coding import dcm, shared_item
 
 Relationship = Literal["CONTAINS", "HAS CONCEPT MOD", "HAS PROPERTIES", "INFERRED FROM"]
 _LONGEST_DS = 16
@@ -34,7 +34,7 @@ def container(
 ) -> Dataset:
     """A CONTAINER item; the root has no relationship."""
     relationship = None if root else "CONTAINS"
-    return separate(highdicom.sr.ContainerContentItem(item(name), False, template, relationship), children)
+    return separate(highdicom.sr.ContainerContentItem(shared_item(name), False, template, relationship), children)
 
 
 def separate(made: Dataset, children: Sequence[Dataset]) -> Dataset:
@@ -51,14 +51,14 @@ def plain_text(value: str) -> str:
 
 def text(relationship: Relationship, name: CodedConcept, value: str, children: Sequence[Dataset] = ()) -> Dataset:
     """A TEXT item."""
-    return _with(highdicom.sr.TextContentItem(item(name), plain_text(value), relationship), children)
+    return _with(highdicom.sr.TextContentItem(shared_item(name), plain_text(value), relationship), children)
 
 
 def code(
     relationship: Relationship, name: CodedConcept, value: CodedConcept, children: Sequence[Dataset] = ()
 ) -> Dataset:
     """A CODE item."""
-    return _with(highdicom.sr.CodeContentItem(item(name), item(value), relationship), children)
+    return _with(highdicom.sr.CodeContentItem(shared_item(name), shared_item(value), relationship), children)
 
 
 def number(
@@ -71,8 +71,8 @@ def number(
     """A NUM item; a value that is not finite is written as not computable (CID 42)."""
     finite = math.isfinite(value)
     written = float(value) if finite else 0.0
-    qualifier = None if finite else item(dcm("114000", "Not a number"))
-    made = highdicom.sr.NumContentItem(item(name), written, item(unit), qualifier, relationship)
+    qualifier = None if finite else shared_item(dcm("114000", "Not a number"))
+    made = highdicom.sr.NumContentItem(shared_item(name), written, shared_item(unit), qualifier, relationship)
     if finite:
         made.MeasuredValueSequence[0].NumericValue = _decimal(value)
     else:
@@ -85,7 +85,7 @@ def image(
 ) -> Dataset:
     """An IMAGE item: an instance, or frames of it (numbers from 1)."""
     made = highdicom.sr.ImageContentItem(
-        item(name), header.SOPClassUID, header.SOPInstanceUID, list(frames) or None, None, "CONTAINS"
+        shared_item(name), header.SOPClassUID, header.SOPInstanceUID, list(frames) or None, None, "CONTAINS"
     )
     return _with(made, children)
 
@@ -94,7 +94,7 @@ def outline(points: NDArray[np.float64], header: Dataset, frames: Sequence[int] 
     """An SCOORD item (PS3.3 C.18.6): a closed line of (points, 2) columns and rows on an image, or on a frame of it."""
     closed = points if np.array_equal(points[0], points[-1]) else np.vstack([points, points[:1]])
     made = highdicom.sr.ScoordContentItem(
-        item(dcm("111030", "Image Region")), "POLYLINE", np.round(closed, 3), relationship_type="CONTAINS"
+        shared_item(dcm("111030", "Image Region")), "POLYLINE", np.round(closed, 3), relationship_type="CONTAINS"
     )
     made.ContentSequence = [
         highdicom.sr.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, list(frames) or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset
@@ -11,6 +10,7 @@ from whyray.base.errors import ExplanationError
 from whyray.base.stages import stage
 from whyray.imaging import quiet
 from whyray.results.answer import Result
+from whyray.results.encoding import encoded_file
 from whyray.results.png import png_file
 
 
@@ -18,9 +18,7 @@ from whyray.results.png import png_file
 @stage("DICOM encoding")
 def encode(dataset: Dataset) -> bytes:
     """The DICOM file (PS3.10) of a result: the bytes to keep and send."""
-    with BytesIO() as file:
-        dataset.save_as(file, enforce_file_format=True)
-        return file.getvalue()
+    return encoded_file(dataset)
 
 
 def write_picture(result: Result, path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.errors import ConfigError
@@ -15,6 +17,8 @@ from whyray.results.answer import Result
 from whyray.results.charset import set_character_set
 from whyray.results.report import EarlierResult
 
+Drawn = Callable[[NDArray[np.uint8]], None]
+"""Told of the picture of a result, to which nobody writes any more, while other results are made."""
 EVERY_KIND: tuple[ResultKind, ...] = ("sc", "cine", "seg", "pm", "sr", "gsps", "blend", "ko", "pdf")
 """All that can be made."""
 
@@ -51,9 +55,17 @@ class KindMaker(Protocol):
 
 
 def make_kinds(
-    maker: KindMaker, kinds: Sequence[ResultKind], previous: Sequence[EarlierResult], header: Dataset, about: str
+    maker: KindMaker,
+    kinds: Sequence[ResultKind],
+    previous: Sequence[EarlierResult],
+    header: Dataset,
+    about: str,
+    drawn: Drawn = lambda _: None,
 ) -> list[Result]:
-    """The results of the wanted kinds in their order, in the character set of `header`; `about` is told in errors."""
+    """The results of the wanted kinds in their order, in the character set of `header`.
+
+    `about` is told in errors; `drawn` of the pictures of a kind as soon as it is made.
+    """
     made: list[Result] = []
     makers: dict[ResultKind, tuple[str, Callable[[], list[Result]]]] = {
         "sc": ("pages", maker.captures),
@@ -69,7 +81,11 @@ def make_kinds(
     for kind, (name, make) in makers.items():
         if kind in kinds:
             with activity(f"making the {name} of {about}"), stage(f"objects: {kind}"):
-                made += make()
+                of_kind = make()
+            for result in of_kind:
+                if result.picture is not None:
+                    drawn(result.picture)
+            made += of_kind
     for result in made:
         set_character_set(result.dataset, header)
     return made

@@ -7,10 +7,14 @@ from numpy.typing import NDArray
 from skimage import measure
 
 from whyray.base.arrays import BoolArray
+from whyray.base.frame_array import Frames
 from whyray.results.polygon_simplification import simplified
+from whyray.results.remembered import Remembered
 
 _TOLERANCE = 0.3
 """How far a simplified outline may lie from the region's edge, in pixels of the source."""
+
+_largest: Remembered[NDArray[np.float64]] = Remembered(32)
 
 
 def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
@@ -34,9 +38,18 @@ def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
     return polygons
 
 
-def largest_outline(region: BoolArray) -> NDArray[np.float64]:
-    """The outline that encloses most; the mask must not be empty."""
-    return max(outlines(region), key=lambda points: abs(_area(points)))
+def largest_outline(region: Frames[np.bool_], index: int) -> NDArray[np.float64]:
+    """The outline that encloses most on a frame (its index) of (frames, rows, columns), which must not be empty there.
+
+    It is remembered with the region, and nobody can write to it.
+    """
+
+    def made() -> NDArray[np.float64]:
+        largest = max(outlines(region[index]), key=lambda points: abs(_area(points)))
+        largest.flags.writeable = False
+        return largest
+
+    return _largest.of((region,), index, made)
 
 
 def _area(points: NDArray[np.float64]) -> float:

@@ -144,7 +144,7 @@ class _Writer:
             index = int(counts_of(heatmap.region).argmax())
         ((header, frames),) = frames_of_instances(image, [image.frames[index]])
         made = highdicom.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=sr.outline(largest_outline(heatmap.region[index]), header, frames),
+            referenced_region=sr.outline(largest_outline(heatmap.region, index), header, frames),
             **self._head(finding, "finding" if first else map_key(heatmap)),
         )
         return sr.separate(made[0], [sr.text("CONTAINS", _COMMENT, f"{heatmap.name}: {heatmap.region_rule}")])

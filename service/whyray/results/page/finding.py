@@ -14,8 +14,9 @@ from whyray.results.page.frame_picture import frame_picture
 from whyray.results.page.key_slices import key_slices
 from whyray.results.page.layout import Line, Page, Panel, Words, compose, panel_size
 from whyray.results.page.locator import locator
+from whyray.results.page.map_overlay import MapOverlay
 from whyray.results.page.marks import badge_not_shown, badge_of
-from whyray.results.page.overlay import Picture, dimmed_where_unseen, with_finding, with_mask
+from whyray.results.page.overlay import Picture, with_mask
 from whyray.results.page.said import (
     about_words,
     foot_of,
@@ -81,15 +82,15 @@ def map_pages(answer: Answer, finding: Finding, heatmap: MapInSource, layout: La
     return _pages(answer.image, slices, words, caption, overlay_of(heatmap, layout), layout, wording)
 
 
-def overlay_of(heatmap: MapInSource, layout: Layout) -> Overlaid:
+def overlay_of(heatmap: MapInSource, layout: Layout) -> MapOverlay:
     """Lays what speaks for the finding over the picture of a frame, the region outlined."""
-    top = heatmap.top
+    return MapOverlay(heatmap.values, heatmap.covered, heatmap.region, heatmap.top, layout)
 
-    def overlaid(background: Picture, index: int) -> Picture:
-        seen = dimmed_where_unseen(background, heatmap.covered[index])
-        return with_finding(seen, heatmap.values[index], heatmap.region[index], top, layout)
 
-    return overlaid
+def planar_panel_size(image: SourceImage, layout: Layout) -> tuple[int, int]:
+    """(width, height) of the pictures on the page of a finding of a planar image."""
+    frame = image.frames[0]
+    return panel_size(frame.shape, frame.pixel_aspect, 1 if layout.finding == "overlay" else 2, layout)
 
 
 def shown_slices(image: SourceImage, strengths: DoubleArray, layout: Layout) -> list[int]:

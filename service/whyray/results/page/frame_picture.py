@@ -18,4 +18,4 @@ def frame_picture(image: SourceImage, index: int, size: Size) -> Picture:
         picture.flags.writeable = False
         return picture
 
-    return _pictures.of((image,), (index, size), made)
+    return _pictures.of((image.display,), (index, size), made)  # the same pixels, whatever else is said of an image

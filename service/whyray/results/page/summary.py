@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from whyray.imaging import SourceImage
 from whyray.results.answer import Answer, Finding, MapInSource, by_probability
 from whyray.results.page.finding import SENTENCE, overlay_of
 from whyray.results.page.frame_picture import frame_picture
@@ -107,7 +108,7 @@ def summary_of(
     silent
         Sentences about images of which nothing is said.
     """
-    width = min(_WIDTH, layout.page.width_at_most)
+    width = page_width(layout)
     text_size = text_size_of(width)
     subtitle = "  ·  ".join(
         words for words in (answer.package.title, image_in_words(answer.in_study, wording)) if words
@@ -196,7 +197,7 @@ def _refusal(method: str, reason: str, image: str | None, wording: Wording) -> s
 def _row(row: SummaryRow, width: int, text_size: int, layout: Layout, wording: Wording) -> Picture:
     """Thumbnail, name, place and number of a finding, and how far its explanation is to be trusted."""
     margin, one = layout.page.margin, row.shown
-    side = round(_THUMBNAIL * text_size)
+    side = thumbnail_side(layout)
     left = margin + side + margin
     bar_left = round(_BAR_AT * width)
     level, sentence = _trust(one, wording)
@@ -258,6 +259,29 @@ def _shown_map(finding: Finding) -> MapInSource | None:
     return next((heatmap for heatmap in finding.heatmaps if not heatmap.card.withheld), None)
 
 
+def thumbnail_side(layout: Layout) -> int:
+    """Width and height in pixels of a thumbnail."""
+    return round(_THUMBNAIL * text_size_of(page_width(layout)))
+
+
+def thumbnail_background(image: SourceImage, index: int, side: int) -> Picture:
+    """The frame that a thumbnail shows, as large as fits into it."""
+    rows, columns = image.shape[1:]
+    high = rows * image.frames[index].pixel_aspect
+    scale = side / max(columns, high)
+    return frame_picture(image, index, (max(1, round(columns * scale)), max(1, round(high * scale))))
+
+
+def thumbnail_layout(layout: Layout) -> Layout:
+    """The layout with thinner outlines."""
+    return layout.model_copy(update={"contour": layout.contour.model_copy(update={"width": 2})})
+
+
+def page_width(layout: Layout) -> int:
+    """Width of the first page in pixels."""
+    return min(_WIDTH, layout.page.width_at_most)
+
+
 def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
     """The clearest frame with what explains the finding, or its segment; the bare image where nothing may be shown."""
     image, finding, heatmap = one.answer.image, one.finding, _shown_map(one.finding)
@@ -268,11 +292,7 @@ def _thumbnail(one: Summarised, side: int, layout: Layout) -> Picture:
         index = key_slices(strengths_of_mask(finding.mask), layout)[0]
     elif image.kind == "volume":
         index = len(image.frames) // 2
-    rows, columns = image.shape[1:]
-    high = rows * image.frames[index].pixel_aspect
-    scale = side / max(columns, high)
-    background = frame_picture(image, index, (max(1, round(columns * scale)), max(1, round(high * scale))))
-    small = layout.model_copy(update={"contour": layout.contour.model_copy(update={"width": 2})})
+    background, small = thumbnail_background(image, index, side), thumbnail_layout(layout)
     if heatmap is not None:
         picture = overlay_of(heatmap, small)(background, index)
     elif finding.mask is not None:

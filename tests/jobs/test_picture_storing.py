@@ -1,0 +1,49 @@
+"""Pictures are stored beside the making of results: once each, and what goes wrong is told to who asks for the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whyray.base.errors import ResourceExhausted
+from whyray.jobs.picture_storing import PictureStore
+from whyray.results import png_file
+from whyray.storage import FolderStorage
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((64, 48, 3), value, np.uint8)
+
+
+def test_a_picture_that_was_begun_is_stored_once_and_one_that_was_not_when_it_is_asked_for(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    begun, other = picture(10), picture(20)
+    with PictureStore(storage) as pictures:
+        pictures.begin(begun)
+        pictures.begin(begun)
+        keys = [pictures.keys(one) for one in (begun, begun, other)]
+        assert pictures.keys(None) == (None, None)
+    assert keys[0] == keys[1]
+    for (key, small), drawn in zip(keys[1:], (begun, other), strict=True):
+        assert key is not None
+        assert small is not None
+        with storage.open(key) as file:
+            assert file.read() == png_file(drawn)
+    assert len([path for path in tmp_path.rglob("*.png") if path.is_file()]) == 4
+
+
+def test_what_goes_wrong_is_raised_to_who_asks_for_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FolderStorage(tmp_path)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise ResourceExhausted("the disk is full")
+
+    monkeypatch.setattr(storage, "put", full)
+    with PictureStore(storage) as pictures:
+        drawn = picture(1)
+        pictures.begin(drawn)
+        with pytest.raises(ResourceExhausted, match="full"):
+            pictures.keys(drawn)

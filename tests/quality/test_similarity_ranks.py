@@ -1,0 +1,21 @@
+"""Ranks are Spearman's: equal values share the mean of theirs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from whyray.quality.similarity import _ranks
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranks_are_those_of_scipy_with_ties_and_zeros_of_both_signs(seed: int) -> None:
+    from scipy.stats import rankdata
+
+    values = np.random.default_rng(seed).integers(-3, 4, (17, 13)).astype(np.float32) / 3
+    values[0, :4] = [0.0, -0.0, 0.0, -0.0]
+    assert np.array_equal(_ranks(values), rankdata(values.ravel()))
+
+
+def test_all_that_is_no_number_shares_one_rank_after_the_others() -> None:
+    assert _ranks(np.array([np.nan, 1.0, np.nan, 0.5])).tolist() == [3.5, 2.0, 3.5, 1.0]
