@@ -206,8 +206,7 @@ def serve_connections_of(
     settings = listener()
     context = None if settings.tls is None else settings.tls.context()
     plain, by_tls = (
-        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer)
-        for tls in (None, None if context is None else lambda: context())
+        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer) for tls in (None, context)
     )
 
     def serve(number: int, address: Any, wants_tls: bool, connection: socket.socket) -> None:
