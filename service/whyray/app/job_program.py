@@ -15,7 +15,8 @@ from whyray.app.tracing import traced_jobs
 from whyray.base.errors import ConfigError, PackageError
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
+from whyray.jobs.job_messages import Order
+from whyray.jobs.job_process import WorkOnOrder, take_orders
 from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
 
 
