@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 from whyray.base.errors import PackageError
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
+from whyray.jobs.job_messages import Order
+from whyray.jobs.job_process import WorkOnOrder, take_orders
 
 how = sys.argv[1]
 

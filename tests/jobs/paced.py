@@ -21,7 +21,8 @@ from whyray.base.device_pass import device_pass
 from whyray.jobs import shared_device
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
-from whyray.jobs.job_process import Order, WorkOnOrder, take_orders
+from whyray.jobs.job_messages import Order
+from whyray.jobs.job_process import WorkOnOrder, take_orders
 
 folder = Path(sys.argv[1])
 USES_GAPS = (folder / "uses gaps").exists()
