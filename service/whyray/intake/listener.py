@@ -198,8 +198,12 @@ class Place(NamedTuple):
 def _places(listener: Listener) -> dict[str, Place]:
     """Where what is spoken, as configured."""
     tls = listener.tls
-    places = {} if tls is not None and tls.only else {"plain": Place(listener.address, listener.port)}
-    return places if tls is None else {**places, "TLS": Place(listener.address, tls.port)}
+    places: dict[str, Place] = {}
+    if tls is None or not tls.only:
+        places["plain"] = Place(listener.address, listener.port)
+    if tls is not None:
+        places["TLS"] = Place(listener.address, tls.port)
+    return places
 
 
 def start_listener(

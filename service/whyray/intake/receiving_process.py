@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -205,8 +206,14 @@ def serve_connections_of(
     door = Door(lambda: associations.listener, resolve, Caps(lambda _: None))
     settings = listener()
     context = None if settings.tls is None else settings.tls.context()
+
+    def of_now() -> ssl.SSLContext:
+        assert context is not None
+        return context()
+
     plain, by_tls = (
-        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer) for tls in (None, context)
+        associations.server(settings.address, settings.port, door, tls, kind=_HandedServer)
+        for tls in (None, None if context is None else of_now)
     )
 
     def serve(number: int, address: Any, wants_tls: bool, connection: socket.socket) -> None:
