@@ -2,9 +2,7 @@
 
 What a job does is a line in FOLDER/done: 'JOB reads', 'JOB computes', 'JOB leaves the device'. It stays in a stage
 while FOLDER holds a file 'hold JOB STAGE', and ends its process in one of which there is a file 'crash JOB STAGE'.
-With 'freeze JOB STAGE' it stays there for ever and tells no progress. With a file 'uses gaps' it computes in
-gaps too: a pass ('JOB passes', 'JOB passed'), what is no pass ('JOB evaluates'), and a pass again ('JOB passes again');
-with a file 'no patience' it says at once where it is kept waiting for a pass. A process is a line 'PID starts' in
+With 'freeze JOB STAGE' it stays there for ever and tells no progress. A process is a line 'PID starts' in
 FOLDER/starts, and 'JOB PID' in FOLDER/who. It takes no orders while there is a file 'hold start'.
 """
 
@@ -17,15 +15,12 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from whyray.base.device_pass import device_pass
-from whyray.jobs import shared_device
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_messages import Order
 from whyray.jobs.job_process import WorkOnOrder, take_orders
 
 folder = Path(sys.argv[1])
-USES_GAPS = (folder / "uses gaps").exists()
 
 
 def work(order: Order, progress: Progress, device: Device) -> None:
@@ -45,13 +40,6 @@ def work(order: Order, progress: Progress, device: Device) -> None:
     stays("reads")
     with device():
         stays("computes")
-        if USES_GAPS:
-            with device_pass("forward passes"):
-                stays("passes")
-                tell(f"{order.job_id} passed")
-            stays("evaluates")
-            with device_pass("forward passes"):
-                stays("passes again")
     stays("leaves the device")
 
     from whyray.catalog import Catalog, jobs
@@ -74,6 +62,4 @@ def open_up() -> tuple[dict[str, str], WorkOnOrder]:
     return {"pid": str(os.getpid())}, work
 
 
-if (folder / "no patience").exists():
-    shared_device.LONGEST_PASS = 0.0
-take_orders(Connection(int(sys.argv[3])), open_up, uses_gaps=USES_GAPS)
+take_orders(Connection(int(sys.argv[3])), open_up)

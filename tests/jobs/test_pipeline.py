@@ -21,7 +21,7 @@ from whyray.catalog import Job, JobState, jobs
 from whyray.jobs import job_heartbeat, job_process, memory_limit
 from whyray.jobs import pipeline as pipelines
 from whyray.jobs.attempt import Work, attempt
-from whyray.jobs.device_turn import AT_THE_DEVICE, IN_GAPS, DeviceTurn
+from whyray.jobs.device_turn import AT_THE_DEVICE, DeviceTurn
 from whyray.jobs.job_heartbeat import Heartbeat
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.pipeline import AHEAD_AFTER, Pipeline
@@ -490,94 +490,6 @@ def test_a_more_urgent_job_goes_before_others_of_the_study_that_was_read(worker:
     worker.let_go(one[0])
     worker.ends()
     assert worker.computed()[:2] == [one[0], stat]
-
-
-@pytest.fixture
-def in_gaps(worker: Worker) -> Worker:
-    """A worker whose jobs compute in gaps."""
-    (worker.folder / "uses gaps").touch()
-    return worker
-
-
-def in_order(worker: Worker, *lines: str) -> bool:
-    """Whether all was done, and in this order."""
-    done = worker.done()
-    return [line for line in done if line in lines] == list(lines)
-
-
-def test_a_job_that_waits_for_its_turn_computes_while_the_one_before_it_does_not(in_gaps: Worker) -> None:
-    first, second = in_gaps.queued(), in_gaps.queued()
-    in_gaps.hold(first, "evaluates")
-    in_gaps.begins(first)
-    until(lambda: in_gaps.job(second).state is JobState.DONE, what="the job in the gaps")
-    assert in_gaps.job(first).state is JobState.RUNNING
-    in_gaps.let_go(first, "evaluates")
-    in_gaps.ends()
-    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 2
-
-
-def test_a_pass_in_a_gap_waits_for_that_of_the_job_whose_turn_it_is(in_gaps: Worker) -> None:
-    first, second = in_gaps.queued(), in_gaps.queued()
-    in_gaps.hold(first, "passes")
-    in_gaps.begins(first)
-    in_gaps.reached(f"{second} computes")
-    until(lambda: in_gaps.job(second).progress_text == IN_GAPS, what="its words")
-    in_gaps.let_go(first, "passes")
-    in_gaps.ends()
-    assert in_order(in_gaps, f"{second} computes", f"{first} passed", f"{second} passes")
-
-
-def test_a_job_that_computes_in_gaps_gives_way_to_a_more_urgent_one_which_computes_there_then(in_gaps: Worker) -> None:
-    first, second = in_gaps.queued(), in_gaps.queued()
-    in_gaps.hold(first, "evaluates")
-    in_gaps.hold(second, "passes")
-    in_gaps.begins(first)
-    in_gaps.reached(f"{second} passes")
-    stat = in_gaps.queued("stat")
-    until(lambda: in_gaps.job(stat).state is JobState.DONE, what="the most urgent job")
-    assert in_gaps.job(first).state is JobState.RUNNING
-    in_gaps.let_go(second, "passes")
-    in_gaps.let_go(first, "evaluates")
-    in_gaps.ends()
-    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 3
-
-
-def test_no_job_computes_in_the_gaps_of_a_more_urgent_one(in_gaps: Worker) -> None:
-    stat, second = in_gaps.queued("stat"), in_gaps.queued()
-    in_gaps.hold(stat, "evaluates")
-    in_gaps.begins(stat)
-    in_gaps.waits_for_the_device(second)
-    in_gaps.let_go(stat, "evaluates")
-    in_gaps.ends()
-    assert in_order(in_gaps, f"{second} reads", f"{stat} passes again", f"{second} computes")
-
-
-def test_a_job_that_hangs_in_the_gap_of_another_is_put_back_and_the_other_goes_on(in_gaps: Worker) -> None:
-    (in_gaps.folder / "no patience").touch()
-    first, second = in_gaps.queued(), in_gaps.queued()
-    in_gaps.hold(first, "evaluates")
-    in_gaps.hold(first, "leaves the device")
-    in_gaps.freeze(second, "passes")
-    in_gaps.begins(first)
-    in_gaps.reached(f"{second} passes")
-    in_gaps.let_go(first, "evaluates")
-    in_gaps.reached(f"{first} passes again")
-    (in_gaps.folder / f"freeze {second} passes").unlink()
-    in_gaps.let_go(first, "leaves the device")
-    in_gaps.ends()
-    assert [(job.state, job.attempt) for job in in_gaps.site.jobs()] == [(JobState.DONE, 1)] * 2
-    assert len(in_gaps.starts()) == 3, "its process was ended"
-
-
-def test_a_job_in_gaps_whose_process_dies_in_a_pass_holds_the_device_no_longer(in_gaps: Worker) -> None:
-    first, second = in_gaps.queued(), in_gaps.queued()
-    in_gaps.hold(first, "evaluates")
-    (in_gaps.folder / f"crash {second} passes").touch()
-    in_gaps.begins(first)
-    until(lambda: in_gaps.job(second).state is JobState.FAILED, what="the crash")
-    in_gaps.let_go(first, "evaluates")
-    in_gaps.ends()
-    assert in_gaps.job(first).state is JobState.DONE
 
 
 def test_a_catalog_that_hangs_holds_nobody_up_who_leaves_the_device() -> None:

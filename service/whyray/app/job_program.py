@@ -23,7 +23,7 @@ from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
 
 def run_job_program(path: Path, connection: int) -> None:
     """Do what the worker at the other end of a connection orders, until it is gone."""
-    take_orders(Connection(connection), partial(_opened, path), uses_gaps=True)
+    take_orders(Connection(connection), partial(_opened, path))
 
 
 def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:

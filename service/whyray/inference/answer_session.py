@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.device_pass import device_pass
 from whyray.base.errors import PackageError
+from whyray.base.stages import stage
 from whyray.inference.class_maps import MAPS, TARGETS, ClassMaps, add_grad_cam
 from whyray.inference.graph import Graph
 from whyray.inference.session import (
@@ -82,7 +82,7 @@ class AnswerSession:
 
     def run_where_it_lies(self, name: str, value: Any, tensor: str) -> Any:
         """One tensor for the input `name`, both OrtValues on the session's device. Raises what ONNX Runtime raises."""
-        with device_pass("forward passes"):
+        with stage("forward passes"):
             (output,) = run_placed(self._session, [tensor], {name: value}, self.device)
         return output
 

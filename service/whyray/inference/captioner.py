@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.device_pass import device_pass
 from whyray.base.errors import ModelOutputError, PackageError
+from whyray.base.stages import stage
 from whyray.inference.display import as_input
 from whyray.inference.model import Model
 from whyray.inference.session import open_session, runtime_errors
@@ -103,7 +103,7 @@ class Captioner:
         """(vocabulary,): probability of each token behind these."""
         fed = {self.spec.memory: memory, self.spec.tokens: np.array([numbers], np.int64)}
         try:
-            with device_pass("forward passes"):
+            with stage("forward passes"):
                 logits = np.asarray(self._decoder.run([self.spec.logits], fed)[0], np.float32)
         except runtime_errors() as error:
             raise PackageError(

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.device_pass import device_pass
 from whyray.base.errors import TierMissing
+from whyray.base.stages import stage
 from whyray.inference.converters import TwinConverter, first_right, to_torch
 from whyray.inference.gradient_proof import rounding_operators, unproven
 from whyray.inference.network import Network
@@ -87,7 +87,7 @@ class HeadGradient:
             self._refuse_other_gradients(module, converter, random)
         return module, converter
 
-    @device_pass("gradients")
+    @stage("gradients")
     def __call__(
         self, features: FloatArray, logits: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
     ) -> tuple[FloatArray, float]:
@@ -183,7 +183,7 @@ class Twin:
         weights = torch.from_numpy(regions).to(picked.device)
         return (picked * weights[None]).flatten(2).sum(dim=2)
 
-    @device_pass("gradients")
+    @stage("gradients")
     def gradients(
         self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None, rule: Rule | None = None
     ) -> tuple[FloatArray, FloatArray]:
@@ -209,7 +209,7 @@ class Twin:
         """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
         return pulled_back(self.logits, x, weights, self.device)
 
-    @device_pass("gradients")
+    @stage("gradients")
     def answers(self, x: FloatArray) -> FloatArray:
         """Logits (N, ...) of `x` (N, C, *spatial)."""
         import torch
@@ -272,7 +272,7 @@ def probes_of_features(random: FloatArray) -> list[FloatArray]:
     return [np.maximum(random, 0), random, 10 * random]
 
 
-@device_pass("gradients")
+@stage("gradients")
 def pulled_back(module: Callable[[Any], Any], x: FloatArray, weights: FloatArray, device: str) -> FloatArray:
     """d sum(module(x) · weights) / d x in torch; zero where the module's answer does not depend on `x` by gradients."""
     import torch

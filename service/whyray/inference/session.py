@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whyray.base.device_pass import device_pass
 from whyray.base.errors import PackageError
 from whyray.base.stages import stage
 from whyray.inference.cache import cache_folder
@@ -117,7 +116,7 @@ def runtime_errors() -> tuple[type[Exception], ...]:
 
 def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
-    with device_pass("forward passes"):
+    with stage("forward passes"):
         if device_of(session) == "cpu":
             return list(session.run(list(names), dict(feeds)))
         return run_bound(session, names, feeds, device_of(session))

@@ -8,10 +8,6 @@ from contextlib import AbstractContextManager
 
 AT_THE_DEVICE = "read; waits for the device"
 """Words of the progress of a job that waits for its turn."""
-IN_GAPS = "read; computes while the job before it does not"
-"""Words of the progress of a job that makes passes before its turn has come."""
-NOT_ITS_TIME = frozenset({AT_THE_DEVICE, IN_GAPS})
-"""What a job does while another one has the turn is none of its own time."""
 Device = Callable[[], AbstractContextManager[None]]
 """Gives the device to who enters, for as long as he stays."""
 
@@ -44,12 +40,7 @@ class DeviceTurn:
         Asked with the job's id once the device is free for it, before it is given; what it raises, `take` raises. It
         may take its time: meanwhile others leave the device and take it.
     taken
-        Told that a job has it now, or refuses by raising; answers at once, as `is_next`. Told too where it had all that
-        it needs of it in the gaps of another.
-    may_use_gaps
-        Whether a job that waits may compute while the one that has the device does not.
-    blocked
-        Told that the job that has the device waits too long for a pass of another in its gaps.
+        Told that a job has it now, or refuses by raising; answers at once, as `is_next`.
     """
 
     def __init__(
@@ -58,11 +49,8 @@ class DeviceTurn:
         is_next: Callable[[str], bool] = lambda _: True,
         may_take: Callable[[str], None] = lambda _: None,
         taken: Callable[[str], None] = lambda _: None,
-        may_use_gaps: Callable[[str], bool] = lambda _: False,
-        blocked: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._is_next, self._may_take, self._taken = is_next, may_take, taken
-        self.may_use_gaps, self.blocked = may_use_gaps, blocked
         self._changed = threading.Condition()
         self._holder: str | None = None
 
@@ -87,11 +75,6 @@ class DeviceTurn:
             self._taken(job_id)
             self._holder = job_id
             return True
-
-    def had_in_gaps(self, job_id: str) -> None:
-        """This job needs the device no more, and its turn has not come."""
-        with self._changed:
-            self._taken(job_id)
 
     def leave(self, job_id: str) -> None:
         """Give the device to whoever waits, if this job has it."""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from whyray.base.errors import TimeLimit, WhyRayError
 from whyray.catalog import Catalog, jobs
-from whyray.jobs.device_turn import NOT_ITS_TIME
+from whyray.jobs.device_turn import AT_THE_DEVICE
 
 _log = logging.getLogger("whyray.worker")
 
@@ -19,8 +19,7 @@ _log = logging.getLogger("whyray.worker")
 class Heartbeat:
     """A thread beside the work. `progress` is called as the work goes on; it raises what the catalog said.
 
-    Past `limit` seconds `progress` raises `TimeLimit`; what a job waits for its turn at the device is
-    none of its time. Work that
+    Past `limit` seconds `progress` raises `TimeLimit`; what a job waits `AT_THE_DEVICE` is none of its time. Work that
     can hang in native code runs in a `JobProcess`, which asks here several times a second, whatever the work does, and
     ends it by force.
     """
@@ -45,7 +44,7 @@ class Heartbeat:
             If the job ran longer than it may.
         """
         now = time.monotonic()
-        if words in NOT_ITS_TIME:
+        if words == AT_THE_DEVICE:
             self._started += now - self._told
         self._done, self._words, self._told = done, words, now
         if self._said is not None:

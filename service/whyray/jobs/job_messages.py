@@ -9,14 +9,10 @@ from whyray.base.errors import WhyRayError, error_named
 
 @dataclass(frozen=True)
 class Order:
-    """To the process: work on this job, which `owner` has claimed.
-
-    `shared_device`: the descriptor by which it knows of the process that computes beside it; None without one.
-    """
+    """To the process: work on this job, which `owner` has claimed."""
 
     job_id: str
     owner: str
-    shared_device: int | None = None
 
 
 @dataclass(frozen=True)
@@ -26,24 +22,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class DeviceAsked:
-    """From the process: what is to be computed has been read. `gaps`: it can compute in the gaps of another."""
-
-    gaps: bool = False
+    """From the process: what is to be computed has been read."""
 
 
 @dataclass(frozen=True)
 class DeviceGiven:
     """To the process: the device is its own."""
-
-
-@dataclass(frozen=True)
-class GapsGiven:
-    """To the process: it may compute in the gaps of another, until the device is its own."""
-
-
-@dataclass(frozen=True)
-class DeviceBlocked:
-    """From the process: the device is its own, and a pass of the other keeps it waiting."""
 
 
 @dataclass(frozen=True)

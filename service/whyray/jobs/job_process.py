@@ -13,12 +13,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 from whyray.base.child_process import end_with_parent, how_ended
-from whyray.base.device_pass import passes_through
 from whyray.base.errors import (
     Cancelled,
     InternalError,
@@ -29,23 +28,20 @@ from whyray.base.errors import (
 )
 from whyray.base.failures import logged, typed_error
 from whyray.base.stages import stage
-from whyray.jobs.device_turn import AT_THE_DEVICE, IN_GAPS, Device, DeviceTurn, HandedBack
+from whyray.jobs.device_turn import AT_THE_DEVICE, Device, DeviceTurn, HandedBack
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_messages import (
     At,
     DeviceAsked,
-    DeviceBlocked,
     DeviceGiven,
     DeviceLeft,
     Done,
     Failed,
-    GapsGiven,
     Order,
     Ready,
     Stop,
 )
 from whyray.jobs.memory_limit import kills_for_memory, resident_memory
-from whyray.jobs.shared_device import SharedDevice
 
 GRACE = 5.0
 """Seconds that work has, once it is to stop, to come to the end of a batch; then its process is ended."""
@@ -65,17 +61,11 @@ class JobProcess:
         What to run; the number of its end of the connection is appended. It has to call `take_orders`.
     memory
         Bytes that it may hold; it is ended above them.
-
-    Attributes
-    ----------
-    shared_device
-        As `open_shared_device` gives it, where another process computes at the same device; inherited by the process.
     """
 
     def __init__(self, command: Sequence[str], *, memory: int) -> None:
         self._command = list(command)
         self.memory = memory
-        self.shared_device: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[object, object] | None = None
         self._detail: dict[str, str] | None = None
@@ -108,7 +98,7 @@ class JobProcess:
         with its:
             self._process = subprocess.Popen(  # nosec B603  # WhyRay itself, and nothing that came from outside
                 [*self._command, str(its.fileno())],
-                pass_fds=[its.fileno(), *([] if self.shared_device is None else [self.shared_device])],
+                pass_fds=[its.fileno()],
                 # Ctrl-C and what ends a whole group are for the worker, which lets the job in hand come to its end
                 start_new_session=True,
             )
@@ -160,24 +150,18 @@ class JobProcess:
             turn.leave(job_id)
 
     def _work(self, job_id: str, owner: str, progress: Progress, turn: DeviceTurn) -> None:
-        at, waits, in_gaps, can_use_gaps = At(0.0, "starting"), False, False, False
+        at, waits = At(0.0, "starting"), False
         self.ready(lambda: progress(at.done, at.words))
         try:
-            self._send(Order(job_id, owner, self.shared_device))
+            self._send(Order(job_id, owner))
         except _Ended as error:
             raise self._death(f"in job {job_id}, at: {at.words}") from error
         while True:
             try:
-                if can_use_gaps and not in_gaps and turn.may_use_gaps(job_id):
-                    in_gaps = True
-                    self._send(GapsGiven())
                 if waits and turn.take(job_id, _LOOK):
-                    waits = in_gaps = can_use_gaps = False
+                    waits = False
                     self._send(DeviceGiven())
                 message = self._next(0.0 if waits else _LOOK)
-                if waits and isinstance(message, DeviceLeft):
-                    waits = in_gaps = can_use_gaps = False
-                    turn.had_in_gaps(job_id)
             except _Ended:
                 raise self._death(f"in job {job_id}, at: {at.words}") from None
             except HandedBack as error:
@@ -190,13 +174,10 @@ class JobProcess:
                 raise message.error()
             if isinstance(message, DeviceLeft):
                 turn.leave(job_id)
-            if isinstance(message, DeviceBlocked):
-                turn.blocked(job_id)
-            if isinstance(message, DeviceAsked):
-                waits, can_use_gaps = True, message.gaps
+            waits = waits or isinstance(message, DeviceAsked)
             at = message if isinstance(message, At) else at
             try:
-                progress(at.done, IN_GAPS if in_gaps else AT_THE_DEVICE if waits else at.words)
+                progress(at.done, AT_THE_DEVICE if waits else at.words)
                 self._check_memory(job_id, at)
             except (WhyRayError, HandedBack) as error:
                 if self._wind_down(error):
@@ -298,13 +279,10 @@ class _Ended(Exception):  # noqa: N818 - what happened
 def take_orders(
     connection: Connection[object, object],
     open_up: Callable[[], tuple[dict[str, str], WorkOnOrder]],
-    *,
-    uses_gaps: bool = False,
 ) -> None:
     """Be the process: open up, then do what is ordered, until the worker is gone.
 
-    `open_up` gives what status shows, and what works on one job. What it raises is told to the worker. `uses_gaps`: all
-    that it computes are passes as `whyray.base.device_pass` names them, so that it may begin before it has its turn.
+    `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
     """
     # here and not between fork and exec, where Python must not run beside threads
     end_with_parent(signal.SIGKILL)
@@ -319,43 +297,28 @@ def take_orders(
         while True:
             order = connection.recv()
             if isinstance(order, Order):  # a stop may come after the end of what it was for
-                connection.send(_answer(order, work, connection, uses_gaps=uses_gaps))
+                connection.send(_answer(order, work, connection))
 
 
-def _answer(
-    order: Order, work: WorkOnOrder, connection: Connection[object, object], *, uses_gaps: bool
-) -> Done | Failed:
-    has_turn = False
-
-    def hear(message: object) -> None:
-        nonlocal has_turn
+def _answer(order: Order, work: WorkOnOrder, connection: Connection[object, object]) -> Done | Failed:
+    def stop_if_told(message: object) -> None:
         if isinstance(message, Stop):
             raise Cancelled(f"job {order.job_id} is to stop")
-        has_turn = has_turn or isinstance(message, DeviceGiven)
-
-    def hear_all() -> bool:
-        while connection.poll():
-            hear(connection.recv())
-        return has_turn
 
     def progress(done: float, words: str) -> None:
         connection.send(At(done, words))
-        hear_all()
+        if connection.poll():
+            stop_if_told(connection.recv())
 
     @contextmanager
     def device() -> Iterator[None]:
-        with ExitStack() as gate:
-            if uses_gaps and order.shared_device is not None:
-                shared = SharedDevice(order.shared_device, hear_all, lambda: connection.send(DeviceBlocked()))
-                gate.callback(shared.close)
-                gate.enter_context(passes_through(shared))
-            with stage("waiting for the device"):
-                connection.send(DeviceAsked(gaps=uses_gaps and order.shared_device is not None))
-                hear(connection.recv())
-            try:
-                yield
-            finally:
-                connection.send(DeviceLeft())
+        with stage("waiting for the device"):
+            connection.send(DeviceAsked())
+            stop_if_told(connection.recv())
+        try:
+            yield
+        finally:
+            connection.send(DeviceLeft())
 
     try:
         work(order, progress, device)

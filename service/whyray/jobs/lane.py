@@ -48,7 +48,7 @@ class Lane:
     # --- for whoever has jobs to be done ------------------------------------------------------------------------------
     @property
     def is_ahead(self) -> bool:
-        """Whether its job is read ahead, and has not had its turn: what was computed of it is lost if it goes back."""
+        """Whether its job is read ahead, and nothing has been computed of it."""
         return self.job_id is not None and not self.at_the_device and self.handed_back is None
 
     def begin(self, job_id: str, priority: int, study: int, do: Callable[[], None]) -> None:

@@ -1,15 +1,13 @@
 """One worker's jobs in hand: while one computes, the next is read, and the results of the last are made and stored.
 
 Each of the two runs in a process of its own, as an attempt of its own, with its own lease: what one does to its process
-the other does not notice. They take turns at the device, from the first pass of a job to its last; whoever waits for
-its turn computes while the other does not (see `shared_device`), and can be handed back still. The second process
+the other does not notice. They take turns at the device, from the first pass of a job to its last. The second process
 starts when a job waits beside one that runs, and ends when it has had nothing to do for a while.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +26,6 @@ from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.lane import Lane
 from whyray.jobs.memory_limit import BEFORE_ALL, FIRST_TO_GO, go_first, resident_memory
-from whyray.jobs.shared_device import LONGEST_PASS, open_shared_device
 
 AHEAD_AFTER = timedelta(seconds=1)
 """A job is read ahead once it has waited so long: until then a worker with nothing to do may take it."""
@@ -66,16 +63,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._lanes = [Lane(process) for process in self.processes]
-        self._device = DeviceTurn(
-            is_next=self._is_next,
-            may_take=self._give_way,
-            taken=self._taken,
-            may_use_gaps=self._may_use_gaps,
-            blocked=self._end_what_is_in_gaps,
-        )
-        self._shared_device = open_shared_device() if len(self.processes) > 1 else None
-        for process in self.processes:
-            process.shared_device = self._shared_device
+        self._device = DeviceTurn(is_next=self._is_next, may_take=self._give_way, taken=self._taken)
         self._changed = threading.Event()
         self._looked = 0.0
         self._alone = False
@@ -129,9 +117,6 @@ class Pipeline:
         self._hand_back_all()
         for lane in self._lanes:
             lane.end()
-        if self._shared_device is not None:
-            os.close(self._shared_device)
-            self._shared_device = None
 
     # --- a job --------------------------------------------------------------------------------------------------------
     def _begin(self, lane: Lane, job: Job) -> None:
@@ -270,21 +255,6 @@ class Pipeline:
         """Whether no more urgent job is being read: it has its turn first, though it is not ready for it yet."""
         lane = self._lane_of(job_id)
         return not any(other.is_ahead and other.priority < lane.priority for other in self._lanes)
-
-    def _may_use_gaps(self, job_id: str) -> bool:
-        """Whether this job may compute while the one at the device does not: a pass of it may keep that one waiting,
-        so not beside a more urgent one."""
-        lane, holder = self._lane_of(job_id), self._device.holder
-        others = [other for other in self._lanes if holder is not None and other.job_id == holder]
-        return bool(others) and all(lane.priority <= other.priority for other in others) and not self._alone
-
-    def _end_what_is_in_gaps(self, job_id: str) -> None:
-        """The job at the device waits for a pass of one that is read ahead, which may have hung in it."""
-        for lane in self._lanes:
-            if lane.job_id != job_id and lane.hand_back(
-                HandedBack("the job before it, which it held up", at_once=True)
-            ):
-                _log.warning("job %s waited %.0f s for a pass of job %s", job_id, LONGEST_PASS, lane.job_id)
 
     def _give_way(self, job_id: str) -> None:
         """Before a job takes the device: it was read ahead, and something more urgent may have come.

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
-from whyray.base.device_pass import device_pass
 from whyray.base.errors import ArtefactMissing, WhyRayError
+from whyray.base.stages import stage
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
 from whyray.inference import Autoencoder, Model
@@ -61,7 +61,7 @@ class LatentSpace:
         image, valid = self._behind
         return np.where(valid, pictures, image).astype(np.float32)
 
-    @device_pass("gradients")
+    @stage("gradients")
     def pulled_back(self, latents: FloatArray, gradients: FloatArray) -> FloatArray:
         """(N, D): d score / d latents from d score / d picture (N, *spatial) at decode(latents), by the chain rule.
 

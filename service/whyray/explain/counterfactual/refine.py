@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whyray.base.arrays import FloatArray
-from whyray.base.device_pass import device_pass
+from whyray.base.stages import stage
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.latent import LatentSpace
@@ -46,7 +46,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
         case.tell(step - 1, steps + 1)
         picture = space.decode(now.astype(np.float32))
         leaf = torch.from_numpy(as_input(picture, spec)).to(twin.device).requires_grad_(True)
-        with device_pass("gradients"):
+        with stage("gradients"):
             gaps = twin.logits(leaf)[:, wanted] - goal
         error = float(((picture - case.display) ** 2).mean())
         first = first or max(error, 1e-8)
@@ -55,7 +55,7 @@ def refined(case: Case, space: LatentSpace, latents: FloatArray, steps: int, met
             best, least = now.astype(np.float32), loss
         if step > steps or (step > 1 and float(gaps.detach().abs().max()) < CLOSE and error <= first):
             break
-        with device_pass("gradients"):
+        with stage("gradients"):
             by_answers = torch.autograd.grad(ANSWERS * (gaps**2).mean(), leaf)[0].cpu().numpy()
         by_pixels = 2 * (picture - case.display) / (first * picture.size)
         model.session.forwards += 3
