@@ -1,4 +1,4 @@
-"""Whatever the order in which a job's results come out, one set is in force, and nothing that was replaced comes back."""
+"""In whatever order a job's results come out, one set is in force, and nothing that was replaced comes back."""
 
 from __future__ import annotations
 

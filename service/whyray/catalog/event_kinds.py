@@ -137,7 +137,7 @@ EVENT_KINDS: dict[EventKind, tuple[str, str]] = {
     "job.passed-over": ("info", "a study held objects that are no images beside its images"),
     "job.results-replaced": (
         "warning",
-        "a job ran again and its results differ (another answer, or other settings): they replace those of the run before",
+        "a job ran again and its results differ (by the answer or by settings): they replace those of the run before",
     ),
     "job.superseded": ("info", "more of a study came after a job was made for it: a newer job replaces it"),
     "retention.removed": (
