@@ -36,7 +36,10 @@ from whyray.catalog.states import delivery_after, job_after
 JOB_MOVES = {(each.source, each.to) for each in JOB_TRANSITIONS}
 DELIVERY_MOVES = {(each.source, each.to) for each in DELIVERY_TRANSITIONS}
 JOB_ACTIONS = ("claim", "renew", "finish", "defer", "fail", "cancel", "retry", "wake", "pass", "late", "dispatch")
-DELIVERY_ACTIONS = ("claim", "renew", "sent", "defer", "fail", "hand-back", "cancel", "retry", "wake", "pass", "report")
+DELIVERY_ACTIONS = (
+    *("claim", "renew", "sent", "defer", "fail", "hand-back", "cancel", "retry", "wake", "pass", "report"),
+    "replace",
+)
 STEPS = st.lists(st.tuples(st.sampled_from(JOB_ACTIONS), st.sampled_from("AB")), max_size=30)
 DELIVERY_STEPS = st.lists(st.tuples(st.sampled_from(DELIVERY_ACTIONS), st.sampled_from("AB")), max_size=30)
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -198,7 +201,7 @@ def test_a_delivery_moves_only_along_its_table(scratch: Catalog, steps: list[tup
         jobs.finish(session, created.id, "worker", [result("1", "pacs")], [], ticks.now)
         row = session.scalars(select(Delivery)).one()
         for action, owner in steps:
-            before = row.state
+            before, replaced = row.state, row.result.superseded
             try:
                 _deliver(session, row, action, owner, ticks)
             except TransitionError:
@@ -206,6 +209,8 @@ def test_a_delivery_moves_only_along_its_table(scratch: Catalog, steps: list[tup
             session.flush()
             assert row.state is before or (before, row.state) in DELIVERY_MOVES, f"{action}: {before} → {row.state}"
             assert (row.lease_owner is not None) == (row.state is DeliveryState.SENDING)
+            if replaced and row.state is DeliveryState.SENDING:
+                assert before is DeliveryState.SENDING, "what was replaced is not begun to be sent"
 
 
 def _deliver(session: Session, row: Delivery, action: str, owner: str, ticks: Ticks) -> None:
@@ -233,6 +238,11 @@ def _deliver(session: Session, row: Delivery, action: str, owner: str, ticks: Ti
         deliveries.wake(session, now)
     elif action == "pass":
         ticks.pass_by(timedelta(seconds=150))
+    elif action == "replace":
+        job_id, uid = row.result.job_id, row.result.sop_instance_uid
+        jobs.retry(session, job_id, now, actor="admin")
+        jobs.claim(session, job_id, "worker", now)
+        jobs.finish(session, job_id, "worker", [], [], now, replaced=[uid])
     else:
         deliveries.ask_commitment(session, [row.id], "1.2.3", now)
         uid = row.result.sop_instance_uid

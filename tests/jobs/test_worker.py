@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from planted import planted_package
 from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
-from whyray.catalog import Delivery, Event, JobState, ResultRow, installation, jobs
+from whyray.catalog import Delivery, DeliveryState, Event, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import kept_study, worker
 from whyray.jobs.device_turn import HandedBack
@@ -137,7 +137,7 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
     ]
     assert set(named) <= set(superseded)
     assert named
-    (event,) = [each for each in rows(site, Event) if each.kind == "job.answered-otherwise"]
+    (event,) = [each for each in rows(site, Event) if each.kind == "job.results-replaced"]
     assert event.job_id == job_id
 
     again(site, job_id)
@@ -150,6 +150,27 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
     last = [each for each in rows(site, ResultRow) if not each.superseded]
     assert len(last) == len(first)
     assert not {each.sop_instance_uid for each in last} & {each.sop_instance_uid for each in (*first, *in_force)}
+
+
+def test_a_job_whose_route_asks_for_other_kinds_when_it_runs_again_leaves_these_alone_in_force(site: Site) -> None:
+    job_id = queued(site)
+    run_job(job_id, "worker-1", site.tools())
+    first = rows(site, ResultRow)
+    site.configure(routes=[{**ROUTE, "send": {"to": ["pacs"], "as": ["sc"]}}])
+    again(site, job_id)
+    assert {each.kind for each in rows(site, ResultRow) if not each.superseded} == {"sc"}
+    assert {each.sop_instance_uid for each in rows(site, ResultRow) if each.superseded} == {
+        each.sop_instance_uid for each in first
+    }
+    with site.catalog.read() as session:
+        sent = session.execute(select(ResultRow.superseded, Delivery.state).join(Delivery)).all()
+    assert set(sent) == {(True, DeliveryState.CANCELLED), (False, DeliveryState.QUEUED)}
+    (event,) = [each for each in rows(site, Event) if each.kind == "job.results-replaced"]
+    assert (
+        event.message
+        == f"{len(first)} results of an earlier run were replaced, {2 * len(first)} deliveries of them cancelled"
+    )
+    assert "answer" not in event.message, "that is equal"
 
 
 def again(site: Site, job_id: str) -> None:

@@ -146,6 +146,18 @@ def test_a_cine_is_no_page_of_a_kit(site: Site) -> None:
     assert "no page that may be shown" in found.left_out[0]
 
 
+def test_a_page_that_a_later_run_of_its_job_replaced_is_in_no_kit(site: Site) -> None:
+    explained(site, 1)
+    before = gathered(site)
+    columns = [column.name for column in ResultRow.__table__.columns if column.name != "id"]
+    with site.catalog.begin() as session:
+        for row in session.query(ResultRow).all():
+            copy = {name: getattr(row, name) for name in columns}
+            uid = f"{row.sop_instance_uid}.1"
+            session.add(ResultRow(**copy | {"sop_instance_uid": uid, "superseded": True}))
+    assert gathered(site) == before
+
+
 def test_a_study_whose_instances_are_gone_is_left_out_by_name(site: Site) -> None:
     explained(site, 2)
     with site.catalog.begin() as session:

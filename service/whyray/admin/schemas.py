@@ -106,7 +106,7 @@ class ResultOut(Answer):
     grade: str | None = Field(examples=["green"])
     trust: TrustOut | None = Field(description="Of what it shows that can be trusted least, in words.")
     reasons: list[str]
-    superseded: bool = Field(description="Replaced: by a newer revision, or by a later run that answered otherwise.")
+    superseded: bool = Field(description="Replaced: by a newer revision, or by a later run of its job.")
     created_at: datetime
     picture: str | None = Field(description="Path of its PNG, where it has a picture.")
     dicom: str = Field(description="Path of the DICOM file.")

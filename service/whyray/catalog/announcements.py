@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from whyray.base.errors import WhyRayError
 from whyray.catalog import attempts, events
 from whyray.catalog.database import new_id
+from whyray.catalog.replacement import REPLACED, drop, is_replaced
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Announcement, Delivery, Job, ResultRow
 
@@ -32,9 +33,10 @@ def gather(session: Session, delivery: Delivery, uid: str, now: datetime) -> Non
     """Put a delivery that was just sent into the announcement of its job's results at this destination.
 
     What an announcement has named already is not named again, however often it is sent. `uid` is the SOP Instance UID
-    of a new announcement: made where there is none, or where that was sent with fewer results.
+    of a new announcement: made where there is none, or where that was sent with fewer results. A result that was
+    replaced while it was being sent is not named.
     """
-    if delivery.announcement_id is not None:
+    if delivery.announcement_id is not None or is_replaced(delivery.result):
         return
     job_id = delivery.result.job_id
     # two associations that end their first objects together must not open two announcements
@@ -66,6 +68,8 @@ def claim(
 ) -> list[Announcement]:
     """Take up to `most` announcements of what has arrived at one destination, oldest first.
 
+    Those of which every result was replaced since are cancelled instead.
+
     Parameters
     ----------
     committed
@@ -80,9 +84,14 @@ def claim(
             .with_for_update(skip_locked=True)
         )
     )
+    claimed = []
     for announcement in announcements:
-        attempts.take(announcement, owner, now + LEASE)
-    return announcements
+        if results_of(session, announcement.id):
+            attempts.take(announcement, owner, now + LEASE)
+            claimed.append(announcement)
+        else:
+            drop(announcement)
+    return claimed
 
 
 def _due(destination: str, now: datetime, *, committed: bool) -> tuple[ColumnElement[bool], ...]:
@@ -93,6 +102,7 @@ def _due(destination: str, now: datetime, *, committed: bool) -> tuple[ColumnEle
         ResultRow.job_id == Announcement.job_id,
         Delivery.destination == Announcement.destination,
         Delivery.state.in_(pending),
+        ~REPLACED,
     )
     return (
         Announcement.destination == destination,
@@ -103,12 +113,12 @@ def _due(destination: str, now: datetime, *, committed: bool) -> tuple[ColumnEle
 
 
 def results_of(session: Session, announcement_id: str) -> list[ResultRow]:
-    """The results that an announcement names, with their job and study; at least one of those that were claimed."""
+    """The results in force that an announcement names, with their job and study; of those claimed at least one."""
     return list(
         session.scalars(
             select(ResultRow)
             .join(Delivery)
-            .where(Delivery.announcement_id == announcement_id, _NOT_TAKEN_BACK)
+            .where(Delivery.announcement_id == announcement_id, _NOT_TAKEN_BACK, ~REPLACED)
             .options(joinedload(ResultRow.job).joinedload(Job.study))
             .order_by(ResultRow.id)
         )

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, joinedload
 
-from whyray.base.errors import WhyRayError
-from whyray.catalog import announcements, attempts, events, tallies
+from whyray.base.errors import TransitionError, WhyRayError
+from whyray.catalog import announcements, attempts, events, replacement, tallies
 from whyray.catalog.states import DeliveryState, delivery_after
 from whyray.catalog.tables import Delivery, ResultRow
 
@@ -33,7 +33,10 @@ def due(session: Session, destination: str, now: datetime) -> bool:
 
 
 def claim_batch(session: Session, destination: str, owner: str, now: datetime, *, most: int = 50) -> list[Delivery]:
-    """Take up to `most` deliveries due for one destination, most urgent and oldest first, with their results."""
+    """Take up to `most` deliveries due for one destination, most urgent and oldest first, with their results.
+
+    Those whose results were replaced while they were being sent are cancelled instead.
+    """
     abandoned = (Delivery.state == DeliveryState.SENDING) & (Delivery.lease_until <= now)
     deliveries = list(
         session.scalars(
@@ -45,9 +48,14 @@ def claim_batch(session: Session, destination: str, owner: str, now: datetime, *
             .with_for_update(skip_locked=True, of=Delivery)
         )
     )
+    claimed = []
     for delivery in deliveries:
-        attempts.take(delivery, owner, now + LEASE)
-    return deliveries
+        if replacement.is_replaced(delivery.result):
+            replacement.drop(delivery)
+        else:
+            attempts.take(delivery, owner, now + LEASE)
+            claimed.append(delivery)
+    return claimed
 
 
 def renew(session: Session, delivery_ids: Collection[str], owner: str, now: datetime) -> set[str]:
@@ -199,10 +207,15 @@ def retry(session: Session, delivery_id: str, now: datetime, *, actor: str, anyw
     Raises
     ------
     NotFound, TransitionError
-        If there is none, or it is queued or being sent; or, unless it is to be tried `anyway`, if it failed for a
-        reason that nobody can correct.
+        If there is none, or it is queued or being sent; or a later run replaced its result; or, unless it is to be
+        tried `anyway`, if it failed for a reason that nobody can correct.
     """
     delivery = get(session, delivery_id, lock=True)
+    # one that failed since is let through, for it is cancelled when its turn comes
+    if delivery.state is not DeliveryState.FAILED and replacement.is_replaced(delivery.result):
+        raise TransitionError(
+            "a later run of the job replaced this result", advice="Send what the job made when it ran last."
+        )
     attempts.queue_again(delivery, DeliveryState.SENT, DeliveryState.COMMITTED, anyway=anyway)
     delivery.commitment_uid = delivery.commitment_asked_at = None
     events.record(session, now, "info", "admin.retry", f"delivery {delivery_id} to {delivery.destination}", actor=actor)

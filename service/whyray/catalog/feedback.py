@@ -51,7 +51,8 @@ def give(
         raise NotFound(f"no result {sop_instance_uid}")
     if result.superseded:
         raise TransitionError(
-            f"result {sop_instance_uid} was superseded by a newer revision", advice="Judge the newer one."
+            f"result {sop_instance_uid} was superseded: by a newer revision, or by a later run of its job",
+            advice="Judge the newer one.",
         )
     job, study = result.job, result.job.study.study_instance_uid
     row = mine(session, sop_instance_uid, actor) or Feedback(actor=actor, sop_instance_uid=sop_instance_uid)

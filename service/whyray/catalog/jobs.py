@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, bindparam, func, select, text, true, updat
 from sqlalchemy.orm import Session
 
 from whyray.base.errors import Cancelled, InputChanged, LeaseLost, WhyRayError, WorkerLost
-from whyray.catalog import attempts, events, studies, tallies
+from whyray.catalog import attempts, events, replacement, studies, tallies
 from whyray.catalog.columns import UtcDateTime
 from whyray.catalog.database import new_id
 from whyray.catalog.states import JobState, job_after
@@ -190,8 +190,8 @@ def finish(
     `no_statement` are the images that the package says nothing of: the job ends as well as any other.
 
     Equal work makes equal UIDs, so a result that is already there is left alone, and so are its deliveries. Where the
-    job ran before and answers otherwise now, `replaced` are the SOP Instance UIDs of what it made then: they are marked
-    superseded.
+    job ran before and made other results than now, `replaced` are the SOP Instance UIDs of those: they are marked
+    superseded, and what was not sent of them is cancelled.
 
     Raises
     ------
@@ -234,11 +234,10 @@ def finish(
         about = {"job": job.id, "created_at": job.created_at}
         session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
     if replaced:
-        own = (ResultRow.job_id == job.id) & ResultRow.sop_instance_uid.in_(replaced)
-        session.execute(update(ResultRow).where(own).values(superseded=True))
-        words = f"{len(replaced)} results of an earlier run, which answered otherwise, were replaced"
+        unsent = replacement.replace(session, job.id, replaced)
+        words = f"{len(replaced)} results of an earlier run were replaced, {unsent} deliveries of them cancelled"
         study = job.study.study_instance_uid
-        events.record(session, now, "warning", "job.answered-otherwise", words, study=study, job=job.id)
+        events.record(session, now, "warning", "job.results-replaced", words, study=study, job=job.id)
     job.state = job_after("finish", job.state)
     job.findings = findings
     job.no_statement = list(no_statement)

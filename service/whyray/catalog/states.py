@@ -99,7 +99,7 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
         J.DONE,
         J.QUEUED,
         "administrator",
-        "runs again; equal answers are the same objects once, others replace them",
+        "runs again; equal results are the same objects once, others replace them",
     ),
     Transition(
         "supersede", J.QUEUED, J.SUPERSEDED, "routing", "late instances came; a job of the next revision replaces it"
@@ -124,6 +124,11 @@ DELIVERY_TRANSITIONS: tuple[Transition[DeliveryState], ...] = (
     Transition("uncommitted", D.SENT, D.WAITING, "delivery", "the peer could not commit; sent again"),
     Transition("cancel", D.QUEUED, D.CANCELLED, "administrator", "never sent"),
     Transition("cancel", D.WAITING, D.CANCELLED, "administrator", "never sent again"),
+    Transition("replace", D.QUEUED, D.CANCELLED, "worker", "the job ran again and replaced its results: never sent"),
+    Transition("replace", D.WAITING, D.CANCELLED, "worker", "as above; never sent again"),
+    Transition("replace", D.FAILED, D.CANCELLED, "worker", "as above"),
+    Transition("drop", D.QUEUED, D.CANCELLED, "delivery", "its result was replaced while it was being sent"),
+    Transition("drop", D.SENDING, D.CANCELLED, "delivery", "as above, and its lease has run out"),
     Transition("retry", D.FAILED, D.QUEUED, "administrator", "attempts start from 0; where a retry can help"),
     Transition("retry", D.CANCELLED, D.QUEUED, "administrator", "attempts start from 0"),
     Transition("retry", D.WAITING, D.QUEUED, "administrator", "at once instead of after the back-off"),

@@ -1,13 +1,14 @@
-"""A job that runs again: equal answers are the same objects, other ones replace those of the run before.
+"""A job that runs again: equal results are the same objects, other ones replace those of the run before.
 
-Answers of one job can differ from run to run: another version of WhyRay, of a package or of a library, another number
-of threads, another machine. An archive must not be left with two sets of results for one revision, neither of which
-says that it is the valid one.
+Results of one job can differ from run to run: by the answer (another version of WhyRay or of a library, another number
+of threads, another machine), or by what is made of an equal one (kinds, language, audience and templates of the route
+have changed). An archive must not be left with two sets of results for one revision, neither of which says that it is
+the valid one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from whyray.catalog import ResultRow
@@ -49,8 +50,9 @@ def results_of_run(
 ) -> tuple[Groups, tuple[str, ...]]:
     """The results, and the SOP Instance UIDs of those of a run before that they replace.
 
-    What was replaced before is named as predecessor again, so that a third run which answers as the second makes the
-    second's objects; where none is made that there is, those in force are named too.
+    What is in force afterwards is what was made now, whatever else was in force. An archive may leave alone what comes
+    under a UID that it has, so nothing that was replaced is ever made again: all that was replaced before is named as
+    predecessor, and UIDs follow from that. A run whose results equal those of the run before makes the same objects.
 
     Parameters
     ----------
@@ -59,12 +61,14 @@ def results_of_run(
     make
         Makes results of answers which replace others.
     """
+    in_force = [result.sop_instance_uid for result in before.in_force]
     replaces = [*previous, *before.replaced]
     made = make(_replacing(answers, replaces), replaces)
-    if not _differ(made, [result.sop_instance_uid for result in before.in_force]):
+    if _uids(made).issuperset(in_force):
         return made, ()
     replaces += before.in_force
-    return make(_replacing(answers, replaces), replaces), tuple(each.sop_instance_uid for each in before.in_force)
+    made = make(_replacing(answers, replaces), replaces)
+    return made, tuple(uid for uid in in_force if uid not in _uids(made))
 
 
 def _replacing(answers: Sequence[Answer], earlier: Sequence[EarlierResult]) -> list[Answer]:
@@ -72,7 +76,5 @@ def _replacing(answers: Sequence[Answer], earlier: Sequence[EarlierResult]) -> l
     return [replace(answer, supersedes=uids) for answer in answers]
 
 
-def _differ(made: Groups, in_force: Collection[str]) -> bool:
-    """Whether something new was made and something that there is was not: fewer or more kinds are no other answer."""
-    uids = {str(result.dataset.SOPInstanceUID) for _, results in made for result in results}
-    return bool(uids.difference(in_force)) and bool(set(in_force) - uids)
+def _uids(made: Groups) -> set[str]:
+    return {str(result.dataset.SOPInstanceUID) for _, results in made for result in results}

@@ -66,6 +66,7 @@ def _study_key(study_uid: str, _: Iterable[str]) -> tuple[str, ...]:
 def _is_page(row: ResultRow, wanted: MaterialFilter) -> bool:
     return (
         row.kind == "sc"
+        and not row.superseded
         and row.finding == wanted.target
         and row.picture_key is not None
         and row.method is not None

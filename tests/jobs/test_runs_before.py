@@ -1,0 +1,108 @@
+"""In whatever order a job's results come out, one set is in force, and nothing that was replaced comes back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whyray.jobs.runs_before import Groups, RunsBefore, results_of_run
+from whyray.results import EarlierResult
+
+REVISION_BEFORE = [EarlierResult("sr", "0.0", "0")]
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer, as far as UIDs follow from it."""
+
+    words: str
+    supersedes: tuple[str, ...] = ()
+
+
+@dataclass
+class Runs:
+    """A job that runs and runs: what is in force, and all that ever was, the oldest first."""
+
+    in_force: list[EarlierResult] = field(default_factory=list)
+    ever: list[EarlierResult] = field(default_factory=list)
+
+    def run(self, words: str, count: int = 2) -> list[str]:
+        """The UIDs that this run makes of a job of so many images."""
+        replaced_before = [each for each in self.ever if each not in self.in_force]
+        before = RunsBefore(tuple(self.in_force), tuple(replaced_before))
+        answers: list[Any] = [Said(f"{words}{number}") for number in range(count)]
+        made, replaced = results_of_run(answers, REVISION_BEFORE, before, make)
+        results = [EarlierResult("sr", str(each.dataset.SOPInstanceUID), "0") for _, group in made for each in group]
+        self.in_force = [each for each in self.in_force if each.sop_instance_uid not in replaced]
+        self.in_force += [each for each in results if each not in self.ever]
+        self.ever += [each for each in results if each not in self.ever]
+        return [each.sop_instance_uid for each in results]
+
+
+def make(answers: Sequence[Any], earlier: Sequence[EarlierResult]) -> Groups:
+    assert all(each.supersedes == tuple(one.sop_instance_uid for one in earlier) for each in answers)
+    return [([each], [_result(each)]) for each in answers]
+
+
+def _result(said: Said) -> Any:
+    uid = hashlib.sha256(repr(said).encode()).hexdigest()
+    return SimpleNamespace(dataset=SimpleNamespace(SOPInstanceUID=uid))
+
+
+@given(st.lists(st.sampled_from("ABC"), min_size=1, max_size=7))
+def test_in_every_order_of_results_those_of_the_last_run_are_in_force_alone(order: list[str]) -> None:
+    runs, last = Runs(), None
+    for words in order:
+        in_force, ever = (
+            [each.sop_instance_uid for each in runs.in_force],
+            {each.sop_instance_uid for each in runs.ever},
+        )
+        made = runs.run(words)
+        assert [each.sop_instance_uid for each in runs.in_force] == made
+        if words == last:
+            assert made == in_force, "equal results are the same objects"
+        else:
+            assert not ever & set(made), "an archive may leave alone what comes under a UID that it has"
+        last = words
+
+
+@pytest.mark.parametrize("order", ["ABA", "ABAB", "AABB", "ABBA"])
+def test_each_change_makes_one_more_set_which_names_all_before_it(order: str) -> None:
+    runs = Runs()
+    for words in order:
+        runs.run(words)
+    changes = sum(here != there for here, there in pairwise(order))
+    assert len(runs.ever) == 2 * (changes + 1)
+    named = (*REVISION_BEFORE, *runs.ever[: 2 * changes])
+    assert runs.in_force[0].sop_instance_uid == next(
+        str(each.dataset.SOPInstanceUID)
+        for _, (each, *_) in make([Said(f"{order[-1]}0", tuple(one.sop_instance_uid for one in named))], named)
+    )
+
+
+def test_two_sets_that_are_in_force_give_way_to_one_that_names_both_even_where_it_equals_one_of_them() -> None:
+    """As earlier versions left them."""
+    first, second = Runs(), Runs()
+    first.run("A")
+    second.run("B")
+    runs = Runs([*first.in_force, *second.in_force], [*first.ever, *second.ever])
+    made = runs.run("A")
+    assert [each.sop_instance_uid for each in runs.in_force] == made
+    assert not set(made) & {each.sop_instance_uid for each in (*first.ever, *second.ever)}
+    assert runs.run("A") == made
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_run_that_makes_less_than_the_run_before_leaves_nothing_else_in_force(count: int) -> None:
+    runs = Runs()
+    runs.run("A")
+    assert [each.sop_instance_uid for each in runs.in_force] != (made := runs.run("A", count))
+    assert [each.sop_instance_uid for each in runs.in_force] == made
