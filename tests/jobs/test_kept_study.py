@@ -125,7 +125,7 @@ def test_a_job_makes_the_same_in_a_process_that_has_done_it_before(process: Proc
         with process.site.catalog.begin() as session:
             jobs.retry(session, job_id, process.site.clock(), actor="admin")
     with process.site.catalog.read() as session:
-        assert not events.recent(session, kind="job.answered-otherwise")
+        assert not events.recent(session, kind="job.results-replaced")
         assert not [row for row in session.scalars(select(ResultRow)) if row.superseded]
 
 
