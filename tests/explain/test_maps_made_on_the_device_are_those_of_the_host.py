@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,22 @@ def test_a_graph_in_half_precision_is_asked_the_same(tmp_path: Path, name: str) 
     for method in ("occlusion", "rise"):
         expected = explain(host, x, target=target, method=method, **METHODS[method])
         close(explain(device, x, target=target, method=method, **METHODS[method]).values, expected.values, 0.02)
+
+
+def test_a_segmentation_that_answers_in_double_precision_is_asked_the_same(tmp_path: Path) -> None:
+    proto = onnx.load(nets.packed("unet") / "model.onnx")
+    output = proto.graph.output[0]
+    proto.graph.node.append(helper.make_node("Cast", [output.name], ["double"], to=onnx.TensorProto.DOUBLE))
+    changed = copy.deepcopy(output)
+    changed.name, changed.type.tensor_type.elem_type = "double", onnx.TensorProto.DOUBLE
+    del proto.graph.output[0]
+    proto.graph.output.append(changed)
+    folder = nets.write_manifest(tmp_path / "unet" / "1.0.0", nets.manifest("unet", output__name="double"))
+    onnx.save(proto, folder / "model.onnx")
+    host, device = pair(folder)
+    x, target = nets.image("unet").numpy(), found_targets("unet")[0]
+    expected = explain(host, x, target=target, method="occlusion", **METHODS["occlusion"])
+    close(explain(device, x, target=target, method="occlusion", **METHODS["occlusion"]).values, expected.values, 1e-3)
 
 
 def graph(tmp_path: Path, nodes: list[Any], kind: int, size: tuple[Any, ...], **changes: object) -> Path:

@@ -17,8 +17,9 @@ from sqlalchemy import select
 from explain.anatomy.planted_anatomy import anatomy_package
 from peers import until
 from site_under_test import ROUTE, Site, film
-from whyray.base.errors import ImageError, ModelOutputError
+from whyray.base.errors import DecodeError, ImageError, ModelOutputError
 from whyray.catalog import Instance, JobState, ResultRow, events, jobs
+from whyray.imaging import Refusal
 from whyray.inference import Model, load_package
 from whyray.jobs import kept_study, worker
 from whyray.jobs.kept_study import KeptStudy
@@ -191,6 +192,21 @@ def test_a_study_that_can_not_be_read_is_not_kept(process: Process) -> None:
     with pytest.raises(ImageError), process.studies.images([stored.key]) as study:
         study.or_raise()
     assert process.studies._study is None
+
+
+def test_a_study_of_which_something_could_not_be_read_is_read_anew(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder may have been ended for memory, or a share have been away: the next job may get all of it."""
+    first, second, _ = queued(process.site)
+    refused = Refusal((), DecodeError("the decoder was ended"))
+    reading = kept_study.read_images
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_study, "read_images", lambda files: replace(reading(files), refusals=(refused,)))
+        done(first, process.tools())
+    assert process.studies._study is None
+    done(second, process.tools())
+    assert process.studies.reads == 2
 
 
 def test_whoever_asks_for_a_study_that_is_in_use_waits_for_it(process: Process) -> None:

@@ -22,6 +22,7 @@ from whyray.inference.session import RuntimeOptions, device_of, open_session, pl
 
 MaskNumbers = Mapping[str, NDArray[Any]]
 """What a batch of n masks is made from, n first: `cells` and `starts`, or `keep`; see `GridMasks`, `SegmentMasks`."""
+_TYPES: Mapping[str, type[Any]] = {"tensor(float16)": np.float16, "tensor(float)": np.float32}
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ class RegionScores:
         self._lasting: dict[str, Any] = {}
 
     def of(self, made: MaskedPass) -> FloatArray | None:
-        """(n, t); None where the output is of another shape or not finite throughout: the host has the words for it."""
-        if tuple(made.logits.shape()) != (made.count, self._count, *self._grid):
+        """(n, t); None where the output is of another shape or type, or not finite throughout: that is the host's."""
+        kind = _TYPES.get(made.logits.data_type())
+        if kind is None or tuple(made.logits.shape()) != (made.count, self._count, *self._grid):
             return None
-        kind = np.float16 if made.logits.data_type() == "tensor(float16)" else np.float32
         session = _session(mask_graphs.score_graph(self._count, self._grid, len(self._targets), kind), self._options)
         device = device_of(session)
         if not self._lasting:

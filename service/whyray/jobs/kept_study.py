@@ -92,7 +92,12 @@ class KeptStudy:
 
     def _keep_for_a_while(self) -> None:
         left = self.memory_left()
-        if self._study is None or (left is not None and left < LEAST_LEFT * _BYTES_A_PIXEL * self._study.pixels):
+        study = self._study
+        # what could not be read may be so for the next: a decoder was ended for memory, a share was away
+        if study is None or study.images.refusals:
+            self._drop()
+            return
+        if left is not None and left < LEAST_LEFT * _BYTES_A_PIXEL * study.pixels:
             self._drop()
             return
         self._dropping = threading.Timer(KEPT_FOR, self.drop)
