@@ -77,10 +77,10 @@ def test_nothing_of_an_object_lies_readable_on_the_disk_while_it_is_written_nor_
     content = b"Doe^Jane" * 20_000
     writer = storage.writer(suffix=".dcm", prefix=b"Doe^Jane")
     writer.write(content)
-    assert b"Doe" not in _on_disk(storage)
+    assert b"Doe^Jane" not in _on_disk(storage)
     with storage.local_file(writer.commit().key) as opened:
         assert opened.read_bytes() == b"Doe^Jane" + content
-        assert b"Doe" not in _on_disk(storage)
+        assert b"Doe^Jane" not in _on_disk(storage)
 
 
 @pytest.mark.parametrize("where", [0, 9, 16, 20, 50, START, START + SEGMENT, -1])
