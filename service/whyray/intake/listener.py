@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -16,7 +17,7 @@ from whyray.base.errors import ConfigError
 from whyray.catalog import Catalog, events
 from whyray.config import Listener
 from whyray.intake.admission import HostNames
-from whyray.intake.associations import Associations
+from whyray.intake.associations import Associations, not_listening
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
@@ -144,6 +145,7 @@ class StorageScp:
             # a port that one of these servers has is free when they have left it, all others have to be had before
             for spoken in sorted(moving, key=lambda spoken: new[spoken].port in ours):
                 if new[spoken].port in ours and not left:
+                    _refuse_elsewhere(new[spoken])
                     left = True
                     for each in had:
                         self._servers.pop(each).shutdown()
@@ -221,6 +223,23 @@ class Place(NamedTuple):
 
     address: str
     port: int
+
+
+def _refuse_elsewhere(place: Place) -> None:
+    """Refuse an address that is not this machine's before anybody leaves its port for it; this is tried repeatedly.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    try:
+        found = socket.getaddrinfo(place.address, 0, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 first, as pynetdicom
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind(address)
+    except OSError as error:
+        raise not_listening(place.address, place.port, error) from error
 
 
 def _places(listener: Listener) -> dict[str, Place]:
