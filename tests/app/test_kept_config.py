@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import onnxruntime
@@ -22,7 +23,7 @@ from whyray.base.child_process import how_ended
 from whyray.base.errors import ConfigError, PackageError
 from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
 from whyray.catalog.attention import attention
-from whyray.config import Config
+from whyray.config import Config, Reload
 
 __all__ = ["cli", "packages", "planted", "site"]
 
@@ -131,6 +132,25 @@ def test_what_a_role_can_t_do_is_refused_with_words_and_the_role_lives_on(site: 
         (kept,) = (site.parent / "state" / "config").iterdir()
         assert kept.read_text() == good, "what is started next starts from what could be obeyed"
     context.close()
+
+
+def test_a_role_is_seen_and_looks_again_whatever_a_look_at_the_file_raises(
+    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = Context.open(site)
+    looks = threading.Semaphore(0)
+
+    def reload(_: object) -> Reload:
+        looks.release()
+        raise KeyError("unforeseen")
+
+    monkeypatch.setattr("whyray.app.context._RELOAD_EVERY", 0.001)
+    monkeypatch.setattr(context.source, "reload_if_changed", reload)
+    with ProcessHeartbeat(context, "intake"):
+        for _ in range(3):
+            assert looks.acquire(timeout=30)
+    context.close()
+    assert len([each for each in caplog.records if "KeyError" in each.getMessage()]) == 1, "logged once"
 
 
 def kept_name(site: Path) -> str:

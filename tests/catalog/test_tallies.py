@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -16,6 +18,7 @@ from sqlalchemy.orm import Session
 import whyray.catalog
 from catalog.conftest import Postgres, Ticks
 from catalog.rows import NOON, job, received, result
+from peers import until
 from whyray.base.errors import PeerBusy
 from whyray.catalog import (
     Catalog,
@@ -149,6 +152,30 @@ def test_rows_that_were_there_before_are_counted(tmp_path: Path, ticks: Ticks) -
     with catalog.read() as session:
         assert kept(session) == before
         assert session.scalars(select(Delivery.route).distinct()).all() == ["route"]
+    catalog.close()
+
+
+def test_what_a_role_of_before_still_writes_while_counts_are_made_is_counted(postgres: Postgres) -> None:
+    catalog = Catalog(postgres.new_database("counted-while-written"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(whyray.catalog.__file__).parent / "migrations"))
+
+    def to(revision: str, move: Callable[[Config, str], None]) -> None:
+        with catalog.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            move(config, revision)
+
+    to("0021", command.downgrade)
+    with Session(catalog.engine) as before, Session(catalog.engine) as watching:
+        before.add(Workitem(worklist="", uid="1", code="", created_at=NOON))
+        before.flush()
+        upgrading = threading.Thread(target=to, args=["0022", command.upgrade])
+        upgrading.start()
+        until(lambda: watching.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+        before.commit()
+        upgrading.join(60)
+    with catalog.read() as session:
+        assert workitems.tally(session) == {"": {WorkitemState.SCHEDULED: 1}}
     catalog.close()
 
 

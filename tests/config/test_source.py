@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_settings_that_need_a_restart_are_named(file: Path) -> None:
     assert config.reload_if_changed() == Reload(True, restart=("listener.processes", "workers.count"))
 
 
-def test_what_can_t_be_done_as_a_new_file_says_refuses_that_file_once(file: Path) -> None:
+def test_what_can_t_be_done_as_a_new_file_says_refuses_that_file_and_is_told_once(file: Path) -> None:
     config = source(file, text("old"))
     asked: list[Config] = []
 
@@ -150,10 +151,56 @@ def test_what_can_t_be_done_as_a_new_file_says_refuses_that_file_once(file: Path
     assert config.current.routes[0].name == "old"
     assert config.refusal == refused.errors
     assert config.reload_if_changed(obey) == Reload(False)
-    assert [each.routes[0].name for each in asked] == ["new"]
+    assert {each.routes[0].name for each in asked} == {"new"}
     file.write_text(text("newer"))
     assert config.reload_if_changed().changed
     assert config.current.routes[0].name == "newer"
+
+
+def test_what_could_not_be_done_is_tried_again_soon_and_then_more_seldom_though_the_file_stays(file: Path) -> None:
+    config = source(file, text("old"))
+    file.write_text(text("new"))
+    hindrances = ["port 104 is taken"] * 3 + ["no certificate"] * 8
+    looks: list[int] = []
+
+    def obey(_: Config) -> None:
+        looks.append(look)
+        if hindrances:
+            raise ConfigError(hindrances.pop(0))
+
+    told: dict[int, str] = {}
+    for look in range(200):
+        reload = config.reload_if_changed(obey)
+        if reload.errors:
+            told[look] = reload.errors[0].message
+        if reload.changed:
+            break
+    assert looks[:6] == [0, 1, 3, 7, 15, 31]
+    assert looks[-1] - looks[-2] == 16, "never more seldom than at every 16th look"
+    assert told == {0: "port 104 is taken", 7: "no certificate"}, "once each"
+    assert config.current.routes[0].name == "new"
+    assert config.refusal == ()
+    assert config.reload_if_changed(obey) == Reload(False)
+
+
+def test_whatever_is_raised_by_what_a_new_file_asks_for_refuses_it_and_is_logged_once(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = source(file, text("old"))
+    file.write_text(text("new"))
+
+    def obey(_: Config) -> None:
+        raise KeyError("plain")
+
+    with caplog.at_level(logging.ERROR):
+        (problem,) = config.reload_if_changed(obey).errors
+        assert [config.reload_if_changed(obey) for _ in range(5)] == [Reload(False)] * 5
+    assert problem.message.startswith("KeyError in ")
+    assert len(caplog.records) == 1
+    assert config.current.routes[0].name == "old"
+    file.write_text(text("old"))
+    assert config.reload_if_changed().changed, "what was in force can be obeyed again"
+    assert config.refusal == ()
 
 
 def test_readers_never_see_a_mixture_while_files_are_swapped_under_them(file: Path) -> None:

@@ -126,8 +126,10 @@ def test_the_address_can_change_while_the_port_stays(listen: Listen) -> None:
 
 def test_an_address_that_is_not_this_machine_s_is_a_configuration_error_and_the_old_one_goes_on(listen: Listen) -> None:
     running = listen(port=free_port())
-    with pytest.raises(ConfigError, match=r"can't listen on 192\.0\.2\.1"):
+    before = running.scp._servers["plain"]
+    with pytest.raises(ConfigError, match=rf"can't listen on 192\.0\.2\.1 port {running.port}"):
         running.scp.update(listener_settings(port=running.port, address="192.0.2.1"))
+    assert running.scp._servers["plain"] is before, "it has not been away"
     assert echoes(running.port, "WHYRAY")
 
 

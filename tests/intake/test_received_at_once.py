@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -42,6 +44,29 @@ def test_the_peers_end_is_there_to_be_read(ends: tuple[socket.socket, socket.soc
     ends[0].close()
     assert layer.receive_at_once()
     assert not layer.has_bytes
+
+
+def test_a_connection_that_the_peer_resets_is_told_as_that() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = socket.create_connection(server.getsockname())
+        here, _ = server.accept()
+    here.settimeout(5)
+    words: list[str] = []
+    dul = SimpleNamespace(
+        state_machine=SimpleNamespace(current_state="Sta6"), socket=SimpleNamespace(socket=here), event_queue=Queue()
+    )
+    requestor = SimpleNamespace(primitive=None, address_info=None)
+    association = SimpleNamespace(
+        dul=dul, requestor=requestor, ae=SimpleNamespace(maximum_pdu_size=0), acse_timeout=5, dimse_timeout=5
+    )
+    layer = UpperLayer(association, here, lambda *told: words.append(told[2]), lambda *_: None)
+    with here:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        assert layer.receive_at_once()
+        layer.read()
+    assert words == ["the connection broke: Connection reset by peer"]
+    assert dul.event_queue.get_nowait() == "Evt17"
 
 
 def test_on_a_connection_that_would_wait_or_is_closed_nothing_is_tried(

@@ -22,6 +22,8 @@ from peers import echoes, free_port, until
 from whyray.base.errors import ConfigError
 from whyray.config import DicomWebListener, ListenerTls, Peer
 from whyray.config.services import WebTls
+from whyray.intake.listener import Place
+from whyray.intake.server import IntakeServer
 
 Listen = Callable[..., Running]
 
@@ -232,6 +234,63 @@ def test_where_one_of_them_can_t_listen_both_stay_where_they_were(
     assert (running.scp.port, running.scp.tls_port) == (first, second)
     assert echoes(first, "WHYRAY")
     assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+def test_what_the_next_start_alone_would_change_can_be_taken_back(
+    listen: Listen, hospital: Authority, film: Path
+) -> None:
+    first, second = free_port(), free_port()
+    running = listen(port=first, tls=settings(hospital, port=second))
+    before = running.scp._listener
+    for meanwhile in (
+        before.model_copy(update={"tls": before.tls.model_copy(update={"only": True})}),
+        before.model_copy(update={"tls": None}),
+    ):
+        for listener in (meanwhile, before):
+            running.scp.update(listener)
+            assert (running.scp.port, running.scp.tls_port) == (first, second)
+            assert echoes(first, "WHYRAY")
+            assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+
+
+def test_a_port_that_changed_while_tls_alone_was_asked_for_is_listened_on_once_it_is_named_again(
+    listen: Listen, hospital: Authority
+) -> None:
+    running = listen(tls=settings(hospital))
+    new = free_port()
+    moved(running, port=new, only=True)
+    assert running.scp.port != new
+    moved(running, only=False)
+    assert running.scp.port == new
+    assert echoes(new, "WHYRAY")
+
+
+def test_an_old_port_that_another_program_takes_meanwhile_costs_no_other_and_is_tried_again(
+    listen: Listen, hospital: Authority, film: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = free_port(), free_port()
+    running = listen(port=first, tls=settings(hospital, port=second))
+    serve = running.scp._serve
+
+    def taken(spoken: str, place: Place) -> IntakeServer:
+        if place.port == first:
+            raise ConfigError(f"can't listen on {place.address} port {first}")
+        return serve(spoken, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.scp, "_serve", taken)
+        for _ in range(2):
+            with pytest.raises(ConfigError) as refused:
+                moved(running, port=second, tls_port=first)
+            assert "nothing listens for plain DICOM" in refused.value.message
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        f"nothing listens for plain DICOM, since WhyRay can't listen on 127.0.0.1 port {first}"
+    ]
+    assert (running.scp.port, running.scp.tls_port) == (None, second)
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+    running.scp.update(running.scp._listener)
+    assert (running.scp.port, running.scp.tls_port) == (first, second)
+    assert echoes(first, "WHYRAY")
 
 
 def test_another_certificate_is_shown_from_the_next_connection_on(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import socket
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +12,7 @@ import redis
 
 from peers import RedisServer
 from whyray.jobs.queue import broker
-from whyray.jobs.subscription import plain, subscribed
+from whyray.jobs.subscription import Subscription, plain, subscribed
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,37 @@ def test_a_message_is_told_and_so_is_silence(by: str, redis_server: Callable[[],
         assert client.publish("channel", b"") == 1
         assert subscription.told(within=5)
         assert not subscription.told(within=0.01)
+
+
+def test_a_message_that_comes_with_the_confirmation_is_told_and_an_empty_password_is_none() -> None:
+    sent: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            sent.append(connection.recv(1 << 16))
+            connection.sendall(
+                b"*3\r\n$9\r\nsubscribe\r\n$7\r\nchannel\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$0\r\n\r\n"
+            )
+            connection.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        broker = threading.Thread(target=answer, args=[server])
+        broker.start()
+        url = f"redis://:@127.0.0.1:{server.getsockname()[1]}"
+        with subscribed(url, "channel", patience=5) as subscription:
+            assert subscription.told(within=0), "what came with the confirmation is not lost"
+        broker.join(30)
+    assert b"AUTH" not in sent[0]
+
+
+def test_a_descriptor_above_those_that_select_takes_is_listened_to() -> None:
+    here, peer = socket.socketpair()
+    high = fcntl.fcntl(here, fcntl.F_DUPFD_CLOEXEC, 1024)
+    here.close()
+    with socket.socket(fileno=high) as connection, peer:
+        peer.sendall(b"said")
+        assert Subscription(connection, 5).told(within=5)
 
 
 def test_a_broker_that_goes_is_an_error(redis_server: Callable[[], RedisServer]) -> None:

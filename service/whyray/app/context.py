@@ -21,6 +21,7 @@ from whyray.app.embedded_redis import embedded_url
 from whyray.app.ended_role import name_of, process_name
 from whyray.base.allocator import settle
 from whyray.base.errors import WhyRayError
+from whyray.base.failures import logged
 from whyray.base.sealing import SealingKeys
 from whyray.base.shown import shown_path
 from whyray.catalog import AuditEvent, AuditKind, AuditParticipant, Catalog, audit, events, headers, processes
@@ -171,8 +172,14 @@ class ProcessHeartbeat:
 
     def _run(self) -> None:
         settle()
+        told = ""
         while not self._end.wait(_RELOAD_EVERY):
-            self._reload()
+            try:
+                self._reload()
+                told = ""
+            except Exception as error:  # whatever it is: a role that goes on must not be taken for dead
+                if told != (told := repr(error)):
+                    logged(_log, error, shown_path(self._context.path))
             try:
                 self._seen()
             except SQLAlchemyError as error:

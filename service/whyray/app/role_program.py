@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from whyray.base.child_process import end_with_parent
 from whyray.base.uncollected import uncollected
 
 Role = Literal["intake", "worker", "delivery", "admin"]
@@ -43,7 +47,8 @@ def _run_worker(config: Path) -> None:
     from whyray.app.job_programs import job_process
 
     first = job_process(config)
-    first.start()
+    with suppress(OSError):  # `run_worker` tries again, where it is told what keeps it from starting
+        first.start()
     try:
         with uncollected():
             light_by_day_and_night()
@@ -58,6 +63,10 @@ def _run_worker(config: Path) -> None:
 
 def run_jobs(config: Path, connection: int) -> None:
     """Be the process of a worker's jobs, at the other end of this connection, until the worker is gone."""
+    # here and not between fork and exec, where Python must not run beside threads; and before all that takes time
+    end_with_parent(signal.SIGKILL)
+    if _is_left(connection):
+        return
     from whyray.base.allocator import share_arenas
 
     for_its_own_user_alone()
@@ -69,6 +78,13 @@ def run_jobs(config: Path, connection: int) -> None:
         from whyray.app.job_program import run_job_program
 
     run_job_program(config, connection)
+
+
+def _is_left(connection: int) -> bool:
+    """Whether nobody has the other end of a connection any more."""
+    ended = select.poll()
+    ended.register(connection, 0)  # its end is told unasked
+    return bool(ended.poll(0))
 
 
 def for_its_own_user_alone() -> None:

@@ -284,6 +284,7 @@ def upgrade_apart(engine: Engine) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=end_with_parent,
+        start_new_session=True,  # Ctrl-C is for the role, which ends when this is done
         check=False,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from whyray.base.errors import ConfigError
+from whyray.base.failures import logged, typed_error
 from whyray.base.shown import shown_path
 from whyray.config.destinations import DicomWebDestination
 from whyray.config.load import read_config
@@ -40,6 +42,9 @@ NEEDS_RESTART: tuple[Place, ...] = (
 )
 """Settings that a running process keeps until it is started again; all others take effect with the reload."""
 
+_log = logging.getLogger("whyray.config")
+_MOST_LOOKS = 16
+"""Looks at the file between two tries to obey it."""
 Check = Callable[[Config], Sequence[Problem]]
 
 
@@ -62,7 +67,8 @@ class Reload:
     changed
         Whether another configuration is in force than before.
     errors
-        What is wrong with the new file; the old one stays in force. Told once for each state of the file.
+        What is wrong with the new file; the old one stays in force. Told once for each state of the file, and once more
+        where something else keeps it from being obeyed.
     restart
         Dotted names of changed settings that take effect at the next start only.
     """
@@ -70,6 +76,27 @@ class Reload:
     changed: bool
     errors: tuple[Problem, ...] = ()
     restart: tuple[str, ...] = ()
+
+
+@dataclass
+class _PutOff:
+    """A configuration that reads well and could not be obeyed: a port may be free, a certificate there a little later.
+
+    It is tried again after `wait` looks at the file, of which `left` are left: soon at first, and then more seldom.
+    """
+
+    config: Config
+    wait: int = 1
+    left: int = 1
+
+    def is_due(self) -> bool:
+        """Whether it is to be tried at this look."""
+        self.left -= 1
+        return self.left <= 0
+
+    def failed_again(self) -> None:
+        """It could not be obeyed this time either."""
+        self.left = self.wait = min(2 * self.wait, _MOST_LOOKS)
 
 
 class ConfigSource:
@@ -107,6 +134,7 @@ class ConfigSource:
         self._keeper = keeper
         self._lock = threading.Lock()
         self._refusal: tuple[Problem, ...] = ()
+        self._put_off: _PutOff | None = None
         self._current, self._seen = self._first()
 
     def _first(self) -> tuple[Config, str]:
@@ -151,13 +179,14 @@ class ConfigSource:
         Parameters
         ----------
         obey
-            Does what the new configuration asks for before it is in force; a ConfigError of it refuses the file.
+            Does what the new configuration asks for before it is in force; what it raises refuses the file. The same
+            file is tried again at later looks, since the cause may lie outside it.
         """
         with self._lock:
             try:
                 content = self._read()
                 if self._digest(content, self._current) == self._seen:
-                    return Reload(False)
+                    return self._tried_again(content, obey)
                 content = self._settled(content)
             except ConfigError as error:
                 return self._refused(_unreadable(error), (Problem((), error.message),))
@@ -167,22 +196,52 @@ class ConfigSource:
             config, problems = self._parse(content)
             if config is None:
                 return self._refused(digest, problems)
-            try:
-                obey(config)
-            except ConfigError as error:
-                return self._refused(digest, (Problem((), error.message, suggestion=error.advice),))
-            restart = tuple(dotted(place) for place in NEEDS_RESTART if _at(self._current, place) != _at(config, place))
-            self._current = config
-            self._refusal = ()
-            self._seen = self._digest(content, config)
-            self._keep(content, config)
-            return Reload(True, restart=restart)
+            hindrance = self._hindrance(config, obey)
+            if hindrance is None:
+                return self._in_force(content, config)
+            reload = self._refused(digest, (hindrance,))
+            self._put_off = _PutOff(config)
+            return reload
+
+    def _tried_again(self, content: bytes, obey: Callable[[Config], None]) -> Reload:
+        """What the same file brings, now that the world around it may have changed."""
+        put_off = self._put_off
+        if put_off is None or not put_off.is_due():
+            return Reload(False)
+        hindrance = self._hindrance(put_off.config, obey)
+        if hindrance is None:
+            return self._in_force(content, put_off.config)
+        put_off.failed_again()
+        if (hindrance,) == self._refusal:
+            return Reload(False)
+        self._refusal = (hindrance,)
+        return Reload(False, self._refusal)
+
+    def _hindrance(self, config: Config, obey: Callable[[Config], None]) -> Problem | None:
+        """Why it can't be obeyed; None where it is."""
+        try:
+            obey(config)
+        except Exception as error:  # whatever it is, who looks at the file must go on looking
+            typed = typed_error(error)
+            hindrance = Problem((), typed.message, suggestion=typed.advice)
+            if not isinstance(error, ConfigError) and (hindrance,) != self._refusal:
+                logged(_log, error, shown_path(self.path))
+            return hindrance
+        return None
+
+    def _in_force(self, content: bytes, config: Config) -> Reload:
+        restart = tuple(dotted(place) for place in NEEDS_RESTART if _at(self._current, place) != _at(config, place))
+        self._current = config
+        self._refusal, self._put_off = (), None
+        self._seen = self._digest(content, config)
+        self._keep(content, config)
+        return Reload(True, restart=restart)
 
     def _refused(self, seen: str, problems: tuple[Problem, ...]) -> Reload:
         if seen == self._seen:
             return Reload(False)
         self._seen = seen
-        self._refusal = problems
+        self._refusal, self._put_off = problems, None
         return Reload(False, problems)
 
     def _read(self) -> bytes:

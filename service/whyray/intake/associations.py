@@ -27,6 +27,14 @@ from whyray.storage import Storage
 _NO_LIMIT = 1_000_000
 
 
+def not_listening(address: str, port: int, error: OSError) -> ConfigError:
+    """That an address or port can't be listened on."""
+    return ConfigError(
+        f"can't listen on {address} port {port}: {error.strerror}",
+        advice="Another program may have this port; name a free one in listener.port.",
+    )
+
+
 class Associations:
     """Makes servers of associations that all take instances in the same way, by the configuration in force.
 
@@ -110,10 +118,7 @@ class Associations:
                 hand_over=hand_over,
             )
         except OSError as error:
-            raise ConfigError(
-                f"can't listen on {address} port {port}: {error.strerror}",
-                advice="Another program may have this port; name a free one in listener.port.",
-            ) from error
+            raise not_listening(address, port, error) from error
         self._ae._servers.append(server)
         return server
 

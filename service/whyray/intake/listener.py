@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import ssl
 import threading
 import time
@@ -15,7 +17,7 @@ from whyray.base.errors import ConfigError
 from whyray.catalog import Catalog, events
 from whyray.config import Listener
 from whyray.intake.admission import HostNames
-from whyray.intake.associations import Associations
+from whyray.intake.associations import Associations, not_listening
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from whyray.base.http_server import HttpServer
     from whyray.intake.dicomweb import MoreRoutes
 
+_log = logging.getLogger("whyray.intake")
 _HTTP_GRACE = 5.0
 _PROCESS_GRACE = 5.0
 
@@ -58,13 +61,18 @@ class StorageScp:
         self._stopped = False
         self._servers: dict[str, IntakeServer] = {}
         """By what is spoken there: 'plain' or 'TLS'."""
+        self._at: dict[str, Place] = {}
+        """Where each of them was last told to listen; one that is missing in `_servers` could not be had there again.
+
+        Not what the configuration in force says: that may leave one out which is kept until the next start.
+        """
         self._dicomweb: HttpServer | None = None
         if start_process is not None:
             self._processes = ReceivingProcesses(listener.receiving_processes, start_process, receiver, self._open)
         self._tls = None if listener.tls is None else listener.tls.context()
         try:
             for spoken, place in _places(listener).items():
-                self._servers[spoken] = self._serve(spoken, place)
+                self._servers[spoken], self._at[spoken] = self._serve(spoken, place), place
             if listener.dicomweb is not None:
                 from whyray.intake.dicomweb import start_dicomweb  # an HTTP server: 10 MB where nobody wants one
 
@@ -113,38 +121,60 @@ class StorageScp:
         ------
         ConfigError
             If the new address or port can't be listened on, or a certificate can't be used; then all stays as it was.
+            Where another program has taken an old port meanwhile, it says so, and the next call tries again.
         """
-        tls = None if listener.tls is None or "TLS" not in self._servers else listener.tls.context()
-        self._move(_places(self._listener), _places(listener))
+        tls = None if listener.tls is None or "TLS" not in self._at else listener.tls.context()
+        self._move(_places(listener))
         self._tls, self._listener = tls or self._tls, listener
         self._associations.update(listener)
         if self._processes is not None:
             self._processes.reload()
 
-    def _move(self, old: Mapping[str, Place], new: Mapping[str, Place]) -> None:
+    def _move(self, new: Mapping[str, Place]) -> None:
         """Listen at other places: at all of them, or with ConfigError at those of before."""
-        moving = [spoken for spoken in self._servers if spoken in new and new[spoken] != old[spoken]]
-        ours = {old[spoken].port for spoken in moving}
+        moving = [
+            spoken
+            for spoken, place in self._at.items()
+            if spoken in new and (new[spoken] != place or spoken not in self._servers)
+        ]
+        had = {spoken: self._place(spoken) for spoken in moving if spoken in self._servers}
+        ours = {place.port for place in had.values()}
         begun: dict[str, IntakeServer] = {}
-        left: list[str] = []
+        left = False
         try:
             # a port that one of these servers has is free when they have left it, all others have to be had before
             for spoken in sorted(moving, key=lambda spoken: new[spoken].port in ours):
                 if new[spoken].port in ours and not left:
-                    left = moving
-                    for each in left:
-                        self._servers[each].shutdown()
+                    _refuse_elsewhere(new[spoken])
+                    left = True
+                    for each in had:
+                        self._servers.pop(each).shutdown()
                 begun[spoken] = self._serve(spoken, new[spoken])
-        except ConfigError:
+        except ConfigError as error:
             for server in begun.values():
                 server.shutdown()
-            for each in left:
-                self._servers[each] = self._serve(each, old[each])
+            self._go_back(had, error)
             raise
-        for spoken in moving:
-            if spoken not in left:
-                self._servers[spoken].shutdown()
+        if not left:
+            for each in had:
+                self._servers[each].shutdown()
         self._servers |= begun
+        self._at |= {spoken: new[spoken] for spoken in moving}
+
+    def _go_back(self, had: Mapping[str, Place], why: ConfigError) -> None:
+        """Listen again where nobody does; `why` says, too, where that fails."""
+        for spoken in [spoken for spoken in self._at if spoken not in self._servers]:
+            try:
+                self._servers[spoken] = self._serve(spoken, had.get(spoken, self._at[spoken]))
+            except ConfigError as error:
+                words = f"nothing listens for {spoken} DICOM, since WhyRay {error.message}"
+                why.message += f"; meanwhile {words}"
+                if spoken in had:  # else it has been told
+                    _log.error("%s", words)
+
+    def _place(self, spoken: str) -> Place:
+        """Where a server listens, with the port that was found where any was configured."""
+        return Place(self._at[spoken].address, int(self._servers[spoken].server_address[1]))
 
     def stop(self, *, grace: float = 5.0) -> None:
         """Let nobody new in, give open associations `grace` seconds to end, abort the rest; harmless when repeated."""
@@ -193,6 +223,23 @@ class Place(NamedTuple):
 
     address: str
     port: int
+
+
+def _refuse_elsewhere(place: Place) -> None:
+    """Refuse an address that is not this machine's before anybody leaves its port for it; this is tried repeatedly.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    try:
+        found = socket.getaddrinfo(place.address, 0, type=socket.SOCK_STREAM)
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)  # IPv4 first, as pynetdicom
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind(address)
+    except OSError as error:
+        raise not_listening(place.address, place.port, error) from error
 
 
 def _places(listener: Listener) -> dict[str, Place]:

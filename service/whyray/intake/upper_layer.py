@@ -71,6 +71,8 @@ class UpperLayer:
         self._buffer = bytearray(_SMALL)
         self._start = self._end = 0
         """Where in the buffer the bytes lie that were received and not read yet."""
+        self._broken: OSError | None = None
+        """Why nothing more can be received: the system says it once, and then that the peer has closed."""
         self._calling = _NO_PEER
         self._over = False
         self.why_ended = ""
@@ -173,12 +175,14 @@ class UpperLayer:
         Raises
         ------
         OSError
-            If the peer announces a PDU above the limit, or stalls.
+            If the peer announces a PDU above the limit, or stalls; or what the connection broke by.
         """
         limit = self._association.ae.maximum_pdu_size
         if limit and count - _HEAD.size > max(limit, _SMALLEST_LIMIT):
             raise OSError(f"a PDU of {count - _HEAD.size} bytes was announced, {limit} are allowed")
         while self._end - self._start < count:
+            if self._broken is not None:
+                raise self._broken
             left = self.remaining()
             if left <= 0:
                 raise TimeoutError
@@ -204,8 +208,8 @@ class UpperLayer:
                 self._end += os.readv(connection.fileno(), [free])
         except BlockingIOError:
             return False
-        except OSError:
-            return True  # `read` meets and tells it
+        except OSError as error:
+            self._broken = error  # `read` tells it
         return True
 
     def _make_room(self, count: int) -> None:

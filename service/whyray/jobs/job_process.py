@@ -284,15 +284,14 @@ def take_orders(
 
     `open_up` gives what status shows, and what works on one job. What it raises is told to the worker.
     """
-    # here and not between fork and exec, where Python must not run beside threads
     end_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        detail, work = open_up()
-    except Exception as error:  # told to who started this process, whatever it is
-        connection.send(Failed.of(typed_error(error)))
-        return
-    with suppress(EOFError, BrokenPipeError):
+    with suppress(EOFError, ConnectionError):  # the worker is gone
+        try:
+            detail, work = open_up()
+        except Exception as error:  # told to who started this process, whatever it is
+            connection.send(Failed.of(typed_error(error)))
+            return
         connection.send(Ready(detail))
         while True:
             order = connection.recv()

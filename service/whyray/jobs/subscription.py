@@ -15,14 +15,17 @@ from urllib.parse import unquote, urlsplit
 _PORT = 6379
 _PONG = b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"
 _CONFIRMED = b"\r\n:1\r\n"
-"""The end of what confirms a first subscription: the number of channels."""
+"""The end of what confirms a first subscription: the number of channels. What is said there may follow at once."""
 
 
 class Subscription:
-    """A connection that has subscribed; `patience` as of `subscribed`."""
+    """A connection that has subscribed; `patience` as of `subscribed`.
 
-    def __init__(self, connection: socket.socket, patience: float) -> None:
-        self._connection, self._patience = connection, patience
+    `told`: whether something was said already, with the confirmation.
+    """
+
+    def __init__(self, connection: socket.socket, patience: float, *, told: bool = False) -> None:
+        self._connection, self._patience, self._told = connection, patience, told
 
     def told(self, within: float) -> bool:
         """Whether something is said on the channel before so many seconds of silence, after which the broker was asked
@@ -33,6 +36,9 @@ class Subscription:
         OSError
             If it is not.
         """
+        if self._told:
+            self._told = False
+            return True
         silent = not self._readable(within)
         if silent:
             self._connection.sendall(_command("PING"))
@@ -44,7 +50,9 @@ class Subscription:
         return not silent or said != _PONG
 
     def _readable(self, within: float) -> bool:
-        return bool(select.select([self._connection], [], [], within)[0])
+        waiting = select.poll()  # `select` takes no descriptor above 1023
+        waiting.register(self._connection, select.POLLIN)
+        return bool(waiting.poll(within * 1000))
 
 
 def plain(url: str) -> bool:
@@ -64,19 +72,19 @@ def subscribed(url: str, channel: str, *, patience: float) -> Iterator[Subscript
     """
     with _connected(url, patience) as connection:
         parts = urlsplit(url)
-        if parts.password is not None:
+        if parts.password:
             who = [unquote(parts.username)] if parts.username else []
             connection.sendall(_command("AUTH", *who, unquote(parts.password)))
         connection.sendall(_command("SUBSCRIBE", channel))
         answer = b""
-        while not answer.endswith(_CONFIRMED):
+        while _CONFIRMED not in answer:
             part = connection.recv(1 << 16)
             if not part:
                 raise ConnectionError("the broker has closed the connection")
             answer += part
             if answer.startswith(b"-") or b"\r\n-" in answer:
                 raise ConnectionRefusedError("the broker refuses to be listened to")
-        yield Subscription(connection, patience)
+        yield Subscription(connection, patience, told=not answer.endswith(_CONFIRMED))
 
 
 def _connected(url: str, patience: float) -> socket.socket:

@@ -13,6 +13,9 @@ _ARRAY = {"sqlite": "json_array({})", "postgresql": "json_build_array({})::text"
 def upgrade() -> None:
     """Apply."""
     name = op.get_bind().dialect.name
+    if name == "postgresql":
+        # what a role of before still writes is committed before it is counted, or comes after the triggers
+        op.execute(f"LOCK TABLE {', '.join(_COUNTED)} IN SHARE ROW EXCLUSIVE MODE")
     for table in _COUNTED:
         facets = _facets(table, table, name)
         op.execute(
