@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real peers that the tests talk to. Without root it says what is missing; tests that need it then skip by name.
 set -euo pipefail
-packages=(orthanc orthanc-dicomweb orthanc-webviewer dcmtk dicom3tools default-jre-headless libpixelmed-java redis-server postgresql faketime chromium chromium-driver)
+packages=(orthanc orthanc-dicomweb orthanc-webviewer dcmtk dicom3tools default-jre-headless libpixelmed-java redis-server postgresql faketime ghostscript chromium chromium-driver)
 
 # the viewer OHIF, from its npm package (48 MB, once)
 python3 "$(dirname "$0")/viewers/ohif_package.py" || echo "Going on without OHIF; the tests that need it are skipped by name."
