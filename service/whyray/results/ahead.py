@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -43,27 +44,19 @@ class ShownAhead:
         if image.kind != "planar":
             return
         if self.layout is not None and self._drawn + 2 <= MOST_AHEAD:
-            self._draw(target, image, values, covered, region, self.layout)
+            overlay = partial(MapOverlay, values, covered, region, max(float(values.max()), 0.0))
+            self._draw(target, image, overlay, self.layout)
         if self.report and region.any():
             largest_outline(region, 0)
 
-    def _draw(
-        self,
-        target: str,
-        image: SourceImage,
-        values: Frames[np.float32],
-        covered: Frames[np.bool_],
-        region: Frames[np.bool_],
-        layout: Layout,
-    ) -> None:
-        top = max(float(values.max()), 0.0)
+    def _draw(self, target: str, image: SourceImage, overlay: Callable[[Layout], MapOverlay], layout: Layout) -> None:
         page = frame_picture(image, 0, planar_panel_size(image, layout))
-        MapOverlay(values, covered, region, top, layout).draw_ahead(page, 0)
+        overlay(layout).draw_ahead(page, 0)
         self._drawn += 1
         if target not in self._on_first_page:
             self._on_first_page.add(target)
             thumbnail = thumbnail_background(image, 0, thumbnail_side(layout))
-            MapOverlay(values, covered, region, top, thumbnail_layout(layout)).draw_ahead(thumbnail, 0)
+            overlay(thumbnail_layout(layout)).draw_ahead(thumbnail, 0)
             self._drawn += 1
 
 
