@@ -128,27 +128,9 @@ def test_images_go_to_the_device_once_a_method(name: str, method: str, monkeypat
     assert len(sent) > 10, "each batch sends its numbers"
 
 
-def half(tmp_path: Path, name: str) -> Path:
-    """The package of that net with all numbers in half precision."""
-    proto = onnx.load(nets.packed(name) / "model.onnx")
-    for each in proto.graph.initializer:
-        if each.data_type == onnx.TensorProto.FLOAT:
-            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name))
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
-                attribute.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(attribute.t).astype(np.float16)))
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    del proto.graph.value_info[:]
-    folder = nets.write_manifest(tmp_path / name / "1.0.0", nets.manifest(name))
-    onnx.save(proto, folder / "model.onnx")
-    return folder
-
-
 @pytest.mark.parametrize("name", ["residual", "unet"])
 def test_a_graph_in_half_precision_is_asked_the_same(tmp_path: Path, name: str) -> None:
-    host, device = pair(half(tmp_path, name))
+    host, device = pair(nets.half_precision(tmp_path, name))
     x = nets.image(name).numpy()
     target = found_targets(name)[0]
     for method in ("occlusion", "rise"):

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
 import yaml
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -335,3 +338,22 @@ def packed(name: str) -> Path:
 def loaded(name: str) -> Model:
     """A fresh model of that package, on one thread."""
     return load_package(packed(name), options=RuntimeOptions(device="cpu", intra_op_threads=1))
+
+
+def half_precision(folder: Path, name: str) -> Path:
+    """A package in `folder` of that kind's net, with all weights and tensors in half precision."""
+    proto = onnx.load(packed(name) / "model.onnx")
+    half = onnx.TensorProto.FLOAT16
+    for each in proto.graph.initializer:
+        if each.data_type == onnx.TensorProto.FLOAT:
+            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name))
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
+                attribute.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(attribute.t).astype(np.float16)))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = half
+    del proto.graph.value_info[:]
+    made = write_manifest(folder / name / "1.0.0", manifest(name))
+    onnx.save(proto, made / "model.onnx")
+    return made

@@ -8,13 +8,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from explain.references import close
 from inference import nets
 from whyray.base.errors import PackageError
 from whyray.explain import explain
-from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.inference import RuntimeOptions, load_package
 from whyray.onboarding import check_package
 
 CPU = RuntimeOptions(device="cpu", intra_op_threads=1)
@@ -138,28 +137,9 @@ def test_of_several_outputs_the_one_that_the_manifest_names_is_explained(tmp_pat
     close(found.values, expected[0].abs().amax(dim=0).numpy())
 
 
-def _half(tmp_path: Path, name: str) -> Model:
-    """The net of that kind with all weights and tensors in half precision."""
-    proto = onnx.load(nets.packed(name) / "model.onnx")
-    half = onnx.TensorProto.FLOAT16
-    for each in proto.graph.initializer:
-        if each.data_type == onnx.TensorProto.FLOAT:
-            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name))
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
-                attribute.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(attribute.t).astype(np.float16)))
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.elem_type = half
-    del proto.graph.value_info[:]
-    folder = nets.write_manifest(tmp_path / name / "1.0.0", nets.manifest(name))
-    onnx.save(proto, folder / "model.onnx")
-    return load_package(folder, options=CPU)
-
-
 @pytest.mark.parametrize("name", ["residual", "flatten", "unet"])
 def test_a_graph_in_half_precision_answers_as_the_one_in_single_up_to_its_digits(tmp_path: Path, name: str) -> None:
-    model, x = _half(tmp_path, name), nets.image(name).numpy()
+    model, x = load_package(nets.half_precision(tmp_path, name), options=CPU), nets.image(name).numpy()
     close(model.logits(x), nets.loaded(name).logits(x), 5e-3)
     assert model.logits(x).dtype == np.float32
 
@@ -173,7 +153,7 @@ def test_a_graph_in_half_precision_answers_as_the_one_in_single_up_to_its_digits
     ],
 )
 def test_a_graph_in_half_precision_is_explained_as_the_one_in_single(tmp_path: Path, name: str, method: str) -> None:
-    model, x = _half(tmp_path, name), nets.image(name).numpy()
+    model, x = load_package(nets.half_precision(tmp_path, name), options=CPU), nets.image(name).numpy()
     assert model.gradients.measured_tier() == "T2", model.gradients.tier_reason
     parameters = {"window": 8, "stride": 8} if method == "occlusion" else {}
     found = explain(model, x, target="all", method=method, **parameters)
