@@ -68,7 +68,8 @@ def results_of_run(
         return made, ()
     replaces += before.in_force
     made = make(_replacing(answers, replaces), replaces)
-    return made, tuple(uid for uid in in_force if uid not in _uids(made))
+    now = _uids(made)
+    return made, tuple(uid for uid in in_force if uid not in now)
 
 
 def _replacing(answers: Sequence[Answer], earlier: Sequence[EarlierResult]) -> list[Answer]:
