@@ -234,8 +234,7 @@ def finish(
         about = {"job": job.id, "created_at": job.created_at}
         session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
     if replaced:
-        unsent = replacement.replace(session, job.id, replaced)
-        words = f"{len(replaced)} results of an earlier run were replaced, {unsent} deliveries of them cancelled"
+        words = replacement.replace(session, job.id, replaced, now)
         study = job.study.study_instance_uid
         events.record(session, now, "warning", "job.results-replaced", words, study=study, job=job.id)
     job.state = job_after("finish", job.state)
