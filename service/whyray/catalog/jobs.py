@@ -64,6 +64,8 @@ def create(
 ) -> Job | None:
     """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
 
+    Cancelled jobs too: what they had made before is in force no more, and no retry makes it so beside the new one.
+
     Parameters
     ----------
     instances
@@ -84,7 +86,7 @@ def create(
     if any(old.input_digest == input_digest for old in earlier):
         return None
     for old in earlier:
-        if old.state in (JobState.SUPERSEDED, JobState.CANCELLED, JobState.CANCELLING):
+        if old.state is JobState.SUPERSEDED:
             continue
         old.state = job_after("supersede", old.state)
         session.execute(update(ResultRow).where(ResultRow.job_id == old.id).values(superseded=True))
