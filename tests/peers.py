@@ -203,6 +203,8 @@ class RedisServer:
 
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
+    """What else redis-server is started with."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -219,7 +221,7 @@ class RedisServer:
         """Start, and wait until it answers."""
         program = require("redis-server", "redis-server")
         call = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        call += ["--dir", str(self.folder), "--unixsocket", str(self.folder / "redis.sock")]
+        call += ["--dir", str(self.folder), "--unixsocket", str(self.folder / "redis.sock"), *self.options]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(call, stdout=log, stderr=subprocess.STDOUT)
         until(self._answers, what="redis-server's answer")

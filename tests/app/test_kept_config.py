@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import stat
 import threading
 from pathlib import Path
+from typing import TypeVar
 
-import onnxruntime
 import pytest
 import yaml
 from sqlalchemy import select
 
 from cli.conftest import Cli, cli, packages, planted, site
 from whyray.app.context import Context, ProcessHeartbeat
-from whyray.app.ended_role import enter_end, name_of, telling_why
 from whyray.app.kept_config import STATE_OF_SUPERVISOR, config_to_ask_by
 from whyray.app.supervisor import supervisor_of
-from whyray.app.worker_role import open_worker
-from whyray.base.child_process import how_ended
-from whyray.base.errors import ConfigError, PackageError
-from whyray.catalog import Catalog, Event, Process, processes, sqlite_url
+from whyray.base.errors import ConfigError
+from whyray.catalog import Catalog, Event, Process
 from whyray.catalog.attention import attention
 from whyray.config import Config, Reload
 
+Row = TypeVar("Row", Event, Process)
 __all__ = ["cli", "packages", "planted", "site"]
 
 WRONG = {
@@ -96,12 +92,8 @@ def test_a_mended_file_is_in_force_at_once_and_is_what_is_kept_then(site: Path) 
         assert "routes" in told.detail["config_refused"] or "line" in told.detail["config_refused"]
         (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
         assert event.message.startswith("the old configuration stays in force: ")
-        changed = yaml.safe_load(good)
-        changed["routes"][0]["name"] = "renamed"
-        site.write_text(yaml.safe_dump(changed))
-        heartbeat._reload()
-        heartbeat._seen()
-        (told,) = rows(context.catalog, Process)
+        site.write_text(with_a_route_renamed(good))
+        told = look_again(heartbeat, context)
         assert "config_refused" not in told.detail
     assert context.config().routes[0].name == "renamed"
     assert context.source.refusal == ()
@@ -118,12 +110,8 @@ def test_what_a_role_can_t_do_is_refused_with_words_and_the_role_lives_on(site: 
         raise taken
 
     with ProcessHeartbeat(context, "intake", obey=obey, detail=lambda: {"port": 11112}) as heartbeat:
-        changed = yaml.safe_load(good)
-        changed["routes"][0]["name"] = "renamed"
-        site.write_text(yaml.safe_dump(changed))
-        heartbeat._reload()
-        heartbeat._seen()
-        (told,) = rows(context.catalog, Process)
+        site.write_text(with_a_route_renamed(good))
+        told = look_again(heartbeat, context)
         assert "can't listen on 127.0.0.1 port 104" in told.detail["config_refused"]
         assert told.detail["port"] == 11112
         (event,) = [each for each in rows(context.catalog, Event) if each.kind == "config.refused"]
@@ -153,24 +141,39 @@ def test_a_role_is_seen_and_looks_again_whatever_a_look_at_the_file_raises(
     assert len([each for each in caplog.records if "KeyError" in each.getMessage()]) == 1, "logged once"
 
 
+def with_a_route_renamed(content: str) -> str:
+    changed = yaml.safe_load(content)
+    changed["routes"][0]["name"] = "renamed"
+    return str(yaml.safe_dump(changed))
+
+
+def look_again(heartbeat: ProcessHeartbeat, context: Context) -> Process:
+    """What is shown of a role after its next look at the file."""
+    heartbeat._reload()
+    heartbeat._seen()
+    (told,) = rows(context.catalog, Process)
+    return told
+
+
+def opened_while_wrong(site: Path) -> Context:
+    """A role's, begun after the file went wrong."""
+    opened(site)
+    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
+    return Context.open(site)
+
+
 def kept_name(site: Path) -> str:
     (kept,) = (site.parent / "state" / "config").iterdir()
     return kept.name
 
 
-def rows(catalog: Catalog, table: type) -> list[object]:
+def rows(catalog: Catalog, table: type[Row]) -> list[Row]:
     with catalog.read() as session:
         return list(session.scalars(select(table)))
 
 
-def catalog_of(site: Path) -> Catalog:
-    return Catalog(sqlite_url(site.parent / "state" / "catalog.sqlite"))
-
-
 def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_file(site: Path) -> None:
-    opened(site)
-    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    context = Context.open(site)
+    context = opened_while_wrong(site)
     with ProcessHeartbeat(context, "worker"), ProcessHeartbeat(context, "intake"), context.catalog.read() as session:
         found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
         (refused,) = [each for each in found if each.kind == "config.refused"]
@@ -180,9 +183,7 @@ def test_the_administrator_is_told_once_however_many_roles_look_at_the_wrong_fil
 
 
 def test_status_says_that_an_older_configuration_is_in_force(cli: Cli, site: Path) -> None:
-    opened(site)
-    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    context = Context.open(site)
+    context = opened_while_wrong(site)
     with ProcessHeartbeat(context, "worker"):
         said = cli("status", "--config", site)
     context.close()
@@ -192,101 +193,7 @@ def test_status_says_that_an_older_configuration_is_in_force(cli: Cli, site: Pat
 
 
 def test_serve_starts_from_the_kept_one_too(site: Path) -> None:
-    opened(site)
-    site.write_text(WRONG["no YAML"].format(state=site.parent / "state"))
-    context = opened(site)
+    context = opened_while_wrong(site)
+    context.close()
     supervisor = supervisor_of(site, context.config())
     assert [each.name for each in supervisor.roles] == ["intake", "delivery", "admin", "worker 1"]
-
-
-# --- why a role ended --------------------------------------------------------------------------------------------
-def test_a_role_that_cannot_start_is_told_with_its_reason(cli: Cli, site: Path) -> None:
-    opened(site)
-    for _ in range(2):
-        with pytest.raises(PackageError), telling_why("worker", site):
-            raise PackageError("planted@1.0.0: model.onnx is missing", advice="Install it again.")
-    said = cli("status", "--config", site)
-    assert said.code == 1
-    assert re.search(r"does not run: PackageError \(began .*\): planted@1.0.0: model.onnx is missing", said.everything)
-    assert "Install it again." in said.everything
-    catalog = catalog_of(site)
-    assert [each.kind for each in rows(catalog, Event)] == ["role.ended"], "told once, however often it is tried"
-    with catalog.read() as session:
-        found = attention(session, catalog.clock(), destinations=["pacs"], free_bytes=2**40)
-    (told,) = [each for each in found if each.kind.startswith("process.")]
-    assert (told.kind, told.severity) == ("process.ended", "error")
-    assert told.title == f"{name_of('worker')} does not run: PackageError"
-    assert told.message == "planted@1.0.0: model.onnx is missing"
-    catalog.close()
-
-
-@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="CUDA may load here")
-def test_a_worker_that_can_not_have_the_gpu_asked_for_refuses_to_start_and_status_says_why(
-    cli: Cli, site: Path
-) -> None:
-    site.write_text(site.read_text("utf-8") + "workers: {device: cuda}\n", "utf-8")
-    ended = cli("worker", "--config", site)
-    assert ended.code == 2
-    assert "ConfigError: workers.device: device 'cuda' was asked for" in ended.err
-    said = cli("status", "--config", site).everything
-    assert re.search(r"does not run: ConfigError \(began .*\): workers.device", said)
-
-
-def test_a_worker_whose_queue_does_not_answer_is_told_as_hindered(cli: Cli, site: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there
-        site.write_text(
-            site.read_text("utf-8") + f"queue: {{url: redis://127.0.0.1:{taken.getsockname()[1]}/0}}\n", "utf-8"
-        )
-        worker = open_worker(site)
-        heartbeat, context = worker.heartbeat, worker.context
-        with heartbeat:
-            said = cli("status", "--config", site).everything
-            with context.catalog.read() as session:
-                found = attention(session, context.catalog.clock(), destinations=["pacs"], free_bytes=2**40)
-        context.close()
-    assert f"{heartbeat.name} hindered: PeerUnreachable: the queue does not answer" in said
-    (told,) = [each for each in found if each.kind.startswith("process.")]
-    assert (told.kind, told.severity) == ("process.hindered", "error")
-    assert "Redis" in told.advice
-
-
-def test_a_role_that_runs_again_is_no_more_told_as_ended(site: Path) -> None:
-    context = Context.open(site)
-    with pytest.raises(PackageError), telling_why("worker", site):
-        raise PackageError("broken")
-    with ProcessHeartbeat(context, "worker"), context.catalog.read() as session:
-        (row,) = session.scalars(select(Process))
-        assert processes.is_alive(row, context.catalog.clock())
-    context.close()
-
-
-def test_a_defect_that_ends_a_role_names_its_place_and_not_its_text(cli: Cli, site: Path) -> None:
-    opened(site)
-    with pytest.raises(KeyError), telling_why("delivery", site):
-        raise KeyError("Doe^Jane")
-    said = cli("status", "--config", site).everything
-    assert re.search(r"InternalError \(began .*\): KeyError in ", said)
-    assert "Doe" not in said
-
-
-def test_a_role_that_was_killed_is_told_by_who_watches_it_and_is_not_looked_for_any_more(site: Path) -> None:
-    from whyray.base.errors import RoleLost
-
-    context = Context.open(site)
-    with context.catalog.begin() as session:
-        processes.seen(session, name_of("worker") + ":77", "worker", context.catalog.clock(), {})
-    name, killed = name_of("worker").replace("worker@", "worker 1@"), RoleLost("worker 1 was ended by SIGKILL")
-    enter_end(context.config().catalog_url, "worker", name, killed, 77)
-    (row,) = rows(context.catalog, Process)
-    assert processes.why_ended(row) == {
-        "code": "RoleLost",
-        "message": "worker 1 was ended by SIGKILL",
-        "advice": RoleLost.default_advice,
-    }
-    context.close()
-
-
-def test_exit_codes_are_told_in_words() -> None:
-    assert how_ended(-9) == "was ended by SIGKILL"
-    assert how_ended(1) == "ended with code 1"

@@ -12,9 +12,11 @@ from onnx import TensorProto, helper
 
 from planted import planted_package
 from site_under_test import ROUTE, Site, film, site
+from whyray.app.job_program import runtime_options
 from whyray.app.job_programs import job_process
 from whyray.app.worker_role import open_worker
 from whyray.catalog import JobState
+from whyray.jobs import cores
 from whyray.jobs.attempt import Work
 from whyray.jobs.job_process import JobProcess
 from whyray.jobs.memory_limit import memory_of_a_job
@@ -110,6 +112,15 @@ def test_a_process_that_was_started_before_may_hold_what_the_configuration_says(
         assert first.memory == memory_of_a_job(worker.context.config().workers) == 3 * 10**9
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize(("workers", "threads"), [({}, None), ({"count": 2}, 3), ({"count": 2, "threads": 5}, 5)])
+def test_workers_of_one_machine_divide_its_cores(
+    site: Site, workers: dict[str, int], threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "_cores", lambda: 6)
+    site.configure(workers=workers)
+    assert runtime_options(site.config).intra_op_threads == threads
 
 
 def test_what_a_worker_does_with_a_message_is_its_own_and_no_other_apps(site: Site) -> None:

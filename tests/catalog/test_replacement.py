@@ -71,7 +71,10 @@ def test_what_was_not_sent_of_replaced_results_is_cancelled(catalog: Catalog, ti
             "2.25.21": DeliveryState.QUEUED,
         }
         (event,) = events.recent(session, kind="job.results-replaced")
-        assert event.message == "4 results of an earlier run were replaced, 3 deliveries of them cancelled"
+        assert event.message == (
+            "4 results of an earlier run were replaced, 3 deliveries of them cancelled; "
+            "1 had been sent and 0 are being sent: the archive may show them beside the new ones"
+        )
         ticks.pass_by(WAIT)
         assert deliveries.wake(session, ticks()) == 0
         assert [each.result.sop_instance_uid for each in claim(session, ticks)] == ["2.25.21"]
@@ -84,15 +87,19 @@ def test_what_stays_in_force_is_still_sent(catalog: Catalog, ticks: Ticks) -> No
         assert {each.result.sop_instance_uid for each in claim(session, ticks)} == {"2.25.11", "2.25.21"}
 
 
+@pytest.mark.parametrize("late_instances", [False, True])
 @pytest.mark.parametrize("ending", ["sent", "later", "handed back", "sender died"])
 def test_a_delivery_that_is_being_sent_may_arrive_and_is_not_tried_again(
-    catalog: Catalog, ticks: Ticks, ending: str
+    catalog: Catalog, ticks: Ticks, ending: str, late_instances: bool
 ) -> None:
     with catalog.begin() as session:
         job_id = ran(session, ticks, "11")
         (row,) = claim(session, ticks)
         run_again(session, ticks, job_id, "21", replaced=("11",))
         assert row.state is DeliveryState.SENDING
+        if late_instances:
+            job(session, instances=2, now=ticks())
+            session.flush()
         if ending == "sent":
             deliveries.sent(session, row.id, "sender", 0, "0x0000 Success", ticks(), announce_as="2.25.1")
         elif ending == "later":
@@ -174,3 +181,40 @@ def test_an_announcement_of_replaced_results_alone_that_was_tried_is_cancelled(c
         announcements.sent(session, new.id, "announcer", ticks())
         session.flush()
         assert not announcements.due(session, "pacs", ticks(), committed=False)
+
+
+def test_what_of_replaced_results_is_or_may_come_to_the_archive_is_said(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        job_id = ran(session, ticks, "11", "12", "13")
+        send(session, ticks, most=1)
+        (row,) = claim(session, ticks, most=1)
+        run_again(session, ticks, job_id, "21", replaced=("11", "12", "13"))
+        (event,) = events.recent(session, kind="job.results-replaced")
+        assert event.message == (
+            "3 results of an earlier run were replaced, 1 deliveries of them cancelled; "
+            "1 had been sent and 1 are being sent: the archive may show them beside the new ones"
+        )
+        assert not events.recent(session, kind="delivery.replaced")
+        deliveries.sent(session, row.id, "sender", 0, "0x0000 Success", ticks())
+        session.flush()
+        (event,) = events.recent(session, kind="delivery.replaced")
+        assert (event.severity, event.job_id) == ("warning", job_id)
+        assert event.message == f"pacs took {row.result.sop_instance_uid}, which a later run replaced meanwhile"
+
+
+def test_a_result_is_replaced_at_one_time_whatever_becomes_of_its_job(catalog: Catalog, ticks: Ticks) -> None:
+    with catalog.begin() as session:
+        job_id = ran(session, ticks, "11")
+        run_again(session, ticks, job_id, "21", replaced=("11",))
+        at = of(session, "11").result.replaced_at
+        assert at is not None
+        ticks.pass_by(WAIT)
+        run_again(session, ticks, job_id, "31", replaced=("21",))
+        job(session, instances=2, now=ticks())
+        session.flush()
+        rows = [of(session, name).result for name in ("11", "21", "31")]
+        assert rows[0].replaced_at == at
+        assert rows[1].replaced_at is not None
+        assert rows[1].replaced_at > at
+        assert rows[2].replaced_at is None
+        assert all(each.superseded for each in rows)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
 from pydicom.uid import CTImageStorage, MRImageStorage
+from pynetdicom.association import Association
 
 from intake.conftest import Running
 from intake.raw import (
@@ -202,12 +206,35 @@ def test_a_peer_that_asks_for_nothing_is_given_up_with_an_event(listen: Listen) 
     aborted(running, "no association was requested", "unknown")
 
 
-def test_a_probe_that_connects_and_leaves_is_no_event(listen: Listen) -> None:
+@pytest.mark.parametrize("leaves", ["closes", "resets"])
+def test_a_probe_that_connects_and_leaves_is_no_event(listen: Listen, leaves: str) -> None:
     running = listen()
-    with RawPeer(running.port):
-        pass
+    for _ in range(3):
+        with RawPeer(running.port) as peer:
+            if leaves == "resets":
+                reset(peer.connection)
     assert echoes(running.port, "WHYRAY")
+    until(lambda: threads_of_associations() == 0)
     assert running.events("intake.aborted") == []
+
+
+def test_a_peer_that_resets_the_connection_within_its_request_is_an_event(listen: Listen) -> None:
+    running = listen()
+    with RawPeer(running.port) as peer:
+        peer.send(Request().encoded()[:50])
+        until(lambda: threads_of_associations() == 1)
+        reset(peer.connection)
+    aborted(running, "", "unknown")
+
+
+def reset(connection: socket.socket) -> None:
+    """Close it as load balancers do after a probe: with RST instead of FIN."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def threads_of_associations() -> int:
+    return sum(isinstance(each, Association) for each in threading.enumerate())
 
 
 # --- the end of associations -----------------------------------------------------------------------------------------
@@ -272,6 +299,35 @@ def test_a_peer_that_stops_within_a_pdu_leaves_an_event(listen: Listen) -> None:
         peer.send(pdu(4, value(b"x" * 90, 3))[:-20])
         assert peer.answer()[0] in (0, ABORTED)
     aborted(running, "the peer stopped in the middle of a PDU")
+
+
+@pytest.mark.parametrize("within", ["a PDU", "nothing"])
+def test_a_peer_that_is_not_there_any_more_is_not_told_to_have_stopped(
+    listen: Listen, within: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's own time-out (keep-alive, or unacknowledged data) has the same Python type as a wait of WhyRay's."""
+    running = listen()
+    readv = os.readv
+    gone = False
+
+    def timing_out(number: int, buffers: Sequence[memoryview]) -> int:
+        if gone and number == accepted:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        return readv(number, buffers)
+
+    monkeypatch.setattr(os, "readv", timing_out)
+    with RawPeer(running.port) as peer:
+        assert peer.associate()[0] == ACCEPTED
+        (association,) = (each for each in threading.enumerate() if isinstance(each, Association))
+        accepted = association.dul.socket.socket.fileno()
+        gone = within == "nothing"
+        peer.send(pdu(4, value(b"x" * 90, 3))[:-20])
+        if within == "a PDU":
+            until(lambda: association.upper_layer.has_bytes)  # type: ignore[attr-defined]
+            gone = True
+            peer.send(b"x")
+        assert peer.answer()[0] in (0, ABORTED)
+    aborted(running, "the connection broke: Connection timed out")
 
 
 def test_connections_above_the_limit_leave_an_event(listen: Listen) -> None:

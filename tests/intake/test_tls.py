@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -154,6 +155,21 @@ def test_a_peer_that_never_shakes_hands_holds_nobody_up(listen: Listen, hospital
         assert send(running, hospital.file, hospital.signs("modality"), film) == 0
         until(lambda: running.events("intake.aborted"))
     assert "did not take part in the handshake in time" in running.events("intake.aborted")[0].message
+
+
+@pytest.mark.parametrize("leaves", ["closes", "resets"])
+def test_a_probe_that_connects_to_the_port_of_tls_and_leaves_is_no_event(
+    listen: Listen, hospital: Authority, film: Path, leaves: str
+) -> None:
+    running = listen(tls=settings(hospital))
+    assert running.scp.tls_port is not None
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", running.scp.tls_port)) as probe:
+            if leaves == "resets":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert send(running, hospital.file, hospital.signs("modality"), film) == 0
+    until(lambda: running.scp.associations == 0)
+    assert running.events("intake.aborted") == []
 
 
 def test_connections_that_never_shake_hands_make_room_for_others(listen: Listen, hospital: Authority) -> None:

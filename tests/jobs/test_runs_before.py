@@ -25,6 +25,7 @@ class Said:
 
     words: str
     supersedes: tuple[str, ...] = ()
+    run: int = 1
 
 
 @dataclass
@@ -33,13 +34,15 @@ class Runs:
 
     in_force: list[EarlierResult] = field(default_factory=list)
     ever: list[EarlierResult] = field(default_factory=list)
+    replacements: int = 0
 
     def run(self, words: str, count: int = 2) -> list[str]:
         """The UIDs that this run makes of a job of so many images."""
         replaced_before = [each for each in self.ever if each not in self.in_force]
-        before = RunsBefore(tuple(self.in_force), tuple(replaced_before))
+        before = RunsBefore(tuple(self.in_force), tuple(replaced_before), self.replacements)
         answers: list[Any] = [Said(f"{words}{number}") for number in range(count)]
         made, replaced = results_of_run(answers, REVISION_BEFORE, before, make)
+        self.replacements += bool(replaced)
         results = [EarlierResult("sr", str(each.dataset.SOPInstanceUID), "0") for _, group in made for each in group]
         self.in_force = [each for each in self.in_force if each.sop_instance_uid not in replaced]
         self.in_force += [each for each in results if each not in self.ever]
@@ -84,7 +87,9 @@ def test_each_change_makes_one_more_set_which_names_all_before_it(order: str) ->
     named = (*REVISION_BEFORE, *runs.ever[: 2 * changes])
     assert runs.in_force[0].sop_instance_uid == next(
         str(each.dataset.SOPInstanceUID)
-        for _, (each, *_) in make([Said(f"{order[-1]}0", tuple(one.sop_instance_uid for one in named))], named)
+        for _, (each, *_) in make(
+            [Said(f"{order[-1]}0", tuple(one.sop_instance_uid for one in named), changes + 1)], named
+        )
     )
 
 

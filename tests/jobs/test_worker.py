@@ -139,6 +139,9 @@ def test_a_job_that_answers_otherwise_when_it_runs_again_leaves_one_set_of_resul
     assert named
     (event,) = [each for each in rows(site, Event) if each.kind == "job.results-replaced"]
     assert event.job_id == job_id
+    for each, said in ((first, False), (in_force, True)):
+        descriptions = [str(dcmread(site.storage.root / one.key).SeriesDescription) for one in each]
+        assert {text.endswith("rev 1.2, replaces 1") for text in descriptions} == {said}, descriptions
 
     again(site, job_id)
     assert [each.sop_instance_uid for each in rows(site, ResultRow) if not each.superseded] == [

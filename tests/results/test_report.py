@@ -225,6 +225,12 @@ def test_a_report_that_replaces_another_names_it_as_predecessor(image, templates
     assert any("Revision 2" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
 
 
+def test_a_report_of_a_run_with_other_results_says_so(image, templates):
+    report = report_of(answer_about(image, run=2, supersedes=("1.2.3.4",)), templates)
+    assert report.SeriesDescription.endswith("rev 1.2, replaces 1")
+    assert any("Revision 1.2, replaces" in each.TextValue for each in walk(report) if each.ValueType == "TEXT")
+
+
 def test_a_first_report_has_no_predecessor(image, templates):
     assert "PredecessorDocumentsSequence" not in report_of(answer_about(image), templates)
 

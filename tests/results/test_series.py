@@ -76,6 +76,22 @@ def test_many_findings_are_counted_and_no_word_is_cut(templates) -> None:
 
 
 @pytest.mark.parametrize(
+    ("revision", "run", "ending"),
+    [
+        (1, 1, ""),
+        (1, 2, " · rev 1.2, replaces 1"),
+        (1, 3, " · rev 1.3, replaces 1.2"),
+        (2, 2, " · rev 2.2, replaces 2"),
+    ],
+)
+def test_the_series_of_a_run_that_gave_other_results_is_told_from_the_one_before(
+    revision: int, run: int, ending: str, templates
+) -> None:
+    answer = replace(found(film(), Mass=0.7), revision=revision, run=run)
+    assert series_description(answer, templates.series.seg, "") == f"AI Region · Mass{ending}"
+
+
+@pytest.mark.parametrize(
     "text",
     ["Extraordinarily comprehensive examination of everything that radiographs may reveal", "x" * 90, "ab " * 40],
 )

@@ -9,16 +9,22 @@ from functools import lru_cache, partial
 from importlib.metadata import distributions
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whyray.app.context import Context
 from whyray.app.tracing import traced_jobs
 from whyray.base.errors import ConfigError, PackageError
 from whyray.base.uncollected import uncollected
+from whyray.jobs.cores import threads_of_a_worker
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_messages import Order
 from whyray.jobs.job_process import WorkOnOrder, take_orders
 from whyray.jobs.memory_limit import limit_this_process, memory_of_a_job
+
+if TYPE_CHECKING:
+    from whyray.config import Config
+    from whyray.inference import RuntimeOptions
 
 
 def run_job_program(path: Path, connection: int) -> None:
@@ -35,18 +41,13 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
 
         import onnxruntime
 
-        from whyray.inference import Model, RuntimeOptions, load_package
+        from whyray.inference import Model, load_package
         from whyray.jobs.kept_study import KeptStudy
         from whyray.jobs.worker import Tools, work_on
         from whyray.results import Templates, load_templates
 
     refuse_missing_gpu(workers.device)
-    options = RuntimeOptions(
-        device=workers.device,
-        intra_op_threads=workers.threads,
-        artefacts=(context.config().artefact_folder,),
-        cache=context.config().state / "compiled",
-    )
+    options = runtime_options(context.config())
     loaded: dict[str, Model] = {}
 
     def model(package: str) -> Model:
@@ -79,6 +80,18 @@ def _opened(path: Path) -> tuple[dict[str, str], WorkOnOrder]:
 
     providers = ", ".join(onnxruntime.get_available_providers())
     return {"onnxruntime": onnxruntime.__version__, "providers": providers}, work
+
+
+def runtime_options(config: Config) -> RuntimeOptions:
+    """How models run in the process of one worker's jobs."""
+    from whyray.inference import RuntimeOptions
+
+    return RuntimeOptions(
+        device=config.workers.device,
+        intra_op_threads=threads_of_a_worker(config.workers),
+        artefacts=(config.artefact_folder,),
+        cache=config.state / "compiled",
+    )
 
 
 def refuse_two_runtimes(path: Sequence[str] | None = None) -> None:

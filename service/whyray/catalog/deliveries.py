@@ -103,7 +103,11 @@ def sent(
     delivery.transfer_syntax_uid = transfer_syntax_uid
     attempts.clear_error(delivery)
     attempts.release_lease(delivery)
-    if announce_as is not None:
+    result = delivery.result
+    if replacement.is_replaced(result):
+        words = f"{delivery.destination} took {result.sop_instance_uid}, which a later run replaced meanwhile"
+        events.record(session, now, "warning", "delivery.replaced", words, job=result.job_id)
+    elif announce_as is not None:
         announcements.gather(session, delivery, announce_as, now)
 
 

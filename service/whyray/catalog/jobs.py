@@ -64,6 +64,8 @@ def create(
 ) -> Job | None:
     """Create the job, superseding what the same route and package made of fewer instances; None if it exists.
 
+    Cancelled jobs too: what they had made before is in force no more, and no retry makes it so beside the new one.
+
     Parameters
     ----------
     instances
@@ -84,7 +86,7 @@ def create(
     if any(old.input_digest == input_digest for old in earlier):
         return None
     for old in earlier:
-        if old.state in (JobState.SUPERSEDED, JobState.CANCELLED, JobState.CANCELLING):
+        if old.state is JobState.SUPERSEDED:
             continue
         old.state = job_after("supersede", old.state)
         session.execute(update(ResultRow).where(ResultRow.job_id == old.id).values(superseded=True))
@@ -234,8 +236,7 @@ def finish(
         about = {"job": job.id, "created_at": job.created_at}
         session.execute(_FOR_DESTINATION, [about | {"destination": name} for name in names])
     if replaced:
-        unsent = replacement.replace(session, job.id, replaced)
-        words = f"{len(replaced)} results of an earlier run were replaced, {unsent} deliveries of them cancelled"
+        words = replacement.replace(session, job.id, replaced, now)
         study = job.study.study_instance_uid
         events.record(session, now, "warning", "job.results-replaced", words, study=study, job=job.id)
     job.state = job_after("finish", job.state)

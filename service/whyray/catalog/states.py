@@ -107,6 +107,8 @@ JOB_TRANSITIONS: tuple[Transition[JobState], ...] = (
     Transition("supersede", J.WAITING, J.SUPERSEDED, "routing", "as above"),
     Transition("supersede", J.RUNNING, J.SUPERSEDED, "routing", "as above; the worker stops at its next batch"),
     Transition("supersede", J.FAILED, J.SUPERSEDED, "routing", "as above"),
+    Transition("supersede", J.CANCELLING, J.SUPERSEDED, "routing", "as above; the worker stops at its next batch"),
+    Transition("supersede", J.CANCELLED, J.SUPERSEDED, "routing", "as above; it can't be retried beside that one"),
     Transition("supersede", J.DONE, J.SUPERSEDED, "routing", "as above; its results are marked superseded"),
 )
 

@@ -210,6 +210,9 @@ class ResultRow(Base):
     """The picture in small, as lists show it; None of results of earlier versions."""
     sha256: Mapped[str] = mapped_column(String(64))
     superseded: Mapped[bool] = mapped_column(default=False)
+    """By a later revision or a later run: not in force any more."""
+    replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When a later run of the same job replaced it; those that one run replaced have the same time."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     job: Mapped[Job] = relationship(back_populates="results")
     deliveries: Mapped[list[Delivery]] = relationship(back_populates="result", cascade="all, delete-orphan")

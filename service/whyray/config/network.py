@@ -312,8 +312,9 @@ class Listener(Section):
     limits: ListenerLimits = ListenerLimits()
     """Limits and time-outs; re-read while running, for new associations."""
     processes: Count = 1
-    """Processes that take instances in; with 1 the one that listens does so itself. On two cores more did not pay; try
-    them with eight or more, and many associations. Takes effect at the next start."""
+    """Processes that take instances in by DICOM; with 1 the one that listens does so itself, and what comes by STOW-RS
+    it always serves itself. On two cores more did not pay; try them with eight or more, and many associations. Takes
+    effect at the next start."""
     dicomweb: DicomWebListener | None = None
     """STOW-RS, by HTTP; off where left out."""
     tls: ListenerTls | None = None

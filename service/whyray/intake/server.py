@@ -207,6 +207,9 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             try:
                 if not isinstance(arrived, Arrived):
                     raise ConnectionAbortedError  # it made room
+                if self._is_left():
+                    arrived.is_over = True
+                    raise ConnectionAbortedError
                 context: ssl.SSLContext = self.server.tls()
                 by_tls = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
                 self.request = by_tls
@@ -220,6 +223,13 @@ class _Connection(RequestHandler):  # type: ignore[misc]
                 return
             self.request.settimeout(self.server.stall())
         super().handle()
+
+    def _is_left(self) -> bool:
+        """Whether the peer leaves before it has sent anything, as probes of load balancers do: no event."""
+        try:
+            return not self.request.recv(1, socket.MSG_PEEK)
+        except ConnectionResetError:
+            return True
 
     def _create_association(self) -> Any:
         association = super()._create_association()

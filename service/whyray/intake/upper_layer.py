@@ -144,14 +144,11 @@ class UpperLayer:
                 self._discard()
                 self._closed(started=started)
                 return
-        except TimeoutError:
-            self._discard()
-            self.end(_NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU")
-            dul.event_queue.put("Evt17")
-            return
         except OSError as error:
+            words = self._why_broken(error)
             self._discard()
-            self.end(f"the connection broke: {error.strerror or error}")
+            if words is not None:
+                self.end(words)
             dul.event_queue.put("Evt17")
             return
         begin, self._start = self._start, self._start + _HEAD.size + self._length
@@ -160,6 +157,15 @@ class UpperLayer:
                 self._take_data(pdu[_HEAD.size :])
             else:
                 self._take(kind, bytes(pdu))
+
+    def _why_broken(self, error: OSError) -> str | None:
+        """Why nothing more can be read; None of a probe, which leaves by a reset before it has sent anything."""
+        # the system's own, of a peer that is not there any more, has a number
+        if isinstance(error, TimeoutError) and error.errno is None:
+            return _NO_REQUEST if self.awaits_request else "the peer stopped in the middle of a PDU"
+        if isinstance(error, ConnectionResetError) and self.awaits_request and not self.has_bytes:
+            return None
+        return f"the connection broke: {error.strerror or error}"
 
     @property
     def has_bytes(self) -> bool:

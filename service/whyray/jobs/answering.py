@@ -6,50 +6,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
 
 from whyray.base.allocator import give_back
 from whyray.base.blas import one_blas_thread
-from whyray.base.errors import Cancelled, ImageError, ModelOutputError, PackageError
+from whyray.base.errors import Cancelled, ImageError, PackageError
 from whyray.base.failures import activity
 from whyray.base.stages import stage
-from whyray.explain import Context, ExplainedImage, Structure, explained_image
+from whyray.explain import Context
 from whyray.explain.anatomy import anatomy_in
 from whyray.imaging import (
-    ModelInput,
     SourceImage,
-    mask_of_scores,
     mask_to_source,
-    masks_of_classes,
-    scores_to_source,
-    structures_of_study,
-    to_model,
 )
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explaining import explain_image
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
+from whyray.jobs.image_findings import PreparedImage, findings_of, named_by_study, prepare
 from whyray.jobs.scope import frames_to_check, scope_of_frame, scope_of_instance
-from whyray.jobs.study_anatomy import on_grid
 from whyray.jobs.user_device import user_device_uid
-from whyray.packages import TargetSpec
 from whyray.quality import ScopeCheck
 from whyray.results import (
     Answer,
     Finding,
     FramesExplained,
     PackageIdentity,
-    Prevalence,
     StructureInSource,
     invalid_attributes,
 )
@@ -190,23 +180,22 @@ def _findings_of_frames(
     answered: list[tuple[Finding, ...]] = []
     checks: list[ScopeCheck] = []
     checked = set(frames_to_check(len(frames)))
-    lone: _Prepared | None = None  # many frames' inputs are made again rather than kept in memory together
+    lone: PreparedImage | None = None  # many frames' inputs are made again rather than kept in memory together
     for index, frame in enumerate(frames):
         done, place = index / len(frames), f", frame {index + 1} of {len(frames)}" if len(frames) > 1 else ""
         progress(_SHARE_OF_ANSWERS * done, f"preparing the image{place}")
         with activity(f"preparing the image{place}"):
-            prepared = _prepared(frame, model, segmentations)
+            prepared = prepare(frame, model, segmentations)
         at_the_device()
         if index in checked:
             progress(_SHARE_OF_ANSWERS * (done + 0.2 / len(frames)), f"comparing with ordinary images{place}")
-            with activity(f"comparing with ordinary images{place}"), stage("scope"), _named_by_study(frame):
+            with activity(f"comparing with ordinary images{place}"), stage("scope"), named_by_study(frame):
                 checks.append(scope_of_frame(frame, prepared.picture, prepared.given, prepared.anatomy))
             if len(frames) == 1 and checks[0].refused:
                 return checks[0], [()], None, [()]
         progress(_SHARE_OF_ANSWERS * (done + 0.5 / len(frames)), f"running {model.manifest.name}{place}")
-        answer = _segments if model.manifest.task == "segmentation" else _scores
         with activity(f"running {model.manifest.name}{place}"), stage("answer"):
-            answered.append(tuple(answer(prepared)))
+            answered.append(tuple(findings_of(prepared)))
         lone = prepared if len(frames) == 1 else None
     scope = scope_of_instance(checks)
     if scope.refused:
@@ -216,7 +205,7 @@ def _findings_of_frames(
     anatomies: list[tuple[StructureInSource, ...]] = [()] * len(frames)
     for number, index in enumerate(explained):
         part = _part_of(progress, number / len(explained), 1 / len(explained), least=_SHARE_OF_ANSWERS)
-        prepared = lone or _prepared(frames[index], model, segmentations)
+        prepared = lone or prepare(frames[index], model, segmentations)
         findings[index] = _explained(prepared, answered[index], request, scope, part, beside if lone else None)
         with stage("anatomy"):
             anatomies[index] = _anatomy(prepared)
@@ -249,7 +238,7 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
 
 
 def _explained(
-    prepared: _Prepared,
+    prepared: PreparedImage,
     findings: Sequence[Finding],
     request: ExplanationRequest,
     scope: ScopeCheck,
@@ -279,7 +268,7 @@ def _explained(
     )
 
 
-def _anatomy(prepared: _Prepared) -> tuple[StructureInSource, ...]:
+def _anatomy(prepared: PreparedImage) -> tuple[StructureInSource, ...]:
     """Structures by which pages say where something lies, lungs in thirds: of the study, or of the package that finds
     them; none where neither knows any, and none of a segmentation, whose segments say where they are."""
     if prepared.picture.model.task == "segmentation":
@@ -296,103 +285,6 @@ def _anatomy(prepared: _Prepared) -> tuple[StructureInSource, ...]:
         )
         for structure in structures
     )
-
-
-@dataclass
-class _Prepared:
-    """One image as the model takes it, and what is made of it while it is answered and explained."""
-
-    image: SourceImage
-    given: ModelInput
-    picture: ExplainedImage
-    segmentations: Sequence[Path | Dataset]
-
-    @cached_property
-    def anatomy(self) -> tuple[Structure, ...]:
-        """What Segmentations of the study say of the image, on the model's grid; read when it is first asked for."""
-        return on_grid(structures_of_study(self.segmentations, self.image), self.image, self.given)
-
-
-def _prepared(image: SourceImage, model: Model, segmentations: Sequence[Path | Dataset]) -> _Prepared:
-    with stage("preparing"):
-        given = to_model(image, model.manifest.input)
-    with _named_by_study(image):
-        return _Prepared(image, given, explained_image(model, given.tensor), segmentations)
-
-
-def _predict(prepared: _Prepared) -> NDArray[np.float32]:
-    """The model's answer; what is wrong with it is said with the study that it answered."""
-    with _named_by_study(prepared.image):
-        answer: NDArray[np.float32] = prepared.picture.model.answer(prepared.picture.run.logits)[0]
-    return answer
-
-
-@contextmanager
-def _named_by_study(image: SourceImage) -> Iterator[None]:
-    try:
-        yield
-    except ModelOutputError as error:
-        study = image.header.StudyInstanceUID
-        raise ModelOutputError(f"study {study}: {error.message}", advice=error.advice) from error
-
-
-def _scores(prepared: _Prepared) -> list[Finding]:
-    model, values = prepared.picture.model, _predict(prepared)
-    regression = model.manifest.task == "regression"
-    stated = {target.name: target.prevalence for target in model.as_stated.manifest.targets}
-    findings = []
-    for target, value in zip(model.manifest.targets, values, strict=True):
-        number = float(value)
-        findings.append(
-            Finding(
-                target=target,
-                present=number >= target.threshold,
-                probability=None if regression else number,
-                value=number if regression else None,
-                prevalence=_prevalence(target, stated[target.name]),
-            )
-        )
-    return findings
-
-
-def _prevalence(target: TargetSpec, stated: float | None) -> Prevalence | None:
-    return None if stated is None or target.prevalence is None else Prevalence(target.prevalence, stated)
-
-
-def _segments(prepared: _Prepared) -> list[Finding]:
-    image, model, model_input = prepared.image, prepared.picture.model, prepared.given
-    scores = _predict(prepared)
-    exclusive = model.network.form.activation == "softmax"
-    wanted = [index for index, target in enumerate(model.manifest.targets) if not target.background]
-    grid, targets = model_input.grid, model.manifest.targets
-    if exclusive:
-        masks = masks_of_classes(*scores_to_source(scores, grid, image), wanted)
-    else:
-        masks = [mask_of_scores(scores[index], targets[index].threshold, grid, image) for index in wanted]
-    voxel = _voxel_measure(image, model_input)
-    findings = []
-    for index, mask in zip(wanted, masks, strict=True):
-        target = targets[index]
-        inside = scores.argmax(axis=0) == index if exclusive else scores[index] >= target.threshold
-        findings.append(
-            Finding(
-                target=target,
-                present=bool(mask.any()),
-                probability=None,
-                value=None if voxel is None else float(inside.sum()) * voxel,
-                mask=mask,
-            )
-        )
-    return findings
-
-
-def _voxel_measure(image: SourceImage, model_input: ModelInput) -> float | None:
-    """ml of one voxel of the model's grid, or mm² of one of its pixels where the source has a spacing."""
-    determinant = abs(float(np.linalg.det(model_input.grid.to_reference[:-1, :-1])))
-    if image.kind == "volume":
-        return determinant / 1000.0
-    spacing = image.frames[0].spacing
-    return None if spacing is None else determinant * spacing[0] * spacing[1]
 
 
 def _above(finding: Finding) -> float:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from whyray.jobs.queue import BROKER_PATIENCE, broker
-from whyray.jobs.subscription import plain, subscribed
+from whyray.jobs.subscription import subscribed
 
 _log = logging.getLogger("whyray.queue")
 CHANNEL = "whyray.results"
@@ -36,35 +36,13 @@ def listen_for_results(redis_url: str, heard: Callable[[], None], stop: threadin
 
     `heard` is called too when the broker is back, for what nobody could hear of.
     """
-    listen = _listen_by_socket if plain(redis_url) else _listen_by_library
     while not stop.is_set():
         try:
-            listen(redis_url, heard, stop)
+            with subscribed(redis_url, CHANNEL, patience=BROKER_PATIENCE) as subscription:
+                heard()
+                while not stop.is_set():
+                    if subscription.told(within=_QUIET):
+                        heard()
         except OSError as error:
             _log.debug("notices of results are not heard: %s", type(error).__name__)
             stop.wait(_PAUSE)
-
-
-def _listen_by_socket(redis_url: str, heard: Callable[[], None], stop: threading.Event) -> None:
-    with subscribed(redis_url, CHANNEL, patience=BROKER_PATIENCE) as subscription:
-        heard()
-        while not stop.is_set():
-            if subscription.told(within=_QUIET):
-                heard()
-
-
-def _listen_by_library(redis_url: str, heard: Callable[[], None], stop: threading.Event) -> None:
-    import redis
-
-    try:
-        with (
-            broker(redis_url, health_check_interval=_QUIET) as client,
-            client.pubsub(ignore_subscribe_messages=True) as channel,
-        ):
-            channel.subscribe(CHANNEL)
-            heard()
-            while not stop.is_set():
-                if channel.get_message(timeout=_QUIET) is not None:
-                    heard()
-    except redis.RedisError as error:
-        raise ConnectionError(type(error).__name__) from error

@@ -22,11 +22,12 @@ Groups = Sequence[tuple[Sequence[Answer], Sequence[Result]]]
 class RunsBefore:
     """What a job left when it ran before, the oldest first.
 
-    `in_force` are those that count; `replaced` those that gave way to them.
+    `in_force` are those that count; `replaced` those that gave way to them, at `replacements` times.
     """
 
     in_force: tuple[EarlierResult, ...] = ()
     replaced: tuple[EarlierResult, ...] = ()
+    replacements: int = 0
 
     @classmethod
     def of(cls, rows: Sequence[ResultRow]) -> RunsBefore:
@@ -34,6 +35,7 @@ class RunsBefore:
         return cls(
             tuple(earlier_result(row) for row in rows if not row.superseded),
             tuple(earlier_result(row) for row in rows if row.superseded),
+            len({row.replaced_at for row in rows if row.superseded}),
         )
 
 
@@ -53,6 +55,7 @@ def results_of_run(
     What is in force afterwards is what was made now, whatever else was in force. An archive may leave alone what comes
     under a UID that it has, so nothing that was replaced is ever made again: all that was replaced before is named as
     predecessor, and UIDs follow from that. A run whose results equal those of the run before makes the same objects.
+    Whoever sees both sets in an archive can tell them apart: what replaces others says which run made it.
 
     Parameters
     ----------
@@ -63,18 +66,18 @@ def results_of_run(
     """
     in_force = [result.sop_instance_uid for result in before.in_force]
     replaces = [*previous, *before.replaced]
-    made = make(_replacing(answers, replaces), replaces)
+    made = make(_replacing(answers, replaces, 1 + before.replacements), replaces)
     if _uids(made).issuperset(in_force):
         return made, ()
     replaces += before.in_force
-    made = make(_replacing(answers, replaces), replaces)
+    made = make(_replacing(answers, replaces, 2 + before.replacements), replaces)
     now = _uids(made)
     return made, tuple(uid for uid in in_force if uid not in now)
 
 
-def _replacing(answers: Sequence[Answer], earlier: Sequence[EarlierResult]) -> list[Answer]:
+def _replacing(answers: Sequence[Answer], earlier: Sequence[EarlierResult], run: int) -> list[Answer]:
     uids = tuple(result.sop_instance_uid for result in earlier)
-    return [replace(answer, supersedes=uids) for answer in answers]
+    return [replace(answer, supersedes=uids, run=run) for answer in answers]
 
 
 def _uids(made: Groups) -> set[str]:

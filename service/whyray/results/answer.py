@@ -249,7 +249,8 @@ class Answer:
     """All findings of one run, and what the results need to say where they come from.
 
     `at` is timezone-aware. `device_uid` is that of the installation that made it. `supersedes` holds the SOP Instance
-    UIDs of earlier results that this answer replaces; `revision` counts from 1 and is shown from 2 on.
+    UIDs of earlier results that this answer replaces; `revision` counts from 1, and so does `run`, the runs of one
+    revision that gave other results than those before. Both are shown from 2 on: all have the time of the job.
     """
 
     package: PackageIdentity
@@ -258,6 +259,7 @@ class Answer:
     route: str
     at: datetime
     revision: int = 1
+    run: int = 1
     supersedes: tuple[str, ...] = ()
     frames_explained: FramesExplained | None = None
     """Of one frame of many: which of them are explained, where not all are."""
@@ -268,6 +270,22 @@ class Answer:
     in_study: ImageInStudy | None = None
     """Where several images of a study were answered together, which of them this answer is about."""
     device_uid: str = field(kw_only=True)
+
+    @property
+    def version(self) -> str:
+        """Revision and run in short: '2', or '2.3' for other results of the third run."""
+        return _version(self.revision, self.run)
+
+    @property
+    def version_replaced(self) -> str | None:
+        """The `version` that this one replaces first of all; None of what is the first."""
+        if self.run > 1:
+            return _version(self.revision, self.run - 1)
+        return _version(self.revision - 1, 1) if self.revision > 1 else None
+
+
+def _version(revision: int, run: int) -> str:
+    return f"{revision}.{run}" if run > 1 else f"{revision}"
 
 
 PageKind = Literal["summary", "map", "segment", "notice", "told", "cine", "compared", "details"]

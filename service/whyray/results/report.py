@@ -176,8 +176,8 @@ def _statements(answer: Answer, templates: Templates, wording: Wording) -> list[
         wording.not_for_diagnosis,
         wording.package.format(title=package.title, name=package.name, version=package.version, digest=package.digest),
     ]
-    if answer.revision > 1:
-        statements.append(wording.revision.format(number=answer.revision))
+    if answer.version_replaced is not None:
+        statements.append(wording.revision.format(number=answer.version))
     statements = [*no_statement_words(answer, wording), *statements]
     if answer.frames_explained is not None:
         statements.append(frames_explained_words(answer.frames_explained, wording))

@@ -41,9 +41,10 @@ def series_number(series: SeriesTemplates, template: SeriesTemplate, package: st
 
 
 def series_description(answer: Answer, template: SeriesTemplate, method: str) -> str:
-    """The description of a series, with the revision that it replaces; words are shortened until it is short enough."""
+    """The description of a series, with the version that it replaces; words are shortened until it is short enough."""
     package = answer.package
-    revision = f" {SEPARATOR} rev {answer.revision}, replaces {answer.revision - 1}" if answer.revision > 1 else ""
+    replaced = answer.version_replaced
+    revision = "" if replaced is None else f" {SEPARATOR} rev {answer.version}, replaces {replaced}"
     names = [label_of(finding).replace("_", " ") for finding in named_findings(answer)]
     titles = shorter_titles(package.title)
     findings = _shorter_lists(names) or titles

@@ -83,8 +83,8 @@ def foot_of(answer: Answer, layout: Layout, wording: Wording, *, scaled: bool = 
     noted = [one_line(answer.image.notes, wording.notes)]
     if answer.frames_explained is not None:
         noted.append(frames_explained_words(answer.frames_explained, wording))
-    if answer.revision > 1:
-        noted.append(wording.revision.format(number=answer.revision))
+    if answer.version_replaced is not None:
+        noted.append(wording.revision.format(number=answer.version))
     told = [wording.pages.package.format(title=package.title, version=package.version)]
     if scaled and _is_at_detector(answer.image):
         told.append(wording.detector_plane)
