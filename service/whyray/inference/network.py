@@ -157,7 +157,7 @@ def read_network(package: Package, options: RuntimeOptions) -> Network:
         key, count = "concepts.activation", len(concepts.names)
         refuse_contradiction(graph, concepts.output, concepts.activation, key=key, targets=count)
     if output.features is None:
-        features = chosen_features(graph, form.logits, spec)
+        features = chosen_features(graph, form.logits, spec, options)
     else:
         features = named_features(graph, output.features, form.logits, spec, options)
     return Network(manifest, options, channels_first(graph, features.name, spec), form, features)
