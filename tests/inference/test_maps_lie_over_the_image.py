@@ -118,3 +118,45 @@ def test_terms_of_the_answer_that_lie_elsewhere_are_refused(tmp_path: Path, mirr
     torch.onnx.export(Terms(mirrored).eval(), (x,), folder / "model.onnx", dynamo=False, dynamic_axes=axes, **names)
     errors = [finding.message for finding in check_package(folder) if finding.severity == "error"]
     assert mirrored == any("lie otherwise than the image" in message for message in errors), errors
+
+
+class Segments(nn.Module):
+    """The second segment is what is bright, after the image was prepared in the graph."""
+
+    def __init__(self, prepare: Preparation, window: int = 3, stride: int = 1, padding: int = 1) -> None:
+        super().__init__()
+        self.prepare = prepare
+        self.conv = nn.Conv2d(1, 3, window, stride=stride, padding=padding)
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            self.conv.weight[1].fill_(100 / window**2)
+            self.conv.bias.copy_(torch.tensor([0, -60.0, -100]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.prepare(x))
+
+
+def _errors(folder: Path) -> list[str]:
+    return [finding.message for finding in check_package(folder) if finding.severity == "error"]
+
+
+@pytest.mark.parametrize("prepared", ["mirrored", "upside down", "columns first", "rolled"])
+def test_segments_that_lie_elsewhere_are_refused(tmp_path: Path, prepared: str) -> None:
+    folder = nets.pack(tmp_path, "unet", Segments(ELSEWHERE[prepared]).eval())
+    assert any("otherwise than the image" in message for message in _errors(folder)), _errors(folder)
+    with pytest.raises(PackageError, match="otherwise than the image"):
+        _ = load_package(folder, options=CPU).network
+
+
+@pytest.mark.parametrize("prepared", ["as it is", "mirrored and back"])
+def test_segments_that_lie_over_the_image_are_not(tmp_path: Path, prepared: str) -> None:
+    assert not _errors(nets.pack(tmp_path, "unet", Segments(IN_PLACE[prepared]).eval()))
+
+
+@pytest.mark.parametrize(("window", "stride", "found"), [(4, 4, "8 × 8"), (9, 1, "26 × 26")])
+def test_the_check_refuses_segments_on_another_grid_than_the_image(
+    tmp_path: Path, window: int, stride: int, found: str
+) -> None:
+    net = Segments(IN_PLACE["as it is"], window, stride, padding=1 if stride == 1 else 0).eval()
+    (message,) = _errors(nets.pack(tmp_path, "unet", net))
+    assert f"on the image's grid of 32 × 32, found {found}" in message

@@ -124,7 +124,6 @@ def _sizes(attributes: dict[str, Any], name: str, usual: int, count: int) -> lis
 def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[tuple[int, float, NDArray[np.float64]]]:
     """(axis, middle of the band 0..1, how much each cell changed (*grid)), band by band."""
     half = session.get_inputs()[0].type == "tensor(float16)"
-    last = map_layout(graph, name, spec) == "last"
     mean, std = (
         np.asarray(values, np.float32).reshape(-1, *[1] * len(spec.shape))
         for values in (spec.intensity.mean, spec.intensity.std)
@@ -133,7 +132,10 @@ def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[t
     def maps(picture: FloatArray) -> NDArray[np.float64]:
         x = ((picture - mean) / std)[None].astype(np.float16 if half else np.float32)
         (values,) = run_session(session, [name], {graph.input: x})
-        return np.asarray(np.moveaxis(values[0], -1, 0) if last else values[0], np.float64)
+        values = np.asarray(values[0], np.float64)
+        if values.ndim != len(spec.shape) + 1:
+            raise ValueError(f"{name!r} is no map: it has the shape {values.shape}")
+        return np.moveaxis(values, -1, 0) if _channels_last(graph, name, spec, values.shape) else values
 
     bands = [(axis, _band(length, place)) for axis, length in enumerate(spec.shape) for place in _PLACES]
     changes: list[NDArray[np.float64]] = []
@@ -150,6 +152,12 @@ def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[t
         (axis, (band.start + band.stop) / 2 / spec.shape[axis], change)
         for (axis, band), change in zip(bands, changes, strict=True)
     ]
+
+
+def _channels_last(graph: Graph, name: str, spec: InputSpec, shape: tuple[int, ...]) -> bool:
+    if None in graph.shapes.get(name, (None,)):
+        return spec.layout == "NHWC" and shape[:-1] == spec.shape
+    return map_layout(graph, name, spec) == "last"
 
 
 def _picture(spec: InputSpec, seed: int) -> FloatArray:

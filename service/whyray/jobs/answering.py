@@ -323,7 +323,7 @@ def _prepared(image: SourceImage, model: Model, segmentations: Sequence[Path | D
 def _predict(prepared: _Prepared) -> NDArray[np.float32]:
     """The model's answer; what is wrong with it is said with the study that it answered."""
     with _named_by_study(prepared.image):
-        answer: NDArray[np.float32] = prepared.picture.model.answer(prepared.picture.run.logits)[0]
+        answer: NDArray[np.float32] = prepared.picture.model.answer_on_the_image(prepared.picture.run.logits)[0]
     return answer
 
 
