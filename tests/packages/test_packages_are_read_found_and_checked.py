@@ -29,6 +29,45 @@ def test_a_manifest_with_an_unknown_key_is_refused_by_file_and_key(package: Path
         read_package(package)
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"targets": [{"name": "one", "calibration": [-1.0, 0.0]}]},
+            "calibration of 'one' .* falls as the logit rises",
+        ),
+        ({"targets": [{"name": "one", "calibration": [0.0, 0.0]}]}, "calibration of 'one' .* same whatever the logit"),
+        ({"targets": [{"name": "one", "calibration": [float("nan"), 0.0]}]}, "finite number"),
+        ({"targets": [{"name": "one", "threshold": 42}]}, "threshold of 'one' is a probability .* found 42"),
+        ({"targets": [{"name": "one", "threshold": 0}]}, "threshold of 'one' is a probability .* found 0"),
+        ({"targets": [{"name": "one", "threshold": float("nan")}]}, "finite number"),
+        (
+            {"task": "regression", "output__activation": "none", "targets": [{"name": "age", "calibration": [1, 0]}]},
+            "calibration makes probabilities, and this is a regression",
+        ),
+        ({"input__intensity": {"window": [40, 80]}}, "intensity.window .* source 'modality', and source is 'voi'"),
+        ({"input__intensity": {"source": "modality", "window": [40, -80]}}, "width .* above 0"),
+        ({"input__intensity": {"source": "modality", "window": [40, 0]}}, "width .* above 0"),
+        ({"input__intensity": {"std": [float("nan")]}}, "finite number"),
+        ({"input__spacing": [1, 1, 1]}, "spacing is of volumes"),
+        ({"input__pad_value": -1024}, "pad_value"),
+        ({"input__channels": 0}, "channels"),
+    ],
+)
+def test_numbers_that_would_turn_every_answer_in_silence_are_refused(
+    package: Path, changes: dict[str, object], problem: str
+) -> None:
+    nets.write_manifest(package, nets.manifest("plain", **changes))
+    with pytest.raises(PackageError, match=problem):
+        read_package(package)
+
+
+def test_a_volume_is_resampled_to_lengths_above_0(tmp_path: Path) -> None:
+    folder = nets.pack(tmp_path, "plain-3d", input__spacing=[5, 0, 1])
+    with pytest.raises(PackageError, match="spacing"):
+        read_package(folder)
+
+
 def test_a_manifest_that_is_not_yaml_is_refused_with_its_line(package: Path) -> None:
     (package / "model.yaml").write_text("name: [unclosed\ntitle: x")
     with pytest.raises(PackageError, match="line 2"):

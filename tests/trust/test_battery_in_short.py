@@ -78,6 +78,30 @@ def test_what_is_seen_is_told_by_its_name(chest: Model, film: np.ndarray) -> Non
         assert checked(chest, SPOILT[kind](film)).reasons[0] == reason
 
 
+@pytest.mark.parametrize("orientation", [["R", "F"], ["L", "H"], ["P", "F"], ["F", "L"]])
+def test_letters_that_contradict_the_anatomy_found_are_no_place_to_name(
+    chest: Model, film: np.ndarray, orientation: list[str]
+) -> None:
+    """Beside 'right lower zone' the page would have the letter of the left side."""
+    data = as_film(film)
+    data.PatientOrientation = orientation
+    (image,) = read_images([data]).images
+    given = to_model(image, chest.manifest.input)
+    check = scope_of_frame(image, explained_image(chest, given.tensor), given)
+    assert check.reasons == ("orientation",)
+
+
+@pytest.mark.parametrize("orientation", [["L", "F"], ["", ""], ["LE", "V"], ["LH", "FA"]])
+def test_letters_that_agree_or_say_nothing_hold_no_answer_back(
+    chest: Model, film: np.ndarray, orientation: list[str]
+) -> None:
+    data = as_film(film)
+    data.PatientOrientation = orientation
+    (image,) = read_images([data]).images
+    given = to_model(image, chest.manifest.input)
+    assert not scope_of_frame(image, explained_image(chest, given.tensor), given).refused
+
+
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, np.ndarray, np.ndarray]:
     """A package whose answer is what is bright in the lungs; a film, and where the lungs are."""

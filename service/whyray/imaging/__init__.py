@@ -9,7 +9,14 @@ from whyray.imaging.instance import quiet
 from whyray.imaging.model_input import to_model
 from whyray.imaging.nifti import NIFTI_MODALITIES, is_nifti, wrap_nifti
 from whyray.imaging.notes import Note, NoteKind
-from whyray.imaging.orientation import DIRECTIONS, derived_orientation, frame_orientation, opposite, patient_orientation
+from whyray.imaging.orientation import (
+    DIRECTIONS,
+    derived_orientation,
+    frame_orientation,
+    grid_directions,
+    opposite,
+    patient_orientation,
+)
 from whyray.imaging.other_objects import counted, other_object, passed_over, sop_class_of
 from whyray.imaging.photometry import Window, voi_of
 from whyray.imaging.picture import WRAPPED, is_picture, wrap_picture
@@ -49,6 +56,7 @@ __all__ = [
     "derived_orientation",
     "frame_orientation",
     "frame_pixel_to_patient",
+    "grid_directions",
     "holder_of",
     "is_nifti",
     "is_picture",

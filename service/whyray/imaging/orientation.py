@@ -6,7 +6,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 
-from whyray.imaging.source import Affine, SourceFrame
+from whyray.imaging.source import Affine, SourceFrame, SourceImage
 
 DIRECTIONS = {
     "L": (1, 0, 0),
@@ -37,6 +37,12 @@ def frame_orientation(frame: SourceFrame, header: Dataset) -> tuple[str, str] | 
     if frame.to_patient is not None:
         return derived_orientation(frame.to_patient)
     return patient_orientation(header)
+
+
+def grid_directions(image: SourceImage) -> tuple[str, str] | None:
+    """Where rows and columns of a planar grid grow to in the patient; None for volumes and silent sources."""
+    told = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
+    return None if told is None else (told[1], told[0])
 
 
 def derived_orientation(to_patient: Affine) -> tuple[str, str]:

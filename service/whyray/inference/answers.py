@@ -60,6 +60,18 @@ def checked_logits(raw: FloatArray, batch: int, manifest: Manifest, *, identity:
     return logits
 
 
+def refuse_another_grid(answer: FloatArray, manifest: Manifest, *, identity: str, tensor: str) -> None:
+    """ModelOutputError where a segmentation (N, targets, *spatial) is not on the grid of the image that it is of."""
+    wanted, found = manifest.input.shape, answer.shape[2:]
+    if manifest.task == "segmentation" and found != wanted:
+        raise ModelOutputError(
+            f"{identity}: expected the output {tensor!r} on the image's grid of {' × '.join(map(str, wanted))}, found "
+            f"{' × '.join(map(str, found))}",
+            advice="End the graph with a Resize to the size of its input; what was cropped by convolutions without "
+            "padding has to be padded before.",
+        )
+
+
 def refuse_no_probabilities(answer: FloatArray, *, identity: str, tensor: str) -> None:
     """ModelOutputError where the answers of a classification or segmentation leave 0..1."""
     low, high = float(answer.min()), float(answer.max())

@@ -15,6 +15,7 @@ import numpy as np
 
 from whyray.base.errors import PackageError
 from whyray.inference.feature_layout import map_layout
+from whyray.inference.feature_place import why_misplaced
 from whyray.inference.graph import Graph
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
 from whyray.packages import InputSpec, reads
@@ -55,11 +56,12 @@ class Features:
     reason: str = ""
 
 
-def chosen_features(graph: Graph, logits: str, spec: InputSpec) -> Features:
+def chosen_features(graph: Graph, logits: str, spec: InputSpec, options: RuntimeOptions) -> Features:
     """The last map before `logits` through which they depend on the image, and through nothing else.
 
-    Walks from the logits back along the graph. None where there is no such map, or where layers of tokens come behind
-    it. For a segmentation that ends in a 1 × 1 convolution this is that convolution's input.
+    Walks from the logits back along the graph. None where there is no such map, where layers of tokens come behind it,
+    or where it lies otherwise than the image. For a segmentation that ends in a 1 × 1 convolution this is that
+    convolution's input.
     """
     for name in _backwards(graph, logits):
         shape = graph.shapes.get(name)
@@ -71,7 +73,10 @@ def chosen_features(graph: Graph, logits: str, spec: InputSpec) -> Features:
         if tokens is not None:
             return Features(None, _before_tokens(graph, name, tokens))
         if graph.between(name, logits):
-            return Features(name)
+            misplaced = why_misplaced(graph, name, spec, options)
+            if misplaced is None:
+                return Features(name)
+            return Features(None, f"the last feature maps ({name!r}) {_otherwise(misplaced)}")
     return Features(None, "no tensor before the answer has a grid of positions and channels that all ways pass")
 
 
@@ -91,7 +96,7 @@ def named_features(graph: Graph, name: str, logits: str, spec: InputSpec, option
     if shape is None or None in shape[1:]:
         shape = graph.shapes[name] = _measured(graph, name, spec, options)
     if graph.input not in _ancestors(graph, name):
-        raise PackageError(f"{where}, which does not depend on the image", advice=_advice(graph, logits, spec))
+        raise PackageError(f"{where}, which does not depend on the image", advice=_advice(graph, logits, spec, options))
     axes = len(spec.shape)
     if len(shape) != axes + 2 or map_layout(graph, name, spec) is None:
         tokens = len(shape) > 2 and sum((size or 0) > 1 for size in shape[1:]) > 1
@@ -99,8 +104,10 @@ def named_features(graph: Graph, name: str, logits: str, spec: InputSpec, option
         raise PackageError(
             f"{where}, {kind} of shape {_words(shape)}; expected a map of {axes} axes of positions and one of "
             f"channels, on a grid that fits the image ({' × '.join(map(str, spec.shape))})",
-            advice=_advice(graph, logits, spec),
+            advice=_advice(graph, logits, spec, options),
         )
+    if (misplaced := why_misplaced(graph, name, spec, options)) is not None:
+        raise PackageError(f"{where}, which {_otherwise(misplaced)}", advice=_advice(graph, logits, spec, options))
     behind = _tokens_behind(graph, name, logits, spec)
     return Features(name, "" if behind is None else _before_tokens(graph, name, behind))
 
@@ -112,8 +119,13 @@ def _before_tokens(graph: Graph, name: str, tokens: str) -> str:
     )
 
 
-def _advice(graph: Graph, logits: str, spec: InputSpec) -> str:
-    chosen = chosen_features(graph, logits, spec)
+def _otherwise(misplaced: str) -> str:
+    what = "which the graph turns, mirrors, crops or pads before it looks at it"
+    return f"lie otherwise than the image, {what}: {misplaced}"
+
+
+def _advice(graph: Graph, logits: str, spec: InputSpec, options: RuntimeOptions) -> str:
+    chosen = chosen_features(graph, logits, spec, options)
     if chosen.name is not None:
         return f"Leave output.features out: {chosen.name!r} is then taken. Or name another map."
     return (

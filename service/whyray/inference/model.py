@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, ModelOutputError, PackageError
-from whyray.inference.answers import probabilities, refuse_no_probabilities
+from whyray.inference.answers import probabilities, refuse_another_grid, refuse_no_probabilities
 from whyray.inference.gradient_backends import GradientBackends
 from whyray.inference.network import Network, read_network
 from whyray.inference.network_session import NetworkSession
@@ -157,6 +157,12 @@ class Model:
         Raises ModelOutputError for a wrong shape, NaN or infinity, on the way in and out.
         """
         return self.answer(self.logits(x))
+
+    def answer_on_the_image(self, logits: FloatArray) -> FloatArray:
+        """As `answer`; ModelOutputError where a segmentation is not on the grid of the image."""
+        answer = self.answer(logits)
+        refuse_another_grid(answer, self.manifest, identity=self.identity, tensor=self.network.form.logits)
+        return answer
 
     def logits(self, x: NDArray[Any]) -> FloatArray:
         """The named output before activation, for `x` (N, item in layout)."""

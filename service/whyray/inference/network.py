@@ -14,11 +14,12 @@ from whyray.base.errors import ModelOutputError, PackageError, TierMissing
 from whyray.inference.answers import checked_logits
 from whyray.inference.feature_choice import Features, chosen_features, named_features
 from whyray.inference.feature_layout import channels_first
+from whyray.inference.feature_place import why_misplaced
 from whyray.inference.graph import Graph, item_shape, read_graph
 from whyray.inference.head import AffineHead, HeadRun, affine_head
 from whyray.inference.output_form import OutputForm, output_form, refuse_contradiction
 from whyray.inference.session import RuntimeOptions
-from whyray.packages import Manifest, Package
+from whyray.packages import InputSpec, Manifest, Package
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +157,18 @@ def read_network(package: Package, options: RuntimeOptions) -> Network:
     if concepts is not None:
         key, count = "concepts.activation", len(concepts.names)
         refuse_contradiction(graph, concepts.output, concepts.activation, key=key, targets=count)
+    if manifest.task == "segmentation":
+        _refuse_segments_elsewhere(graph, form.logits, spec, options)
     if output.features is None:
-        features = chosen_features(graph, form.logits, spec)
+        features = chosen_features(graph, form.logits, spec, options)
     else:
         features = named_features(graph, output.features, form.logits, spec, options)
     return Network(manifest, options, channels_first(graph, features.name, spec), form, features)
+
+
+def _refuse_segments_elsewhere(graph: Graph, logits: str, spec: InputSpec, options: RuntimeOptions) -> None:
+    if (misplaced := why_misplaced(graph, logits, spec, options, roughly=True)) is not None:
+        raise PackageError(
+            f"{graph.where}: the segments in {logits!r} lie otherwise than the image: {misplaced}",
+            advice="What the graph turns, mirrors or crops at its beginning it has to bring back at its end.",
+        )

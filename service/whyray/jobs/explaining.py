@@ -28,7 +28,7 @@ from whyray.explain import (
 )
 from whyray.explain.anatomy import allowed_in
 from whyray.explain.refusal import ends_all, refusal_of
-from whyray.imaging import ModelInput, SourceImage, frame_orientation, mask_to_source
+from whyray.imaging import ModelInput, SourceImage, grid_directions, mask_to_source
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside, Carrier, leaves_a_core
 from whyray.jobs.explanation_request import ExplanationRequest, Progress
@@ -105,7 +105,7 @@ class _Work:
             valid=self.model_input.valid,
             language=self.request.language,
             phrases=self.request.phrases,
-            directions=_directions(self.image),
+            directions=grid_directions(self.image),
         )
         usual = Budget.for_model(self.model)
         most = self.request.most_forwards
@@ -262,12 +262,6 @@ class _Work:
     def _structure(self, structure: Structure) -> StructureInSource:
         mask, _ = mask_to_source(structure.mask, self.model_input.grid, self.image)
         return StructureInSource(structure.name, mask, structure.code, structure.laterality)
-
-
-def _directions(image: SourceImage) -> tuple[str, ...] | None:
-    """Where rows and columns of a planar grid grow to in the patient; None for volumes and silent sources."""
-    told = None if image.kind == "volume" else frame_orientation(image.frames[0], image.header)
-    return None if told is None else (told[1], told[0])
 
 
 def _as_heatmap(part: MapPart, of: TypedExplanation) -> Heatmap:

@@ -66,7 +66,7 @@ def findings_of(prepared: PreparedImage) -> list[Finding]:
 
 def _predict(prepared: PreparedImage) -> NDArray[np.float32]:
     with named_by_study(prepared.image):
-        answer: NDArray[np.float32] = prepared.picture.model.answer(prepared.picture.run.logits)[0]
+        answer: NDArray[np.float32] = prepared.picture.model.answer_on_the_image(prepared.picture.run.logits)[0]
     return answer
 
 

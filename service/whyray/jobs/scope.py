@@ -8,7 +8,7 @@ import numpy as np
 
 from whyray.base.statistics import evenly_spread
 from whyray.explain import Context, ExplainedImage, Structure, displayed
-from whyray.imaging import ModelInput, SourceImage, to_model
+from whyray.imaging import ModelInput, SourceImage, grid_directions, to_model
 from whyray.packages import InputSpec, ScopeSpec
 from whyray.quality import Grade, Measurement, ScopeCheck, ScopeReason, check_scope
 
@@ -43,7 +43,9 @@ def scope_of_frame(
     """
     manifest = picture.model.manifest
     display = displayed(picture.x, manifest.input)[0]
-    context = Context(structures=tuple(structures), display=display, valid=model_input.valid)
+    context = Context(
+        structures=tuple(structures), display=display, valid=model_input.valid, directions=grid_directions(image)
+    )
 
     def prepared(spec: InputSpec) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return to_model(image, spec.model_copy(update={"modalities": ()})).tensor

@@ -54,7 +54,7 @@ def checked_package(folder: Path, options: RuntimeOptions | None = None, search:
         findings += _about_the_folder(model)
         findings += _about_companions(model)
         x = np.random.default_rng(0).uniform(0, 1, model.network.input_shape).astype(np.float32)
-        model.predict(x)
+        model.answer_on_the_image(model.logits(x))
         findings += _about_the_graph(model)
         _ = model.reported_tier
         refuse_false_evidence(model, (model.network.checked_input(image) for image in (x, 1 - x, x * 0.5)))

@@ -28,7 +28,7 @@ PackagePath = Annotated[str, AfterValidator(_inside)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Intensity(_Strict):
@@ -48,6 +48,13 @@ class Intensity(_Strict):
     def _window_where_needed(self) -> Intensity:
         if self.source == "modality" and self.window is None:
             raise ValueError("intensity.source 'modality' needs a window: [centre, width]")
+        if self.source != "modality" and self.window is not None:
+            raise ValueError(
+                f"intensity.window is for source 'modality', and source is '{self.source}': the image's own window "
+                "would be taken. Write source: modality, or leave window out"
+            )
+        if self.window is not None and self.window[1] <= 0:
+            raise ValueError(f"intensity.window: the width must be above 0, found {self.window[1]:g}")
         return self
 
 
@@ -92,6 +99,14 @@ class InputSpec(_Strict):
         wanted = 3 if self.kind == "volume" else 2
         if len(self.shape) != wanted or min(self.shape) < 1:
             raise ValueError(f"a {self.kind} input needs {wanted} positive sizes in shape, got {list(self.shape)}")
+        if self.spacing is not None and (self.kind != "volume" or min(self.spacing) <= 0):
+            raise ValueError(
+                f"spacing is of volumes, in mm above 0 along slices, rows and columns; found {self.spacing}"
+            )
+        if self.channels < 1:
+            raise ValueError(f"channels must be 1 or more, found {self.channels}")
+        if not 0 <= self.pad_value <= 1:
+            raise ValueError(f"pad_value is in 0..1, before mean and std; found {self.pad_value:g}")
         for field in ("mean", "std"):
             if len(getattr(self.intensity, field)) not in (1, self.channels):
                 raise ValueError(f"intensity.{field} needs 1 or {self.channels} values")
@@ -239,6 +254,25 @@ SUMS_EVIDENCE = ("classification", "multi-label", "regression")
 """Tasks whose answer can be a sum over the image: one number a target."""
 
 
+def _refuse_senseless_numbers(target: TargetSpec, task: str) -> None:
+    """ValueError where a calibration or threshold says the same of all images, or the opposite of the graph."""
+    if task == "regression":
+        if target.calibration is not None:
+            raise ValueError(f"target {target.name!r}: a calibration makes probabilities, and this is a regression")
+        return
+    if target.calibration is not None and target.calibration[0] <= 0:
+        fault = "is the same whatever the logit is" if target.calibration[0] == 0 else "falls as the logit rises"
+        raise ValueError(
+            f"the calibration of {target.name!r} has a = {target.calibration[0]:g}, so that the probability {fault}: "
+            "a must be above 0"
+        )
+    if not 0 < target.threshold < 1:
+        raise ValueError(
+            f"the threshold of {target.name!r} is a probability between 0 and 1, found {target.threshold:g}: the "
+            f"finding would be reported {'always' if target.threshold <= 0 else 'never'}"
+        )
+
+
 class Manifest(_Strict):
     """All of `model.yaml`.
 
@@ -288,6 +322,8 @@ class Manifest(_Strict):
             raise ValueError("target names must be unique")
         if any(target.prevalence is not None for target in self.targets) and self.task not in _ANSWERS_FINDINGS:
             raise ValueError(f"a prevalence is of findings that are there or not, and this is a {self.task}")
+        for target in self.targets:
+            _refuse_senseless_numbers(target, self.task)
         if self.evidence is not None:
             if self.task not in SUMS_EVIDENCE:
                 raise ValueError(f"evidence is for {', '.join(SUMS_EVIDENCE)}, and this is a {self.task}")

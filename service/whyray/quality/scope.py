@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
+from scipy.ndimage import center_of_mass
 
 from whyray.base.arrays import BoolArray, FloatArray
 from whyray.base.errors import ArtefactMissing, ExplanationError, ModelOutputError, NotFound, PackageError
@@ -31,6 +32,7 @@ from whyray.quality.scope_check import (
     OWN_REFERENCES,
     PART_OF_GRID,
     POSITION,
+    STATED_ORIENTATION,
     ScopeCheck,
     ScopeReason,
 )
@@ -187,7 +189,9 @@ def _by_anatomy(image: ExplainedImage, context: Context) -> Iterator[Judged]:
         if len(wanted) < len(AREAS):
             return
         case = Case(model, image, [0], context=context)
-        yield anatomy_scope(structures_of(case, AnatomyParameters(), method=SCOPE), context.valid)
+        found = structures_of(case, AnatomyParameters(), method=SCOPE)
+        yield anatomy_scope(found, context.valid)
+        yield from orientation_scope(found, context.directions)
     except ExplanationError:
         yield anatomy_scope((), context.valid)
     except (ArtefactMissing, NotFound, PackageError):
@@ -215,3 +219,35 @@ def anatomy_scope(structures: Sequence[Structure], valid: BoolArray | None) -> J
     grade = Grade.GREEN if count <= MOST_ODD else Grade.RED
     rule = f"of lungs, heart and mediastinum, missing or of a size or side that can't be; red above {MOST_ODD}"
     return Measurement(ANATOMY, "scope", float(count), float(MOST_ODD), grade, rule, BATTERY), "anatomy"
+
+
+def orientation_scope(structures: Sequence[Structure], directions: Sequence[str] | None) -> Iterator[Judged]:
+    """Red where the header has the patient's left, or feet, on another side than the structures found have them.
+
+    Letters at the edges, and sides that follow from them, come from the header, names of structures from the picture:
+    a page with both would call one lung right and left. `directions` as in `Context`; nothing where it is silent, or
+    where a lung, the heart or the mediastinum was not found.
+    """
+    masks: dict[str, BoolArray] = {}
+    for each in structures:
+        if each.code is not None and each.code.value in AREAS:
+            masks[each.code.value] = masks.get(each.code.value, np.zeros_like(each.mask)) | each.mask
+    if directions is None or len(masks) < len(AREAS):
+        return
+    right, left, heart, mediastinum = (np.array(center_of_mass(masks[code])) for code in AREAS)
+    to_left = _along(left - right, directions, "L", "R")
+    to_feet = _along(heart - mediastinum, directions, "F", "H")
+    fits = to_left > 0 and to_feet > 0
+    rule = (
+        f"the header says {', '.join(directions)} for down and to the right; red unless the left lung found lies to "
+        "the patient's left of the right one, and the heart below the mediastinum"
+    )
+    grade = Grade.GREEN if fits else Grade.RED
+    source = "PS3.3 C.7.6.1.1.1, against the anatomy found"
+    yield Measurement(STATED_ORIENTATION, "scope", float(fits), 1.0, grade, rule, source), "orientation"
+
+
+def _along(way: FloatArray, directions: Sequence[str], towards: str, away: str) -> float:
+    """How far a way on the grid goes towards a side of the patient; 0 where no axis runs there."""
+    signs = {towards: 1.0, away: -1.0}
+    return sum(float(length) * signs.get(letters[:1], 0.0) for length, letters in zip(way, directions, strict=True))

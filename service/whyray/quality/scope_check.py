@@ -11,6 +11,7 @@ ScopeReason = Literal[
     "modality",
     "body_part",
     "view",
+    "orientation",
     "inverted",
     "upside_down",
     "on_its_side",
@@ -28,6 +29,7 @@ The targets of a scope package bear these names, but for the first, which is the
 """
 POSITION, DISTANCE = "likeness to ordinary images", "distance from ordinary images"
 OWN_REFERENCES, ANATOMY = "distance from the package's references", "anatomy that can be"
+STATED_ORIENTATION = "stated orientation"
 PART_OF_GRID = "part of the grid"
 _OF_THE_IMAGE = frozenset({POSITION, DISTANCE, OWN_REFERENCES, ANATOMY, PART_OF_GRID})
 BATTERY = "docs/trust.md, held-out radiographs"

@@ -181,6 +181,7 @@ class ScopeWords(Strict):
     modality: Plain = "It comes from another kind of machine."
     body_part: Plain = "Its header names another part of the body."
     view: Plain = "Its header names another view."
+    orientation: Plain = "Its header has left and right, or head and feet, otherwise than the image."
     inverted: Plain = "Black and white seem to be exchanged."
     upside_down: Plain = "It seems to be upside down."
     on_its_side: Plain = "It seems to lie on its side."
