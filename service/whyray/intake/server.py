@@ -22,6 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from whyray.intake.door import Connection, Door
 from whyray.intake.incoming_instance import Begin
+from whyray.intake.negotiation import Negotiation
 from whyray.intake.object_receiver import ObjectReceiver, Store
 from whyray.intake.reactor import Reactor
 from whyray.intake.upper_layer import NO_TLS, Ended, UpperLayer
@@ -225,6 +226,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         association = super()._create_association()
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
+        association.acse = Negotiation(association)
         layer = association.upper_layer = UpperLayer(
             association, self._arrived, self.server.ended, self.server.rejected
         )
