@@ -57,7 +57,7 @@ def known_uid(text: str) -> UID:
 
 
 def presentation_context(abstract: str, transfer: Iterable[str], context_id: int | None = None) -> PresentationContext:
-    """What `pynetdicom.build_context` makes of syntaxes that are known to be UIDs, and each transfer syntax there once."""
+    """What `pynetdicom.build_context` makes of syntaxes that are known to be UIDs, each transfer syntax there once."""
     context = PresentationContext()
     if context_id is not None:
         context.context_id = context_id

@@ -136,6 +136,12 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
             self._connections.pop(connection, None)
         self.over(connection)
 
+    @property
+    def served_here(self) -> int:
+        """How many connections this process serves, or is about to."""
+        with self._lock:
+            return sum(one.here and not one.is_over for one in self._connections.values())
+
     def what_is(self, connection: socket.socket) -> OpenConnection | None:
         """What has become of a connection; None where it has ended, or is another server's."""
         with self._lock:
@@ -149,6 +155,10 @@ class OpenConnection(Connection, Protocol):
     def is_over(self) -> bool:
         """Whether it has ended, or is about to."""
 
+    @property
+    def here(self) -> bool:
+        """Whether this process serves it."""
+
 
 HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
 """(connection, address, whether TLS is asked for on it) → what has become of it; None where it is to be served here."""
@@ -157,7 +167,7 @@ HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
 class Arrived:
     """A connection that is no association yet, or is in its TLS handshake; one of `door.Connection`."""
 
-    awaits_request, is_over = True, False
+    awaits_request, is_over, here = True, False, True
 
     def __init__(self, connection: socket.socket, address: str, ended: Ended) -> None:
         self.opened, self.address = time.monotonic(), address

@@ -65,6 +65,8 @@ class UpperLayer:
     `connection` is that on which it came, as it was accepted.
     """
 
+    here = True
+
     def __init__(self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended) -> None:
         self.connection = connection
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
