@@ -8,11 +8,13 @@ import os
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from io import FileIO
 from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -20,18 +22,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage
+from sqlalchemy import func, select
 
 from certificates import Authority
 from intake.conftest import listener_settings
-from intake.raw import ACCEPTED, DATA, RELEASED, RawPeer, Request, command, pdu, value
-from intake.scu import digest, encode, small, uid
+from intake.raw import ACCEPTED, DATA, REJECTED, RELEASED, RawPeer, Request, command, pdu, value
+from intake.scu import encode, small, uid
 from intake.test_tls import settings as tls_settings
 from peers import until
-from whyray.catalog import Arrival, Catalog, Received
+from whyray.catalog import Catalog, Instance
 from whyray.config import Listener
 from whyray.intake import ListeningProcess, StorageScp, serve_connections_of, start_listener
-from whyray.intake.catalog_batch_writer import CatalogBatchWriter, NotEntered
+from whyray.intake.admission import CLOSED_MEANWHILE
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
+from whyray.intake.catalog_turn import shared_turn_file
 from whyray.intake.process_messages import (
     Answer,
     AssociationRequested,
@@ -39,7 +44,6 @@ from whyray.intake.process_messages import (
     MakeRoom,
     Ready,
     Reload,
-    ToEnter,
 )
 from whyray.intake.server import IntakeServer
 from whyray.intake.upper_layer import UpperLayer
@@ -66,6 +70,8 @@ class Receiving:
             daemon=True,
         )
         self.thread.start()
+        self.turn = shared_turn_file()
+        socket.send_fds(self.passing, [b"t"], [self.turn.fileno()])
         assert self.says(Ready)
 
     def hand_over(self, number: int, *, by_tls: bool = False) -> None:
@@ -90,7 +96,7 @@ class Receiving:
         return peer
 
     def close(self) -> None:
-        for each in (self.messages, self.passing, self._accepting):
+        for each in (self.messages, self.passing, self._accepting, self.turn):
             each.close()
         self.thread.join(PATIENCE)
 
@@ -116,25 +122,62 @@ def store(peer: RawPeer, number: int) -> None:
     peer.send(pdu(DATA, value(asked, 3)) + pdu(DATA, value(encode(small(number)), 2)))
 
 
-def test_without_the_process_that_listens_nothing_is_acknowledged_and_the_other_ends(receiving: Receiving) -> None:
-    with receiving.associated(0) as peer:
-        store(peer, 1)
-        receiving.says(ToEnter)
+def test_without_the_process_that_listens_nobody_is_let_in_and_the_other_ends(receiving: Receiving) -> None:
+    with RawPeer(receiving.port) as peer:
+        receiving.hand_over(0)
+        peer.send(Request().encoded())
+        receiving.says(AssociationRequested)
         receiving.messages.close()
-        assert peer.status() in (0xA701, None)
+        assert peer.answer()[0] in (REJECTED, 0)
         receiving.thread.join(PATIENCE)
         assert not receiving.thread.is_alive()
 
 
 def test_an_answer_that_nobody_asked_for_is_nobodys(receiving: Receiving) -> None:
-    with receiving.associated(0) as peer:
-        store(peer, 1)
-        asked = receiving.says(ToEnter)
+    with RawPeer(receiving.port) as peer:
+        receiving.hand_over(0)
+        peer.send(Request().encoded())
+        asked = receiving.says(AssociationRequested)
         for token in (0, 1, asked.token + 1):
-            receiving.messages.send(Answer(token, Arrival.DUPLICATE))
-        receiving.messages.send(Answer(asked.token, NotEntered("OperationalError")))
-        assert peer.status() == 0xA701
+            receiving.messages.send(Answer(token, CLOSED_MEANWHILE))
+        receiving.messages.send(Answer(asked.token, None))
+        assert peer.answer()[0] == ACCEPTED
         assert peer.release() == RELEASED
+
+
+def test_an_instance_waits_for_the_turn_of_another_process(receiving: Receiving, catalog: Catalog) -> None:
+    with receiving.associated(0) as peer:
+        with another_s_turn(receiving.turn) as let_go:
+            store(peer, 1)
+            until(lambda: waiting() == 1, what="an instance that waits")
+            with catalog.read() as session:
+                assert session.scalar(select(func.count(Instance.id))) == 0
+            let_go()
+        assert peer.status() == 0
+        with catalog.read() as session:
+            assert session.scalar(select(func.count(Instance.id))) == 1
+        assert peer.release() == RELEASED
+
+
+def waiting() -> int:
+    """How many instances wait to be entered into a catalog."""
+    return sum(len(each._waiting) for each in gc.get_objects() if isinstance(each, CatalogBatchWriter))
+
+
+@contextmanager
+def another_s_turn(turn: FileIO) -> Iterator[Callable[[], None]]:
+    """A process that has the turn, and keeps it until it is killed."""
+    program = "import fcntl, time; fcntl.lockf(0, fcntl.LOCK_EX); print(flush=True); time.sleep(300)"
+    with Path(f"/proc/self/fd/{turn.fileno()}").open("r+b") as its:
+        process = subprocess.Popen([sys.executable, "-c", program], stdin=its, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process.kill
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def test_an_association_that_has_ended_leaves_nothing_in_memory(receiving: Receiving) -> None:
@@ -245,10 +288,13 @@ class Played:
     def __init__(self, messages: int, connections: int) -> None:
         self.messages: Connection[Any, Any] = Connection(os.dup(messages))
         self.passing = socket.socket(fileno=os.dup(connections))
+        self.turn: FileIO | None = None
         self.process = subprocess.Popen(["sleep", "300"])
 
     def given(self) -> tuple[int, socket.socket]:
         """Number and socket of the connection that is handed over next."""
+        if self.turn is None:
+            self.turn = FileIO(socket.recv_fds(self.passing, 1, 1)[1][0], "r+")
         content, files, _, _ = socket.recv_fds(self.passing, 4096, 1)
         return json.loads(content)[0], socket.socket(fileno=files[0])
 
@@ -262,6 +308,8 @@ class Played:
         self.process.kill()
         self.messages.close()
         self.passing.close()
+        if self.turn is not None:
+            self.turn.close()
 
 
 @dataclass
@@ -270,11 +318,6 @@ class Listening:
 
     scp: StorageScp
     played: list[Played]
-
-    @property
-    def writer(self) -> CatalogBatchWriter:
-        assert isinstance(self.scp._receiver.batch_writer, CatalogBatchWriter)
-        return self.scp._receiver.batch_writer
 
 
 @pytest.fixture
@@ -285,7 +328,7 @@ def listening(catalog: Catalog, storage: FolderStorage) -> Iterator[Listening]:
         played.append(Played(messages, connections))
         return played[-1].process
 
-    settings = listener_settings(processes=2, limits={"max_associations": 1, "acse_timeout": timedelta(minutes=5)})
+    settings = listener_settings(processes=3, limits={"max_associations": 1, "acse_timeout": timedelta(minutes=5)})
     scp = start_listener(settings, catalog, storage, start_process=start)
     until(lambda: len(played) == 2, what="two processes")
     yield Listening(scp, played)
@@ -298,48 +341,42 @@ def listening(catalog: Catalog, storage: FolderStorage) -> Iterator[Listening]:
     stopping.join(PATIENCE)
 
 
-def received(number: int) -> Received:
-    """An instance that lies in storage already."""
-    data = small(number)
-    return Received(
-        study_instance_uid=data.StudyInstanceUID,
-        series_instance_uid=data.SeriesInstanceUID,
-        sop_instance_uid=data.SOPInstanceUID,
-        sop_class_uid=CTImageStorage,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        modality="CT",
-        sha256=digest(encode(data)),
-        size=1,
-        key=f"{number}.dcm",
-        calling_ae="PEER",
-    )
-
-
 def test_what_a_process_asked_before_its_end_is_not_answered_to_its_successor(listening: Listening) -> None:
-    first, writer = listening.played[0], listening.writer
-    with writer._turn:
-        first.messages.send(ToEnter(5, received(1), None))
-        until(lambda: len(writer._waiting) == 1, what="the first instance")
-        first.end()
-        until(lambda: len(listening.played) == 3, what="the successor")
-        successor = listening.played[2]
-        successor.messages.send(ToEnter(6, received(2), None))
-        until(lambda: len(writer._waiting) == 2, what="the second instance")
-    assert successor.answer() == Answer(6, Arrival.NEW)
+    first = listening.played[0]
+    first.messages.send(AssociationRequested(5, 0, "PEER", "127.0.0.1", False))
+    first.end()
+    until(lambda: len(listening.played) == 3, what="the successor")
+    successor = listening.played[2]
+    successor.messages.send(AssociationRequested(6, 0, "PEER", "127.0.0.1", False))
+    assert successor.answer().token == 6
 
 
-def test_answers_do_not_wait_for_the_event_of_a_limit(listening: Listening, locked: Callable[[], None]) -> None:
+def test_the_first_connection_stays_with_the_process_that_listens(listening: Listening) -> None:
     process = listening.played[0]
     process.messages.send(Ready())
     until(lambda: listening.scp._processes.pids, what="a process that is ready")
+    with RawPeer(listening.scp.port) as here:
+        assert here.associate()[0] == ACCEPTED
+        with RawPeer(listening.scp.port):
+            _, connection = process.given()
+            connection.close()
+        assert here.release() == RELEASED
+
+
+def test_answers_do_not_wait_for_the_event_of_a_limit(listening: Listening, locked: Callable[[], None]) -> None:
+    for process in listening.played:
+        process.messages.send(Ready())
+    until(lambda: len(listening.scp._processes.pids) == 2, what="processes that are ready")
     locked()
     answers = []
-    for token in range(2):
-        with RawPeer(listening.scp.port):
-            number, connection = process.given()
-            process.messages.send(AssociationRequested(token, number, "PEER", "127.0.0.1", False))
-            answers.append(process.answer().value)
-            connection.close()
+    with RawPeer(listening.scp.port):  # which is served by the one that listens
+        for token in range(2):
+            with RawPeer(listening.scp.port):
+                process = listening.played[token]
+                number, connection = process.given()
+                process.messages.send(AssociationRequested(token, number, "PEER", "127.0.0.1", False))
+                answers.append(process.answer().value)
+                connection.close()
     assert answers[0] is None
     assert answers[1].cap == "associations"
 

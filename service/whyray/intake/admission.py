@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID_dictionary
 from pynetdicom.presentation import PresentationContext
@@ -117,6 +118,7 @@ class HostNames:
         return addresses
 
 
+@lru_cache(maxsize=1024)
 def is_storage(abstract_syntax: str) -> bool:
     """Whether this is a composite storage SOP class (PS3.4 table B.5-1), or one unknown here: private, or newer.
 
@@ -143,8 +145,9 @@ def supported(proposed: Iterable[PresentationContext]) -> list[PresentationConte
             wanted[abstract] = list(UNCOMPRESSED)
         elif is_storage(abstract):
             syntaxes = wanted.setdefault(abstract, [])
-            new = (str(syntax) for syntax in context.transfer_syntax if str(syntax) in TRANSFER_SYNTAXES)
-            syntaxes.extend(syntax for syntax in new if syntax not in syntaxes)
+            for syntax in context.transfer_syntax:
+                if syntax in TRANSFER_SYNTAXES and syntax not in syntaxes:
+                    syntaxes.append(str(syntax))
     contexts = [presentation_context(abstract, syntaxes) for abstract, syntaxes in wanted.items() if syntaxes]
     for context in contexts:
         if context.abstract_syntax == StorageCommitmentPushModel:

@@ -27,6 +27,8 @@ _MAXIMUM_LENGTH, _IMPLEMENTATION_CLASS = 0x51, 0x52
 _OF_REQUESTER = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58})
 _ONCE = frozenset({0x51, 0x52, 0x53, 0x55, 0x58})
 _FIXED, _LONGEST_UID = 74, 64
+_SHORT = 512
+"""Bytes of a presentation context item that is remembered."""
 _DICOM = b"1.2.840.10008.3.1.1.1"
 # Stand for syntaxes that are no UIDs: a class that is no storage, and a transfer syntax that nobody has, so that the
 # context is answered with 'abstract syntax not supported' or 'transfer syntaxes not supported' (PS3.8 table 9-18).
@@ -55,12 +57,12 @@ def known_uid(text: str) -> UID:
 
 
 def presentation_context(abstract: str, transfer: Iterable[str], context_id: int | None = None) -> PresentationContext:
-    """What `pynetdicom.build_context` makes of syntaxes that are known to be UIDs, each transfer syntax once."""
+    """What `pynetdicom.build_context` makes of syntaxes that are known to be UIDs, each transfer syntax there once."""
     context = PresentationContext()
     if context_id is not None:
         context.context_id = context_id
     context._abstract_syntax = known_uid(abstract)
-    context._transfer_syntax = [known_uid(syntax) for syntax in dict.fromkeys(transfer)]
+    context._transfer_syntax = [known_uid(syntax) for syntax in transfer]
     return context
 
 
@@ -81,7 +83,8 @@ def readable_request(pdu: bytes) -> ReadableRequest:
     contexts: dict[int, PresentationContext] = {}
     for kind, value in items:
         if kind == _CONTEXT and len(value) >= 4 and value[0] % 2 and value[0] not in contexts:
-            contexts[value[0]] = presentation_context(*_syntaxes(value[4:]), context_id=value[0])
+            abstract, transfer = (_known_syntaxes if len(value) <= _SHORT else _syntaxes)(value[4:])
+            contexts[value[0]] = presentation_context(abstract, transfer, context_id=value[0])
     body = b"".join(
         (
             _item(_APPLICATION_CONTEXT, _uid(application[0] if application else b"") or _DICOM),
@@ -116,12 +119,16 @@ def _item(kind: int, value: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(value)) + value
 
 
-def _syntaxes(encoded: bytes) -> tuple[str, list[str]]:
+def _syntaxes(encoded: bytes) -> tuple[str, tuple[str, ...]]:
     """Abstract and transfer syntaxes of one context; one that can't be read takes no other context with it."""
     items = list(_items(encoded))
     abstract = next((_uid(value) for kind, value in items if kind == _ABSTRACT), b"") or _NOT_OFFERED
     transfer = [uid for kind, value in items if kind == _TRANSFER and (uid := _uid(value))] or [_NOT_KNOWN]
-    return abstract.decode(), [syntax.decode() for syntax in transfer]
+    return abstract.decode(), tuple(dict.fromkeys(syntax.decode() for syntax in transfer))
+
+
+_known_syntaxes = lru_cache(maxsize=1024)(_syntaxes)
+"""The same for contexts that are short, of which the same come again and again."""
 
 
 def _uid(value: bytes) -> bytes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from io import FileIO
 
 from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
+from whyray.intake.catalog_turn import CatalogTurn
 
 _MOST = 64
 _ATTEMPTS = 3
@@ -23,30 +23,18 @@ class _Entry:
     answer: Future[studies.Arrival] = field(default_factory=Future)
 
 
-class NotEntered(Exception):  # noqa: N818
-    """An instance that another process could not enter; its text is the name of the error there."""
-
-
-class InstanceWriter(Protocol):
-    """What enters instances into the catalog."""
-
-    def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
-        """See `CatalogBatchWriter.enter`."""
-
-
 class CatalogBatchWriter:
     """Writes to the catalog, one thread at a time: while it commits, the instances of other associations gather.
 
     Whoever comes while nobody writes does so itself, for all that wait: with one association no other thread is woken.
+    `shared` is the file of a turn that several processes have (see `CatalogTurn`): PostgreSQL needs none.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, shared: FileIO | None = None) -> None:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
-        self._turn, self._starting = threading.Lock(), threading.Lock()
+        self._turn = CatalogTurn(shared if catalog.engine.dialect.name == "sqlite" else None)
         self._known: set[str] = set()
-        self._submitted = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def enter(self, received: studies.Received, audited: AuditEvent | None = None) -> studies.Arrival:
         """Return when the instance is durable in the catalog; raises what the catalog raises if it can't be.
@@ -59,26 +47,6 @@ class CatalogBatchWriter:
             while not entry.answer.done():
                 self._enter_all(self._next_batch())
         return entry.answer.result()
-
-    def submit(self, received: studies.Received, audited: AuditEvent | None = None) -> Future[studies.Arrival]:
-        """The same for who does not wait: done by a thread of this writer's."""
-        entry = _Entry(received, audited)
-        self._waiting.append(entry)
-        self._submitted.set()
-        if self._thread is None:
-            with self._starting:  # not for its turn, which may take a minute while the catalog is locked
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="whyray-catalog-writer", daemon=True)
-                    self._thread.start()
-        return entry.answer
-
-    def _run(self) -> None:
-        while True:
-            self._submitted.wait()
-            self._submitted.clear()
-            while self._waiting:
-                with self._turn:
-                    self._enter_all(self._next_batch())
 
     def _next_batch(self) -> list[_Entry]:
         """What waits, and no more than one transaction takes; for who has the turn."""

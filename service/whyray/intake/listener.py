@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from io import FileIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydicom import Dataset
@@ -19,12 +20,13 @@ from whyray.config import Listener
 from whyray.intake.admission import HostNames
 from whyray.intake.associations import Associations, not_listening
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
+from whyray.intake.catalog_turn import shared_turn_file
 from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
 from whyray.intake.open_associations import OpenAssociations
 from whyray.intake.receiver import InstanceReceiver
 from whyray.intake.receiving_processes import ReceivingProcesses, StartProcess
-from whyray.intake.server import IntakeServer
+from whyray.intake.server import IntakeServer, OpenConnection
 from whyray.intake.stow import StoreRequest
 from whyray.storage import Storage
 
@@ -49,6 +51,7 @@ class StorageScp:
         handlers: Sequence[tuple[Any, ...]],
         web_routes: MoreRoutes,
         start_process: StartProcess | None,
+        turn: FileIO | None,
     ) -> None:
         self._listener = listener
         self._receiver = receiver
@@ -67,8 +70,10 @@ class StorageScp:
         Not what the configuration in force says: that may leave one out which is kept until the next start.
         """
         self._dicomweb: HttpServer | None = None
-        if start_process is not None:
-            self._processes = ReceivingProcesses(listener.receiving_processes, start_process, receiver, self._open)
+        self._turn = turn
+        if start_process is not None and turn is not None:
+            number = listener.receiving_processes
+            self._processes = ReceivingProcesses(number, start_process, receiver, self._open, turn)
         self._tls = None if listener.tls is None else listener.tls.context()
         try:
             for spoken, place in _places(listener).items():
@@ -192,6 +197,8 @@ class StorageScp:
         if self._processes is not None:
             self._processes.stop(within=max(0.0, deadline - time.monotonic()) + _PROCESS_GRACE)
         self._associations.close()
+        if self._turn is not None:
+            self._turn.close()
 
     def _tell_of_limit(self, words: str) -> None:
         """On a thread of its own: who waits to be let in, or turned away, must not wait for the catalog."""
@@ -204,13 +211,19 @@ class StorageScp:
             server.shutdown()
 
     def _serve(self, spoken: str, place: Place) -> IntakeServer:
-        hand_over = None if self._processes is None else self._processes.hand_over
+        hand_over = None if self._processes is None else self._hand_over
         tls = self._context if spoken == "TLS" else None
         server = self._associations.server(place.address, place.port, self._door, tls, hand_over=hand_over)
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="whyray-listener", daemon=True
         ).start()
         return server
+
+    def _hand_over(self, connection: socket.socket, address: Any, by_tls: bool) -> OpenConnection | None:
+        """See `server.HandOver`; the connection in question counts as one of this process still."""
+        assert self._processes is not None
+        served_here = sum(server.served_here for server in list(self._servers.values())) - 1
+        return self._processes.hand_over(connection, address, by_tls, served_here)
 
     def _context(self) -> ssl.SSLContext:
         """That of the configuration in force."""
@@ -290,5 +303,6 @@ def start_listener(
     ConfigError
         If the address or port can't be listened on.
     """
-    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog), is_own, on_release=on_release)
-    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process)
+    turn = shared_turn_file() if start_process is not None and listener.receiving_processes else None
+    receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog, turn), is_own, on_release=on_release)
+    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process, turn)

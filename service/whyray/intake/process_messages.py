@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from whyray.catalog import AuditEvent, Received
-
 # from a receiving process
 
 
@@ -38,15 +36,6 @@ class ConnectionOver:
     """The connection `number`, and any association on it, has ended."""
 
     number: int
-
-
-@dataclass(frozen=True)
-class ToEnter:
-    """An instance that is durable in storage; answered with an `Arrival`, or a `NotEntered`."""
-
-    token: int
-    received: Received
-    audited: AuditEvent | None
 
 
 @dataclass(frozen=True)

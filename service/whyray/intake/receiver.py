@@ -23,7 +23,7 @@ from whyray.catalog import (
     events,
     release,
 )
-from whyray.intake.catalog_batch_writer import InstanceWriter, NotEntered
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.header import Identity, NotUnderstood, identify
 from whyray.intake.incoming_instance import IncomingInstance
 from whyray.intake.object_receiver import ArrivedInstance, ObjectReceiver
@@ -46,7 +46,7 @@ class InstanceReceiver:
 
     storage: Storage
     catalog: Catalog
-    batch_writer: InstanceWriter
+    batch_writer: CatalogBatchWriter
     is_own: Callable[[Dataset], bool]
     routed: bool = True
     on_release: Callable[[], None] = lambda: None
@@ -124,8 +124,7 @@ class InstanceReceiver:
         except Exception as error:  # of the database
             # Whether the row was committed is not known when a connection breaks: the bytes stay until the sweep of
             # orphans has asked the catalog.
-            why = str(error) if isinstance(error, NotEntered) else type(error).__name__
-            raise catalog_down(f"the catalog could not be written: {why}") from error
+            raise catalog_down(f"the catalog could not be written: {type(error).__name__}") from error
         if arrival is Arrival.DUPLICATE:
             self.storage.delete(stored.key)
         return received

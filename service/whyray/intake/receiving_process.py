@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from io import FileIO
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,11 +22,11 @@ from typing import Any
 from pydicom import Dataset
 
 from whyray.base.failures import logged
-from whyray.catalog import Arrival, AuditEvent, Catalog, Received
+from whyray.catalog import Catalog
 from whyray.config import Listener
 from whyray.intake.admission import CLOSED_MEANWHILE, HostNames, Rejection
 from whyray.intake.associations import Associations
-from whyray.intake.catalog_batch_writer import NotEntered
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
 from whyray.intake.process_messages import (
@@ -37,7 +38,6 @@ from whyray.intake.process_messages import (
     Reload,
     Stop,
     StudiesReleased,
-    ToEnter,
 )
 from whyray.intake.receiver import InstanceReceiver
 from whyray.intake.server import IntakeServer, OpenConnection
@@ -48,8 +48,12 @@ _GONE = "the process that listens is gone"
 _log = logging.getLogger("whyray.intake")
 
 
+class NoAnswer(Exception):  # noqa: N818
+    """The process that listens is gone."""
+
+
 class ListeningProcess:
-    """The process that listens, as a receiving process sees it: counts associations, and enters what came."""
+    """The process that listens, as a receiving process sees it: counts associations."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
@@ -89,7 +93,7 @@ class ListeningProcess:
             answer: Rejection | None = self._ask(
                 lambda token: AssociationRequested(token, number, calling, address, named)
             )
-        except NotEntered as error:
+        except NoAnswer as error:
             return replace(CLOSED_MEANWHILE, words=str(error))
         return answer
 
@@ -103,14 +107,6 @@ class ListeningProcess:
     def over(self, number: int) -> None:
         """The connection with this number has ended, or never began."""
         self.say(ConnectionOver(number))
-
-    def enter(self, received: Received, audited: AuditEvent | None = None) -> Arrival:
-        """See `CatalogBatchWriter.enter`."""
-        answer = self._ask(lambda token: ToEnter(token, received, audited))
-        if isinstance(answer, NotEntered):
-            raise answer
-        arrival: Arrival = answer
-        return arrival
 
     def released(self) -> None:
         """Studies may be complete."""
@@ -150,13 +146,13 @@ class ListeningProcess:
             self._gone = True
             waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer.set_exception(NotEntered(_GONE))
+            answer.set_exception(NoAnswer(_GONE))
 
     def _ask(self, question: Callable[[int], object]) -> Any:
         token, answer = next(self._tokens), Future[Any]()
         with self._lock:
             if self._gone:
-                raise NotEntered(_GONE)
+                raise NoAnswer(_GONE)
             self._waiting[token] = answer
         self.say(question(token))
         return answer.result()
@@ -192,7 +188,7 @@ def serve_connections_of(
     Parameters
     ----------
     passing
-        Where connections come from.
+        Where connections come from, and before them the file of the turn to write to the catalog.
     listener
         The configuration in force.
     reload
@@ -200,9 +196,26 @@ def serve_connections_of(
 
     The others are those of `start_listener`.
     """
-    receiver = InstanceReceiver(storage, catalog, listening, is_own, on_release=listening.released)
+    files = socket.recv_fds(passing, _LONGEST_ADDRESS, 1)[1]
+    if not files:  # it is gone already
+        return
+    with FileIO(files[0], "r+") as turn:
+        writer = CatalogBatchWriter(catalog, turn)
+        receiver = InstanceReceiver(storage, catalog, writer, is_own, on_release=listening.released)
+        _serve(listening, passing, listener, receiver, report_to, handlers, reload)
+
+
+def _serve(
+    listening: ListeningProcess,
+    passing: socket.socket,
+    listener: Callable[[], Listener],
+    receiver: InstanceReceiver,
+    report_to: ReportTo,
+    handlers: Sequence[tuple[Any, ...]],
+    reload: Callable[[], object],
+) -> None:
     resolve = HostNames()
-    associations = Associations(listener(), receiver, storage, report_to, handlers, listening, resolve)
+    associations = Associations(listener(), receiver, receiver.storage, report_to, handlers, listening, resolve)
     door = Door(lambda: associations.listener, resolve, Caps(lambda _: None))
     settings = listener()
     context = None if settings.tls is None else settings.tls.context()

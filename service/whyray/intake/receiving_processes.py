@@ -1,8 +1,8 @@
 """The processes that serve associations beside the one that listens: one interpreter runs on one core alone.
 
 This process accepts every connection, so that limits are those of the whole listener, and hands it to the process with
-the fewest (SCM_RIGHTS, unix(7)). What they have made durable in storage it enters into the catalog, for all of them in
-one transaction at a time. Where none of them runs it serves the connection itself.
+the fewest (SCM_RIGHTS, unix(7)): to itself where none has fewer, so that a single sender is served as without them.
+Each enters into the catalog what it has made durable in storage, one at a time (`catalog_turn`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from io import FileIO
 from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -24,9 +24,7 @@ from typing import Any
 
 from whyray.base.child_process import how_ended
 from whyray.base.failures import logged
-from whyray.catalog import Arrival
 from whyray.intake.admission import CLOSED_MEANWHILE, Rejection
-from whyray.intake.catalog_batch_writer import CatalogBatchWriter, NotEntered
 from whyray.intake.open_associations import OpenAssociations
 from whyray.intake.process_messages import (
     Answer,
@@ -38,13 +36,14 @@ from whyray.intake.process_messages import (
     Reload,
     Stop,
     StudiesReleased,
-    ToEnter,
 )
 from whyray.intake.receiver import InstanceReceiver
 
 StartProcess = Callable[[int, int], subprocess.Popen[bytes]]
 """(number of the file of messages, number of the socket of connections) → a process that inherits both."""
 _STEADY_AFTER, _LONGEST_WAIT = 60.0, 30.0
+_TURN = b"turn"
+"""What comes with the file of the turn; whoever gets it looks at the file alone."""
 _TIME_TO_END = 5.0
 """Seconds from the last that a process says to its end."""
 _log = logging.getLogger("whyray.intake")
@@ -54,10 +53,9 @@ class ReceivingProcesses:
     """Keeps so many processes running, and gives connections to them."""
 
     def __init__(
-        self, number: int, start: StartProcess, receiver: InstanceReceiver, associations: OpenAssociations
+        self, number: int, start: StartProcess, receiver: InstanceReceiver, associations: OpenAssociations, turn: FileIO
     ) -> None:
-        assert isinstance(receiver.batch_writer, CatalogBatchWriter)
-        self._all = [_Process(start, receiver, receiver.batch_writer, associations) for _ in range(number)]
+        self._all = [_Process(start, receiver, associations, turn) for _ in range(number)]
 
     def start(self) -> None:
         """Start them; connections are served here until they are ready."""
@@ -69,9 +67,13 @@ class ReceivingProcesses:
         """The process ids of those that are ready."""
         return [process.pid for process in self._all if process.ready and process.pid is not None]
 
-    def hand_over(self, connection: socket.socket, address: Any, by_tls: bool) -> HandedOver | None:
-        """Give a connection to the process that has the fewest; None where none takes it."""
-        for process in sorted((one for one in self._all if one.ready), key=lambda one: one.load):
+    def hand_over(self, connection: socket.socket, address: Any, by_tls: bool, served_here: int) -> HandedOver | None:
+        """Give a connection to the process that has the fewest; None where none has fewer than this, or takes it.
+
+        `served_here`: how many this process serves already.
+        """
+        fewer = (one for one in self._all if one.ready and one.load < served_here)
+        for process in sorted(fewer, key=lambda one: one.load):
             taken = process.take(connection, address, by_tls)
             if taken is not None:
                 return taken
@@ -98,6 +100,8 @@ class ReceivingProcesses:
 class HandedOver:
     """A connection that another process serves; one of `server.OpenConnection`."""
 
+    here = False
+
     def __init__(self, say: Callable[[object], None], number: int, address: str) -> None:
         self.opened, self.address = time.monotonic(), address
         self.awaits_request, self.is_over = True, False
@@ -116,11 +120,11 @@ class _Process(threading.Thread):
         self,
         start: StartProcess,
         receiver: InstanceReceiver,
-        writer: CatalogBatchWriter,
         associations: OpenAssociations,
+        turn: FileIO,
     ) -> None:
         super().__init__(name="whyray-receiving-process", daemon=True)
-        self._start_process, self._receiver, self._writer, self._associations = start, receiver, writer, associations
+        self._start_process, self._receiver, self._associations, self._turn = start, receiver, associations, turn
         self.stopping, self.ready = threading.Event(), False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
@@ -191,6 +195,8 @@ class _Process(threading.Thread):
                     process = self._process = self._start_process(its.fileno(), its_passing.fileno())
                 except OSError as error:
                     return f"could not be started ({error.strerror})"
+            with suppress(OSError):  # it may have ended already, and have said why
+                socket.send_fds(passing, [_TURN], [self._turn.fileno()])
             with self._lock, self._saying:
                 self._connection, self._passing = own, passing
             if self.stopping.is_set():
@@ -239,8 +245,6 @@ class _Process(threading.Thread):
                 if over is not None:
                     over.is_over = True
                     self._associations.end(over)
-            case ToEnter(token, received, audited):
-                self._writer.submit(received, audited).add_done_callback(partial(_entered, say, token))
             case StudiesReleased():
                 self._receiver.on_release()
             case Ready():
@@ -256,8 +260,3 @@ class _Process(threading.Thread):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _entered(say: Callable[[object], None], token: int, done: Future[Arrival]) -> None:
-    error = done.exception()
-    say(Answer(token, done.result() if error is None else NotEntered(type(error).__name__)))

@@ -22,6 +22,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from whyray.intake.door import Connection, Door
 from whyray.intake.incoming_instance import Begin
+from whyray.intake.negotiation import Negotiation
 from whyray.intake.object_receiver import ObjectReceiver, Store
 from whyray.intake.reactor import Reactor
 from whyray.intake.upper_layer import NO_TLS, Ended, UpperLayer
@@ -135,6 +136,12 @@ class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
             self._connections.pop(connection, None)
         self.over(connection)
 
+    @property
+    def served_here(self) -> int:
+        """How many connections this process serves, or is about to."""
+        with self._lock:
+            return sum(one.here and not one.is_over for one in self._connections.values())
+
     def what_is(self, connection: socket.socket) -> OpenConnection | None:
         """What has become of a connection; None where it has ended, or is another server's."""
         with self._lock:
@@ -148,6 +155,10 @@ class OpenConnection(Connection, Protocol):
     def is_over(self) -> bool:
         """Whether it has ended, or is about to."""
 
+    @property
+    def here(self) -> bool:
+        """Whether this process serves it."""
+
 
 HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
 """(connection, address, whether TLS is asked for on it) → what has become of it; None where it is to be served here."""
@@ -156,7 +167,7 @@ HandOver = Callable[[socket.socket, Any, bool], OpenConnection | None]
 class Arrived:
     """A connection that is no association yet, or is in its TLS handshake; one of `door.Connection`."""
 
-    awaits_request, is_over = True, False
+    awaits_request, is_over, here = True, False, True
 
     def __init__(self, connection: socket.socket, address: str, ended: Ended) -> None:
         self.opened, self.address = time.monotonic(), address
@@ -235,6 +246,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         association = super()._create_association()
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
+        association.acse = Negotiation(association)
         layer = association.upper_layer = UpperLayer(
             association, self._arrived, self.server.ended, self.server.rejected
         )

@@ -23,6 +23,7 @@ from pynetdicom.pdu_primitives import A_P_ABORT
 from pynetdicom.presentation import PresentationContext
 
 from whyray.intake.association_request import Unreadable, readable_request, title
+from whyray.intake.negotiation import encoded_acceptance
 
 Ended = Callable[[str, str, str], None]
 """(calling AE title, address, words) of an association that ended otherwise than by a release or a rejection."""
@@ -45,6 +46,7 @@ _PDU_NAMES = {
     "Evt13": "A-RELEASE-RP",
 }
 _ENDING_ACTIONS = ("AA-1", "AA-8")
+_ACCEPT = "AE-7"
 _AWAITING_REQUEST = "Sta2"
 _AT_WORK = ("Sta3", "Sta6", "Sta7", "Sta10")
 _SOURCES = {0: "the service user", 2: "the service provider"}
@@ -62,6 +64,8 @@ class UpperLayer:
 
     `connection` is that on which it came, as it was accepted.
     """
+
+    here = True
 
     def __init__(self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended) -> None:
         self.connection = connection
@@ -363,6 +367,13 @@ class _Machine(StateMachine):  # type: ignore[misc]
                 self._layer.give_up(ValueError(event))
             return
         try:
-            self.transition(ACTIONS[action][1](self.dul))
+            self.transition(self._accept() if action == _ACCEPT else ACTIONS[action][1](self.dul))
         except Exception as error:  # pynetdicom's actions raise what they like when a connection breaks
             self._layer.give_up(error)
+
+    def _accept(self) -> str:
+        """As pynetdicom's action AE-7: send the A-ASSOCIATE-AC PDU."""
+        encoded = encoded_acceptance(self.dul.to_provider_queue.get(False))
+        if self.dul.socket is not None:
+            self.dul.socket.send(encoded)
+        return _ESTABLISHED
