@@ -260,7 +260,9 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
     most = max(_MOST_INFLATED, _HIGHEST_RATIO * (len(data) - start))
     try:
         for piece in _slices(data, start):
-            while piece:
+            while (
+                piece and not inflater.eof
+            ):  # at the end, what is left of a piece stays its `unconsumed_tail` for ever
                 inflated = inflater.decompress(piece, 1 << 20)
                 kept += inflated[: keep - len(kept)]
                 size += len(inflated)
