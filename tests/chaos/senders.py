@@ -221,7 +221,7 @@ def send_whole(
         if not answers:
             ledger.enter(sent, "", None)
         # poison is refused with Cxxx or A9xx, and then for good; what is refused with A7xx is sent again
-        if tries is not None and (attempt >= tries or any(status and status & 0xF000 != 0xA000 for status in answers)):
+        if tries is not None and (attempt >= tries or any(status and status & 0xFF00 != 0xA700 for status in answers)):
             return sent
         if SUCCESS not in answers:
             time.sleep(random.uniform(0.1, 0.5))  # a modality's own pause, not a wait for something

@@ -168,6 +168,17 @@ def test_a_deep_sequence_in_a_deflated_data_set_is_refused(listen: Callable[...,
         assert sender.store(encode(small(2), syntax), uid("1", 2)).Status == 0
 
 
+@pytest.mark.parametrize("after", [b"", b"\0", bytes(100)], ids=["nothing", "padding", "more"])
+@pytest.mark.parametrize("size", [100, 1 << 20, (1 << 20) + 1, 3 << 20, 5_000_001])
+def test_a_deflated_data_set_ends_where_its_stream_does_whatever_comes_after(size: int, after: bytes) -> None:
+    """PS3.5 section A.5 has the padding; it kept intake busy for ever, where more than 1 MiB had been inflated."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflated = packer.compress(bytes(size)) + packer.flush() + after
+    assert inflate(deflated, 0, keep=8 << 20) == bytes(size)
+    with pytest.raises(NotWhole, match="ends too early"):
+        inflate(deflated[: -len(after) - 1], 0, keep=100)
+
+
 def test_a_small_deflated_data_set_that_stands_for_gigabytes_is_refused_before_it_is_inflated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

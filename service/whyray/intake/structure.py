@@ -260,7 +260,8 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
     most = max(_MOST_INFLATED, _HIGHEST_RATIO * (len(data) - start))
     try:
         for piece in _slices(data, start):
-            while piece:
+            # at the end of the stream, what is left of a piece stays the unconsumed tail, whatever is asked
+            while piece and not inflater.eof:
                 inflated = inflater.decompress(piece, 1 << 20)
                 kept += inflated[: keep - len(kept)]
                 size += len(inflated)
