@@ -68,7 +68,7 @@ def _destinations_that_are_this_listener(
         if title == own.get("ae_title", _AE_TITLE) and port in ports and isinstance(host, str) and host in hosts:
             yield ReferenceFault(
                 ("destinations", str(name), "port"),
-                f"port '{port}' of {host} is WhyRay's own listener: results would come back here, and be counted as sent",
+                f"port '{port}' of {host} is WhyRay's own listener: results would come back, and be counted as sent",
                 port,
                 "give host, port and AE title of the PACS",
             )
