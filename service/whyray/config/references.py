@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 from whyray.config.problems import Place, did_you_mean
 
+_AE_TITLE, _PORT, _TLS_PORT = "WHYRAY", 11112, 2762
+"""What the listener has where the file does not say: see `whyray.config.network`."""
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
 
 @dataclass(frozen=True)
 class ReferenceFault:
@@ -22,7 +26,10 @@ class ReferenceFault:
 
 
 def reference_faults(data: object) -> list[ReferenceFault]:
-    """Duplicate route names and unknown destinations; whatever has another shape than it should is passed over."""
+    """Duplicate route names, unknown destinations, and those that are WhyRay itself.
+
+    Whatever has another shape than it should is passed over.
+    """
     if not isinstance(data, Mapping):
         return []
     written = data.get("destinations")
@@ -36,9 +43,35 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             message = f"the route at position {first[name] + 1} has the name '{name}' too"
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
+    faults += _destinations_that_are_this_listener(data, destinations)
     for place, orders in _orders(data):
         faults += _of_orders(orders, place, {str(route.get("name")): route for _, route in routes}, destinations)
     return faults
+
+
+def _destinations_that_are_this_listener(
+    data: Mapping[str, object], destinations: Mapping[str, object]
+) -> Iterator[ReferenceFault]:
+    """Destinations whose results would come back here, and be counted as sent: on this machine, by port and AE title.
+
+    What names another address of this machine can't be told from the file.
+    """
+    listener = data.get("listener")
+    own = listener if isinstance(listener, Mapping) else {}
+    tls = own.get("tls")
+    ports = {own.get("port", _PORT), *([tls.get("port", _TLS_PORT)] if isinstance(tls, Mapping) else [])}
+    hosts = {*_THIS_MACHINE, own.get("address")}
+    for name, destination in destinations.items():
+        if not isinstance(destination, Mapping) or "url" in destination:
+            continue
+        title, host, port = (destination.get(key) for key in ("ae_title", "host", "port"))
+        if title == own.get("ae_title", _AE_TITLE) and port in ports and isinstance(host, str) and host in hosts:
+            yield ReferenceFault(
+                ("destinations", str(name), "port"),
+                f"port '{port}' of {host} is WhyRay's own listener: results would come back, and be counted as sent",
+                port,
+                "give host, port and AE title of the PACS",
+            )
 
 
 def _orders(data: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:
