@@ -48,11 +48,6 @@ class CatalogBatchWriter:
                 self._enter_all(self._next_batch())
         return entry.answer.result()
 
-    @property
-    def turn(self) -> CatalogTurn:
-        """For what else intake writes: SQLite would have it, or this, sleep where both write at once."""
-        return self._turn
-
     def _next_batch(self) -> list[_Entry]:
         """What waits, and no more than one transaction takes; for who has the turn."""
         return [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]

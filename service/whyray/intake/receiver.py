@@ -156,7 +156,7 @@ class InstanceReceiver:
         if not happened:
             return
         try:
-            with self.batch_writer.turn, self.catalog.begin() as session:
+            with self.catalog.begin() as session:
                 for event in happened:
                     audit.record(session, event)
         except Exception as error:  # of the database; the instances are here, and their beginning is in the trail
@@ -190,7 +190,7 @@ class InstanceReceiver:
     ) -> None:
         """Enter an event, if the catalog takes it."""
         try:
-            with self.batch_writer.turn, self.catalog.begin() as session:
+            with self.catalog.begin() as session:
                 events.record(session, self.catalog.clock(), severity, kind, message, study=study_uid)
         except Exception as error:  # of the database; an event must not cost an instance
             _log.error("an event could not be entered (%s): %s: %s", type(error).__name__, kind, message)
@@ -198,7 +198,7 @@ class InstanceReceiver:
     def released(self, study_uids: set[str]) -> None:
         """Note the end of an association that brought instances of these studies."""
         try:
-            with self.batch_writer.turn, self.catalog.begin() as session:
+            with self.catalog.begin() as session:
                 release(session, study_uids, self.catalog.clock())
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
