@@ -305,4 +305,9 @@ def start_listener(
     """
     turn = shared_turn_file() if start_process is not None and listener.receiving_processes else None
     receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog, turn), is_own, on_release=on_release)
-    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process, turn)
+    try:
+        return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process, turn)
+    except BaseException:
+        if turn is not None:
+            turn.close()
+        raise

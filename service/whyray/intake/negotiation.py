@@ -81,7 +81,7 @@ def encoded_acceptance(primitive: Any) -> bytes:
     answers: Sequence[PresentationContext] = primitive.presentation_context_definition_results_list
     primitive.presentation_context_definition_results_list = []
     try:
-        bare = A_ASSOCIATE_AC(primitive).encode()
+        bare: bytes = A_ASSOCIATE_AC(primitive).encode()
     finally:
         primitive.presentation_context_definition_results_list = answers
     (length,) = _LENGTH_OF_ITEM.unpack_from(bare, _FIRST_ITEM + 2)

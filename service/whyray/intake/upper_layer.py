@@ -133,7 +133,23 @@ class UpperLayer:
         self._over = True
 
     def read(self) -> None:
-        """Take one PDU from the socket, and put its event and itself where the state machine looks for them."""
+        """Take one PDU from the socket, and put its event and itself where the state machine looks for them.
+
+        P-DATA is taken as long as more of it is there and nobody else wants anything of the upper layer.
+        """
+        dul = self._dul
+        while self._took_data() and not dul._kill_thread:
+            dul._idle_timer.restart()
+            if not (dul.event_queue.empty() and dul.to_provider_queue.empty()):
+                return
+            connection = dul.socket.socket
+            if self.has_bytes:
+                continue
+            if connection is None or isinstance(connection, ssl.SSLSocket) or not self.receive_at_once():
+                return
+
+    def _took_data(self) -> bool:
+        """Take one PDU; says whether it was P-DATA on an association that goes on."""
         dul = self._dul
         self._begun, self._length = time.monotonic(), 0
         kind = 0
@@ -142,25 +158,26 @@ class UpperLayer:
                 kind, self._length = _HEAD.unpack_from(self._buffer, self._start)
                 if not _REQUEST <= kind <= _ABORT:
                     self._invalid(f"what came is no DICOM: a PDU of type {kind:02X}H")
-                    return
+                    return False
             if not kind or not self._received(_HEAD.size + self._length):
                 started = self._end > self._start
                 self._discard()
                 self._closed(started=started)
-                return
+                return False
         except OSError as error:
             words = self._why_broken(error)
             self._discard()
             if words is not None:
                 self.end(words)
             dul.event_queue.put("Evt17")
-            return
+            return False
         begin, self._start = self._start, self._start + _HEAD.size + self._length
         with memoryview(self._buffer)[begin : self._start] as pdu:
             if kind == _DATA and dul.state_machine.current_state == _ESTABLISHED:
                 self._take_data(pdu[_HEAD.size :])
-            else:
-                self._take(kind, bytes(pdu))
+                return bool(dul.state_machine.current_state == _ESTABLISHED and dul.socket is not None)
+            self._take(kind, bytes(pdu))
+            return False
 
     def _why_broken(self, error: OSError) -> str | None:
         """Why nothing more can be read; None of a probe, which leaves by a reset before it has sent anything."""
