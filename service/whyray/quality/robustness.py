@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,8 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
     answer = case.model.answer(case.run.logits)[0].reshape(len(case.model.targets), -1).mean(axis=1)
     rival = max(names, key=lambda name: answer[case.model.target_index(name)])
     known = {other.target: other for other in others if other.method == heatmap.method}
-    cost, compared = 0, partial(_correlation_of_kept, case.image)
+    cost = 0
+    compared: Callable[[FloatArray, FloatArray], float] = partial(_correlation_of_kept, case.image)
     if rival not in known:
         cost, compared = cost_of(heatmap), rank_correlation
         if cost > affordable:

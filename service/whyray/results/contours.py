@@ -73,7 +73,7 @@ def closed_contours(mask: BoolArray) -> list[NDArray[np.float64]]:
 
 
 def _sides(rows: NDArray[np.intp], columns: NDArray[np.intp], sides: NDArray[np.intp], width: int) -> NDArray[np.intp]:
-    """(squares, 2): numbers of two sides of each square; those on top and on the left of pixel p are 2 p and 2 p + 1."""
+    """(squares, 2): numbers of two sides of each square; 2 p is on top of pixel p, and 2 p + 1 on its left."""
     below = (rows[:, None] + (sides == _BOTTOM)) * width
     upright = (sides == _LEFT) | (sides == _RIGHT)
     return np.asarray(2 * (below + columns[:, None] + (sides == _RIGHT)) + upright, np.intp)
