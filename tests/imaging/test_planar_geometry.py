@@ -23,6 +23,7 @@ from whyray.imaging import (
     to_model,
     to_source,
 )
+from whyray.imaging.kernels import inside, sampling_matrix
 from whyray.packages import InputSpec
 from whyray.packages.manifest import Intensity
 
@@ -41,6 +42,34 @@ def read(pixels: np.ndarray, **options: object) -> SourceImage:
 
 def spec(shape: tuple[int, int], fit: Fit, **options: object) -> InputSpec:
     return InputSpec(name="x", shape=shape, fit=fit, **options)  # type: ignore[arg-type]
+
+
+@SETTINGS
+@given(st.tuples(st.integers(2, 300), st.integers(2, 300)), spacings, sizes, fits, st.integers(0, 1))
+def test_a_map_in_the_source_is_what_each_pixel_reads_of_all_of_the_grid(
+    shape: tuple[int, int], spacing: tuple[float, float], model: tuple[int, int], fit: Fit, order: int
+) -> None:
+    image = read(np.zeros(shape, int), spacing=spacing)
+    grid = to_model(image, spec(model, fit)).grid
+    values = np.random.default_rng(0).normal(size=model).astype(np.float32)
+    weights = []
+    for axis in (0, 1):
+        scale = grid.to_reference[axis, axis]
+        places = (np.arange(shape[axis]) - grid.to_reference[axis, 2]) / scale
+        weights.append(sampling_matrix(places, model[axis], step=1 / scale, order=order))
+    within = np.outer(
+        *(
+            inside((np.arange(n) - o) / s, m)
+            for n, o, s, m in zip(
+                shape, grid.to_reference[:2, 2], grid.to_reference[[0, 1], [0, 1]], model, strict=True
+            )
+        )
+    )
+
+    carried, covered = to_source(values, grid, image, order)
+
+    np.testing.assert_array_equal(covered[0], within)
+    np.testing.assert_allclose(carried[0], (weights[0] @ values @ weights[1].T) * within, atol=1e-6)
 
 
 @SETTINGS

@@ -16,7 +16,8 @@ from results.answers import AT, FOUR_KINDS, PACKAGE, answer_about, card, image_o
 from results.sources import tilted
 from results.test_validity import rich_answer
 from whyray.base.errors import ConfigError
-from whyray.imaging import Note, NoteKind
+from whyray.base.frame_array import PackedMask
+from whyray.imaging import ModelGrid, Note, NoteKind
 from whyray.quality import Grade
 from whyray.results import EVERY_KIND, EarlierResult, build_results, encode, load_templates
 from whyray.results.fingerprint import fingerprint
@@ -78,6 +79,33 @@ def test_whatever_a_result_is_made_of_changes_its_uid(dx_image, tilted_image, te
     assert not seen & set(uids_of(base, templates, previous=[EarlierResult("1.2", "1.3", "1.4")]))
     assert not seen & {each.dataset.SOPInstanceUID for each in build_results(base, ["sr"], templates)}
     assert not seen & set(uids_of(base, templates, uid_root="1.2.826.0.1.3680043.9999"))
+
+
+def test_a_map_with_a_grid_is_told_by_its_grid(dx_image, templates):
+    base = answer_about(dx_image)
+    (lit,) = base.findings[0].maps
+
+    def uids(on_grid, to_reference):
+        grid = ModelGrid((2, 2), np.asarray(to_reference, np.float64))
+        finding = replace(base.findings[0], maps=(replace(lit, on_grid=np.float32([on_grid]), grid=grid),))
+        return set(uids_of(replace(base, findings=(finding, base.findings[1])), templates))
+
+    once = uids([[0, 1], [2, 3]], np.diag([20, 20, 1]))
+    assert uids([[0, 1], [2, 3]], np.diag([20, 20, 1])) == once
+    assert not uids([[0, 1], [2, 4]], np.diag([20, 20, 1])) & once
+    assert not uids([[0, 1], [2, 3]], np.diag([20, 21, 1])) & once
+
+
+def test_a_mask_has_one_fingerprint_however_it_is_kept():
+    mask = np.random.default_rng(0).random((4, 7, 9)) > 0.5
+    mask[1], mask[2] = True, False
+    other = mask.copy()
+    other[3, 6, 8] ^= True
+    assert fingerprint(mask) == fingerprint(PackedMask.of(mask, mask.shape))
+    assert fingerprint(mask) != fingerprint(other)
+    assert fingerprint(mask) != fingerprint(mask.reshape(4, 9, 7))
+    small = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, :7].astype(bool).reshape(256, 1, 1, 7)
+    assert len({fingerprint(each) for each in small}) == 128
 
 
 def test_uids_are_valid_and_stay_under_the_root_that_a_site_names(dx_image, templates):

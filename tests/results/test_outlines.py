@@ -14,6 +14,7 @@ from results.answers import CARDIOMEGALY, NODULE, a_map, answer_about, blob, cen
 from results.sources import SOURCES, image_named
 from results.test_report import children, groups_of, report_of
 from whyray.results import Finding, build_results, encode
+from whyray.results.contours import closed_contours
 from whyray.results.polygon_simplification import simplified
 
 
@@ -75,6 +76,20 @@ def test_of_several_parts_the_largest_is_outlined_and_an_empty_region_has_none(t
     ((region,),) = [children(each, "Image Region") for each in outlines]
     centre = np.reshape(region.GraphicData, (-1, 2))[:-1].mean(0)
     np.testing.assert_allclose(centre, (40.5, 70.5), atol=1)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.7, 0.95])
+def test_contours_are_those_of_skimage_number_by_number(share):
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        shape = rng.integers(1, 30, 2)
+        mask = rng.random(shape) < share
+        mask = ndimage.binary_closing(mask, iterations=2) if number % 3 == 0 else mask
+        expected = measure.find_contours(np.pad(mask, 1).astype(np.float32), 0.5)
+        made = closed_contours(np.pad(mask, 1))
+        assert len(made) == len(expected)
+        for one, other in zip(made, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_an_image_of_a_retired_class_is_outlined_too(templates):

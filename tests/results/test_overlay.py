@@ -5,8 +5,10 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
+from whyray.results.page.mask_scaling import shrunk
 from whyray.results.page.overlay import map_colours, plain, with_finding, with_outline
 from whyray.results.templates import Templates
 
@@ -49,6 +51,25 @@ def test_an_outline_is_drawn_as_over_the_whole_picture(name: str, width: int) ->
     made = with_outline(background, region, COLOUR, width)
     np.testing.assert_array_equal(made, over_the_whole(background, region, width))
     np.testing.assert_array_equal(background, kept)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.3, 0.5, 0.7, 1.0])
+def test_a_mask_is_shrunk_as_by_a_box_filter_and_a_threshold_of_a_half(share: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rows, columns = rng.integers(1, 120, 2)
+        size = int(rng.integers(1, columns + 1)), int(rng.integers(1, rows + 1))
+        mask = rng.random((rows, columns)) < share
+        mask[: rows // 3], mask[:, columns // 2 :] = False, False
+        shares = np.asarray(Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BOX))
+        expected = shares >= 0.5 if (shares >= 0.5).any() else shares > 0
+        made = shrunk(mask, size)
+        assert made is not None
+        np.testing.assert_array_equal(made, expected)
+
+
+def test_a_mask_that_would_grow_is_not_shrunk() -> None:
+    assert shrunk(np.ones((5, 9), bool), (9, 6)) is None
 
 
 def test_a_map_leaves_the_picture_as_it_is_where_it_shows_nothing(templates: Templates) -> None:

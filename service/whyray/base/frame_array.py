@@ -202,6 +202,11 @@ class PackedMask(FrameArray[np.bool_]):
         """How many pixels of each frame are set."""
         return np.array([self.count(index) for index in range(len(self))], dtype=np.int64)
 
+    def packed(self, index: int) -> bytes:
+        """A frame by its content, a bit a pixel: frames of one shape give the same where they are the same."""
+        count, packed = self.count(index), self._packed[index]
+        return count.to_bytes(8, "little") + (b"" if packed is None else packed.tobytes())
+
     def any(self) -> bool:
         """Whether any pixel is set."""
         return any(self.count(index) > 0 for index in range(len(self)))

@@ -162,11 +162,14 @@ class Segments:
 
     def masks(self, numbers: MaskNumbers) -> BoolArray:
         """(n, *spatial): where the image is shown."""
-        return np.asarray(numbers["keep"][:, self.labels])
+        # an index by fancy would be laid out masks last, and so would the images be
+        return np.asarray(numbers["keep"].take(self.labels, axis=1))
 
     def images(self, shown: FloatArray, hidden: FloatArray | None, masks: BoolArray) -> FloatArray:
         """`shown` in the segments that are kept, `hidden` in the others."""
-        return np.where(masks[:, None], shown, np.float32(0) if hidden is None else hidden)
+        batch = np.repeat(shown, len(masks), axis=0)
+        np.copyto(batch, 0 if hidden is None else hidden, where=~masks[:, None])
+        return batch
 
 
 def _blended(shown: FloatArray, hidden: FloatArray | None, masks: FloatArray) -> FloatArray:

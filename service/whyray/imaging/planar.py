@@ -13,6 +13,9 @@ from whyray.base.arrays import BoolArray, FloatArray
 from whyray.imaging.kernels import inside, nearest_samples, sampling_matrix
 from whyray.imaging.source import ModelGrid, SourceFrame
 
+_TOGETHER = 64
+"""Pixels of a line that are sampled in one product."""
+
 
 def planar_grid(frame: SourceFrame, shape: tuple[int, int], fit: Literal["pad", "stretch", "crop"]) -> ModelGrid:
     """Return the grid of `shape` over a frame.
@@ -54,7 +57,13 @@ def planar_to_frame(
     """
     lines = _lines(grid, shape)
     vertical, horizontal = (_sampling(line, order) for line in lines)
-    return (vertical @ values.astype(np.float32) @ horizontal.T).astype(np.float32, copy=False), _covered(*lines)
+    rows = np.empty((shape[0], values.shape[1]), np.float32)
+    for pixels, samples, weights in vertical:
+        np.matmul(weights, values[samples].astype(np.float32), out=rows[pixels])
+    sampled = np.empty(shape, np.float32)
+    for pixels, samples, weights in horizontal:
+        np.matmul(rows[:, samples], weights.T, out=sampled[:, pixels])
+    return sampled, _covered(*lines)
 
 
 def planar_to_frame_nearest(
@@ -62,8 +71,9 @@ def planar_to_frame_nearest(
 ) -> tuple[NDArray[Any], BoolArray]:
     """As `planar_to_frame` with order 0, of values of any type, which they keep."""
     rows, columns = _lines(grid, shape)
-    nearest = values.take(nearest_samples(rows.places, rows.size), axis=0)
-    return nearest.take(nearest_samples(columns.places, columns.size), axis=1), _covered(rows, columns)
+    # columns first, while there are few rows: rows are then copied whole
+    nearest = values.take(nearest_samples(columns.places, columns.size), axis=1)
+    return nearest.take(nearest_samples(rows.places, rows.size), axis=0), _covered(rows, columns)
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,20 @@ def _lines(grid: ModelGrid, shape: tuple[int, int]) -> tuple[_Line, _Line]:
 
 
 @lru_cache(maxsize=4)  # all maps of an image lie on the same grid
-def _sampling(line: _Line, order: int) -> FloatArray:
-    return sampling_matrix(line.places, line.size, step=float(1 / line.scale), order=order)
+def _sampling(line: _Line, order: int) -> list[tuple[slice, slice, FloatArray]]:
+    """Pixels together, the samples that they read, and with which weights (pixels, samples).
+
+    A pixel reads two samples where the frame is finer than the grid: of a product with all of them a hundredth counts.
+    """
+    weights = sampling_matrix(line.places, line.size, step=float(1 / line.scale), order=order)
+    read = weights != 0
+    first, behind = read.argmax(axis=1), line.size - read[:, ::-1].argmax(axis=1)
+    blocks = []
+    for start in range(0, line.count, _TOGETHER):
+        pixels = slice(start, min(start + _TOGETHER, line.count))
+        samples = slice(int(first[pixels].min()), int(behind[pixels].max()))
+        blocks.append((pixels, samples, np.ascontiguousarray(weights[pixels, samples])))
+    return blocks
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ SPARSE = 0.2
 def complexity(values: FloatArray) -> list[Measurement]:
     """Sparseness and entropy of a map's magnitudes. No forward pass."""
     magnitude = np.abs(values.astype(np.float64)).ravel()
-    index = gini(magnitude)
+    index = gini(np.abs(values).ravel())
     flat = float(np.log(magnitude.size))
     return [
         Measurement(
@@ -38,9 +40,9 @@ def complexity(values: FloatArray) -> list[Measurement]:
     ]
 
 
-def gini(magnitude: NDArray[np.float64]) -> float:
+def gini(magnitude: NDArray[np.floating[Any]]) -> float:
     """Gini index of non-negative numbers, 0..1."""
-    ordered = np.sort(magnitude)
+    ordered = np.sort(magnitude).astype(np.float64)
     total = ordered.sum()
     if total == 0:
         return 0.0

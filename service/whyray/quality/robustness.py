@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from whyray.base.arrays import DoubleArray, FloatArray
 from whyray.base.errors import ExplanationError, ModelOutputError
 from whyray.explain import Case, ExplainedImage, Heatmap, checked_parameters, explainable, heatmaps, method_named
 from whyray.explain.refusal import ends_all
 from whyray.quality.card import Grade, Measurement
-from whyray.quality.similarity import rank_correlation, structural_similarity
+from whyray.quality.similarity import correlation_of_ranks, rank_correlation, ranks, structural_similarity
 
 SAME_MAP = 0.95
 STABLE, UNSTABLE = 0.8, 0.5
@@ -39,8 +41,9 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
     rival = max(names, key=lambda name: answer[case.model.target_index(name)])
     known = {other.target: other for other in others if other.method == heatmap.method}
     cost = 0
+    compared: Callable[[FloatArray, FloatArray], float] = partial(_correlation_of_kept, case.image)
     if rival not in known:
-        cost = cost_of(heatmap)
+        cost, compared = cost_of(heatmap), rank_correlation
         if cost > affordable:
             return
         try:
@@ -49,7 +52,7 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
             if ends_all(error):
                 raise
             return
-    alike = rank_correlation(heatmap.values, known[rival].values)
+    alike = compared(heatmap.values, known[rival].values)
     yield Measurement(
         "target-swap similarity",
         "sanity",
@@ -60,6 +63,20 @@ def target_swap(case: Case, heatmap: Heatmap, others: Sequence[Heatmap], *, affo
         "Adebayo et al. 2018, section 3, by target instead of weights; threshold WhyRay's",
         cost,
     )
+
+
+def _correlation_of_kept(image: ExplainedImage, first: FloatArray, second: FloatArray) -> float:
+    """As `rank_correlation`; the ranks of planar maps are kept with the image, for the map of each target is compared
+    with the strongest's. Those of a volume would take hundreds of megabytes."""
+    if first.ndim > 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return rank_correlation(first, second)
+
+    def ranked(values: FloatArray) -> DoubleArray:
+        # the map itself is kept too: as long as it is there, nothing else has its id
+        made: tuple[FloatArray, DoubleArray] = image.once(("ranks", id(values)), lambda: (values, ranks(values)))
+        return made[1]
+
+    return correlation_of_ranks(ranked(first), ranked(second))
 
 
 def made_again(case: Case, heatmap: Heatmap, *, affordable: int) -> Measurement:

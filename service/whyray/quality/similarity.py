@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray, FloatArray
 
@@ -23,18 +24,38 @@ def rank_correlation(first: FloatArray, second: FloatArray) -> float:
     """Spearman's rank correlation over all places, -1..1; 0 where a map is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
+    return correlation_of_ranks(ranks(first), ranks(second))
+
+
+def correlation_of_ranks(first: DoubleArray, second: DoubleArray) -> float:
+    """Of what `ranks` gives of two maps, neither of them constant."""
     # scipy.stats.spearmanr gives the same; loading scipy.stats for it takes longer than Grad-CAM of a radiograph
-    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
-def _ranks(values: FloatArray) -> DoubleArray:
-    """The rank of each value, counted from 1; equal values share the mean of theirs."""
+def ranks(values: FloatArray) -> DoubleArray:
+    """The rank of each value, counted from 1, flat; equal values share the mean of theirs."""
     flat = values.ravel()
-    order = np.argsort(flat)  # equal values in any order: their ranks are the same
+    order = _order(flat)  # equal values in any order: their ranks are the same
     ordered = flat[order]
     differs = (ordered[1:] != ordered[:-1]) & ~np.isnan(ordered[:-1])  # what is no number comes last, and is one rank
     first = np.flatnonzero(np.concatenate([[True], differs]))
     count = np.diff(np.append(first, flat.size))
-    ranks = np.empty(flat.size, np.float64)
-    ranks[order] = np.repeat(np.cumsum(count) - (count - 1) / 2, count)
-    return ranks
+    ranked = np.empty(flat.size, np.float64)
+    ranked[order] = np.repeat(np.cumsum(count) - (count - 1) / 2, count)
+    return ranked
+
+
+def _order(flat: FloatArray) -> NDArray[np.intp]:
+    """Indices that sort values in rising order, what is no number last.
+
+    Numbers in single precision, of which a map has many that are equal, are sorted with their places behind them: in a
+    third of the time that it takes to sort places by them.
+    """
+    if flat.dtype != np.float32 or flat.size >= 1 << 32 or np.isnan(flat).any():
+        return np.argsort(flat)
+    bits = np.ascontiguousarray(flat).view(np.uint32)
+    rising = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))  # as whole numbers they sort as the floats do
+    placed = rising.astype(np.uint64) << np.uint64(32) | np.arange(flat.size, dtype=np.uint64)
+    placed.sort()
+    return (placed & np.uint64(0xFFFFFFFF)).astype(np.intp)

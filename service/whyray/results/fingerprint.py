@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from whyray.base.frame_array import FrameArray
+from whyray.base.frame_array import FrameArray, PackedMask
 from whyray.imaging import SourceImage
+from whyray.results.answer import MapInSource
+
+_FOLLOWS_FROM_GRID = ("values", "covered", "region")
+"""Of a map whose `on_grid` and `grid` are known: a hundred times as many bytes, in the geometry of the image."""
 
 
 def fingerprint(value: object) -> str:
     """SHA-256 (hex) of a value by its content: equal content gives the same, in every process.
 
     Of dataclasses, models of pydantic, arrays, mappings, sequences and plain values, nested as they like. Of a source
-    image it takes the digests of its instances, its frames and its notes; of anything else that is none of these, only
-    the type.
+    image it takes the digests of its instances, its frames and its notes; of a map that has one its grid, from which
+    what it says in the source follows; of masks a bit a pixel; of anything else that is none of these, only the type.
     """
     digest = hashlib.sha256()
     for part in _parts(value):
@@ -55,8 +59,14 @@ def _parts(value: Any) -> Iterator[Any]:
         if array.dtype.hasobject:
             yield from _parts(array.tolist())
             return
+        if array.dtype == np.bool_ and array.ndim == 3:
+            yield from _parts(PackedMask.of(array, array.shape))
+            return
         yield f"array {array.dtype} {array.shape}".encode()
         yield array.reshape(-1).view(np.uint8).data
+    elif isinstance(value, PackedMask):
+        yield f"mask {value.shape}".encode()
+        yield from (value.packed(index) for index in range(len(value)))
     elif isinstance(value, FrameArray):
         yield f"array {value.dtype} {value.shape}".encode()
         yield _InChunks(value)
@@ -70,9 +80,10 @@ def _parts(value: Any) -> Iterator[Any]:
         places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
         yield from _parts([value.kind, places, value.digests, value.notes])
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from _several(
-            type(value).__name__, [(field.name, getattr(value, field.name)) for field in fields(value) if field.compare]
-        )
+        known = isinstance(value, MapInSource) and value.on_grid is not None and value.grid is not None
+        without = _FOLLOWS_FROM_GRID if known else ()
+        names = [field.name for field in fields(value) if field.compare and field.name not in without]
+        yield from _several(type(value).__name__, [(name, getattr(value, name)) for name in names])
     elif isinstance(value, Mapping):
         yield from _several("mapping", sorted((fingerprint(key), entry) for key, entry in value.items()))
     elif isinstance(value, AbstractSet):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage import measure
 
 from whyray.base.arrays import BoolArray
 from whyray.base.frame_array import Frames
+from whyray.results.contours import closed_contours
 from whyray.results.polygon_simplification import simplified
 from whyray.results.remembered import Remembered
 
@@ -27,10 +27,10 @@ def outlines(region: BoolArray) -> list[NDArray[np.float64]]:
     if not len(rows):
         return []
     box = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    padded = np.pad(box.astype(np.float32), 1)
+    padded = np.pad(box, 1)
     corner = np.array([rows[0], columns[0]])
     polygons = []
-    for within in measure.find_contours(padded, 0.5):
+    for within in closed_contours(padded):
         contour = within + corner
         simple = simplified(contour, _TOLERANCE)
         points = (simple if len(simple) > 3 else contour)[:, ::-1] - 0.5

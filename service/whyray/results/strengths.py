@@ -7,14 +7,24 @@ import numpy as np
 from whyray.base.arrays import BoolArray, DoubleArray, FloatArray
 from whyray.base.frame_array import Frames, counts_of
 
+_AT_ONCE = 512 * 512
+"""Pixels that are looked at together: of a radiograph what lies between would be written to memory and read again."""
+
 
 def strength_of(values: FloatArray, region: BoolArray) -> tuple[float, float, float]:
     """Of a frame (rows, columns): the sum of |values| inside the region, that of all, and the largest."""
-    if not values.any():
-        return 0.0, 0.0, 0.0
-    strength = np.abs(values)
-    inside = float((strength * region).sum(dtype=np.float64)) if region.any() else 0.0
-    return inside, float(strength.sum(dtype=np.float64)), float(strength.max())
+    inside = total = largest = 0.0
+    rows = max(1, _AT_ONCE // max(1, values.shape[1]))
+    for first in range(0, len(values), rows):
+        strength, chosen = np.abs(values[first : first + rows]), region[first : first + rows]
+        if not strength.any():
+            continue
+        total += float(strength.sum(dtype=np.float64))
+        largest = max(largest, float(strength.max()))
+        if chosen.any():
+            strength *= chosen
+            inside += float(strength.sum(dtype=np.float64))
+    return inside, total, largest
 
 
 def strengths_of(values: Frames[np.float32], region: Frames[np.bool_]) -> DoubleArray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from whyray.imaging import SourceImage
+from whyray.results.page.map_overlay import MOST_AHEAD
 from whyray.results.page.overlay import Picture, Size, plain
 from whyray.results.remembered import Remembered
 
-_pictures: Remembered[Picture] = Remembered(4)
-"""Of a radiograph the one of its pages and the one of its first page, and as many of the image before."""
+_pictures: Remembered[Picture] = Remembered(2 * MOST_AHEAD)
+"""What is drawn ahead lies on these very pictures: that of each image's pages and that of the first page, and beside
+them as many of images of which nothing is drawn ahead."""
 
 
 def frame_picture(image: SourceImage, index: int, size: Size) -> Picture:

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from whyray.base.arrays import BoolArray, FloatArray
+from whyray.results.page.mask_scaling import shrunk
 from whyray.results.page.text import LEAST_TEXT, draw_lines, fitted
 from whyray.results.template_layout import Layout
 from whyray.results.template_parts import Colour
@@ -30,9 +31,11 @@ _UNSEEN = 0.4
 
 def plain(display: FloatArray, size: Size) -> Picture:
     """A frame as displayed, (rows, columns) or (rows, columns, 3) in 0..1, as RGB of `size`."""
-    scaled = np.clip(display, 0, 1)
-    scaled *= 255
-    pixels = np.rint(scaled, out=scaled).astype(np.uint8)
+    pixels: Picture = np.empty(display.shape, np.uint8)
+    for rows in _bands(len(display)):
+        scaled = np.clip(display[rows], 0, 1)
+        scaled *= 255
+        pixels[rows] = np.rint(scaled, out=scaled)
     shrinks = size[0] < pixels.shape[1] or size[1] < pixels.shape[0]
     resampling = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
     resized = np.asarray(Image.fromarray(pixels).resize(size, resampling))
@@ -196,6 +199,8 @@ def _resize(values: FloatArray, size: Size) -> NDArray[np.float32]:
 
 def _resize_mask(mask: BoolArray, size: Size) -> BoolArray:
     grows = size[0] >= mask.shape[1] and size[1] >= mask.shape[0]
+    if not grows and (counted := shrunk(mask, size)) is not None:
+        return counted
     share = _resize(mask.astype(np.float32), size) if grows else _resize_share(mask, size)
     # A region too thin for any page pixel to be half inside stays visible.
     return share >= 0.5 if (share >= 0.5).any() else share > 0
