@@ -252,7 +252,7 @@ def _resizing(way: WayBack, node: Any, axis: int) -> NDArray[np.float32]:
     model.ir_version = 8
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     identity = np.eye(given, dtype=np.float32).reshape(given, 1, given, 1)
-    return np.asarray(session.run(None, {"x": identity})[0], np.float32).reshape(given, made)
+    return np.asarray(session.run(["y"], {"x": identity})[0], np.float32).reshape(given, made)
 
 
 KERNEL_RULES: Mapping[str, Rule] = {
