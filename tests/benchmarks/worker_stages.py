@@ -33,6 +33,7 @@ from whyray.demo.phantom import Scan, write_phantom
 from whyray.demo.studies import sample
 from whyray.explain import expanded
 from whyray.inference import Model, RuntimeOptions, load_package
+from whyray.inference.gradient_export import GRADIENT
 from whyray.jobs import files
 from whyray.jobs.explanation_request import ExplanationRequest
 from whyray.results import EVERY_KIND, Templates, load_templates
@@ -93,7 +94,10 @@ class RecordedSession(onnxruntime.InferenceSession):
         """By their shapes: the first of each is kept."""
 
     def run(self, output_names: Sequence[str], input_feed: dict[str, Any], run_options: Any = None) -> list[Any]:
-        """As its parent, and remembered."""
+        """As its parent, and remembered, unless it is a gradient: those are no part of what a job is compared with."""
+        if GRADIENT in output_names:
+            gradient: list[Any] = super().run(output_names, input_feed, run_options)
+            return gradient
         shapes = tuple((name, getattr(value, "shape", ())) for name, value in sorted(input_feed.items()))
         if shapes not in self.inputs:
             self.inputs[shapes] = {name: value.copy() for name, value in input_feed.items()}

@@ -68,6 +68,16 @@ def test_a_counterfactual_that_is_right_is_green(pair: Pair, model: Model) -> No
     assert measured(card, "repeatability").value == 0
 
 
+def test_a_target_that_was_explained_beside_others_is_made_again_as_it_was(tmp_path: Path) -> None:
+    pair = linear_pair(tmp_path, off=1.0)
+    model = loaded(pair)
+    x = picture(pair, 3)
+    for told in explain(model, x, target="all", method="latent-shift", reach=8.0):
+        assert isinstance(told, Counterfactual)
+        repeated = measured(card_of(model, x, told, budget=Budget(forwards=400)), "repeatability")
+        assert (repeated.value, repeated.grade) == (0, Grade.GREEN)
+
+
 def test_an_answer_that_hardly_moves_is_doubtful_even_where_it_crosses_the_threshold(pair: Pair, model: Model) -> None:
     x = picture(pair, 1)
     told = shifted(model, x, reach=8.0)

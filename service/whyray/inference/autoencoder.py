@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from math import prod
@@ -12,9 +13,16 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import PackageError, TierMissing
 from whyray.inference.converters import TwinConverter, first_right, to_torch
+from whyray.inference.differentiation import BY
 from whyray.inference.display import as_input, displayed, per_channel
-from whyray.inference.gradient import PARITY, only_output, parity_gap
+from whyray.inference.gradient import PARITY, only_output, parity_gap, pulled_back
+from whyray.inference.gradient_proof import unproven
+from whyray.inference.gradient_session import GradientSession
 from whyray.inference.model import Model
+from whyray.inference.session import runtime_refusals
+from whyray.inference.way_back import DifferentiationError
+
+_LOG = logging.getLogger(__name__)
 
 
 class Autoencoder:
@@ -83,6 +91,49 @@ class Autoencoder:
         """Pictures (N, *spatial), differentiable. Raises TierMissing where the decoder has no verified twin."""
         return self._decoder_twin(latents)
 
+    def pullback(self, latents: FloatArray, weights: FloatArray) -> FloatArray:
+        """(N, D): d sum(pictures · weights) / d latents at `latents` (N, D), `weights` (N, *spatial) of the pictures.
+
+        By ONNX Runtime where the decoder can be differentiated, else by torch.
+        Raises TierMissing where the decoder has no verified twin either.
+        """
+        decoder = self._differentiated_decoder
+        if decoder is None:
+            return pulled_back(self.decode_torch, np.ascontiguousarray(latents, np.float32), weights, self.device)
+        whole = np.ascontiguousarray(latents, np.float32).reshape(-1, *self.latent_shape)
+        parts = [decoder(whole[item : item + 1], weights[item : item + 1])[1] for item in range(len(whole))]
+        return np.concatenate(parts).reshape(len(whole), -1)
+
+    @cached_property
+    def _differentiated_decoder(self) -> GradientSession | None:
+        """(latents, weights of pictures) → (pictures, gradient); None where that can't be made, or is not proven."""
+        from whyray.inference.differentiated import differentiated_decoder
+
+        def proven(decoder: GradientSession) -> str:
+            def gradient(latents: FloatArray, weights: FloatArray) -> FloatArray:
+                back = decoder(latents.reshape(-1, *self.latent_shape), weights)[1]
+                return back.reshape(latents.shape)
+
+            return unproven(self.decode, gradient, self._some_latents()[:, None])
+
+        try:
+            decoder = differentiated_decoder(self.model.network, self._latents, self.latent_shape)
+            reason = self.model.gradients.proof(
+                f"differentiated decoder from {self._latents}", BY, lambda: proven(decoder)
+            )
+            if not reason:
+                return decoder
+            _LOG.warning("%s: %s", self.model.identity, reason)
+        except DifferentiationError as error:
+            _LOG.info("%s: the decoder is not differentiated: %s", self.model.identity, error)
+        except runtime_refusals() as error:
+            _LOG.warning("%s: the differentiated decoder can't be had: %s", self.model.identity, error)
+        return None
+
+    def _some_latents(self) -> FloatArray:
+        """(2, D): of smooth noise and of a black picture."""
+        return np.concatenate([self.encode(_smooth_noise((1, *self.shape))), self.encode(self._blank[:, 0] * 0)])
+
     @property
     def _latents(self) -> str:
         return str(self.model.manifest.output.embedding)
@@ -136,7 +187,7 @@ class Autoencoder:
 
             return decode
 
-        latents = np.concatenate([self.encode(_smooth_noise((1, *self.shape))), self.encode(self._blank[:, 0] * 0)])
+        latents = self._some_latents()
         between = (self._latents, self.model.network.logits_name)
         return self._verified(between, decoder, latents, self.decode(latents), "decoder")
 

@@ -13,17 +13,17 @@ import numpy as np
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
 from whyray.inference.converters import TwinConverter, to_torch
-from whyray.inference.gradient import PARITY, features_of, one_by_one, parity_gap, probes, probes_of_features
-from whyray.inference.gradient_export import COMPILER, GRADIENT, INPUT, LOGITS, WEIGHTS, export_gradient, fixed_reshapes
+from whyray.inference.gradient import PARITY, features_of, parity_gap, probes, probes_of_features
+from whyray.inference.gradient_export import COMPILER, export_gradient, fixed_reshapes
 from whyray.inference.gradient_proof import unproven
+from whyray.inference.gradient_session import GradientGraphEngine, GradientSession
 from whyray.inference.network import Network
 from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache, installed_version
-from whyray.inference.session import open_session, run_session
 
 
-class CompiledGradient:
-    """One compiled graph, from a tensor to the logits: (x, weights) → (logits, d sum(logits · weights) / d x)."""
+class CompiledGradient(GradientSession):
+    """A gradient that torch's exporter wrote."""
 
     def __init__(self, network: Network, cache: PackageCache, start: str, converter: TwinConverter) -> None:
         graph = network.graph
@@ -38,19 +38,11 @@ class CompiledGradient:
         made_of = {"from": start, "to": network.logits_name, **_compilers(converter)}
         if network.manifest.input.layout == "NHWC":
             made_of["layout"] = "channels first"  # what was kept before took this input as the manifest has it
-        exported = cache.fetch("gradient", made_of, make)
-        self._session = open_session(exported, network.options, name=f"{graph.where} (gradient)")
-        self.weights_shape = tuple(self._session.get_inputs()[1].shape[1:])
-
-    def __call__(self, x: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """`x` (N, ...) as the graph takes it, `weights` (N, *weights_shape)."""
-        feeds = {INPUT: np.ascontiguousarray(x, np.float32), WEIGHTS: np.ascontiguousarray(weights, np.float32)}
-        logits, gradient = run_session(self._session, [LOGITS, GRADIENT], feeds)
-        return np.asarray(logits, np.float32), np.asarray(gradient, np.float32)
+        super().__init__(cache.fetch("gradient", made_of, make), network.options, graph.where)
 
 
-class CompiledEngine:
-    """The whole model's gradient, compiled: one pass forward and back for each target."""
+class CompiledEngine(GradientGraphEngine):
+    """The whole model's gradient, compiled."""
 
     def __init__(
         self,
@@ -61,8 +53,8 @@ class CompiledEngine:
         *,
         prove: bool = False,
     ) -> None:
-        self._network, self._session = network, session
-        self._run = CompiledGradient(network, cache, network.graph.input, converter)
+        run = CompiledGradient(network, cache, network.graph.input, converter)
+        super().__init__(network, session, run, singles=False)
         if prove:
             reason = cache.proof(
                 "compiled input gradient",
@@ -72,40 +64,6 @@ class CompiledEngine:
             )
             if reason:
                 raise ValueError(reason)
-
-    def gradients(
-        self, x: FloatArray, targets: Sequence[int], regions: FloatArray | None = None
-    ) -> tuple[FloatArray, FloatArray]:
-        """As `GradientEngine.gradients`."""
-        if len(x) > 1 and not self._session.batchable(x):
-            return one_by_one(self, x, targets, regions)
-        per_target = []
-        for number, target in enumerate(targets):
-            weights = self._weights(target, None if regions is None else regions[number])
-            logits, gradient = self._run(x, np.repeat(weights[None], len(x), axis=0))
-            per_target.append(gradient)
-        return np.stack(per_target), self._network.shaped_logits(logits, len(x))
-
-    def pullback(self, x: FloatArray, weights: FloatArray) -> FloatArray:
-        """d sum(logits · weights) / d x of one item, `weights` in the shape of its logits."""
-        _, gradient = self._run(x, self._as_compiled(weights[0])[None])
-        return gradient
-
-    def answers(self, x: FloatArray) -> FloatArray:
-        """Logits (N, ...) of `x` (N, C, *spatial)."""
-        logits, _ = self._run(x, np.zeros((len(x), *self._run.weights_shape), np.float32))
-        return self._network.shaped_logits(logits, len(x))
-
-    def _weights(self, target: int, region: FloatArray | None) -> FloatArray:
-        weights = np.zeros((len(self._network.manifest.targets), *(() if region is None else region.shape)), np.float32)
-        weights[target] = 1 if region is None else region
-        return self._as_compiled(weights)
-
-    def _as_compiled(self, weights: FloatArray) -> FloatArray:
-        """Weights (targets, *grid) of one item in the shape that the graph gives its logits in."""
-        shape = self._run.weights_shape
-        last = weights.ndim > 1 and shape[0] != len(weights)
-        return np.moveaxis(weights, 0, -1) if last else weights.reshape(shape)
 
 
 class CompiledHead:

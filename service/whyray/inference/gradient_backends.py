@@ -13,9 +13,12 @@ from whyray.inference.converters import CONVERTERS, TwinConverter, converter_nam
 from whyray.inference.network import Network
 from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
+from whyray.inference.session import runtime_refusals
+from whyray.inference.way_back import DifferentiationError
 
 if TYPE_CHECKING:
     from whyray.inference.compiled import CompiledEngine, CompiledHead
+    from whyray.inference.differentiated import DifferentiatedEngine
     from whyray.inference.gradient import GradientEngine, HeadGradient, Twin
     from whyray.packages.onboarding_report import Tier
 
@@ -39,9 +42,9 @@ class GradientBackends:
         self._image = image
         self.__dict__.pop("twin_or_reason", None)
 
-    def proof(self, engine: str, converter: TwinConverter, prove: Callable[[], str]) -> str:
+    def proof(self, engine: str, converter: str, prove: Callable[[], str]) -> str:
         """Why the gradients of an engine are not believed; empty where they are. Kept with what was compiled."""
-        return self._cache.proof(engine, converter.name, self._session.providers, prove)
+        return self._cache.proof(engine, converter, self._session.providers, prove)
 
     @property
     def proofs(self) -> Sequence[Mapping[str, Any]]:
@@ -70,6 +73,27 @@ class GradientBackends:
         if targets <= self._used_up_to("input gradient") and self._proven_compiled is not None:
             return self._proven_compiled
         return self.twin(method)
+
+    def for_descent(self, method: str) -> GradientEngine:
+        """What gives gradients at one point after the other: ONNX Runtime's of the differentiated graph, without torch.
+
+        The twin where the graph has operators that are not differentiated. Which of them hangs on the graph alone, so
+        that a job which is done again says the same.
+        """
+        return self.differentiated or self.twin(method)
+
+    @cached_property
+    def differentiated(self) -> DifferentiatedEngine | None:
+        """The gradient written from the graph itself; None where that can't be, or is not proven."""
+        from whyray.inference.differentiated import DifferentiatedEngine
+
+        try:
+            return DifferentiatedEngine(self._network, self._session, self._cache)
+        except DifferentiationError as error:
+            _LOG.info("%s: the graph is not differentiated: %s", self._network.identity, error)
+        except runtime_refusals() as error:
+            _LOG.warning("%s: the differentiated graph can't be had: %s", self._network.identity, error)
+        return None
 
     def compiled(self, converter: TwinConverter = CONVERTERS[0], *, prove: bool = False) -> CompiledEngine:
         """The compiled gradient; raises what torch's exporter does, ValueError where it is to be proven and is not."""

@@ -114,9 +114,19 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     return (*own, ValueError, RuntimeError)
 
 
-def run_session(session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once."""
-    with stage("forward passes"):
+def runtime_refusals() -> tuple[type[Exception], ...]:
+    """What `open_session` and a session raise for a graph that does not load or run."""
+    return (PackageError, *runtime_errors())
+
+
+def run_session(
+    session: Any, names: Sequence[str], feeds: Mapping[str, NDArray[Any]], *, words: str = "forward passes"
+) -> list[NDArray[Any]]:
+    """The named outputs as arrays. On CUDA inputs and outputs are bound to the device, and each is copied once.
+
+    `words`: the stage of a job that the time belongs to.
+    """
+    with stage(words):
         if device_of(session) == "cpu":
             return list(session.run(list(names), dict(feeds)))
         return run_bound(session, names, feeds, device_of(session))

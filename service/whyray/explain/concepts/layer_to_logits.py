@@ -53,7 +53,7 @@ class LayerToLogits:
         """The rest of the network by a converter; ValueError where its gradients are not proven."""
         module = to_torch(self._behind, converter).to(self._model.session.torch_device)
         kind = f"gradient behind {self.layer}"
-        reason = self._model.gradients.proof(kind, converter, lambda: self._unproven(module))
+        reason = self._model.gradients.proof(kind, converter.name, lambda: self._unproven(module))
         if reason:
             raise ValueError(reason)
         return module

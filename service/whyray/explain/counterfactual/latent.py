@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import ArtefactMissing, WhyRayError
-from whyray.base.stages import stage
 from whyray.explain.case import Case
 from whyray.explain.companion_grid import on_grid_of, resampled
 from whyray.inference import Autoencoder, Model
@@ -61,25 +59,17 @@ class LatentSpace:
         image, valid = self._behind
         return np.where(valid, pictures, image).astype(np.float32)
 
-    @stage("gradients")
     def pulled_back(self, latents: FloatArray, gradients: FloatArray) -> FloatArray:
         """(N, D): d score / d latents from d score / d picture (N, *spatial) at decode(latents), by the chain rule.
 
-        Raises TierMissing where the decoder has no verified twin.
+        Raises TierMissing where the decoder can't be differentiated and has no verified twin.
         """
-        import torch
-
         at_theirs = gradients.astype(np.float64)
         if self._behind is not None:
             at_theirs = at_theirs * self._behind[1]
         for axis, matrix in enumerate(self._resampling, start=1):
             at_theirs = np.moveaxis(np.tensordot(at_theirs, matrix, axes=([axis], [0])), -1, axis)
-        device = self.autoencoder.device
-        leaf = torch.from_numpy(np.ascontiguousarray(latents, np.float32)).to(device).requires_grad_(True)
-        pictures: Any = self.autoencoder.decode_torch(leaf)
-        seed = torch.from_numpy(np.ascontiguousarray(at_theirs, np.float32)).to(device)
-        at_latents: FloatArray = torch.autograd.grad(pictures, leaf, seed)[0].cpu().numpy()
-        return at_latents
+        return self.autoencoder.pullback(latents, np.ascontiguousarray(at_theirs, np.float32))
 
     @cached_property
     def _resampling(self) -> tuple[NDArray[np.float64], ...]:

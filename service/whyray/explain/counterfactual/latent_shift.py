@@ -16,7 +16,7 @@ from whyray.explain.case import Case
 from whyray.explain.companion_grid import as_input
 from whyray.explain.counterfactual.answers import answers_about_pictures, crossed, own_answer, threshold
 from whyray.explain.counterfactual.latent import LatentSpace, space_of, why_no_latents
-from whyray.explain.counterfactual.refine import STEPS, refined
+from whyray.explain.counterfactual.refine import STEPS, answers_wanted, refined
 from whyray.explain.registry import MethodDefaults, MethodParameters, register
 from whyray.explain.typed import Counterfactual
 from whyray.explain.types import Kind, Tier
@@ -51,7 +51,8 @@ class LatentShift(MethodDefaults):
     other way (the answer confirmed) over the image as the autoencoder gives it back (`start`) to the flipped one
     (`end`) and one step beyond. All frames are made by the decoder: none is an image of a patient.
 
-    z is E(x), then refined by a few steps of descent (`refine`): encoders smooth away what strong answers rest on.
+    z is E(x), then refined by a few steps of descent (`refine`) for the target's own answer: encoders smooth away what
+    strong answers rest on.
     Evidence: `reconstruction_gap` is |f(x) - f(D(z))| in the answer's unit, `encoder_gap` the same before refinement,
     `reconstruction_gap_logit` in logits; `refined` is how far that moved z, and `shift` is |λ d|, as shares of |z|;
     `added_answer` is the answer about the image itself with the difference added to it: close to `answers[end]`, the
@@ -77,12 +78,20 @@ class LatentShift(MethodDefaults):
         return why_no_latents(model, method=self.name)
 
     def explain_case(self, case: Case, parameters: LatentShiftParameters) -> Sequence[Counterfactual]:
-        """One counterfactual for each target; the latents are shared."""
+        """One counterfactual for each target, which is the same whatever other targets are explained."""
         space = space_of(case, method=self.name, reference=parameters.autoencoder)
         encoded = space.encode(case.display[None])
-        latents = refined(case, space, encoded, parameters.refine, self.name)
-        origin = _Origin(space, encoded, latents, space.decode(encoded), space.decode(latents))
-        return [_shifted(case.for_targets([target]), origin, parameters, self.name) for target in case.targets]
+        of_encoded = space.decode(encoded)
+        origins: dict[tuple[int, ...], _Origin] = {}
+        told = []
+        for target in case.targets:
+            alone = case.for_targets([target])
+            wanted = answers_wanted(alone)
+            if wanted not in origins:
+                latents = refined(alone, space, encoded, parameters.refine, self.name)
+                origins[wanted] = _Origin(space, encoded, latents, of_encoded, space.decode(latents))
+            told.append(_shifted(alone, origins[wanted], parameters, self.name))
+        return told
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ def latent_gradient(
         logits = case.model.session.run(x).logits[0].copy()
         logits[wanted[0]] = -np.inf
         wanted.append(int(logits.argmax()))
-    gradients, logits = case.model.gradients.twin(method).gradients(x, wanted)
+    gradients, logits = case.model.gradients.for_descent(method).gradients(x, wanted)
     along = gradients[0] if len(wanted) == 1 else gradients[0] - gradients[1]
     _, std = per_channel(spec, len(case.shape))
     return space.pulled_back(latents, (along / std).sum(axis=1)), logits

@@ -1,0 +1,89 @@
+"""Gradients of the graph as it is written back by `differentiation`: proven as all are, and made without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from whyray.inference.differentiation import BY, differentiated
+from whyray.inference.gradient import PARITY, parity_gap, probes
+from whyray.inference.gradient_proof import unproven
+from whyray.inference.gradient_session import GradientGraphEngine, GradientSession
+from whyray.inference.network import Network
+from whyray.inference.network_session import NetworkSession
+from whyray.inference.package_cache import PackageCache
+from whyray.inference.precision import as_float32
+from whyray.packages import InputSpec
+
+
+class DifferentiatedEngine(GradientGraphEngine):
+    """The whole model's gradient. Raises ValueError where that can't be written, or is not proven."""
+
+    def __init__(self, network: Network, session: NetworkSession, cache: PackageCache) -> None:
+        graph = network.graph
+        model = differentiated(as_float32(graph.cut(graph.input, network.logits_name)), graph.shapes)
+        run = GradientSession(model.SerializeToString(), network.options, graph.where)
+        super().__init__(network, session, run, singles=True)
+
+        def prove() -> str:
+            answers = session.in_single_precision.logits
+            gap = max(parity_gap(self.answers(x), answers(x)) for x in probes(network))
+            if not gap <= PARITY:
+                return f"its answers differ from the graph's by {gap:.2g} of the largest, over {PARITY}"
+            return unproven(answers, self.pullback, probes(network))
+
+        reason = cache.proof("differentiated input gradient", BY, session.providers, prove)
+        if reason:
+            raise ValueError(reason)
+
+
+def differentiated_decoder(network: Network, latents: str, latent_shape: Sequence[int]) -> GradientSession:
+    """(latents (1, *latent_shape), weights (1, *spatial)) → (picture in 0..1 as displayed, gradient).
+
+    Raises DifferentiationError as `differentiated` does, PackageError where pictures hang on more than the latents.
+    """
+    graph, spec = network.graph, network.manifest.input
+    cut = as_float32(graph.cut(latents, network.logits_name))
+    shapes = {**graph.shapes, latents: (1, *latent_shape)}
+    shown = _shown(cut, spec, shapes)
+    model = differentiated(shown, shapes)
+    return GradientSession(model.SerializeToString(), network.options, graph.where)
+
+
+def _shown(cut: Any, spec: InputSpec, shapes: dict[str, tuple[int | None, ...]]) -> Any:
+    """The graph with its output as it is displayed (see `displayed`); `shapes` gets those of the new tensors."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(cut)
+    last, axis = copy.graph.output[0].name, -1 if spec.layout == "NHWC" else 1
+    per_axis = [1, *([1] * len(spec.shape)), -1] if axis == -1 else [1, -1, *[1] * len(spec.shape)]
+    given = (1, *spec.shape, spec.channels) if axis == -1 else (1, spec.channels, *spec.shape)
+    name = "whyray/shown/"
+    mean = np.broadcast_to(np.asarray(spec.intensity.mean, np.float32), spec.channels).reshape(per_axis)
+    std = np.broadcast_to(np.asarray(spec.intensity.std, np.float32), spec.channels).reshape(per_axis)
+    constants = {
+        "std": std / spec.channels,
+        "mean": mean / spec.channels,
+        "axis": np.array([len(given) - 1 if axis == -1 else 1], np.int64),
+        "lowest": np.array(0, np.float32),
+        "highest": np.array(1, np.float32),
+    }
+    steps = [
+        ("Mul", [last, f"{name}std"], "scaled", given),
+        ("Add", [f"{name}scaled", f"{name}mean"], "moved", given),
+        ("ReduceSum", [f"{name}moved", f"{name}axis"], "grey", (1, *spec.shape)),
+        ("Clip", [f"{name}grey", f"{name}lowest", f"{name}highest"], "picture", (1, *spec.shape)),
+    ]
+    for operator, inputs, output, shape in steps:
+        settings = {"keepdims": 0} if operator == "ReduceSum" else {}
+        copy.graph.node.append(onnx.helper.make_node(operator, inputs, [f"{name}{output}"], **settings))
+        shapes[f"{name}{output}"] = shape
+    for constant, value in constants.items():
+        copy.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), f"{name}{constant}"))
+    del copy.graph.output[:]
+    copy.graph.output.append(onnx.helper.make_tensor_value_info(f"{name}picture", onnx.TensorProto.FLOAT, None))
+    shapes.setdefault(last, given)
+    return copy
