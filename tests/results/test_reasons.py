@@ -40,6 +40,7 @@ _BY_FORMAT = {
     "RECORD": {"maps that hit what readers marked"},
     "NO_RECORD": {"marks that such maps were compared with"},
     "DIFFERING": {"answers that differ between images"},
+    "STATED_ORIENTATION": {"stated orientation"},
     "measured.name": set(),  # the same measurement, with what it cost this time
     "f'stability under {name}'": {"stability under noise", "stability under 1-pixel shift"},
 }
