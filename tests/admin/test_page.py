@@ -359,6 +359,30 @@ def test_a_view_can_be_used_with_keyboard_and_screen_reader(afternoon: Scene, st
     assert still.complaints() == []
 
 
+@pytest.fixture
+def phone(still: Page) -> Iterator[Page]:
+    """The page on a screen 375 pixels wide."""
+    size = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    still.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield still
+    still.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_on_a_phone_nothing_lies_beside_the_screen(phone: Page, view: str) -> None:
+    phone.open(view)
+    phone.until(lambda: "reading …" not in phone.text() and phone.all("#body *"), "the view")
+    width = "return document.documentElement.scrollWidth"
+    assert phone.driver.execute_script(width) == 375
+
+
+def test_on_a_phone_what_is_stuck_has_the_width_of_its_panel(phone: Page) -> None:
+    phone.open("overview")
+    phone.shows("Needs attention")
+    share = "return [...document.querySelectorAll('.attention li')].map(i => i.children[0].offsetWidth / i.offsetWidth)"
+    assert min(phone.driver.execute_script(share)) > 0.8
+
+
 _FAULTS = (Path(__file__).parent / "accessibility.js").read_text("utf-8")
 
 

@@ -13,6 +13,7 @@ from results.answers import AT, CARDIOMEGALY, FOUR_KINDS, NODULE, a_map, answer_
 from results.sources import image_named, read
 from results.test_validity import rich_answer
 from whyray.explain import Agreement
+from whyray.packages import TargetSpec
 from whyray.quality import Grade, Measurement, QualityCard
 from whyray.results import EarlierResult, Finding, Prevalence, Refusal, build_results, describe, encode
 
@@ -243,6 +244,18 @@ def test_a_regression_value_and_a_segments_volume_are_measured_in_their_units(im
     (volume,) = children(segment, "Volume")
     assert value(volume) == 612.0
     assert volume.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "ml"
+
+
+@pytest.mark.parametrize(("stated", "verdict"), [({}, []), ({"threshold": 60.0}, ["Present"])])
+def test_a_number_without_a_threshold_is_neither_present_nor_absent(image, templates, stated, verdict):
+    """A package that says of no value that it is a finding would have every age coded as 'present'."""
+    age = Finding(TargetSpec(name="Age", **stated), present=True, probability=None, value=61.5)
+    answer = answer_about(image, [age])
+    (group,) = groups_of(report_of(answer, templates, kinds=["sr"]))
+    coded = [each for each in children(group, "Age") if each.ValueType == "CODE"]
+    assert [each.ConceptCodeSequence[0].CodeMeaning for each in coded] == verdict
+    assert [value(each) for item in coded for each in walk(item)] == list(stated.values())
+    assert describe(answer, [])[0]["threshold"] == stated.get("threshold")
 
 
 def test_dsrdump_reads_the_report_of_every_source(any_image, templates, dsrdump):

@@ -178,6 +178,12 @@ class Finding:
         return name[:1].upper() + name[1:]
 
     @property
+    def decided(self) -> bool:
+        """Whether anybody says what counts as present: nobody does of a number without a threshold of its own."""
+        number = self.probability is None and self.mask is None and self.value is not None
+        return not number or "threshold" in self.target.model_fields_set
+
+    @property
     def heatmaps(self) -> tuple[MapInSource, ...]:
         """Maps that explain it by themselves; those that are part of another explanation say what that one means."""
         return tuple(heatmap for heatmap in self.maps if heatmap.part is None)

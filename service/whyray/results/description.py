@@ -67,7 +67,7 @@ def _finding(
         "code": None if target.code is None else target.code.model_dump(),
         "present": finding.present,
         "probability": _number(finding.probability),
-        "threshold": target.threshold,
+        "threshold": target.threshold if finding.decided else None,
         "prevalence": _prevalence(finding),
         "value": _number(finding.value),
         "unit": None if target.unit is None else target.unit.value,

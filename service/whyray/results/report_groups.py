@@ -229,19 +229,16 @@ class _Writer:
                 said = [sr.text("HAS PROPERTIES", _COMMENT, words)]
                 made.append(sr.number("CONTAINS", concepts.prevalence, 100 * finding.prevalence.value, PERCENT, said))
         if finding.value is not None:
-            made.append(
-                sr.number(
-                    "CONTAINS",
-                    value_concept(self.answer, finding, concepts),
-                    finding.value,
-                    value_unit(self.answer, finding),
-                )
-            )
+            unit = value_unit(self.answer, finding)
+            made.append(sr.number("CONTAINS", value_concept(self.answer, finding, concepts), finding.value, unit))
+            if finding.probability is None and finding.mask is None and finding.decided:
+                threshold.append(sr.number("HAS PROPERTIES", concepts.threshold, target.threshold, unit))
         if finding.agreement is not None:
             said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
             made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
-        verdict = concepts.present if finding.present else concepts.absent
-        made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
+        if finding.decided:
+            verdict = concepts.present if finding.present else concepts.absent
+            made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
         return made
 
     def _explanation(self, explained: Explained) -> list[Dataset]:
