@@ -58,7 +58,13 @@ LISTS = [
 ]
 OF_UID = ["studies?uid=5", "studies?uid=2.25.", "studies?uid={study}", "studies?uid={study}&state=done"]
 """Lists of studies of which a part of the UID is known."""
-OF_FEW = ["studies?state=failed", "studies?state=working", "jobs?study={study}", "deliveries?study={study}"]
+OF_FEW = [
+    "studies?state=failed",
+    "studies?state=working",
+    "studies?state=failed&state=done&state=receiving",
+    "jobs?study={study}",
+    "deliveries?study={study}",
+]
 """Lists whose few rows are found by an index, and then sorted."""
 
 
