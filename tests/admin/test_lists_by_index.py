@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -86,6 +87,20 @@ def test_few_rows_are_looked_up_before_they_are_sorted(scene: Scene, client: Tes
         # but for the index of those that are being received, which has no other
         scans = [step for step in steps if re.match(r"SCAN (?!tallies|anon|.*ix_studies_receiving)", step)]
         assert scans == [], statement[0]
+
+
+def test_studies_in_several_states_are_read_and_counted_alike_in_whatever_order_these_are_named(
+    scene: Scene, client: TestClient
+) -> None:
+    answers = []
+    for states in permutations(("failed", "done", "receiving")):
+        with asked(scene.catalog.engine) as statements:
+            answers.append(client.get("/api/v1/studies", params={"state": states}).json())
+        assert read_whole(scene.catalog.engine, statements) == []
+    assert answers[0]["items"]
+    assert all(answer == answers[0] for answer in answers)
+    alone = [client.get("/api/v1/studies", params={"state": state}).json()["total"] for state in states]
+    assert answers[0]["total"] == sum(alone)
 
 
 @pytest.mark.parametrize("path", OF_UID)

@@ -258,8 +258,13 @@ def _total(session: Session, listing: Listing[Row]) -> tuple[int, bool]:
     total, most = 0, listing.most_counted
     rows = select(literal(1).label("one")).select_from(listing.key[-1].table)
     for start in range(0, len(listing.streams), _TOGETHER):
-        parts = [rows.where(*stream.conditions) for stream in listing.streams[start : start + _TOGETHER]]
-        some = union_all(*parts).limit(most + 1 - total).subquery()
+        enough = most + 1 - total
+        # the limit of each part by itself: for a whole stream PostgreSQL would read and sort a whole table first
+        parts = [
+            select(rows.where(*stream.conditions).limit(enough).subquery().c.one)
+            for stream in listing.streams[start : start + _TOGETHER]
+        ]
+        some = union_all(*parts).limit(enough).subquery()
         total += session.scalar(select(func.count()).select_from(some)) or 0
         if total > most:
             return most, True
