@@ -269,9 +269,11 @@ def test_a_process_outlives_sigterm_but_not_the_one_that_listens(tmp_path: Path)
     program = (
         "import sys; from multiprocessing import Pipe; from pathlib import Path; import socket, time\n"
         "from whyray.app.receiving import start_receiving_process; from whyray.config import load_config\n"
+        "from whyray.intake.catalog_turn import shared_turn_file\n"
         "(own, its), (a, b) = Pipe(), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
         "path = Path(sys.argv[1])\n"
         "child = start_receiving_process(path, load_config(path), its.fileno(), b.fileno())\n"
+        "turn = shared_turn_file(); socket.send_fds(a, [b't'], [turn.fileno()])\n"
         "own.recv(); print(child.pid, flush=True); time.sleep(300)\n"
     )
     listening = subprocess.Popen(
