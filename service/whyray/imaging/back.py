@@ -173,7 +173,10 @@ class SampledFrames(FrameArray[np.float32]):
         with stage("resampling"):
             sampled, within = self._sampler.frame(index)
             values: FloatArray = sampled[0]
-            values *= within
+            if not within.all():
+                values *= within
+            if len(self) == 1 and self._peak is None:  # who makes it again need not only to know its largest value
+                self._peak = float(values.max())
             return values
 
 
@@ -199,7 +202,8 @@ class _Sampler:
             shape = self._frames[index].shape
             with one_blas_thread():
                 pairs = [planar_to_frame(channel, self._grid, shape, self._order) for channel in self._channels]
-            return np.stack([pair[0] for pair in pairs]), pairs[0][1]
+            sampled = pairs[0][0][None] if len(pairs) == 1 else np.stack([pair[0] for pair in pairs])
+            return sampled, pairs[0][1]
         lines = self._lines(index)
         if lines is None:
             to_grid = self._pixel_to_grid(index)

@@ -94,15 +94,17 @@ class Carrier(AbstractContextManager["Carrier"]):
             return begun.result()
 
     def _carried(self, heatmap: Heatmap, *, seldom: bool = False) -> CarriedMap:
-        values, covered = to_source(heatmap.values, self._grid, self._image, seldom=seldom)
+        # of a radiograph a map takes 14 MB, which pages look at once or twice, or never: they get it anew
+        is_planar = self._image.kind == "planar"
+        values, covered = to_source(heatmap.values, self._grid, self._image, seldom=seldom or is_planar)
+        whole = values[0][None] if is_planar else None
         with stage("regions"):
-            if isinstance(values, FrameArray) and values.is_finite():
+            if whole is None and isinstance(values, FrameArray) and values.is_finite():
                 return CarriedMap(values, covered, *_salient_in_volume(values, signed=heatmap.signed))
             # what the grid does not cover is 0, and no region
-            whole, rule = salient_region(np.asarray(values), None, signed=heatmap.signed)
-            region = PackedMask.of(whole, whole.shape)
-            strengths = None if isinstance(values, FrameArray) else strengths_of(values, region)
-            return CarriedMap(values, covered, region, rule, strengths)
+            salient, rule = salient_region(np.asarray(values) if whole is None else whole, None, signed=heatmap.signed)
+            region = PackedMask.of(salient, salient.shape)
+            return CarriedMap(values, covered, region, rule, None if whole is None else strengths_of(whole, region))
 
     def _prepared(self, heatmap: Heatmap, carried: Future[CarriedMap]) -> None:
         # what goes wrong here goes wrong again where it is needed, and is told there
