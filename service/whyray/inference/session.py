@@ -29,7 +29,7 @@ class RuntimeOptions:
         `auto` takes CUDA where this ONNX Runtime has it; `cuda` fails where it does not load.
     intra_op_threads
         Threads within one operator, of ONNX Runtime and of torch; None leaves it to them (all cores). Torch's sums come
-        out otherwise in the last bits on another number of threads, and descents in latent spaces make much of that.
+        out otherwise in the last bits on another number of threads.
     batch_size
         Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
         chooses by the size of the input.
