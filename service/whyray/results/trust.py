@@ -152,6 +152,7 @@ REASONS: Mapping[str, Reason] = {
     "distance from onboarding images": ("image_partly_unlike", "image_unlike"),
     "distance from the references": ("image_partly_unlike", "image_unlike"),
     "anatomy that can be": ("organs_partly_odd", "organs_not_found"),
+    "stated orientation": "organs_not_found",
     "anatomy found": ("organs_partly_odd", "organs_not_found"),
     "part of the grid": ("image_partly_unlike", "image_unlike"),
     "image like those of the package": "image_unknown",
