@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def abnormal_manifest(metrics: dict[str, Any]) -> dict[str, Any]:
                     "name": finding,
                     "code": dict(zip(("value", "scheme", "meaning"), CODES[finding], strict=True)),
                     "threshold": metrics["concepts"][finding]["threshold"],
-                    "held_out_auc": _known(metrics, finding),
+                    # of one that no held-out image shows, or all do, nothing is known
+                    "held_out_auc": None if isnan(known := _known(metrics, finding)) else known,
                 }
                 for finding in FINDINGS
             ],
