@@ -16,7 +16,7 @@ from whyray.inference.kernel_gradients import KERNEL_RULES
 from whyray.inference.operator_gradients import NO_GRADIENT, RULES
 from whyray.inference.way_back import DifferentiationError, WayBack
 
-DIFFERENTIATION = 1
+DIFFERENTIATION = 2
 """Raised when what is written here or in the rules changes, so that a proof of before is not taken for it."""
 BY = f"whyray differentiation {DIFFERENTIATION}"
 """What made the gradient, in the place where a proof names a converter."""
