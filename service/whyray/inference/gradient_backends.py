@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
+from whyray.base.failures import typed_error
 from whyray.inference.converters import CONVERTERS, TwinConverter, converter_named
 from whyray.inference.network import Network
 from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
-from whyray.inference.session import runtime_refusals
 from whyray.inference.way_back import DifferentiationError
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ class GradientBackends:
     def for_descent(self, method: str) -> GradientEngine:
         """What gives gradients at one point after the other: ONNX Runtime's of the differentiated graph, without torch.
 
-        The twin where the graph has operators that are not differentiated. Which of them hangs on the graph alone, so
-        that a job which is done again says the same.
+        The twin where the graph has operators that are not differentiated, or the gradient is not proven. Which of them
+        hangs on the graph alone (see `judged_by_the_graph`), so that a job which is done again says the same: what else
+        goes wrong is raised.
         """
         return self.differentiated or self.twin(method)
 
@@ -90,9 +91,7 @@ class GradientBackends:
         try:
             return DifferentiatedEngine(self._network, self._session, self._cache)
         except DifferentiationError as error:
-            _LOG.info("%s: the graph is not differentiated: %s", self._network.identity, error)
-        except runtime_refusals() as error:
-            _LOG.warning("%s: the differentiated graph can't be had: %s", self._network.identity, error)
+            _LOG.warning("%s: the graph is not differentiated: %s", self._network.identity, error)
         return None
 
     def compiled(self, converter: TwinConverter = CONVERTERS[0], *, prove: bool = False) -> CompiledEngine:
@@ -106,6 +105,7 @@ class GradientBackends:
         try:
             return self.compiled(self._converter("input gradient"), prove=True)
         except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
+            _raise_want(error)
             _LOG.warning("%s: the compiled gradient can't be had: %s", self._network.identity, error)
             return None
 
@@ -136,6 +136,7 @@ class GradientBackends:
             try:
                 return self.compiled_head(self._converter("head gradient"), prove=True)
             except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
+                _raise_want(error)
                 _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._network.identity, error)
         try:
             return self.converted_head()
@@ -172,3 +173,11 @@ class GradientBackends:
         network = self._network
         features = "" if network.features_name is not None else f"no feature maps: {network.features.reason}; "
         return "" if twin is not None else f"{features}{reason}"
+
+
+def _raise_want(error: Exception) -> None:
+    """Raise what says that memory ran out, or anything else that may be had at the next try: no reason to take another
+    engine, whose last bits would make other results of the same job."""
+    typed = typed_error(error)
+    if typed.retriable:
+        raise typed from error
