@@ -6,13 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from inference import nets
 from planted_counterfactuals import linear_pair
-from whyray.base.errors import EngineFailed, PackageError, ResourceExhausted, RetriableError
-from whyray.inference import Autoencoder, Model, RuntimeOptions, Twin, differentiation, gradient_proof, load_package
+from whyray.base.errors import EngineFailed, PackageError, ResourceExhausted, RetriableError, TierMissing
+from whyray.inference import (
+    Autoencoder,
+    Model,
+    RuntimeOptions,
+    Twin,
+    differentiation,
+    gradient,
+    gradient_proof,
+    load_package,
+)
 from whyray.inference import differentiated as module
 from whyray.inference.differentiated import DifferentiatedEngine
 from whyray.inference.gradient_proof import MARGIN, TOLERANCE, UndecidedProof
@@ -114,3 +125,45 @@ def test_answers_that_another_machine_may_find_equal_choose_no_engine(
     monkeypatch.setattr(module, "parity_gap", lambda *_: gap)
     with pytest.raises(UndecidedProof, match="on every machine"):
         fresh().gradients.for_descent("test")
+
+
+def changed(model: Model) -> Model:
+    """The same network with other weights."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.network.graph.proto)
+    for each in proto.graph.initializer:
+        value = numpy_helper.to_array(each)
+        if value.dtype == np.float32:
+            each.CopyFrom(numpy_helper.from_array(-value, each.name))
+    return model.with_graph(proto)
+
+
+@pytest.mark.parametrize("first", ["the original", "the changed one"])
+def test_a_changed_network_takes_the_engine_that_the_original_takes(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Its gradient is made by the same rules, and of the original they were proven, or not."""
+    assert isinstance(changed(fresh()).gradients.for_descent("test"), DifferentiatedEngine)
+    right = GradientSession.__call__
+
+    def halved(self: GradientSession, x: Any, weights: Any) -> Any:
+        answer, found = right(self, x, weights)
+        return answer, found / 2
+
+    monkeypatch.setattr(GradientSession, "__call__", halved)
+    model = fresh()
+    if first == "the original":
+        assert isinstance(model.gradients.for_descent("test"), Twin)
+    for other in (changed(model), changed(changed(model))):
+        assert isinstance(other.gradients.for_descent("test"), Twin)
+    assert isinstance(model.gradients.for_descent("test"), Twin)
+
+
+def test_a_converter_that_was_not_believed_of_the_original_is_not_of_a_changed_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = fresh()
+    monkeypatch.setattr(gradient, "unproven", lambda *_: "its gradients are others")
+    for each in (model, changed(model)):
+        with pytest.raises(TierMissing, match="others"):
+            each.gradients.twin("test")

@@ -29,12 +29,20 @@ class GradientBackends:
     """Gradient engines of one network; each is made when first needed, and kept.
 
     `session` answers for ONNX Runtime, with which they are compared; `cache` keeps what was compiled and proven.
+    `original`: those of the package's own network, where the weights of this one were changed.
     """
 
-    def __init__(self, network: Network, session: NetworkSession, cache: PackageCache) -> None:
+    def __init__(
+        self,
+        network: Network,
+        session: NetworkSession,
+        cache: PackageCache,
+        original: GradientBackends | None = None,
+    ) -> None:
         self._network = network
         self._session = session
         self._cache = cache
+        self._original = original
         self._image: FloatArray | None = None
 
     def prove_on(self, image: FloatArray) -> None:
@@ -50,6 +58,11 @@ class GradientBackends:
     def proofs(self) -> Sequence[Mapping[str, Any]]:
         """What was proven of this network's gradients so far, as an onboarding report keeps it."""
         return tuple(self._cache.proofs)
+
+    @property
+    def kept(self) -> PackageCache:
+        """What was compiled, measured or proven of this network."""
+        return self._cache
 
     # --- the whole network ------------------------------------------------------------------------------------------
     def twin(self, method: str) -> Twin:
@@ -85,7 +98,13 @@ class GradientBackends:
 
     @cached_property
     def differentiated(self) -> DifferentiatedEngine | None:
-        """The gradient written from the graph itself; None where that can't be, or is not proven."""
+        """The gradient written from the graph itself; None where that can't be, or is not proven.
+
+        A network whose weights were changed is not proven: it takes the engine that the original takes, so that the two
+        can be compared.
+        """
+        if self._original is not None and self._original.differentiated is None:
+            return None
         from whyray.inference.differentiated import DifferentiatedEngine
 
         try:
