@@ -72,6 +72,14 @@ class MapInSource:
     """Where `on_grid` lies."""
     strengths: DoubleArray | None = field(default=None, compare=False, repr=False)
     """`strengths_of` values and region, where they are known already."""
+    checksums: NDArray[np.uint32] | None = field(default=None, repr=False)
+    """`checksums_of` values, where they are known already: they tell maps apart without making them once more."""
+
+    def __post_init__(self) -> None:
+        """Refuse what was known of other frames than these."""
+        for known in (self.strengths, self.checksums):
+            if known is not None and len(known) != len(self.values):
+                raise ValueError(f"{len(self.values)} frames, and strengths or checksums of {len(known)}")
 
     @property
     def name(self) -> str:
