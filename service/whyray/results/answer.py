@@ -265,6 +265,8 @@ class Answer:
     `at` is timezone-aware. `device_uid` is that of the installation that made it. `supersedes` holds the SOP Instance
     UIDs of earlier results that this answer replaces; `revision` counts from 1, and so does `run`, the runs of one
     revision that gave other results than those before. Both are shown from 2 on: all have the time of the job.
+    `replaces` are revision and run of the results of an earlier revision that were in force when this one came; None
+    for the first run of the revision before.
     """
 
     package: PackageIdentity
@@ -275,6 +277,7 @@ class Answer:
     revision: int = 1
     run: int = 1
     supersedes: tuple[str, ...] = ()
+    replaces: tuple[int, int] | None = None
     frames_explained: FramesExplained | None = None
     """Of one frame of many: which of them are explained, where not all are."""
     scope: ScopeCheck | None = None
@@ -295,7 +298,7 @@ class Answer:
         """The `version` that this one replaces first of all; None of what is the first."""
         if self.run > 1:
             return _version(self.revision, self.run - 1)
-        return _version(self.revision - 1, 1) if self.revision > 1 else None
+        return _version(*(self.replaces or (self.revision - 1, 1))) if self.revision > 1 else None
 
 
 def _version(revision: int, run: int) -> str:
