@@ -17,6 +17,7 @@ from whyray.imaging import ModelInput, SourceImage, read_images, to_model
 from whyray.inference import RuntimeOptions, load_package
 from whyray.jobs import carrying
 from whyray.jobs.carrying import Carrier, leaves_a_core
+from whyray.results import checksums_of
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,8 @@ def test_maps_are_the_same_whether_they_were_begun_or_not(film: tuple[SourceImag
         assert np.array_equal(np.asarray(one.region), np.asarray(other.region))
         assert (one.region_rule, one.covered.all()) == (other.region_rule, other.covered.all())
         assert np.array_equal(one.strengths, other.strengths)
+        assert np.array_equal(one.checksums, checksums_of(one.values))
+        assert np.array_equal(one.checksums, other.checksums)
 
 
 def test_each_map_is_given_to_what_is_done_beside_the_passes_in_another_thread(

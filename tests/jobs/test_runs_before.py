@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whyray.jobs.runs_before import Groups, RunsBefore, results_of_run
+from whyray.jobs.runs_before import Groups, RunsBefore, results_of_run, version_in_force
 from whyray.results import EarlierResult
 
 REVISION_BEFORE = [EarlierResult("sr", "0.0", "0")]
@@ -111,3 +112,50 @@ def test_a_run_that_makes_less_than_the_run_before_leaves_nothing_else_in_force(
     runs.run("A")
     assert [each.sop_instance_uid for each in runs.in_force] != (made := runs.run("A", count))
     assert [each.sop_instance_uid for each in runs.in_force] == made
+
+
+def rows_of(revision: int, *runs: int | None, superseded: bool = False) -> list[Any]:
+    """Two rows for each run, with the minute at which a later run replaced it; None of those that none replaced."""
+    return [
+        SimpleNamespace(
+            sop_class_uid="sr",
+            sop_instance_uid=f"{revision}.{minute}.{number}",
+            series_instance_uid="0",
+            superseded=superseded or minute is not None,
+            replaced_at=None if minute is None else datetime(2026, 1, 2, 3, minute, tzinfo=UTC),
+            job=SimpleNamespace(revision=revision),
+        )
+        for minute in runs
+        for number in range(2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "replacements"),
+    [
+        ([], 0),
+        (rows_of(1, None), 0),
+        (rows_of(1, 4, 9, None), 2),
+        (rows_of(1, None, superseded=True), 0),
+        (rows_of(1, 4, None, superseded=True), 1),
+    ],
+)
+def test_what_a_newer_revision_superseded_is_no_run_that_was_replaced(rows: list[Any], replacements: int) -> None:
+    before = RunsBefore.of(rows)
+    assert before.replacements == replacements
+    assert len(before.in_force) + len(before.replaced) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "version"),
+    [
+        ([], None),
+        (rows_of(1, None, superseded=True), (1, 1)),
+        ([*rows_of(1, 1, None), *rows_of(2, 4, 9, None, superseded=True)], (2, 3)),
+        (rows_of(1, 4, None, superseded=True), (1, 2)),
+    ],
+)
+def test_the_version_in_force_is_the_last_run_of_the_last_revision_with_results(
+    rows: list[Any], version: tuple[int, int] | None
+) -> None:
+    assert version_in_force(rows) == version

@@ -402,6 +402,32 @@ def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Si
         assert replaced == {each.sop_instance_uid for each in earlier}
 
 
+def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = queued(site)
+    run_job(job_id, "worker-1", site.tools())
+    with monkeypatch.context() as patch:
+        plain = worker.answer_images
+        patch.setattr(
+            worker,
+            "answer_images",
+            lambda *given, **options: [replace(each, scope=None) for each in plain(*given, **options)],
+        )
+        again(site, job_id)
+    site.clock.tick(60)
+    site.receive([film(2)])
+    site.router().step()
+    second = site.jobs()[-1]
+    assert run_job(second.id, "worker-1", site.tools()) is JobState.DONE
+    results = rows(site, ResultRow)
+    runs = {each.replaced_at for each in results if each.job_id == job_id}
+    assert len(runs) == 2, "one set was replaced by a run, the other by the revision"
+    for each in results:
+        if each.job_id == second.id:
+            assert str(dcmread(site.storage.root / each.key).SeriesDescription).endswith("rev 2, replaces 1.2")
+
+
 def test_a_dry_run_makes_results_and_sends_nothing(site: Site) -> None:
     site.configure(routes=[ROUTE | {"dry_run": True}])
     run_job(queued(site), "worker-1", site.tools())

@@ -16,10 +16,11 @@ from results.answers import AT, FOUR_KINDS, PACKAGE, answer_about, card, image_o
 from results.sources import tilted
 from results.test_validity import rich_answer
 from whyray.base.errors import ConfigError
-from whyray.base.frame_array import PackedMask
+from whyray.base.frame_array import FrameArray, PackedMask
 from whyray.imaging import ModelGrid, Note, NoteKind
 from whyray.quality import Grade
 from whyray.results import EVERY_KIND, EarlierResult, build_results, encode, load_templates
+from whyray.results.checksums import checksums_of
 from whyray.results.fingerprint import fingerprint
 
 
@@ -94,6 +95,47 @@ def test_a_map_with_a_grid_is_told_by_its_grid(dx_image, templates):
     assert uids([[0, 1], [2, 3]], np.diag([20, 20, 1])) == once
     assert not uids([[0, 1], [2, 4]], np.diag([20, 20, 1])) & once
     assert not uids([[0, 1], [2, 3]], np.diag([20, 21, 1])) & once
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_map_says_in_the_source_is_told_to_the_last_bit_though_its_grid_is_the_same(dx_image, known):
+    """Products of matrices round otherwise on another processor, and a threshold may lie between the two."""
+    (lit,) = answer_about(dx_image).findings[0].maps
+    lit = replace(lit, values=np.asarray(lit.values), region=np.asarray(lit.region), covered=np.asarray(lit.covered))
+    grid = ModelGrid((2, 2), np.diag([20.0, 20.0, 1.0]))
+
+    def of(**other):
+        made = replace(lit, on_grid=np.float32([[[0, 1], [2, 3]]]), grid=grid, **other)
+        return fingerprint(replace(made, checksums=checksums_of(made.values) if known else None))
+
+    def flipped(mask):
+        other = mask.copy()
+        other[0, 3, 5] ^= True
+        return other
+
+    values = lit.values.copy()
+    values[0, 3, 5] = np.nextafter(values[0, 3, 5], np.float32(9))
+    assert of() == of(values=lit.values.copy(), region=PackedMask.of(lit.region, lit.region.shape))
+    others = [of(values=values), of(region=flipped(lit.region)), of(covered=flipped(lit.covered))]
+    assert len({of(), *others}) == 4
+
+
+def test_a_map_whose_values_have_checksums_is_told_without_making_them(dx_image):
+    def never(_):
+        raise AssertionError("made")
+
+    (lit,) = answer_about(dx_image).findings[0].maps
+    values = FrameArray(lit.values.shape, np.float32, never)
+    grid = ModelGrid((2, 2), np.diag([20.0, 20.0, 1.0]))
+    known = {"grid": grid, "checksums": np.zeros(len(values), np.uint32)}
+    assert fingerprint(replace(lit, values=values, on_grid=np.zeros((1, 2, 2), np.float32), **known))
+
+
+def test_what_was_known_of_other_frames_is_refused(dx_image):
+    (lit,) = answer_about(dx_image).findings[0].maps
+    for known in ({"strengths": np.zeros((2, 3))}, {"checksums": np.zeros(2, np.uint32)}):
+        with pytest.raises(ValueError, match="frames"):
+            replace(lit, **known)
 
 
 def test_a_mask_has_one_fingerprint_however_it_is_kept():

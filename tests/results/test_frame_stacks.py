@@ -13,7 +13,18 @@ from results.answers import CARDIOMEGALY, FOUR_KINDS, KINDS_OF_A_MAP, NODULE, a_
 from results.sources import read
 from whyray.imaging import read_images
 from whyray.quality import Grade
-from whyray.results import EVERY_KIND, Finding, FramesExplained, build_results, build_run_results, encode
+from whyray.results import (
+    EVERY_KIND,
+    Finding,
+    FramesExplained,
+    build_results,
+    build_run_results,
+    checksums_of,
+    encode,
+    load_templates,
+    strengths_of,
+)
+from whyray.results.frame_stack import stacked_maps
 
 FRAMES, ROWS, COLUMNS = 5, 40, 56
 BELOW_THE_HEADING = 760
@@ -71,6 +82,24 @@ def test_a_multi_frame_instance_gives_one_series_a_kind_and_valid_objects(
     assert len(series_of(results)) == len(wanted)
     for result in results:
         assert errors_of(encode(result.dataset)) == [], result.kind
+
+
+def test_what_was_known_of_each_frames_map_is_not_taken_for_that_of_all(tmp_path):
+    """Shares of the largest value were shares of the first frame's, above which all was 1."""
+    answers = answers_about(images(cine(tmp_path)))
+
+    def known(heatmap):
+        strengths = strengths_of(heatmap.values, heatmap.region)
+        return replace(heatmap, strengths=strengths, checksums=checksums_of(heatmap.values))
+
+    told = []
+    for answer in answers:
+        findings = [replace(each, maps=tuple(map(known, each.maps))) for each in answer.findings]
+        told.append(replace(answer, findings=tuple(findings)))
+    (plain,), (stack,) = stacked_maps(answers, "radiologist"), stacked_maps(told, "radiologist")
+    assert stack.map.largest == plain.map.largest == max(each.findings[0].maps[0].largest for each in answers)
+    assert np.array_equal(stack.map.frame_strengths, plain.map.frame_strengths)
+    assert build_run_results(told, EVERY_KIND, load_templates())
 
 
 def test_pages_are_frames_of_one_object_in_the_order_of_the_source(tmp_path, templates):

@@ -92,6 +92,22 @@ def test_the_series_of_a_run_that_gave_other_results_is_told_from_the_one_before
 
 
 @pytest.mark.parametrize(
+    ("replaces", "run", "ending"),
+    [
+        ((2, 3), 1, "rev 3, replaces 2.3"),
+        ((2, 1), 1, "rev 3, replaces 2"),
+        ((1, 2), 1, "rev 3, replaces 1.2"),
+        ((2, 3), 2, "rev 3.2, replaces 3"),
+    ],
+)
+def test_a_revision_says_which_version_was_in_force_before_it(
+    replaces: tuple[int, int], run: int, ending: str, templates
+) -> None:
+    answer = replace(found(film(), Mass=0.7), revision=3, run=run, replaces=replaces)
+    assert series_description(answer, templates.series.seg, "").endswith(ending)
+
+
+@pytest.mark.parametrize(
     "text",
     ["Extraordinarily comprehensive examination of everything that radiographs may reveal", "x" * 90, "ab " * 40],
 )

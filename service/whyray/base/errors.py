@@ -229,6 +229,12 @@ class SealBroken(PermanentError):  # noqa: N818
     )
 
 
+class EngineFailed(RetriableError):  # noqa: N818
+    """What runs a model failed in a way that does not follow from the model: device, driver or memory."""
+
+    default_advice = "Look at the log for what failed, and at this machine's devices and memory."
+
+
 class ResourceExhausted(RetriableError):  # noqa: N818
     """Not enough memory or disk for this job at present."""
 

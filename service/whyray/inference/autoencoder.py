@@ -16,10 +16,9 @@ from whyray.inference.converters import TwinConverter, first_right, to_torch
 from whyray.inference.differentiation import BY
 from whyray.inference.display import as_input, displayed, per_channel
 from whyray.inference.gradient import PARITY, only_output, parity_gap, pulled_back
-from whyray.inference.gradient_proof import unproven
+from whyray.inference.gradient_proof import surely_unproven
 from whyray.inference.gradient_session import GradientSession
 from whyray.inference.model import Model
-from whyray.inference.session import runtime_refusals
 from whyray.inference.way_back import DifferentiationError
 
 _LOG = logging.getLogger(__name__)
@@ -107,27 +106,26 @@ class Autoencoder:
     @cached_property
     def _differentiated_decoder(self) -> GradientSession | None:
         """(latents, weights of pictures) → (pictures, gradient); None where that can't be made, or is not proven."""
-        from whyray.inference.differentiated import differentiated_decoder
+        from whyray.inference.differentiated import differentiated_decoder, judged_by_the_graph
 
         def proven(decoder: GradientSession) -> str:
             def gradient(latents: FloatArray, weights: FloatArray) -> FloatArray:
                 back = decoder(latents.reshape(-1, *self.latent_shape), weights)[1]
                 return back.reshape(latents.shape)
 
-            return unproven(self.decode, gradient, self._some_latents()[:, None])
+            return surely_unproven(self.decode, gradient, self._some_latents()[:, None], self.model.identity)
 
         try:
-            decoder = differentiated_decoder(self.model.network, self._latents, self.latent_shape)
-            reason = self.model.gradients.proof(
-                f"differentiated decoder from {self._latents}", BY, lambda: proven(decoder)
-            )
-            if not reason:
-                return decoder
-            _LOG.warning("%s: %s", self.model.identity, reason)
+            with judged_by_the_graph(self.model.identity):
+                decoder = differentiated_decoder(self.model.network, self._latents, self.latent_shape)
+                reason = self.model.gradients.proof(
+                    f"differentiated decoder from {self._latents}", BY, lambda: proven(decoder)
+                )
         except DifferentiationError as error:
-            _LOG.info("%s: the decoder is not differentiated: %s", self.model.identity, error)
-        except runtime_refusals() as error:
-            _LOG.warning("%s: the differentiated decoder can't be had: %s", self.model.identity, error)
+            reason = str(error)
+        if not reason:
+            return decoder
+        _LOG.warning("%s: the decoder is not differentiated: %s", self.model.identity, reason)
         return None
 
     def _some_latents(self) -> FloatArray:

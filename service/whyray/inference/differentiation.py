@@ -14,15 +14,17 @@ from typing import Any
 from whyray.inference.gradient_export import GRADIENT, INPUT, LOGITS, WEIGHTS
 from whyray.inference.kernel_gradients import KERNEL_RULES
 from whyray.inference.operator_gradients import NO_GRADIENT, RULES
-from whyray.inference.way_back import DifferentiationError, WayBack
+from whyray.inference.way_back import DifferentiationError, Rule, WayBack
 
-DIFFERENTIATION = 1
+DIFFERENTIATION = 2
 """Raised when what is written here or in the rules changes, so that a proof of before is not taken for it."""
 BY = f"whyray differentiation {DIFFERENTIATION}"
 """What made the gradient, in the place where a proof names a converter."""
 OLDEST_OPSET = 13
 """Before it, axes of sums and of added dimensions were attributes."""
 _RULES = {**RULES, **KERNEL_RULES}
+UNKNOWN_FORM = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What Python raises for a form of an operator that a rule, or what reads the graph, does not know."""
 
 
 def differentiated(proto: Any, shapes: Mapping[str, Sequence[int | None]]) -> Any:
@@ -88,5 +90,17 @@ def _back(way: WayBack, start: str, end: str) -> str:
             raise DifferentiationError(f"{node.op_type} has no rule")
         for place, name in enumerate(node.input):
             if name in active:
-                way.arriving.setdefault(name, []).append(rule(way, node, copy, place, arriving))
+                way.arriving.setdefault(name, []).append(_ruled(rule, way, node, copy, place, arriving))
     return way.sum_of(start)
+
+
+def _ruled(rule: Rule, way: WayBack, node: Any, copy: Any, place: int, arriving: Sequence[str]) -> str:
+    """What a rule says; what it stumbles over is a form of the operator that it does not know."""
+    try:
+        return rule(way, node, copy, place, arriving)
+    except DifferentiationError:
+        raise
+    except UNKNOWN_FORM as error:
+        raise DifferentiationError(
+            f"{node.op_type} in a form without a rule: {type(error).__name__}: {error}"
+        ) from error

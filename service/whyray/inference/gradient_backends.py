@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
+from whyray.base.failures import typed_error
 from whyray.inference.converters import CONVERTERS, TwinConverter, converter_named
 from whyray.inference.network import Network
 from whyray.inference.network_session import NetworkSession
 from whyray.inference.package_cache import PackageCache
-from whyray.inference.session import runtime_refusals
 from whyray.inference.way_back import DifferentiationError
 
 if TYPE_CHECKING:
@@ -29,12 +29,20 @@ class GradientBackends:
     """Gradient engines of one network; each is made when first needed, and kept.
 
     `session` answers for ONNX Runtime, with which they are compared; `cache` keeps what was compiled and proven.
+    `original`: those of the package's own network, where the weights of this one were changed.
     """
 
-    def __init__(self, network: Network, session: NetworkSession, cache: PackageCache) -> None:
+    def __init__(
+        self,
+        network: Network,
+        session: NetworkSession,
+        cache: PackageCache,
+        original: GradientBackends | None = None,
+    ) -> None:
         self._network = network
         self._session = session
         self._cache = cache
+        self._original = original
         self._image: FloatArray | None = None
 
     def prove_on(self, image: FloatArray) -> None:
@@ -50,6 +58,11 @@ class GradientBackends:
     def proofs(self) -> Sequence[Mapping[str, Any]]:
         """What was proven of this network's gradients so far, as an onboarding report keeps it."""
         return tuple(self._cache.proofs)
+
+    @property
+    def kept(self) -> PackageCache:
+        """What was compiled, measured or proven of this network."""
+        return self._cache
 
     # --- the whole network ------------------------------------------------------------------------------------------
     def twin(self, method: str) -> Twin:
@@ -77,22 +90,27 @@ class GradientBackends:
     def for_descent(self, method: str) -> GradientEngine:
         """What gives gradients at one point after the other: ONNX Runtime's of the differentiated graph, without torch.
 
-        The twin where the graph has operators that are not differentiated. Which of them hangs on the graph alone, so
-        that a job which is done again says the same.
+        The twin where the graph has operators that are not differentiated, or the gradient is not proven. Which of them
+        hangs on the graph alone (see `judged_by_the_graph`), so that a job which is done again says the same: what else
+        goes wrong is raised.
         """
         return self.differentiated or self.twin(method)
 
     @cached_property
     def differentiated(self) -> DifferentiatedEngine | None:
-        """The gradient written from the graph itself; None where that can't be, or is not proven."""
+        """The gradient written from the graph itself; None where that can't be, or is not proven.
+
+        A network whose weights were changed is not proven: it takes the engine that the original takes, so that the two
+        can be compared.
+        """
+        if self._original is not None and self._original.differentiated is None:
+            return None
         from whyray.inference.differentiated import DifferentiatedEngine
 
         try:
             return DifferentiatedEngine(self._network, self._session, self._cache)
         except DifferentiationError as error:
-            _LOG.info("%s: the graph is not differentiated: %s", self._network.identity, error)
-        except runtime_refusals() as error:
-            _LOG.warning("%s: the differentiated graph can't be had: %s", self._network.identity, error)
+            _LOG.warning("%s: the graph is not differentiated: %s", self._network.identity, error)
         return None
 
     def compiled(self, converter: TwinConverter = CONVERTERS[0], *, prove: bool = False) -> CompiledEngine:
@@ -106,6 +124,7 @@ class GradientBackends:
         try:
             return self.compiled(self._converter("input gradient"), prove=True)
         except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
+            _raise_want(error)
             _LOG.warning("%s: the compiled gradient can't be had: %s", self._network.identity, error)
             return None
 
@@ -136,6 +155,7 @@ class GradientBackends:
             try:
                 return self.compiled_head(self._converter("head gradient"), prove=True)
             except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
+                _raise_want(error)
                 _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._network.identity, error)
         try:
             return self.converted_head()
@@ -172,3 +192,11 @@ class GradientBackends:
         network = self._network
         features = "" if network.features_name is not None else f"no feature maps: {network.features.reason}; "
         return "" if twin is not None else f"{features}{reason}"
+
+
+def _raise_want(error: Exception) -> None:
+    """Raise what says that memory ran out, or anything else that may be had at the next try: no reason to take another
+    engine, whose last bits would make other results of the same job."""
+    typed = typed_error(error)
+    if typed.retriable:
+        raise typed from error

@@ -37,6 +37,8 @@ def _matmul(way: WayBack, node: Any, copy: Any, place: int, arriving: Sequence[s
 def _batch_normalization(way: WayBack, node: Any, copy: Any, place: int, arriving: Sequence[str]) -> str:
     if place:
         raise DifferentiationError("the statistics of a BatchNormalization are computed")
+    if attribute(node, "training_mode", 0):
+        raise DifferentiationError("a BatchNormalization by the statistics of what comes in")
     epsilon = way.number(float(attribute(node, "epsilon", 1e-5)))
     spread = way.node("Sqrt", way.node("Add", copy.input[4], epsilon))
     factor = way.node("Div", copy.input[1], spread)
@@ -193,6 +195,8 @@ def _max_pool(way: WayBack, node: Any, copy: Any, _place: int, arriving: Sequenc
     """To where the largest value lay; where windows overlap, what arrives there adds up."""
     if way.opset < 16:
         raise DifferentiationError("a MaxPool before opset 16")
+    if attribute(node, "storage_order", 0):
+        raise DifferentiationError("a MaxPool that counts its places by columns")
     if len(copy.output) == 1:
         copy.output.append(f"{copy.output[0]}/places")
     whole = way.shape(node.input[0])
@@ -211,6 +215,11 @@ def _resize(way: WayBack, node: Any, _copy: Any, place: int, arriving: Sequence[
     given, made = way.shape(node.input[0]), way.shape(node.output[0])
     if len(given) != 4 or given[:2] != made[:2]:
         raise DifferentiationError("Resize of other than pictures")
+    if attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        raise DifferentiationError("a Resize whose scales follow from its sizes and the input's together")
+    axes = [axis % len(given) for axis in attribute(node, "axes") or range(len(given))]
+    if axes != list(range(len(given) - len(axes), len(given))):
+        raise DifferentiationError("a Resize whose scales are not those of the last axes in their order")
     back = arriving[0]
     if given[3] != made[3]:
         back = way.node("MatMul", back, way.kept(_resizing(way, node, 3).T))
@@ -226,7 +235,7 @@ def _resizing(way: WayBack, node: Any, axis: int) -> NDArray[np.float32]:
 
     given, made = way.shape(node.input[0])[axis], way.shape(node.output[0])[axis]
     scales = way.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    if node.input[1:2] != [""] and attribute(node, "coordinate_transformation_mode") == b"tf_crop_and_resize":
+    if attribute(node, "coordinate_transformation_mode") == b"tf_crop_and_resize":
         raise DifferentiationError("a Resize that crops")
     alone = onnx.NodeProto()
     alone.CopyFrom(node)

@@ -49,11 +49,13 @@ class Model:
         load: Callable[[str], Model] | None = None,
         *,
         changed: Network | None = None,
+        original: Model | None = None,
     ) -> None:
         self.package = package
         self.options = options
         self._load = load or partial(load_package, options=options)
         self._changed = changed
+        self._original = original
         self.as_stated: Model = self
         self._companions: dict[str, Model] = {}
         self._once: dict[Hashable, Any] = {}
@@ -124,14 +126,15 @@ class Model:
 
     @cached_property
     def gradients(self) -> GradientBackends:
-        """Gradients of the network. Of a network whose weights were changed, no report and no cache is believed."""
+        """Gradients of the network. One whose weights were changed has the engines of the original, and no cache."""
+        original = None if self._original is None else self._original.gradients
         cache = PackageCache(
             self.package.digest,
             self.options.cache,
-            original=self._changed is None,
+            original=None if original is None else original.kept,
             reported=lambda: proofs_in(self.report()),
         )
-        return GradientBackends(self.network, self.session, cache)
+        return GradientBackends(self.network, self.session, cache, original)
 
     # --- tiers ------------------------------------------------------------------------------------------------------
     @cached_property
@@ -241,14 +244,16 @@ class Model:
             for target in self.manifest.targets
         )
         manifest = self.manifest.model_copy(update={"targets": targets})
-        moved = Model(replace(self.package, manifest=manifest), self.options, self._load, changed=self._changed)
+        package = replace(self.package, manifest=manifest)
+        moved = Model(package, self.options, self._load, changed=self._changed, original=self._original)
         moved.network, moved.session, moved.gradients = self.network, self.session, self.gradients
         moved.as_stated, moved._companions = self.as_stated, self._companions
         return moved
 
     def with_graph(self, proto: Any) -> Model:
         """The same package with another graph of the same shape, e.g. one with randomised weights."""
-        return Model(self.package, self.options, self._load, changed=self.network.with_graph(proto))
+        original = self if self._original is None else self._original
+        return Model(self.package, self.options, self._load, changed=self.network.with_graph(proto), original=original)
 
 
 def load_package(

@@ -23,6 +23,15 @@ def _same(_way: WayBack, _node: Any, _copy: Any, _place: int, arriving: Sequence
     return arriving[0]
 
 
+def _cast(_way: WayBack, node: Any, _copy: Any, _place: int, arriving: Sequence[str]) -> str:
+    """Into single precision: the graph is in it already, whatever it was written in. Whole numbers round."""
+    from onnx import TensorProto
+
+    if attribute(node, "to") != TensorProto.FLOAT:
+        raise DifferentiationError("a Cast to another type than single precision")
+    return arriving[0]
+
+
 def _relu(way: WayBack, _node: Any, copy: Any, _place: int, arriving: Sequence[str]) -> str:
     return _where_open(way, way.node("Greater", copy.output[0], way.number(0.0)), arriving[0])
 
@@ -299,7 +308,7 @@ def _softmax(way: WayBack, node: Any, copy: Any, _place: int, arriving: Sequence
 RULES: Mapping[str, Rule] = {
     "Abs": _abs,
     "Add": _add,
-    "Cast": _same,
+    "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,

@@ -15,10 +15,11 @@ _DECIDE_TIERS = ("whyray", "onnxruntime", "onnxruntime-gpu", "torch", "onnx2fx",
 
 
 class PackageCache:
-    """The cache of one package. Of a network whose weights were changed nothing is kept, and no proof is asked for.
+    """The cache of one package. Of a network whose weights were changed nothing is kept, and nothing is proven.
 
-    `digest` is the package's; `folder` where things are kept, None to keep nothing; `original` whether the network is
-    the package's own; `reported` gives the proofs that the package's onboarding report names (see `proofs`).
+    `digest` is the package's; `folder` where things are kept, None to keep nothing; `original` the cache of the
+    package's own network where this is of a changed one; `reported` gives the proofs that the package's onboarding
+    report names (see `proofs`).
     """
 
     def __init__(
@@ -26,13 +27,14 @@ class PackageCache:
         digest: str,
         folder: Path | None,
         *,
-        original: bool = True,
+        original: PackageCache | None = None,
         reported: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
     ) -> None:
         self._digest = digest
         self._original = original
         self._reported = reported
-        self._cache = CompiledCache(folder if original else None)
+        self._cache = CompiledCache(folder if original is None else None)
+        self._verdicts: dict[tuple[str, ...], str] = {}
         self.proofs: list[Mapping[str, Any]] = []
         """What was proven here, in words that a report can keep: engine, converter, providers, and the versions of all
         that decides whether an engine is believed."""
@@ -48,12 +50,13 @@ class PackageCache:
     def proof(self, engine: str, converter: str, providers: Sequence[str], prove: Callable[[], str]) -> str:
         """Why the gradients of an engine are not believed, as `prove` says, or as it said before of this package.
 
-        A network whose weights were changed keeps the proof of the original: it is made by the same operators. What
-        the onboarding report of this very package proved by the same converter, on the same providers, with the same
-        versions of all that decides it, is not proven again.
+        A network whose weights were changed has the verdict on the original, whose operators it has; what nobody asked
+        of the original is believed. What the onboarding report of this very package proved by the same converter, on
+        the same providers, with the same versions of all that decides it, is not proven again.
         """
-        if not self._original:
-            return ""
+        key = (engine, converter, *providers)
+        if self._original is not None:
+            return self._original._verdicts.get(key, "")
         made_of = {"engine": engine, "converter": converter, "providers": " ".join(providers)}
         # Of WhyRay the number PROOF tells: a new version that judges as before shall not make every site prove again.
         versions = {name: number for name, number in _judges().items() if name != "whyray"}
@@ -63,6 +66,7 @@ class PackageCache:
         reason = "" if claim in self._reported() else self.judged("proof", made_of, prove)
         if not reason:
             self.proofs.append(claim)
+        self._verdicts[key] = reason
         return reason
 
 

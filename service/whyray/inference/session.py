@@ -132,9 +132,12 @@ def runtime_errors() -> tuple[type[Exception], ...]:
     return (*own, ValueError, RuntimeError)
 
 
-def runtime_refusals() -> tuple[type[Exception], ...]:
-    """What `open_session` and a session raise for a graph that does not load or run."""
-    return (PackageError, *runtime_errors())
+@lru_cache(maxsize=1)
+def graph_refusals() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for a graph, or shapes fed to it, that it refuses on every machine."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented)
 
 
 def run_session(

@@ -80,6 +80,7 @@ def answer_images(
     route: str,
     at: datetime,
     revision: int = 1,
+    replaces: tuple[int, int] | None = None,
     supersedes: Sequence[str] = (),
     device_uid: str | None = None,
     segmentations: Sequence[Path | Dataset] = (),
@@ -89,7 +90,8 @@ def answer_images(
 ) -> list[Answer]:
     """One answer for each image that suits the package.
 
-    `device` is entered when the first image is prepared, and left at the end. `segmentations` may hold anatomy of the
+    `device` is entered when the first image is prepared, and left at the end. `revision` and `replaces` are as in
+    `Answer`. `segmentations` may hold anatomy of the
     images: methods that tell by anatomy take it before any other. `device_uid` is that of the installation; None for
     the one that this user keeps. `beside` is done with each map of an image that is explained by itself, while maps are
     measured.
@@ -134,6 +136,7 @@ def answer_images(
                     route=route,
                     at=at,
                     revision=revision,
+                    replaces=replaces,
                     supersedes=tuple(supersedes),
                     frames_explained=explained,
                     scope=scope,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whyray.base.arrays import DoubleArray
 from whyray.base.frame_array import FrameArray, Frames, PackedMask
@@ -23,7 +24,7 @@ from whyray.explain import Heatmap
 from whyray.imaging import ModelGrid, SourceImage, to_source
 from whyray.inference import RuntimeOptions
 from whyray.quality import salient_from, salient_region
-from whyray.results import strength_of, strengths_of
+from whyray.results import checksum_of, checksums_of, strength_of, strengths_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class CarriedMap:
     region: Frames[np.bool_]
     region_rule: str
     strengths: DoubleArray | None
+    checksums: NDArray[np.uint32] | None
 
 
 Beside = Callable[[str, SourceImage, Frames[np.float32], Frames[np.bool_], Frames[np.bool_]], None]
@@ -104,7 +106,9 @@ class Carrier(AbstractContextManager["Carrier"]):
             # what the grid does not cover is 0, and no region
             salient, rule = salient_region(np.asarray(values) if whole is None else whole, None, signed=heatmap.signed)
             region = PackedMask.of(salient, salient.shape)
-            return CarriedMap(values, covered, region, rule, None if whole is None else strengths_of(whole, region))
+            if whole is None:
+                return CarriedMap(values, covered, region, rule, None, None)
+            return CarriedMap(values, covered, region, rule, strengths_of(whole, region), checksums_of(whole))
 
     def _prepared(self, heatmap: Heatmap, carried: Future[CarriedMap]) -> None:
         # what goes wrong here goes wrong again where it is needed, and is told there
@@ -113,13 +117,15 @@ class Carrier(AbstractContextManager["Carrier"]):
             self._beside(heatmap.target, self._image, made.values, made.covered, made.region)
 
 
-def _salient_in_volume(values: FrameArray[np.float32], *, signed: bool) -> tuple[Frames[np.bool_], str, DoubleArray]:
-    """As `salient_region`, and the frames' strengths, with one frame of the volume at a time in memory."""
+def _salient_in_volume(
+    values: FrameArray[np.float32], *, signed: bool
+) -> tuple[Frames[np.bool_], str, DoubleArray, NDArray[np.uint32]]:
+    """As `salient_region`, and the frames' strengths and checksums, with one frame at a time in memory."""
     least, rule = salient_from(float(values.max()), signed=signed)
     region = PackedMask.of((), values.shape)
-    strengths = np.zeros((len(values), 3))
+    strengths, checksums = np.zeros((len(values), 3)), np.zeros(len(values), np.uint32)
     for index, frame in enumerate(values):
         if least is not None:
             region.put(index, frame >= least)
-        strengths[index] = strength_of(frame, region[index])
-    return region, rule, strengths
+        strengths[index], checksums[index] = strength_of(frame, region[index]), checksum_of(frame)
+    return region, rule, strengths, checksums

@@ -35,8 +35,24 @@ class RunsBefore:
         return cls(
             tuple(earlier_result(row) for row in rows if not row.superseded),
             tuple(earlier_result(row) for row in rows if row.superseded),
-            len({row.replaced_at for row in rows if row.superseded}),
+            _replacements(rows),
         )
+
+
+def version_in_force(rows: Sequence[ResultRow]) -> tuple[int, int] | None:
+    """Of all results of earlier revisions, the last revision that has any and its last run; None without any.
+
+    A revision may have none: it was cancelled, or failed.
+    """
+    revision = max((row.job.revision for row in rows), default=None)
+    if revision is None:
+        return None
+    return revision, 1 + _replacements([row for row in rows if row.job.revision == revision])
+
+
+def _replacements(rows: Sequence[ResultRow]) -> int:
+    """How many runs of their job replaced some of these. A newer revision supersedes rows, and is no run."""
+    return len({row.replaced_at for row in rows if row.replaced_at is not None})
 
 
 def earlier_result(row: ResultRow) -> EarlierResult:

@@ -22,7 +22,7 @@ from whyray.jobs.explanation_request import Progress
 from whyray.jobs.kept_study import KeptStudy
 from whyray.jobs.picture_storing import PictureStore
 from whyray.jobs.route_request import request_of
-from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run
+from whyray.jobs.runs_before import Groups, RunsBefore, earlier_result, results_of_run, version_in_force
 from whyray.results import (
     Answer,
     EarlierResult,
@@ -65,6 +65,8 @@ class _Order:
     segmentation_keys: tuple[str, ...]
     """Those of the study that somebody else sent: they may tell its anatomy."""
     previous: tuple[EarlierResult, ...]
+    in_force: tuple[int, int] | None
+    """Revision and run of the results that those of this revision replace."""
     before: RunsBefore
     device_uid: str
 
@@ -121,6 +123,7 @@ def _work_on(
             route=route.name,
             at=order.job.created_at,
             revision=order.job.revision,
+            replaces=order.in_force,
             segmentations=[files.enter_context(tools.storage.local_file(key)) for key in order.segmentation_keys],
             device_uid=order.device_uid,
             progress=lambda done, words: progress(0.9 * done, words),
@@ -194,6 +197,7 @@ def _order(job_id: str, tools: Tools) -> _Order:
         job = jobs.get(session, job_id)
         instances = [instance for group in jobs.inputs(session, job).values() for instance in group]
         kinds = {instance.id: _other_object(instance, tools.storage) for instance in instances}
+        earlier = jobs.earlier_results(session, job)
         return _Order(
             job=job,
             study_uid=job.study.study_instance_uid,
@@ -202,7 +206,8 @@ def _order(job_id: str, tools: Tools) -> _Order:
                 instance.sop_instance_uid: kind for instance in instances if (kind := kinds[instance.id]) is not None
             },
             segmentation_keys=tuple(segmentation.key for segmentation in jobs.segmentations(session, job)),
-            previous=tuple(map(earlier_result, jobs.earlier_results(session, job))),
+            previous=tuple(map(earlier_result, earlier)),
+            in_force=version_in_force(earlier),
             before=RunsBefore.of(jobs.own_results(session, job)),
             device_uid=installation.device_uid(session),
         )

@@ -17,6 +17,7 @@ from whyray.results.answer import (
 from whyray.results.build import build_results
 from whyray.results.build_frames import build_frame_results
 from whyray.results.build_run import build_run_results, grouped_results
+from whyray.results.checksums import checksum_of, checksums_of
 from whyray.results.description import describe, describe_no_statement
 from whyray.results.files import encode, write_picture
 from whyray.results.header import invalid_attributes
@@ -50,6 +51,8 @@ __all__ = [
     "build_frame_results",
     "build_results",
     "build_run_results",
+    "checksum_of",
+    "checksums_of",
     "describe",
     "describe_no_statement",
     "encode",

@@ -72,6 +72,14 @@ class MapInSource:
     """Where `on_grid` lies."""
     strengths: DoubleArray | None = field(default=None, compare=False, repr=False)
     """`strengths_of` values and region, where they are known already."""
+    checksums: NDArray[np.uint32] | None = field(default=None, repr=False)
+    """`checksums_of` values, where they are known already: they tell maps apart without making them once more."""
+
+    def __post_init__(self) -> None:
+        """Refuse what was known of other frames than these."""
+        for known in (self.strengths, self.checksums):
+            if known is not None and len(known) != len(self.values):
+                raise ValueError(f"{len(self.values)} frames, and strengths or checksums of {len(known)}")
 
     @property
     def name(self) -> str:
@@ -257,6 +265,8 @@ class Answer:
     `at` is timezone-aware. `device_uid` is that of the installation that made it. `supersedes` holds the SOP Instance
     UIDs of earlier results that this answer replaces; `revision` counts from 1, and so does `run`, the runs of one
     revision that gave other results than those before. Both are shown from 2 on: all have the time of the job.
+    `replaces` are revision and run of the results of an earlier revision that were in force when this one came; None
+    for the first run of the revision before.
     """
 
     package: PackageIdentity
@@ -267,6 +277,7 @@ class Answer:
     revision: int = 1
     run: int = 1
     supersedes: tuple[str, ...] = ()
+    replaces: tuple[int, int] | None = None
     frames_explained: FramesExplained | None = None
     """Of one frame of many: which of them are explained, where not all are."""
     scope: ScopeCheck | None = None
@@ -287,7 +298,7 @@ class Answer:
         """The `version` that this one replaces first of all; None of what is the first."""
         if self.run > 1:
             return _version(self.revision, self.run - 1)
-        return _version(self.revision - 1, 1) if self.revision > 1 else None
+        return _version(*(self.replaces or (self.revision - 1, 1))) if self.revision > 1 else None
 
 
 def _version(revision: int, run: int) -> str:

@@ -327,4 +327,6 @@ def _of_frames(stack: MapInSource, indices: Sequence[int]) -> MapInSource:
         covered=stack.covered[kept],
         region=stack.region[kept],
         on_grid=on_grid,
+        strengths=None,
+        checksums=None,
     )

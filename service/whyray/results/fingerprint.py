@@ -17,16 +17,18 @@ from whyray.base.frame_array import FrameArray, PackedMask
 from whyray.imaging import SourceImage
 from whyray.results.answer import MapInSource
 
-_FOLLOWS_FROM_GRID = ("values", "covered", "region")
-"""Of a map whose `on_grid` and `grid` are known: a hundred times as many bytes, in the geometry of the image."""
+_CHECKED = ("values",)
+"""Of a map whose `on_grid`, `grid` and `checksums` are known: a hundred times as many bytes, in the geometry of the
+image. They follow from the grid but for their last bits, which another machine may round otherwise: those the checksums
+tell."""
 
 
 def fingerprint(value: object) -> str:
     """SHA-256 (hex) of a value by its content: equal content gives the same, in every process.
 
     Of dataclasses, models of pydantic, arrays, mappings, sequences and plain values, nested as they like. Of a source
-    image it takes the digests of its instances, its frames and its notes; of a map that has one its grid, from which
-    what it says in the source follows; of masks a bit a pixel; of anything else that is none of these, only the type.
+    image it takes the digests of its instances, its frames and its notes; of a map whose values in the source have
+    checksums, these and its grid; of masks a bit a pixel; of anything else that is none of these, only the type.
     """
     digest = hashlib.sha256()
     for part in _parts(value):
@@ -80,8 +82,7 @@ def _parts(value: Any) -> Iterator[Any]:
         places = [(frame.sop_instance_uid, frame.frame_number) for frame in value.frames]
         yield from _parts([value.kind, places, value.digests, value.notes])
     elif is_dataclass(value) and not isinstance(value, type):
-        known = isinstance(value, MapInSource) and value.on_grid is not None and value.grid is not None
-        without = _FOLLOWS_FROM_GRID if known else ()
+        without = _CHECKED if isinstance(value, MapInSource) and _is_checked(value) else ()
         names = [field.name for field in fields(value) if field.compare and field.name not in without]
         yield from _several(type(value).__name__, [(name, getattr(value, name)) for name in names])
     elif isinstance(value, Mapping):
@@ -92,6 +93,10 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from _several("sequence", [(str(number), member) for number, member in enumerate(value)])
     else:
         yield type(value).__qualname__.encode()
+
+
+def _is_checked(heatmap: MapInSource) -> bool:
+    return heatmap.on_grid is not None and heatmap.grid is not None and heatmap.checksums is not None
 
 
 def _several(name: str, named: list[tuple[str, Any]]) -> Iterator[Any]:

@@ -164,6 +164,8 @@ def _spread(stack: StackedMap, count: int) -> MapInSource:
         covered=spread(stack.map.covered, stack.places, count),
         region=spread(stack.map.region, stack.places, count),
         on_grid=None,
+        strengths=None,
+        checksums=None,
     )
 
 

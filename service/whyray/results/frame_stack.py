@@ -154,6 +154,8 @@ def _stacked(name: Name, shown: Sequence[tuple[int, Finding, MapInSource]]) -> S
         card=max((heatmap.card for heatmap in maps), key=lambda card: SEVERITY.index(card.grade.value)),
         parameters=_parameters(maps),
         on_grid=_on_one_grid(maps),
+        strengths=None,
+        checksums=None,
     )
     finding = _clearest([finding for _, finding, _ in shown])
     return StackedMap(

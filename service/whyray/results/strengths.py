@@ -12,7 +12,10 @@ _AT_ONCE = 512 * 512
 
 
 def strength_of(values: FloatArray, region: BoolArray) -> tuple[float, float, float]:
-    """Of a frame (rows, columns): the sum of |values| inside the region, that of all, and the largest."""
+    """Of a frame (rows, columns): the sum of |values| inside the region, that of all, and the largest.
+
+    Each is NaN where a value is.
+    """
     inside = total = largest = 0.0
     rows = max(1, _AT_ONCE // max(1, values.shape[1]))
     for first in range(0, len(values), rows):
@@ -20,7 +23,7 @@ def strength_of(values: FloatArray, region: BoolArray) -> tuple[float, float, fl
         if not strength.any():
             continue
         total += float(strength.sum(dtype=np.float64))
-        largest = max(largest, float(strength.max()))
+        largest = float(np.maximum(largest, strength.max()))  # which keeps NaN, as the sums do
         if chosen.any():
             strength *= chosen
             inside += float(strength.sum(dtype=np.float64))
