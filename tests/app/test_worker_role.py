@@ -118,9 +118,11 @@ def test_a_process_that_was_started_before_may_hold_what_the_configuration_says(
 def test_workers_of_one_machine_divide_its_cores(
     site: Site, workers: dict[str, int], threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "_cores", lambda: 6)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 6)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: None)
     site.configure(workers=workers)
-    assert runtime_options(site.config).intra_op_threads == threads
+    options = runtime_options(site.config)
+    assert (options.intra_op_threads, options.sharing) == (threads, workers.get("count", 1))
 
 
 def test_what_a_worker_does_with_a_message_is_its_own_and_no_other_apps(site: Site) -> None:

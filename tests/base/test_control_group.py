@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from whyray.base import control_group, free_memory
-from whyray.base.control_group import memory_left, memory_limit
+from whyray.base.control_group import cpu_quota, memory_left, memory_limit
 
 GIB = 1 << 30
 UNLIMITED_IN_VERSION_1 = 0x7FFFFFFFFFFFF000
@@ -127,3 +127,28 @@ def test_what_is_free_of_the_machine_is_at_most_what_its_groups_leave(monkeypatc
     machine = free_memory.free_memory()
     assert machine is not None
     assert machine > 4096
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "expected"),
+    [
+        ("0::/", {}, None),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "400000 100000"}, 4.0),
+        ("0::/", {"cpu.max": "25000 50000"}, 0.5),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000"}, 1.5),
+        ("0::/a/b", {"a/cpu.max": "800000 100000", "a/b/cpu.max": "200000 100000", "c/cpu.max": "1 100000"}, 2.0),
+        ("0::/not/seen/here", {"cpu.max": "300000 100000"}, 3.0),
+        ("0::/", {"cpu.max": "what"}, None),
+        ("0::/", {"cpu.max": "100000 0"}, None),
+        ("3:cpu,cpuacct:/", {"cpu,cpuacct/cpu.cfs_quota_us": -1, "cpu,cpuacct/cpu.cfs_period_us": 100000}, None),
+        ("3:cpu,cpuacct:/a", {"cpu/a/cpu.cfs_quota_us": 250000, "cpu/a/cpu.cfs_period_us": 100000}, 2.5),
+        ("3:cpu,cpuacct:/a", {"cpu,cpuacct/cpu.cfs_quota_us": 250000, "cpu,cpuacct/cpu.cfs_period_us": 100000}, 2.5),
+        ("3:cpuset:/a\n0::/", {"cpu/a/cpu.cfs_quota_us": 250000, "cpu/a/cpu.cfs_period_us": 100000}, None),
+        ("3:cpu:/a", {"cpu/a/cpu.cfs_quota_us": 250000}, None),
+    ],
+)
+def test_the_least_quota_of_processors_counts(
+    cgroup: str, files: Mapping[str, object], expected: float | None, tmp_path: Path
+) -> None:
+    assert cpu_quota(tree(tmp_path, cgroup, files)) == expected

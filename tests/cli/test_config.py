@@ -15,7 +15,7 @@ from cli.conftest import Cli, Said
 def test_check_says_what_a_good_file_asks_for(cli: Cli, site: Path) -> None:
     said = cli("config", "check", site)
     assert said.code == 0, said.everything
-    assert "is in order: 1 routes, 1 destinations" in said.everything
+    assert "is in order: 1 route, 1 destination" in said.everything
 
 
 def test_check_takes_whyray_yaml_of_this_folder_where_no_file_is_named(cli: Cli, site: Path) -> None:

@@ -45,22 +45,6 @@ def test_a_good_file_has_no_problems() -> None:
     assert problems(GOOD) == ()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_destination_that_is_the_listener_itself_is_refused(host: str) -> None:
-    """Results would come back to WhyRay, which keeps its own, and count as sent: no PACS would ever have them."""
-    itself = GOOD.replace("PACS_MAIN, host: 10.0.0.5, port: 104", f"WHYRAY, host: {host}, port: 11112")
-    problem = only(itself)
-    assert (problem.line, "own listener" in str(problem)) == (3, True)
-    assert problems(itself.replace("ae_title: WHYRAY, peers", "ae_title: WHYRAY, port: 104, peers")) == ()
-    assert problems(itself.replace("{ae_title: WHYRAY, host", "{ae_title: ORTHANC, host")) == ()
-
-
-def test_the_defaults_by_which_it_is_known_are_those_of_the_listener() -> None:
-    from whyray.config.network import Listener, ListenerTls
-
-    assert (Listener().ae_title, Listener().port, ListenerTls.model_fields["port"].default) == ("WHYRAY", 11112, 2762)
-
-
 @pytest.mark.parametrize(
     ("right", "wrong", "line", "words"),
     [

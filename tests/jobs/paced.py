@@ -4,6 +4,7 @@ What a job does is a line in FOLDER/done: 'JOB reads', 'JOB computes', 'JOB leav
 while FOLDER holds a file 'hold JOB STAGE', and ends its process in one of which there is a file 'crash JOB STAGE'.
 With 'freeze JOB STAGE' it stays there for ever and tells no progress. A process is a line 'PID starts' in
 FOLDER/starts, and 'JOB PID' in FOLDER/who. It takes no orders while there is a file 'hold start'.
+Memory for what JOB reads is short as long as the processes live whose ids are in FOLDER/'short JOB'.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from whyray.base.errors import ResourceExhausted
 from whyray.jobs.device_turn import Device
 from whyray.jobs.explanation_request import Progress
 from whyray.jobs.job_messages import Order
@@ -38,6 +40,9 @@ def work(order: Order, progress: Progress, device: Device) -> None:
     with (folder / "who").open("a") as file:
         file.write(f"{order.job_id} {os.getpid()}\n")
     stays("reads")
+    short = folder / f"short {order.job_id}"
+    if short.exists() and any(Path(f"/proc/{pid}").exists() for pid in short.read_text().split()):
+        raise ResourceExhausted("a study is kept elsewhere")
     with device():
         stays("computes")
     stays("leaves the device")

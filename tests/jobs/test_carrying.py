@@ -109,8 +109,9 @@ def test_nothing_is_carried_ahead_where_the_passes_take_every_core(
     film: tuple[SourceImage, ModelInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, given = film
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("whyray.jobs.carrying.usable_cores", lambda: 2)
     assert not leaves_a_core(RuntimeOptions(device="cpu"))
+    assert not leaves_a_core(RuntimeOptions(device="cpu", intra_op_threads=1, sharing=2)), "each worker has a core"
     assert not leaves_a_core(RuntimeOptions(device="cpu", intra_op_threads=2))
     assert leaves_a_core(RuntimeOptions(device="cpu", intra_op_threads=1))
     assert leaves_a_core(RuntimeOptions(device="cuda"))

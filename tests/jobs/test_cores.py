@@ -19,7 +19,8 @@ from whyray.jobs.cores import threads_of_a_worker
 def test_cores_are_shared_among_the_workers_unless_their_threads_are_named(
     count: int, threads: int | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cores, "_cores", lambda: 16)
+    monkeypatch.setattr(cores, "usable_cores", lambda: 16)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: None)
     assert threads_of_a_worker(Workers(count=count, threads=threads)) == expected
 
 
@@ -31,5 +32,26 @@ def test_two_threads_of_a_core_are_one_core_and_processors_of_others_are_not_cou
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{number % 4},{number % 4 + 4}\n")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 4, 5, 6})
-    assert cores._cores(tmp_path) == 3
-    assert cores._cores(tmp_path / "no such machine") == 6
+    assert cores.usable_cores(tmp_path) == 3
+    assert cores.usable_cores(tmp_path / "no such machine") == 6
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("400000 100000", 4), ("250000 100000", 3), ("50000 100000", 1)])
+def test_a_container_has_as_many_cores_as_its_quota(
+    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the next period of the quota does nothing: 64 threads of four cores mostly stand still."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    for name, content in (("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", quota)):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(f"{content}\n")
+    assert cores.usable_cores(tmp_path) == expected
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert cores.usable_cores(tmp_path) == min(expected, 2)
+
+
+def test_one_worker_is_told_of_a_quota_which_the_libraries_do_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cores, "cpu_quota", lambda: 3.5)
+    assert threads_of_a_worker(Workers()) == 4
+    assert threads_of_a_worker(Workers(count=2)) == 2

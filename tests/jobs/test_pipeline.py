@@ -391,6 +391,51 @@ def test_a_job_that_was_only_read_is_not_blamed_where_the_kernel_ends_its_proces
     assert [(job.state, job.attempt) for job in worker.site.jobs()] == [(JobState.DONE, 1)] * 2
 
 
+def test_a_process_that_only_keeps_a_study_ends_where_another_has_no_memory_to_read_one(worker: Worker) -> None:
+    """It is kept in case that it is asked for again, which is worth no attempt at another job."""
+    idle = with_both_processes_idle(worker)
+    third = worker.queued()
+    (worker.folder / f"short {third}").write_text(idle)
+    worker.begins(third)
+    worker.ends()
+    assert (worker.job(third).state, worker.job(third).attempt) == (JobState.DONE, 1)
+    assert worker.done().count(f"{third} reads") == 2
+    assert not Path(f"/proc/{idle}").exists()
+
+
+def test_a_job_that_has_no_memory_where_nothing_is_kept_elsewhere_is_tried_again_later(worker: Worker) -> None:
+    idle = with_both_processes_idle(worker)
+    third = worker.queued()
+    (worker.folder / f"short {third}").write_text(f"{idle} 1")
+    worker.begins(third)
+    worker.ends()
+    assert (worker.job(third).state, worker.job(third).error_code) == (JobState.WAITING, "ResourceExhausted")
+    assert worker.done().count(f"{third} reads") == 2, "once more, and not for ever"
+
+
+def test_a_job_that_has_no_memory_beside_another_leaves_that_one_alone(worker: Worker) -> None:
+    first, second = worker.queued(), worker.queued()
+    worker.hold(first)
+    (worker.folder / f"short {second}").write_text("1")
+    worker.begins(first)
+    worker.reached(f"{first} computes")
+    until(lambda: worker.job(second).state is JobState.WAITING, what="its end")
+    worker.let_go(first)
+    worker.ends()
+    assert (worker.job(first).state, worker.done().count(f"{second} reads")) == (JobState.DONE, 1)
+
+
+def with_both_processes_idle(worker: Worker) -> str:
+    """Have a job done by each; gives the id of the process that takes no job of a study which it has not read."""
+    first, second = worker.queued(), worker.queued()
+    worker.hold(first)
+    worker.begins(first)
+    worker.reached(f"{first} computes", f"{second} reads")
+    worker.let_go(first)
+    worker.ends()
+    return str(worker.pipeline.processes[1].pid)
+
+
 def test_memory_is_watched_while_a_worker_stops(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = worker.queued(), worker.queued()
     worker.hold(first, "leaves the device")

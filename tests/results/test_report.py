@@ -256,6 +256,16 @@ def test_a_number_without_a_threshold_is_neither_present_nor_absent(image, templ
     assert [each.ConceptCodeSequence[0].CodeMeaning for each in coded] == verdict
     assert [value(each) for item in coded for each in walk(item)] == list(stated.values())
     assert describe(answer, [])[0]["threshold"] == stated.get("threshold")
+    assert describe(answer, [])[0]["present"] is (True if verdict else None)
+
+
+@pytest.mark.parametrize("number", [61.5, 0.4, -3.0])
+def test_a_number_without_a_threshold_is_sought_whatever_it_is(number):
+    """The threshold that targets have where none is stated says nothing of a bone age: it is shown and explained."""
+    age = Finding(TargetSpec(name="Age"), present=number >= 0.5, probability=None, value=number)
+    stated = Finding(TargetSpec(name="Age", threshold=60.0), present=number >= 60, probability=None, value=number)
+    assert (age.verdict, age.is_sought) == (None, True)
+    assert (stated.verdict, stated.is_sought) == (number >= 60, number >= 60)
 
 
 def test_dsrdump_reads_the_report_of_every_source(any_image, templates, dsrdump):

@@ -67,7 +67,8 @@ def error_of(row: Job | Delivery) -> ErrorOut | None:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """What a list shows of a job's findings; `no_statement` counts the images of which nothing is said."""
+    """What a list shows of a job's findings that are not absent; `no_statement` counts the images of which nothing is
+    said."""
 
     present: tuple[FindingOut, ...]
     no_statement: int
@@ -85,7 +86,9 @@ class ResultSummary:
 
 def summary_of_job(records: Iterable[FindingRecord], no_statement: int) -> JobSummary:
     """Of all findings of a job."""
-    return JobSummary(tuple(_once_each(finding for finding in _findings_out(records) if finding.present)), no_statement)
+    return JobSummary(
+        tuple(_once_each(finding for finding in _findings_out(records) if finding.present is not False)), no_statement
+    )
 
 
 def summary_of_result(row: ResultRow, records: Iterable[FindingRecord]) -> ResultSummary:
@@ -112,7 +115,7 @@ def findings_of(job: Job) -> list[FindingOut]:
 
 def _findings_out(records: Iterable[FindingRecord]) -> list[FindingOut]:
     findings = [_finding_out(finding) for finding in records]
-    return sorted(findings, key=lambda finding: (not finding.present, -(finding.probability or 0.0)))
+    return sorted(findings, key=lambda finding: (finding.present is False, -(finding.probability or 0.0)))
 
 
 def _once_each(findings: Iterable[FindingOut]) -> list[FindingOut]:

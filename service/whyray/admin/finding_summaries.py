@@ -53,7 +53,9 @@ class FindingSummaries:
         missing = {job.id: job for job in jobs if job.id not in known}
         for job_id, findings, no_statement in _findings(session, missing):
             # what is absent is in no list: most of it, and half of the work
-            present = finding_records((each for each in findings if each.get("present")), of=f"job {job_id}")
+            present = finding_records(
+                (each for each in findings if each.get("present") is not False), of=f"job {job_id}"
+            )
             known[job_id] = summary_of_job(present, no_statement)
             self._jobs.put(_version(missing[job_id], job_id), known[job_id])
         return known

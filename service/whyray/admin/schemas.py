@@ -52,7 +52,7 @@ class FindingOut(Answer):
     frame: int | None = Field(None, ge=1, description="Of a multi-frame image: which of its frames it is about.")
     probability: float | None = Field(None, ge=0, le=1, examples=[0.82])
     value: float | None = Field(None, description="The regression value, or a segment's size (ml; mm² if planar).")
-    present: bool | None = None
+    present: bool | None = Field(None, description="None of a number that no threshold calls present or absent.")
     grade: str | None = Field(None, description="Quality grade: green, amber or red.", examples=["green"])
     trust: TrustOut | None = Field(None, description="Of the explanation that can be trusted least, in words.")
     agreement: AgreementOut | None = Field(None, description="Of its maps, where two could be compared.")
@@ -136,7 +136,9 @@ class JobOut(Answer):
     started_at: datetime | None
     finished_at: datetime | None
     next_try_at: datetime | None
-    present: list[FindingOut] = Field(description="Findings that are present; on many frames, where they are clearest.")
+    present: list[FindingOut] = Field(
+        description="Findings that are present, and numbers without a threshold; on many frames, the clearest."
+    )
     no_statement: int = Field(description="Images of which nothing is said: unlike those the package was made for.")
     actions: list[Action] = Field(description="What may be done from this state, and can help.")
 

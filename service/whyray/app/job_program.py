@@ -89,6 +89,7 @@ def runtime_options(config: Config) -> RuntimeOptions:
     return RuntimeOptions(
         device=config.workers.device,
         intra_op_threads=threads_of_a_worker(config.workers),
+        sharing=config.workers.count,
         artefacts=(config.artefact_folder,),
         cache=config.state / "compiled",
     )

@@ -1,8 +1,9 @@
-"""What the control groups of this process let it have of memory: versions 1 and 2 of Linux's, and groups within groups.
+"""What control groups let this process have of memory and processors: versions 1 and 2 of Linux's, nested ones too.
 
-A limit of an ancestor counts for all below it (Documentation/admin-guide/cgroup-v2.rst, "Memory"; cgroup-v1/memory.rst,
-section 6), so that all groups from this process's up to the root are asked. A container sees its own group as the root,
-where it was given a namespace of its own, or else under a path that isn't there: what is there is asked.
+A limit of an ancestor counts for all below it (Documentation/admin-guide/cgroup-v2.rst, "Memory" and "CPU";
+cgroup-v1/memory.rst, section 6; scheduler/sched-bwc.rst), so that all groups from this process's up to the root are
+asked. A container sees its own group as the root, where it was given a namespace of its own, or else under a path that
+isn't there: what is there is asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class _Version:
 
 _FIRST = _Version(("sys/fs/cgroup/memory",), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _SECOND = _Version(("sys/fs/cgroup", "sys/fs/cgroup/unified"), "memory.max", "memory.current", "inactive_file")
+_VERSIONS = {1: _FIRST, 2: _SECOND}
+_CPU_MOUNTS = {1: ("sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"), 2: _SECOND.mounts}
 _NO_LIMIT = 1 << 62
 """Version 1 writes the greatest number of whole pages where there is none."""
 
@@ -46,22 +49,50 @@ def memory_left(root: Path = Path("/")) -> int | None:
     return min(left, default=None)
 
 
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """How many processors' time this process's group and those around it may take, at the least; None for any."""
+    quotas = []
+    for version, group in _groups_of_this_process(root, "cpu"):
+        for folder in _folders(root, _CPU_MOUNTS[version], group):
+            with suppress(OSError, ValueError, ZeroDivisionError):  # no such group here, or no limit: 'max'
+                quota, period = map(int, _quota_and_period(folder, version))
+                if quota > 0:  # -1 in version 1 where there is none
+                    quotas.append(quota / period)
+    return min(quotas, default=None)
+
+
+def _quota_and_period(folder: Path, version: int) -> list[str]:
+    """Microseconds of processors' time in each period of so many."""
+    if version == 2:
+        return (folder / "cpu.max").read_text().split()
+    return [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+
+
 def _limited(root: Path) -> Iterator[tuple[int, Path, _Version]]:
-    """(limit, folder, version) of each group that limits."""
-    for version, group in _groups_of_this_process(root):
-        for mount in version.mounts:
-            for path in (group, *group.parents):
-                folder = root / mount / path.relative_to("/")
-                try:
-                    limit = int((folder / version.limit).read_text())
-                except (OSError, ValueError):  # no such group here, or no limit: 'max'
-                    continue
-                if limit < _NO_LIMIT:
-                    yield limit, folder, version
+    """(limit, folder, version) of each group that limits memory."""
+    for number, group in _groups_of_this_process(root, "memory"):
+        version = _VERSIONS[number]
+        for folder in _folders(root, version.mounts, group):
+            try:
+                limit = int((folder / version.limit).read_text())
+            except (OSError, ValueError):  # no such group here, or no limit: 'max'
+                continue
+            if limit < _NO_LIMIT:
+                yield limit, folder, version
 
 
-def _groups_of_this_process(root: Path) -> Iterator[tuple[_Version, PurePosixPath]]:
-    """Lines of /proc/self/cgroup: number, controllers, path; of version 2 the number is 0 and controllers are none."""
+def _folders(root: Path, mounts: tuple[str, ...], group: PurePosixPath) -> Iterator[Path]:
+    """Where a group and those around it may be, its own first."""
+    for mount in mounts:
+        for path in (group, *group.parents):
+            yield root / mount / path.relative_to("/")
+
+
+def _groups_of_this_process(root: Path, controller: str) -> Iterator[tuple[int, PurePosixPath]]:
+    """(version, group) of each hierarchy that may have the controller.
+
+    Lines of /proc/self/cgroup: number, controllers, path; of version 2 the number is 0 and controllers are none.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -69,10 +100,10 @@ def _groups_of_this_process(root: Path) -> Iterator[tuple[_Version, PurePosixPat
     for line in lines:
         number, controllers, path = line.split(":", 2)
         group = PurePosixPath("/", *(part for part in PurePosixPath(path).parts if part not in ("/", "..")))
-        if "memory" in controllers.split(","):
-            yield _FIRST, group
+        if controller in controllers.split(","):
+            yield 1, group
         elif number == "0" and not controllers:
-            yield _SECOND, group
+            yield 2, group
 
 
 def _used(folder: Path, version: _Version) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from whyray.base.errors import DecodeError
 
@@ -121,7 +121,9 @@ class FindingRecord(_Record):
         Name of the target.
     frame
         Of a multi-frame instance, which of its frames it is about, from 1.
-    present, probability, value, unit
+    present
+        None of a number that no threshold calls present or absent.
+    probability, value, unit
         As in `whyray.results.Finding`.
     explanations, typed_explanations
         Heatmaps, and explanations that are more, or other, than a map.
@@ -138,9 +140,9 @@ class FindingRecord(_Record):
     schema_version: int = 0
     finding: str
     frame: int | None = None
-    present: bool
     probability: float | None
     value: float | None
+    present: bool | None
     unit: str | None = None
     explanations: tuple[ExplanationRecord, ...] = ()
     typed_explanations: tuple[ExplanationRecord, ...] = ()
@@ -151,6 +153,13 @@ class FindingRecord(_Record):
     images: tuple[str, ...]
     results: tuple[str, ...] | None = None
     notes: tuple[NoteRecord, ...] = ()
+
+    @field_validator("present")
+    @classmethod
+    def _decided_of_a_probability(cls, present: bool | None, info: ValidationInfo) -> bool | None:
+        if present is None and info.data.get("probability") is not None:
+            raise ValueError("a probability is present or absent")
+        return present
 
     @property
     def all_explanations(self) -> tuple[ExplanationRecord, ...]:

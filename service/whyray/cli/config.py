@@ -30,8 +30,12 @@ def check(
     from whyray.app.checked_config import load_checked_config
 
     config = load_checked_config(path, read_secrets=secrets)
-    routes, destinations = len(config.routes), len(config.destinations)
-    typer.echo(f"{shown_path(path)} is in order: {routes} routes, {destinations} destinations")
+    there_are = f"{_several(len(config.routes), 'route')}, {_several(len(config.destinations), 'destination')}"
+    typer.echo(f"{shown_path(path)} is in order: {there_are}")
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @app.command()

@@ -110,7 +110,7 @@ def _finding_cells(finding: dict[str, Any], several: bool) -> list[str]:
     return [
         *image,
         str(finding["finding"]),
-        "–" if finding["threshold"] is None else "yes" if finding["present"] else "no",
+        "–" if finding["present"] is None else "yes" if finding["present"] else "no",
         number(finding.get("probability")),
         number(finding.get("value")),
     ]

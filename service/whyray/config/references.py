@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from whyray.config.own_listener import own_addresses
 from whyray.config.problems import Place, did_you_mean
-
-_AE_TITLE, _PORT, _TLS_PORT = "WHYRAY", 11112, 2762
-"""What the listener has where the file does not say: see `whyray.config.network`."""
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -43,35 +40,28 @@ def reference_faults(data: object) -> list[ReferenceFault]:
             message = f"the route at position {first[name] + 1} has the name '{name}' too"
             faults.append(ReferenceFault(("routes", index, "name"), message, name, "give each route its own name"))
         faults += _of_route(route, ("routes", index), destinations)
-    faults += _destinations_that_are_this_listener(data, destinations)
+    faults += _addresses_of_this_listener(data, destinations)
     for place, orders in _orders(data):
         faults += _of_orders(orders, place, {str(route.get("name")): route for _, route in routes}, destinations)
     return faults
 
 
-def _destinations_that_are_this_listener(
+def _addresses_of_this_listener(
     data: Mapping[str, object], destinations: Mapping[str, object]
 ) -> Iterator[ReferenceFault]:
-    """Destinations whose results would come back here, and be counted as sent: on this machine, by port and AE title.
-
-    What names another address of this machine can't be told from the file.
-    """
-    listener = data.get("listener")
-    own = listener if isinstance(listener, Mapping) else {}
-    tls = own.get("tls")
-    ports = {own.get("port", _PORT), *([tls.get("port", _TLS_PORT)] if isinstance(tls, Mapping) else [])}
-    hosts = {*_THIS_MACHINE, own.get("address")}
-    for name, destination in destinations.items():
-        if not isinstance(destination, Mapping) or "url" in destination:
-            continue
-        title, host, port = (destination.get(key) for key in ("ae_title", "host", "port"))
-        if title == own.get("ae_title", _AE_TITLE) and port in ports and isinstance(host, str) and host in hosts:
-            yield ReferenceFault(
-                ("destinations", str(name), "port"),
-                f"port '{port}' of {host} is WhyRay's own listener: results would come back, and be counted as sent",
-                port,
-                "give host, port and AE title of the PACS",
-            )
+    """Destinations whose results would come back here, and be counted as sent; and announcements to nobody else."""
+    for own in own_addresses(data, destinations):
+        what = "STOW-RS" if own.is_web else "listener"
+        of_results = "announce_to" not in own.place
+        yield ReferenceFault(
+            own.place,
+            f"port '{own.port}' of {own.host} is WhyRay's own {what}: "
+            + ("results would come back, and be counted as sent" if of_results else "nobody else would be told"),
+            own.value,
+            "give the URL of the archive"
+            if own.is_web
+            else f"give host, port and AE title of the {'PACS' if of_results else 'AE that is to be told'}",
+        )
 
 
 def _orders(data: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:

@@ -131,8 +131,8 @@ class Workers(Section):
     device: Literal["cpu", "cuda"] = "cpu"
     """With cuda, a worker that can't load CUDA refuses to start."""
     threads: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """Threads of each worker, of ONNX Runtime and of torch. Where left out: all cores, divided among the workers of
-    this machine."""
+    """Threads of each worker, of ONNX Runtime and of torch. Where left out: all cores, or those of a container's
+    CPU quota, divided among the workers of this machine."""
     memory: Annotated[Size, Field(ge=1 << 30)] | None = None
     """What the process of a worker's jobs may hold; a job that takes more is ended. Four fifths of the machine's
     memory, shared among the workers, where left out."""

@@ -30,6 +30,8 @@ class RuntimeOptions:
     intra_op_threads
         Threads within one operator, of ONNX Runtime and of torch; None leaves it to them (all cores). Torch's sums come
         out otherwise in the last bits on another number of threads.
+    sharing
+        How many processes run models with so many threads on this machine at the same time: the workers.
     batch_size
         Items in one forward pass of a perturbation method; None takes what onboarding measured, and without a report
         chooses by the size of the input.
@@ -49,6 +51,7 @@ class RuntimeOptions:
 
     device: Device = "auto"
     intra_op_threads: int | None = None
+    sharing: int = 1
     batch_size: int | None = None
     memory_limit: int | None = None
     gpu_memory_limit: int | None = None

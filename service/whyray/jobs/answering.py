@@ -226,13 +226,13 @@ def _clearest(answered: Sequence[Sequence[Finding]], request: ExplanationRequest
     """
     wanted: Sequence[int] = range(len(answered))
     if request.targets == "present":
-        wanted = [index for index in wanted if any(finding.present for finding in answered[index])] or wanted
+        wanted = [index for index in wanted if any(finding.is_sought for finding in answered[index])] or wanted
     if request.most_frames is None or len(wanted) <= request.most_frames:
         return list(wanted)
 
     def clearness(index: int) -> tuple[bool, float]:
         chosen = _chosen(answered[index], request)
-        return any(finding.present for finding in chosen), max(
+        return any(finding.is_sought for finding in chosen), max(
             (_above(finding) for finding in chosen), default=-math.inf
         )
 
@@ -303,7 +303,7 @@ def _chosen(findings: Sequence[Finding], request: ExplanationRequest) -> list[Fi
     if request.targets in ("all", "top"):
         chosen = ranked
     elif request.targets == "present":
-        chosen = [finding for finding in ranked if finding.present] or ranked[:1]
+        chosen = [finding for finding in ranked if finding.is_sought] or ranked[:1]
     else:
         chosen = [finding for finding in ranked if finding.target.name in request.targets]
     return chosen[: request.most]

@@ -7,7 +7,6 @@ threads of ONNX Runtime wait for each other after every operator, and for one wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -23,6 +22,7 @@ from whyray.base.stages import stage
 from whyray.explain import Heatmap
 from whyray.imaging import ModelGrid, SourceImage, to_source
 from whyray.inference import RuntimeOptions
+from whyray.jobs.cores import usable_cores
 from whyray.quality import salient_from, salient_region
 from whyray.results import checksum_of, checksums_of, strength_of, strengths_of
 
@@ -45,9 +45,11 @@ covers it, and the salient region. What it does is done beside the passes, and m
 
 
 def leaves_a_core(options: RuntimeOptions) -> bool:
-    """Whether a model's passes leave a core to a thread beside them."""
-    cores = len(os.sched_getaffinity(0))
-    return options.device == "cuda" or (options.intra_op_threads or cores) < cores
+    """Whether the passes of all workers leave a core to a thread beside them."""
+    if options.device == "cuda":
+        return True
+    cores = usable_cores()
+    return (options.intra_op_threads or cores) * options.sharing < cores
 
 
 class Carrier(AbstractContextManager["Carrier"]):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from whyray.base.control_group import cpu_quota
 
 if TYPE_CHECKING:
     from whyray.config import Workers
@@ -13,18 +16,23 @@ if TYPE_CHECKING:
 def threads_of_a_worker(workers: Workers) -> int | None:
     """Threads within one operator: as configured, or a worker's share of the cores, at least one.
 
-    None where there is one worker: the libraries' own choice, which is all cores.
+    None where there is one worker, and no quota, which the libraries don't see: their own choice, which is all cores.
     """
     if workers.threads is not None:
         return workers.threads
-    if workers.count == 1:
+    if workers.count == 1 and cpu_quota() is None:
         return None
-    return max(1, _cores() // workers.count)
+    return max(1, usable_cores() // workers.count)
 
 
-def _cores(root: Path = Path("/")) -> int:
-    """The cores that this process may use. Two threads of one core are one, as ONNX Runtime and torch count them."""
-    return len({_of_one_core(root, number) for number in os.sched_getaffinity(0)})
+def usable_cores(root: Path = Path("/")) -> int:
+    """The cores that this process may use, or so many as its control groups give it the time of, rounded up.
+
+    Two threads of one core are one, as ONNX Runtime and torch count them.
+    """
+    cores = len({_of_one_core(root, number) for number in os.sched_getaffinity(0)})
+    quota = cpu_quota(root)
+    return cores if quota is None else min(cores, math.ceil(quota))
 
 
 def _of_one_core(root: Path, number: int) -> str:

@@ -25,8 +25,8 @@ class ExplanationRequest:
         Method, or group of methods (see `whyray.explain.GROUPS`) → parameters; the package's and the paper's defaults
         fill the rest.
     targets
-        `present`: the findings at or above their threshold, and the nearest one where there is none; `top`: the `most`
-        nearest to or above it; `all`; or names.
+        `present`: the findings at or above their threshold or without one, and the nearest one where there is none;
+        `top`: the `most` nearest to or above it; `all`; or names.
     most
         At most so many targets of an image are explained, the clearest first. None: no limit.
     most_frames

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from queue import SimpleQueue
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,6 +37,14 @@ _LOOK_IN_CATALOG = 0.5
 """Seconds between looks for a job to read ahead."""
 _WANT_OF_MEMORY = "want of memory for two jobs"
 _log = logging.getLogger("whyray.worker")
+
+
+@dataclass
+class _WantOfMemory:
+    """A job could not be read: who has it waits until the processes without one are ended, which may keep a study."""
+
+    served: threading.Event = field(default_factory=threading.Event)
+    was_any_ended: bool = False
 
 
 @dataclass
@@ -65,6 +74,7 @@ class Pipeline:
         self._lanes = [Lane(process) for process in self.processes]
         self._device = DeviceTurn(is_next=self._is_next, may_take=self._give_way, taken=self._taken)
         self._changed = threading.Event()
+        self._wants: SimpleQueue[_WantOfMemory] = SimpleQueue()
         self._looked = 0.0
         self._alone = False
         self._retiring: threading.Timer | None = None
@@ -92,6 +102,7 @@ class Pipeline:
                 self._changed.wait(_LOOK)
                 self._changed.clear()
                 stops = self.failure is not None or stopping()
+                self._end_idle_where_wanted()
                 self._keep_to_memory()
                 if stops:
                     self._hand_back("the worker stops")
@@ -169,7 +180,14 @@ class Pipeline:
         if len(self._lanes) > 1 and (pid := lane.process.pid) is not None:
             go_first(pid, BEFORE_ALL)
         try:
-            lane.process.work(job_id, owner, told, self._device)
+            try:
+                lane.process.work(job_id, owner, told, self._device)
+            except ResourceExhausted as error:
+                # what was refused, not ended, before its turn: another process may only keep what it had read
+                if not (lane.is_ahead and lane.process.is_ready and self._are_idle_ended(lane)):
+                    raise
+                _log.info("job %s is read once more: %s", job_id, error.message)
+                lane.process.work(job_id, owner, told, self._device)
         except ResourceExhausted as error:
             if lane.is_ahead and lane.process.was_ended_for_memory and len(self._in_hand()) > 1:
                 self._alone = True
@@ -309,6 +327,27 @@ class Pipeline:
             later = max([lane for lane in busy if lane.is_ahead] or busy, key=lambda lane: lane.since)
             later.hand_back(HandedBack(_WANT_OF_MEMORY, at_once=True), at_the_device=True)
             _log.warning("the two jobs in hand hold more than %d MiB: job %s waits", self.memory >> 20, later.job_id)
+
+    def _are_idle_ended(self, lane: Lane) -> bool:
+        """Have idle processes ended; says whether there was one. Raises HandedBack if the lane's job is to be.
+
+        By the thread that begins jobs: to no other a process stays idle while it is ended.
+        """
+        want = _WantOfMemory()
+        self._wants.put(want)
+        self._changed.set()
+        while not want.served.wait(_LOOK):
+            lane.check()
+        return want.was_any_ended
+
+    def _end_idle_where_wanted(self) -> None:
+        while not self._wants.empty():
+            want = self._wants.get()
+            for lane in self._lanes:
+                if lane.job_id is None and lane.process.pid is not None:
+                    lane.process.stop()
+                    self._alone = want.was_any_ended = True  # else another is read there at once, and takes as much
+            want.served.set()
 
     def _retire_later(self) -> None:
         if any(lane.process.pid is not None for lane in self._lanes[1:]):

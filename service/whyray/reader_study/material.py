@@ -160,6 +160,8 @@ def _cases(
         where = named[0]
         if image is None:
             left_out.append(f"{where}: its images are not there")
+        elif finding.present is None:
+            left_out.append(f"{where}: no threshold says of {wanted.target} what counts as present")
         elif not mine:
             left_out.append(f"{where}: {wanted.target} has no page that may be shown")
         else:

@@ -161,6 +161,7 @@ class Prevalence:
 class Finding:
     """The answer about one target.
 
+    `present`: whether its number reaches the target's threshold, which nobody may have stated: `verdict` is told.
     `probability` in 0..1 (calibrated where the package has a calibration) or None for a regression; `value` the
     regression value, or the volume in ml (area in mm² for planar) of a segment; `mask` the segment of a segmentation.
     """
@@ -190,6 +191,17 @@ class Finding:
         """Whether anybody says what counts as present: nobody does of a number without a threshold of its own."""
         number = self.probability is None and self.mask is None and self.value is not None
         return not number or "threshold" in self.target.model_fields_set
+
+    @property
+    def verdict(self) -> bool | None:
+        """Whether it is present, as people and programs are told; None where nobody decides that."""
+        return self.present if self.decided else None
+
+    @property
+    def is_sought(self) -> bool:
+        """Whether it is among what is shown and explained where present findings are asked for: what is present, and
+        numbers of which nobody decides that."""
+        return self.verdict is not False
 
     @property
     def heatmaps(self) -> tuple[MapInSource, ...]:
@@ -337,20 +349,20 @@ def no_statement(answer: Answer) -> bool:
 
 
 def by_probability(findings: Iterable[Finding]) -> list[Finding]:
-    """What is present before what is absent, then by probability, the highest first, then by value."""
+    """What is sought before what is absent, then by probability, the highest first, then by value."""
 
     def order(finding: Finding) -> tuple[bool, bool, float]:
         number = finding.value if finding.probability is None else finding.probability
-        return not finding.present, finding.probability is None, -(number or 0.0)
+        return not finding.is_sought, finding.probability is None, -(number or 0.0)
 
     return sorted(findings, key=order)
 
 
 def named_findings(answer: Answer) -> list[Finding]:
-    """What results are about: findings with an explanation that is shown, or else those that are present."""
+    """What results are about: findings with an explanation that is shown, or else those that are sought."""
     shown = [finding for finding, _ in (*shown_maps(answer), *shown_told(answer))]
-    present = [finding for finding in answer.findings if finding.present]
-    names = {finding.target.name for finding in shown or present}
+    sought = [finding for finding in answer.findings if finding.is_sought]
+    names = {finding.target.name for finding in shown or sought}
     return by_probability(finding for finding in answer.findings if finding.target.name in names)
 
 

@@ -65,7 +65,7 @@ def _finding(
         "frame": None if answer.image.multi_frame_instance is None else answer.image.frames[0].frame_number,
         "frames_explained": None if left_out is None else list(left_out.numbers),
         "code": None if target.code is None else target.code.model_dump(),
-        "present": finding.present,
+        "present": finding.verdict,
         "probability": _number(finding.probability),
         "threshold": target.threshold if finding.decided else None,
         "prevalence": _prevalence(finding),

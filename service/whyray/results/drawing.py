@@ -145,7 +145,7 @@ class Drawing:
         if finding.mask is not None and self.audience != "scientist":
             explained = finding.told  # of a segment's maps its own page says why they are not shown
         withheld = [graded for graded in explained if graded.card.withheld]
-        silent = finding.present and finding.mask is None and not shown and not drawn
+        silent = finding.is_sought and finding.mask is None and not shown and not drawn
         if withheld or (finding.refused and silent):
             page = notice_page(answer, finding, withheld, layout, wording)
             yield Drawn("notice", finding, None, "notice", f"{name}: explanation not shown", [page])

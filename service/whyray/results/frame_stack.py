@@ -99,7 +99,7 @@ def image_of_frames(answers: Sequence[Answer]) -> SourceImage:
 def clearness(finding: Finding) -> tuple[bool, float]:
     """How clear the answer is among those about one target: present before absent, then by its number."""
     number = finding.value if finding.probability is None else finding.probability
-    return finding.present, float("-inf") if number is None else number
+    return finding.is_sought, float("-inf") if number is None else number
 
 
 def _clearest(findings: Sequence[Finding]) -> Finding:

@@ -236,8 +236,8 @@ class _Writer:
         if finding.agreement is not None:
             said = [sr.text("HAS PROPERTIES", _COMMENT, agreement_in(finding.agreement, self.wording))]
             made.append(sr.number("CONTAINS", concepts.agreement, 100 * finding.agreement.value, PERCENT, said))
-        if finding.decided:
-            verdict = concepts.present if finding.present else concepts.absent
+        if finding.verdict is not None:
+            verdict = concepts.present if finding.verdict else concepts.absent
             made.append(sr.code("CONTAINS", of_target(target, self.scheme), verdict, threshold))
         return made
 
