@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -33,6 +34,7 @@ class CatalogBatchWriter:
     def __init__(self, catalog: Catalog, shared: FileIO | None = None) -> None:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
+        self._lock = threading.Lock()
         self._turn = CatalogTurn(shared if catalog.engine.dialect.name == "sqlite" else None)
         self._known: set[str] = set()
 
@@ -43,9 +45,11 @@ class CatalogBatchWriter:
         """
         entry = _Entry(received, audited)
         self._waiting.append(entry)
-        with self._turn:
-            while not entry.answer.done():
-                self._enter_all(self._next_batch())
+        with self._lock:
+            if not entry.answer.done():  # else nothing is left to be done that other processes had to wait for
+                with self._turn:
+                    while not entry.answer.done():
+                        self._enter_all(self._next_batch())
         return entry.answer.result()
 
     def _next_batch(self) -> list[_Entry]:

@@ -1,4 +1,4 @@
-"""Whose turn it is to write to the catalog: one thread of one process of intake at a time.
+"""Whose turn it is to write to the catalog: one process of intake at a time.
 
 SQLite lets one connection write, and has the others sleep for up to a tenth of a second before they look again. Here
 they wait for each other, and are woken.
@@ -7,7 +7,6 @@ they wait for each other, and are woken.
 from __future__ import annotations
 
 import os
-import threading
 from fcntl import LOCK_EX, LOCK_UN, lockf
 from io import FileIO
 from types import TracebackType
@@ -19,29 +18,21 @@ def shared_turn_file() -> FileIO:
 
 
 class CatalogTurn:
-    """A context in which no other thread is that has this turn, nor one of a process with the same `shared` file.
+    """A context in which no other process is that has the same `shared` file; for one thread at a time of each.
 
     A process that ends, however it does, leaves it. The file has to be this process's only one of its kind: the lock on
     it goes with the first that is closed (fcntl(2), record locks).
     """
 
     def __init__(self, shared: FileIO | None = None) -> None:
-        self._lock, self._shared = threading.Lock(), shared
+        self._shared = shared
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        try:
-            if self._shared is not None:
-                lockf(self._shared, LOCK_EX)
-        except BaseException:
-            self._lock.release()
-            raise
+        if self._shared is not None:
+            lockf(self._shared, LOCK_EX)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._shared is not None:
-                lockf(self._shared, LOCK_UN)
-        finally:
-            self._lock.release()
+        if self._shared is not None:
+            lockf(self._shared, LOCK_UN)
