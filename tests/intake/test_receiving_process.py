@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import socket
 import sqlite3
 import subprocess
@@ -23,7 +24,8 @@ from typing import Any, TypeVar
 
 import pytest
 from pydicom.uid import CTImageStorage
-from sqlalchemy import func, select
+from sqlalchemy import func
+from sqlalchemy import select as select_rows
 
 from certificates import Authority
 from intake.conftest import listener_settings
@@ -151,11 +153,11 @@ def test_an_instance_waits_for_the_turn_of_another_process(receiving: Receiving,
             store(peer, 1)
             until(lambda: waiting() == 1, what="an instance that waits")
             with catalog.read() as session:
-                assert session.scalar(select(func.count(Instance.id))) == 0
+                assert session.scalar(select_rows(func.count(Instance.id))) == 0
             let_go()
         assert peer.status() == 0
         with catalog.read() as session:
-            assert session.scalar(select(func.count(Instance.id))) == 1
+            assert session.scalar(select_rows(func.count(Instance.id))) == 1
         assert peer.release() == RELEASED
 
 
@@ -288,13 +290,19 @@ class Played:
     def __init__(self, messages: int, connections: int) -> None:
         self.messages: Connection[Any, Any] = Connection(os.dup(messages))
         self.passing = socket.socket(fileno=os.dup(connections))
+        self.passing.settimeout(PATIENCE)
         self.turn: FileIO | None = None
         self.process = subprocess.Popen(["sleep", "300"])
 
-    def given(self) -> tuple[int, socket.socket]:
-        """Number and socket of the connection that is handed over next."""
+    def take_turn(self) -> bool:
+        """Take the file of the turn, which comes before any connection."""
         if self.turn is None:
             self.turn = FileIO(socket.recv_fds(self.passing, 1, 1)[1][0], "r+")
+        return True
+
+    def given(self) -> tuple[int, socket.socket]:
+        """Number and socket of the connection that is handed over next."""
+        self.take_turn()
         content, files, _, _ = socket.recv_fds(self.passing, 4096, 1)
         return json.loads(content)[0], socket.socket(fileno=files[0])
 
@@ -318,6 +326,13 @@ class Listening:
 
     scp: StorageScp
     played: list[Played]
+
+    def next_given(self) -> Played:
+        """The process that is given the next connection: they did not begin in any order."""
+        of = {each.passing: each for each in self.played if each.take_turn()}
+        ready, _, _ = select.select(list(of), [], [], PATIENCE)
+        assert ready, "no connection was handed over"
+        return of[ready[0]]
 
 
 @pytest.fixture
@@ -372,7 +387,7 @@ def test_answers_do_not_wait_for_the_event_of_a_limit(listening: Listening, lock
     with RawPeer(listening.scp.port):  # which is served by the one that listens
         for token in range(2):
             with RawPeer(listening.scp.port):
-                process = listening.played[token]
+                process = listening.next_given()
                 number, connection = process.given()
                 process.messages.send(AssociationRequested(token, number, "PEER", "127.0.0.1", False))
                 answers.append(process.answer().value)
