@@ -10,11 +10,23 @@ import os
 from fcntl import LOCK_EX, LOCK_UN, lockf
 from io import FileIO
 from types import TracebackType
+from weakref import finalize
 
 
 def shared_turn_file() -> FileIO:
-    """A file in memory for the turn of several processes, which get it over a socket."""
-    return FileIO(os.memfd_create("whyray-catalog-turn", os.MFD_CLOEXEC), "r+")
+    """A file in memory for the turn of several processes, which get it over a socket; see `turn_file`."""
+    return turn_file(os.memfd_create("whyray-catalog-turn", os.MFD_CLOEXEC))
+
+
+def turn_file(descriptor: int) -> FileIO:
+    """The file of a turn, which is closed when nobody has it any more, or with the process.
+
+    Nobody closes it at the end of what it is for: threads that are in the turn then, or wait for it, would be told of
+    a fault of what they have done, and another process would get the turn while they write.
+    """
+    file = FileIO(descriptor, "r+", closefd=False)
+    finalize(file, os.close, descriptor).atexit = False
+    return file
 
 
 class CatalogTurn:
