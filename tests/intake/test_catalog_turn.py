@@ -1,0 +1,70 @@
+"""The turn that processes share: who has it too long keeps nobody from the catalog."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from catalog.rows import received
+from intake.test_receiving_process import another_s_turn
+from peers import until
+from whyray.catalog import Arrival, Catalog
+from whyray.intake.catalog_batch_writer import CatalogBatchWriter
+from whyray.intake.catalog_turn import CatalogTurn, shared_turn_file
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+def test_a_process_that_stands_still_in_the_turn_keeps_nobody_from_the_catalog(
+    catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = shared_turn_file()
+    writer = CatalogBatchWriter(catalog, shared)
+    turn = writer._turn = CatalogTurn(shared, patience=0.0)
+    with another_s_turn(shared) as let_go:
+        for number in range(3):
+            assert writer.enter(received(number)) is Arrival.NEW
+            assert not turn.has_it
+        (told,) = warnings(caplog)
+        assert "another process of intake has had the turn to write to the catalog" in told
+        let_go()
+        until(lambda: not turn.waits, what="the turn that nobody needs any more")
+    with turn:
+        assert turn.has_it
+    with another_s_turn(shared):  # it was left each time
+        with turn:
+            assert not turn.has_it
+        assert len(warnings(caplog)) == 2
+
+
+def test_who_waits_for_the_turn_gets_it(caplog: pytest.LogCaptureFixture) -> None:
+    shared = shared_turn_file()
+    turn = CatalogTurn(shared)
+
+    def has_it() -> bool:
+        with turn:
+            return turn.has_it
+
+    for _ in range(2):
+        with another_s_turn(shared) as let_go, ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(has_it)
+            until(lambda: turn.waits, what="who waits")
+            let_go()
+            assert waiting.result()
+    assert not turn.has_it
+    assert not warnings(caplog)
+
+
+def test_where_no_lock_can_be_had_the_database_alone_arbitrates(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("whyray.intake.catalog_turn.lockf", no_lock)
+    assert CatalogBatchWriter(catalog, shared_turn_file()).enter(received(1)) is Arrival.NEW
+    assert "No locks available" in warnings(caplog)[0]
