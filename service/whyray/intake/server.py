@@ -264,7 +264,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             self._arrived,
             self.server.ended,
             self.server.rejected,
-            opened=None if arrived is None else arrived.opened,
+            None if arrived is None else arrived.opened,
         )
         self.server.count(self._arrived, layer)
         receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)
