@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from catalog.rows import received
 from intake.test_receiving_process import another_s_turn
 from peers import until
-from whyray.catalog import Arrival, Catalog
+from whyray.catalog import Arrival, AuditEvent, Catalog, audit
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
 from whyray.intake.catalog_turn import CatalogTurn, shared_turn_file
+from whyray.intake.receiver import InstanceReceiver
+from whyray.storage import FolderStorage
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -57,6 +60,23 @@ def test_who_waits_for_the_turn_gets_it(caplog: pytest.LogCaptureFixture) -> Non
             assert waiting.result()
     assert not turn.has_it
     assert not warnings(caplog)
+
+
+def test_the_end_of_an_association_is_entered_in_turn(catalog: Catalog, storage: FolderStorage) -> None:
+    shared, told = shared_turn_file(), threading.Event()
+    writer = CatalogBatchWriter(catalog, shared)
+    receiver = InstanceReceiver(storage, catalog, writer, lambda _: False, on_release=told.set)
+    event = AuditEvent(at=catalog.clock(), kind="network-alert", outcome=4, words="", participants=())
+    for enter in (lambda: receiver.released({"1.2.1"}), lambda: receiver.audit([event])):
+        with another_s_turn(shared) as let_go, ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(enter)
+            until(lambda: writer._turn.waits, what="who waits")
+            assert not waiting.done()
+            let_go()
+            waiting.result()
+    assert told.is_set()
+    with catalog.read() as session:
+        assert audit.verify(session).records == 1
 
 
 def test_where_no_lock_can_be_had_the_database_alone_arbitrates(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 
@@ -59,6 +60,12 @@ class CatalogBatchWriter:
                 self._waiting.remove(entry)
             raise
         return entry.answer.result()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For what else intake writes about instances: SQLite alone would let it in where this leaves a gap."""
+        with self._lock, self._turn:
+            yield
 
     def _enter_waiting(self, entry: _Entry) -> None:
         """Enter what waits until this entry has its answer, or the catalog can't be written: then others take over."""
