@@ -55,7 +55,7 @@ def test_a_connection_that_the_peer_resets_is_told_as_that() -> None:
     dul = SimpleNamespace(
         state_machine=SimpleNamespace(current_state="Sta6"), socket=SimpleNamespace(socket=here), event_queue=Queue()
     )
-    requestor = SimpleNamespace(primitive=None, address_info=None)
+    requestor = SimpleNamespace(primitive="A-ASSOCIATE", address_info=None)  # else it is a probe, and no event
     association = SimpleNamespace(
         dul=dul, requestor=requestor, ae=SimpleNamespace(maximum_pdu_size=0), acse_timeout=5, dimse_timeout=5
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,15 +25,17 @@ from typing import Any, TypeVar
 
 import pytest
 from pydicom.uid import CTImageStorage
-from sqlalchemy import func, select
+from sqlalchemy import func
+from sqlalchemy import select as select_rows
 
+from catalog.rows import received
 from certificates import Authority
 from intake.conftest import listener_settings
 from intake.raw import ACCEPTED, DATA, REJECTED, RELEASED, RawPeer, Request, command, pdu, value
 from intake.scu import encode, small, uid
 from intake.test_tls import settings as tls_settings
 from peers import until
-from whyray.catalog import Catalog, Instance
+from whyray.catalog import Arrival, Catalog, Instance
 from whyray.config import Listener
 from whyray.intake import ListeningProcess, StorageScp, serve_connections_of, start_listener
 from whyray.intake.admission import CLOSED_MEANWHILE
@@ -151,12 +155,27 @@ def test_an_instance_waits_for_the_turn_of_another_process(receiving: Receiving,
             store(peer, 1)
             until(lambda: waiting() == 1, what="an instance that waits")
             with catalog.read() as session:
-                assert session.scalar(select(func.count(Instance.id))) == 0
+                assert session.scalar(select_rows(func.count(Instance.id))) == 0
             let_go()
         assert peer.status() == 0
         with catalog.read() as session:
-            assert session.scalar(select(func.count(Instance.id))) == 1
+            assert session.scalar(select_rows(func.count(Instance.id))) == 1
         assert peer.release() == RELEASED
+
+
+def test_an_instance_that_waits_while_its_process_ends_is_answered_as_it_was_entered(
+    receiving: Receiving, catalog: Catalog
+) -> None:
+    with receiving.associated(0) as peer, another_s_turn(receiving.turn) as let_go:
+        store(peer, 1)
+        until(lambda: waiting() == 1, what="an instance that waits")
+        receiving.messages.close()
+        receiving.thread.join(PATIENCE)
+        assert not receiving.thread.is_alive()
+        let_go()
+        assert peer.status() == 0
+        with catalog.read() as session:
+            assert session.scalar(select_rows(func.count(Instance.id))) == 1
 
 
 def waiting() -> int:
@@ -288,13 +307,19 @@ class Played:
     def __init__(self, messages: int, connections: int) -> None:
         self.messages: Connection[Any, Any] = Connection(os.dup(messages))
         self.passing = socket.socket(fileno=os.dup(connections))
+        self.passing.settimeout(PATIENCE)
         self.turn: FileIO | None = None
         self.process = subprocess.Popen(["sleep", "300"])
 
-    def given(self) -> tuple[int, socket.socket]:
-        """Number and socket of the connection that is handed over next."""
+    def taken_turn(self) -> FileIO:
+        """The file of the turn, which comes before any connection."""
         if self.turn is None:
             self.turn = FileIO(socket.recv_fds(self.passing, 1, 1)[1][0], "r+")
+        return self.turn
+
+    def given(self) -> tuple[int, socket.socket]:
+        """Number and socket of the connection that is handed over next."""
+        self.taken_turn()
         content, files, _, _ = socket.recv_fds(self.passing, 4096, 1)
         return json.loads(content)[0], socket.socket(fileno=files[0])
 
@@ -318,6 +343,13 @@ class Listening:
 
     scp: StorageScp
     played: list[Played]
+
+    def next_given(self) -> Played:
+        """The process that is given the next connection: they did not begin in any order."""
+        of = {each.passing: each for each in self.played if each.taken_turn()}
+        ready, _, _ = select.select(list(of), [], [], PATIENCE)
+        assert ready, "no connection was handed over"
+        return of[ready[0]]
 
 
 @pytest.fixture
@@ -372,13 +404,26 @@ def test_answers_do_not_wait_for_the_event_of_a_limit(listening: Listening, lock
     with RawPeer(listening.scp.port):  # which is served by the one that listens
         for token in range(2):
             with RawPeer(listening.scp.port):
-                process = listening.played[token]
+                process = listening.next_given()
                 number, connection = process.given()
                 process.messages.send(AssociationRequested(token, number, "PEER", "127.0.0.1", False))
                 answers.append(process.answer().value)
                 connection.close()
     assert answers[0] is None
     assert answers[1].cap == "associations"
+
+
+def test_an_instance_that_comes_while_the_listener_stops_is_entered(listening: Listening) -> None:
+    with another_s_turn(listening.played[0].taken_turn()) as let_go, ThreadPoolExecutor(1) as threads:
+        writer = listening.scp._receiver.batch_writer
+        waits = threads.submit(writer.enter, received(1))
+        until(lambda: len(writer._waiting) == 1, what="an instance that waits")
+        for each in listening.played:
+            each.process.kill()
+        listening.scp.stop(grace=0.0)
+        let_go()
+        assert waits.result() is Arrival.NEW
+        assert writer.enter(received(2)) is Arrival.NEW
 
 
 def test_a_process_that_says_what_nobody_understands_is_replaced(listening: Listening) -> None:

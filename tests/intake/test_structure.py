@@ -168,15 +168,44 @@ def test_a_deep_sequence_in_a_deflated_data_set_is_refused(listen: Callable[...,
         assert sender.store(encode(small(2), syntax), uid("1", 2)).Status == 0
 
 
-@pytest.mark.parametrize("after", [b"", b"\0", bytes(100)], ids=["nothing", "padding", "more"])
+@pytest.mark.parametrize("after", [b"", b"\0", bytes(7)], ids=["nothing", "padding", "more"])
 @pytest.mark.parametrize("size", [100, 1 << 20, (1 << 20) + 1, 3 << 20, 5_000_001])
-def test_a_deflated_data_set_ends_where_its_stream_does_whatever_comes_after(size: int, after: bytes) -> None:
+def test_a_deflated_data_set_ends_where_its_stream_does_with_padding_or_without(size: int, after: bytes) -> None:
     """PS3.5 section A.5 has the padding; it kept intake busy for ever, where more than 1 MiB had been inflated."""
     packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     deflated = packer.compress(bytes(size)) + packer.flush() + after
     assert inflate(deflated, 0, keep=8 << 20) == bytes(size)
     with pytest.raises(NotWhole, match="ends too early"):
         inflate(deflated[: -len(after) - 1], 0, keep=100)
+
+
+@pytest.mark.parametrize("size", [100, (1 << 20) + 1, 3 << 20])
+def test_what_follows_a_deflated_data_set_and_is_no_padding_is_not_lost_in_silence(size: int) -> None:
+    """As without deflation, where more than 7 zero bytes, or any others, are left after the last element."""
+
+    def deflated(content: bytes) -> bytes:
+        packer = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
+        return packer.compress(content) + packer.flush()
+
+    whole = deflated(bytes(size))
+    for more in (deflated(b"more"), b"\1", b"\0\1", bytes(8), bytes(1 << 20), bytes(1 << 20) + b"\1"):
+        with pytest.raises(NotWhole, match="after the end of the deflated data set"):
+            inflate(whole + more, 0, keep=100)
+    # where the stream ends with one of the pieces in which it is read
+    tried = (deflated(bytes((1 << 20) - overhead)) for overhead in range(200))
+    filled = next(each for each in tried if len(each) == 1 << 20)
+    assert inflate(filled + bytes(7), 0, keep=100) == bytes(100)
+    with pytest.raises(NotWhole, match="after the end of the deflated data set"):
+        inflate(filled + b"\1", 0, keep=100)
+
+
+def test_two_deflated_streams_in_one_instance_are_refused(listen: Callable[..., Running]) -> None:
+    running = listen()
+    syntax = DeflatedExplicitVRLittleEndian
+    with running.sender(contexts=((CTImageStorage, (syntax,)),)) as sender:
+        assert sender.store(encode(small(1), syntax) + encode(small(2), syntax), uid("1", 1)).Status == 0xC000
+        assert sender.store(encode(small(3), syntax), uid("1", 3)).Status == 0
+    assert len(running.files()) == 1
 
 
 def test_a_small_deflated_data_set_that_stands_for_gigabytes_is_refused_before_it_is_inflated(

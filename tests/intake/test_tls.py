@@ -24,7 +24,8 @@ from whyray.base.errors import ConfigError
 from whyray.config import DicomWebListener, ListenerTls, Peer
 from whyray.config.services import WebTls
 from whyray.intake.listener import Place
-from whyray.intake.server import IntakeServer
+from whyray.intake.server import Arrived, IntakeServer, OpenConnection
+from whyray.intake.upper_layer import UpperLayer
 
 Listen = Callable[..., Running]
 
@@ -320,3 +321,60 @@ def test_another_certificate_is_shown_from_the_next_connection_on(
     with pytest.raises(ConfigError):
         moved(running, certificate=tmp_path / "missing.pem")
     assert send(running, other.file, hospital.signs("modality"), film) == 0, "what can't be used is not in force"
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16", b"\x16\x03\x01\x02\x00"], ids=["nothing", "a byte", "a head"])
+def test_the_handshake_has_what_is_left_of_the_time_since_the_connection_came(
+    listen: Listen, hospital: Authority, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    arrived_before(monkeypatch, hour=1)
+    running = listen(tls=settings(hospital), limits={"acse_timeout": timedelta(minutes=5)})
+    with socket.create_connection(("127.0.0.1", running.scp.tls_port), timeout=20) as slow:
+        slow.sendall(sent)
+        with suppress(ConnectionResetError):
+            assert slow.recv(1) == b""
+    until(lambda: running.events("intake.aborted"))
+    assert "did not take part in the handshake in time" in running.events("intake.aborted")[0].message
+
+
+def test_a_request_has_what_is_left_of_the_time_since_the_connection_came(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived_before(monkeypatch, hour=1)
+    running = listen(limits={"acse_timeout": timedelta(minutes=5)})
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as slow:
+        assert slow.recv(1) == b""
+    until(lambda: running.events("intake.aborted"))
+    assert "no association was requested" in running.events("intake.aborted")[0].message
+
+
+def arrived_before(monkeypatch: pytest.MonkeyPatch, *, hour: int) -> None:
+    """Have each connection seem to have come so long ago."""
+    count = IntakeServer.count
+
+    def earlier(server: IntakeServer, connection: socket.socket, what: OpenConnection) -> None:
+        if isinstance(what, Arrived):
+            what.opened -= 3600 * hour
+        count(server, connection, what)
+
+    monkeypatch.setattr(IntakeServer, "count", earlier)
+
+
+def test_the_time_for_a_request_does_not_begin_anew_after_the_handshake(listen: Listen, hospital: Authority) -> None:
+    running = listen(tls=settings(hospital, mutual=False), limits={"acse_timeout": timedelta(minutes=5)})
+    server = running.scp._servers["TLS"]
+
+    def of_kind(kind: type[OpenConnection]) -> list[OpenConnection]:
+        return [each for each in list(server._connections.values()) if isinstance(each, kind)]
+
+    with socket.create_connection(("127.0.0.1", running.scp.tls_port)) as plain:
+        until(lambda: of_kind(Arrived), what="the connection")
+        came = of_kind(Arrived)[0].opened
+        trusting = ssl.create_default_context(cafile=str(hospital.file))
+        with trusting.wrap_socket(plain, server_hostname="127.0.0.1"):
+            until(lambda: of_kind(UpperLayer), what="the association")
+            (layer,) = of_kind(UpperLayer)
+            assert layer.opened == came
+            timer = layer._dul.artim_timer
+            until(lambda: timer.is_running, what="the timer")
+            assert timer._started == came

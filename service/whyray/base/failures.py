@@ -159,6 +159,11 @@ def is_shortage(error: OSError) -> bool:
     return error.errno in _SHORTAGES
 
 
+def is_outage_of_database(error: BaseException) -> bool:
+    """Whether the database is away, locked or full: not the fault of a statement or its values."""
+    return _outage_of_database(error) is not None
+
+
 def _is_of(error: BaseException, package: str, names: set[str]) -> bool:
     return any(kind.__module__.partition(".")[0] == package and kind.__name__ in names for kind in type(error).__mro__)
 

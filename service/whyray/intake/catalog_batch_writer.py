@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 
+from whyray.base.failures import is_outage_of_database
 from whyray.catalog import AuditEvent, Catalog, audit, known_series, studies
 from whyray.intake.catalog_turn import CatalogTurn
 
@@ -16,7 +19,11 @@ _ATTEMPTS = 3
 _MOST_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True)
+class CutOff(Exception):  # noqa: N818
+    """The transaction was cut off in the middle by something that is no error of its own."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Entry:
     received: studies.Received
     audited: AuditEvent | None = None
@@ -33,6 +40,7 @@ class CatalogBatchWriter:
     def __init__(self, catalog: Catalog, shared: FileIO | None = None) -> None:
         self._catalog = catalog
         self._waiting: deque[_Entry] = deque()
+        self._lock = threading.Lock()
         self._turn = CatalogTurn(shared if catalog.engine.dialect.name == "sqlite" else None)
         self._known: set[str] = set()
 
@@ -43,21 +51,61 @@ class CatalogBatchWriter:
         """
         entry = _Entry(received, audited)
         self._waiting.append(entry)
-        with self._turn:
+        try:
             while not entry.answer.done():
-                self._enter_all(self._next_batch())
+                self._enter_waiting(entry)
+        except BaseException:
+            # whoever is told of a fault must not be entered later
+            with suppress(ValueError):  # others have taken it with theirs
+                self._waiting.remove(entry)
+            raise
         return entry.answer.result()
 
-    def _next_batch(self) -> list[_Entry]:
-        """What waits, and no more than one transaction takes; for who has the turn."""
-        return [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For what else intake writes about instances: SQLite alone would let it in where this leaves a gap."""
+        with self._lock, self._turn:
+            yield
+
+    def _enter_waiting(self, entry: _Entry) -> None:
+        """Enter what waits until this entry has its answer, or the catalog can't be written: then others take over."""
+        with self._lock:
+            if entry.answer.done():  # nothing is left to be done that other processes had to wait for
+                return
+            with self._turn:
+                while not entry.answer.done() and self._enter_batch():
+                    pass
+
+    def _enter_batch(self) -> bool:
+        """Enter what waits, and no more than one transaction takes; says whether the catalog could be written.
+
+        Each instance that is taken gets its answer, whatever happens.
+        """
+        batch: list[_Entry] = []
+        error: Exception = CutOff("the transaction was cut off")
+        try:
+            for _ in range(min(_MOST, len(self._waiting))):
+                batch.append(self._waiting.popleft())
+            self._enter_all(batch)
+        except Exception as found:  # given to who waits for it
+            error = found
+            return False
+        finally:
+            for entry in batch:
+                if not entry.answer.done():
+                    entry.answer.set_exception(error)
+        return True
 
     def _enter_all(self, batch: list[_Entry]) -> None:
+        """Answer all; raises where that is not to be tried again with each by itself."""
         # one order for all processes, so that two of them never wait for each other's studies
         batch.sort(key=lambda entry: (entry.received.study_instance_uid, entry.received.sop_instance_uid))
         try:
             arrivals = self._in_one_transaction(batch)
-        except Exception:  # of one entry of the batch, or of all: which, each by itself will show
+        except Exception as error:
+            if _is_of_catalog(error):
+                raise
+            # of one entry of the batch, or of all: which, each by itself will show
             for entry in batch:
                 self._enter_alone(entry)
             return
@@ -70,6 +118,8 @@ class CatalogBatchWriter:
                 entry.answer.set_result(self._in_one_transaction([entry])[0])
                 return
             except Exception as error:  # given to who waits for it
+                if _is_of_catalog(error):
+                    raise
                 # another process may have entered the same study or instance in the same moment: look again
                 if attempt == _ATTEMPTS:
                     entry.answer.set_exception(error)
@@ -97,3 +147,12 @@ class CatalogBatchWriter:
                 if entry.audited is not None:
                     audit.record(session, entry.audited)
             return [studies.add_instance(session, entry.received, now) for entry in batch]
+
+
+def _is_of_catalog(error: Exception) -> bool:
+    """Whether the catalog is locked, full or away, and would be for each entry by itself, often a minute later.
+
+    Two transactions that lock each other out are not that (SQLSTATE class 40): the next attempt may do.
+    """
+    original: object = getattr(error, "orig", None)
+    return is_outage_of_database(error) and not str(getattr(original, "sqlstate", "")).startswith("40")

@@ -70,7 +70,6 @@ class StorageScp:
         Not what the configuration in force says: that may leave one out which is kept until the next start.
         """
         self._dicomweb: HttpServer | None = None
-        self._turn = turn
         if start_process is not None and turn is not None:
             number = listener.receiving_processes
             self._processes = ReceivingProcesses(number, start_process, receiver, self._open, turn)
@@ -197,8 +196,6 @@ class StorageScp:
         if self._processes is not None:
             self._processes.stop(within=max(0.0, deadline - time.monotonic()) + _PROCESS_GRACE)
         self._associations.close()
-        if self._turn is not None:
-            self._turn.close()
 
     def _tell_of_limit(self, words: str) -> None:
         """On a thread of its own: who waits to be let in, or turned away, must not wait for the catalog."""
@@ -305,9 +302,4 @@ def start_listener(
     """
     turn = shared_turn_file() if start_process is not None and listener.receiving_processes else None
     receiver = InstanceReceiver(storage, catalog, CatalogBatchWriter(catalog, turn), is_own, on_release=on_release)
-    try:
-        return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process, turn)
-    except BaseException:
-        if turn is not None:
-            turn.close()
-        raise
+    return StorageScp(listener, receiver, storage, report_to, handlers, web_routes, start_process, turn)

@@ -46,10 +46,13 @@ class _TellingQueue(Queue[Any]):
 
 
 class _Timer:
-    """As `pynetdicom.timer.Timer`, by a clock that nobody sets: else all associations end when the time is put on."""
+    """As `pynetdicom.timer.Timer`, by a clock that nobody sets: else all associations end when the time is put on.
 
-    def __init__(self, timeout: float | None) -> None:
-        self.timeout = timeout
+    The first time is counted from `since`, where given.
+    """
+
+    def __init__(self, timeout: float | None, since: float | None = None) -> None:
+        self.timeout, self._since = timeout, since
         self._started: float | None = None
         self._stopped: float | None = None
 
@@ -75,7 +78,8 @@ class _Timer:
 
     def start(self) -> None:
         """Begin anew."""
-        self._started, self._stopped = time.monotonic(), None
+        since, self._since = self._since, None
+        self._started, self._stopped = time.monotonic() if since is None else since, None
 
     restart = start
 
@@ -110,7 +114,11 @@ class Reactor:
         dul.to_provider_queue = _TellingQueue(self._ring, dul.to_provider_queue)
         dul.to_user_queue = _TellingQueue(self._stirred.set, dul.to_user_queue)
         dimse.msg_queue = _TellingQueue(self._stirred.set, dimse.msg_queue)
-        dul._idle_timer, dul.artim_timer = _Timer(dul._idle_timer.timeout), _Timer(dul.artim_timer.timeout)
+        # the first that ARTIM measures is the wait for a request (PS3.8 section 9.1.5), which has begun
+        dul._idle_timer, dul.artim_timer = (
+            _Timer(dul._idle_timer.timeout),
+            _Timer(dul.artim_timer.timeout, layer.opened),
+        )
         self._kill_dul, self._kill = dul.kill_dul, association.kill
         dul.kill_dul, association.kill = self._end_upper_layer, self._end_association
         dul.run, association._run_reactor = self._run_upper_layer, self._run_association

@@ -156,7 +156,7 @@ class InstanceReceiver:
         if not happened:
             return
         try:
-            with self.catalog.begin() as session:
+            with self.batch_writer.turn(), self.catalog.begin() as session:
                 for event in happened:
                     audit.record(session, event)
         except Exception as error:  # of the database; the instances are here, and their beginning is in the trail
@@ -198,7 +198,7 @@ class InstanceReceiver:
     def released(self, study_uids: set[str]) -> None:
         """Note the end of an association that brought instances of these studies."""
         try:
-            with self.catalog.begin() as session:
+            with self.batch_writer.turn(), self.catalog.begin() as session:
                 release(session, study_uids, self.catalog.clock())
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release

@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
-from io import FileIO
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,6 +26,7 @@ from whyray.config import Listener
 from whyray.intake.admission import CLOSED_MEANWHILE, HostNames, Rejection
 from whyray.intake.associations import Associations
 from whyray.intake.catalog_batch_writer import CatalogBatchWriter
+from whyray.intake.catalog_turn import turn_file
 from whyray.intake.commitment import ReportTo
 from whyray.intake.door import Caps, Door
 from whyray.intake.process_messages import (
@@ -199,10 +199,9 @@ def serve_connections_of(
     files = socket.recv_fds(passing, _LONGEST_ADDRESS, 1)[1]
     if not files:  # it is gone already
         return
-    with FileIO(files[0], "r+") as turn:
-        writer = CatalogBatchWriter(catalog, turn)
-        receiver = InstanceReceiver(storage, catalog, writer, is_own, on_release=listening.released)
-        _serve(listening, passing, listener, receiver, report_to, handlers, reload)
+    writer = CatalogBatchWriter(catalog, turn_file(files[0]))
+    receiver = InstanceReceiver(storage, catalog, writer, is_own, on_release=listening.released)
+    _serve(listening, passing, listener, receiver, report_to, handlers, reload)
 
 
 def _serve(

@@ -33,6 +33,8 @@ _LOGGING = (
     (evt.EVT_PDU_RECV, standard_pdu_recv_handler),
     (evt.EVT_PDU_SENT, standard_pdu_sent_handler),
 )
+_SHORTEST = 0.001
+"""Seconds."""
 
 
 class IntakeServer(ThreadedAssociationServer):  # type: ignore[misc]
@@ -213,11 +215,11 @@ class _Connection(RequestHandler):  # type: ignore[misc]
             return
         if self.server.tls is not None:
             # in this connection's own thread, within a time: a peer that never answers keeps nobody waiting
-            self.request.settimeout(self.server.ae.acse_timeout)
             arrived = self.server.what_is(self._arrived)
             try:
                 if not isinstance(arrived, Arrived):
                     raise ConnectionAbortedError  # it made room
+                self._wait_no_longer_than(arrived)
                 if self._is_left():
                     arrived.is_over = True
                     raise ConnectionAbortedError
@@ -225,6 +227,7 @@ class _Connection(RequestHandler):  # type: ignore[misc]
                 by_tls = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
                 self.request = by_tls
                 arrived.shakes_hands_on(by_tls)
+                self._wait_no_longer_than(arrived)
                 by_tls.do_handshake()
             except OSError as error:  # ssl.SSLError is one
                 if isinstance(arrived, Arrived) and not arrived.is_over:
@@ -234,6 +237,14 @@ class _Connection(RequestHandler):  # type: ignore[misc]
                 return
             self.request.settimeout(self.server.stall())
         super().handle()
+
+    def _wait_no_longer_than(self, arrived: Arrived) -> None:
+        """Leave the peer what is left of `acse_timeout` since its connection came."""
+        patience = self.server.ae.acse_timeout
+        if patience is not None:
+            # none left is no time-out, but a socket that never waits
+            patience = max(_SHORTEST, arrived.opened + patience - time.monotonic())
+        self.request.settimeout(patience)
 
     def _is_left(self) -> bool:
         """Whether the peer leaves before it has sent anything, as probes of load balancers do: no event."""
@@ -247,8 +258,13 @@ class _Connection(RequestHandler):  # type: ignore[misc]
         for event, handler in _LOGGING:  # a formatted dump of every PDU
             association.unbind(event, handler)
         association.acse = Negotiation(association)
+        arrived = self.server.what_is(self._arrived)
         layer = association.upper_layer = UpperLayer(
-            association, self._arrived, self.server.ended, self.server.rejected
+            association,
+            self._arrived,
+            self.server.ended,
+            self.server.rejected,
+            None if arrived is None else arrived.opened,
         )
         self.server.count(self._arrived, layer)
         receiver = association.dimse = ObjectReceiver(association, self.server.begin, self.server.store, layer.end)

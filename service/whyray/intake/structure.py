@@ -29,6 +29,8 @@ _PLAIN_LONG = _LONG - {b"SQ", b"UN"}
 _DEEPEST = 64
 _AT_ONCE = 64 << 10
 """Bytes in which most data sets have all elements but their pixels."""
+_LONGEST_PADDING = 7
+"""Bytes after the last element: one more, and they would be one."""
 _MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
 
@@ -252,14 +254,17 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
     Raises
     ------
     NotWhole
-        If the deflated stream is damaged, ends too early, or inflates to more than 512 MB and more than 50 times its
-        own size: whoever reads pixels later has all of it in memory.
+        If the deflated stream is damaged, ends too early, has more after it than the padding that `check_whole` bears
+        (PS3.5 has one zero byte, where the length would be odd), or inflates to more than 512 MB and more than 50 times
+        its own size: whoever reads pixels later has all of it in memory.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     kept, size = bytearray(), 0
     most = max(_MOST_INFLATED, _HIGHEST_RATIO * (len(data) - start))
+    end = start
     try:
         for piece in _slices(data, start):
+            end += len(piece)
             # at the end of the stream, what is left of a piece stays the unconsumed tail, whatever is asked
             while piece and not inflater.eof:
                 inflated = inflater.decompress(piece, 1 << 20)
@@ -269,12 +274,15 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
                     raise NotWhole(f"deflated: it inflates to more than {most >> 20} MB")
                 piece = inflater.unconsumed_tail
             if inflater.eof:
+                end -= len(inflater.unused_data)
                 break
         kept += inflater.flush()[: keep - len(kept)]
     except zlib.error as error:
         raise NotWhole("the deflated data set is damaged") from error
     if not inflater.eof:
         raise NotWhole("truncated: the deflated data set ends too early")
+    if (more := len(data) - end) and (more > _LONGEST_PADDING or data[end : len(data)].strip(b"\x00")):
+        raise NotWhole(f"{more} bytes follow after the end of the deflated data set")
     return bytes(kept)
 
 

@@ -62,15 +62,18 @@ _log = logging.getLogger("whyray.intake")
 class UpperLayer:
     """Reads what the peer sends, and knows why the association ended. `ended` is told once.
 
-    `connection` is that on which it came, as it was accepted.
+    `connection` is that on which it came, as it was accepted, `opened` when, by a monotonic clock: now where left out.
     """
 
     here = True
 
-    def __init__(self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended) -> None:
+    def __init__(
+        self, association: Any, connection: socket.socket, ended: Ended, rejected: Ended, opened: float | None = None
+    ) -> None:
         self.connection = connection
         self._association, self._dul, self._ended, self._rejected = association, association.dul, ended, rejected
-        self.opened = self._begun = time.monotonic()
+        self._begun = time.monotonic()
+        self.opened = self._begun if opened is None else opened
         self._length = 0
         self._buffer = bytearray(_SMALL)
         self._start = self._end = 0
