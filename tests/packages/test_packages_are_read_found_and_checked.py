@@ -62,6 +62,20 @@ def test_numbers_that_would_turn_every_answer_in_silence_are_refused(
         read_package(package)
 
 
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_a_threshold_that_nothing_reads_is_none_of_them(tmp_path: Path, threshold: float) -> None:
+    targets = [{"name": name, "threshold": threshold, "background": name == "rest"} for name in ("rest", "one", "two")]
+    folder = nets.pack(tmp_path, "unet", output__activation="softmax", targets=targets)
+    assert read_package(folder).manifest.targets[1].threshold == threshold
+
+
+def test_a_threshold_of_segments_that_are_not_exclusive_is_one_of_them(tmp_path: Path) -> None:
+    targets = [{"name": name, "threshold": 0} for name in ("one", "two", "three")]
+    folder = nets.pack(tmp_path, "unet", output__activation="sigmoid", targets=targets)
+    with pytest.raises(PackageError, match="threshold of 'one' is a probability"):
+        read_package(folder)
+
+
 def test_a_volume_is_resampled_to_lengths_above_0(tmp_path: Path) -> None:
     folder = nets.pack(tmp_path, "plain-3d", input__spacing=[5, 0, 1])
     with pytest.raises(PackageError, match="spacing"):

@@ -2,12 +2,13 @@
 
 A graph may turn, mirror, crop or pad the image before it looks at it, as one does that brings WhyRay's axes into those
 its authors trained with. Its feature maps then lie over what it made of the image, and a class activation map drawn
-over the image itself would point elsewhere. What the graph says (its operators, their sizes) shows where this can't be;
-where it can, bands of made pictures are changed, and the map has to change where they lie.
+over the image itself would point elsewhere. Where the operators tell what they do to places, that is added up
+(`graph_place`); where they don't, bands of made pictures are changed, and where the map changes tells (`place_fit`).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.inference.cache import CompiledCache
 from whyray.inference.feature_layout import map_layout
 from whyray.inference.graph import Graph
+from whyray.inference.graph_place import Place, Places, mirrors, places_in
+from whyray.inference.package_cache import installed_version
+from whyray.inference.place_fit import Response, why_elsewhere
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
 from whyray.packages import InputSpec, reads
 
@@ -24,10 +29,13 @@ _PLACES = (0.25, 0.5, 0.75)
 """Where the bands lie, as shares of an axis; nearer to the edges receptive fields are cut off."""
 _WIDTH = 1 / 8
 _PICTURES = 2
-_CELLS, _SHARE = 0.75, 0.06
-"""How far a map may answer from where its band lies, the larger of the two: in cells of its grid (strides and
-convolutions without padding move a map by parts of a cell) and as a share of the axis."""
-_ROUGHLY = 0.2
+_JUDGE = 1
+"""Raised with every change of how measurements are judged: verdicts of another number are not believed."""
+_MOVED, _MOVED_SEGMENTS = 0.05, 0.02
+"""Share of an axis by which a graph may cut or fill an edge: of maps of features, and of segments."""
+_CELLS, _SHARE = 1.0, 0.06
+"""How far windows may leave an edge of a map off the image's, the larger of the two: in cells of its grid (strides and
+convolutions without padding move it by parts of a cell) and as a share of the axis."""
 _SIZES = 0.3
 """Cells by which one sliding window may move a map before this is measured; that of stride 2 moves it by a quarter."""
 _KEEP_PLACES = frozenset(
@@ -49,18 +57,66 @@ def why_misplaced(
 ) -> str | None:
     """Why the tensor `name`, a map, can't be drawn over the image as it is; None where it can.
 
-    Nothing is run where every operator on the way keeps places; else the graph is, on made pictures: 14, or 20 for a
-    volume. `roughly`: of maps that show some parts of the body alone, which no made picture has; those that are turned
-    or mirrored are told from others, and no answer at all is none to judge by.
+    Nothing is run where the operators on the way tell; else the graph is, on made pictures: 14 times, or 20 for a
+    volume. What was measured is kept in the cache of `options` by the digest of the graph. `roughly`: of maps that show
+    some parts of the body alone, which no made picture has: no answer at all is none to judge by.
+
+    Memory that runs out is no verdict, and goes through as what ONNX Runtime raises.
     """
+    places = places_in(graph, spec, name)
+    if places is not None and any(places) and None not in graph.shapes.get(name, (None,)):
+        return _why_by_graph(places, graph.shapes[name], spec, segments=roughly)
     if not any(_may_move(graph, node) for node in _ways(graph, name)):
         return None
-    session = open_session(graph.with_outputs([name]), options, name=graph.where)
-    try:
+    proto = graph.with_outputs([name])
+    made_of = {
+        "graph": hashlib.sha256(proto).hexdigest(),
+        "tensor": name,
+        "input": spec.model_dump_json(),
+        "roughly": str(roughly),
+        "judge": str(_JUDGE),
+        "onnxruntime": installed_version("onnxruntime"),
+    }
+
+    def measured() -> bytes:
+        session = open_session(proto, options, name=graph.where)
         responses = _responses(graph, name, spec, session)
-    except runtime_errors():
+        return (_judged(graph, responses, roughly=roughly) or "").encode()
+
+    try:
+        return CompiledCache(options.cache).fetch("place", made_of, measured).decode() or None
+    except runtime_errors() as error:
+        if _out_of_memory(error):
+            raise
         return None  # a graph that doesn't run says so where it is to answer
-    return _judged(responses, roughly=roughly)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return any(each in words for each in ("allocate memory", "out of memory", "bad_alloc", "bad allocation"))
+
+
+def _why_by_graph(places: Places, shape: tuple[int | None, ...], spec: InputSpec, *, segments: bool) -> str | None:
+    told = [(number, place) for number, place in enumerate(places) if place is not None]
+    if [place.axis for _, place in told] != sorted(place.axis for _, place in told):
+        return "the axes of the image are exchanged in them"
+    for number, place in told:
+        why = _why_by_place(place, int(shape[place.axis] or 1), spec.shape[number], segments=segments)
+        if why is not None:
+            return f"axis {number + 1} of the image {why}"
+    return None
+
+
+def _why_by_place(place: Place, cells: int, length: int, *, segments: bool) -> str | None:
+    if place.step < 0:
+        return "is mirrored in them"
+    last = place.first + cells * place.step
+    off, moved = max(abs(place.first), abs(last - length)), max(map(abs, place.moved))
+    most = (_MOVED_SEGMENTS if segments else _MOVED) * length
+    cut = moved > most and off > most
+    if cut or (not segments and off > max(_CELLS * place.step, _SHARE * length)):
+        return f"is {length} long, and they lie over what is from {place.first:g} to {last:g} on it"
+    return None
 
 
 def _ways(graph: Graph, name: str) -> Iterator[Any]:
@@ -121,7 +177,7 @@ def _sizes(attributes: dict[str, Any], name: str, usual: int, count: int) -> lis
     return list(attributes[name].ints) if name in attributes else [usual] * count
 
 
-def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[tuple[int, float, NDArray[np.float64]]]:
+def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[Response]:
     """(axis, middle of the band 0..1, how much each cell changed (*grid)), band by band."""
     half = session.get_inputs()[0].type == "tensor(float16)"
     mean, std = (
@@ -133,6 +189,8 @@ def _responses(graph: Graph, name: str, spec: InputSpec, session: Any) -> list[t
         x = ((picture - mean) / std)[None].astype(np.float16 if half else np.float32)
         (values,) = run_session(session, [name], {graph.input: x})
         values = np.asarray(values[0], np.float64)
+        if values.ndim == len(spec.shape):
+            return values[None]
         if values.ndim != len(spec.shape) + 1:
             raise ValueError(f"{name!r} is no map: it has the shape {values.shape}")
         return np.moveaxis(values, -1, 0) if _channels_last(graph, name, spec, values.shape) else values
@@ -183,24 +241,9 @@ def _inverted(picture: FloatArray, axis: int, band: slice) -> FloatArray:
     return changed
 
 
-def _judged(responses: list[tuple[int, float, NDArray[np.float64]]], *, roughly: bool) -> str | None:
+def _judged(graph: Graph, responses: list[Response], *, roughly: bool) -> str | None:
     if not any(change.any() for _, _, change in responses):
-        return (
-            None
-            if roughly
-            else "they answer to nothing that made pictures show, so that their places in the image can't be told"
-        )
-    for axis, place, change in responses:
-        cells = change.shape[axis]
-        profile = change.sum(axis=tuple(other for other in range(change.ndim) if other != axis))
-        weights = np.maximum(profile - np.median(profile), 0) ** 2
-        if cells == 1:
-            continue
-        if not weights.any():
-            if roughly:
-                continue
-            return f"what is changed at {place:.0%} of axis {axis + 1} of the image is seen nowhere in them"
-        found = float((weights * (np.arange(cells) + 0.5)).sum() / weights.sum() / cells)
-        if abs(found - place) > max(_CELLS / cells, _ROUGHLY if roughly else _SHARE):
-            return f"what is changed at {place:.0%} of axis {axis + 1} of the image is seen at {found:.0%} of theirs"
-    return None
+        if roughly and not any(mirrors(graph)):
+            return None
+        return "they answer to nothing that made pictures show, so that their places in the image can't be told"
+    return why_elsewhere(responses, roughly=roughly)

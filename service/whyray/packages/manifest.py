@@ -254,8 +254,12 @@ SUMS_EVIDENCE = ("classification", "multi-label", "regression")
 """Tasks whose answer can be a sum over the image: one number a target."""
 
 
-def _refuse_senseless_numbers(target: TargetSpec, task: str) -> None:
-    """ValueError where a calibration or threshold says the same of all images, or the opposite of the graph."""
+def _refuse_senseless_numbers(target: TargetSpec, task: str, activation: str) -> None:
+    """ValueError where a calibration or threshold says the same of all images, or the opposite of the graph.
+
+    Segments under softmax are taken by the highest score, and a background is never reported: their threshold is not
+    read.
+    """
     if task == "regression":
         if target.calibration is not None:
             raise ValueError(f"target {target.name!r}: a calibration makes probabilities, and this is a regression")
@@ -266,7 +270,8 @@ def _refuse_senseless_numbers(target: TargetSpec, task: str) -> None:
             f"the calibration of {target.name!r} has a = {target.calibration[0]:g}, so that the probability {fault}: "
             "a must be above 0"
         )
-    if not 0 < target.threshold < 1:
+    unread = target.background or (task == "segmentation" and activation == "softmax")
+    if not unread and not 0 < target.threshold < 1:
         raise ValueError(
             f"the threshold of {target.name!r} is a probability between 0 and 1, found {target.threshold:g}: the "
             f"finding would be reported {'always' if target.threshold <= 0 else 'never'}"
@@ -323,7 +328,7 @@ class Manifest(_Strict):
         if any(target.prevalence is not None for target in self.targets) and self.task not in _ANSWERS_FINDINGS:
             raise ValueError(f"a prevalence is of findings that are there or not, and this is a {self.task}")
         for target in self.targets:
-            _refuse_senseless_numbers(target, self.task)
+            _refuse_senseless_numbers(target, self.task, self.output.activation)
         if self.evidence is not None:
             if self.task not in SUMS_EVIDENCE:
                 raise ValueError(f"evidence is for {', '.join(SUMS_EVIDENCE)}, and this is a {self.task}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -41,6 +41,8 @@ SCOPE = "scope"
 """Kind of the artefact by which a scope package knows ordinary images."""
 MOST_ODD = 1
 """So many structures of implausible size or side are taken for disease; with more, the image shows no such anatomy."""
+LEAST_APART = 0.03
+"""Share of the grid by which middles of structures lie apart before anything is said of where they lie."""
 Judged = tuple[Measurement, ScopeReason | None]
 """A measurement, and what a reader is told where it is red."""
 
@@ -176,10 +178,18 @@ def _by_references(image: ExplainedImage) -> Iterator[Judged]:
 
 # --- anatomy ---------------------------------------------------------------------------------------------------------
 def _by_anatomy(image: ExplainedImage, context: Context) -> Iterator[Judged]:
-    """Whether the anatomy companion finds lungs, heart and mediastinum of sizes and on sides that they can have."""
-    model = image.model
-    named = model.manifest.companions.get("anatomy")
-    if context.structures or named is None or len(model.spatial_shape) != 2:
+    """Whether lungs, heart and mediastinum are of sizes that they can have, and lie where the header has their sides.
+
+    The study's own are taken at their word but for the sides; without all four of them, the anatomy companion's are.
+    """
+    if len(image.model.spatial_shape) != 2:
+        return
+    if set(AREAS) <= {structure.code.value for structure in context.structures if structure.code is not None}:
+        yield from orientation_scope(context.structures, context.directions)
+        return
+    # a study's own structures that are others (one rib) tell nothing of these
+    model, context = image.model, replace(context, structures=())
+    if "anatomy" not in model.manifest.companions:
         return
     try:
         companion = model.companion("anatomy", method=SCOPE)
@@ -225,29 +235,43 @@ def orientation_scope(structures: Sequence[Structure], directions: Sequence[str]
     """Red where the header has the patient's left, or feet, on another side than the structures found have them.
 
     Letters at the edges, and sides that follow from them, come from the header, names of structures from the picture:
-    a page with both would call one lung right and left. `directions` as in `Context`; nothing where it is silent, or
-    where a lung, the heart or the mediastinum was not found.
+    a page with both would call one lung right and left. `directions` as in `Context`. Nothing where no axis of the
+    header runs from side to side or from head to feet (a lateral view has no sides to contradict), where a lung, the
+    heart or the mediastinum was not found, or where they lie too near to each other to tell.
     """
     masks: dict[str, BoolArray] = {}
     for each in structures:
         if each.code is not None and each.code.value in AREAS:
             masks[each.code.value] = masks.get(each.code.value, np.zeros_like(each.mask)) | each.mask
-    if directions is None or len(masks) < len(AREAS):
+    if directions is None or any(not mask.any() for mask in masks.values()) or len(masks) < len(AREAS):
         return
-    right, left, heart, mediastinum = (np.array(center_of_mass(masks[code])) for code in AREAS)
-    to_left = _along(left - right, directions, "L", "R")
-    to_feet = _along(heart - mediastinum, directions, "F", "H")
-    fits = to_left > 0 and to_feet > 0
+    sizes = np.array(next(iter(masks.values())).shape)
+    right, left, heart, mediastinum = (np.array(center_of_mass(masks[code])) / sizes for code in AREAS)
+    ways = [_ways(left - right, directions, "L", "R"), _ways(heart - mediastinum, directions, "F", "H")]
+    told = [way for way in ways if way is not None]
+    if len(told) < len(ways):
+        return
+    # lungs that lie one below the other are those of an image on its side, whatever the header says
+    contradicts = any(along < -LEAST_APART for along, _ in told) or told[0][1] > max(abs(told[0][0]), LEAST_APART)
+    if not contradicts and any(along < LEAST_APART for along, _ in told):
+        return
     rule = (
         f"the header says {', '.join(directions)} for down and to the right; red unless the left lung found lies to "
         "the patient's left of the right one, and the heart below the mediastinum"
     )
-    grade = Grade.GREEN if fits else Grade.RED
+    grade = Grade.RED if contradicts else Grade.GREEN
     source = "PS3.3 C.7.6.1.1.1, against the anatomy found"
-    yield Measurement(STATED_ORIENTATION, "scope", float(fits), 1.0, grade, rule, source), "orientation"
+    yield Measurement(STATED_ORIENTATION, "scope", float(not contradicts), 1.0, grade, rule, source), "orientation"
 
 
-def _along(way: FloatArray, directions: Sequence[str], towards: str, away: str) -> float:
-    """How far a way on the grid goes towards a side of the patient; 0 where no axis runs there."""
-    signs = {towards: 1.0, away: -1.0}
-    return sum(float(length) * signs.get(letters[:1], 0.0) for length, letters in zip(way, directions, strict=True))
+def _ways(way: FloatArray, directions: Sequence[str], towards: str, away: str) -> tuple[float, float] | None:
+    """How far a way, in shares of the grid, goes towards a side of the patient, and across; None: no axis runs there.
+
+    Of an oblique axis (`LA`) the first letter counts, which is the nearest side.
+    """
+    signs = [{towards: 1.0, away: -1.0}.get(letters[:1], 0.0) for letters in directions]
+    if sum(map(abs, signs)) != 1:
+        return None
+    along = sum(float(length) * sign for length, sign in zip(way, signs, strict=True))
+    across = max(abs(float(length)) for length, sign in zip(way, signs, strict=True) if not sign)
+    return along, across

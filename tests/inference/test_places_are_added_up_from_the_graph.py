@@ -1,0 +1,213 @@
+"""What a graph does to places is told by its operators, and measured where they don't tell: straight graphs pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import whyray.inference.feature_place as feature_place
+from whyray.inference import RuntimeOptions
+from whyray.inference.feature_place import why_misplaced
+from whyray.inference.graph import Graph, read_graph
+from whyray.packages import InputSpec
+
+OPTIONS = RuntimeOptions(device="cpu", intra_op_threads=1, cache=None)
+Layers = tuple[list[Any], dict[str, Any]]
+node = helper.make_node
+
+
+def _spec(size: int, layout: str) -> InputSpec:
+    intensity = {"source": "voi", "mean": [0.5], "std": [0.25]}
+    given = {"name": "x", "kind": "planar", "shape": (size, size), "layout": layout, "modalities": ("DX",)}
+    return InputSpec.model_validate({**given, "channels": 1, "intensity": intensity})
+
+
+def _graph(folder: Path, layers: Layers, size: int, layout: str = "NCHW") -> tuple[Graph, InputSpec]:
+    nodes, weights = layers
+    shape = [1, size, size, 1] if layout == "NHWC" else [1, 1, size, size]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("f", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save(onnx.shape_inference.infer_shapes(model, data_prop=True), folder / "model.onnx")
+    spec = _spec(size, layout)
+    return read_graph(folder / "model.onnx", spec), spec
+
+
+def _why(folder: Path, layers: Layers, size: int, *, layout: str = "NCHW", segments: bool = False) -> str | None:
+    graph, spec = _graph(folder, layers, size, layout)
+    return why_misplaced(graph, "f", spec, OPTIONS, roughly=segments)
+
+
+def _weights(seed: int, *shape: int) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(size=shape)
+    return np.asarray(values * np.sqrt(2 / np.prod(shape[1:])), np.float32)
+
+
+def _straight(
+    depth: int, *, dilation: int = 1, gated: bool = False, residual: bool = False, padded: bool = False
+) -> Layers:
+    """Five stages of stride 2, as 224 → 7; before them two Transposes that cancel, as tf2onnx leaves them."""
+    nodes, weights, at, channels = [], {}, "x", 1
+    if padded:
+        nodes.append(node("Pad", ["x", "by"], ["x_padded"]))
+        weights["by"], at = np.array([0, 0, 3, 3, 0, 0, 3, 3]), "x_padded"
+    nodes += [node("Transpose", [at], ["t0"], perm=[0, 2, 3, 1]), node("Transpose", ["t0"], ["t1"], perm=[0, 3, 1, 2])]
+    at = "t1"
+    for stage, wide in enumerate((8, 16, 32, 64, 64)):
+        for layer in range(depth):
+            key, first = f"{stage}_{layer}", layer == 0
+            kernel = 7 if padded and first and stage == 0 else 3
+            pads = 0 if kernel == 7 else 1 if first else dilation
+            weights[f"w{key}"] = _weights(len(weights), wide, channels, kernel, kernel)
+            options = {"strides": [2, 2] if first else [1, 1], "dilations": [1 if first else dilation] * 2}
+            nodes.append(node("Conv", [at, f"w{key}"], [f"c{key}"], pads=[pads] * 4, **options))
+            if residual and not first:
+                nodes.append(node("Add", [f"c{key}", at], [f"s{key}"]))
+            nodes.append(node("Relu", [f"s{key}" if residual and not first else f"c{key}"], [f"r{key}"]))
+            at, channels = f"r{key}", wide
+        if gated:
+            nodes += [node("GlobalAveragePool", [at], [f"g{stage}"]), node("Sigmoid", [f"g{stage}"], [f"q{stage}"])]
+            nodes.append(node("Mul", [at, f"q{stage}"], [f"m{stage}"]))
+            at = f"m{stage}"
+    return [*nodes, node("Identity", [at], ["f"])], weights
+
+
+STRAIGHT = {
+    "25 convolutions": _straight(5),
+    "dilated": _straight(4, dilation=4),
+    "gated": _straight(3, gated=True),
+    "residual": _straight(4, residual=True),
+    "padded by an operator": _straight(2, padded=True),
+}
+
+
+@pytest.mark.parametrize("kind", STRAIGHT)
+@pytest.mark.parametrize("told", [True, False], ids=["told", "measured"])
+def test_a_straight_graph_is_never_refused(
+    kind: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    assert _why(tmp_path, STRAIGHT[kind], 224) is None
+
+
+def test_transposes_that_cancel_are_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_place, "open_session", lambda *_, **__: pytest.fail("measured"))
+    assert _why(tmp_path, STRAIGHT["gated"], 224) is None
+    nodes = [node("Transpose", ["x"], ["m"], perm=[0, 3, 1, 2]), node("Conv", ["m", "w"], ["f"], pads=[1] * 4)]
+    assert _why(tmp_path, (nodes, {"w": _weights(0, 4, 1, 3, 3)}), 64, layout="NHWC") is None
+
+
+def _pooled(before: list[Any], weights: dict[str, Any], cell: int) -> Layers:
+    nodes = [*before, node("Conv", ["m", "w"], ["c"], pads=[1] * 4), node("Relu", ["c"], ["r"])]
+    pool = node("AveragePool", ["r"], ["f"], kernel_shape=[cell] * 2, strides=[cell] * 2)
+    return [*nodes, pool], {**weights, "w": _weights(0, 8, 1, 3, 3)}
+
+
+def _crop(first: int, last: int) -> tuple[list[Any], dict[str, Any]]:
+    weights = {"starts": np.array([first, first]), "ends": np.array([last, last]), "axes": np.array([2, 3])}
+    return [node("Slice", ["x", "starts", "ends", "axes"], ["m"])], weights
+
+
+@pytest.mark.parametrize("cell", [1, 8, 16, 32])
+def test_a_crop_before_the_layers_is_refused_at_any_cell(cell: int, tmp_path: Path) -> None:
+    reason = _why(tmp_path, _pooled(*_crop(16, 240), cell), 256)
+    assert reason == "axis 1 of the image is 256 long, and they lie over what is from 16 to 240 on it"
+
+
+@pytest.mark.parametrize("cell", [1, 8, 16])
+def test_a_padding_of_an_eighth_is_refused(cell: int, tmp_path: Path) -> None:
+    pads = {"by": np.array([0, 0, 32, 32, 0, 0, 32, 32])}
+    assert "from -32 to 288" in str(_why(tmp_path, _pooled([node("Pad", ["x", "by"], ["m"])], pads, cell), 256))
+
+
+@pytest.mark.parametrize("cell", [1, 8])
+def test_a_crop_that_is_made_larger_again_is_refused(cell: int, tmp_path: Path) -> None:
+    nodes, weights = _crop(16, 240)
+    nodes = [node("Slice", nodes[0].input, ["cut"]), node("Resize", ["cut", "", "", "size"], ["m"], mode="linear")]
+    weights["size"] = np.array([1, 1, 256, 256])
+    assert "from 16 to 240" in str(_why(tmp_path, _pooled(nodes, weights, cell), 256))
+
+
+def test_segments_of_a_crop_made_larger_again_are_refused(tmp_path: Path) -> None:
+    nodes, weights = _crop(32, 224)
+    nodes += [
+        node("Conv", ["m", "w"], ["c"], pads=[1] * 4),
+        node("Resize", ["c", "", "", "size"], ["f"], mode="linear"),
+    ]
+    layers = nodes, {**weights, "w": _weights(0, 3, 1, 3, 3), "size": np.array([1, 3, 256, 256])}
+    assert "from 32 to 224" in str(_why(tmp_path, layers, 256, segments=True))
+
+
+def test_segments_that_were_moved_by_rows_are_refused(tmp_path: Path) -> None:
+    nodes = [node("Slice", ["x", "starts", "ends", "axes"], ["cut"]), node("Pad", ["cut", "by"], ["m"])]
+    nodes.append(node("Conv", ["m", "w"], ["f"], pads=[1] * 4))
+    weights = {"starts": np.array([40]), "ends": np.array([256]), "axes": np.array([2]), "w": _weights(0, 3, 1, 3, 3)}
+    layers = nodes, {**weights, "by": np.array([0, 0, 0, 0, 0, 0, 40, 0])}
+    assert "from 40 to 296" in str(_why(tmp_path, layers, 256, segments=True))
+
+
+def test_segments_that_were_cut_and_filled_again_in_place_are_not(tmp_path: Path) -> None:
+    nodes, weights = _crop(32, 224)
+    nodes += [node("Conv", ["m", "w"], ["c"], pads=[1] * 4), node("Pad", ["c", "by"], ["f"])]
+    layers = nodes, {**weights, "w": _weights(0, 3, 1, 3, 3), "by": np.array([0, 0, 32, 32, 0, 0, 32, 32])}
+    assert _why(tmp_path, layers, 256, segments=True) is None
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "measured"])
+def test_mirrored_segments_without_an_axis_of_channels_are_refused(
+    told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    nodes = [node("Gather", ["x", "back"], ["m"], axis=3), node("Conv", ["m", "w"], ["c"], pads=[1] * 4)]
+    nodes.append(node("Squeeze", ["c", "axis"], ["f"]))
+    weights = {"back": np.arange(63, -1, -1), "w": _weights(0, 1, 1, 3, 3), "axis": np.array([1])}
+    assert "mirrored" in str(_why(tmp_path, (nodes, weights), 64, segments=True))
+
+
+def test_segments_that_answer_to_nothing_and_may_be_mirrored_can_not_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    nodes = [
+        node("Gather", ["x", "back"], ["m"], axis=3),
+        node("Sub", ["m", "most"], ["d"]),
+        node("Relu", ["d"], ["f"]),
+    ]
+    weights = {"back": np.arange(63, -1, -1), "most": np.array(50, np.float32)}
+    assert "can't be told" in str(_why(tmp_path, (nodes, weights), 64, segments=True))
+
+
+def test_what_was_measured_is_kept_by_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    graph, spec = _graph(tmp_path, _pooled(*_crop(64, 256), 1), 256)
+    options = RuntimeOptions(device="cpu", intra_op_threads=1, cache=tmp_path / "cache")
+    reason = why_misplaced(graph, "f", spec, options)
+    assert reason is not None
+    monkeypatch.setattr(feature_place, "open_session", lambda *_, **__: pytest.fail("measured again"))
+    assert why_misplaced(graph, "f", spec, options) == reason
+
+
+def test_memory_that_runs_out_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_place, "places_in", lambda *_: None)
+    words = "Failed to allocate memory for requested buffer of size 1073741824"
+
+    def full(*_: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(feature_place, "run_session", full)
+    with pytest.raises(RuntimeError, match=words):
+        _why(tmp_path, _pooled(*_crop(16, 240), 1), 256)
+    words = "Non-zero status code returned while running Reshape node"
+    assert _why(tmp_path, _pooled(*_crop(16, 240), 1), 256) is None
