@@ -31,6 +31,8 @@ _AT_ONCE = 64 << 10
 """Bytes in which most data sets have all elements but their pixels."""
 _LONGEST_PADDING = 7
 """Bytes after the last element: one more, and they would be one."""
+_GZIP_TRAILER = struct.Struct("<II")
+"""CRC-32 and number of the bytes that were deflated."""
 _MOST_INFLATED, _HIGHEST_RATIO = 512 << 20, 50
 
 
@@ -259,7 +261,7 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
         its own size: whoever reads pixels later has all of it in memory.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    kept, size = bytearray(), 0
+    kept, size, checksum = bytearray(), 0, 0
     most = max(_MOST_INFLATED, _HIGHEST_RATIO * (len(data) - start))
     end = start
     try:
@@ -269,7 +271,7 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
             while piece and not inflater.eof:
                 inflated = inflater.decompress(piece, 1 << 20)
                 kept += inflated[: keep - len(kept)]
-                size += len(inflated)
+                size, checksum = size + len(inflated), zlib.crc32(inflated, checksum)
                 if size > most:
                     raise NotWhole(f"deflated: it inflates to more than {most >> 20} MB")
                 piece = inflater.unconsumed_tail
@@ -281,7 +283,10 @@ def inflate(data: Buffer, start: int, *, keep: int) -> bytes:
         raise NotWhole("the deflated data set is damaged") from error
     if not inflater.eof:
         raise NotWhole("truncated: the deflated data set ends too early")
-    if (more := len(data) - end) and (more > _LONGEST_PADDING or data[end : len(data)].strip(b"\x00")):
+    more, rest = len(data) - end, data[end : end + _GZIP_TRAILER.size]
+    is_padding = more <= _LONGEST_PADDING and not rest.strip(b"\x00")
+    # some write what gzip has there (RFC 1952 section 2.3.1)
+    if not is_padding and (more != len(rest) or rest != _GZIP_TRAILER.pack(checksum, size & 0xFFFFFFFF)):
         raise NotWhole(f"{more} bytes follow after the end of the deflated data set")
     return bytes(kept)
 
