@@ -24,7 +24,7 @@ InternalError is psycopg's of a connection that was ended between two answers: i
 _DATABASE_LIBRARIES = ("sqlalchemy", "psycopg", "sqlite3")
 _NATIVE = ("builtins", "onnxruntime", "torch")
 """Where classes come from that ONNX Runtime and torch raise."""
-_NO_MEMORY = ("bad_alloc", "bad allocation", "Failed to allocate memory", "can't allocate memory", "out of memory")
+_NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "out of memory")
 _QUEUE = {"ConnectionError", "TimeoutError", "BusyLoadingError", "OperationalError"}
 """Classes of `redis.exceptions` and `kombu.exceptions`."""
 _READERS = {"data_element_generator", "read_dataset", "read_sequence", "read_partial"}
@@ -73,11 +73,11 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     advice
         What to do about a defect, where that depends on who is told.
     """
-    if isinstance(error, WhyRayError) and not _is_want_of_memory(error):
+    if isinstance(error, WhyRayError) and not is_want_of_memory(error):
         return error
     head = f"{subject}: " if subject else ""
     doing = f" while {words}" if (words := activity_of(error)) else ""
-    if isinstance(error, MemoryError) or _is_want_of_memory(error):
+    if isinstance(error, MemoryError) or is_want_of_memory(error):
         return ResourceExhausted(f"{head}not enough memory{doing}")
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
         return ResourceExhausted(f"{head}{errno.errorcode[error.errno]}{doing}")
@@ -105,11 +105,13 @@ def typed_error(error: BaseException, subject: str = "", *, advice: str | None =
     return InternalError(f"{head}{name} in {place_of(error)}{doing}", advice=advice)
 
 
-def _is_want_of_memory(error: BaseException) -> bool:
+def is_want_of_memory(error: BaseException) -> bool:
     """Whether a library of native code says by its text alone, here or further back, that memory ran out."""
     chain: BaseException | None = error
     while chain is not None:
-        if type(chain).__module__.partition(".")[0] in _NATIVE and any(words in str(chain) for words in _NO_MEMORY):
+        if type(chain).__module__.partition(".")[0] in _NATIVE and any(
+            words in str(chain).lower() for words in _NO_MEMORY
+        ):
             return True
         chain = chain.__cause__ or chain.__context__
     return False
@@ -152,6 +154,17 @@ def logged(log: logging.Logger, error: BaseException, what: str) -> WhyRayError:
     else:
         log.error("%s: %s: %s", what, typed.code, typed.message)
     return typed
+
+
+def raise_retriable(error: Exception) -> None:
+    """Raise what says that memory ran out, or anything else that may be had at the next try; nothing of other errors.
+
+    For who takes something else where an error says that the first choice can't be had: that must not hang on what
+    befell one machine once.
+    """
+    typed = typed_error(error)
+    if typed.retriable:
+        raise typed from error
 
 
 def is_shortage(error: OSError) -> bool:

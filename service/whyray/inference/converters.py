@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 from whyray.base.errors import TierMissing
-from whyray.base.failures import typed_error
+from whyray.base.failures import raise_retriable
 from whyray.inference.precision import as_float32
 
 T = TypeVar("T")
@@ -98,8 +98,7 @@ def first_right(make: Callable[[TwinConverter], T]) -> tuple[T | None, str]:
         except MemoryError:
             raise
         except Exception as error:  # a converter raises whatever its operator functions raise
-            if (typed := typed_error(error)).retriable:  # memory ran out: no reason to take another converter
-                raise typed from error
+            raise_retriable(error)
             reasons.append(f"{converter.name}: {type(error).__name__}: {error}")
     return None, "; ".join(reasons)
 

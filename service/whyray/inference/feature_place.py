@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whyray.base.arrays import FloatArray
+from whyray.base.failures import is_want_of_memory
 from whyray.inference.cache import CompiledCache
 from whyray.inference.feature_layout import map_layout
 from whyray.inference.graph import Graph
-from whyray.inference.graph_place import Place, Places, mirrors, places_in
+from whyray.inference.graph_place import WINDOWS, Place, Places, mirrors, places_in
 from whyray.inference.package_cache import installed_version
 from whyray.inference.place_fit import Response, why_elsewhere
 from whyray.inference.session import RuntimeOptions, open_session, run_session, runtime_errors
@@ -49,7 +50,6 @@ _KEEP_PLACES = frozenset(
     ]
 )
 """Operators that leave what they give where it was, edge to edge."""
-_WINDOWS = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger"])
 
 
 def why_misplaced(
@@ -86,14 +86,9 @@ def why_misplaced(
     try:
         return CompiledCache(options.cache).fetch("place", made_of, measured).decode() or None
     except runtime_errors() as error:
-        if _out_of_memory(error):
+        if is_want_of_memory(error):
             raise
         return None  # a graph that doesn't run says so where it is to answer
-
-
-def _out_of_memory(error: Exception) -> bool:
-    words = str(error).lower()
-    return any(each in words for each in ("allocate memory", "out of memory", "bad_alloc", "bad allocation"))
 
 
 def _why_by_graph(places: Places, shape: tuple[int | None, ...], spec: InputSpec, *, segments: bool) -> str | None:
@@ -134,7 +129,7 @@ def _ways(graph: Graph, name: str) -> Iterator[Any]:
 
 
 def _may_move(graph: Graph, node: Any) -> bool:
-    if node.op_type in _WINDOWS:
+    if node.op_type in WINDOWS:
         return _moves_as_window(graph, node)
     attributes = {attribute.name: attribute for attribute in node.attribute}
     if node.op_type == "Concat":

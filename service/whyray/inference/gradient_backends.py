@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from whyray.base.arrays import FloatArray
 from whyray.base.errors import TierMissing
-from whyray.base.failures import typed_error
+from whyray.base.failures import raise_retriable
 from whyray.inference.converters import CONVERTERS, TwinConverter, converter_named
 from whyray.inference.network import Network
 from whyray.inference.network_session import NetworkSession
@@ -124,7 +124,7 @@ class GradientBackends:
         try:
             return self.compiled(self._converter("input gradient"), prove=True)
         except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
-            _raise_want(error)
+            raise_retriable(error)
             _LOG.warning("%s: the compiled gradient can't be had: %s", self._network.identity, error)
             return None
 
@@ -155,7 +155,7 @@ class GradientBackends:
             try:
                 return self.compiled_head(self._converter("head gradient"), prove=True)
             except Exception as error:  # tracer, exporter and ONNX Runtime each have classes of their own
-                _raise_want(error)
+                raise_retriable(error)
                 _LOG.warning("%s: the head's compiled gradient can't be had: %s", self._network.identity, error)
         try:
             return self.converted_head()
@@ -192,11 +192,3 @@ class GradientBackends:
         network = self._network
         features = "" if network.features_name is not None else f"no feature maps: {network.features.reason}; "
         return "" if twin is not None else f"{features}{reason}"
-
-
-def _raise_want(error: Exception) -> None:
-    """Raise what says that memory ran out, or anything else that may be had at the next try: no reason to take another
-    engine, whose last bits would make other results of the same job."""
-    typed = typed_error(error)
-    if typed.retriable:
-        raise typed from error

@@ -27,7 +27,8 @@ _BY_ELEMENT = frozenset(
         *("Less", "GreaterOrEqual", "LessOrEqual", "Equal", "Not", "And", "Or", "Sign", "Floor", "Ceil", "Round"),
     ]
 )
-_WINDOWS = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger"])
+WINDOWS = frozenset(["Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger"])
+"""Operators that slide a window over the image: each cell of what they give looks at some of it."""
 _ALIKE = 0.01
 """Share of an axis by which what two ways to a tensor did to it may differ (pixels of odd sizes), and count as one."""
 
@@ -89,7 +90,7 @@ def _after(graph: Graph, node: Any, operands: dict[str, Places], spec: InputSpec
     if kind == "Transpose":
         order = list(attributes["perm"].ints) if "perm" in attributes else list(range(len(before)))[::-1]
         return _each(places, lambda place: replace(place, axis=order.index(place.axis)), out)
-    if kind in _WINDOWS:
+    if kind in WINDOWS:
         return _each(places, lambda place: _windowed(graph, node, attributes, place, before, out), out)
     if kind == "ConvTranspose":
         return _each(places, lambda place: _widened(graph, node, attributes, place), out)

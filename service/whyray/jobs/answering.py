@@ -22,10 +22,7 @@ from whyray.base.failures import activity
 from whyray.base.stages import stage
 from whyray.explain import Context
 from whyray.explain.anatomy import anatomy_in
-from whyray.imaging import (
-    SourceImage,
-    mask_to_source,
-)
+from whyray.imaging import SourceImage, mask_to_source
 from whyray.inference import Model
 from whyray.jobs.carrying import Beside
 from whyray.jobs.device_turn import Device
