@@ -16,7 +16,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import Engine
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import Connection, Engine
 
 from whyray.catalog import Catalog, database, sqlite_url
 
@@ -44,6 +46,22 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def real_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catalogs are made as outside of the tests."""
     monkeypatch.setattr(database, "upgrade", _upgrade)
+
+
+def migrations_on(connection: Connection) -> Config:
+    """What Alembic's commands take, to bring the catalog of a connection to another revision."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def down_and_up(engine: Engine, revision: str) -> None:
+    """Take a catalog back to an earlier revision, and bring it up to date again."""
+    with engine.begin() as connection:
+        config = migrations_on(connection)
+        command.downgrade(config, revision)
+        command.upgrade(config, "head")
 
 
 def _copy(template: Path, file: Path) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from alembic import command
-from alembic.config import Config as AlembicConfig
 from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from catalog.conftest import Ticks
 from catalog.rows import job, result
-from whyray import catalog as catalog_package
+from migrated import migrations_on
 from whyray.base.errors import PeerBusy, PeerRefused, TransitionError
 from whyray.catalog import Announcement, Catalog, Delivery, DeliveryState, announcements, deliveries, events, jobs
 from whyray.catalog.database import upgrade
@@ -206,11 +204,8 @@ def test_a_catalog_from_before_announcements_keeps_its_deliveries_and_announces_
     with catalog.begin() as session:
         (row,) = deliveries.claim_batch(session, "pacs", "sender", ticks())
         deliveries.sent(session, row.id, "sender", 0, "0x0000 Success", ticks())
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(catalog_package.__file__).parent / "migrations"))
     with catalog.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0010")
+        command.downgrade(migrations_on(connection), "0010")
     assert "announcements" not in inspect(catalog.engine).get_table_names()
     upgrade(catalog.engine)
     with catalog.read() as session:

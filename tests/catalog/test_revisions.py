@@ -8,16 +8,14 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-import whyray.catalog
 from catalog.conftest import Postgres, Ticks
 from catalog.rows import job, result
+from migrated import down_and_up
 from whyray.base.errors import DecodeError, PeerBusy, TransitionError, WhyRayError
 from whyray.catalog import Catalog, Job, JobState, ResultRow, jobs, sqlite_url
 
@@ -136,12 +134,7 @@ def test_two_revisions_that_earlier_versions_left_in_force_become_one(
             session.execute(update(Job).where(Job.id == old).values(state=JobState.DONE))
             session.execute(update(ResultRow).where(ResultRow.id == replaced).values(superseded=False))
             session.execute(update(ResultRow).where(ResultRow.id == kept).values(superseded=True, replaced_at=None))
-        config = Config()
-        config.set_main_option("script_location", str(Path(whyray.catalog.__file__).parent / "migrations"))
-        with catalog.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.downgrade(config, "0022")
-            command.upgrade(config, "head")
+        down_and_up(catalog.engine, "0022")
         with catalog.read() as session:
             revisions.session = session
             revisions.check()

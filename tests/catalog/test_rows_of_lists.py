@@ -7,14 +7,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-import whyray.catalog
 from catalog.conftest import Postgres, Ticks
 from catalog.rows import NOON, job, result
+from migrated import down_and_up
 from whyray.base.errors import PeerBusy, PeerRefused
 from whyray.catalog import (
     Catalog,
@@ -85,12 +83,7 @@ def test_rows_that_were_there_before_are_in_the_lists(
     before = kept()
     assert len(before[1]) == 3
     assert {uid[::-1] for uid, _ in before[2]} == {backwards for _, backwards in before[2]}
-    config = Config()
-    config.set_main_option("script_location", str(Path(whyray.catalog.__file__).parent / "migrations"))
-    with catalog.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0020")
-        command.upgrade(config, "head")
+    down_and_up(catalog.engine, "0020")
     assert kept() == before
     catalog.close()
 

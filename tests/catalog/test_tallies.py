@@ -15,9 +15,9 @@ from alembic.config import Config
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-import whyray.catalog
 from catalog.conftest import Postgres, Ticks
 from catalog.rows import NOON, job, received, result
+from migrated import down_and_up, migrations_on
 from peers import until
 from whyray.base.errors import PeerBusy
 from whyray.catalog import (
@@ -143,12 +143,7 @@ def test_rows_that_were_there_before_are_counted(tmp_path: Path, ticks: Ticks) -
     with catalog.begin() as session:
         an_afternoon(session, ticks)
         before = kept(session)
-    config = Config()
-    config.set_main_option("script_location", str(Path(whyray.catalog.__file__).parent / "migrations"))
-    with catalog.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0019")
-        command.upgrade(config, "head")
+    down_and_up(catalog.engine, "0019")
     with catalog.read() as session:
         assert kept(session) == before
         assert session.scalars(select(Delivery.route).distinct()).all() == ["route"]
@@ -157,13 +152,10 @@ def test_rows_that_were_there_before_are_counted(tmp_path: Path, ticks: Ticks) -
 
 def test_what_a_role_of_before_still_writes_while_counts_are_made_is_counted(postgres: Postgres) -> None:
     catalog = Catalog(postgres.new_database("counted-while-written"))
-    config = Config()
-    config.set_main_option("script_location", str(Path(whyray.catalog.__file__).parent / "migrations"))
 
     def to(revision: str, move: Callable[[Config, str], None]) -> None:
         with catalog.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            move(config, revision)
+            move(migrations_on(connection), revision)
 
     to("0021", command.downgrade)
     with Session(catalog.engine) as before, Session(catalog.engine) as watching:

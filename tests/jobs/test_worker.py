@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from planted import planted_package
 from results.answers import KINDS_OF_A_MAP
 from site_under_test import ROUTE, Site, film
-from whyray.catalog import Delivery, DeliveryState, Event, JobState, ResultRow, installation, jobs
+from whyray.catalog import Delivery, DeliveryState, Event, Job, JobState, ResultRow, installation, jobs
 from whyray.jobs import attempt as attempts
 from whyray.jobs import kept_study, worker
 from whyray.jobs.device_turn import HandedBack
@@ -379,13 +379,19 @@ def test_a_job_that_runs_too_long_is_stopped_and_says_where_it_was(site: Site, m
     assert site.jobs()[0].error_code == "TimeLimit"
 
 
-def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Site) -> None:
-    run_job(queued(site), "worker-1", site.tools())
+def next_revision(site: Site) -> Job:
+    """The job that an instance makes which comes late, done."""
     site.clock.tick(60)
     site.receive([film(2)])
     site.router().step()
-    second = site.jobs()[-1]
-    assert run_job(second.id, "worker-1", site.tools()) is JobState.DONE
+    job = site.jobs()[-1]
+    assert run_job(job.id, "worker-1", site.tools()) is JobState.DONE
+    return job
+
+
+def test_late_instances_make_a_new_revision_that_names_what_it_replaces(site: Site) -> None:
+    run_job(queued(site), "worker-1", site.tools())
+    second = next_revision(site)
     results = rows(site, ResultRow)
     assert {each.superseded for each in results if each.job_id != second.id} == {True}
     reports = [each for each in results if each.job_id == second.id and each.kind == "sr"]
@@ -415,11 +421,7 @@ def test_a_new_revision_says_which_run_of_the_one_before_it_replaces(
             lambda *given, **options: [replace(each, scope=None) for each in plain(*given, **options)],
         )
         again(site, job_id)
-    site.clock.tick(60)
-    site.receive([film(2)])
-    site.router().step()
-    second = site.jobs()[-1]
-    assert run_job(second.id, "worker-1", site.tools()) is JobState.DONE
+    second = next_revision(site)
     results = rows(site, ResultRow)
     runs = {each.replaced_at for each in results if each.job_id == job_id}
     assert len(runs) == 2, "one set was replaced by a run, the other by the revision"

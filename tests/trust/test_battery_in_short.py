@@ -49,8 +49,13 @@ def as_film(picture: np.ndarray, **options: object) -> Dataset:
     return radiograph(np.ascontiguousarray(pixels), window=(2048, 4096), **options)  # type: ignore[arg-type]
 
 
-def checked(model: Model, picture: np.ndarray, **options: object) -> ScopeCheck:
-    (image,) = read_images([as_film(picture, **options)]).images
+def checked(
+    model: Model, picture: np.ndarray, *, orientation: list[str] | None = None, **options: object
+) -> ScopeCheck:
+    data = as_film(picture, **options)
+    if orientation is not None:
+        data.PatientOrientation = orientation
+    (image,) = read_images([data]).images
     given = to_model(image, model.manifest.input)
     return scope_of_frame(image, explained_image(model, given.tensor), given)
 
@@ -83,23 +88,14 @@ def test_letters_that_contradict_the_anatomy_found_are_no_place_to_name(
     chest: Model, film: np.ndarray, orientation: list[str]
 ) -> None:
     """Beside 'right lower zone' the page would have the letter of the left side."""
-    data = as_film(film)
-    data.PatientOrientation = orientation
-    (image,) = read_images([data]).images
-    given = to_model(image, chest.manifest.input)
-    check = scope_of_frame(image, explained_image(chest, given.tensor), given)
-    assert check.reasons == ("orientation",)
+    assert checked(chest, film, orientation=orientation).reasons == ("orientation",)
 
 
 @pytest.mark.parametrize("orientation", [["L", "F"], ["", ""], ["LE", "V"], ["LH", "FA"], ["P", "F"]])
 def test_letters_that_agree_or_say_nothing_hold_no_answer_back(
     chest: Model, film: np.ndarray, orientation: list[str]
 ) -> None:
-    data = as_film(film)
-    data.PatientOrientation = orientation
-    (image,) = read_images([data]).images
-    given = to_model(image, chest.manifest.input)
-    assert not scope_of_frame(image, explained_image(chest, given.tensor), given).refused
+    assert not checked(chest, film, orientation=orientation).refused
 
 
 @pytest.fixture(scope="module")
