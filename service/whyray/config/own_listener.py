@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from whyray.config.destinations import DicomPeer
+from whyray.config.network import DicomWebListener, Listener, ListenerTls
 from whyray.config.problems import Place
 
-_AE_TITLE, _PORT, _TLS_PORT = "WHYRAY", 11112, 2762
-_ALL_ADDRESSES = "0.0.0.0"  # nosec B104  # what the listener has where the file does not say, not listened on here
-_WEB_ADDRESS, _WEB_PORT = "127.0.0.1", 8081
-_PEER_PORT = 104
-"""What the sections have where the file does not say: see `whyray.config.network` and `whyray.config.destinations`."""
+_AE_TITLE, _PORT, _ALL_ADDRESSES = (Listener.model_fields[key].default for key in ("ae_title", "port", "address"))
+_TLS_PORT = ListenerTls.model_fields["port"].default
+_WEB_ADDRESS, _WEB_PORT = (DicomWebListener.model_fields[key].default for key in ("address", "port"))
+_PEER_PORT = DicomPeer.model_fields["port"].default
+"""What the sections have where the file does not say."""
 _PORTS_OF_SCHEMES = {"http": 80, "https": 443}
 
 
