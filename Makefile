@@ -73,7 +73,7 @@ unit: $(VENV)/installed-dev ## all tests
 
 bench: $(VENV)/installed-dev ## speed, side by side with peers
 	WHYRAY_BENCH_OUT=$(BENCH) $(BIN)/python -m pytest -m benchmark -s tests/benchmarks $(PYTEST)
-	@echo "for docs/performance.md: $(BIN)/python tests/benchmarks/table.py $(BENCH) docs/performance.md"
+	@echo "for docs/performance-of-methods.md: $(BIN)/python tests/benchmarks/table.py $(BENCH) docs/performance-of-methods.md"
 
 sizes: $(VENV)/installed-dev ## objects, series and MB of results, into docs/viewers.md
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python tests/benchmarks/result_sizes.py docs/viewers.md

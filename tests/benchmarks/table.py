@@ -1,4 +1,4 @@
-"""Write a benchmark's figures into docs/performance.md: `python tests/benchmarks/table.py FILE docs/performance.md`."""
+"""Write a benchmark's figures into docs/performance-of-methods.md: `python tests/benchmarks/table.py FILE docs/performance-of-methods.md`."""
 
 from __future__ import annotations
 
