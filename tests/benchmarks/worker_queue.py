@@ -65,7 +65,7 @@ def as_study(instances: list[Dataset], number: int) -> list[Dataset]:
     for place, instance in enumerate(made):
         instance.StudyInstanceUID = generate_uid(entropy_srcs=["study", str(number)])
         instance.SeriesInstanceUID = generate_uid(entropy_srcs=["series", str(number)])
-        instance.SOPInstanceUID = generate_uid(entropy_srcs=["instance", str(number), str(place)])
+        instance.SOPInstanceUID = generate_uid(entropy_srcs=["instance", f"{number}.{place}"])
         instance.file_meta.MediaStorageSOPInstanceUID = instance.SOPInstanceUID
     return made
 
