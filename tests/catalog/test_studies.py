@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from catalog.rows import NOON, job, received, result
+from whyray.admin import queries
 from whyray.catalog import Catalog, Event, Instance, Series, Study, jobs, keys, studies
 from whyray.catalog.studies import Arrival
 
@@ -38,6 +39,31 @@ def test_an_instance_is_new_once_then_a_duplicate_and_with_other_bytes_a_conflic
         assert session.scalar(select(func.count(Event.id)).where(Event.kind == "instance.conflict")) == 2
         assert studies.counts(session, 1) == (1, 1)
         assert [each.variant for each in studies.routable(session, 1)["1.2.1.1"]] == [0]
+
+
+def test_an_instance_that_comes_in_another_study_is_used_in_both(catalog: Catalog) -> None:
+    moved = replace(
+        received(1, content="corrected header"), study_instance_uid="1.2.2", series_instance_uid="1.2.2.1", key="moved"
+    )
+    again = replace(moved, sha256="f" * 64, key="again")
+    with catalog.begin() as session:
+        arrivals = [studies.add_instance(session, arriving, NOON) for arriving in (received(1), moved, again)]
+    assert arrivals == [Arrival.NEW, Arrival.NEW, Arrival.CONFLICT]
+    with catalog.read() as session:
+        first, second = _study(catalog, 1), _study(catalog, 2)
+        assert [study.id for study in studies.unsettled(session)] == [first.id, second.id]
+        used = {
+            study.id: [instance.key for uses in studies.routable(session, study.id).values() for instance in uses]
+            for study in (first, second)
+        }
+        assert used == {first.id: [received(1).key], second.id: ["moved"]}
+        assert [studies.counts(session, study.id) for study in (first, second)] == [(1, 1), (1, 1)]
+        figures = queries.series_figures(session, [first.id, second.id])
+        assert [(series.instances, series.bytes, series.conflicts) for series in figures] == [(1, 100, 0), (1, 100, 1)]
+        said = session.scalars(select(Event).where(Event.kind == "instance.in-two-studies")).one()
+        assert said.study_instance_uid == "1.2.2"
+        assert "1.2.1.1.1 came before in another study" in said.message
+        assert session.scalar(select(func.count(Event.id)).where(Event.kind == "instance.conflict")) == 1
 
 
 def test_only_new_foreign_instances_reopen_a_settled_study(catalog: Catalog) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -102,12 +103,14 @@ class Arrival(StrEnum):
     DUPLICATE = "duplicate"
     """Same UID, same bytes: nothing new; the stored copy stays, the one just written may be removed."""
     CONFLICT = "conflict"
-    """Same UID, other bytes: kept apart as a further variant, and an event raised."""
+    """Same UID within its study, other bytes: kept apart as a further variant, and an event raised."""
 
 
 _LOCKED_STUDY = select(_STUDIES.c.id).where(_STUDIES.c.study_instance_uid == bindparam("uid")).with_for_update()
-_SAME_INSTANCES = select(_INSTANCES.c.id, _INSTANCES.c.sha256, _INSTANCES.c.variant, _INSTANCES.c.routed).where(
-    _INSTANCES.c.sop_instance_uid == bindparam("uid")
+_SAME_INSTANCES = (
+    select(_INSTANCES.c.id, _INSTANCES.c.sha256, _INSTANCES.c.variant, _INSTANCES.c.routed, _SERIES.c.study_id)
+    .join(_SERIES, _SERIES.c.id == _INSTANCES.c.series_id)
+    .where(_INSTANCES.c.sop_instance_uid == bindparam("uid"))
 )
 _SAME_SERIES = select(_SERIES.c.id).where(
     _SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid")
@@ -139,6 +142,7 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             connection.execute(update(_INSTANCES).where(_INSTANCES.c.id == same.id).values(routed=True))
             connection.execute(_OPEN, {"study": study_id, "now": now})
         return Arrival.DUPLICATE
+    in_study = any(row.study_id == study_id for row in same_uid)
     series_id, is_first = _series(connection, study_id, received)
     values = {
         "series_id": series_id,
@@ -161,9 +165,9 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
         session.add(header)
     if not received.routed:
         connection.execute(_TOUCH, {"study": study_id, "now": now})
-    elif not received.own_result and not same_uid:
+    elif not received.own_result and not in_study:
         connection.execute(_OPEN, {"study": study_id, "now": now})
-    if same_uid:
+    if in_study:
         events.record(
             session,
             now,
@@ -174,6 +178,16 @@ def add_instance(session: Session, received: Received, now: datetime) -> Arrival
             study=received.study_instance_uid,
         )
         return Arrival.CONFLICT
+    if same_uid:
+        events.record(
+            session,
+            now,
+            "warning",
+            "instance.in-two-studies",
+            f"instance {received.sop_instance_uid} came before in another study, and now in this one from "
+            f"{received.calling_ae}; each study uses its own",
+            study=received.study_instance_uid,
+        )
     return Arrival.NEW
 
 
@@ -245,12 +259,30 @@ def describe(session: Session, study_id: int, note: str) -> None:
     session.execute(update(Study).where(Study.id == study_id, Study.note.is_distinct_from(note)).values(note=note))
 
 
+_EARLIER, _ITS_SERIES = aliased(Instance), aliased(Series)
+IS_FIRST_OF_STUDY: ColumnElement[bool] = or_(
+    Instance.variant == 0,
+    ~exists()
+    .where(
+        _EARLIER.sop_instance_uid == Instance.sop_instance_uid,
+        _EARLIER.variant < Instance.variant,
+        _ITS_SERIES.id == _EARLIER.series_id,
+        _ITS_SERIES.study_id == Series.study_id,
+    )
+    .correlate(Instance, Series),
+)
+"""Whether no other instance of this UID came before in the same study; of a query with `Instance` and its `Series`.
+
+An archive that moves images to another study, or corrects the study's UID, sends them again with their own UIDs.
+"""
+
+
 def routable(session: Session, study_id: int) -> dict[str, list[Instance]]:
     """The instances that routing may use, by Series Instance UID: no own results, no conflicting variants."""
     rows = session.execute(
         select(Series.series_instance_uid, Instance)
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.variant == 0)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), IS_FIRST_OF_STUDY)
         .order_by(Series.id, Instance.id)
     )
     grouped: dict[str, list[Instance]] = {}
@@ -284,7 +316,7 @@ def counts(session: Session, study_id: int) -> tuple[int, int]:
     row = session.execute(
         select(func.count(func.distinct(Series.id)), func.count(Instance.id))
         .join(Instance, Instance.series_id == Series.id)
-        .where(Series.study_id == study_id, Instance.own_result.is_(False), Instance.variant == 0)
+        .where(Series.study_id == study_id, Instance.own_result.is_(False), IS_FIRST_OF_STUDY)
     ).one()
     return int(row[0]), int(row[1])
 

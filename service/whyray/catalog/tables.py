@@ -95,6 +95,8 @@ class Series(Base):
 class Instance(Base):
     """One received object. The same SOP Instance UID with other bytes is another row, `variant` 1 and up.
 
+    Routing uses the first of its study: an instance may come in a second study under the same UID, with another header.
+
     `own_result` marks what WhyRay made itself and got back: kept, never routed. `key` is where storage has the bytes.
     """
 
