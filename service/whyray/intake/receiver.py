@@ -195,14 +195,19 @@ class InstanceReceiver:
         except Exception as error:  # of the database; an event must not cost an instance
             _log.error("an event could not be entered (%s): %s: %s", type(error).__name__, kind, message)
 
-    def released(self, study_uids: set[str]) -> None:
-        """Note the end of an association that brought instances of these studies."""
+    def released(self, study_uids: set[str], happened: Sequence[AuditEvent] = ()) -> None:
+        """Note the end of an association that brought instances of these studies; `happened` is appended to the audit
+        trail with it.
+        """
         try:
             with self.batch_writer.turn(), self.catalog.begin() as session:
                 release(session, study_uids, self.catalog.clock())
+                for event in happened:
+                    audit.record(session, event)
         except Exception as error:  # of the database
             # routing then waits for quiet instead of the release
             _log.error("the end of an association could not be entered: %s", type(error).__name__)
+            self.audit(happened)
             return
         self.on_release()
 
@@ -262,7 +267,8 @@ def on_released(event: Any, receiver: InstanceReceiver) -> None:
     """The peer ended the association in good order: what it brought is likely to be whole."""
     association: ObjectReceiver = event.assoc.dimse
     if association.study_uids:
-        receiver.released(association.study_uids)
+        happened = [] if association.transfer is None else association.transfer.end()
+        receiver.released(association.study_uids, happened)
 
 
 def on_closed(event: Any, receiver: InstanceReceiver) -> None:
